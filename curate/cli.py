@@ -1,0 +1,201 @@
+"""The commands of stage one. The only room that knows click, prints, or picks an exit code.
+
+Heavy libraries are imported inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from curate import __version__
+from curate.errors import UsageError, VividsetError
+
+if TYPE_CHECKING:
+    from curate.scan import Summary
+    from curate.select import Selection
+
+SCAN_MANIFEST = Path("manifests/scan.parquet")
+CLEAN_MANIFEST = Path("manifests/clean.parquet")
+LEVELS = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
+TONES = ("color", "grayscale", "sepia", "toned")
+_FILE = click.Path(path_type=Path)
+
+
+class Commands(click.Group):
+    """A group whose commands end every expected failure in one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):  # a name that is no UTF-8 must not end a run
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            return super().invoke(ctx)
+        except VividsetError as exc:
+            click.echo(f"Error: {exc}", err=True)
+            ctx.exit(2 if isinstance(exc, UsageError) else 1)
+        except KeyboardInterrupt:
+            click.echo("Interrupted: what was finished is kept; run the same command to go on.", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="curate")
+def main() -> None:
+    """Turn a pile of photos into a data set that a colorizer can learn from.
+
+    \b
+    curate scan ./photos                    measure every photo once
+    curate filter --min-colorfulness 20     decide from the numbers, as often as you like
+    train fit manifests/clean.parquet       train on what was kept
+    """
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, type=_FILE, metavar="PATH...")
+@click.option("-o", "--out", type=_FILE, default=SCAN_MANIFEST, show_default=True, help="Manifest to write or bring up to date.")
+@click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default="one a core", help="Processes that decode.")
+@click.option("--max-pixels", type=click.IntRange(1), default=250_000_000, show_default=True, help="Larger photos become errors, undecoded.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Seconds after which a photo is given up.")
+@click.option("--retry-errors", is_flag=True, help="Measure unchanged files again that failed before.")
+@click.option("--overwrite", is_flag=True, help="Measure everything again and replace the output, whatever it is.")
+@click.option("--max-errors", metavar="N|N%", help="Exit 1 if more photos than this fail.")
+@click.option("--dry-run", is_flag=True, help="Only say how many files would be looked at.")
+def scan(
+    paths: tuple[Path, ...],
+    out: Path,
+    workers: int,
+    max_pixels: int,
+    timeout_s: float,
+    retry_errors: bool,
+    overwrite: bool,
+    max_errors: str | None,
+    dry_run: bool,
+) -> None:
+    """Score every photo below the folders PATH..., one row each.
+
+    Writes colourfulness (Hasler and Süsstrunk), tone (color, grayscale, sepia, toned) and what else can be decided
+    from later; no verdicts. A photo that can't be read is a row with the reason. Run it again after adding photos, or
+    after it was interrupted: only what is new or changed is measured.
+    """
+    from curate.scan import ScanOptions, count_to_do
+    from curate.scan import scan as run_scan
+    from curate.score import ScoreOptions
+
+    too_many = _error_limit(max_errors)
+    if dry_run:
+        files, size = count_to_do(paths, out)
+        click.echo(f"{files:,} files, {size / 1e9:,.2f} GB; nothing was measured or written")
+        return
+    options = ScanOptions(workers, ScoreOptions(max_pixels), timeout_s, retry_errors, overwrite)
+    with _progress("photos") as progress:
+        summary = run_scan(paths, out, options, command=_command(), progress=progress)
+    _print_scan(summary, out)
+    failed = sum(summary.errors.values())
+    if not summary.scored:
+        raise VividsetError(f"none of {summary.photos:,} photos could be scored: {out} has the reason of each")
+    if too_many(failed, summary.photos):
+        raise VividsetError(f"{failed:,} of {summary.photos:,} photos failed, more than --max-errors {max_errors}: {out} has the reasons")
+
+
+@main.command("filter")
+@click.argument("scan_path", type=_FILE, default=SCAN_MANIFEST, metavar="[SCAN]")
+@click.option("--min-colorfulness", type=float, default=20.0, show_default=True, help="Reject photos whose M is lower.")
+@click.option("--keep-tone", "keep_tones", multiple=True, type=click.Choice(TONES[1:]), help="Don't reject this tone; may be given again.")
+@click.option("--split", default="90/5/5", show_default=True, help="Percent of train/val/test, drawn from each photo's content.")
+@click.option("-o", "--out", type=_FILE, default=CLEAN_MANIFEST, show_default=True, help="Manifest of the kept photos; rejected.parquet goes beside it.")
+def filter_command(scan_path: Path, min_colorfulness: float, keep_tones: tuple[str, ...], split: str, out: Path) -> None:
+    """Decide from a scan's numbers which photos are kept.
+
+    SCAN is a manifest of `curate scan`; without it, manifests/scan.parquet. Gray, sepia and toned photos are rejected
+    unless --keep-tone brings them back. Every rejected photo keeps all its reasons.
+    """
+    from curate.select import FilterOptions, Split, write_selection
+
+    options = FilterOptions(min_colorfulness, frozenset({"color", *keep_tones}), Split.parse(split))
+    chosen = write_selection(scan_path, out, options, command=_command())
+    _print_selection(chosen, out)
+
+
+def _print_scan(summary: Summary, out: Path) -> None:
+    click.echo(f"{summary.photos:,} photos: {summary.scored:,} scored, {sum(summary.errors.values()):,} failed")
+    if summary.measured_now < summary.photos:
+        click.echo(f"  measured now: {summary.measured_now:,}; known and unchanged: the rest")
+    if summary.passed_over:
+        click.echo(f"  passed over: {summary.passed_over:,} files that are no photos by name or content")
+    for kind, count in summary.errors.most_common():
+        click.echo(f"  {count:>9,}  {kind}")
+    if summary.scored:
+        click.echo("tone")
+        _print_counts(TONES, summary.tones)
+        click.echo("colourfulness (M: 0 not, 15 slightly, 33 moderately, 45 averagely, 59 quite, 82 highly, 109 extremely)")
+        _print_counts(LEVELS, summary.levels)
+    click.echo(f"written: {out}")
+
+
+def _print_counts(names: tuple[str, ...], counts: Counter[str]) -> None:
+    total, widest = max(1, counts.total()), max(1, *counts.values())
+    for name in names:
+        bar = "█" * round(30 * counts[name] / widest)
+        click.echo(f"  {counts[name]:>9,}  {100 * counts[name] / total:5.1f} %  {name:<10} {bar}".rstrip())
+
+
+def _print_selection(chosen: Selection, out: Path) -> None:
+    kept, rejected = chosen.kept.num_rows, chosen.rejected.num_rows
+    click.echo(f"{kept + rejected:,} scanned: {kept:,} kept, {rejected:,} rejected (a photo may have several reasons)")
+    for name, count in chosen.dropped_by.items():
+        click.echo(f"  {count:>9,}  {name}")
+    splits = Counter(chosen.kept["split"].to_pylist())
+    click.echo("split: " + ", ".join(f"{splits[name]:,} {name}" for name in ("train", "val", "test")))
+    click.echo(f"written: {out} and {out.with_name('rejected.parquet')}")
+    if kept * 2 < kept + rejected:
+        worst = max(chosen.dropped_by, key=lambda name: chosen.dropped_by[name])
+        said = "Warning: nothing was kept" if not kept else f"Warning: only {100 * kept / (kept + rejected):.1f} % was kept"
+        click.echo(f"{said}; most was dropped by: {worst}. Look at rejected.parquet before you train.", err=True)
+
+
+def _error_limit(text: str | None) -> Callable[[int, int], bool]:
+    """From `N` or `N%`: whether so many failures of so many photos are too many."""
+    if text is None:
+        return lambda failed, photos: False
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError as exc:
+        raise UsageError(f"--max-errors {text!r} isn't understood: write a count like 100, or a share like 1%") from exc
+    if not 0 <= value < float("inf"):
+        raise UsageError(f"--max-errors {text!r} isn't understood: write a count like 100, or a share like 1%")
+    return lambda failed, photos: failed > (value * photos / 100 if text.endswith("%") else value)
+
+
+@contextmanager
+def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with rate and remaining time on stderr; quiet where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(unit), TaskProgressColumn(show_speed=True), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(unit, total=None, rate="listing")
+
+        def update(done: int, total: int) -> None:
+            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:,.0f} a second" if speed else "")
+
+        yield update
+
+
+def _command() -> str:
+    """What was typed, as one could type it again."""
+    return shlex.join([click.get_current_context().find_root().info_name or "curate", *sys.argv[1:]])

@@ -1,0 +1,311 @@
+"""Bytes to sRGB pixels: the one room that knows formats, orientation, profiles, alpha and size.
+
+The rules, in the order they apply (docs/decoding.md has the table with its golden values):
+
+1. The content decides the format, never the name. JPEG (also MPO), PNG, WebP, TIFF, GIF, BMP and AVIF are photos.
+2. The header's size is checked against the limit before a pixel is decoded.
+3. The first frame of an animation or a multi-picture file is the photo.
+4. Samples of 16 bits are rounded to 8; 1-bit and palette images are expanded. Float samples have no stated range: an error.
+5. An embedded profile that isn't sRGB is converted, relative colorimetric. A profile that can't be read, or that is of
+   another colour space than the pixels, is ignored, as viewers do.
+6. Alpha is composited on white in sRGB values; fully transparent pixels are marked invisible and don't count.
+7. The EXIF orientation is applied last.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+
+from curate.errors import (
+    BrokenPhoto,
+    EmptyFile,
+    NotAPhoto,
+    NothingVisible,
+    OutOfMemory,
+    TooManyPixels,
+    UnsupportedFormat,
+)
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF")
+PHOTO_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .tif .tiff .gif .bmp .dib .avif .heic .heif .jxl .jp2".split()
+)
+"""Names that promise a photo: such a file gets a row even if it turns out to be none."""
+RAW_SUFFIXES = frozenset(".3fr .arw .cr2 .cr3 .dng .erf .kdc .mrw .nef .nrw .orf .pef .raf .rw2 .srw .x3f".split())
+"""Camera raw: TIFF inside, but what Pillow would see is a thumbnail."""
+
+MAX_PIXELS = 250_000_000
+SNIFF_BYTES = 32
+
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_PILLOW_RAISES = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    OverflowError,
+    ZeroDivisionError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow's readers raise on malformed files, as found by fuzzing; caught only around calls into Pillow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a photo says of itself."""
+
+    width: int
+    """Pixels, upright."""
+    height: int
+    format: str
+    """Pillow's name: JPEG, PNG, ..."""
+    mode: str
+    """Pillow's mode as stored: RGB, L, CMYK, P, I;16, ..."""
+    orientation: int
+    """EXIF orientation 1..8 as stored; 1 if absent or nonsense."""
+    icc_profile: str | None
+    """Description of the embedded profile, `unreadable`, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A decoded photo, as a viewer shows it."""
+
+    header: Header
+    pixels: NDArray[np.uint8]
+    """(H, W, 3) uint8 sRGB, upright, composited on white."""
+    visible: NDArray[np.bool_] | None
+    """(H, W) bool, False where fully transparent; None where all is visible."""
+
+
+def looks_like_photo(head: bytes) -> bool:
+    """Whether the first bytes (32 suffice) are those of a picture format that we know, decodable here or not."""
+    return (
+        head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or (head[:2] == b"BM" and head[6:10] == b"\0\0\0\0")
+        or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", *_HEIF_BRANDS))
+        or head.startswith((b"\xff\x0a\xfa", b"\0\0\0\x0cJXL ", b"\0\0\0\x0cjP  "))
+    )
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Decode a whole file to upright sRGB pixels.
+
+    Args:
+        data: the file's bytes.
+        max_pixels: refuse larger photos before decoding them.
+
+    Raises:
+        PhotoError: by its subclass, what is wrong with the file; nothing else, whatever the bytes.
+    """
+    if not data:
+        raise EmptyFile("the file has zero bytes")
+    image = _open(data, max_pixels)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _read(image)
+    except MemoryError as exc:
+        raise OutOfMemory(f"decoding {image.width} x {image.height} pixels wanted more memory than there is") from exc
+    except _PILLOW_RAISES as exc:
+        raise BrokenPhoto(_one_line(exc)) from exc
+    finally:
+        image.close()
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    Image.MAX_IMAGE_PIXELS = None  # our own limit is checked below, before anything is decoded
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as exc:
+        raise _unidentified(data) from exc
+    except MemoryError as exc:
+        raise OutOfMemory("reading the header wanted more memory than there is") from exc
+    except _PILLOW_RAISES as exc:
+        raise BrokenPhoto(_one_line(exc)) from exc
+    if image.width * image.height > max_pixels:
+        raise TooManyPixels(f"{image.width} x {image.height} is over the limit of {max_pixels} pixels (--max-pixels)")
+    return image
+
+
+def _unidentified(data: bytes) -> NotAPhoto | UnsupportedFormat | BrokenPhoto:
+    head = data[:SNIFF_BYTES]
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+        return UnsupportedFormat("HEIF isn't decoded yet: convert it to JPEG or PNG")
+    if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
+        return UnsupportedFormat("JPEG XL isn't decoded yet: convert it to JPEG or PNG")
+    if head.startswith(b"\0\0\0\x0cjP  "):
+        return UnsupportedFormat("JPEG 2000 isn't decoded: convert it to JPEG or PNG")
+    if looks_like_photo(head):
+        return BrokenPhoto("the header can't be read")
+    return NotAPhoto("the content is no picture that is known here")
+
+
+def _read(image: Image.Image) -> Photo:
+    orientation = _orientation(image)
+    mode, icc_bytes = image.mode, image.info.get("icc_profile")
+    frame_size = image.size
+    image.load()
+    turn_left_to_do = _orientation(image)  # the TIFF reader turns the picture itself, and then says 1
+    profile_name, flat = _to_srgb(image, icc_bytes)
+    pixels, visible = _composite(flat)
+    if visible is not None and not visible.any():
+        raise NothingVisible(f"all {frame_size[0]} x {frame_size[1]} pixels are fully transparent")
+    pixels = _upright(pixels, turn_left_to_do)
+    visible = None if visible is None else _upright(visible, turn_left_to_do)
+    header = Header(
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        format=str(image.format),
+        mode=mode,
+        orientation=orientation,
+        icc_profile=profile_name,
+    )
+    return Photo(header, pixels, visible)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _PILLOW_RAISES:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Undo an EXIF orientation (1..8) on (H, W, ...)."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _composite(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+    """RGB or RGBA to pixels on white, and which of them are visible."""
+    samples: NDArray[np.uint8] = np.asarray(image)
+    if image.mode == "RGB":
+        return samples, None
+    alpha = samples[..., 3:]
+    if (alpha == 255).all():
+        return np.ascontiguousarray(samples[..., :3]), None
+    over = samples[..., :3].astype(np.uint16) * alpha + np.uint16(255) * (255 - alpha.astype(np.uint16))
+    visible = alpha[..., 0] > 0
+    return ((over + 127) // 255).astype(np.uint8), None if visible.all() else visible
+
+
+def _to_srgb(image: Image.Image, icc_bytes: bytes | None) -> tuple[str | None, Image.Image]:
+    """The profile's name, and the picture as sRGB in mode RGB, or RGBA where it has transparency."""
+    plain = _eight_bit(image)
+    if not icc_bytes:
+        return None, _as_rgb(plain)
+    alpha = plain.getchannel("A") if plain.mode in ("LA", "RGBA") else None
+    base = {"LA": "L", "RGBA": "RGB"}.get(plain.mode, plain.mode)
+    name, transform = _transform(icc_bytes, base)
+    if transform is None:
+        return name, _as_rgb(plain)
+    flat = ImageCms.applyTransform(plain.convert(base) if base != plain.mode else plain, transform)
+    if flat is None:
+        raise ValueError("the profile could not be applied")
+    if alpha is not None:
+        flat.putalpha(alpha)
+    return name, flat
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Any Pillow mode to one of L, LA, RGB, RGBA, CMYK or LAB, without changing the colour space."""
+    mode = image.mode
+    if mode.startswith("I;16") or mode == "I":
+        samples = np.asarray(image).astype(np.int64)
+        if samples.size and (samples.min() < 0 or samples.max() > 65535):
+            raise ValueError("32-bit samples outside 0..65535 have no stated range")
+        transparent = image.info.get("transparency")
+        gray = Image.fromarray(((samples + 128) // 257).astype(np.uint8))
+        if isinstance(transparent, int):
+            gray.putalpha(Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8)))
+        return gray
+    if mode.startswith("F"):
+        raise ValueError("float samples have no stated range")
+    if mode in ("RGBA", "LA", "CMYK", "LAB"):
+        return image
+    if mode in ("RGBa", "La", "PA") or image.has_transparency_data:
+        return image.convert("LA" if mode == "La" else "RGBA")
+    if mode in ("L", "1"):
+        return image.convert("L")
+    return image.convert("RGB")
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "LAB":
+        return _applied(image, _lab_transform())
+    return image if image.mode in ("RGB", "RGBA") else image.convert("RGBA" if image.mode == "LA" else "RGB")
+
+
+def _applied(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
+    flat = ImageCms.applyTransform(image, transform)
+    if flat is None:
+        raise ValueError("the profile could not be applied")
+    return flat
+
+
+@lru_cache(maxsize=1)
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+@lru_cache(maxsize=1)
+def _lab_transform() -> ImageCms.ImageCmsTransform:
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+    return ImageCms.buildTransform(lab, _srgb(), "LAB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
+
+
+@lru_cache(maxsize=64)
+def _transform(icc_bytes: bytes, mode: str) -> tuple[str, ImageCms.ImageCmsTransform | None]:
+    """The profile's name and the way from it to sRGB, None where there is nothing to convert.
+
+    Whether a profile is sRGB is decided by what it does to colours (within one level of 255 over a grid), not by its name.
+    """
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_bytes))
+        name = (ImageCms.getProfileDescription(profile) or "").strip() or "unnamed"
+        transform = ImageCms.buildTransform(profile, _srgb(), mode, "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
+        return name, None if mode == "RGB" and _changes_nothing(transform) else transform
+    except (ImageCms.PyCMSError, *_PILLOW_RAISES):
+        return "unreadable", None
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+    steps = np.linspace(0, 255, 9).astype(np.uint8)
+    grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3)
+    there = np.asarray(_applied(Image.fromarray(grid), transform)).astype(np.int16)
+    return bool(np.abs(there - grid).max() <= 1)
+
+
+def _one_line(exc: BaseException) -> str:
+    text = " ".join(str(exc).split()) or type(exc).__name__
+    return text if len(text) <= 200 else text[:197] + "..."
+
+

@@ -1,0 +1,100 @@
+"""Ways to map a function over items: one after another, or in processes. A map, and nothing more."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, TimeoutError, wait
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from curate.errors import EngineError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[Item, Result]):
+    """The function returned."""
+
+    item: Item
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Lost(Generic[Item]):
+    """The item's process died or was ended for taking too long; the function never returned."""
+
+    item: Item
+    reason: Literal["died", "timed out"]
+
+
+Outcome = Done[Item, Result] | Lost[Item]
+
+
+def serial(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Outcome[Item, Result]]:
+    """Map in this process: for tests and debuggers, without protection from a decoder that crashes."""
+    for item in items:
+        yield Done(item, function(item))
+
+
+def processes(
+    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, timeout_s: float | None = None
+) -> Iterator[Outcome[Item, Result]]:
+    """Map in worker processes, in whatever order they finish.
+
+    A worker that dies costs its item only and is replaced. What the function raises is raised here.
+
+    Args:
+        function: picklable, as are items and results.
+        items: consumed as workers get free, never all at once.
+        workers: number of processes, at least 1.
+        timeout_s: end an item's process after so many seconds.
+
+    Raises:
+        EngineError: worker processes can't be started.
+    """
+    from pebble import ProcessExpired, ProcessPool  # here, so that `--help` answers at once
+
+    context = multiprocessing.get_context("spawn")
+    source = iter(items)
+    running: dict[object, Item] = {}
+    try:
+        pool = ProcessPool(max_workers=workers, context=context, initializer=_start_worker)
+    except OSError as exc:
+        raise EngineError(f"worker processes can't be started: {exc.strerror}: try fewer with --workers") from exc
+    try:
+        while True:
+            while len(running) < 2 * workers and (item := next(source, _END)) is not _END:
+                running[pool.schedule(function, args=[item], timeout=timeout_s)] = item  # type: ignore[assignment]
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:  # type: ignore[type-var]
+                item = running.pop(future)
+                try:
+                    yield Done(item, future.result())
+                except TimeoutError:
+                    yield Lost(item, "timed out")
+                except ProcessExpired:
+                    yield Lost(item, "died")
+        pool.close()
+    except BaseException:
+        pool.stop()
+        raise
+    finally:
+        pool.join()
+
+
+_END = object()
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, one core to each worker, and what decoding libraries mutter to nobody."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    import cv2
+
+    cv2.setNumThreads(1)

@@ -1,0 +1,272 @@
+"""The Parquet files between the stages: schema, lineage, whole-or-nothing reading and writing.
+
+A manifest is one Parquet file, one row a photo, sorted as listed. Its key-value metadata (`vividset.*`) says what made it;
+a manifest that another program saved without that metadata still reads, with its lineage unknown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate import __version__
+from curate.errors import ManifestError
+
+SCHEMA_VERSION = 1
+SCORER_VERSION = 1
+"""Changes whenever any number of a scan would: rows of another scorer are measured again."""
+
+KEY = (pa.field("source", pa.string(), nullable=False), pa.field("path", pa.string(), nullable=False))
+FILE = (
+    pa.field("bytes", pa.int64()),
+    pa.field("modified_ns", pa.int64()),
+    pa.field("sha256", pa.string()),
+)
+HEADER = (
+    pa.field("width", pa.int32()),
+    pa.field("height", pa.int32()),
+    pa.field("format", pa.string()),
+    pa.field("mode", pa.string()),
+    pa.field("orientation", pa.int8()),
+    pa.field("icc_profile", pa.string()),
+)
+MEASURES = (
+    pa.field("colorfulness", pa.float64()),
+    pa.field("colorfulness_level", pa.string()),
+    pa.field("chroma_mean", pa.float32()),
+    pa.field("saturation_mean", pa.float32()),
+    pa.field("hue_entropy_bits", pa.float32()),
+    pa.field("neutral_share", pa.float32()),
+    pa.field("lightness_mean", pa.float32()),
+    pa.field("dark_clipped_share", pa.float32()),
+    pa.field("bright_clipped_share", pa.float32()),
+    pa.field("sharpness", pa.float32()),
+    pa.field("tone", pa.string()),
+    pa.field("tone_residual", pa.float32()),
+    pa.field("tone_chroma", pa.float32()),
+    pa.field("tone_hue_deg", pa.float32()),
+    pa.field("fingerprint", pa.string()),
+)
+SCAN_SCHEMA = pa.schema([*KEY, *FILE, *HEADER, *MEASURES, pa.field("error", pa.string())])
+DECISION = (pa.field("split", pa.string()), pa.field("reject_reasons", pa.list_(pa.string())))
+
+_PREFIX = "vividset."
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What made a manifest; kept as text in the Parquet file's key-value metadata."""
+
+    kind: str
+    """`scan`, `clean`, `rejected`; or `part`, `listing` inside a scan's work folder."""
+    command: str
+    """The command as it was typed."""
+    options: Mapping[str, Any]
+    """Every option in force, defaults included."""
+    parent_sha256: str | None = None
+    """The manifest that this one was made from; None for a scan."""
+    parent_path: str | None = None
+    rows: int | None = None
+    """Row count when written."""
+    metric: str = "hasler-susstrunk-2003-m3-signed"
+    """The colourfulness variant of the `colorfulness` column."""
+    schema_version: int = SCHEMA_VERSION
+    tool_version: str = __version__
+    scorer_version: int = SCORER_VERSION
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Further counts that add up to something: scanned, kept, rejected, passed over."""
+
+    def encoded(self) -> dict[str, str]:
+        """As Parquet key-value metadata."""
+        return {_PREFIX + key: json.dumps(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def decoded(cls, metadata: Mapping[bytes, bytes] | None) -> Lineage | None:
+        """From Parquet key-value metadata; None if there is none of ours.
+
+        Raises:
+            ValueError: the metadata is ours but can't be understood.
+        """
+        ours = {k.decode(): v for k, v in (metadata or {}).items() if k.startswith(_PREFIX.encode())}
+        if not ours:
+            return None
+        fields = {key.removeprefix(_PREFIX): json.loads(value) for key, value in ours.items()}
+        known = {name: fields[name] for name in cls.__dataclass_fields__ if name in fields}
+        if not {"kind", "command", "options"} <= known.keys():
+            raise ValueError("the vividset metadata is incomplete")
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest in memory."""
+
+    path: Path
+    table: pa.Table
+    lineage: Lineage | None
+    """None: lineage unknown (another program saved the file)."""
+    sha256: str
+    """Of the file's bytes."""
+
+
+def read(path: Path, *, need: tuple[str, ...] = (), columns: tuple[str, ...] | None = None) -> Manifest:
+    """Read a manifest whole.
+
+    Args:
+        path: a Parquet file, or a folder of Parquet parts.
+        need: columns that the caller can't do without.
+        columns: read only these (those that are there); None reads all.
+
+    Raises:
+        ManifestError: missing, no Parquet, written by a newer version, or without a needed column.
+    """
+    schema, lineage = inspect(path)
+    missing = [name for name in need if name not in schema.names]
+    if missing:
+        raise ManifestError(
+            f"{path} has no column {', '.join(repr(name) for name in missing)}: {_advice(missing)}"
+        )
+    wanted = None if columns is None else [name for name in columns if name in schema.names]
+    with _as_manifest_error(path, "read"):
+        table = pa.concat_tables(
+            [pq.ParquetFile(part).read(columns=wanted) for part in _parts(path)], promote_options="permissive"
+        )
+        return Manifest(path, table, lineage, sha256_of(path))
+
+
+def inspect(path: Path) -> tuple[pa.Schema, Lineage | None]:
+    """A manifest's schema and lineage, without its rows.
+
+    Raises:
+        ManifestError: missing, no Parquet, or written by a newer version.
+    """
+    if not path.exists():
+        raise ManifestError(f"{path} doesn't exist: run `curate scan` and `curate filter` first, or name another manifest")
+    with _as_manifest_error(path, "read"):
+        file = pq.ParquetFile(_parts(path)[0])
+        schema, lineage = file.schema_arrow, Lineage.decoded(file.metadata.metadata)
+    if lineage and lineage.schema_version > SCHEMA_VERSION:
+        raise ManifestError(
+            f"{path} was written by vividset {lineage.tool_version} in schema {lineage.schema_version}, "
+            f"and this is {__version__} with schema {SCHEMA_VERSION}: upgrade vividset"
+        )
+    return schema, lineage
+
+
+def write(path: Path, table: pa.Table, lineage: Lineage) -> None:
+    """Write a manifest, whole or not at all."""
+    with writer(path, table.schema) as out:
+        out.write_table(table)
+        out.add_key_value_metadata(replace(lineage, rows=table.num_rows).encoded())
+
+
+@contextmanager
+def writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """Write a Parquet file in pieces; it appears under its name only when the block ends well.
+
+    Raises:
+        ManifestError: the disk says no.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    with _as_manifest_error(path, "written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with pq.ParquetWriter(draft, schema.remove_metadata(), compression="zstd") as out:
+                yield out
+            settle(draft, path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+def settle(draft: Path, path: Path) -> None:
+    """Give a finished draft its name, so that a crash leaves the old file or the new one, whole."""
+    with open(draft, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file; for a folder of parts, of the parts' digests in order."""
+    if path.is_dir():
+        return hashlib.sha256("".join(sha256_of(part) for part in _parts(path)).encode()).hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_NOT_TEXT = re.compile(r"[\udc80-\udcff]")
+
+
+def escape(path: str) -> str:
+    r"""A file's path as manifest text: `/` between parts, bytes that are no UTF-8 as `\xNN`, a backslash as `\x5c`.
+
+    >>> escape("caf\udce9/a\\b.jpg")
+    'caf\\xe9/a\\x5cb.jpg'
+    """
+    if os.sep == "\\":
+        path = path.replace("\\", "/")
+    if "\\" in path:
+        path = path.replace("\\", r"\x5c")
+    return _NOT_TEXT.sub(lambda byte: rf"\x{ord(byte[0]) - 0xDC00:02x}", path)
+
+
+def unescape(text: str) -> str:
+    r"""The path that `escape` was given, as `open` takes it.
+
+    >>> unescape("caf\\xe9") == "caf\udce9"
+    True
+    """
+
+    def byte(match: re.Match[str]) -> str:
+        value = int(match[1], 16)
+        return chr(value) if value < 0x80 else chr(0xDC00 + value)
+
+    return re.sub(r"\\x([0-9a-f]{2})", byte, text) if "\\" in text else text
+
+
+def _parts(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    parts = sorted(path.glob("*.parquet"))
+    if not parts:
+        raise ManifestError(f"{path} is a folder without Parquet parts: name a manifest file")
+    return parts
+
+
+def _advice(missing: list[str]) -> str:
+    if {"split", "reject_reasons"} & set(missing):
+        return "it is no filtered manifest: run `curate filter` on it first"
+    return "it is no vividset manifest: make one with `curate scan` and `curate filter`"
+
+
+@contextmanager
+def _as_manifest_error(path: Path, verb: str) -> Iterator[None]:
+    foreign = (OSError, pa.ArrowException) if verb == "written" else (OSError, ValueError, pa.ArrowException)
+    try:
+        yield
+    except foreign as exc:
+        why = exc.strerror if isinstance(exc, OSError) and exc.strerror else " ".join(str(exc).split())[:200]
+        hint = "free some space or choose another place with -o" if verb == "written" else "is it a vividset manifest?"
+        raise ManifestError(f"{path} can't be {verb}: {why}: {hint}") from exc

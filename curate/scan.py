@@ -1,0 +1,254 @@
+"""Measure every photo once: listing, shards, part files, manifest. Kill it anywhere, run it again, and it finishes."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from curate import manifest
+from curate.engines import Done, Lost, processes
+from curate.errors import ManifestError, PhotoError, ScanError, TimedOut, WorkerDied
+from curate.manifest import SCAN_SCHEMA, Lineage
+from curate.score import Record, ScoreOptions, score
+from curate.sources import Listed, listing
+from curate.worklist import Shard, Worklist
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """How to scan; none of it changes a score, except what `score` holds."""
+
+    workers: int = 1
+    """Processes that decode."""
+    score: ScoreOptions = field(default_factory=ScoreOptions)
+    timeout_s: float = 60.0
+    """A photo whose decoding takes longer is given up."""
+    retry_errors: bool = False
+    """Measure unchanged files again that failed before."""
+    overwrite: bool = False
+    """Forget what the output and an interrupted scan know."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a finished manifest holds."""
+
+    photos: int = 0
+    scored: int = 0
+    measured_now: int = 0
+    passed_over: int = 0
+    """Files whose name and content are no photo's."""
+    errors: Counter[str] = field(default_factory=Counter)
+    tones: Counter[str] = field(default_factory=Counter)
+    levels: Counter[str] = field(default_factory=Counter)
+
+
+Progress = Callable[[int, int], None]
+"""Called with the number of photos measured and to be measured."""
+
+
+def scan(
+    paths: Sequence[Path], out: Path, options: ScanOptions, *, command: str = "", progress: Progress | None = None
+) -> Summary:
+    """Score every photo below `paths` into the manifest `out`.
+
+    Photos that `out` knows unchanged are not read again; what an interrupted scan finished is kept.
+
+    Args:
+        paths: folders or photos.
+        out: the manifest to write or bring up to date.
+        options: see `ScanOptions`.
+        command: kept in the manifest's lineage.
+        progress: told now and then how far it is.
+
+    Raises:
+        SourceError: a path can't be listed.
+        ScanError: no photos, another scan holds the output, a source was lost on the way.
+        ManifestError: the output is something else, or can't be written.
+    """
+    work = Worklist(out.with_name(f".{out.name}.scan"))
+    with _locked(work, out):
+        if options.overwrite:
+            _forget(work)
+        made_by = _made_by(options.score)
+        known = _known(out, paths, options, made_by)
+        work.salvage(made_by)
+        known = [*work.known_paths(), *known]
+        found = listing(paths, leave_out=[work.folder])
+        files, to_do = work.write_listing(found, known, retry_errors=options.retry_errors)
+        if not files:
+            raise ScanError(f"no photos below {', '.join(map(str, paths))}: name a folder that holds some")
+        _measure(work, options, to_do, progress or (lambda done, total: None))
+        summary = _finish(work, known, out, options, command, files)
+        summary.measured_now = to_do - summary.passed_over
+        _forget(work)
+    return summary
+
+
+def count_to_do(paths: Sequence[Path], out: Path) -> tuple[int, int]:
+    """Files and bytes that a scan would look at, for a dry run."""
+    files = total = 0
+    for photo in listing(paths, leave_out=[out.with_name(f".{out.name}.scan")]):
+        files += 1
+        total += photo.bytes or 0
+    return files, total
+
+
+def _made_by(options: ScoreOptions) -> str:
+    return f"scorer {manifest.SCORER_VERSION} {sorted(asdict(options).items())}"
+
+
+@contextmanager
+def _locked(work: Worklist, out: Path) -> Iterator[None]:
+    """Hold the work folder; a scan that died let go of it with its process."""
+    try:
+        work.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(work.folder / "lock")
+        lock.acquire(timeout=0)
+    except Timeout as exc:
+        raise ScanError(f"another scan is writing {out}: wait for it, or choose another output with -o") from exc
+    except OSError as exc:
+        raise ScanError(f"{out} can't be written: {exc.strerror}: choose another output with -o") from exc
+    try:
+        yield
+    finally:
+        lock.release()
+        if not any(path.name != "lock" for path in work.folder.iterdir()):
+            shutil.rmtree(work.folder, ignore_errors=True)
+
+
+def _forget(work: Worklist) -> None:
+    for path in work.folder.iterdir():
+        if path.name != "lock":
+            path.unlink()
+
+
+def _known(out: Path, paths: Sequence[Path], options: ScanOptions, made_by: str) -> list[Path]:
+    """The existing manifest, if its rows still hold; refuses to replace one that is something else."""
+    if options.overwrite or not out.exists():
+        return []
+    advice = "choose another output with -o, or replace it with --overwrite"
+    try:
+        _, lineage = manifest.inspect(out)
+    except ManifestError as exc:
+        raise ManifestError(f"{out} is in the way and is no manifest of ours: {advice}") from exc
+    if lineage is None or lineage.kind != "scan":
+        raise ManifestError(f"{out} is in the way and is no scan: {advice}")
+    here = {root for path in paths for root in (os.path.abspath(path), os.path.dirname(os.path.abspath(path)))}
+    strangers = [source for source in lineage.options["sources"] if manifest.unescape(source) not in here]
+    if strangers:
+        raise ManifestError(f"{out} holds the scan of {strangers[0]}, which this one leaves out: {advice}, or name that folder too")
+    return [out] if lineage.options.get("made_by") == made_by else []
+
+
+def _measure(work: Worklist, options: ScanOptions, total: int, progress: Progress) -> None:
+    """Measure all shards; those that take a process with them are gone through photo by photo."""
+    done = 0
+    suspects: list[Shard] = []
+    progress(0, total)
+    measure = partial(_measure_shard, work, options)
+    for outcome in processes(measure, work.shards(), workers=options.workers):
+        if isinstance(outcome, Lost):
+            suspects.append(outcome.item)
+            continue
+        done += len(outcome.item.photos)
+        progress(done, total)
+    for shard in suspects:
+        records = _one_by_one(shard, options)
+        _write_part(work, shard, records)
+        done += len(shard.photos)
+        progress(done, total)
+
+
+def _measure_shard(work: Worklist, options: ScanOptions, shard: Shard) -> None:
+    """In a worker: measure a shard and write its part. A decoder that hangs takes the process with it."""
+    records = []
+    for photo in shard.photos:
+        faulthandler.dump_traceback_later(options.timeout_s, exit=True)
+        records.append(_score(photo, options.score))
+    faulthandler.cancel_dump_traceback_later()
+    _write_part(work, shard, records)
+
+
+def _one_by_one(shard: Shard, options: ScanOptions) -> list[Record | None]:
+    """Measure each photo in a task of its own, so that the one that kills or hangs is named."""
+    records: dict[Listed, Record | None] = {}
+    function = partial(_score, options=options.score)
+    for outcome in processes(function, shard.photos, workers=options.workers, timeout_s=options.timeout_s):
+        match outcome:
+            case Done(photo, record):
+                records[photo] = record
+            case Lost(photo, reason):
+                error: PhotoError = WorkerDied("decoding it ended the process")
+                if reason == "timed out":
+                    error = TimedOut(f"decoding it took over {options.timeout_s:g} s (--timeout)")
+                records[photo] = Record(photo, error=str(error))
+    return [records[photo] for photo in shard.photos]
+
+
+def _score(photo: Listed, options: ScoreOptions) -> Record | None:
+    record = score(photo, options)
+    if record and record.error and record.error.startswith("Vanished"):
+        _check_source(photo)
+    return record
+
+
+def _check_source(photo: Listed) -> None:
+    root = manifest.unescape(photo.source)
+    if not os.path.isdir(root):
+        raise ScanError(f"{photo.source} is gone (a lost mount?): bring it back and run the same command; what is done is kept")
+
+
+def _write_part(work: Worklist, shard: Shard, records: Iterable[Record | None]) -> None:
+    kept = [(record.row(), position) for record, position in zip(records, shard.positions, strict=True) if record]
+    work.write_part(shard.index, [row for row, _ in kept], [position for _, position in kept])
+
+
+def _finish(
+    work: Worklist, known: list[Path], out: Path, options: ScanOptions, command: str, files: int
+) -> Summary:
+    """Merge into the manifest, counting on the way."""
+    summary = Summary()
+    draft = work.folder / "manifest.parquet"
+    sources: dict[str, None] = {}
+    with manifest.writer(draft, SCAN_SCHEMA) as file:
+        for table in work.merged(known):
+            if table.num_rows:
+                file.write_table(table)
+            _count(table, summary)
+            sources |= dict.fromkeys(table["source"].unique().to_pylist())
+        if not summary.photos:
+            raise ScanError("none of the files is a photo, by name or by content: name a folder that holds some")
+        summary.passed_over = files - summary.photos
+        recorded = asdict(options.score) | {"made_by": _made_by(options.score), "sources": list(sources)}
+        lineage = Lineage("scan", command, recorded, counts={"files_listed": files})
+        file.add_key_value_metadata(replace(lineage, rows=summary.photos).encoded())
+    _replace(draft, out)
+    return summary
+
+
+def _replace(draft: Path, out: Path) -> None:
+    try:
+        os.replace(draft, out)
+        manifest.sync_folder(out.parent)
+    except OSError as exc:
+        raise ManifestError(f"{out} can't be written: {exc.strerror}: choose another output with -o") from exc
+
+
+def _count(table: Any, summary: Summary) -> None:
+    errors = [text.partition(":")[0] for text in table["error"].drop_null().to_pylist()]
+    summary.photos += table.num_rows
+    summary.scored += table.num_rows - len(errors)
+    summary.errors.update(errors)
+    summary.tones.update(table["tone"].drop_null().to_pylist())
+    summary.levels.update(table["colorfulness_level"].drop_null().to_pylist())

@@ -1,0 +1,99 @@
+"""One photo to one Record: the function that every engine maps."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from curate.decode import MAX_PIXELS, RAW_SUFFIXES, SNIFF_BYTES, Header, decode, looks_like_photo
+from curate.errors import ChangedWhileRead, FileTooLarge, PhotoError, UnsupportedFormat
+from curate.measures import Measures, measure
+from curate.sources import Listed, as_photo_error
+
+MAX_BYTES = 1 << 31
+"""A larger file isn't read; twice what an uncompressed 16-bit photo of the default pixel limit takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """What changes a score or decides whether there is one; recorded in the manifest."""
+
+    max_pixels: int = MAX_PIXELS
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of a scan: measures or an error, never both or neither."""
+
+    photo: Listed
+    sha256: str | None = None
+    header: Header | None = None
+    measures: Measures | None = None
+    error: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.measures is None) == (self.error is None):
+            raise ValueError("a record has measures or an error, never both or neither")
+        if (self.measures is None) != (self.header is None):
+            raise ValueError("measures come with a header")
+
+    def row(self) -> dict[str, Any]:
+        """As a row in the scan schema; absent values are None."""
+        row: dict[str, Any] = {
+            "source": self.photo.source,
+            "path": self.photo.path,
+            "bytes": self.photo.bytes,
+            "modified_ns": self.photo.modified_ns,
+            "sha256": self.sha256,
+            "error": self.error,
+        }
+        if self.header and self.measures:
+            row |= asdict(self.header)
+            row |= asdict(self.measures.appearance) | asdict(self.measures.tone)
+            row["colorfulness"] = self.measures.colorfulness
+            row["colorfulness_level"] = self.measures.colorfulness_level
+            row["fingerprint"] = self.measures.fingerprint
+        return row
+
+
+def score(photo: Listed, options: ScoreOptions) -> Record | None:
+    """Read, hash, decode and measure one file.
+
+    Returns:
+        The record: with an error if the file can't be used. None if neither its name nor its content is a photo's.
+    """
+    if photo.problem is not None:
+        return Record(photo, error=photo.problem)
+    digest = None
+    try:
+        photo, data = _read(photo)
+        if data is None:
+            return None
+        digest = hashlib.sha256(data).hexdigest()
+        seen = decode(data, max_pixels=options.max_pixels)
+        return Record(photo, digest, seen.header, measure(seen.pixels, seen.visible))
+    except PhotoError as exc:
+        return Record(photo, digest, error=str(exc))
+
+
+def _read(photo: Listed) -> tuple[Listed, bytes | None]:
+    """The file's bytes, and the listing entry as the file is now; no bytes where it is no photo of any kind."""
+    if os.path.splitext(photo.path)[1].lower() in RAW_SUFFIXES:
+        raise UnsupportedFormat("camera raw isn't decoded: develop it to JPEG or TIFF first")
+    try:
+        with open(photo.open_path(), "rb") as file:
+            before = os.fstat(file.fileno())
+            head = file.read(SNIFF_BYTES)
+            if not looks_like_photo(head):
+                return photo, (head if photo.promises_photo else None)
+            if before.st_size > MAX_BYTES:
+                raise FileTooLarge(f"{before.st_size} bytes are over the limit of {MAX_BYTES}")
+            data = head + file.read()
+            after = os.fstat(file.fileno())
+    except OSError as exc:
+        raise as_photo_error(exc, "the file can't be read") from exc
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != after.st_size:
+        raise ChangedWhileRead("the file was written to while it was being read: scan again when it is at rest")
+    return replace(photo, bytes=after.st_size, modified_ns=after.st_mtime_ns), data

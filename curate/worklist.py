@@ -1,0 +1,240 @@
+"""A scan's work folder: the listing cut into shards, one part file a shard, and the merge into a manifest.
+
+Rows that an earlier scan measured are found by walking both sorted lists side by side, so memory stays flat whatever
+their length. A part file is its own completion marker: it appears under its name whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.errors import PASSING_KINDS
+from curate.manifest import KEY, SCAN_SCHEMA, writer
+from curate.sources import Listed
+
+SHARD_PHOTOS = 256
+SHARD_BYTES = 64 << 20
+ROWS_A_GROUP = 1 << 16
+"""Of the merged manifest; a reader holds one row group at a time."""
+
+LISTING_SCHEMA = pa.schema(
+    [
+        *KEY,
+        pa.field("bytes", pa.int64()),
+        pa.field("modified_ns", pa.int64()),
+        pa.field("problem", pa.string()),
+        pa.field("known_file", pa.int16(), nullable=False),  # index into the known files, -1: to be measured
+        pa.field("known_row", pa.int64(), nullable=False),
+    ]
+)
+POSITION = pa.field("position", pa.int32(), nullable=False)
+PART_SCHEMA = pa.schema([POSITION, *SCAN_SCHEMA])
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One row group of the listing."""
+
+    index: int
+    photos: tuple[Listed, ...]
+    """Those still to be measured."""
+    positions: tuple[int, ...]
+    """Where each of them stands in the row group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worklist:
+    """The work folder of one scan."""
+
+    folder: Path
+
+    @property
+    def listing_path(self) -> Path:
+        """Every file found, in order, with where to find what is known of it."""
+        return self.folder / "listing.parquet"
+
+    def part_path(self, index: int) -> Path:
+        """The measured rows of one shard."""
+        return self.folder / f"part-{index:06d}.parquet"
+
+    def known_paths(self) -> list[Path]:
+        """Rows that interrupted scans left behind."""
+        return sorted(self.folder.glob("known-*.parquet"))
+
+    def write_listing(self, found: Iterable[Listed], known: Sequence[Path], *, retry_errors: bool) -> tuple[int, int]:
+        """Write the listing, a row group a shard, matching it against known rows on the way.
+
+        Returns:
+            The number of files found, and of those that are to be measured.
+        """
+        lookups = [_KnownRows(path, retry_errors) for path in known]
+        files = to_do = 0
+        with writer(self.listing_path, LISTING_SCHEMA) as out:
+            for group in _shards_of(found):
+                table = _listing_table(group, lookups)
+                out.write_table(table)
+                files += len(group)
+                to_do += pc.sum(pc.equal(table["known_file"], -1)).as_py()
+        return files, to_do
+
+    def shards(self) -> Iterator[Shard]:
+        """The shards that have photos to measure and no part file yet."""
+        file = pq.ParquetFile(self.listing_path)
+        for index in range(file.num_row_groups):
+            if not self.part_path(index).exists():
+                shard = _shard(index, file.read_row_group(index))
+                if shard.photos:
+                    yield shard
+
+    def write_part(self, index: int, rows: Sequence[dict[str, Any]], positions: Sequence[int]) -> None:
+        """Write a shard's measured rows, whole or not at all."""
+        table = pa.Table.from_pylist(list(rows), SCAN_SCHEMA).add_column(0, POSITION, [pa.array(positions, pa.int32())])
+        with writer(self.part_path(index), PART_SCHEMA) as out:
+            out.write_table(table)
+
+    def merged(self, known: Sequence[Path]) -> Iterator[pa.Table]:
+        """The manifest's rows in listing order, in pieces: known ones and measured ones."""
+        waiting: list[pa.Table] = []
+        for table in self._merged_shards(known):
+            waiting.append(table)
+            if sum(piece.num_rows for piece in waiting) >= ROWS_A_GROUP:
+                yield pa.concat_tables(waiting)
+                waiting = []
+        if waiting:
+            yield pa.concat_tables(waiting)
+
+    def _merged_shards(self, known: Sequence[Path]) -> Iterator[pa.Table]:
+        readers = [_RowReader(path) for path in known]
+        file = pq.ParquetFile(self.listing_path)
+        for index in range(file.num_row_groups):
+            origin = file.read_row_group(index, columns=["known_file", "known_row"])
+            pieces = [_known_piece(origin, number, reader) for number, reader in enumerate(readers)]
+            if self.part_path(index).exists():
+                pieces.append(pq.ParquetFile(self.part_path(index)).read())
+            together = pa.concat_tables([PART_SCHEMA.empty_table(), *(piece.cast(PART_SCHEMA) for piece in pieces)])
+            yield together.sort_by("position").drop_columns(["position"])
+
+    def salvage(self, made_by: str) -> None:
+        """Turn what an interrupted scan finished into known rows, unless another scorer made them."""
+        stamp = self.folder / "made_by"
+        parts = sorted(self.folder.glob("part-*.parquet"))
+        if stamp.exists() and stamp.read_text(encoding="utf-8") == made_by:
+            if parts:
+                self._write_known(parts)
+        else:
+            for known in self.known_paths():
+                known.unlink()
+        for part in parts:
+            part.unlink()
+        stamp.write_text(made_by, encoding="utf-8")
+
+    def _write_known(self, parts: list[Path]) -> None:
+        target = self.folder / f"known-{len(self.known_paths()):04d}.parquet"
+        with writer(target, SCAN_SCHEMA) as out:
+            for part in parts:
+                out.write_table(pq.ParquetFile(part).read().drop_columns(["position"]))
+
+
+def _shards_of(found: Iterable[Listed]) -> Iterator[list[Listed]]:
+    """Cut a listing where a shard has enough photos or bytes."""
+    group: list[Listed] = []
+    size = 0
+    for photo in found:
+        group.append(photo)
+        size += photo.bytes or 0
+        if len(group) >= SHARD_PHOTOS or size >= SHARD_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _listing_table(group: list[Listed], lookups: list[_KnownRows]) -> pa.Table:
+    origins = [_origin(photo, lookups) for photo in group]
+    columns = {name: [getattr(photo, name) for photo in group] for name in LISTING_SCHEMA.names[:5]}
+    columns |= {"known_file": [file for file, _ in origins], "known_row": [row for _, row in origins]}
+    return pa.table(columns, schema=LISTING_SCHEMA)
+
+
+def _origin(photo: Listed, lookups: list[_KnownRows]) -> tuple[int, int]:
+    matches = [(number, lookup.row_of(photo)) for number, lookup in enumerate(lookups)]
+    return next(((number, row) for number, row in matches if row is not None), (-1, -1))
+
+
+def _shard(index: int, rows: pa.Table) -> Shard:
+    photos, positions = [], []
+    for position, row in enumerate(rows.to_pylist()):
+        if row["known_file"] == -1:
+            photos.append(Listed(row["source"], row["path"], row["bytes"], row["modified_ns"], row["problem"]))
+            positions.append(position)
+    return Shard(index, tuple(photos), tuple(positions))
+
+
+def _known_piece(origin: pa.Table, number: int, reader: _RowReader) -> pa.Table:
+    chosen = pc.indices_nonzero(pc.equal(origin["known_file"], number))
+    rows = reader.take(origin["known_row"].take(chosen).to_pylist())
+    return rows.add_column(0, POSITION, [chosen.cast(pa.int32())])
+
+
+class _KnownRows:
+    """Finds the rows of photos that are asked for in listing order, in a manifest of the same order."""
+
+    def __init__(self, path: Path, retry_errors: bool) -> None:
+        self._rows = self._read(path)
+        self._retry_errors = retry_errors
+        self._head = next(self._rows, None)
+
+    @staticmethod
+    def _read(path: Path) -> Iterator[tuple[int, dict[str, Any], Any]]:
+        columns = ["source", "path", "bytes", "modified_ns", "error"]
+        number = itertools.count()
+        for batch in pq.ParquetFile(path).iter_batches(columns=columns):
+            for row in batch.to_pylist():
+                yield next(number), row, (row["source"], tuple(row["path"].split("/")))
+
+    def row_of(self, photo: Listed) -> int | None:
+        while self._head is not None and self._head[2] < photo.key:
+            self._head = next(self._rows, None)
+        if self._head is None or self._head[2] != photo.key or photo.problem is not None:
+            return None
+        number, row, _ = self._head
+        unchanged = (row["bytes"], row["modified_ns"]) == (photo.bytes, photo.modified_ns)
+        return number if unchanged and not self._again(row["error"]) else None
+
+    def _again(self, error: str | None) -> bool:
+        return error is not None and (self._retry_errors or error.partition(":")[0] in PASSING_KINDS)
+
+
+class _RowReader:
+    """Takes rows by number from a manifest, numbers ever growing, holding one row group at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = pq.ParquetFile(path)
+        self._group = -1
+        self._start = self._end = 0
+        self._table = SCAN_SCHEMA.empty_table()
+
+    def take(self, rows: Sequence[int]) -> pa.Table:
+        pieces = []
+        rest = list(rows)
+        while rest:
+            while rest[0] >= self._end:
+                self._next_group()
+            here = [row - self._start for row in rest if row < self._end]
+            pieces.append(self._table.take(here))
+            rest = rest[len(here) :]
+        return pa.concat_tables(pieces) if pieces else SCAN_SCHEMA.empty_table()
+
+    def _next_group(self) -> None:
+        self._group += 1
+        self._start = self._end
+        self._end += self._file.metadata.row_group(self._group).num_rows
+        self._table = self._file.read_row_group(self._group, columns=SCAN_SCHEMA.names).cast(SCAN_SCHEMA)
