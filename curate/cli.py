@@ -98,7 +98,7 @@ def scan(
         return
     options = ScanOptions(workers, ScoreOptions(max_pixels), timeout_s, retry_errors, overwrite)
     with _progress("photos") as progress:
-        summary = run_scan(paths, out, options, command=_command(), progress=progress)
+        summary = run_scan(paths, out, options, command=typed_command(), progress=progress)
     _print_scan(summary, out)
     failed = sum(summary.errors.values())
     if not summary.scored:
@@ -122,7 +122,7 @@ def filter_command(scan_path: Path, min_colorfulness: float, keep_tones: tuple[s
     from curate.select import FilterOptions, Split, write_selection
 
     options = FilterOptions(min_colorfulness, frozenset({"color", *keep_tones}), Split.parse(split))
-    chosen = write_selection(scan_path, out, options, command=_command())
+    chosen = write_selection(scan_path, out, options, command=typed_command())
     _print_selection(chosen, out)
 
 
@@ -196,6 +196,6 @@ def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
         yield update
 
 
-def _command() -> str:
+def typed_command() -> str:
     """What was typed, as one could type it again."""
     return shlex.join([click.get_current_context().find_root().info_name or "curate", *sys.argv[1:]])

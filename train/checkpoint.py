@@ -1,0 +1,175 @@
+"""Checkpoints: one safetensors file, written whole or not at all, read without running any code from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from curate import __version__
+from curate.errors import CheckpointError
+from curate.manifest import settle
+from train.model import ColorUNet
+from train.recipe import Recipe
+
+FORMAT_VERSION = 1
+MODEL = "ColorUNet"
+_KEY = "vividset"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a checkpoint says of itself, as JSON in the file's metadata."""
+
+    recipe: Recipe
+    manifest_path: str
+    manifest_sha256: str
+    """Of the manifest whose photos taught it."""
+    step: int
+    """Optimizer steps taken."""
+    neutral_loss: float
+    """What predicting neutral gray costs on the training photos."""
+    command: str = ""
+    best_score: float | None = None
+    """Lowest validation loss ÷ neutral so far; None without validation photos."""
+    threads: int = 0
+    """CPU threads; another number changes the last bits of a resumed run."""
+    schedule: Mapping[str, Any] = field(default_factory=dict)
+    """The learning-rate schedule's and the optimizer's numbers; empty in a checkpoint that is only for use."""
+    model: str = MODEL
+    tool_version: str = __version__
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint in memory."""
+
+    path: Path
+    about: About
+    tensors: Mapping[str, Tensor]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors below `prefix/`, by the rest of their names."""
+        start = prefix + "/"
+        return {name.removeprefix(start): tensor for name, tensor in self.tensors.items() if name.startswith(start)}
+
+    def network(self) -> ColorUNet:
+        """The trained network, ready to predict.
+
+        Raises:
+            CheckpointError: the weights don't fit the recipe that the file names.
+        """
+        network = ColorUNet(self.about.recipe.channels, self.about.recipe.norm)
+        try:
+            network.load_state_dict(self.part("model"))
+        except RuntimeError as exc:
+            raise CheckpointError(f"{self.path} is damaged: its weights don't fit a {MODEL}: use another checkpoint") from exc
+        return network.eval()
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], about: About) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        path: where; its folder must exist.
+        tensors: by name, like `model/head.weight` and `optimizer/0/exp_avg`.
+        about: see `About`.
+
+    Raises:
+        CheckpointError: the disk says no.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(plain, draft, {_KEY: json.dumps(asdict(about))})
+        settle(draft, path)
+    except (OSError, SafetensorError) as exc:
+        draft.unlink(missing_ok=True)
+        raise CheckpointError(f"{path} can't be written: {exc}: free some space, then --resume") from exc
+
+
+def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
+    """Read a checkpoint.
+
+    Args:
+        path: a `.safetensors` file, or a run folder, whose best.safetensors is meant.
+        weights_only: leave out the optimizer's tensors.
+
+    Raises:
+        CheckpointError: missing, damaged, foreign, or of another version or model.
+    """
+    if path.is_dir():
+        path = path / "best.safetensors"
+    if not path.exists():
+        raise CheckpointError(f"{path} doesn't exist: name RUN/best.safetensors of a run that `train fit` made")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+            names = [name for name in file.keys() if not weights_only or name.startswith("model/")]  # noqa: SIM118  # not a dict
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (OSError, SafetensorError) as exc:
+        raise CheckpointError(f"{path} can't be read ({exc}): is it a checkpoint of `train fit`, whole?") from exc
+    return Checkpoint(path, _about(path, text), tensors)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a checkpoint file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _about(path: Path, text: str | None) -> About:
+    if text is None:
+        raise CheckpointError(f"{path} was not made by vividset: name a checkpoint of `train fit`")
+    try:
+        fields = json.loads(text)
+        version, model = fields["format_version"], fields["model"]
+    except (ValueError, KeyError, TypeError) as exc:
+        raise CheckpointError(f"{path} is damaged: what it says of itself can't be read: use another checkpoint") from exc
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has checkpoint format {version} (vividset {fields.get('tool_version')}), this is {FORMAT_VERSION} "
+            f"(vividset {__version__}): use that version, or train again"
+        )
+    if model != MODEL:
+        raise CheckpointError(f"{path} holds a {model}, and this version only knows {MODEL}: use the version that made it")
+    try:
+        return About(**{**fields, "recipe": Recipe(**fields["recipe"])})
+    except TypeError as exc:
+        raise CheckpointError(f"{path} is damaged: {exc}: use another checkpoint") from exc
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """AdamW's moments and step counts, as `optimizer/PARAMETER/NAME`."""
+    states = optimizer.state_dict()["state"]
+    return {f"optimizer/{index}/{name}": value for index, state in states.items() for name, value in state.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, groups: list[dict[str, Any]], tensors: Mapping[str, Tensor]) -> None:
+    """Undo `optimizer_tensors`; `groups` are the optimizer's numbers, from `About.schedule`."""
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, field_name = name.partition("/")
+        states.setdefault(int(index), {})[field_name] = tensor
+    optimizer.load_state_dict({"state": states, "param_groups": groups})
+
+
+def weights(network: nn.Module) -> dict[str, Tensor]:
+    """A network's weights and buffers, as `model/NAME`, copied to the CPU."""
+    return {f"model/{name}": tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+
+
+def remove_drafts(folder: Path) -> None:
+    """Delete what a killed run was in the middle of writing."""
+    for draft in folder.glob(".*.draft"):
+        os.unlink(draft)

@@ -1,0 +1,168 @@
+"""The commands of stage two. The only room here that knows click, prints, or picks an exit code.
+
+Heavy libraries are imported inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from curate import __version__
+from curate.cli import Commands, typed_command
+from curate.errors import CheckpointError, PhotoError, UsageError, VividsetError
+from train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from train.checkpoint import Checkpoint
+
+_FILE = click.Path(path_type=Path)
+_RECIPE = Recipe()
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="train")
+def main() -> None:
+    """Train a colorizer on a curated manifest, and use it.
+
+    \b
+    train fit manifests/clean.parquet                       the documented recipe
+    train colorize runs/clean/best.safetensors old.jpg -o colored
+    """
+    # Threads that spin while they wait make a step thirty times slower as soon as another process wants a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def _recipe_option(name: str, kind: Any, text: str) -> Any:
+    default = getattr(_RECIPE, name)
+    return click.option(f"--{name.replace('_', '-')}", type=kind, default=default, show_default=default is not None, help=text)
+
+
+@main.command()
+@click.argument("manifest", type=_FILE)
+@_recipe_option("epochs", int, "Passes over the training photos.")
+@_recipe_option("max_steps", int, "Stop after so many optimizer steps; the learning rate's schedule ends there too.")
+@_recipe_option("batch_size", int, "Photos a step.")
+@_recipe_option("image_size", int, "Side of the square crops in px.")
+@_recipe_option("channels", int, "Width of the network's first level.")
+@_recipe_option("norm", click.Choice(["batch", "group"]), "Normalisation layers.")
+@_recipe_option("lr", float, "Peak learning rate.")
+@_recipe_option("weight_decay", float, "AdamW's weight decay.")
+@_recipe_option("warmup", float, "Share of the steps in which the learning rate climbs.")
+@_recipe_option("seed", int, "Of weights, order, crops and flips.")
+@click.option("--run-dir", type=_FILE, help="Folder for checkpoints, log and pictures.  [default: runs/NAME OF THE MANIFEST]")
+@click.option("--resume", is_flag=True, help="Go on where the run in --run-dir was stopped or killed.")
+@click.option("--root", "roots", type=_FILE, multiple=True, help="Folder that the photos have moved to since the scan; may be given again.")
+@click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that read photos; 0 reads in the trainer's own.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--precision", type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]), default="32-true", show_default=True, help="As Lightning Fabric names them.")
+def fit(
+    manifest: Path,
+    run_dir: Path | None,
+    resume: bool,
+    roots: tuple[Path, ...],
+    workers: int,
+    device: str,
+    precision: str,
+    **hyper_parameters: Any,
+) -> None:
+    """Train on the photos of MANIFEST, as `curate filter` wrote it.
+
+    Defaults are the documented recipe (see `train recipe`). The run's folder gets best.safetensors and last.safetensors,
+    log.jsonl, loss.png and samples.png. Ctrl-C stops after a step and keeps it; --resume goes on.
+    """
+    asked = Recipe(**hyper_parameters)
+    folder = run_dir or Path("runs") / manifest.stem
+    _check_run_dir(folder, resume)
+    from train import loop, photos
+
+    found = photos.load(manifest, roots)
+    before = loop.resumable(folder, found) if resume else None
+    if resume and before is None:
+        click.echo(f"{folder} holds no checkpoint yet: starting fresh")
+    recipe = _resumed_recipe(before, asked) if before else asked
+    _prepare(folder)
+    outcome = loop.fit(
+        found,
+        recipe,
+        loop.Machine(device, precision, workers),
+        folder,
+        resume_from=before,
+        command=typed_command(),
+        say=click.echo,
+    )
+    click.echo(outcome.verdict)
+    click.echo(f"written: {folder / 'best.safetensors'}, last.safetensors, log.jsonl, loss.png, samples.png")
+
+
+def _check_run_dir(folder: Path, resume: bool) -> None:
+    if not resume and any((folder / name).exists() for name in ("last.safetensors", "log.jsonl")):
+        raise UsageError(f"{folder} holds a run: go on with --resume, or choose another folder with --run-dir")
+
+
+def _prepare(folder: Path) -> None:
+    from train import checkpoint
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.remove_drafts(folder)
+    except OSError as exc:
+        raise CheckpointError(f"{folder} can't be written: {exc.strerror}: choose another folder with --run-dir") from exc
+
+
+def _resumed_recipe(before: Checkpoint, asked: Recipe) -> Recipe:
+    """The run's own recipe; options that were typed must agree with it."""
+    context = click.get_current_context()
+    recipe = before.about.recipe
+    for name, value, _ in asked.described():
+        typed = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
+        if typed and getattr(recipe, name) != value:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{option} {value} differs from the run's {getattr(recipe, name)}: leave it out to resume, "
+                "or start a new run with another --run-dir"
+            )
+    return recipe
+
+
+@main.command()
+def recipe() -> None:
+    """Print the documented recipe: every hyper-parameter with its reason."""
+    for name, value, reason in Recipe().described():
+        head = f"{name:<17} {value!s:<8} "
+        click.echo(textwrap.fill(reason, 100, initial_indent=head, subsequent_indent=" " * len(head)))
+
+
+@main.command()
+@click.argument("checkpoint_path", type=_FILE, metavar="CHECKPOINT")
+@click.argument("photos", nargs=-1, required=True, type=_FILE, metavar="PHOTO...")
+@click.option("-o", "--out", type=_FILE, required=True, help="Folder for the colour pictures.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
+def colorize(checkpoint_path: Path, photos: tuple[Path, ...], out: Path, device: str) -> None:
+    """Colorize photos with a trained CHECKPOINT (a file, or a run's folder).
+
+    Full size, upright, in sRGB. Lightness is the photo's own; only colour is the network's. Each picture says in its
+    metadata that a machine colorized it, by which checkpoint, and which manifest's photos taught that.
+    """
+    from train import checkpoint
+    from train.colorize import Colorizer, targets
+
+    pairs = list(zip(photos, targets(list(photos), out), strict=True))
+    try:
+        colorizer = Colorizer(checkpoint.load(checkpoint_path, weights_only=True), device)
+    except (RuntimeError, AssertionError) as exc:
+        raise UsageError(f"--device {device} can't be had: {' '.join(str(exc).split())[:200]}") from exc
+    failed = 0
+    for photo, target in pairs:
+        try:
+            colorizer.colorize_file(photo, target)
+            click.echo(str(target))
+        except PhotoError as exc:
+            failed += 1
+            click.echo(f"{photo}: {exc}", err=True)
+    if failed:
+        raise VividsetError(f"{failed} of {len(pairs)} photos could not be colorized; the rest were")

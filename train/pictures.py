@@ -1,0 +1,66 @@
+"""What a run looks like: the loss curve, and grids of gray, predicted and original."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from train.health import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS, Validation
+
+Picture = NDArray[np.uint8]
+GAP_PX = 4
+CAPTION_PX = 16
+
+
+def loss_plot(path: Path, ratios: Sequence[float], validations: Sequence[Validation], mean_color_ratio: float) -> None:
+    """Draw loss ÷ neutral over steps with the documented ladder; the file is replaced whole."""
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    steps = np.arange(1, len(ratios) + 1)
+    losses = np.asarray(ratios, np.float64)
+    axes.plot(steps, losses, color="0.8", linewidth=0.7, label="each step")
+    width = max(1, min(WINDOW_STEPS, len(losses) // 10))
+    smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
+    axes.plot(steps[width - 1 :], smooth, color="tab:blue", label=f"mean of {width} steps")
+    if validations:
+        axes.plot([v.step for v in validations], [v.ratio for v in validations], "o-", color="tab:red", markersize=3, linewidth=1, label="held-out photos")
+    for documented in LADDER:
+        axes.axhline(documented / DOCUMENTED_NEUTRAL, color="tab:green", linewidth=0.6, linestyle=":")
+        axes.annotate(f"{documented:.2f}", (1.005, documented / DOCUMENTED_NEUTRAL), xycoords=("axes fraction", "data"), color="tab:green", fontsize=8, va="center")
+    axes.axhline(mean_color_ratio, color="tab:brown", linewidth=0.8, linestyle="--", label="mean colour")
+    finite = losses[np.isfinite(losses)]
+    axes.set(xlabel="step", ylabel="loss ÷ neutral", ylim=(0, max(1.15, min(2.0, float(np.quantile(finite, 0.99)) * 1.1 if len(finite) else 1))))
+    axes.set_title("Loss; green: the documented ladder", fontsize=10)
+    axes.legend(fontsize=8, frameon=False)
+    draft = path.with_name(f".{path.name}.draft")
+    figure.savefig(draft, format="png", dpi=110)
+    draft.replace(path)
+
+
+def side_by_side(rows: Sequence[Sequence[Picture]], captions: Sequence[str]) -> Image.Image:
+    """Rows of pictures of one height each under captions, one caption a column."""
+    widths = [max(row[column].shape[1] for row in rows) for column in range(len(captions))]
+    height = CAPTION_PX + sum(max(picture.shape[0] for picture in row) + GAP_PX for row in rows)
+    sheet = Image.new("RGB", (sum(widths) + GAP_PX * (len(widths) - 1), height), "white")
+    draw = ImageDraw.Draw(sheet)
+    left = 0
+    for column, caption in enumerate(captions):
+        draw.text((left + 2, 2), caption, fill="black")
+        top = CAPTION_PX
+        for row in rows:
+            sheet.paste(Image.fromarray(row[column]), (left, top))
+            top += max(picture.shape[0] for picture in row) + GAP_PX
+        left += widths[column] + GAP_PX
+    return sheet
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a PNG whole."""
+    draft = path.with_name(f".{path.name}.draft")
+    picture.save(draft, format="PNG")
+    draft.replace(path)
