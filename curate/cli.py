@@ -35,6 +35,7 @@ class Commands(click.Group):
     """A group whose commands end every expected failure in one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn what it raises on purpose into one line and an exit code."""
         for stream in (sys.stdout, sys.stderr):  # a name that is no UTF-8 must not end a run
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
@@ -51,7 +52,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="curate")
 def main() -> None:
-    """Turn a pile of photos into a data set that a colorizer can learn from.
+    r"""Turn a pile of photos into a data set that a colorizer can learn from.
 
     \b
     curate scan ./photos                    measure every photo once
@@ -62,10 +63,31 @@ def main() -> None:
 
 @main.command()
 @click.argument("paths", nargs=-1, required=True, type=_FILE, metavar="PATH...")
-@click.option("-o", "--out", type=_FILE, default=SCAN_MANIFEST, show_default=True, help="Manifest to write or bring up to date.")
-@click.option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, show_default="one a core", help="Processes that decode.")
-@click.option("--max-pixels", type=click.IntRange(1), default=250_000_000, show_default=True, help="Larger photos become errors, undecoded.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Seconds after which a photo is given up.")
+@click.option(
+    "-o", "--out", type=_FILE, default=SCAN_MANIFEST, show_default=True, help="Manifest to write or bring up to date."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=os.cpu_count() or 1,
+    show_default="one a core",
+    help="Processes that decode.",
+)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=250_000_000,
+    show_default=True,
+    help="Larger photos become errors, undecoded.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(0.1),
+    default=60.0,
+    show_default=True,
+    help="Seconds after which a photo is given up.",
+)
 @click.option("--retry-errors", is_flag=True, help="Measure unchanged files again that failed before.")
 @click.option("--overwrite", is_flag=True, help="Measure everything again and replace the output, whatever it is.")
 @click.option("--max-errors", metavar="N|N%", help="Exit 1 if more photos than this fail.")
@@ -104,16 +126,35 @@ def scan(
     if not summary.scored:
         raise VividsetError(f"none of {summary.photos:,} photos could be scored: {out} has the reason of each")
     if too_many(failed, summary.photos):
-        raise VividsetError(f"{failed:,} of {summary.photos:,} photos failed, more than --max-errors {max_errors}: {out} has the reasons")
+        raise VividsetError(
+            f"{failed:,} of {summary.photos:,} photos failed, over --max-errors {max_errors}: {out} has the reasons"
+        )
 
 
 @main.command("filter")
 @click.argument("scan_path", type=_FILE, default=SCAN_MANIFEST, metavar="[SCAN]")
 @click.option("--min-colorfulness", type=float, default=20.0, show_default=True, help="Reject photos whose M is lower.")
-@click.option("--keep-tone", "keep_tones", multiple=True, type=click.Choice(TONES[1:]), help="Don't reject this tone; may be given again.")
-@click.option("--split", default="90/5/5", show_default=True, help="Percent of train/val/test, drawn from each photo's content.")
-@click.option("-o", "--out", type=_FILE, default=CLEAN_MANIFEST, show_default=True, help="Manifest of the kept photos; rejected.parquet goes beside it.")
-def filter_command(scan_path: Path, min_colorfulness: float, keep_tones: tuple[str, ...], split: str, out: Path) -> None:
+@click.option(
+    "--keep-tone",
+    "keep_tones",
+    multiple=True,
+    type=click.Choice(TONES[1:]),
+    help="Don't reject this tone; may be given again.",
+)
+@click.option(
+    "--split", default="90/5/5", show_default=True, help="Percent of train/val/test, drawn from each photo's content."
+)
+@click.option(
+    "-o",
+    "--out",
+    type=_FILE,
+    default=CLEAN_MANIFEST,
+    show_default=True,
+    help="Manifest of the kept photos; rejected.parquet goes beside it.",
+)
+def filter_command(
+    scan_path: Path, min_colorfulness: float, keep_tones: tuple[str, ...], split: str, out: Path
+) -> None:
     """Decide from a scan's numbers which photos are kept.
 
     SCAN is a manifest of `curate scan`; without it, manifests/scan.parquet. Gray, sepia and toned photos are rejected
@@ -137,7 +178,9 @@ def _print_scan(summary: Summary, out: Path) -> None:
     if summary.scored:
         click.echo("tone")
         _print_counts(TONES, summary.tones)
-        click.echo("colourfulness (M: 0 not, 15 slightly, 33 moderately, 45 averagely, 59 quite, 82 highly, 109 extremely)")
+        click.echo(
+            "colourfulness (M: 0 not, 15 slightly, 33 moderately, 45 averagely, 59 quite, 82 highly, 109 extremely)"
+        )
         _print_counts(LEVELS, summary.levels)
     click.echo(f"written: {out}")
 
@@ -159,7 +202,11 @@ def _print_selection(chosen: Selection, out: Path) -> None:
     click.echo(f"written: {out} and {out.with_name('rejected.parquet')}")
     if kept * 2 < kept + rejected:
         worst = max(chosen.dropped_by, key=lambda name: chosen.dropped_by[name])
-        said = "Warning: nothing was kept" if not kept else f"Warning: only {100 * kept / (kept + rejected):.1f} % was kept"
+        said = (
+            "Warning: nothing was kept"
+            if not kept
+            else f"Warning: only {100 * kept / (kept + rejected):.1f} % was kept"
+        )
         click.echo(f"{said}; most was dropped by: {worst}. Look at rejected.parquet before you train.", err=True)
 
 
@@ -183,9 +230,23 @@ def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(unit), TaskProgressColumn(show_speed=True), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TaskProgressColumn(show_speed=True),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(unit, total=None, rate="listing")
 

@@ -5,7 +5,8 @@ The rules, in the order they apply (docs/decoding.md has the table with its gold
 1. The content decides the format, never the name. JPEG (also MPO), PNG, WebP, TIFF, GIF, BMP and AVIF are photos.
 2. The header's size is checked against the limit before a pixel is decoded.
 3. The first frame of an animation or a multi-picture file is the photo.
-4. Samples of 16 bits are rounded to 8; 1-bit and palette images are expanded. Float samples have no stated range: an error.
+4. Samples of 16 bits are rounded to 8; 1-bit and palette images are expanded. Float samples, which have no stated
+   range, are an error.
 5. An embedded profile that isn't sRGB is converted, relative colorimetric. A profile that can't be read, or that is of
    another colour space than the pixels, is ignored, as viewers do.
 6. Alpha is composited on white in sRGB values; fully transparent pixels are marked invisible and don't count.
@@ -38,15 +39,62 @@ from curate.errors import (
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF")
 PHOTO_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .tif .tiff .gif .bmp .dib .avif .heic .heif .jxl .jp2".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".apng",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".bmp",
+        ".dib",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".jxl",
+        ".jp2",
+    ]
 )
 """Names that promise a photo: such a file gets a row even if it turns out to be none."""
-RAW_SUFFIXES = frozenset(".3fr .arw .cr2 .cr3 .dng .erf .kdc .mrw .nef .nrw .orf .pef .raf .rw2 .srw .x3f".split())
+RAW_SUFFIXES = frozenset(
+    [
+        ".3fr",
+        ".arw",
+        ".cr2",
+        ".cr3",
+        ".dng",
+        ".erf",
+        ".kdc",
+        ".mrw",
+        ".nef",
+        ".nrw",
+        ".orf",
+        ".pef",
+        ".raf",
+        ".rw2",
+        ".srw",
+        ".x3f",
+    ]
+)
 """Camera raw: TIFF inside, but what Pillow would see is a thumbnail."""
 
 MAX_PIXELS = 250_000_000
 SNIFF_BYTES = 32
 
+_MAGIC = (
+    b"\xff\xd8\xff",  # JPEG
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),  # TIFF and BigTIFF
+    *(b"\xff\x0a\xfa", b"\0\0\0\x0cJXL "),
+    b"\0\0\0\x0cjP  ",  # JPEG 2000
+)
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _PILLOW_RAISES = (
     OSError,
@@ -99,11 +147,10 @@ class Photo:
 def looks_like_photo(head: bytes) -> bool:
     """Whether the first bytes (32 suffice) are those of a picture format that we know, decodable here or not."""
     return (
-        head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
+        head.startswith(_MAGIC)
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
         or (head[:2] == b"BM" and head[6:10] == b"\0\0\0\0")
         or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", *_HEIF_BRANDS))
-        or head.startswith((b"\xff\x0a\xfa", b"\0\0\0\x0cJXL ", b"\0\0\0\x0cjP  "))
     )
 
 
@@ -286,7 +333,7 @@ def _lab_transform() -> ImageCms.ImageCmsTransform:
 def _transform(icc_bytes: bytes, mode: str) -> tuple[str, ImageCms.ImageCmsTransform | None]:
     """The profile's name and the way from it to sRGB, None where there is nothing to convert.
 
-    Whether a profile is sRGB is decided by what it does to colours (within one level of 255 over a grid), not by its name.
+    Whether a profile is sRGB is decided by what it does to colours (at most one level of 255 over a grid), not by name.
     """
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_bytes))
@@ -307,5 +354,3 @@ def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
 def _one_line(exc: BaseException) -> str:
     text = " ".join(str(exc).split()) or type(exc).__name__
     return text if len(text) <= 200 else text[:197] + "..."
-
-

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, TimeoutError, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -61,7 +61,7 @@ def processes(
 
     context = multiprocessing.get_context("spawn")
     source = iter(items)
-    running: dict[object, Item] = {}
+    running: dict[Future[Result], Item] = {}
     try:
         pool = ProcessPool(max_workers=workers, context=context, initializer=_start_worker)
     except OSError as exc:
@@ -69,10 +69,10 @@ def processes(
     try:
         while True:
             while len(running) < 2 * workers and (item := next(source, _END)) is not _END:
-                running[pool.schedule(function, args=[item], timeout=timeout_s)] = item  # type: ignore[assignment]
+                running[pool.schedule(function, args=[item], timeout=timeout_s)] = item
             if not running:
                 break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:  # type: ignore[type-var]
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
                 item = running.pop(future)
                 try:
                     yield Done(item, future.result())
@@ -80,9 +80,9 @@ def processes(
                     yield Lost(item, "timed out")
                 except ProcessExpired:
                     yield Lost(item, "died")
-        pool.close()
+        pool.close()  # type: ignore[no-untyped-call]
     except BaseException:
-        pool.stop()
+        pool.stop()  # type: ignore[no-untyped-call]
         raise
     finally:
         pool.join()

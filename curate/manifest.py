@@ -1,7 +1,7 @@
 """The Parquet files between the stages: schema, lineage, whole-or-nothing reading and writing.
 
-A manifest is one Parquet file, one row a photo, sorted as listed. Its key-value metadata (`vividset.*`) says what made it;
-a manifest that another program saved without that metadata still reads, with its lineage unknown.
+A manifest is one Parquet file, one row a photo, sorted as listed. Its key-value metadata (`vividset.*`) says what made
+it; a manifest that another program saved without that metadata still reads, with its lineage unknown.
 """
 
 from __future__ import annotations
@@ -133,9 +133,7 @@ def read(path: Path, *, need: tuple[str, ...] = (), columns: tuple[str, ...] | N
     schema, lineage = inspect(path)
     missing = [name for name in need if name not in schema.names]
     if missing:
-        raise ManifestError(
-            f"{path} has no column {', '.join(repr(name) for name in missing)}: {_advice(missing)}"
-        )
+        raise ManifestError(f"{path} has no column {', '.join(repr(name) for name in missing)}: {_advice(missing)}")
     wanted = None if columns is None else [name for name in columns if name in schema.names]
     with _as_manifest_error(path, "read"):
         table = pa.concat_tables(
@@ -151,7 +149,9 @@ def inspect(path: Path) -> tuple[pa.Schema, Lineage | None]:
         ManifestError: missing, no Parquet, or written by a newer version.
     """
     if not path.exists():
-        raise ManifestError(f"{path} doesn't exist: run `curate scan` and `curate filter` first, or name another manifest")
+        raise ManifestError(
+            f"{path} doesn't exist: run `curate scan` and `curate filter` first, or name another manifest"
+        )
     with _as_manifest_error(path, "read"):
         file = pq.ParquetFile(_parts(path)[0])
         schema, lineage = file.schema_arrow, Lineage.decoded(file.metadata.metadata)

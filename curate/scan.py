@@ -147,7 +147,9 @@ def _known(out: Path, paths: Sequence[Path], options: ScanOptions, made_by: str)
     here = {root for path in paths for root in (os.path.abspath(path), os.path.dirname(os.path.abspath(path)))}
     strangers = [source for source in lineage.options["sources"] if manifest.unescape(source) not in here]
     if strangers:
-        raise ManifestError(f"{out} holds the scan of {strangers[0]}, which this one leaves out: {advice}, or name that folder too")
+        raise ManifestError(
+            f"{out} holds the scan of {strangers[0]}, which this one leaves out: {advice}, or name that folder too"
+        )
     return [out] if lineage.options.get("made_by") == made_by else []
 
 
@@ -206,7 +208,9 @@ def _score(photo: Listed, options: ScoreOptions) -> Record | None:
 def _check_source(photo: Listed) -> None:
     root = manifest.unescape(photo.source)
     if not os.path.isdir(root):
-        raise ScanError(f"{photo.source} is gone (a lost mount?): bring it back and run the same command; what is done is kept")
+        raise ScanError(
+            f"{photo.source} is gone (a lost mount?): bring it back and run the same command; what is done is kept"
+        )
 
 
 def _write_part(work: Worklist, shard: Shard, records: Iterable[Record | None]) -> None:
@@ -214,9 +218,7 @@ def _write_part(work: Worklist, shard: Shard, records: Iterable[Record | None]) 
     work.write_part(shard.index, [row for row, _ in kept], [position for _, position in kept])
 
 
-def _finish(
-    work: Worklist, known: list[Path], out: Path, options: ScanOptions, command: str, files: int
-) -> Summary:
+def _finish(work: Worklist, known: list[Path], out: Path, options: ScanOptions, command: str, files: int) -> Summary:
     """Merge into the manifest, counting on the way."""
     summary = Summary()
     draft = work.folder / "manifest.parquet"

@@ -212,6 +212,8 @@ def _reasons(gates: Sequence[_Gate], rejected: NDArray[np.bool_]) -> pa.Array:
     fails = np.stack([gate.fails[rejected] for gate in gates], axis=1)
     texts = [gate.reasons.filter(pa.array(rejected)) for gate in gates]
     rows = int(rejected.sum())
-    interleaved = pa.concat_arrays(texts).take(pa.array(np.arange(rows * len(gates)).reshape(len(gates), rows).T.ravel()))
+    interleaved = pa.concat_arrays(texts).take(
+        pa.array(np.arange(rows * len(gates)).reshape(len(gates), rows).T.ravel())
+    )
     offsets = np.concatenate([[0], np.cumsum(fails.sum(axis=1))]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), interleaved.filter(pa.array(fails.ravel())))

@@ -160,11 +160,10 @@ def _candidates(found: Listed) -> Iterator[Listed]:
 
 
 def as_photo_error(exc: OSError, doing: str) -> PhotoError:
+    """What an operating system's refusal means for a photo."""
     text = f"{doing}: {exc.strerror}"
     if isinstance(exc, PermissionError):
         return NoPermission(text)
     if isinstance(exc, FileNotFoundError):
         return Vanished(text)
     return ReadFailed(text)
-
-

@@ -9,5 +9,6 @@ The rooms, from the door inwards:
 - `train.health`, `train.journal`, `train.pictures`: is it going well, in words, in lines and in pictures
 - `train.checkpoint`, `train.colorize`: keep what was learned, and use it
 
-Of `curate` it knows the manifest, the decoder, the measures and the errors: a photo is seen here as it was scored there.
+Of `curate` it knows the manifest, the decoder, the measures and the errors: a photo is seen here as it was scored
+there.
 """

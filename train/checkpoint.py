@@ -73,7 +73,9 @@ class Checkpoint:
         try:
             network.load_state_dict(self.part("model"))
         except RuntimeError as exc:
-            raise CheckpointError(f"{self.path} is damaged: its weights don't fit a {MODEL}: use another checkpoint") from exc
+            raise CheckpointError(
+                f"{self.path} is damaged: its weights don't fit a {MODEL}: use another checkpoint"
+            ) from exc
         return network.eval()
 
 
@@ -135,14 +137,18 @@ def _about(path: Path, text: str | None) -> About:
         fields = json.loads(text)
         version, model = fields["format_version"], fields["model"]
     except (ValueError, KeyError, TypeError) as exc:
-        raise CheckpointError(f"{path} is damaged: what it says of itself can't be read: use another checkpoint") from exc
+        raise CheckpointError(
+            f"{path} is damaged: what it says of itself can't be read: use another checkpoint"
+        ) from exc
     if version != FORMAT_VERSION:
         raise CheckpointError(
             f"{path} has checkpoint format {version} (vividset {fields.get('tool_version')}), this is {FORMAT_VERSION} "
             f"(vividset {__version__}): use that version, or train again"
         )
     if model != MODEL:
-        raise CheckpointError(f"{path} holds a {model}, and this version only knows {MODEL}: use the version that made it")
+        raise CheckpointError(
+            f"{path} holds a {model}, and this version only knows {MODEL}: use the version that made it"
+        )
     try:
         return About(**{**fields, "recipe": Recipe(**fields["recipe"])})
     except TypeError as exc:
@@ -155,7 +161,9 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {f"optimizer/{index}/{name}": value for index, state in states.items() for name, value in state.items()}
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, groups: list[dict[str, Any]], tensors: Mapping[str, Tensor]) -> None:
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, groups: list[dict[str, Any]], tensors: Mapping[str, Tensor]
+) -> None:
     """Undo `optimizer_tensors`; `groups` are the optimizer's numbers, from `About.schedule`."""
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

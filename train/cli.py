@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,6 +21,7 @@ from train.recipe import Recipe
 if TYPE_CHECKING:
     from train.checkpoint import Checkpoint
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
 _RECIPE = Recipe()
 
@@ -27,7 +29,7 @@ _RECIPE = Recipe()
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="train")
 def main() -> None:
-    """Train a colorizer on a curated manifest, and use it.
+    r"""Train a colorizer on a curated manifest, and use it.
 
     \b
     train fit manifests/clean.parquet                       the documented recipe
@@ -37,9 +39,11 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def _recipe_option(name: str, kind: Any, text: str) -> Any:
+def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Command]:
     default = getattr(_RECIPE, name)
-    return click.option(f"--{name.replace('_', '-')}", type=kind, default=default, show_default=default is not None, help=text)
+    return click.option(
+        f"--{name.replace('_', '-')}", type=kind, default=default, show_default=default is not None, help=text
+    )
 
 
 @main.command()
@@ -54,12 +58,32 @@ def _recipe_option(name: str, kind: Any, text: str) -> Any:
 @_recipe_option("weight_decay", float, "AdamW's weight decay.")
 @_recipe_option("warmup", float, "Share of the steps in which the learning rate climbs.")
 @_recipe_option("seed", int, "Of weights, order, crops and flips.")
-@click.option("--run-dir", type=_FILE, help="Folder for checkpoints, log and pictures.  [default: runs/NAME OF THE MANIFEST]")
+@click.option(
+    "--run-dir", type=_FILE, help="Folder for checkpoints, log and pictures.  [default: runs/NAME OF THE MANIFEST]"
+)
 @click.option("--resume", is_flag=True, help="Go on where the run in --run-dir was stopped or killed.")
-@click.option("--root", "roots", type=_FILE, multiple=True, help="Folder that the photos have moved to since the scan; may be given again.")
-@click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that read photos; 0 reads in the trainer's own.")
+@click.option(
+    "--root",
+    "roots",
+    type=_FILE,
+    multiple=True,
+    help="Folder that the photos have moved to since the scan; may be given again.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Processes that read photos; 0 reads in the trainer's own.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
-@click.option("--precision", type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]), default="32-true", show_default=True, help="As Lightning Fabric names them.")
+@click.option(
+    "--precision",
+    type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]),
+    default="32-true",
+    show_default=True,
+    help="As Lightning Fabric names them.",
+)
 def fit(
     manifest: Path,
     run_dir: Path | None,
@@ -72,7 +96,7 @@ def fit(
 ) -> None:
     """Train on the photos of MANIFEST, as `curate filter` wrote it.
 
-    Defaults are the documented recipe (see `train recipe`). The run's folder gets best.safetensors and last.safetensors,
+    Defaults are the documented recipe (see `train recipe`). The run's folder gets best.safetensors, last.safetensors,
     log.jsonl, loss.png and samples.png. Ctrl-C stops after a step and keeps it; --resume goes on.
     """
     asked = Recipe(**hyper_parameters)
@@ -111,7 +135,9 @@ def _prepare(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint.remove_drafts(folder)
     except OSError as exc:
-        raise CheckpointError(f"{folder} can't be written: {exc.strerror}: choose another folder with --run-dir") from exc
+        raise CheckpointError(
+            f"{folder} can't be written: {exc.strerror}: choose another folder with --run-dir"
+        ) from exc
 
 
 def _resumed_recipe(before: Checkpoint, asked: Recipe) -> Recipe:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from curate import __version__
 from curate.decode import decode
@@ -36,7 +36,10 @@ class Provenance:
 
     def sentence(self) -> str:
         """For people who look at a file's description."""
-        return f"Colorized by machine. checkpoint sha256 {self.checkpoint_sha256}; training manifest sha256 {self.manifest_sha256}"
+        return (
+            f"Colorized by machine. checkpoint sha256 {self.checkpoint_sha256}; "
+            f"training manifest sha256 {self.manifest_sha256}"
+        )
 
     def xmp(self) -> bytes:
         """An XMP packet with IPTC's digital source type."""
@@ -80,7 +83,7 @@ class Colorizer:
         result = np.empty_like(pixels)
         for top in range(0, height, STRIP_ROWS):
             rows = slice(top, top + STRIP_ROWS)
-            lightness, _ = split_lab(torch.from_numpy(np.ascontiguousarray(pixels[rows]))[None])
+            lightness, _ = split_lab(torch.from_numpy(pixels[rows].copy())[None])
             ab = torch.from_numpy(full_ab[rows]).permute(2, 0, 1)[None]
             result[rows] = join_lab(lightness, ab)[0].numpy()
         return result
@@ -93,7 +96,7 @@ class Colorizer:
         if scale < 1:
             target = (max(1, round(width * scale)), max(1, round(height * scale)))
             pixels = cv2.resize(pixels, target, interpolation=cv2.INTER_AREA).astype(np.uint8)
-        lightness, _ = split_lab(torch.from_numpy(np.ascontiguousarray(pixels))[None].to(self.device))
+        lightness, _ = split_lab(torch.from_numpy(pixels.copy())[None].to(self.device))
         predicted: NDArray[np.float32] = self.network(lightness)[0].float().permute(1, 2, 0).cpu().numpy()
         return np.ascontiguousarray(predicted)
 
@@ -142,9 +145,16 @@ def write_marked(picture: Image.Image, target: Path, provenance: Provenance) -> 
     exif[ExifTags.Base.Software] = f"vividset {__version__}"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     jpeg = target.suffix.lower() in (".jpg", ".jpeg")
-    options = {"format": "JPEG", "quality": JPEG_QUALITY, "subsampling": 0} if jpeg else {"format": "PNG"}
     buffer = io.BytesIO()
-    picture.save(buffer, exif=exif, icc_profile=profile, xmp=provenance.xmp(), **options)
+    if jpeg:
+        picture.save(
+            buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0, exif=exif, icc_profile=profile, xmp=provenance.xmp()
+        )
+    else:
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_itxt("XML:com.adobe.xmp", provenance.xmp().decode())
+        chunks.add_text("Description", provenance.sentence())
+        picture.save(buffer, "PNG", exif=exif, icc_profile=profile, pnginfo=chunks)
     draft = target.with_name(f".{target.name}.draft")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -153,5 +163,3 @@ def write_marked(picture: Image.Image, target: Path, provenance: Provenance) -> 
     except OSError as exc:
         draft.unlink(missing_ok=True)
         raise UsageError(f"{target} can't be written: {exc.strerror}: choose another folder with -o") from exc
-
-

@@ -26,13 +26,14 @@ class Draw(NamedTuple):
     """One photo in one epoch: all that decides its crop and flip."""
 
     epoch: int
-    index: int
+    photo: int
+    """Its place in the list."""
 
 
 class Crop(NamedTuple):
     """A photo as the trainer sees it, or why it can't."""
 
-    index: int
+    photo: int
     rgb: Tensor | None
     """(size, size, 3) uint8."""
     error: str | None
@@ -42,25 +43,26 @@ class Crop(NamedTuple):
 class Batch:
     """What one step learns from."""
 
-    indices: list[int]
+    photos: list[int]
+    """Places in the list."""
     rgb: Tensor
     """(N, size, size, 3) uint8; N may be 0 if nothing could be read."""
     errors: list[tuple[int, str]]
 
 
 class Crops(Dataset[Crop]):
-    """Square crops of photos, drawn from (seed, epoch, index) alone."""
+    """Square crops of photos, drawn from (seed, epoch, photo) alone."""
 
     def __init__(self, photos: PhotoList, size: int, seed: int) -> None:
         self.photos, self.size, self.seed = photos, size, seed
 
     def __getitem__(self, draw: Draw) -> Crop:
         try:
-            pixels = self._read(draw.index)
+            pixels = self._read(draw.photo)
         except PhotoError as exc:
-            return Crop(draw.index, None, str(exc))
-        chance = None if draw.epoch == CENTER else np.random.default_rng((self.seed, draw.epoch, draw.index))
-        return Crop(draw.index, torch.from_numpy(crop(pixels, self.size, chance)), None)
+            return Crop(draw.photo, None, str(exc))
+        chance = None if draw.epoch == CENTER else np.random.default_rng((self.seed, draw.epoch, draw.photo))
+        return Crop(draw.photo, torch.from_numpy(crop(pixels, self.size, chance)), None)
 
     def _read(self, index: int) -> NDArray[np.uint8]:
         place = self.photos.locate(index)
@@ -142,9 +144,9 @@ def in_order(photos: PhotoList, batch_size: int, limit: int | None = None) -> li
 
 def collate(crops: list[Crop]) -> Batch:
     """Stack what could be read, and keep why the rest could not."""
-    good = [(entry.index, entry.rgb) for entry in crops if entry.rgb is not None]
+    good = [(entry.photo, entry.rgb) for entry in crops if entry.rgb is not None]
     rgb = torch.stack([pixels for _, pixels in good]) if good else torch.empty(0, 0, 0, 3, dtype=torch.uint8)
-    return Batch([index for index, _ in good], rgb, [(entry.index, entry.error) for entry in crops if entry.error])
+    return Batch([index for index, _ in good], rgb, [(entry.photo, entry.error) for entry in crops if entry.error])
 
 
 def need_some(batch: Batch, photos: PhotoList) -> None:
@@ -153,10 +155,12 @@ def need_some(batch: Batch, photos: PhotoList) -> None:
     Raises:
         TrainingError: naming one.
     """
-    if not batch.indices:
+    if not batch.photos:
         index, reason = batch.errors[0]
-        raise TrainingError(f"no photo of a whole batch can be read, {photos.name(index)} ({reason}): is the disk there? then --resume")
+        raise TrainingError(
+            f"no photo of a whole batch can be read, {photos.name(index)} ({reason}): is the disk there? then --resume"
+        )
 
 
-def _start_worker(worker: int) -> None:
+def _start_worker(_number: int) -> None:
     cv2.setNumThreads(1)

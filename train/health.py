@@ -28,10 +28,22 @@ PALE_SHARE = 0.35
 
 REMEDIES: Mapping[Kind, str] = {
     "divergence": "start again with --lr 2e-5; then --batch-size 8, and a longer --warmup 0.2",
-    "oscillation": "the documented order: --lr 2e-5, then --batch-size 8, then a longer --warmup 0.2, then restart in a new --run-dir",
-    "plateau": "the documented order: --channels 128; look whether the data is colourful (`curate filter --min-colorfulness 30`); train longer (--epochs 200)",
-    "gray output": "the documented order: more capacity (--channels 128), then more colourful data (`curate filter --min-colorfulness 30`), then longer training",
-    "sepia output": "the documented order: more capacity (--channels 128), then data without sepia (`curate filter` rejects it unless --keep-tone is given), then longer training",
+    "oscillation": (
+        "in the documented order: --lr 2e-5, then --batch-size 8, then a longer --warmup 0.2, then restart in a new "
+        "--run-dir"
+    ),
+    "plateau": (
+        "in the documented order: --channels 128; look whether the data is colourful (`curate filter "
+        "--min-colorfulness 30`); train longer (--epochs 200)"
+    ),
+    "gray output": (
+        "in the documented order: more capacity (--channels 128), then more colourful data (`curate filter "
+        "--min-colorfulness 30`), then longer training"
+    ),
+    "sepia output": (
+        "in the documented order: more capacity (--channels 128), then data without sepia (`curate filter` rejects it "
+        "unless --keep-tone is given), then longer training"
+    ),
 }
 
 
@@ -101,7 +113,8 @@ def examine(ratios: Sequence[float], warmup_steps: int, validations: Sequence[Va
 def _window_means(losses: NDArray[np.float64]) -> NDArray[np.float64]:
     """Means of whole windows, the last one ending at the last step."""
     count = len(losses) // WINDOW_STEPS
-    return losses[len(losses) - count * WINDOW_STEPS :].reshape(count, WINDOW_STEPS).mean(axis=1)
+    means: NDArray[np.float64] = losses[len(losses) - count * WINDOW_STEPS :].reshape(count, WINDOW_STEPS).mean(axis=1)
+    return means
 
 
 def _divergence(losses: NDArray[np.float64], means: NDArray[np.float64]) -> Finding | None:
@@ -136,7 +149,10 @@ def _plateau(means: NDArray[np.float64], warmup_steps: int) -> Finding | None:
     before, now = float(after[-10:-5].mean()), float(after[-5:].mean())
     if now < STUCK_RATIO or now < 0.98 * before:
         return None
-    evidence = f"the loss stays at {now:.2f} of neutral (documented: above 0.10 of 0.12) and fell by less than 2 % in {5 * WINDOW_STEPS} steps"
+    evidence = (
+        f"the loss stays at {now:.2f} of neutral (documented: above 0.10 of 0.12) and fell by less than 2 % "
+        f"in {5 * WINDOW_STEPS} steps"
+    )
     return Finding("plateau", len(means) * WINDOW_STEPS, evidence)
 
 

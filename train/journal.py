@@ -29,7 +29,14 @@ class Journal:
     """
 
     def __init__(
-        self, folder: Path, *, neutral: float, total_steps: int, warmup_steps: int, after_step: int, say: Callable[[str], None]
+        self,
+        folder: Path,
+        *,
+        neutral: float,
+        total_steps: int,
+        warmup_steps: int,
+        after_step: int,
+        say: Callable[[str], None],
     ) -> None:
         self.path = folder / "log.jsonl"
         self.neutral, self.total_steps, self.warmup_steps = neutral, total_steps, warmup_steps
@@ -38,6 +45,7 @@ class Journal:
         self.findings: list[Finding] = []
         self._say = say
         self._started = self._said = time.monotonic()
+        self._said_validation = -math.inf
         self._photos = 0
         self._first_step = after_step
         kept = self._keep(after_step)
@@ -72,7 +80,8 @@ class Journal:
             elapsed = max(1e-9, now - self._started)
             left_s = elapsed / (step - self._first_step) * (self.total_steps - step)
             self._say(
-                f"step {step:>{len(str(self.total_steps))}}/{self.total_steps}  loss {loss:.4f}  {ratio:.2f} of neutral  "
+                f"step {step:>{len(str(self.total_steps))}}/{self.total_steps}  "
+                f"loss {loss:.4f}  {ratio:.2f} of neutral  "
                 f"lr {lr:.1e}  {self._photos / elapsed:.1f} photos/s  {_duration(left_s)} left"
             )
 
@@ -80,7 +89,9 @@ class Journal:
         """Held-out photos were looked at."""
         self.validations.append(validation)
         self.note("validation", loss=loss, photos=photos, **asdict(validation))
-        if time.monotonic() - self._said < 0.5 or validation.step == self.total_steps:
+        now = time.monotonic()
+        if now - self._said_validation >= SAY_EVERY_S or validation.step == self.total_steps:
+            self._said_validation = now
             self._say(
                 f"  held out: loss {loss:.4f}  {validation.ratio:.2f} of neutral  "
                 f"colourfulness {validation.colorfulness_share:.0%} of the originals'"
@@ -99,7 +110,8 @@ class Journal:
         recent = self.ratios[-100:]
         ratio = sum(recent) / len(recent)
         health = "; ".join(finding.kind for finding in self.findings) or "no trouble seen"
-        return f"loss ÷ neutral {ratio:.2f} over the last {len(recent)} steps ({rung(ratio)} on the documented scale); {health}"
+        scale = f"{rung(ratio)} on the documented scale"
+        return f"loss ÷ neutral {ratio:.2f} over the last {len(recent)} steps ({scale}); {health}"
 
     def _keep(self, after_step: int) -> list[str]:
         """Lines of an earlier run up to a step; what they say is known again."""

@@ -63,7 +63,9 @@ class Machine:
         try:
             return Fabric(accelerator=accelerator, devices=devices, precision=self.precision)  # type: ignore[arg-type]  # checked there
         except (RuntimeError, ValueError, TypeError) as exc:
-            raise UsageError(f"--device {self.device} --precision {self.precision} can't be had: {' '.join(str(exc).split())}") from exc
+            raise UsageError(
+                f"--device {self.device} --precision {self.precision} can't be had: {' '.join(str(exc).split())}"
+            ) from exc
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +156,11 @@ def fit(
             run.fabric.backward(loss)
             run.optimizer.step()
             run.optimizer.zero_grad(set_to_none=True)
-            lr = run.schedule.get_last_lr()[0]
+            lr = float(run.schedule.get_last_lr()[0])
             run.schedule.step()
             run.step += 1
             epoch_ends = run.step % per_epoch == 0 or run.step == run.total_steps
-            journal.step(run.step, (run.step - 1) // per_epoch, value, lr, len(batch.indices))
+            journal.step(run.step, (run.step - 1) // per_epoch, value, lr, len(batch.photos))
             if epoch_ends:
                 _validate(run, journal)
             if run.step % WINDOW_STEPS == 0 or epoch_ends:
@@ -178,7 +180,8 @@ def _start(
     """Build everything; with a checkpoint, put it where the first run was."""
     fabric = machine.fabric()
     torch.manual_seed(recipe.seed)
-    network = ColorUNet(recipe.channels, recipe.norm).to(memory_format=torch.channels_last)  # a quarter quicker on CPUs
+    network = ColorUNet(recipe.channels, recipe.norm)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter quicker on CPUs
     betas = (recipe.beta1, recipe.beta2)
     adamw = torch.optim.AdamW(network.parameters(), lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
     if resume_from:
@@ -198,14 +201,27 @@ def _start(
         saturated_chroma=recipe.saturated_chroma,
     )
     run = _Run(
-        recipe, photos, run_dir, command, fabric, network, model, optimizer, schedule, criterion, machine.workers, total_steps
+        recipe,
+        photos,
+        run_dir,
+        command,
+        fabric,
+        network,
+        model,
+        optimizer,
+        schedule,
+        criterion,
+        machine.workers,
+        total_steps,
     )
     if resume_from:
         run.step, run.best_score = resume_from.about.step, resume_from.about.best_score
     return run
 
 
-def one_cycle(optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: int) -> torch.optim.lr_scheduler.OneCycleLR:
+def one_cycle(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: int
+) -> torch.optim.lr_scheduler.OneCycleLR:
     """OneCycleLR over the whole run, betas left alone, for any number of steps from 1.
 
     OneCycleLR divides by zero where the warm-up is exactly one step; a hair more warm-up means the same there.
@@ -238,7 +254,7 @@ def _baselines(run: _Run) -> Baselines:
 def _center_batches(run: _Run, photos: PhotoList, draws: list[list[Draw]]) -> Iterator[Batch]:
     crops = Crops(photos, run.recipe.image_size, run.recipe.seed)
     for batch in batches(crops, draws, run.workers if len(draws) > 2 else 0):
-        if batch.indices:
+        if batch.photos:
             yield batch
 
 
@@ -271,7 +287,9 @@ def _validate(run: _Run, journal: Journal) -> None:
         run.best_score, run.best_weights = validation.ratio, checkpoint.weights(run.network)
 
 
-def _predictions(run: _Run, photos: PhotoList, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+def _predictions(
+    run: _Run, photos: PhotoList, limit: int | None = None
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """(lightness, target, predicted, rgb) of photos cropped from the middle, in batches."""
     run.model.eval()
     with torch.no_grad():
@@ -322,7 +340,7 @@ def _about(run: _Run, baselines: Baselines) -> About:
 
 
 def _save_samples(run: _Run) -> None:
-    """gray | predicted | original of a few held-out photos, or of training photos where none are held out."""
+    """Gray | predicted | original of a few held-out photos, or of training photos where none are held out."""
     photos = run.photos.val if len(run.photos.val) else run.photos.train
     rows = []
     for lightness, _, predicted, rgb in _predictions(run, photos, SAMPLE_PHOTOS):
@@ -363,13 +381,18 @@ def _open_journal(run: _Run, baselines: Baselines, say: Callable[[str], None]) -
         neutral_loss=baselines.neutral,
         mean_color_loss=baselines.mean_color,
     )
-    say(f"photos    {len(photos.train):,} to train, {len(photos.val):,} held out to validate; {photos.manifest_path} {photos.manifest_sha256[:12]}")
+    counts = f"{len(photos.train):,} to train, {len(photos.val):,} held out to validate"
+    say(f"photos    {counts}; {photos.manifest_path} {photos.manifest_sha256[:12]}")
     say(
         f"recipe    {recipe.image_size} px, batch {recipe.batch_size}, {recipe.channels} channels, "
         f"{recipe.epochs} epochs, {run.total_steps:,} steps, AdamW lr {recipe.lr:g}"
     )
     say(f"network   {parameters / 1e6:.1f} M parameters on {run.fabric.device}, {torch.get_num_threads()} threads")
-    say(f"baseline  neutral gray costs {baselines.neutral:.4f}, the best single colour {baselines.mean_color:.4f} ({baselines.mean_color / baselines.neutral:.2f} of neutral)")
+    mean_ratio = baselines.mean_color / baselines.neutral
+    say(
+        f"baseline  neutral gray costs {baselines.neutral:.4f}, "
+        f"the best single colour {baselines.mean_color:.4f} ({mean_ratio:.2f} of neutral)"
+    )
     if not len(photos.val):
         say("no photos are held out (split 'val'): best.safetensors will be the last")
     if run.step:
@@ -386,9 +409,10 @@ def _name_unreadable(batch: Batch, photos: PhotoList, journal: Journal, say: Cal
 def _finite(loss: float, run: _Run, batch: Batch) -> float:
     if math.isfinite(loss):
         return loss
-    names = ", ".join(run.photos.train.name(index) for index in batch.indices[:4])
+    names = ", ".join(run.photos.train.name(index) for index in batch.photos[:4])
     raise TrainingError(
-        f"divergence: the loss of step {run.step + 1:,} is no number ({names}, ...): start a new run with --lr {run.recipe.lr / 2.5:.0e}; "
+        f"divergence: the loss of step {run.step + 1:,} is no number ({names}, ...): "
+        f"start a new run with --lr {run.recipe.lr / 2.5:.0e}; "
         f"{run.folder / 'last.safetensors'} holds the last checkpoint"
     )
 
@@ -401,7 +425,7 @@ def _stop_after_step() -> Iterator[threading.Event]:
         yield asked
         return
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def ask(_number: int, _frame: FrameType | None) -> None:
         asked.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -424,7 +448,7 @@ def resumable(run_dir: Path, photos: PhotoLists) -> Checkpoint | None:
     found = checkpoint.load(path)
     if found.about.manifest_sha256 != photos.manifest_sha256:
         raise CheckpointError(
-            f"{path} was trained on another manifest ({found.about.manifest_path}, sha256 {found.about.manifest_sha256[:12]}): "
-            f"give that one, or a new --run-dir"
+            f"{path} was trained on another manifest ({found.about.manifest_path}, "
+            f"sha256 {found.about.manifest_sha256[:12]}): give that one, or a new --run-dir"
         )
     return found

@@ -74,7 +74,9 @@ def load(path: Path, roots: Sequence[Path] = ()) -> PhotoLists:
     if not table.num_rows:
         raise ManifestError(f"{path} is empty: filter with a lower --min-colorfulness, or scan more photos")
     if not pc.any(pc.equal(table["tone"], "color")).as_py():
-        raise ManifestError(f"{path} has no colour photos, so there is no colour to learn: scan and filter colour photos")
+        raise ManifestError(
+            f"{path} has no colour photos, so there is no colour to learn: scan and filter colour photos"
+        )
     lists = {split: table.filter(pc.equal(table["split"], split)) for split in SPLITS}
     if not lists["train"].num_rows:
         raise ManifestError(f"{path} has no photos with split 'train': run `curate filter` with a larger share for it")
@@ -85,7 +87,8 @@ def load(path: Path, roots: Sequence[Path] = ()) -> PhotoLists:
 
 
 def _photo_list(rows: pa.Table, roots: tuple[Path, ...]) -> PhotoList:
-    return PhotoList(*(rows[name].cast(pa.large_string()).combine_chunks() for name in ("source", "path")), roots)
+    sources, paths = (rows[name].cast(pa.large_string()).combine_chunks() for name in ("source", "path"))
+    return PhotoList(sources, paths, roots)
 
 
 def _check_there(path: Path, photos: PhotoList, sizes: pa.ChunkedArray) -> None:

@@ -28,13 +28,32 @@ def loss_plot(path: Path, ratios: Sequence[float], validations: Sequence[Validat
     smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
     axes.plot(steps[width - 1 :], smooth, color="tab:blue", label=f"mean of {width} steps")
     if validations:
-        axes.plot([v.step for v in validations], [v.ratio for v in validations], "o-", color="tab:red", markersize=3, linewidth=1, label="held-out photos")
+        axes.plot(
+            [v.step for v in validations],
+            [v.ratio for v in validations],
+            "o-" if len(validations) <= 50 else "-",
+            color="tab:red",
+            markersize=3,
+            linewidth=1,
+            label="held-out photos",
+        )
     for documented in LADDER:
         axes.axhline(documented / DOCUMENTED_NEUTRAL, color="tab:green", linewidth=0.6, linestyle=":")
-        axes.annotate(f"{documented:.2f}", (1.005, documented / DOCUMENTED_NEUTRAL), xycoords=("axes fraction", "data"), color="tab:green", fontsize=8, va="center")
+        axes.annotate(
+            f"{documented:.2f}",
+            (1.005, documented / DOCUMENTED_NEUTRAL),
+            xycoords=("axes fraction", "data"),
+            color="tab:green",
+            fontsize=8,
+            va="center",
+        )
     axes.axhline(mean_color_ratio, color="tab:brown", linewidth=0.8, linestyle="--", label="mean colour")
     finite = losses[np.isfinite(losses)]
-    axes.set(xlabel="step", ylabel="loss ÷ neutral", ylim=(0, max(1.15, min(2.0, float(np.quantile(finite, 0.99)) * 1.1 if len(finite) else 1))))
+    axes.set(
+        xlabel="step",
+        ylabel="loss ÷ neutral",
+        ylim=(0, max(1.15, min(2.0, float(np.quantile(finite, 0.99)) * 1.1 if len(finite) else 1))),
+    )
     axes.set_title("Loss; green: the documented ladder", fontsize=10)
     axes.legend(fontsize=8, frameon=False)
     draft = path.with_name(f".{path.name}.draft")

@@ -23,21 +23,35 @@ class Recipe:
         UsageError: a value that can't be trained with.
     """
 
-    image_size: int = _setting(256, "Side of the square crops in px: enough context to tell sky from sea, small enough to be quick.")
-    channels: int = _setting(96, "Width of the U-Net's first level; too small a model stays sepia. 128 if the loss sticks above 0.10.")
+    image_size: int = _setting(
+        256, "Side of the square crops in px: enough context to tell sky from sea, small enough to be quick."
+    )
+    channels: int = _setting(
+        96, "Width of the U-Net's first level; too small a model stays sepia. 128 if the loss sticks above 0.10."
+    )
     epochs: int = _setting(100, "Passes over the training photos.")
     batch_size: int = _setting(16, "Photos a step. 8 if the loss bounces.")
-    lr: float = _setting(5e-5, "Peak learning rate of AdamW. Too high a rate is the plainest way to fail; 2e-5 if the loss bounces.")
+    lr: float = _setting(
+        5e-5, "Peak learning rate of AdamW. Too high a rate is the plainest way to fail; 2e-5 if the loss bounces."
+    )
     weight_decay: float = _setting(1e-5, "AdamW's decoupled weight decay.")
     beta1: float = _setting(0.9, "AdamW's first beta; OneCycleLR would cycle it, so cycle_momentum is off.")
     beta2: float = _setting(0.999, "AdamW's second beta.")
     warmup: float = _setting(0.1, "Share of all steps in which OneCycleLR climbs to the peak rate.")
-    norm: Norm = _setting("batch", "BatchNorm as the recipe discusses; `group` doesn't depend on the other photos of a batch.")
+    norm: Norm = _setting(
+        "batch", "BatchNorm as the recipe discusses; `group` doesn't depend on the other photos of a batch."
+    )
     neutral_weight: float = _setting(0.5, "Loss weight of gray and sepia: half, so that they don't teach the average.")
-    saturated_weight: float = _setting(1.5, "Loss weight of saturated colours: they are rare, and what people look for.")
-    neutral_chroma: float = _setting(20.0, "CIELAB chroma up to which a colour weighs neutral_weight; sepia has about 21.")
+    saturated_weight: float = _setting(
+        1.5, "Loss weight of saturated colours: they are rare, and what people look for."
+    )
+    neutral_chroma: float = _setting(
+        20.0, "CIELAB chroma up to which a colour weighs neutral_weight; sepia has about 21."
+    )
     saturated_chroma: float = _setting(75.0, "CIELAB chroma from which a colour weighs saturated_weight.")
-    max_steps: int | None = _setting(None, "Stop after so many optimizer steps, even within an epoch; None runs all epochs.")
+    max_steps: int | None = _setting(
+        None, "Stop after so many optimizer steps, even within an epoch; None runs all epochs."
+    )
     seed: int = _setting(0, "Of the initial weights, the photos' order, crops and flips.")
 
     def __post_init__(self) -> None:

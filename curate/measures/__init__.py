@@ -43,7 +43,7 @@ def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None)
     m = colorfulness(pixels, visible)
     small, small_visible = small_copy(pixels, visible)
     luma = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-    lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    lab = np.asarray(cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2Lab), np.float32)
     rgb_seen, lab_seen = small[small_visible], lab[small_visible]
     return Measures(
         colorfulness=m,

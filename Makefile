@@ -1,0 +1,43 @@
+# `make` targets are the one way in; CI runs the same.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+INSTALLED := $(VENV)/installed
+
+.PHONY: help demo test lint format bench docs clean
+
+help:            ## Show these targets
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
+
+demo: $(INSTALLED)    ## Scan, filter, train and colorize real photos in a few minutes
+	$(BIN)/python examples/demo.py
+
+test: $(INSTALLED) lint    ## Everything a contributor needs to trust the tree
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)    ## ruff, mypy strict, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)    ## Let ruff lay out the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(INSTALLED)    ## Write docs/cli.md from the commands' own --help
+	$(BIN)/python docs/generate.py
+
+bench: $(INSTALLED)    ## Ratios of our speed to named others, measured in one run
+	$(BIN)/python benchmarks/scan.py
+
+clean:           ## Remove what make made
+	rm -rf $(VENV) build
+
+# torch first and by constraint: a later one would bring gigabytes of CUDA.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vividset needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
+	touch $(INSTALLED)
