@@ -127,7 +127,7 @@ def batches(crops: Crops, steps: Sampler[list[Draw]] | list[list[Draw]], workers
     """A loader of `Batch` for each list of draws, in order."""
     return DataLoader(
         crops,  # type: ignore[arg-type]  # the loader's stub wants items, `collate` makes batches
-        batch_sampler=steps,  # type: ignore[arg-type]  # draws are our indices
+        batch_sampler=steps,
         num_workers=workers,
         collate_fn=collate,
         worker_init_fn=_start_worker if workers else None,

@@ -75,6 +75,9 @@ class Validation:
     """Mean colourfulness of the predictions ÷ that of the originals; 1 is as colourful."""
     tones: Mapping[str, int] = field(default_factory=Counter)
     """Predictions by tone, as `curate` calls them."""
+    loss: float = math.nan
+    """Mean weighted loss, as it is."""
+    photos: int = 0
 
 
 def rung(ratio: float) -> str:

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +85,15 @@ class Journal:
                 f"lr {lr:.1e}  {self._photos / elapsed:.1f} photos/s  {_duration(left_s)} left"
             )
 
-    def validated(self, validation: Validation, loss: float, photos: int) -> None:
+    def validated(self, validation: Validation) -> None:
         """Held-out photos were looked at."""
         self.validations.append(validation)
-        self.note("validation", loss=loss, photos=photos, **asdict(validation))
+        self.note("validation", **asdict(validation))
         now = time.monotonic()
         if now - self._said_validation >= SAY_EVERY_S or validation.step == self.total_steps:
             self._said_validation = now
             self._say(
-                f"  held out: loss {loss:.4f}  {validation.ratio:.2f} of neutral  "
+                f"  held out: loss {validation.loss:.4f}  {validation.ratio:.2f} of neutral  "
                 f"colourfulness {validation.colorfulness_share:.0%} of the originals'"
             )
 
@@ -140,8 +140,7 @@ class Journal:
         if facts["event"] == "step":
             self.ratios.append(float(facts["ratio"] if facts["ratio"] is not None else math.nan))
         elif facts["event"] == "validation":
-            known = {name: facts[name] for name in ("step", "ratio", "colorfulness_share", "tones")}
-            self.validations.append(Validation(**known))
+            self.validations.append(Validation(**{entry.name: facts[entry.name] for entry in fields(Validation)}))
         elif facts["event"] == "finding":
             self.findings.append(Finding(facts["kind"], facts["step"], facts["evidence"]))
 
