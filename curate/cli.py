@@ -52,7 +52,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="curate")
 def main() -> None:
-    r"""Turn a pile of photos into a data set that a colorizer can learn from.
+    """Turn a pile of photos into a data set that a colorizer can learn from.
 
     \b
     curate scan ./photos                    measure every photo once

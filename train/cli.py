@@ -29,7 +29,7 @@ _RECIPE = Recipe()
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="train")
 def main() -> None:
-    r"""Train a colorizer on a curated manifest, and use it.
+    """Train a colorizer on a curated manifest, and use it.
 
     \b
     train fit manifests/clean.parquet                       the documented recipe
