@@ -16,16 +16,14 @@ The rules, in the order they apply (docs/decoding.md has the table with its gold
 from __future__ import annotations
 
 import io
-import struct
 import warnings
-import zlib
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from curate.errors import (
     BrokenPhoto,
@@ -36,6 +34,7 @@ from curate.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
+from curate.profiles import PILLOW_RAISES, srgb_transform, to_srgb
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF")
 PHOTO_SUFFIXES = frozenset(
@@ -96,24 +95,6 @@ _MAGIC = (
     b"\0\0\0\x0cjP  ",  # JPEG 2000
 )
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-_PILLOW_RAISES = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    IndexError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    OverflowError,
-    ZeroDivisionError,
-    NotImplementedError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-"""What Pillow's readers raise on malformed files, as found by fuzzing; caught only around calls into Pillow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +151,10 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _read(image)
+            return _read(image, data)
     except MemoryError as exc:
         raise OutOfMemory(f"decoding {image.width} x {image.height} pixels wanted more memory than there is") from exc
-    except _PILLOW_RAISES as exc:
+    except PILLOW_RAISES as exc:
         raise BrokenPhoto(_one_line(exc)) from exc
     finally:
         image.close()
@@ -189,7 +170,7 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         raise _unidentified(data) from exc
     except MemoryError as exc:
         raise OutOfMemory("reading the header wanted more memory than there is") from exc
-    except _PILLOW_RAISES as exc:
+    except PILLOW_RAISES as exc:
         raise BrokenPhoto(_one_line(exc)) from exc
     if image.width * image.height > max_pixels:
         raise TooManyPixels(f"{image.width} x {image.height} is over the limit of {max_pixels} pixels (--max-pixels)")
@@ -209,18 +190,20 @@ def _unidentified(data: bytes) -> NotAPhoto | UnsupportedFormat | BrokenPhoto:
     return NotAPhoto("the content is no picture that is known here")
 
 
-def _read(image: Image.Image) -> Photo:
-    orientation = _orientation(image)
-    mode, icc_bytes = image.mode, image.info.get("icc_profile")
-    frame_size = image.size
-    image.load()
-    turn_left_to_do = _orientation(image)  # the TIFF reader turns the picture itself, and then says 1
-    profile_name, flat = _to_srgb(image, icc_bytes)
-    pixels, visible = _composite(flat)
+def _read(image: Image.Image, data: bytes) -> Photo:
+    orientation, mode, frame_size = _orientation(image), image.mode, image.size
+    profile_name, transform = srgb_transform(image.info.get("icc_profile"), mode)
+    pixels = _plain_jpeg(image, data) if transform is None else None
+    visible, turn_left_to_do = None, orientation
+    if pixels is None:
+        image.load()
+        turn_left_to_do = _orientation(image)  # the TIFF reader turns the picture itself, and then says 1
+        pixels, visible = _composite(to_srgb(image, transform))
     if visible is not None and not visible.any():
         raise NothingVisible(f"all {frame_size[0]} x {frame_size[1]} pixels are fully transparent")
-    pixels = _upright(pixels, turn_left_to_do)
-    visible = None if visible is None else _upright(visible, turn_left_to_do)
+    if turn_left_to_do != 1:
+        pixels = _upright(pixels, turn_left_to_do)
+        visible = None if visible is None else _upright(visible, turn_left_to_do)
     header = Header(
         width=pixels.shape[1],
         height=pixels.shape[0],
@@ -232,10 +215,25 @@ def _read(image: Image.Image) -> Photo:
     return Photo(header, pixels, visible)
 
 
+def _plain_jpeg(image: Image.Image, data: bytes) -> NDArray[np.uint8] | None:
+    """A colour JPEG by the quicker of two readers; None where only Pillow may judge the file.
+
+    Both are libjpeg-turbo and give the same pixels (docs/results/decoders.md); this one refuses whatever libjpeg warns
+    of.
+    """
+    if image.format not in ("JPEG", "MPO") or image.mode != "RGB":
+        return None
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", strict=True)
+    except ValueError:
+        return None
+    return pixels if pixels.shape[:2] == (image.height, image.width) else None
+
+
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except _PILLOW_RAISES:
+    except PILLOW_RAISES:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -262,93 +260,6 @@ def _composite(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.bool_]
     over = samples[..., :3].astype(np.uint16) * alpha + np.uint16(255) * (255 - alpha.astype(np.uint16))
     visible = alpha[..., 0] > 0
     return ((over + 127) // 255).astype(np.uint8), None if visible.all() else visible
-
-
-def _to_srgb(image: Image.Image, icc_bytes: bytes | None) -> tuple[str | None, Image.Image]:
-    """The profile's name, and the picture as sRGB in mode RGB, or RGBA where it has transparency."""
-    plain = _eight_bit(image)
-    if not icc_bytes:
-        return None, _as_rgb(plain)
-    alpha = plain.getchannel("A") if plain.mode in ("LA", "RGBA") else None
-    base = {"LA": "L", "RGBA": "RGB"}.get(plain.mode, plain.mode)
-    name, transform = _transform(icc_bytes, base)
-    if transform is None:
-        return name, _as_rgb(plain)
-    flat = ImageCms.applyTransform(plain.convert(base) if base != plain.mode else plain, transform)
-    if flat is None:
-        raise ValueError("the profile could not be applied")
-    if alpha is not None:
-        flat.putalpha(alpha)
-    return name, flat
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Any Pillow mode to one of L, LA, RGB, RGBA, CMYK or LAB, without changing the colour space."""
-    mode = image.mode
-    if mode.startswith("I;16") or mode == "I":
-        samples = np.asarray(image).astype(np.int64)
-        if samples.size and (samples.min() < 0 or samples.max() > 65535):
-            raise ValueError("32-bit samples outside 0..65535 have no stated range")
-        transparent = image.info.get("transparency")
-        gray = Image.fromarray(((samples + 128) // 257).astype(np.uint8))
-        if isinstance(transparent, int):
-            gray.putalpha(Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8)))
-        return gray
-    if mode.startswith("F"):
-        raise ValueError("float samples have no stated range")
-    if mode in ("RGBA", "LA", "CMYK", "LAB"):
-        return image
-    if mode in ("RGBa", "La", "PA") or image.has_transparency_data:
-        return image.convert("LA" if mode == "La" else "RGBA")
-    if mode in ("L", "1"):
-        return image.convert("L")
-    return image.convert("RGB")
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "LAB":
-        return _applied(image, _lab_transform())
-    return image if image.mode in ("RGB", "RGBA") else image.convert("RGBA" if image.mode == "LA" else "RGB")
-
-
-def _applied(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
-    flat = ImageCms.applyTransform(image, transform)
-    if flat is None:
-        raise ValueError("the profile could not be applied")
-    return flat
-
-
-@lru_cache(maxsize=1)
-def _srgb() -> ImageCms.ImageCmsProfile:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-
-
-@lru_cache(maxsize=1)
-def _lab_transform() -> ImageCms.ImageCmsTransform:
-    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-    return ImageCms.buildTransform(lab, _srgb(), "LAB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
-
-
-@lru_cache(maxsize=64)
-def _transform(icc_bytes: bytes, mode: str) -> tuple[str, ImageCms.ImageCmsTransform | None]:
-    """The profile's name and the way from it to sRGB, None where there is nothing to convert.
-
-    Whether a profile is sRGB is decided by what it does to colours (at most one level of 255 over a grid), not by name.
-    """
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_bytes))
-        name = (ImageCms.getProfileDescription(profile) or "").strip() or "unnamed"
-        transform = ImageCms.buildTransform(profile, _srgb(), mode, "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
-        return name, None if mode == "RGB" and _changes_nothing(transform) else transform
-    except (ImageCms.PyCMSError, *_PILLOW_RAISES):
-        return "unreadable", None
-
-
-def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
-    steps = np.linspace(0, 255, 9).astype(np.uint8)
-    grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3)
-    there = np.asarray(_applied(Image.fromarray(grid), transform)).astype(np.int16)
-    return bool(np.abs(there - grid).max() <= 1)
 
 
 def _one_line(exc: BaseException) -> str:

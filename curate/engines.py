@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, Literal, TypeVar
 
 from curate.errors import EngineError
@@ -68,7 +69,7 @@ def processes(
         raise EngineError(f"worker processes can't be started: {exc.strerror}: try fewer with --workers") from exc
     try:
         while True:
-            while len(running) < 2 * workers and (item := next(source, _END)) is not _END:
+            for item in islice(source, 2 * workers - len(running)):
                 running[pool.schedule(function, args=[item], timeout=timeout_s)] = item
             if not running:
                 break
@@ -86,9 +87,6 @@ def processes(
         raise
     finally:
         pool.join()
-
-
-_END = object()
 
 
 def _start_worker() -> None:

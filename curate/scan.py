@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import faulthandler
+import math
 import os
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -158,7 +160,7 @@ def _measure(work: Worklist, options: ScanOptions, total: int, progress: Progres
     done = 0
     suspects: list[Shard] = []
     progress(0, total)
-    measure = partial(_measure_shard, work, options)
+    measure = partial(measure_shard, work, options)
     for outcome in processes(measure, work.shards(), workers=options.workers):
         if isinstance(outcome, Lost):
             suspects.append(outcome.item)
@@ -172,11 +174,15 @@ def _measure(work: Worklist, options: ScanOptions, total: int, progress: Progres
         progress(done, total)
 
 
-def _measure_shard(work: Worklist, options: ScanOptions, shard: Shard) -> None:
+def measure_shard(work: Worklist, options: ScanOptions, shard: Shard) -> None:
     """In a worker: measure a shard and write its part. A decoder that hangs takes the process with it."""
     records = []
+    armed_at = -math.inf
     for photo in shard.photos:
-        faulthandler.dump_traceback_later(options.timeout_s, exit=True)
+        now = time.monotonic()
+        if now - armed_at > options.timeout_s / 4:  # arming starts a thread, which costs as much as a small photo
+            faulthandler.dump_traceback_later(1.25 * options.timeout_s, exit=True)
+            armed_at = now
         records.append(_score(photo, options.score))
     faulthandler.cancel_dump_traceback_later()
     _write_part(work, shard, records)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from curate.decode import MAX_PIXELS, RAW_SUFFIXES, SNIFF_BYTES, Header, decode, looks_like_photo
@@ -50,8 +50,8 @@ class Record:
             "error": self.error,
         }
         if self.header and self.measures:
-            row |= asdict(self.header)
-            row |= asdict(self.measures.appearance) | asdict(self.measures.tone)
+            for group in (self.header, self.measures.appearance, self.measures.tone):
+                row |= {entry.name: getattr(group, entry.name) for entry in fields(group)}
             row["colorfulness"] = self.measures.colorfulness
             row["colorfulness_level"] = self.measures.colorfulness_level
             row["fingerprint"] = self.measures.fingerprint

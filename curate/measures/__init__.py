@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from curate.measures.tone import ToneMeasure, tone
 __all__ = ["SMALL_SIDE_PX", "Measures", "measure", "small_copy"]
 
 SMALL_SIDE_PX = 160
-"""Long side of the small copy that all measures but colourfulness look at: at least this, at most twice it."""
+"""The small copy that all measures but colourfulness look at has a long side of at most this, and over half of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,37 +42,37 @@ def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None)
         ValueError: no pixel is visible.
     """
     m = colorfulness(pixels, visible)
-    small, small_visible = small_copy(pixels, visible)
-    luma = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-    lab = np.asarray(cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2Lab), np.float32)
-    rgb_seen, lab_seen = small[small_visible], lab[small_visible]
+    small, seen = small_copy(pixels, visible)
+    luma = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+    rgb = small if seen is None else small[seen][:, None]
+    lab = np.asarray(cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab), np.float32)
     return Measures(
         colorfulness=m,
         colorfulness_level=level(m),
-        appearance=appearance(rgb_seen, lab_seen, luma.astype(np.uint8)),
-        tone=tone(lab_seen),
-        fingerprint=fingerprint(luma.astype(np.uint8)),
+        appearance=appearance(rgb, lab, luma),
+        tone=tone(lab.reshape(-1, 3)),
+        fingerprint=fingerprint(luma),
     )
 
 
 def small_copy(
     pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Shrink by a whole factor, averaging areas (a fractional factor costs ten times as much).
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+    """Halve, averaging 2 x 2 pixels, until the long side is at most SMALL_SIDE_PX (any other factor costs far more).
 
     Returns:
-        (h, w, 3) uint8 and (h, w) bool; the long side is 160..319 px unless the photo is smaller. Rows and columns
-        beyond a multiple of the factor are left out.
+        (h, w, 3) uint8, and (h, w) bool of what is mostly visible, None if all is. An odd last row or column is left
+        out at each halving.
     """
-    height, width = pixels.shape[:2]
-    factor = min(max(1, max(height, width) // SMALL_SIDE_PX), height, width)
-    size = (width // factor, height // factor)
-    whole = (slice(0, size[1] * factor), slice(0, size[0] * factor))
-    small = pixels[whole] if factor == 1 else cv2.resize(pixels[whole], size, interpolation=cv2.INTER_AREA)
-    if visible is None:
-        return small.astype(np.uint8, copy=False), np.ones(small.shape[:2], np.bool_)
-    shares = visible[whole].astype(np.float32)
-    if factor > 1:
-        shares = cv2.resize(shares, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    seen = shares >= min(0.5, float(shares.max()))
-    return small.astype(np.uint8, copy=False), seen
+    small = pixels
+    shares = None if visible is None else visible.astype(np.float32)
+    while max(small.shape[:2]) > SMALL_SIDE_PX and min(small.shape[:2]) >= 2:
+        small = _halved(small)
+        shares = None if shares is None else _halved(shares)
+    seen = None if shares is None else shares >= min(0.5, float(shares.max()))
+    return np.ascontiguousarray(small, np.uint8), seen
+
+
+def _halved(image: NDArray[Any]) -> NDArray[Any]:
+    height, width = image.shape[0] // 2, image.shape[1] // 2
+    return cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)

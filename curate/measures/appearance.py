@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,31 +41,33 @@ def appearance(rgb: NDArray[np.uint8], lab: NDArray[np.float32], luma: NDArray[n
     """Describe a small copy.
 
     Args:
-        rgb: (N, 3) uint8 visible pixels.
-        lab: (N, 3) float32 CIELAB (D65) of the same pixels.
+        rgb: (h, w, 3) uint8 visible pixels, in whatever arrangement.
+        lab: (h, w, 3) float32 CIELAB (D65) of the same pixels.
         luma: (H, W) uint8 gray values of the whole small copy.
     """
-    chroma = np.hypot(lab[:, 1], lab[:, 2])
-    high, low = rgb.max(axis=1), rgb.min(axis=1)
-    saturation = 1 - low / np.maximum(high, 1, dtype=np.float32)
+    count = rgb.shape[0] * rgb.shape[1]
+    lightness, a, b = cv2.split(lab)
+    chroma, hue_deg = cv2.cartToPolar(a, b, angleInDegrees=True)
+    saturation, high = cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV))[1:]
+    red, green, blue = cv2.split(rgb)
+    low = cv2.min(cv2.min(red, green), blue)
     return Appearance(
-        chroma_mean=float(chroma.mean()),
-        saturation_mean=float(saturation.mean()),
-        hue_entropy_bits=_hue_entropy_bits(lab, chroma),
-        neutral_share=float((chroma < NEUTRAL_CHROMA).mean()),
-        lightness_mean=float(lab[:, 0].mean()),
-        dark_clipped_share=float((high <= 2).mean()),
-        bright_clipped_share=float((low >= 253).mean()),
-        sharpness=float(cv2.Laplacian(luma, cv2.CV_32F).var()),
+        chroma_mean=cv2.mean(chroma)[0],
+        saturation_mean=cv2.mean(saturation)[0] / 255,
+        hue_entropy_bits=_entropy_bits(hue_deg, chroma),
+        neutral_share=float(np.count_nonzero(chroma < NEUTRAL_CHROMA)) / count,
+        lightness_mean=cv2.mean(lightness)[0],
+        dark_clipped_share=float(np.count_nonzero(high <= 2)) / count,
+        bright_clipped_share=float(np.count_nonzero(low >= 253)) / count,
+        sharpness=float(cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S))[1][0, 0]) ** 2,
     )
 
 
-def _hue_entropy_bits(lab: NDArray[np.float32], chroma: NDArray[np.float32]) -> float:
-    turns = np.arctan2(lab[:, 2], lab[:, 1]) / (2 * np.pi)
-    bins = np.floor(turns * HUE_BINS).astype(np.int64) % HUE_BINS
-    weights = np.bincount(bins, chroma, HUE_BINS)
+def _entropy_bits(hue_deg: NDArray[Any], chroma: NDArray[Any]) -> float:
+    bins = (hue_deg * np.float32(HUE_BINS / 360)).astype(np.int32).ravel() % HUE_BINS
+    weights = np.bincount(bins, chroma.ravel(), HUE_BINS)
     total = weights.sum()
-    if total < 1e-3 * len(chroma):
+    if total < 1e-3 * chroma.size:
         return 0.0
     share = weights[weights > 0] / total
     return abs(float(-(share * np.log2(share)).sum()))

@@ -1,0 +1,115 @@
+"""Small colourful photos, clean manifests and checkpoints, made on the spot."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch reads it: two shared cores
+
+import colorsys
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from curate import manifest
+from curate.manifest import DECISION, SCAN_SCHEMA, Lineage
+from train import checkpoint, photos
+from train.checkpoint import About
+from train.loop import Machine, Outcome, fit
+from train.model import ColorUNet
+from train.recipe import Recipe
+
+QUICK = Recipe(image_size=32, channels=2, epochs=2, batch_size=2, lr=1e-3)
+CLEAN_SCHEMA = pa.schema([*SCAN_SCHEMA, *DECISION])
+
+
+def colorful(seed: int, height: int, width: int) -> NDArray[np.uint8]:
+    """A gradient of saturated hues whose lightness tells which it is."""
+    rows = [
+        [
+            colorsys.hsv_to_rgb((0.17 * seed + 0.4 * x / width) % 1, 0.9, 0.3 + 0.65 * ((seed * y) % height) / height)
+            for x in range(width)
+        ]
+        for y in range(height)
+    ]
+    return (np.array(rows) * 255).round().astype(np.uint8)
+
+
+@pytest.fixture
+def picture() -> Callable[..., NDArray[np.uint8]]:
+    def make(seed: int = 1, height: int = 40, width: int = 48) -> NDArray[np.uint8]:
+        return colorful(seed, height, width)
+
+    return make
+
+
+@pytest.fixture
+def clean_manifest(tmp_path: Path) -> Callable[..., Path]:
+    """Photos `p00.png`, `p01.png`, ... below `tmp_path/photos`, and the manifest of them that `curate filter` writes."""
+
+    def make(splits: Sequence[str] = ("train",) * 4, *, tone: str = "color", schema_version: int = 1) -> Path:
+        folder = tmp_path / "photos"
+        folder.mkdir(exist_ok=True)
+        rows = [_row(folder, index, split, tone) for index, split in enumerate(splits)]
+        path = tmp_path / "clean.parquet"
+        lineage = replace(Lineage("clean", "curate filter", {}), schema_version=schema_version)
+        manifest.write(path, pa.Table.from_pylist(rows, schema=CLEAN_SCHEMA), lineage)
+        return path
+
+    return make
+
+
+def _row(folder: Path, index: int, split: str, tone: str) -> dict[str, Any]:
+    path = folder / f"p{index:02d}.png"
+    Image.fromarray(colorful(index + 1, 40, 48)).save(path)
+    return {
+        "source": str(folder),
+        "path": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "width": 48,
+        "height": 40,
+        "colorfulness": 80.0,
+        "tone": tone,
+        "split": split,
+        "reject_reasons": [],
+    }
+
+
+@pytest.fixture
+def train_on(tmp_path: Path) -> Callable[..., Outcome]:
+    """`fit` on the CPU with a tiny recipe; keywords change the recipe."""
+
+    def run(path: Path, folder: str = "run", say: Callable[[str], None] = str.strip, **changes: Any) -> Outcome:
+        found = photos.load(path)
+        run_dir = tmp_path / folder
+        run_dir.mkdir(exist_ok=True)
+        return fit(found, replace(QUICK, **changes), Machine("cpu", "32-true", 0), run_dir, say=say)
+
+    return run
+
+
+@pytest.fixture
+def checkpoint_file(tmp_path: Path) -> Callable[..., Path]:
+    """A checkpoint whose network predicts something, as `best.safetensors` of a run."""
+
+    def make(channels: int = 2, image_size: int = 32, strength: float = 0.3) -> Path:
+        torch.manual_seed(7)
+        network = ColorUNet(channels)
+        torch.nn.init.normal_(network.head.weight, std=strength)
+        about = About(Recipe(channels=channels, image_size=image_size), "clean.parquet", "ab" * 32, 5, 0.114)
+        path = tmp_path / "taught" / "best.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        checkpoint.save(path, checkpoint.weights(network), about)
+        return path
+
+    return make

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from curate.errors import CheckpointError
+from train import checkpoint
+from train.checkpoint import About
+from train.model import ColorUNet
+from train.recipe import Recipe
+
+ABOUT = About(Recipe(channels=2, max_steps=9), "clean.parquet", "cd" * 32, 9, 0.114, "train fit clean.parquet", 0.4, 2)
+CheckpointFile = Callable[..., Path]
+
+
+def metadata(path: Path) -> dict[str, Any]:
+    with safe_open(path, framework="pt") as file:
+        found: dict[str, Any] = json.loads(file.metadata()["vividset"])
+    return found
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+    save_file(dict(checkpoint.load(path).tensors), path, {"vividset": json.dumps(change(metadata(path)))})
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.load(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    network = ColorUNet(2)
+    path = tmp_path / "last.safetensors"
+    about = replace(ABOUT, schedule={"groups": [{"lr": 5e-5, "betas": [0.9, 0.999]}]})
+    checkpoint.save(path, checkpoint.weights(network) | {"optimizer/0/step": torch.tensor(9.0)}, about)
+    found = checkpoint.load(path)
+    assert found.about == about
+    assert found.part("optimizer").keys() == {"0/step"}
+    assert all(torch.equal(found.part("model")[name], value) for name, value in network.state_dict().items())
+
+
+def test_the_network_comes_back_ready_to_predict(checkpoint_file: CheckpointFile) -> None:
+    found = checkpoint.load(checkpoint_file(channels=3))
+    network = found.network()
+    assert not network.training
+    assert torch.equal(network.head.weight, found.tensors["model/head.weight"])
+
+
+def test_adamw_comes_back_with_its_moments() -> None:
+    weight = torch.nn.Parameter(torch.ones(3))
+    first = torch.optim.AdamW([weight], lr=0.1)
+    weight.sum().backward()
+    first.step()
+    second = torch.optim.AdamW([weight], lr=0.5)
+    saved = {
+        name.removeprefix("optimizer/"): value for name, value in checkpoint.optimizer_tensors(first).items()
+    }
+    checkpoint.restore_optimizer(second, first.state_dict()["param_groups"], saved)
+    assert second.param_groups[0]["lr"] == 0.1
+    assert second.state[weight].keys() == first.state[weight].keys() == {"step", "exp_avg", "exp_avg_sq"}
+    assert all(torch.equal(value, second.state[weight][name]) for name, value in first.state[weight].items())
+
+
+def test_a_checkpoint_is_plain_safetensors_that_no_pickle_could_hide_in(
+    checkpoint_file: CheckpointFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = checkpoint_file()
+    header_bytes = int.from_bytes(path.read_bytes()[:8], "little")
+    header = json.loads(path.read_bytes()[8 : 8 + header_bytes])
+    assert header["__metadata__"].keys() == {"vividset"}
+    for module, name in ((pickle, "load"), (pickle, "loads"), (pickle, "Unpickler"), (torch, "load")):
+        monkeypatch.setattr(module, name, pytest.fail)
+    assert checkpoint.load(path).network().head.weight.any()
+
+
+def test_a_pickle_named_like_a_checkpoint_is_refused_unopened(tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    torch.save({"model/head.weight": torch.zeros(1)}, path)
+    assert str(path) in refusal(path)
+
+
+def test_weights_alone_leave_the_optimizer_out(tmp_path: Path) -> None:
+    path = tmp_path / "last.safetensors"
+    checkpoint.save(path, {"model/a": torch.ones(2), "optimizer/0/exp_avg": torch.ones(2)}, ABOUT)
+    assert checkpoint.load(path, weights_only=True).tensors.keys() == {"model/a"}
+
+
+def test_a_runs_folder_means_its_best(checkpoint_file: CheckpointFile) -> None:
+    path = checkpoint_file()
+    assert checkpoint.load(path.parent).path == path
+
+
+def test_a_missing_checkpoint_says_what_to_name(tmp_path: Path) -> None:
+    assert "RUN/best.safetensors" in refusal(tmp_path / "none.safetensors")
+    assert "best.safetensors doesn't exist" in refusal(tmp_path)
+
+
+def test_safetensors_of_another_program_are_foreign(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(2)}, path)
+    assert "not made by vividset" in refusal(path)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.001, 0.5, 0.999])
+def test_a_truncated_file_is_refused(checkpoint_file: CheckpointFile, keep: float) -> None:
+    path = checkpoint_file()
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+    assert "whole?" in refusal(path)
+
+
+def test_another_format_names_both_versions(checkpoint_file: CheckpointFile) -> None:
+    message = refusal(rewrite(checkpoint_file(), lambda about: about | {"format_version": 7, "tool_version": "9.1"}))
+    assert "format 7" in message
+    assert "9.1" in message
+
+
+def test_another_model_is_named(checkpoint_file: CheckpointFile) -> None:
+    assert "GrayTransformer" in refusal(rewrite(checkpoint_file(), lambda about: about | {"model": "GrayTransformer"}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda about: [],
+        lambda about: {},
+        lambda about: about | {"surprise": 1},
+        lambda about: about | {"recipe": {"surprise": 1}},
+        lambda about: about | {"recipe": {"channels": 0}},
+        lambda about: {name: value for name, value in about.items() if name != "recipe"},
+        lambda about: {name: value for name, value in about.items() if name != "step"},
+    ],
+    ids=["list", "empty", "unknown field", "unknown recipe", "impossible recipe", "no recipe", "no step"],
+)
+def test_a_checkpoint_whose_story_is_garbled_is_damaged(
+    checkpoint_file: CheckpointFile, change: Callable[[dict[str, Any]], Any]
+) -> None:
+    assert "damaged" in refusal(rewrite(checkpoint_file(), change))
+
+
+def test_weights_that_dont_fit_the_recipe_are_damage(checkpoint_file: CheckpointFile) -> None:
+    wider = rewrite(checkpoint_file(), lambda about: about | {"recipe": {**about["recipe"], "channels": 5}})
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.load(wider).network()
+
+
+def test_saving_leaves_no_draft_and_replaces_the_old_whole(checkpoint_file: CheckpointFile) -> None:
+    path = checkpoint_file()
+    checkpoint.save(path, {"model/a": torch.ones(2)}, ABOUT)
+    assert [entry.name for entry in path.parent.iterdir()] == ["best.safetensors"]
+    assert checkpoint.load(path).about == ABOUT
+
+
+def test_a_save_that_fails_keeps_the_old_checkpoint_and_no_draft(
+    checkpoint_file: CheckpointFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = checkpoint_file()
+    before = path.read_bytes()
+
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match=r"No space left.*--resume"):
+        checkpoint.save(path, {"model/a": torch.ones(2)}, ABOUT)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == ["best.safetensors"]
+
+
+def test_drafts_of_a_killed_run_are_swept_and_nothing_else(checkpoint_file: CheckpointFile) -> None:
+    path = checkpoint_file()
+    (path.parent / ".last.safetensors.draft").write_bytes(b"half")
+    checkpoint.remove_drafts(path.parent)
+    assert [entry.name for entry in path.parent.iterdir()] == ["best.safetensors"]
+
+
+def test_its_hash_is_the_files(checkpoint_file: CheckpointFile) -> None:
+    path = checkpoint_file()
+    assert checkpoint.sha256_of(path) == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from curate.errors import TrainingError
+from train import photos
+from train.data import CENTER, Crops, Draw, StepSampler, batches, collate, crop, in_order, need_some
+from train.photos import PhotoList
+
+Manifests = Callable[..., Path]
+
+
+@pytest.fixture
+def seven(clean_manifest: Manifests) -> PhotoList:
+    return photos.load(clean_manifest(("train",) * 7)).train
+
+
+def place(listed: PhotoList, index: int) -> Path:
+    found = listed.locate(index)
+    assert found
+    return Path(found)
+
+
+def test_crops_are_the_same_for_any_number_of_workers(seven: PhotoList) -> None:
+    seen = []
+    for workers in (0, 1, 2):
+        loader = batches(Crops(seven, 32, seed=3), StepSampler(7, 3, 3, 0, 6), workers)
+        seen.append([(batch.photos, batch.rgb.numpy().tobytes()) for batch in loader])
+    assert len(seen[0]) == 6
+    assert seen[0] == seen[1] == seen[2]
+
+
+@given(st.integers(1, 12), st.integers(1, 5), st.integers(0, 30), st.integers(0, 2**40))
+@settings(max_examples=50, deadline=None)
+def test_draws_are_the_same_wherever_a_run_starts(count: int, batch_size: int, first: int, seed: int) -> None:
+    whole = list(StepSampler(count, batch_size, seed, 0, 30))
+    assert list(StepSampler(count, batch_size, seed, first, 30)) == whole[first:]
+
+
+@given(st.integers(1, 20), st.integers(1, 8), st.integers(0, 100))
+@settings(max_examples=50, deadline=None)
+def test_every_epoch_is_a_permutation_with_a_smaller_last_batch(count: int, batch_size: int, seed: int) -> None:
+    per_epoch = -(-count // batch_size)
+    steps = list(StepSampler(count, batch_size, seed, 0, 3 * per_epoch))
+    for epoch in range(3):
+        drawn = steps[epoch * per_epoch : (epoch + 1) * per_epoch]
+        assert {draw.epoch for draw in chain(*drawn)} == {epoch}
+        assert sorted(draw.photo for draw in chain(*drawn)) == list(range(count))
+        assert [len(step) for step in drawn[:-1]] == [batch_size] * (per_epoch - 1)
+        assert len(drawn[-1]) == count - batch_size * (per_epoch - 1)
+
+
+def test_the_order_changes_with_the_epoch_and_the_seed() -> None:
+    first, second = list(StepSampler(50, 50, 0, 0, 2))
+    other = next(iter(StepSampler(50, 50, 1, 0, 1)))
+    orders = {tuple(draw.photo for draw in step) for step in (first, second, other)}
+    assert len(orders) == 3
+
+
+def test_a_sampler_knows_its_length() -> None:
+    assert len(StepSampler(7, 3, 0, 4, 10)) == len(list(StepSampler(7, 3, 0, 4, 10))) == 6
+
+
+def test_crop_and_flip_come_from_seed_epoch_and_photo_alone(seven: PhotoList) -> None:
+    def drawn(seed: int, epoch: int) -> bytes:
+        rgb = Crops(seven, 32, seed)[Draw(epoch, 2)].rgb
+        assert rgb is not None
+        return rgb.numpy().tobytes()
+
+    assert drawn(1, 4) == drawn(1, 4)
+    assert len({drawn(1, epoch) for epoch in range(12)}) > 1
+    assert len({drawn(seed, 4) for seed in range(12)}) > 1
+
+
+def test_an_unreadable_photo_becomes_an_error_and_the_rest_of_the_batch_stays(seven: PhotoList) -> None:
+    damaged, gone = place(seven, 1), place(seven, 2)
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    gone.unlink()
+    crops = Crops(seven, 32, seed=0)
+    batch = collate([crops[Draw(0, index)] for index in range(4)])
+    assert batch.photos == [0, 3]
+    assert batch.rgb.shape == (2, 32, 32, 3)
+    (first, why_first), (second, why_second) = batch.errors
+    assert (first, second) == (1, 2)
+    assert why_first.startswith("BrokenPhoto: ")
+    assert why_second.startswith("Vanished: ")
+
+
+def test_a_batch_of_which_nothing_can_be_read_names_a_photo_and_why(seven: PhotoList) -> None:
+    place(seven, 5).write_bytes(b"")
+    batch = collate([Crops(seven, 32, seed=0)[Draw(0, 5)]])
+    assert len(batch.rgb) == 0
+    with pytest.raises(TrainingError, match=r"p05\.png \(EmptyFile"):
+        need_some(batch, seven)
+
+
+def test_workers_survive_the_interrupt_that_a_terminal_sends_to_all_processes(seven: PhotoList) -> None:
+    loader = iter(batches(Crops(seven, 32, seed=0), StepSampler(7, 2, 0, 0, 40), workers=1))
+    seen = [next(loader)]
+    for worker in multiprocessing.active_children():
+        assert worker.pid
+        os.kill(worker.pid, signal.SIGINT)
+    seen += loader
+    assert len(seen) == 40
+
+
+@given(st.integers(1, 80), st.integers(1, 80), st.one_of(st.none(), st.integers(0, 99)))
+@settings(max_examples=60, deadline=None)
+def test_a_photo_of_any_size_gives_a_square(height: int, width: int, seed: int | None) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    square = crop(pixels, 32, None if seed is None else np.random.default_rng(seed))
+    assert square.shape == (32, 32, 3)
+    assert square.dtype == np.uint8
+    assert square.flags.c_contiguous
+
+
+def test_without_chance_the_crop_is_from_the_middle_and_not_flipped(
+    picture: Callable[..., NDArray[np.uint8]],
+) -> None:
+    tall, wide = picture(height=64, width=32), picture(height=32, width=52)
+    assert np.array_equal(crop(tall, 32, None), tall[16:48])
+    assert np.array_equal(crop(wide, 32, None), wide[:, 10:42])
+
+
+def test_by_chance_crops_reach_both_ends_and_half_are_flipped() -> None:
+    pixels = np.zeros((32, 40, 3), np.uint8)
+    pixels[..., 0] = np.arange(40)
+    lefts: Counter[int] = Counter()
+    flipped = 0
+    for seed in range(300):
+        row = crop(pixels, 32, np.random.default_rng(seed))[0, :, 0].astype(int)
+        flipped += int(row[0] > row[-1])
+        lefts[int(row.min())] += 1
+    assert set(lefts) == set(range(9))
+    assert 110 < flipped < 190
+
+
+def test_small_photos_are_enlarged_and_large_ones_reduced_in_whole() -> None:
+    for height, width in ((8, 10), (200, 320)):
+        halves = np.zeros((height, width, 3), np.uint8)
+        halves[: height // 2] = (250, 20, 20)
+        halves[height // 2 :] = (20, 20, 250)
+        square = crop(halves, 32, None).astype(int)
+        assert np.abs(square[:12] - (250, 20, 20)).max() < 40
+        assert np.abs(square[-12:] - (20, 20, 250)).max() < 40
+
+
+def test_a_rotated_photo_is_seen_upright(seven: PhotoList) -> None:
+    stored = np.zeros((48, 48, 3), np.uint8)
+    stored[:, :24], stored[:, 24:] = (220, 30, 30), (30, 30, 220)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # the stored left side is the top
+    Image.fromarray(stored).save(place(seven, 0), "JPEG", quality=95, exif=exif)
+    rgb = Crops(seven, 32, seed=0)[Draw(CENTER, 0)].rgb
+    assert rgb is not None
+    top, bottom = rgb[:12].float().mean((0, 1)), rgb[-12:].float().mean((0, 1))
+    assert top[0] > 180 > 80 > top[2]
+    assert bottom[2] > 180 > 80 > bottom[0]
+
+
+def test_in_order_covers_every_photo_once_or_spreads_a_limit_evenly(seven: PhotoList) -> None:
+    every = list(chain(*in_order(seven, 3)))
+    assert every == [Draw(CENTER, index) for index in range(7)]
+    assert [len(step) for step in in_order(seven, 3)] == [3, 3, 1]
+    assert [draw.photo for draw in chain(*in_order(seven, 3, limit=3))] == [0, 3, 6]
+    assert [draw.photo for draw in chain(*in_order(seven, 3, limit=99))] == list(range(7))
+
+
+def test_no_photos_make_no_draws(clean_manifest: Manifests) -> None:
+    nothing = photos.load(clean_manifest()).val
+    assert in_order(nothing, 4) == []
+
+
+def test_collate_keeps_the_order_it_was_given(seven: PhotoList) -> None:
+    crops = Crops(seven, 32, seed=0)
+    singles = [crops[Draw(CENTER, index)] for index in (4, 1, 6)]
+    batch = collate(singles)
+    assert batch.photos == [4, 1, 6]
+    assert batch.errors == []
+    assert all(single.rgb is not None and torch.equal(single.rgb, row) for single, row in zip(singles, batch.rgb, strict=True))

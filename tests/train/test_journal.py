@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.errors import TrainingError
+from train.health import Validation
+from train.journal import Journal
+
+
+def open_journal(folder: Path, after_step: int = 0, said: list[str] | None = None, total_steps: int = 2000) -> Journal:
+    say = [].append if said is None else said.append
+    return Journal(folder, neutral=0.1, total_steps=total_steps, warmup_steps=10, after_step=after_step, say=say)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line, parse_constant=pytest.fail) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def write_steps(folder: Path, steps: int, loss: float = 0.09) -> None:
+    journal = open_journal(folder)
+    for step in range(1, steps + 1):
+        journal.step(step, 0, loss, 1e-3, 2)
+    journal.close()
+
+
+def test_a_step_is_a_line_with_loss_and_loss_over_neutral(tmp_path: Path) -> None:
+    said: list[str] = []
+    journal = open_journal(tmp_path, said=said)
+    journal.step(1, 0, 0.08, 2e-6, 16)
+    journal.close()
+    (line,) = lines(tmp_path)
+    assert line == {"event": "step", "step": 1, "epoch": 0, "loss": 0.08, "ratio": pytest.approx(0.8), "lr": 2e-6}
+    assert "loss 0.0800  0.80 of neutral" in said[0]
+
+
+def test_the_first_and_the_last_step_are_always_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    journal = open_journal(tmp_path, said=said, total_steps=50)
+    for step in range(1, 51):
+        journal.step(step, 0, 0.1, 1e-3, 2)
+    journal.close()
+    assert said[0].split()[1] == "1/50"
+    assert said[-1].split()[1] == "50/50"
+
+
+def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    journal.step(1, 0, math.nan, 1e-3, 2)
+    journal.note("start", mean_color_loss=math.inf)
+    journal.close()
+    step, start = lines(tmp_path)
+    assert (step["loss"], step["ratio"], start["mean_color_loss"]) == (None, None, None)
+
+
+def test_a_resumed_log_keeps_lines_up_to_the_checkpoint_and_drops_later_ones(tmp_path: Path) -> None:
+    write_steps(tmp_path, 10)
+    journal = open_journal(tmp_path, after_step=6)
+    journal.step(7, 0, 0.05, 1e-3, 2)
+    journal.close()
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6, 7]
+    assert journal.ratios == pytest.approx([0.9] * 6 + [0.5])
+
+
+def test_a_line_that_was_cut_short_by_a_crash_is_dropped(tmp_path: Path) -> None:
+    write_steps(tmp_path, 3)
+    with open(tmp_path / "log.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"event": "step", "step": 4, "lo')
+    open_journal(tmp_path, after_step=3).close()
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3]
+
+
+def test_a_log_that_lacks_steps_before_the_checkpoint_is_refused(tmp_path: Path) -> None:
+    write_steps(tmp_path, 3)
+    with pytest.raises(TrainingError, match=r"lacks steps before the checkpoint's 5.*--run-dir"):
+        open_journal(tmp_path, after_step=5)
+
+
+def test_a_fresh_run_starts_a_fresh_log(tmp_path: Path) -> None:
+    write_steps(tmp_path, 3)
+    open_journal(tmp_path).close()
+    assert lines(tmp_path) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        Validation(1, 0.5, 0.7, {"color": 3}, 0.06, 3),
+        Validation(1, math.inf, 0.0, {"grayscale": 1}, 0.06, 1),
+    ],
+    ids=["usual", "gray photos held out"],
+)
+def test_what_validation_saw_is_known_again_after_resuming(tmp_path: Path, seen: Validation) -> None:
+    journal = open_journal(tmp_path)
+    journal.step(1, 0, 0.09, 1e-3, 2)
+    journal.validated(seen)
+    journal.close()
+    resumed = open_journal(tmp_path, after_step=1)
+    resumed.close()
+    (known,) = resumed.validations
+    assert known.ratio == seen.ratio
+    assert (known.step, known.tones, known.photos) == (seen.step, seen.tones, seen.photos)
+
+
+def test_a_finding_is_told_once_even_across_a_resume(tmp_path: Path) -> None:
+    said: list[str] = []
+    journal = open_journal(tmp_path, said=said)
+    for step in range(1, 1201):
+        journal.step(step, 0, 0.095, 1e-3, 2)
+        if step % 100 == 0:
+            journal.check_health()
+    journal.close()
+    resumed = open_journal(tmp_path, after_step=1200, said=said)
+    resumed.check_health()
+    resumed.close()
+    assert [line.split()[1] for line in said if line.startswith("!")] == ["plateau"]
+    (finding,) = [line for line in lines(tmp_path) if line["event"] == "finding"]
+    assert finding["kind"] == "plateau"
+    assert "--channels 128" in finding["remedy"]
+    assert "plateau" in resumed.verdict()
+
+
+def test_the_verdict_of_a_healthy_run_gives_ratio_rung_and_no_trouble(tmp_path: Path) -> None:
+    write_steps(tmp_path, 5, loss=0.06)
+    journal = open_journal(tmp_path, after_step=5)
+    journal.close()
+    assert "0.60 over the last 5 steps (below 0.08 on the documented scale)" in journal.verdict()
+    assert journal.verdict().endswith("no trouble seen")
+
+
+def test_a_closed_log_takes_no_more_lines(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    journal.close()
+    with pytest.raises(ValueError, match="closed file"):
+        journal.note("step")
