@@ -52,8 +52,12 @@ MEASURES = (
     pa.field("bright_clipped_share", pa.float32()),
     pa.field("sharpness", pa.float32()),
     pa.field("tone", pa.string()),
-    pa.field("tone_residual", pa.float32()),
+    pa.field("tone_score", pa.float32()),
+    pa.field("tone_confidence", pa.float32()),
     pa.field("tone_chroma", pa.float32()),
+    pa.field("tone_chroma_p99", pa.float32()),
+    pa.field("tone_residual", pa.float32()),
+    pa.field("tone_ratio_residual", pa.float32()),
     pa.field("tone_hue_deg", pa.float32()),
     pa.field("fingerprint", pa.string()),
 )

@@ -50,7 +50,7 @@ def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None)
         colorfulness=m,
         colorfulness_level=level(m),
         appearance=appearance(rgb, lab, luma),
-        tone=tone(lab.reshape(-1, 3)),
+        tone=tone(small if seen is None else _filled(small, seen)),
         fingerprint=fingerprint(luma),
     )
 
@@ -71,6 +71,13 @@ def small_copy(
         shares = None if shares is None else _halved(shares)
     seen = None if shares is None else shares >= min(0.5, float(shares.max()))
     return np.ascontiguousarray(small, np.uint8), seen
+
+
+def _filled(small: NDArray[np.uint8], seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Invisible pixels in the mean of the visible ones, so that they say nothing about tone."""
+    filled = small.copy()
+    filled[~seen] = small[seen].mean(axis=0).round().astype(np.uint8)
+    return filled
 
 
 def _halved(image: NDArray[Any]) -> NDArray[Any]:
