@@ -259,4 +259,4 @@ def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
 
 def typed_command() -> str:
     """What was typed, as one could type it again."""
-    return shlex.join([click.get_current_context().find_root().info_name or "curate", *sys.argv[1:]])
+    return f"{click.get_current_context().find_root().info_name} {shlex.join(sys.argv[1:])}"

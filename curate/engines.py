@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing.connection import wait as wait_for
 from typing import Generic, Literal, TypeVar
 
 from curate.errors import EngineError
@@ -89,8 +91,17 @@ def processes(
         pool.join()
 
 
+def _end_with(sentinel: int) -> None:
+    """A killed scan must not leave workers behind that go on writing."""
+    wait_for([sentinel])
+    os._exit(1)
+
+
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, one core to each worker, and what decoding libraries mutter to nobody."""
+    """End with the parent, leave Ctrl-C to it, take one core, and let nobody hear what decoding libraries mutter."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=[parent.sentinel], daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     import cv2

@@ -169,6 +169,8 @@ def inspect(path: Path) -> tuple[pa.Schema, Lineage | None]:
 
 def write(path: Path, table: pa.Table, lineage: Lineage) -> None:
     """Write a manifest, whole or not at all."""
+    with _as_manifest_error(path, "written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with writer(path, table.schema) as out:
         out.write_table(table)
         out.add_key_value_metadata(replace(lineage, rows=table.num_rows).encoded())
@@ -183,7 +185,6 @@ def writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     """
     draft = path.with_name(f".{path.name}.draft")
     with _as_manifest_error(path, "written"):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with pq.ParquetWriter(draft, schema.remove_metadata(), compression="zstd") as out:
                 yield out

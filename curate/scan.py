@@ -91,7 +91,11 @@ def scan(
         if not files:
             raise ScanError(f"no photos below {', '.join(map(str, paths))}: name a folder that holds some")
         _measure(work, options, to_do, progress or (lambda done, total: None))
-        summary = _finish(work, known, out, options, command, files)
+        try:
+            summary = _finish(work, known, out, options, command, files)
+        except ScanError:
+            _forget(work)
+            raise
         summary.measured_now = to_do - summary.passed_over
         _forget(work)
     return summary
@@ -125,7 +129,7 @@ def _locked(work: Worklist, out: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-        if not any(path.name != "lock" for path in work.folder.iterdir()):
+        if not any(path.match("part-*") or path.match("known-*") for path in work.folder.iterdir()):
             shutil.rmtree(work.folder, ignore_errors=True)
 
 

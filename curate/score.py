@@ -71,7 +71,8 @@ def score(photo: Listed, options: ScoreOptions) -> Record | None:
         photo, data = _read(photo)
         if data is None:
             return None
-        digest = hashlib.sha256(data).hexdigest()
+        if len(data) == photo.bytes:
+            digest = hashlib.sha256(data).hexdigest()
         seen = decode(data, max_pixels=options.max_pixels)
         return Record(photo, digest, seen.header, measure(seen.pixels, seen.visible))
     except PhotoError as exc:

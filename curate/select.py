@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.errors import ManifestError, UsageError
-from curate.manifest import DECISION, Lineage, Manifest
+from curate.manifest import DECISION, SCAN_SCHEMA, Lineage, Manifest
 from curate.measures.tone import TONES
 
 NEEDED = ("source", "path", "sha256", "colorfulness", "tone", "error")
@@ -98,6 +98,7 @@ def select(table: pa.Table, options: FilterOptions) -> Selection:
     Returns:
         Kept rows with their `split`, rejected rows with all their `reject_reasons`; both in the scan's order.
     """
+    table = _as_scanned(table)
     gates = [_readable(table), _colorful(table, options.min_colorfulness), _tone(table, options.keep_tones)]
     rejected = np.logical_or.reduce([gate.fails for gate in gates])
     undecided = table.drop_columns([name for name in ("split", "reject_reasons") if name in table.column_names])
@@ -136,6 +137,15 @@ def split_of(sha256: pa.ChunkedArray, split: Split) -> pa.Array:
     place = np.array([int(digest[:8], 16) for digest in sha256.to_pylist()], np.float64) * (100 / 2**32)
     names = np.array(["train", "val", "test"])
     return pa.array(names[(place >= split.train).astype(int) + (place >= split.train + split.val)], pa.string())
+
+
+def _as_scanned(table: pa.Table) -> pa.Table:
+    """The columns that decide, in the scan's own types: other programs save them in wider ones."""
+    for name in NEEDED:
+        table = table.set_column(
+            table.column_names.index(name), SCAN_SCHEMA.field(name), table[name].cast(SCAN_SCHEMA.field(name).type)
+        )
+    return table
 
 
 def _check_outputs(scan_path: Path, clean_path: Path, rejected_path: Path) -> None:
@@ -187,13 +197,23 @@ def _readable(table: pa.Table) -> _Gate:
 def _colorful(table: pa.Table, line: float) -> _Gate:
     values = table["colorfulness"].combine_chunks().cast(pa.float64())
     fails = _bools(pc.less(values, line))
-    return _Gate(f"colorfulness < {line:g}", fails, _below("colorfulness", values, line))
+    return _Gate(f"colorfulness < {_plain(line)}", fails, _below("colorfulness", values, line))
 
 
 def _below(name: str, values: pa.Array, line: float) -> pa.Array:
     """`name 17.3 < 20`, rounded down so that the sentence is true."""
     shown = pc.divide(pc.floor(pc.multiply(values, 10.0)), 10.0)
-    return pc.binary_join_element_wise(f"{name} ", shown.cast(pa.string()), f" < {line:g}", "")
+    return pc.binary_join_element_wise(f"{name} ", shown.cast(pa.string()), f" < {_plain(line)}", "")
+
+
+def _plain(number: float) -> str:
+    """As short as it can be said without changing it.
+
+    >>> _plain(20.0), _plain(20.00000001)
+    ('20', '20.00000001')
+    """
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
 
 
 def _tone(table: pa.Table, keep: frozenset[str]) -> _Gate:

@@ -7,8 +7,9 @@ their length. A part file is its own completion marker: it appears under its nam
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ class Worklist:
     """The work folder of one scan."""
 
     folder: Path
+    run: str = field(default_factory=lambda: secrets.token_hex(4))
+    """Stands in the names of its parts: a worker that outlives a killed scan can't slip its rows into the next one."""
 
     @property
     def listing_path(self) -> Path:
@@ -63,7 +66,7 @@ class Worklist:
 
     def part_path(self, index: int) -> Path:
         """The measured rows of one shard."""
-        return self.folder / f"part-{index:06d}.parquet"
+        return self.folder / f"part-{self.run}-{index:06d}.parquet"
 
     def known_paths(self) -> list[Path]:
         """Rows that interrupted scans left behind."""
@@ -127,8 +130,8 @@ class Worklist:
         stamp = self.folder / "made_by"
         parts = sorted(self.folder.glob("part-*.parquet"))
         if stamp.exists() and stamp.read_text(encoding="utf-8") == made_by:
-            if parts:
-                self._write_known(parts)
+            for _, parts_of_run in itertools.groupby(parts, lambda part: part.name.split("-")[1]):
+                self._write_known(list(parts_of_run))
         else:
             for known in self.known_paths():
                 known.unlink()

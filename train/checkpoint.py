@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from curate import __version__
-from curate.errors import CheckpointError
+from curate.errors import CheckpointError, UsageError
 from curate.manifest import settle
 from train.model import ColorUNet
 from train.recipe import Recipe
@@ -41,6 +41,8 @@ class About:
     command: str = ""
     best_score: float | None = None
     """Lowest validation loss ÷ neutral so far; None without validation photos."""
+    best_step: int = 0
+    """The step of that."""
     threads: int = 0
     """CPU threads; another number changes the last bits of a resumed run."""
     schedule: Mapping[str, Any] = field(default_factory=dict)
@@ -151,8 +153,8 @@ def _about(path: Path, text: str | None) -> About:
         )
     try:
         return About(**{**fields, "recipe": Recipe(**fields["recipe"])})
-    except TypeError as exc:
-        raise CheckpointError(f"{path} is damaged: {exc}: use another checkpoint") from exc
+    except (KeyError, TypeError, UsageError) as exc:
+        raise CheckpointError(f"{path} is damaged: its recipe can't be read ({exc}): use another checkpoint") from exc
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

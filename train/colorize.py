@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,7 +129,7 @@ def targets(photos: list[Path], folder: Path) -> list[Path]:
         target = folder / (photo.stem + suffix)
         if target in chosen:
             raise UsageError(f"{photo} and {chosen[target]} would both become {target}: colorize them into two folders")
-        if target.exists() and os.path.samefile(target, photo):
+        if target.exists() and photo.exists() and os.path.samefile(target, photo):
             raise UsageError(f"{target} would overwrite the photo itself: choose another folder with -o")
         chosen[target] = photo
     return list(chosen)
@@ -161,5 +162,6 @@ def write_marked(picture: Image.Image, target: Path, provenance: Provenance) -> 
         draft.write_bytes(buffer.getvalue())
         draft.replace(target)
     except OSError as exc:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise UsageError(f"{target} can't be written: {exc.strerror}: choose another folder with -o") from exc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,12 +15,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from curate.decode import decode
-from curate.errors import PhotoError, TrainingError
+from curate.errors import PhotoError
 from curate.sources import as_photo_error
 from train.photos import PhotoList
 
 CENTER = -1
 """As an epoch: the crop that validation uses, from the middle and not flipped."""
+
+
+THINNEST = 16
+"""Long side over short side beyond which only a piece of a photo is scaled."""
 
 
 class Draw(NamedTuple):
@@ -87,6 +92,7 @@ def crop(pixels: NDArray[np.uint8], size: int, chance: np.random.Generator | Non
     Returns:
         (size, size, 3) uint8, contiguous.
     """
+    pixels = _not_too_thin(pixels, chance)
     height, width = pixels.shape[:2]
     scale = size / min(height, width)
     target = (max(size, round(width * scale)), max(size, round(height * scale)))
@@ -98,6 +104,17 @@ def crop(pixels: NDArray[np.uint8], size: int, chance: np.random.Generator | Non
     if chance is not None and chance.random() < 0.5:
         square = square[:, ::-1]
     return np.ascontiguousarray(square, np.uint8)
+
+
+def _not_too_thin(pixels: NDArray[np.uint8], chance: np.random.Generator | None) -> NDArray[np.uint8]:
+    """A piece of a photo that is a mere line, so that scaling its short side up doesn't fill the memory."""
+    longest = THINNEST * min(pixels.shape[:2])
+    for axis in (0, 1):
+        spare = pixels.shape[axis] - longest
+        if spare > 0:
+            first = spare // 2 if chance is None else int(chance.integers(0, spare + 1))
+            pixels = pixels.take(range(first, first + longest), axis=axis)
+    return pixels
 
 
 class StepSampler(Sampler[list[Draw]]):
@@ -125,6 +142,7 @@ class StepSampler(Sampler[list[Draw]]):
 
 def batches(crops: Crops, steps: Sampler[list[Draw]] | list[list[Draw]], workers: int) -> DataLoader[Batch]:
     """A loader of `Batch` for each list of draws, in order."""
+    cv2.setNumThreads(1)  # a forked reader hangs if this process keeps a pool of OpenCV threads
     return DataLoader(
         crops,  # type: ignore[arg-type]  # the loader's stub wants items, `collate` makes batches
         batch_sampler=steps,
@@ -149,18 +167,7 @@ def collate(crops: list[Crop]) -> Batch:
     return Batch([index for index, _ in good], rgb, [(entry.photo, entry.error) for entry in crops if entry.error])
 
 
-def need_some(batch: Batch, photos: PhotoList) -> None:
-    """Raise if not one photo of a batch could be read.
-
-    Raises:
-        TrainingError: naming one.
-    """
-    if not batch.photos:
-        index, reason = batch.errors[0]
-        raise TrainingError(
-            f"no photo of a whole batch can be read, {photos.name(index)} ({reason}): is the disk there? then --resume"
-        )
-
-
 def _start_worker(_number: int) -> None:
+    """Leave Ctrl-C to the trainer: a terminal sends it to the readers too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)

@@ -68,8 +68,12 @@ class Journal:
         self._file.write(json.dumps({"event": event, **line}) + "\n")
         self._file.flush()
 
-    def step(self, step: int, epoch: int, loss: float, lr: float, photos: int) -> None:
-        """One optimizer step."""
+    def step(self, step: int, epoch: int, loss: float | None, lr: float, photos: int) -> None:
+        """One optimizer step; without a loss if no photo of its batch could be read."""
+        if loss is None:
+            self.ratios.append(self.ratios[-1] if self.ratios else 1.0)
+            self.note("step", step=step, epoch=epoch, loss=None, ratio=self.ratios[-1], lr=lr)
+            return
         ratio = loss / self.neutral
         self.ratios.append(ratio)
         self._photos += photos
@@ -140,7 +144,9 @@ class Journal:
         if facts["event"] == "step":
             self.ratios.append(float(facts["ratio"] if facts["ratio"] is not None else math.nan))
         elif facts["event"] == "validation":
-            self.validations.append(Validation(**{entry.name: facts[entry.name] for entry in fields(Validation)}))
+            known = {entry.name: facts[entry.name] for entry in fields(Validation)}
+            unknown = {name: math.inf for name in ("ratio", "loss") if known[name] is None}
+            self.validations.append(Validation(**known | unknown))
         elif facts["event"] == "finding":
             self.findings.append(Finding(facts["kind"], facts["step"], facts["evidence"]))
 

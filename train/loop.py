@@ -16,15 +16,17 @@ import torch
 
 from curate.errors import TrainingError
 from train.checkpoint import Checkpoint
-from train.data import Batch, Crops, StepSampler, batches, need_some
+from train.data import Batch, Crops, StepSampler, batches
 from train.health import WINDOW_STEPS
 from train.journal import Journal
 from train.lab import split_lab
-from train.photos import PhotoList, PhotoLists
+from train.photos import PhotoLists
 from train.pictures import loss_plot, save_picture
 from train.recipe import Recipe
 from train.run import Machine, Run, checkpoint_due, one_cycle, resumable, save, start
 from train.validate import Baselines, measure_baselines, sample_sheet, validate
+
+MOST_EMPTY_BATCHES = 10
 
 __all__ = ["Machine", "Outcome", "fit", "one_cycle", "resumable"]
 
@@ -74,20 +76,13 @@ def fit(
     steps = StepSampler(len(photos.train), recipe.batch_size, recipe.seed, run.step, run.total_steps)
     with closing(journal), _stop_after_step() as stopping:
         for batch in batches(crops, steps, run.workers):
-            _name_unreadable(batch, photos.train, journal, say)
-            need_some(batch, photos.train)
-            lightness, target = split_lab(batch.rgb.to(run.fabric.device))
-            run.model.train()
-            loss = run.criterion(run.model(lightness), target)
-            value = _finite(float(loss.detach()), run, batch)
-            run.fabric.backward(loss)
-            run.optimizer.step()
-            run.optimizer.zero_grad(set_to_none=True)
+            _name_unreadable(batch, run, journal, say)
+            loss = _learn(run, batch)
             lr = float(run.schedule.get_last_lr()[0])
             run.schedule.step()
             run.step += 1
             epoch_ends = run.step % per_epoch == 0 or run.step == run.total_steps
-            journal.step(run.step, (run.step - 1) // per_epoch, value, lr, len(batch.photos))
+            journal.step(run.step, (run.step - 1) // per_epoch, loss, lr, len(batch.photos))
             if epoch_ends and (seen := validate(run)):
                 journal.validated(seen)
             if run.step % WINDOW_STEPS == 0 or run.step == run.total_steps:
@@ -97,6 +92,24 @@ def fit(
             if stopping.is_set() and run.step < run.total_steps:
                 raise KeyboardInterrupt
     return Outcome(run_dir, run.step, journal.verdict(), not journal.findings)
+
+
+def _learn(run: Run, batch: Batch) -> float | None:
+    """One optimizer step; its loss, or None if not one photo of the batch could be read."""
+    if not batch.photos:
+        run.empty_batches += 1
+        if run.empty_batches >= min(MOST_EMPTY_BATCHES, run.recipe.steps_per_epoch(len(run.photos.train))):
+            raise TrainingError("no training photo can be read any more: is the disk there? then --resume")
+        return None
+    run.empty_batches = 0
+    lightness, target = split_lab(batch.rgb.to(run.fabric.device))
+    run.model.train()
+    loss = run.criterion(run.model(lightness), target)
+    value = _finite(float(loss.detach()), run, batch)
+    run.fabric.backward(loss)
+    run.optimizer.step()
+    run.optimizer.zero_grad(set_to_none=True)
+    return value
 
 
 def _keep(run: Run, journal: Journal, baselines: Baselines) -> None:
@@ -159,20 +172,22 @@ def _open_journal(run: Run, baselines: Baselines, say: Callable[[str], None]) ->
     return journal
 
 
-def _name_unreadable(batch: Batch, photos: PhotoList, journal: Journal, say: Callable[[str], None]) -> None:
-    for index, reason in batch.errors:
-        journal.note("photo error", photo=photos.name(index), error=reason)
-        say(f"! left out: {photos.name(index)}: {reason}")
+def _name_unreadable(batch: Batch, run: Run, journal: Journal, say: Callable[[str], None]) -> None:
+    for photo, reason in batch.errors:
+        name = run.photos.train.name(photo)
+        journal.note("photo error", step=run.step + 1, photo=name, error=reason)
+        say(f"! left out: {name}: {reason}")
 
 
 def _finite(loss: float, run: Run, batch: Batch) -> float:
     if math.isfinite(loss):
         return loss
     names = ", ".join(run.photos.train.name(index) for index in batch.photos[:4])
+    last = run.folder / "last.safetensors"
+    kept = f"; {last} holds the last checkpoint" if last.exists() else ""
     raise TrainingError(
         f"divergence: the loss of step {run.step + 1:,} is no number ({names}, ...): "
-        f"start a new run with --lr {run.recipe.lr / 2.5:.0e}; "
-        f"{run.folder / 'last.safetensors'} holds the last checkpoint"
+        f"start a new run with --lr {run.recipe.lr / 2.5:.0e}{kept}"
     )
 
 

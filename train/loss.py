@@ -56,7 +56,7 @@ class ColorizationWeightedLoss(nn.Module):
             raise ValueError(f"expected two (N, 2, H, W), got {tuple(predicted_ab.shape)} and {tuple(target_ab.shape)}")
         with torch.autocast(predicted_ab.device.type, enabled=False):
             target = target_ab.float()
-            return (self.weights(target) * (predicted_ab.float() - target).square()).mean()
+            return (self.weights(target.detach()) * (predicted_ab.float() - target).square()).mean()
 
     def weights(self, target_ab: Tensor) -> Tensor:
         """(N, 1, H, W) weight of each pixel, from the (N, 2, H, W) target in units of ab/50."""

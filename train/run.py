@@ -42,8 +42,8 @@ class Machine:
             UsageError: no such device here, or not in that precision.
         """
         accelerator, _, number = self.device.partition(":")
-        devices = [int(number)] if number else 1
         try:
+            devices = [int(number)] if number else 1
             return Fabric(accelerator=accelerator, devices=devices, precision=self.precision)  # type: ignore[arg-type]  # checked there
         except (RuntimeError, ValueError, TypeError) as exc:
             raise UsageError(
@@ -71,7 +71,10 @@ class Run:
     step: int = 0
     neutral_loss: float = 0.0
     """What predicting neutral gray costs on the training photos."""
+    empty_batches: int = 0
+    """In a row, of which no photo could be read."""
     best_score: float | None = None
+    best_step: int = 0
     best_weights: dict[str, Tensor] | None = None
     """Not yet on the disk."""
     saved_at: float = field(default_factory=time.monotonic)
@@ -119,7 +122,8 @@ def start(
         total_steps,
     )
     if resume_from:
-        run.step, run.best_score = resume_from.about.step, resume_from.about.best_score
+        about = resume_from.about
+        run.step, run.best_score, run.best_step = about.step, about.best_score, about.best_step
     return run
 
 
@@ -156,7 +160,8 @@ def save(run: Run) -> None:
     now = checkpoint.weights(run.network)
     best = now if not len(run.photos.val) else run.best_weights
     if best is not None:
-        checkpoint.save(run.folder / "best.safetensors", best, about)
+        best_step = run.best_step if len(run.photos.val) else run.step
+        checkpoint.save(run.folder / "best.safetensors", best, replace(about, step=best_step))
         run.best_weights = None
     groups = run.optimizer.state_dict()["param_groups"]
     one_cycle_state = {name: value for name, value in run.schedule.state_dict().items() if not callable(value)}
@@ -173,6 +178,7 @@ def _about(run: Run) -> About:
         neutral_loss=run.neutral_loss,
         command=run.command,
         best_score=run.best_score,
+        best_step=run.best_step,
         threads=torch.get_num_threads(),
     )
 
@@ -187,6 +193,8 @@ def resumable(run_dir: Path, photos: PhotoLists) -> Checkpoint | None:
     if not path.exists():
         return None
     found = checkpoint.load(path)
+    if not found.about.schedule:
+        raise CheckpointError(f"{path} is for use, not for resuming: start a new run with another --run-dir")
     if found.about.manifest_sha256 != photos.manifest_sha256:
         raise CheckpointError(
             f"{path} was trained on another manifest ({found.about.manifest_path}, "

@@ -48,6 +48,8 @@ def measure_baselines(run: Run) -> Baselines:
     for batch in _center_batches(run, run.photos.train, draws):
         _, target = split_lab(batch.rgb)
         targets.append(torch.nn.functional.avg_pool2d(target, 2).to(torch.float16))
+    if not targets:
+        raise TrainingError("not one training photo can be read: is the disk there? then start again")
     target = torch.cat(targets).float()
     weights = run.criterion.weights(target)
     mean = (weights * target).sum(dim=(0, 2, 3), keepdim=True) / weights.sum()
@@ -88,8 +90,9 @@ def validate(run: Run) -> Validation | None:
         loss=loss / photos,
         photos=photos,
     )
-    if run.best_score is None or validation.ratio < run.best_score:
-        run.best_score, run.best_weights = validation.ratio, checkpoint.weights(run.network)
+    if math.isfinite(validation.ratio) and (run.best_score is None or validation.ratio < run.best_score):
+        run.best_score, run.best_step = validation.ratio, run.step
+        run.best_weights = checkpoint.weights(run.network)
     return validation
 
 

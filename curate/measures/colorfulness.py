@@ -72,20 +72,20 @@ def level(m: float) -> str:
 def _moments(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None) -> NDArray[np.float64]:
     """(4, 4) sums over visible pixels of the products of (R, G, B, 1).
 
-    The mixed sums come from squared distances, Σxy = ½(Σx² + Σy² − Σ(x − y)²), which OpenCV adds up in integers
-    over the uint8 planes: exact, and ten times cheaper than the formula in float64.
+    The mixed sums come from squared distances, Σxy = ½(Σx² + Σy² − Σ(x − y)²), which OpenCV adds up
+    over the uint8 planes to well within a half: exact once rounded, and ten times cheaper than the formula in float64.
     """
     planes = cv2.split(pixels)
     mask = None if visible is None else visible.astype(np.uint8)
     count = float(pixels.shape[0] * pixels.shape[1] if mask is None else cv2.countNonZero(mask))
-    squares = [cv2.norm(plane, cv2.NORM_L2SQR, mask) for plane in planes]
+    squares = [round(cv2.norm(plane, cv2.NORM_L2SQR, mask)) for plane in planes]
     products = np.zeros((4, 4))
     for i, plane in enumerate(planes):
         products[i, i] = squares[i]
         area = plane if mask is None else cv2.bitwise_and(plane, plane, mask=mask)
         products[i, 3] = products[3, i] = cv2.sumElems(area)[0]
         for j in range(i):
-            distance = cv2.norm(plane, planes[j], cv2.NORM_L2SQR, mask)
+            distance = round(cv2.norm(plane, planes[j], cv2.NORM_L2SQR, mask))
             products[i, j] = products[j, i] = (squares[i] + squares[j] - distance) / 2
     products[3, 3] = count
     return products

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -91,6 +91,7 @@ def test_the_order_of_pixels_is_of_no_account(pixels: Pixels, seed: int) -> None
 
 
 @given(photos)
+@example(flat(0, 13, 13, (1, 1)))
 def test_flips_turns_and_tiles_score_alike(pixels: Pixels) -> None:
     m = colorfulness(pixels)
     assert colorfulness(pixels[::-1]) == m
@@ -111,6 +112,14 @@ def test_a_mask_is_the_same_as_taking_the_visible_pixels_alone(pixels: Pixels, d
 def test_nothing_visible_has_no_score(variant: str) -> None:
     with pytest.raises(ValueError, match="no visible pixels"):
         colorfulness(flat(1, 2, 3), np.zeros((2, 2), np.bool_), "absolute" if variant == "absolute" else "signed")
+
+
+@given(st.tuples(*[st.integers(0, 255)] * 3), st.integers(1, 300), st.integers(1, 300))
+@example((0, 13, 13), 3, 2)
+def test_a_flat_photo_of_any_size_has_no_spread(colour: tuple[int, int, int], height: int, width: int) -> None:
+    red, green, blue = colour
+    mean = math.hypot(red - green, (red + green) / 2 - blue)
+    assert colorfulness(flat(red, green, blue, (height, width))) == pytest.approx(0.3 * mean, abs=1e-9)
 
 
 def test_a_large_flat_photo_is_exact() -> None:
@@ -154,7 +163,8 @@ def test_levels_reach_from_0_to_the_largest_score() -> None:
 
 
 def recoloured(pixels: Pixels, matrix: list[list[float]]) -> Pixels:
-    return (pixels @ np.array(matrix).T).clip(0, 255).astype(np.uint8)
+    mixed: NDArray[np.float64] = pixels @ np.array(matrix).T
+    return mixed.clip(0, 255).astype(np.uint8)
 
 
 SEPIA = [[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]]
@@ -190,4 +200,4 @@ def test_an_invisible_half_changes_no_measure_of_colour(vivid: Pixels) -> None:
     alone, masked = measure(vivid), measure(wide, visible)
     assert masked.colorfulness == alone.colorfulness
     assert masked.appearance.chroma_mean == pytest.approx(alone.appearance.chroma_mean)
-    assert masked.tone == alone.tone
+    assert masked.tone.tone == alone.tone.tone == "color"

@@ -107,9 +107,7 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def test_colour_of_16_bits_keeps_its_high_byte() -> None:
@@ -317,12 +315,15 @@ def test_malformed_files_raise_photo_errors_and_nothing_else(
     extras = {} if kind in ("GIF", "BMP") else {"exif": exif.tobytes(), "icc_profile": swapped_primaries_profile()}
     whole = encoded(image, kind, **extras)
     decoded = 0
+    complaints = set()
     for data in mutants(whole, random.Random(f"{kind} {mode}"), 200 if kind == "AVIF" else 1000):  # noqa: S311
         try:
             photo = decode(data, max_pixels=100_000)
         except PhotoError as exc:
-            assert "\n" not in str(exc)
+            complaints.add(str(exc))
         else:
             assert photo.pixels.shape == (photo.header.height, photo.header.width, 3)
             decoded += 1
     assert decoded > 0
+    assert complaints
+    assert not any("\n" in said for said in complaints)

@@ -142,9 +142,14 @@ def test_what_is_missing_or_no_parquet_is_one_line(tmp_path: Path) -> None:
 def test_a_write_that_fails_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
     path = tmp_path / "m.parquet"
     manifest.write(path, table("old.jpg"), LINEAGE)
-    with pytest.raises(ZeroDivisionError), manifest.writer(path, SCAN_SCHEMA) as out:
-        out.write_table(table("new.jpg"))
-        raise ZeroDivisionError
+
+    def write_half_of_it() -> None:
+        with manifest.writer(path, SCAN_SCHEMA) as out:
+            out.write_table(table("new.jpg"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half_of_it()
     assert files_in(tmp_path) == ["m.parquet"]
     assert manifest.read(path).table["path"].to_pylist() == ["old.jpg"]
 
@@ -156,7 +161,7 @@ def test_a_write_that_ends_well_leaves_no_draft(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ManifestError, match="can't be written.*choose another place"):
+    with pytest.raises(ManifestError, match=r"can't be written.*choose another place"):
         manifest.write(tmp_path / "file" / "m.parquet", table("a.jpg"), LINEAGE)
     (tmp_path / "m.parquet").mkdir()
     with pytest.raises(ManifestError, match="can't be written"):
@@ -182,7 +187,7 @@ def test_a_record_has_measures_or_an_error_never_both_or_neither(vivid: NDArray[
 def test_a_record_survives_as_a_row(tmp_path: Path, real_photo: Callable[[str], NDArray[np.uint8]]) -> None:
     measures = measure(real_photo("coffee"))
     rows = [Record(PHOTO, "ab" * 32, HEADER, measures).row(), Record(PHOTO, error="EmptyFile: zero bytes").row()]
-    assert rows[0].keys() | {"error"} == set(SCAN_SCHEMA.names)
+    assert rows[0].keys() == set(SCAN_SCHEMA.names)
     manifest.write(tmp_path / "m.parquet", pa.Table.from_pylist(rows, SCAN_SCHEMA), LINEAGE)
     good, bad = manifest.read(tmp_path / "m.parquet").table.to_pylist()
     assert good["colorfulness"] == measures.colorfulness

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from pathlib import Path
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import SourceError
+from curate.errors import PASSING_KINDS, SourceError
 from curate.manifest import escape, unescape
-from curate.sources import Listed, has_photo_name, listing
+from curate.sources import Listed, as_photo_error, has_photo_name, listing
 
 name_bytes = st.binary(min_size=1, max_size=12).map(lambda raw: raw.replace(b"/", b"_").replace(b"\0", b"-"))
 
@@ -168,18 +169,19 @@ def test_a_root_that_does_not_exist_is_said_so(tmp_path: Path) -> None:
         paths_of(tmp_path / "nowhere")
 
 
-@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may open everything")
-def test_folders_without_permission_are_rows_and_such_a_root_is_refused(tmp_path: Path) -> None:
-    fill(tmp_path, "shut/1.jpg", "open.jpg")
-    (tmp_path / "shut").chmod(0)
-    try:
-        free, shut = listing([tmp_path])
-        assert (free.path, shut.path) == ("open.jpg", "shut")
-        assert (shut.problem or "").startswith("NoPermission: ")
-        with pytest.raises(SourceError, match="can't be listed"):
-            paths_of(tmp_path / "shut")
-    finally:
-        (tmp_path / "shut").chmod(0o700)
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), "NoPermission"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), "Vanished"),
+        (OSError(errno.EIO, "Input/output error"), "ReadFailed"),
+        (OSError(errno.ENAMETOOLONG, "File name too long"), "ReadFailed"),
+    ],
+)
+def test_the_systems_refusals_become_photo_errors_that_a_later_scan_tries_again(refusal: OSError, kind: str) -> None:
+    error = as_photo_error(refusal, "the file can't be read")
+    assert str(error) == f"{kind}: the file can't be read: {refusal.strerror}"
+    assert kind in PASSING_KINDS
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "A.JPEG", "x/y.Png", "b.c.webp", "z.tif", "n\n.heic", ".hidden.jpg"])

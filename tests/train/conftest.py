@@ -54,7 +54,7 @@ def picture() -> Callable[..., NDArray[np.uint8]]:
 
 @pytest.fixture
 def clean_manifest(tmp_path: Path) -> Callable[..., Path]:
-    """Photos `p00.png`, `p01.png`, ... below `tmp_path/photos`, and the manifest of them that `curate filter` writes."""
+    """Photos `p00.png`, `p01.png`, ... below `tmp_path/photos`, and their manifest as `curate filter` writes it."""
 
     def make(splits: Sequence[str] = ("train",) * 4, *, tone: str = "color", schema_version: int = 1) -> Path:
         folder = tmp_path / "photos"
@@ -85,11 +85,15 @@ def _row(folder: Path, index: int, split: str, tone: str) -> dict[str, Any]:
     }
 
 
+def quiet(_line: str) -> None:
+    """Says nothing."""
+
+
 @pytest.fixture
 def train_on(tmp_path: Path) -> Callable[..., Outcome]:
     """`fit` on the CPU with a tiny recipe; keywords change the recipe."""
 
-    def run(path: Path, folder: str = "run", say: Callable[[str], None] = str.strip, **changes: Any) -> Outcome:
+    def run(path: Path, folder: str = "run", say: Callable[[str], None] = quiet, **changes: Any) -> Outcome:
         found = photos.load(path)
         run_dir = tmp_path / folder
         run_dir.mkdir(exist_ok=True)
@@ -102,7 +106,7 @@ def train_on(tmp_path: Path) -> Callable[..., Outcome]:
 def checkpoint_file(tmp_path: Path) -> Callable[..., Path]:
     """A checkpoint whose network predicts something, as `best.safetensors` of a run."""
 
-    def make(channels: int = 2, image_size: int = 32, strength: float = 0.3) -> Path:
+    def make(channels: int = 2, image_size: int = 32, strength: float = 2.0) -> Path:
         torch.manual_seed(7)
         network = ColorUNet(channels)
         torch.nn.init.normal_(network.head.weight, std=strength)

@@ -63,12 +63,10 @@ def test_the_network_comes_back_ready_to_predict(checkpoint_file: CheckpointFile
 def test_adamw_comes_back_with_its_moments() -> None:
     weight = torch.nn.Parameter(torch.ones(3))
     first = torch.optim.AdamW([weight], lr=0.1)
-    weight.sum().backward()
+    weight.sum().backward()  # type: ignore[no-untyped-call]  # torch has no types here
     first.step()
     second = torch.optim.AdamW([weight], lr=0.5)
-    saved = {
-        name.removeprefix("optimizer/"): value for name, value in checkpoint.optimizer_tensors(first).items()
-    }
+    saved = {name.removeprefix("optimizer/"): value for name, value in checkpoint.optimizer_tensors(first).items()}
     checkpoint.restore_optimizer(second, first.state_dict()["param_groups"], saved)
     assert second.param_groups[0]["lr"] == 0.1
     assert second.state[weight].keys() == first.state[weight].keys() == {"step", "exp_avg", "exp_avg_sq"}

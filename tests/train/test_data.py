@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from itertools import chain
@@ -16,9 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from curate.errors import TrainingError
 from train import photos
-from train.data import CENTER, Crops, Draw, StepSampler, batches, collate, crop, in_order, need_some
+from train.data import CENTER, Crops, Draw, StepSampler, batches, collate, crop, in_order
 from train.photos import PhotoList
 
 Manifests = Callable[..., Path]
@@ -104,8 +104,8 @@ def test_a_batch_of_which_nothing_can_be_read_names_a_photo_and_why(seven: Photo
     place(seven, 5).write_bytes(b"")
     batch = collate([Crops(seven, 32, seed=0)[Draw(0, 5)]])
     assert len(batch.rgb) == 0
-    with pytest.raises(TrainingError, match=r"p05\.png \(EmptyFile"):
-        need_some(batch, seven)
+    assert batch.errors[0][0] == 5
+    assert "EmptyFile" in batch.errors[0][1]
 
 
 def test_workers_survive_the_interrupt_that_a_terminal_sends_to_all_processes(seven: PhotoList) -> None:
@@ -116,6 +116,14 @@ def test_workers_survive_the_interrupt_that_a_terminal_sends_to_all_processes(se
         os.kill(worker.pid, signal.SIGINT)
     seen += loader
     assert len(seen) == 40
+
+
+def test_workers_start_after_photos_were_scaled_in_the_trainers_own_process(seven: PhotoList) -> None:
+    crops = Crops(seven, 768, seed=0)  # large enough for OpenCV to use its threads, which a fork doesn't copy
+    assert crops[Draw(CENTER, 0)].rgb is not None
+    loader = batches(crops, in_order(seven, 4), workers=1)
+    loader.timeout = 10
+    assert sum(len(batch.photos) for batch in loader) == 7
 
 
 @given(st.integers(1, 80), st.integers(1, 80), st.one_of(st.none(), st.integers(0, 99)))
@@ -159,6 +167,15 @@ def test_small_photos_are_enlarged_and_large_ones_reduced_in_whole() -> None:
         assert np.abs(square[-12:] - (20, 20, 250)).max() < 40
 
 
+def test_a_photo_as_thin_as_a_line_isnt_blown_up_in_memory() -> None:
+    tracemalloc.start()
+    square = crop(np.zeros((1, 4000, 3), np.uint8), 64, None)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert square.shape == (64, 64, 3)
+    assert peak_bytes < 5e6
+
+
 def test_a_rotated_photo_is_seen_upright(seven: PhotoList) -> None:
     stored = np.zeros((48, 48, 3), np.uint8)
     stored[:, :24], stored[:, 24:] = (220, 30, 30), (30, 30, 220)
@@ -168,8 +185,8 @@ def test_a_rotated_photo_is_seen_upright(seven: PhotoList) -> None:
     rgb = Crops(seven, 32, seed=0)[Draw(CENTER, 0)].rgb
     assert rgb is not None
     top, bottom = rgb[:12].float().mean((0, 1)), rgb[-12:].float().mean((0, 1))
-    assert top[0] > 180 > 80 > top[2]
-    assert bottom[2] > 180 > 80 > bottom[0]
+    assert top[0] - top[2] > 100
+    assert bottom[2] - bottom[0] > 100
 
 
 def test_in_order_covers_every_photo_once_or_spreads_a_limit_evenly(seven: PhotoList) -> None:
@@ -191,4 +208,6 @@ def test_collate_keeps_the_order_it_was_given(seven: PhotoList) -> None:
     batch = collate(singles)
     assert batch.photos == [4, 1, 6]
     assert batch.errors == []
-    assert all(single.rgb is not None and torch.equal(single.rgb, row) for single, row in zip(singles, batch.rgb, strict=True))
+    for single, row in zip(singles, batch.rgb, strict=True):
+        assert single.rgb is not None
+        assert torch.equal(single.rgb, row)

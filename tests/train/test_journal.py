@@ -13,8 +13,10 @@ from train.journal import Journal
 
 
 def open_journal(folder: Path, after_step: int = 0, said: list[str] | None = None, total_steps: int = 2000) -> Journal:
-    say = [].append if said is None else said.append
-    return Journal(folder, neutral=0.1, total_steps=total_steps, warmup_steps=10, after_step=after_step, say=say)
+    heard: list[str] = [] if said is None else said
+    return Journal(
+        folder, neutral=0.1, total_steps=total_steps, warmup_steps=10, after_step=after_step, say=heard.append
+    )
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def test_constant_colour_gives_finite_loss_and_gradient(value: float) -> None:
     target = torch.full((2, 2, 8, 8), value)
     predicted = torch.zeros(2, 2, 8, 8, requires_grad=True)
     loss = ColorizationWeightedLoss()(predicted, target)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+    loss.backward()
     assert math.isfinite(float(loss.detach()))
     assert predicted.grad is not None
     assert predicted.grad.isfinite().all()

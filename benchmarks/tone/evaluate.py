@@ -1,0 +1,312 @@
+"""Judge the whole tone rule on photos that its weights have not seen, and print the tables as Markdown.
+
+    python benchmarks/tone/evaluate.py DATA.parquet > tables.md
+
+The rule is the shipped one: gray, else the regression, else one ratio R : G : B. Weights, products and threshold are
+learned anew from the training part of every split; the lines of the other two rules are the project's. `caught` is
+called anything but color; `leak` is called color with M >= 20, so that it would reach a colorizer's training set.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from build_dataset import PROBED_ENCODINGS, PROBED_STRENGTHS
+from numpy.typing import NDArray
+from regression import COLORFUL_M, Matrix, fit, read, shipped
+from sklearn.model_selection import GroupKFold
+from toning import TONING
+from variants import GRAY
+
+from curate.measures import tone as shipped_rules
+from curate.measures.tone import features, tone
+
+PRINTS = ("print", "print_crop", "print_rot", "print_crop_rot")
+FOUND_TONED, FOUND_GRAY = "original (toned, by eye)", "original (gray)"
+KINDS = (*PRINTS, *TONING, *GRAY, FOUND_TONED, FOUND_GRAY, "tinted")
+COLOUR_SOURCES = ("imagenet", "imagenette", "flowers", "clothing", "weather", "other")
+SCORE_CUTS = (1.0, 0.5, 0.0, -0.5, -1.0, -1.16, -2.0, -3.0)
+BASELINE_FALSE_ALARMS = 0.005
+
+Mask = NDArray[np.bool_]
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    table = read(options.data, measured)
+    report_agreement(table)
+    table["score"] = out_of_fold(table, everything(table))
+    table["verdict"] = verdicts(table, table.score.to_numpy())
+    report_whole_rule(table)
+    report_parts(table)
+    report_wrong_calls(table)
+    report_matrix(table)
+    report_cuts(table)
+    report_prints_left_out(table)
+    report_families_left_out(table)
+    report_sources_left_out(table)
+    report_baselines(table)
+
+
+def measured(small: NDArray[np.uint8]) -> dict[str, Any]:
+    """Features, the baselines' numbers, and for one picture in 32 what the project itself says of it."""
+    grid = cv2.resize(small, (shipped_rules.GRID_COLUMNS, shipped_rules.GRID_ROWS), interpolation=cv2.INTER_AREA)
+    ab = cv2.cvtColor(grid.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 1:].reshape(-1, 2)
+    found: dict[str, Any] = dict(features(small))
+    found["hue_concentration"] = float(np.hypot(*ab.mean(axis=0)) / (found["all_chroma_ab"] + 1e-3))
+    found["mean_saturation"] = float(cv2.cvtColor(grid, cv2.COLOR_RGB2HSV)[..., 1].mean())
+    if int(small.sum()) % 32 == 0:
+        said = tone(small)
+        found |= {"said": said.tone, "said_score": said.tone_score}
+    return found
+
+
+def gray_rule(table: pd.DataFrame) -> Mask:
+    """(n,) whether rule 1 says grayscale."""
+    mean, high = table.all_chroma_ab, table.all_chroma_p99_ab
+    return ((mean <= shipped_rules.GRAY_CHROMA_MEAN) & (high <= shipped_rules.GRAY_CHROMA_P99)).to_numpy()
+
+
+def one_ratio_rule(table: pd.DataFrame) -> Mask:
+    """(n,) whether all brightnesses have one ratio R : G : B."""
+    even = table.ratio_p90_levels < shipped_rules.ONE_RATIO_LEVELS
+    return (even & (table.brightness_spread_levels >= shipped_rules.ONE_RATIO_BRIGHTNESS_SPREAD)).to_numpy()
+
+
+def verdicts(table: pd.DataFrame, scores: Matrix) -> NDArray[np.str_]:
+    """(n,) verdicts of the whole rule for (n,) scores of a regression."""
+    sepia = table.tone_hue_deg.between(*shipped_rules.SEPIA_HUE_DEG).to_numpy()
+    toned = np.where(sepia, "sepia", "toned")
+    return np.where(gray_rule(table), "grayscale", np.where((scores > 0) | one_ratio_rule(table), toned, "color"))
+
+
+def everything(table: pd.DataFrame) -> Mask:
+    """(n,) all rows may be learned from."""
+    return np.ones(len(table), bool)
+
+
+def out_of_fold(table: pd.DataFrame, learn: Mask, folds: int = 5) -> Matrix:
+    """(n,) scores by regressions that have seen neither the photo nor anything made from it, nor rows not in learn."""
+    scores = np.zeros(len(table))
+    splitter = GroupKFold(folds, shuffle=True, random_state=1)
+    for known, unseen in splitter.split(table, groups=table.base):
+        scores[unseen] = fit(table.iloc[known[learn[known]]]).scores(table.iloc[unseen])
+    return scores
+
+
+def caught_by_kind(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a kind of picture that is to be caught: how many, the share caught, and the leak."""
+    kind = table.kind.where(table.kind != "original", table.truth.map({"toned": FOUND_TONED, "grayscale": FOUND_GRAY}))
+    missed = table.verdict == "color"
+    rows = pd.DataFrame(
+        {
+            "n": 1,
+            "caught": ~missed,
+            "as grayscale": table.verdict == "grayscale",
+            "leak": missed & (table.colorfulness >= COLORFUL_M),
+        }
+    ).groupby(kind)
+    found = rows.agg({"n": "size", "caught": "mean", "as grayscale": "mean", "leak": "mean"})
+    found["leaked"] = rows.leak.sum()
+    return found.reindex([name for name in KINDS if name in found.index])
+
+
+def false_alarms(table: pd.DataFrame, by: str, originals_only: bool = False) -> pd.DataFrame:
+    """Colour pictures with M >= 20 called anything but color."""
+    chosen = (table.truth == "color") & (table.colorfulness >= COLORFUL_M)
+    if originals_only:
+        chosen &= table.kind == "original"
+    wrong = (table.verdict != "color")[chosen].groupby(table[by])
+    return wrong.agg(n="size", wrong="sum", rate="mean")
+
+
+def report_agreement(table: pd.DataFrame) -> None:
+    """That the vectorised rule here and the project's own say the same, with the project's weights."""
+    sample = table[table.said.notna()]
+    scores = shipped().scores(sample)
+    differ = int((verdicts(sample, scores) != sample.said).sum())
+    apart = float(np.abs(scores - sample.said_score).max())
+    print(f"{len(table)} pictures. Of {len(sample)} judged by the project too, {differ} verdicts differ;", end=" ")
+    print(f"scores differ by at most {apart:.1e}.")
+
+
+def report_whole_rule(table: pd.DataFrame) -> None:
+    """Cross-validation of the whole rule: confusion, recall, leak, false alarms."""
+    show(pd.crosstab(truth_names(table), table.verdict), "Confusion table, out of fold")
+    found = caught_by_kind(table)
+    show(found, "Caught, by kind, out of fold")
+    low, high = wilson(int(found.leaked["print"]), int(found.n["print"]))
+    print(f"\nLeak of prints: {found.leaked['print']} of {found.n['print']}, 95 % interval {low:.1%} to {high:.1%}.")
+    show(false_alarms(table, "source", originals_only=True), "False alarms on colour originals with M >= 20, by source")
+    originals = false_alarms(table, "kind").loc["original"]
+    low, high = wilson(int(originals.wrong), int(originals.n))
+    print(f"\nAll: {int(originals.wrong)} of {int(originals.n)} = {originals.rate:.2%},", end=" ")
+    print(f"95 % interval {low:.2%} to {high:.2%}.")
+    show(false_alarms(table, "kind"), "False alarms on colour with M >= 20, by variant")
+
+
+def truth_names(table: pd.DataFrame) -> pd.Series[str]:
+    """(n,) what a picture is, in words; probes are left out (NaN)."""
+    names = table.truth.where(table.truth != "probe")
+    names = names.where(table.truth != "tinted", "hand-tinted")
+    dull = (table.truth == "color") & (table.colorfulness < COLORFUL_M)
+    toned = table.truth == "toned"
+    names = names.where(table.truth != "color", "color, M >= 20").where(~dull, "color, M < 20")
+    names = names.where(~toned, "other synthetic toning").where(~(toned & (table.kind == "sepia")), "sepia matrix")
+    names = names.where(~(toned & (table.kind == "original")), "toned, found among the colour sources")
+    return names.where(table.source != "prints", "real prints (4 forms)").rename("truth")
+
+
+def report_parts(table: pd.DataFrame) -> None:
+    """What the one-ratio rule adds to the regression."""
+    gray, ratio, score = gray_rule(table), one_ratio_rule(table), table.score.to_numpy() > 0
+    parts = {"gray, regression": gray | score, "gray, one ratio": gray | ratio, "all three": gray | score | ratio}
+    show(
+        pd.DataFrame({name: summary(table, called) for name, called in parts.items()}).T.rename_axis("rules"),
+        "The rules apart",
+    )
+
+
+def summary(table: pd.DataFrame, called: Mask) -> dict[str, float]:
+    """The shares that matter of one way to call pictures not color."""
+    kind, leaking = table.kind, ~called & (table.colorfulness >= COLORFUL_M).to_numpy()
+    colour = ((table.truth == "color") & (table.colorfulness >= COLORFUL_M)).to_numpy()
+    synthetic = kind.isin(list(TONING)).to_numpy() & (table.truth == "toned").to_numpy()
+    return {
+        "false alarms": called[colour & (kind == "original")].mean(),
+        "faded colour wrong": called[colour & (kind == "c_faded")].mean(),
+        "clothing wrong": called[colour & (kind == "original") & (table.source == "clothing")].mean(),
+        "synthetic caught": called[synthetic].mean(),
+        **{f"{name} caught": called[kind == name].mean() for name in ("sepia", "noisy", "stained")},
+        "prints caught": called[kind == "print"].mean(),
+        **{f"{name} leak": leaking[kind == name].mean() for name in PRINTS[:3]},
+    }
+
+
+def report_wrong_calls(table: pd.DataFrame) -> None:
+    """The photos by name."""
+    colour = (table.truth == "color") & (table.kind == "original") & (table.colorfulness >= COLORFUL_M)
+    named = table.assign(rule=np.where(table.score > 0, "regression", "one ratio")).set_index("base")
+    lost = named[(colour & (table.verdict != "color")).to_numpy()].sort_values("score")
+    show(lost[["colorfulness", "score", "rule", "verdict"]], "Colour originals with M >= 20 not called color")
+    missed = named[((table.truth == "toned") & (table.verdict == "color")).to_numpy()]
+    leaked = missed[missed.kind.isin(["print", "original"])].sort_values("score")
+    show(leaked[["colorfulness", "score"]], "Real prints, and toned photos among the colour sources, called color")
+
+
+def report_matrix(table: pd.DataFrame) -> None:
+    """The sepia matrix by strength and encoding, out of fold."""
+    probes = table[table.truth == "probe"]
+    kind = [f"{strength} {encoding}" for strength in PROBED_STRENGTHS for encoding in PROBED_ENCODINGS]
+    groups = probes.assign(caught=probes.verdict != "color").groupby(["source", "kind"]).caught
+    found = groups.mean().unstack()[kind]
+    found.insert(0, "photos", groups.size().unstack()[kind[0]])
+    show(found, "The sepia matrix at strength 0.5 and 1, by encoding (JPEG quality and subsampling): caught")
+    alone = probes.assign(caught=gray_rule(probes) | (probes.score > 0)).groupby(["source", "kind"]).caught
+    show(alone.mean().unstack()[kind], "The same without the one-ratio rule")
+
+
+def report_cuts(table: pd.DataFrame) -> None:
+    """Other lines on tone_score."""
+    fixed = gray_rule(table) | one_ratio_rule(table)
+    rows = {f"{cut:+.2f}": summary(table, fixed | (table.score > cut).to_numpy()) for cut in SCORE_CUTS}
+    show(pd.DataFrame(rows).T.rename_axis("toned if tone_score is above"), "Other lines on tone_score, out of fold")
+
+
+def report_prints_left_out(table: pd.DataFrame) -> None:
+    """Learned from synthetic toning only: all real prints are unseen."""
+    others = (table.source != "prints").to_numpy()
+    prints = table[~others]
+    prints = prints.assign(verdict=verdicts(prints, fit(table[others]).scores(prints)))
+    show(caught_by_kind(prints), "Learned without any print: prints caught")
+    again = table.assign(verdict=verdicts(table, out_of_fold(table, others)))
+    show(false_alarms(again, "kind").loc[["original"]], "Learned without any print: false alarms, out of fold")
+
+
+def report_families_left_out(table: pd.DataFrame) -> None:
+    """Each toning family unseen, and the photos too, in 3 folds."""
+    rows = []
+    for family in TONING:
+        chosen = ((table.kind == family) & (table.truth == "toned")).to_numpy()
+        scores = out_of_fold(table, ~chosen, folds=3)[chosen]
+        judged = table[chosen].assign(verdict=verdicts(table[chosen], scores))
+        rows.append(caught_by_kind(judged))
+    show(pd.concat(rows)[["n", "caught", "leak"]], "Learned without a family of toning, 3 folds")
+
+
+def report_sources_left_out(table: pd.DataFrame) -> None:
+    """Each colour source unseen, with everything made from it."""
+    rows = []
+    for source in COLOUR_SOURCES:
+        held = (table.source == source).to_numpy()
+        judged = table[held].assign(verdict=verdicts(table[held], fit(table[~held]).scores(table[held])))
+        alarms = false_alarms(judged, "kind")
+        variants = alarms.drop(index="original").sum()
+        toned = judged[judged.kind.isin(list(TONING))]
+        rows.append(
+            {
+                "source": source,
+                **alarms.loc["original"].to_dict(),
+                "variants": variants.n,
+                "variants wrong": variants.wrong / variants.n,
+                "toning caught": (toned.verdict != "color").mean(),
+            }
+        )
+    found = pd.DataFrame(rows).set_index("source").astype({"n": int, "wrong": int, "variants": int})
+    show(found, "Learned without a colour source: false alarms on its originals, and the rest")
+    print(f"\nAll: {found.wrong.sum()} of {found.n.sum()} = {found.wrong.sum() / found.n.sum():.2%}.")
+
+
+def report_baselines(table: pd.DataFrame) -> None:
+    """Single numbers, each with the best line for these very photos."""
+    numbers = {
+        "relative lightness-bin residual": -table.all_bin_rms_ab / (table.all_chroma_ab + 1e-3),
+        "mean saturation": -table.mean_saturation,
+        "hue concentration": table.hue_concentration,
+    }
+    loud = ((table.truth == "color") & (table.kind == "original") & (table.colorfulness >= COLORFUL_M)).to_numpy()
+    gray = gray_rule(table)
+    rows = {"the whole rule, out of fold": summary(table, (table.verdict != "color").to_numpy())}
+    for name, values in numbers.items():
+        line = np.quantile(values[loud], 1 - BASELINE_FALSE_ALARMS)
+        rows[name] = summary(table, gray | (values > line).to_numpy())
+    show(
+        pd.DataFrame(rows).T.rename_axis("judged by"),
+        "Baselines, with the gray rule, at 0.5 % false alarms on these photos",
+    )
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share."""
+    z = 1.96
+    middle, reach = hits + z * z / 2, z * np.sqrt(hits * (n - hits) / n + z * z / 4)
+    return float((middle - reach) / (n + z * z)), float((middle + reach) / (n + z * z))
+
+
+def show(frame: pd.DataFrame, title: str) -> None:
+    """A Markdown table with the index as its first column."""
+    flat = frame.reset_index()
+    print(f"\n### {title}\n")
+    print("\n".join(lines(flat, lambda value: f"{value:.3f}" if isinstance(value, float) else str(value))), flush=True)
+
+
+def lines(flat: pd.DataFrame, cell: Callable[[Any], str]) -> Iterator[str]:
+    """The table's lines."""
+    yield "| " + " | ".join(map(str, flat.columns)) + " |"
+    yield "|" + "---|" * len(flat.columns)
+    for row in flat.itertuples(index=False):
+        yield "| " + " | ".join(map(cell, row)) + " |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from curate.errors import CheckpointError, TrainingError, UsageError
+from train import checkpoint, photos
+from train.data import CENTER, Crops, Draw, StepSampler, collate
+from train.journal import Journal
+from train.lab import split_lab
+from train.loop import Machine, Outcome, fit, one_cycle, resumable
+from train.loss import ColorizationWeightedLoss
+from train.recipe import Recipe
+
+Manifests = Callable[..., Path]
+Train = Callable[..., Outcome]
+LONG = Recipe(image_size=32, channels=2, epochs=4, batch_size=2, lr=1e-3, seed=11)
+CPU = Machine("cpu", "32-true", 0)
+
+
+def quiet(_line: str) -> None:
+    """Says nothing."""
+
+
+def events(run_dir: Path, kind: str) -> list[dict[str, Any]]:
+    lines = (run_dir / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [entry for entry in map(json.loads, lines) if entry["event"] == kind]
+
+
+def same(first: Path, second: Path) -> bool:
+    """Whether two runs ended alike, bit for bit: every tensor of both checkpoints, and every step of the log."""
+    for name in ("last.safetensors", "best.safetensors"):
+        ours, theirs = checkpoint.load(first / name).tensors, checkpoint.load(second / name).tensors
+        if ours.keys() != theirs.keys() or not all(torch.equal(ours[key], theirs[key]) for key in ours):
+            return False
+    return events(first, "step") == events(second, "step") and events(first, "validation") == events(
+        second, "validation"
+    )
+
+
+@pytest.mark.parametrize("total_steps", range(1, 41))
+def test_one_cycle_takes_any_number_of_steps_and_leaves_the_betas_alone(total_steps: int) -> None:
+    adamw = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=5e-5, betas=(0.9, 0.999))
+    schedule = one_cycle(adamw, Recipe(warmup=0.1), total_steps)
+    rates = []
+    for _ in range(total_steps):
+        rates.append(schedule.get_last_lr()[0])
+        assert adamw.param_groups[0]["betas"] == (0.9, 0.999)
+        adamw.step()
+        schedule.step()
+    assert all(0 < rate <= 5e-5 * (1 + 1e-9) for rate in rates)
+
+
+@pytest.mark.parametrize(("warmup", "total_steps"), [(0.0, 20), (0.5, 2), (0.2, 5), (0.99, 100), (0.001, 1000)])
+def test_one_cycle_takes_any_warmup(warmup: float, total_steps: int) -> None:
+    adamw = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = one_cycle(adamw, Recipe(warmup=warmup, lr=1.0), total_steps)
+    for _ in range(total_steps):
+        assert 0 < schedule.get_last_lr()[0] <= 1 + 1e-9
+        adamw.step()
+        schedule.step()
+
+
+def test_one_cycle_peaks_at_lr_after_the_warmup() -> None:
+    adamw = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
+    schedule = one_cycle(adamw, Recipe(lr=1e-3, warmup=0.1), 500)
+    rates = []
+    for _ in range(500):
+        rates.append(schedule.get_last_lr()[0])
+        adamw.step()
+        schedule.step()
+    assert max(rates) == pytest.approx(1e-3, rel=1e-6)
+    assert rates.index(max(rates)) == 49
+    assert rates[0] < 1e-4
+    assert rates[-1] < 1e-6
+
+
+def test_a_run_leaves_checkpoints_log_curve_and_samples_and_no_drafts(
+    clean_manifest: Manifests, train_on: Train
+) -> None:
+    path = clean_manifest(("train",) * 4 + ("val",))
+    outcome = train_on(path, epochs=2)
+    names = {entry.name for entry in outcome.run_dir.iterdir()}
+    assert names == {"best.safetensors", "last.safetensors", "log.jsonl", "loss.png", "samples.png", "samples"}
+    assert outcome.steps == len(events(outcome.run_dir, "step")) == 4
+    for name in ("loss.png", "samples.png"):
+        with Image.open(outcome.run_dir / name) as picture:
+            assert min(picture.size) > 32
+    last = checkpoint.load(outcome.run_dir / "last.safetensors").about
+    assert (last.step, last.recipe.channels) == (4, 2)
+    assert last.manifest_sha256 == photos.load(path).manifest_sha256
+    assert last.manifest_path == str(path)
+
+
+def test_the_first_step_costs_what_the_neutral_prediction_costs(clean_manifest: Manifests, train_on: Train) -> None:
+    path = clean_manifest()
+    outcome = train_on(path, seed=5, max_steps=1)
+    crops = Crops(photos.load(path).train, 32, 5)
+    (draws,) = StepSampler(4, 2, 5, 0, 1)
+    _, target = split_lab(collate([crops[draw] for draw in draws]).rgb)
+    (first,) = events(outcome.run_dir, "step")
+    assert first["loss"] == pytest.approx(float(ColorizationWeightedLoss()(torch.zeros_like(target), target)), rel=1e-6)
+
+
+def test_baselines_are_measured_and_said_before_the_first_step(clean_manifest: Manifests, train_on: Train) -> None:
+    path, said = clean_manifest(), list[str]()
+    outcome = train_on(path, say=said.append, max_steps=1)
+    crops = Crops(photos.load(path).train, 32, 0)
+    _, target = split_lab(collate([crops[Draw(CENTER, index)] for index in range(4)]).rgb)
+    ab = target.double().numpy()
+    weight = 0.5 + np.clip((50 * np.hypot(ab[:, :1], ab[:, 1:]) - 20) / 55, 0, 1)
+    (start,) = events(outcome.run_dir, "start")
+    assert start["neutral_loss"] == pytest.approx((weight * ab**2).mean(), rel=0.02)
+    assert start["mean_color_loss"] < start["neutral_loss"]
+    spoken = next(index for index, line in enumerate(said) if "neutral gray costs" in line)
+    assert f"{start['neutral_loss']:.4f}" in said[spoken]
+    assert spoken < next(index for index, line in enumerate(said) if line.startswith("step"))
+
+
+def test_held_out_photos_are_looked_at_each_epoch_and_choose_the_best(
+    clean_manifest: Manifests, train_on: Train
+) -> None:
+    run_dir = train_on(clean_manifest(("train",) * 4 + ("val",) * 2), epochs=3).run_dir
+    seen = events(run_dir, "validation")
+    assert [entry["step"] for entry in seen] == [2, 4, 6]
+    assert all(entry["photos"] == 2 for entry in seen)
+    assert checkpoint.load(run_dir / "best.safetensors").about.best_score == min(entry["ratio"] for entry in seen)
+
+
+def test_without_held_out_photos_best_is_last_and_it_says_so(clean_manifest: Manifests, train_on: Train) -> None:
+    said: list[str] = []
+    run_dir = train_on(clean_manifest(), say=said.append).run_dir
+    best, last = (checkpoint.load(run_dir / f"{name}.safetensors").part("model") for name in ("best", "last"))
+    assert best.keys() == last.keys()
+    assert all(torch.equal(best[name], last[name]) for name in best)
+    assert any("no photos are held out" in line and "best.safetensors will be the last" in line for line in said)
+
+
+def test_fewer_photos_than_a_batch_are_enough(clean_manifest: Manifests, train_on: Train) -> None:
+    assert train_on(clean_manifest(("train",)), batch_size=16, epochs=2).steps == 2
+
+
+def test_four_photos_are_learned_by_heart(clean_manifest: Manifests, train_on: Train) -> None:
+    outcome = train_on(clean_manifest(), epochs=1000, max_steps=150, batch_size=4, channels=8, lr=3e-3)
+    last = [entry["ratio"] for entry in events(outcome.run_dir, "step")[-20:]]
+    assert sum(last) / len(last) < 0.5
+    assert outcome.healthy
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 4, 7])
+def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_wasnt(
+    clean_manifest: Manifests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    monkeypatch.setattr("train.journal.SAY_EVERY_S", 0.0)
+    found = photos.load(clean_manifest(("train",) * 5 + ("val",) * 2))
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    fit(found, LONG, CPU, whole, say=quiet)
+
+    def stop(line: str) -> None:
+        if line.split()[:2] == ["step", f"{stop_at}/12"]:
+            signal.raise_signal(signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(found, LONG, CPU, stopped, say=stop)
+    assert signal.getsignal(signal.SIGINT) is handler
+    before = resumable(stopped, found)
+    assert before
+    assert before.about.step == stop_at
+    said: list[str] = []
+    fit(found, before.about.recipe, CPU, stopped, resume_from=before, say=said.append)
+    assert f"resumed at step {stop_at}" in said
+    assert same(whole, stopped)
+
+
+def test_a_run_that_was_killed_and_resumed_ends_as_one_that_wasnt(clean_manifest: Manifests, tmp_path: Path) -> None:
+    path = clean_manifest(("train",) * 5 + ("val",))
+    found = photos.load(path)
+    recipe = replace(LONG, epochs=24)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    options = "--image-size 32 --channels 2 --epochs 24 --batch-size 2 --lr 1e-3 --seed 11 --device cpu --workers 1"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "train", "fit", str(path), "--run-dir", str(killed), *options.split()],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 60
+    while not (killed / "last.safetensors").exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.005)
+    time.sleep(0.1)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    before = resumable(killed, found)
+    assert before
+    assert 0 < before.about.step < recipe.total_steps(5)
+    assert before.about.recipe == recipe
+    fit(found, recipe, CPU, killed, resume_from=before, say=quiet)
+    whole.mkdir()
+    fit(found, recipe, CPU, whole, say=quiet)
+    assert same(whole, killed)
+
+
+def test_best_says_at_which_step_it_was_best(
+    clean_manifest: Manifests, train_on: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.loop.checkpoint_due", lambda run, epoch_ends: run.step == run.total_steps)
+    train_on(clean_manifest(("train",) * 4 + ("val",)), epochs=9, max_steps=5, batch_size=2)
+    about = checkpoint.load(tmp_path / "run" / "best.safetensors").about
+    scores = {entry["ratio"]: entry["step"] for entry in events(tmp_path / "run", "validation")}
+    assert about.step == scores[min(scores)]
+
+
+def test_nothing_to_resume_is_none_and_another_manifest_is_refused(
+    clean_manifest: Manifests, train_on: Train, tmp_path: Path
+) -> None:
+    found = photos.load(clean_manifest())
+    assert resumable(tmp_path, found) is None
+    run_dir = train_on(found.manifest_path, max_steps=1).run_dir
+    with pytest.raises(CheckpointError, match="another manifest"):
+        resumable(run_dir, replace(found, manifest_sha256="0" * 64))
+
+
+@pytest.fixture
+def lost_at_step_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    true_loss, trained = ColorizationWeightedLoss.forward, [0]
+
+    def forward(self: ColorizationWeightedLoss, predicted: Tensor, target: Tensor) -> Tensor:
+        trained[0] += predicted.requires_grad
+        loss = true_loss(self, predicted, target)
+        return loss * float("nan") if predicted.requires_grad and trained[0] == 3 else loss
+
+    monkeypatch.setattr(ColorizationWeightedLoss, "forward", forward)
+
+
+@pytest.mark.usefixtures("lost_at_step_3")
+def test_a_loss_that_is_no_number_ends_the_run_and_names_photos_and_what_to_do(
+    clean_manifest: Manifests, train_on: Train, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match=r"step 3 is no number \(p0\d\.png.*--lr 4e-04"):
+        train_on(clean_manifest())
+    kept = checkpoint.load(tmp_path / "run" / "last.safetensors")
+    assert kept.about.step == 2
+    assert all(tensor.isfinite().all() for tensor in kept.tensors.values())
+
+
+@pytest.mark.usefixtures("lost_at_step_3")
+def test_a_lost_run_promises_no_checkpoint_that_isnt_there(
+    clean_manifest: Manifests, train_on: Train, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError) as caught:
+        train_on(clean_manifest(), batch_size=1)
+    assert not (tmp_path / "run" / "last.safetensors").exists()
+    assert "holds the last checkpoint" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("lost_at_step_3")
+def test_a_run_that_fails_closes_its_log(
+    clean_manifest: Manifests, train_on: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Journal] = []
+    close = Journal.close
+
+    def close_and_tell(journal: Journal) -> None:
+        close(journal)
+        closed.append(journal)
+
+    monkeypatch.setattr(Journal, "close", close_and_tell)
+    with pytest.raises(TrainingError):
+        train_on(clean_manifest())
+    assert closed
+
+
+def test_a_damaged_photo_is_named_left_out_and_the_rest_is_trained(clean_manifest: Manifests, train_on: Train) -> None:
+    path, said = clean_manifest(), list[str]()
+    damaged = path.parent / "photos" / "p02.png"
+    damaged.write_bytes(damaged.read_bytes()[:100].ljust(damaged.stat().st_size, b"\0"))
+    outcome = train_on(path, say=said.append, batch_size=4, epochs=1)
+    assert outcome.steps == 1
+    assert any(line.startswith("! left out: p02.png: BrokenPhoto") for line in said)
+    (error,) = events(outcome.run_dir, "photo error")
+    assert error["photo"] == "p02.png"
+
+
+def test_a_damaged_photo_alone_in_its_batch_doesnt_end_the_run(clean_manifest: Manifests, train_on: Train) -> None:
+    path = clean_manifest(("train",) * 5)
+    (_, (alone,)) = StepSampler(5, 4, 0, 0, 2)
+    damaged = path.parent / "photos" / f"p{alone.photo:02d}.png"
+    damaged.write_bytes(bytes(damaged.stat().st_size))
+    assert (train_on(path, batch_size=4, epochs=2).run_dir / "last.safetensors").exists()
+
+
+def test_no_readable_photo_at_all_is_a_training_error(clean_manifest: Manifests, train_on: Train) -> None:
+    path = clean_manifest()
+    for photo in (path.parent / "photos").iterdir():
+        photo.write_bytes(bytes(photo.stat().st_size))
+    with pytest.raises(TrainingError, match="can be read"):
+        train_on(path)
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:first", "cuda:99"])
+def test_a_device_that_isnt_there_is_a_usage_error(clean_manifest: Manifests, tmp_path: Path, device: str) -> None:
+    with pytest.raises(UsageError, match=f"--device {device}"):
+        fit(photos.load(clean_manifest()), LONG, Machine(device, "32-true", 0), tmp_path, say=quiet)
+
+
+def test_the_seed_decides_the_initial_weights(clean_manifest: Manifests, train_on: Train) -> None:
+    path = clean_manifest()
+    runs = [
+        train_on(path, folder=f"run{index}", seed=seed, max_steps=1).run_dir for index, seed in enumerate((1, 1, 2))
+    ]
+    first, again, other = (checkpoint.load(run).tensors["model/encoder.0.0.weight"] for run in runs)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
