@@ -144,7 +144,7 @@ def features(small: NDArray[np.uint8]) -> dict[str, float]:
     lab = np.asarray(cv2.cvtColor(grid.astype(np.float32) * np.float32(1 / 255), cv2.COLOR_RGB2LAB), np.float32)
     lab[..., 0] *= 2.55
     found = {"noise_ab": _noise(small), "detail_l": _detail(lab[..., 0])}
-    found |= _ratio(grid.reshape(-1, 3).astype(np.float32))
+    found |= _ratio(small, grid.reshape(-1, 3).astype(np.float32))
     for name, region in REGIONS.items():
         planes = np.ascontiguousarray(lab[region].reshape(-1, 3).T)
         found |= _region(name, planes[0], planes[1:])
@@ -171,15 +171,21 @@ def _detail(lightness: Floats) -> float:
     return float(cv2.norm(lightness - cv2.blur(lightness, (5, 5)))) / math.sqrt(lightness.size)
 
 
-def _ratio(cells: Floats) -> dict[str, float]:
-    """How far (n, 3) cells lie from one ratio R : G : B.
+def _ratio(small: NDArray[np.uint8], cells: Floats) -> dict[str, float]:
+    """How far (n, 3) grid cells lie from one ratio R : G : B.
 
-    Toning by a matrix keeps the ratio, and averaging pixels keeps it too, until a channel clips: so only cells whose
-    highest channel is 20..225 are looked at (all of them, if those are under a tenth).
+    Toning by a matrix keeps the ratio, and averaging pixels keeps it too, until a channel clips: so cells with a
+    clipped pixel in or beside them are left out, and those too dark to have a ratio.
     """
+    red, green, blue = cv2.split(small)
+    brightest = cv2.dilate(cv2.max(cv2.max(red, green), blue), np.ones((5, 5), np.uint8))
+    unclipped = cv2.resize(brightest, (GRID_COLUMNS, GRID_ROWS), interpolation=cv2.INTER_NEAREST).ravel() < 245
     top = cells.max(axis=1)
-    usable = (top > 20) & (top < 225)
-    chosen = cells[usable] if usable.sum() * 10 >= len(cells) else cells
+    chosen = cells[unclipped & (top > 20) & (top < 225)]
+    if len(chosen) * 10 < len(cells):
+        chosen = cells[(top > 20) & (top < 200)]
+    if len(chosen) * 10 < len(cells):
+        chosen = cells
     brightness = chosen.mean(axis=1)
     ratio = brightness @ chosen / (brightness @ brightness + 1e-6)
     rank = len(chosen) * 7 // 10
