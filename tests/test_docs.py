@@ -1,0 +1,54 @@
+"""What is written for people is what the code does."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("manifests/*.md")])
+
+
+def test_the_page_of_commands_is_their_own_help() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == generate.page(), "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_every_option_that_the_readme_names_exists() -> None:
+    commands = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`?(--[a-z][a-z-]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert named
+    assert not [option for option in named if option not in commands]
+
+
+def test_the_schema_page_names_every_column() -> None:
+    from curate.manifest import DECISION, SCAN_SCHEMA
+
+    page = (ROOT / "manifests" / "README.md").read_text(encoding="utf-8")
+    columns = [*SCAN_SCHEMA.names, *(column.name for column in DECISION)]
+    assert not [name for name in columns if f"`{name}`" not in page and not name.startswith("tone_")]
+
+
+def test_the_bench_prints_a_ratio(tmp_path: Path) -> None:
+    for number in range(3):
+        Image.effect_noise((80, 60), 50 + number).convert("RGB").save(tmp_path / f"{number}.jpg")
+    bench = [sys.executable, ROOT / "benchmarks" / "scan.py", tmp_path, "--rounds", "1"]
+    printed = subprocess.run(bench, check=True, capture_output=True, text=True).stdout
+    assert re.search(r"3 photos .* ratio \d+\.\d\d", printed)
