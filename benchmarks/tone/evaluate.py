@@ -24,8 +24,17 @@ from sklearn.model_selection import GroupKFold
 from toning import TONING
 from variants import GRAY
 
-from curate.measures import tone as shipped_rules
-from curate.measures.tone import features, tone
+from curate.measures.tone import (
+    GRAY_CHROMA_MEAN,
+    GRAY_CHROMA_P99,
+    GRID_COLUMNS,
+    GRID_ROWS,
+    ONE_RATIO_BRIGHTNESS_SPREAD,
+    ONE_RATIO_LEVELS,
+    SEPIA_HUE_DEG,
+    features,
+    tone,
+)
 
 PRINTS = ("print", "print_crop", "print_rot", "print_crop_rot")
 FOUND_TONED, FOUND_GRAY = "original (toned, by eye)", "original (gray)"
@@ -60,7 +69,7 @@ def main() -> None:
 
 def measured(small: NDArray[np.uint8]) -> dict[str, Any]:
     """Features, the baselines' numbers, and for one picture in 32 what the project itself says of it."""
-    grid = cv2.resize(small, (shipped_rules.GRID_COLUMNS, shipped_rules.GRID_ROWS), interpolation=cv2.INTER_AREA)
+    grid = cv2.resize(small, (GRID_COLUMNS, GRID_ROWS), interpolation=cv2.INTER_AREA)
     ab = cv2.cvtColor(grid.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 1:].reshape(-1, 2)
     found: dict[str, Any] = dict(features(small))
     found["hue_concentration"] = float(np.hypot(*ab.mean(axis=0)) / (found["all_chroma_ab"] + 1e-3))
@@ -74,18 +83,18 @@ def measured(small: NDArray[np.uint8]) -> dict[str, Any]:
 def gray_rule(table: pd.DataFrame) -> Mask:
     """(n,) whether rule 1 says grayscale."""
     mean, high = table.all_chroma_ab, table.all_chroma_p99_ab
-    return ((mean <= shipped_rules.GRAY_CHROMA_MEAN) & (high <= shipped_rules.GRAY_CHROMA_P99)).to_numpy()
+    return ((mean <= GRAY_CHROMA_MEAN) & (high <= GRAY_CHROMA_P99)).to_numpy()
 
 
 def one_ratio_rule(table: pd.DataFrame) -> Mask:
     """(n,) whether all brightnesses have one ratio R : G : B."""
-    even = table.ratio_p90_levels < shipped_rules.ONE_RATIO_LEVELS
-    return (even & (table.brightness_spread_levels >= shipped_rules.ONE_RATIO_BRIGHTNESS_SPREAD)).to_numpy()
+    even = table.ratio_p90_levels < ONE_RATIO_LEVELS
+    return (even & (table.brightness_spread_levels >= ONE_RATIO_BRIGHTNESS_SPREAD)).to_numpy()
 
 
 def verdicts(table: pd.DataFrame, scores: Matrix) -> NDArray[np.str_]:
     """(n,) verdicts of the whole rule for (n,) scores of a regression."""
-    sepia = table.tone_hue_deg.between(*shipped_rules.SEPIA_HUE_DEG).to_numpy()
+    sepia = table.tone_hue_deg.between(*SEPIA_HUE_DEG).to_numpy()
     toned = np.where(sepia, "sepia", "toned")
     return np.where(gray_rule(table), "grayscale", np.where((scores > 0) | one_ratio_rule(table), toned, "color"))
 

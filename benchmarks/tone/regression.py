@@ -46,7 +46,7 @@ COLORFUL_M = 20.0
 DULL_WEIGHT = 0.15
 """What a colour photo below that counts."""
 PRODUCTS = 8
-FALSE_ALARMS = 0.004
+FALSE_ALARMS = 0.0035
 """Share of the colour photos learned from that may lie above the threshold: 0.5 % is promised of unseen ones."""
 THRESHOLD_KINDS = ("original", "c_jpeg", "c_resized")
 

@@ -144,7 +144,7 @@ def features(small: NDArray[np.uint8]) -> dict[str, float]:
     lab = np.asarray(cv2.cvtColor(grid.astype(np.float32) * np.float32(1 / 255), cv2.COLOR_RGB2LAB), np.float32)
     lab[..., 0] *= 2.55
     found = {"noise_ab": _noise(small), "detail_l": _detail(lab[..., 0])}
-    found |= _ratio(small, grid.reshape(-1, 3).astype(np.float32))
+    found |= _ratio(small, np.ascontiguousarray(grid.reshape(-1, 3).T, np.float32))
     for name, region in REGIONS.items():
         planes = np.ascontiguousarray(lab[region].reshape(-1, 3).T)
         found |= _region(name, planes[0], planes[1:])
@@ -172,7 +172,7 @@ def _detail(lightness: Floats) -> float:
 
 
 def _ratio(small: NDArray[np.uint8], cells: Floats) -> dict[str, float]:
-    """How far (n, 3) grid cells lie from one ratio R : G : B.
+    """How far the (3, n) R, G, B of the grid's cells lie from one ratio.
 
     Toning by a matrix keeps the ratio, and averaging pixels keeps it too, until a channel clips: so cells with a
     clipped pixel in or beside them are left out, and those too dark to have a ratio.
@@ -180,25 +180,32 @@ def _ratio(small: NDArray[np.uint8], cells: Floats) -> dict[str, float]:
     red, green, blue = cv2.split(small)
     brightest = cv2.dilate(cv2.max(cv2.max(red, green), blue), np.ones((5, 5), np.uint8))
     unclipped = cv2.resize(brightest, (GRID_COLUMNS, GRID_ROWS), interpolation=cv2.INTER_NEAREST).ravel() < 245
-    top = cells.max(axis=1)
-    chosen = cells[unclipped & (top > 20) & (top < 225)]
-    if len(chosen) * 10 < len(cells):
-        chosen = cells[(top > 20) & (top < 200)]
-    if len(chosen) * 10 < len(cells):
+    top = _highest(cells)
+    chosen = cells[:, unclipped & (top > 20) & (top < 225)]
+    if 10 * chosen.shape[1] < cells.shape[1]:
+        chosen = cells[:, (top > 20) & (top < 200)]
+    if 10 * chosen.shape[1] < cells.shape[1]:
         chosen = cells
-    brightness = chosen.mean(axis=1)
-    ratio = brightness @ chosen / (brightness @ brightness + 1e-6)
-    rank = len(chosen) * 7 // 10
+    brightness = (chosen[0] + chosen[1] + chosen[2]) * np.float32(1 / 3)
+    ratio = chosen @ brightness / (brightness @ brightness + np.float32(1e-6))
+    rank = len(brightness) * 7 // 10
     for _ in range(2):  # fit again without the worst 30 %
-        error = np.abs(chosen - brightness[:, None] * ratio).max(axis=1)
+        error = _highest(np.abs(chosen - ratio[:, None] * brightness))
         kept = error <= np.partition(error, rank)[rank]
-        ratio = brightness[kept] @ chosen[kept] / (brightness[kept] @ brightness[kept] + 1e-6)
-    error = np.sqrt(((chosen - brightness[:, None] * ratio) ** 2).sum(axis=1))
+        ratio = chosen[:, kept] @ brightness[kept] / (brightness[kept] @ brightness[kept] + np.float32(1e-6))
+    left = chosen - ratio[:, None] * brightness
+    error = np.sqrt(left[0] ** 2 + left[1] ** 2 + left[2] ** 2)
     return {
         "ratio_p70_levels": _percentile(error, 70),
         "ratio_p90_levels": _percentile(error, 90),
         "brightness_spread_levels": float(brightness.std()),
     }
+
+
+def _highest(planes: Floats) -> Floats:
+    """(n,) maximum of three (n,) planes."""
+    top: Floats = np.maximum(np.maximum(planes[0], planes[1]), planes[2])
+    return top
 
 
 def _region(name: str, lightness: Floats, ab: Floats) -> dict[str, float]:
@@ -209,7 +216,7 @@ def _region(name: str, lightness: Floats, ab: Floats) -> dict[str, float]:
     tonal = lightness / np.float32(127.5) - 1
     x, y, field = _FIELDS[name]
     left = _residual(np.concatenate([field, [tonal, tonal * tonal, tonal * x, tonal * y]]), ab)
-    squares = (left * left).sum(axis=0)
+    squares = left[0] ** 2 + left[1] ** 2
     kept = left[:, squares <= np.partition(squares, len(squares) * 17 // 20)[len(squares) * 17 // 20]]
     found[f"{name}_smooth_kept_minor_ab"] = _axes(kept)[0]
     if name == "all":
@@ -219,7 +226,7 @@ def _region(name: str, lightness: Floats, ab: Floats) -> dict[str, float]:
             "all_chroma_ab": float(chroma.mean()),
             "all_chroma_p99_ab": _percentile(chroma, 99),
             "tone_hue_deg": math.degrees(math.atan2(mean[1], mean[0])) % 360,
-            "all_curve_p90_ab": _percentile(np.sqrt((curve**2).sum(axis=0)), 90),
+            "all_curve_p90_ab": _percentile(np.sqrt(curve[0] ** 2 + curve[1] ** 2), 90),
             "all_major_ab": _axes(ab - mean[:, None])[1],
             "all_bin_minor_ab": binned[0],
             "all_bin_rms_ab": math.hypot(*binned),
