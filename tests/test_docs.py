@@ -49,6 +49,6 @@ def test_the_schema_page_names_every_column() -> None:
 def test_the_bench_prints_a_ratio(tmp_path: Path) -> None:
     for number in range(3):
         Image.effect_noise((80, 60), 50 + number).convert("RGB").save(tmp_path / f"{number}.jpg")
-    bench = [sys.executable, ROOT / "benchmarks" / "scan.py", tmp_path, "--rounds", "1"]
+    bench = [sys.executable, str(ROOT / "benchmarks" / "scan.py"), str(tmp_path), "--rounds", "1"]
     printed = subprocess.run(bench, check=True, capture_output=True, text=True).stdout
     assert re.search(r"3 photos .* ratio \d+\.\d\d", printed)

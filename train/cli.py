@@ -164,6 +164,31 @@ def recipe() -> None:
 
 
 @main.command()
+@click.argument("path", type=_FILE, metavar="RUN")
+@click.option(
+    "--neutral", type=click.FloatRange(0, min_open=True), help="Loss of predicting neutral gray, for a CSV file."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print {verdict, findings: [{kind, step, evidence, remedy}]}.")
+def diagnose(path: Path, neutral: float | None, *, as_json: bool) -> None:
+    """Say whether a training run is healthy, and what to do if it isn't.
+
+    RUN is a run's folder, or a CSV file with the columns step,loss of any trainer; without --neutral the mean of its
+    first 100 steps stands for the neutral prediction. Exits 0 if healthy, 1 if there is trouble.
+    """
+    from train.diagnose import diagnose as judge
+    from train.diagnose import read_trace
+
+    diagnosis = judge(read_trace(path, neutral))
+    if as_json:
+        click.echo(diagnosis.as_json())
+    else:
+        click.echo(diagnosis.verdict)
+        for finding in diagnosis.findings:
+            click.echo(f"! {finding}")
+    click.get_current_context().exit(1 if diagnosis.findings else 0)
+
+
+@main.command()
 @click.argument("checkpoint_path", type=_FILE, metavar="CHECKPOINT")
 @click.argument("photos", nargs=-1, required=True, type=_FILE, metavar="PHOTO...")
 @click.option("-o", "--out", type=_FILE, required=True, help="Folder for the colour pictures.")
@@ -191,4 +216,4 @@ def colorize(checkpoint_path: Path, photos: tuple[Path, ...], out: Path, device:
             failed += 1
             click.echo(f"{photo}: {exc}", err=True)
     if failed:
-        raise VividsetError(f"{failed} of {len(pairs)} photos could not be colorized; the rest were")
+        raise VividsetError(f"{failed} of {len(pairs)} photos could not be colorized, each for the reason above")

@@ -113,6 +113,17 @@ def examine(ratios: Sequence[float], warmup_steps: int, validations: Sequence[Va
     return [finding for finding in found if finding]
 
 
+def history(ratios: Sequence[float], warmup_steps: int, validations: Sequence[Validation] = ()) -> list[Finding]:
+    """What `examine` would have said during the run, each kind at the step where it was first seen."""
+    found: dict[Kind, Finding] = {}
+    ends = [*range(WINDOW_STEPS, len(ratios), WINDOW_STEPS), len(ratios)]
+    for end in ends:
+        seen = [validation for validation in validations if validation.step <= end]
+        for finding in examine(ratios[:end], warmup_steps, seen):
+            found.setdefault(finding.kind, finding)
+    return list(found.values())
+
+
 def _window_means(losses: NDArray[np.float64]) -> NDArray[np.float64]:
     """Means of whole windows, the last one ending at the last step."""
     count = len(losses) // WINDOW_STEPS

@@ -67,7 +67,13 @@ def fit(
         CheckpointError: a checkpoint can't be written.
         KeyboardInterrupt: asked to stop; a checkpoint was written first.
     """
-    run = start(photos, recipe, machine, run_dir, resume_from, command)
+    with _writing_to(run_dir):
+        run = start(photos, recipe, machine, run_dir, resume_from, command)
+        return _train(run, say)
+
+
+def _train(run: Run, say: Callable[[str], None]) -> Outcome:
+    recipe, photos = run.recipe, run.photos
     baselines = measure_baselines(run)
     run.neutral_loss = baselines.neutral
     journal = _open_journal(run, baselines, say)
@@ -91,7 +97,7 @@ def fit(
                 _keep(run, journal, baselines)
             if stopping.is_set() and run.step < run.total_steps:
                 raise KeyboardInterrupt
-    return Outcome(run_dir, run.step, journal.verdict(), not journal.findings)
+    return Outcome(run.folder, run.step, journal.verdict(), not journal.findings)
 
 
 def _learn(run: Run, batch: Batch) -> float | None:
@@ -143,6 +149,7 @@ def _open_journal(run: Run, baselines: Baselines, say: Callable[[str], None]) ->
     journal.note(
         "resumed" if run.step else "start",
         at_step=run.step,
+        total_steps=run.total_steps,
         recipe=asdict(recipe),
         manifest=str(photos.manifest_path),
         manifest_sha256=photos.manifest_sha256,
@@ -189,6 +196,17 @@ def _finite(loss: float, run: Run, batch: Batch) -> float:
         f"divergence: the loss of step {run.step + 1:,} is no number ({names}, ...): "
         f"start a new run with --lr {run.recipe.lr / 2.5:.0e}{kept}"
     )
+
+
+@contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    """Photos that can't be read are dealt with where they are read; what else the system refuses is this folder."""
+    try:
+        yield
+    except OSError as exc:
+        raise TrainingError(
+            f"{folder} can't be written: {exc.strerror or exc}: free some space, then --resume"
+        ) from exc
 
 
 @contextmanager
