@@ -272,6 +272,8 @@ def _as_manifest_error(path: Path, verb: str) -> Iterator[None]:
     try:
         yield
     except foreign as exc:
-        why = exc.strerror if isinstance(exc, OSError) and exc.strerror else " ".join(str(exc).split())[:200]
+        why = (
+            exc.strerror if isinstance(exc, OSError) and exc.strerror else " ".join(str(exc).split())[:200].rstrip(".")
+        )
         hint = "free some space or choose another place with -o" if verb == "written" else "is it a vividset manifest?"
         raise ManifestError(f"{path} can't be {verb}: {why}: {hint}") from exc

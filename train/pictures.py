@@ -15,6 +15,7 @@ from train.health import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS, Validation
 Picture = NDArray[np.uint8]
 GAP_PX = 4
 CAPTION_PX = 16
+READABLE_PX = 160
 
 
 def loss_plot(path: Path, ratios: Sequence[float], validations: Sequence[Validation], mean_color_ratio: float) -> None:
@@ -63,6 +64,9 @@ def loss_plot(path: Path, ratios: Sequence[float], validations: Sequence[Validat
 
 def side_by_side(rows: Sequence[Sequence[Picture]], captions: Sequence[str]) -> Image.Image:
     """Rows of pictures of one height each under captions, one caption a column."""
+    narrowest = min(picture.shape[1] for row in rows for picture in row)
+    enlarge = -(-READABLE_PX // narrowest)  # small pictures are shown larger, so that a caption fits above them
+    rows = [[picture.repeat(enlarge, axis=0).repeat(enlarge, axis=1) for picture in row] for row in rows]
     widths = [max(row[column].shape[1] for row in rows) for column in range(len(captions))]
     height = CAPTION_PX + sum(max(picture.shape[0] for picture in row) + GAP_PX for row in rows)
     sheet = Image.new("RGB", (sum(widths) + GAP_PX * (len(widths) - 1), height), "white")
