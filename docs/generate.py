@@ -16,7 +16,7 @@ def page() -> str:
     """The whole page: every command of both stages."""
     parts = ["# Commands", "", "Made by `make docs` from the commands' own `--help`.", ""]
     for name, group in (("curate", curate), ("train", train)):
-        context = click.Context(group, info_name=name, max_content_width=100, terminal_width=100)
+        context = click.Context(group, info_name=name, terminal_width=100, **group.context_settings)
         parts += _section(name, group.get_help(context))
         for command_name in group.list_commands(context):
             command = group.commands[command_name]
