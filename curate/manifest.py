@@ -154,7 +154,7 @@ def inspect(path: Path) -> tuple[pa.Schema, Lineage | None]:
     """
     if not path.exists():
         raise ManifestError(
-            f"{path} doesn't exist: run `curate scan` and `curate filter` first, or name another manifest"
+            f"{path} doesn't exist: make it with `curate scan`, then `curate filter`, or name another manifest"
         )
     with _as_manifest_error(path, "read"):
         file = pq.ParquetFile(_parts(path)[0])

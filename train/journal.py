@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
@@ -52,11 +53,14 @@ class Journal:
         draft = folder / ".log.jsonl.draft"
         draft.write_text("".join(kept), encoding="utf-8")
         draft.replace(self.path)
+        self._board = _tensorboard(folder, after_step)
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  # held as long as the journal
 
     def close(self) -> None:
         """Close the log; more lines raise."""
         self._file.close()
+        if self._board:
+            self._board.close()
 
     def sync(self) -> None:
         """Bring the lines to the disk, before a checkpoint relies on them."""
@@ -78,6 +82,7 @@ class Journal:
         self.ratios.append(ratio)
         self._photos += photos
         self.note("step", step=step, epoch=epoch, loss=loss, ratio=ratio, lr=lr)
+        self._draw(step, {"loss": loss, "loss/neutral": ratio, "lr": lr})
         now = time.monotonic()
         if step in (1, self.total_steps) or now - self._said >= SAY_EVERY_S:
             self._said = now
@@ -93,6 +98,9 @@ class Journal:
         """Held-out photos were looked at."""
         self.validations.append(validation)
         self.note("validation", **asdict(validation))
+        self._draw(
+            validation.step, {"val/loss/neutral": validation.ratio, "val/colorfulness": validation.colorfulness_share}
+        )
         now = time.monotonic()
         if now - self._said_validation >= SAY_EVERY_S or validation.step == self.total_steps:
             self._said_validation = now
@@ -100,6 +108,11 @@ class Journal:
                 f"  held out: loss {validation.loss:.4f}  {validation.ratio:.2f} of neutral  "
                 f"colourfulness {validation.colorfulness_share:.0%} of the originals'"
             )
+
+    def _draw(self, step: int, scalars: dict[str, float]) -> None:
+        if self._board:
+            for name, value in scalars.items():
+                self._board.add_scalar(name, value, step)
 
     def check_health(self) -> None:
         """Say what is wrong, each kind once."""
@@ -149,6 +162,15 @@ class Journal:
             self.validations.append(Validation(**known | unknown))
         elif facts["event"] == "finding":
             self.findings.append(Finding(facts["kind"], facts["step"], facts["evidence"]))
+
+
+def _tensorboard(folder: Path, after_step: int) -> Any:
+    """A TensorBoard writer for the run where TensorBoard is installed, else None."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=after_step + 1)
 
 
 def _json_number(value: Any) -> Any:

@@ -86,7 +86,7 @@ def test_a_fresh_run_starts_a_fresh_log(tmp_path: Path) -> None:
     write_steps(tmp_path, 3)
     open_journal(tmp_path).close()
     assert lines(tmp_path) == []
-    assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
+    assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "tensorboard"}
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,12 @@ def test_a_run_leaves_checkpoints_log_curve_and_samples_and_no_drafts(
     path = clean_manifest(("train",) * 4 + ("val",))
     outcome = train_on(path, epochs=2)
     names = {entry.name for entry in outcome.run_dir.iterdir()}
-    assert names == {"best.safetensors", "last.safetensors", "log.jsonl", "loss.png", "samples.png", "samples"}
+    assert names == {
+        *("best.safetensors", "last.safetensors", "log.jsonl", "loss.png", "samples.png", "samples"),
+        "tensorboard",  # because it is installed here
+    }
+    (board,) = (outcome.run_dir / "tensorboard").iterdir()
+    assert all(tag in board.read_bytes() for tag in (b"loss/neutral", b"val/colorfulness"))
     assert outcome.steps == len(events(outcome.run_dir, "step")) == 4
     for name in ("loss.png", "samples.png"):
         with Image.open(outcome.run_dir / name) as picture:
