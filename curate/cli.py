@@ -6,6 +6,7 @@ Heavy libraries are imported inside the commands, so that `--help` answers at on
 from __future__ import annotations
 
 import io
+import math
 import os
 import shlex
 import sys
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -21,13 +22,27 @@ from curate import __version__
 from curate.errors import UsageError, VividsetError
 
 if TYPE_CHECKING:
+    from curate.gates import Bound
     from curate.scan import Summary
     from curate.select import Selection
 
 SCAN_MANIFEST = Path("manifests/scan.parquet")
 CLEAN_MANIFEST = Path("manifests/clean.parquet")
 LEVELS = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
+BOUNDED = (
+    "colorfulness",
+    "chroma_mean",
+    "saturation_mean",
+    "hue_entropy_bits",
+    "neutral_share",
+    "lightness_mean",
+    "dark_clipped_share",
+    "bright_clipped_share",
+    "sharpness",
+)
+"""Measures that can have a line."""
 TONES = ("color", "grayscale", "sepia", "toned")
+Command = TypeVar("Command", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
 
 
@@ -131,6 +146,15 @@ def scan(
         )
 
 
+def _bounds(command: Command) -> Command:
+    """Give a command --min-MEASURE and --max-MEASURE for every measure that can have a line."""
+    for measure in reversed(BOUNDED[1:]):
+        for end, verb in (("max", "higher"), ("min", "lower")):
+            name = f"--{end}-{measure.replace('_', '-')}"
+            command = click.option(name, type=float, help=f"Reject photos whose {measure} is {verb}.")(command)
+    return click.option("--max-colorfulness", type=float, help="Reject photos whose M is higher.")(command)
+
+
 @main.command("filter")
 @click.argument("scan_path", type=_FILE, default=SCAN_MANIFEST, metavar="[SCAN]")
 @click.option("--min-colorfulness", type=float, default=20.0, show_default=True, help="Reject photos whose M is lower.")
@@ -141,6 +165,10 @@ def scan(
     type=click.Choice(TONES[1:]),
     help="Don't reject this tone; may be given again.",
 )
+@_bounds
+@click.option("--min-side", "min_side_px", type=click.IntRange(0), help="Reject photos with a shorter short side, px.")
+@click.option("--max-aspect", type=float, help="Reject photos whose long side is over so many times the short one.")
+@click.option("--where", metavar="SQL", help="Reject photos for which this isn't true; needs vividset[sql].")
 @click.option(
     "--split", default="90/5/5", show_default=True, help="Percent of train/val/test, drawn from each photo's content."
 )
@@ -152,8 +180,19 @@ def scan(
     show_default=True,
     help="Manifest of the kept photos; rejected.parquet goes beside it.",
 )
+@click.option("--dry-run", is_flag=True, help="Decide and print, but write nothing.")
 def filter_command(
-    scan_path: Path, min_colorfulness: float, keep_tones: tuple[str, ...], split: str, out: Path
+    scan_path: Path,
+    min_colorfulness: float,
+    keep_tones: tuple[str, ...],
+    min_side_px: int | None,
+    max_aspect: float | None,
+    where: str | None,
+    split: str,
+    out: Path,
+    *,
+    dry_run: bool,
+    **lines: float | None,
 ) -> None:
     """Decide from a scan's numbers which photos are kept.
 
@@ -162,9 +201,26 @@ def filter_command(
     """
     from curate.select import FilterOptions, Split, write_selection
 
-    options = FilterOptions(min_colorfulness, frozenset({"color", *keep_tones}), Split.parse(split))
-    chosen = write_selection(scan_path, out, options, command=typed_command())
-    _print_selection(chosen, out)
+    options = FilterOptions(
+        min_colorfulness,
+        frozenset({"color", *keep_tones}),
+        Split.parse(split),
+        _given(lines),
+        min_side_px or 0,
+        math.inf if max_aspect is None else max_aspect,
+        where,
+    )
+    chosen = write_selection(scan_path, out, options, command=typed_command(), dry_run=dry_run)
+    _print_selection(chosen, None if dry_run else out)
+
+
+def _given(lines: dict[str, float | None]) -> tuple[Bound, ...]:
+    """The bounds that were asked for, from options like `max_neutral_share`."""
+    from curate.gates import Bound
+
+    return tuple(
+        Bound(name[4:], line, lowest=name.startswith("min_")) for name, line in lines.items() if line is not None
+    )
 
 
 def _print_scan(summary: Summary, out: Path) -> None:
@@ -192,14 +248,15 @@ def _print_counts(names: tuple[str, ...], counts: Counter[str]) -> None:
         click.echo(f"  {counts[name]:>9,}  {100 * counts[name] / total:5.1f} %  {name:<10} {bar}".rstrip())
 
 
-def _print_selection(chosen: Selection, out: Path) -> None:
+def _print_selection(chosen: Selection, out: Path | None) -> None:
     kept, rejected = chosen.kept.num_rows, chosen.rejected.num_rows
     click.echo(f"{kept + rejected:,} scanned: {kept:,} kept, {rejected:,} rejected (a photo may have several reasons)")
     for name, count in chosen.dropped_by.items():
         click.echo(f"  {count:>9,}  {name}")
     splits = Counter(chosen.kept["split"].to_pylist())
     click.echo("split: " + ", ".join(f"{splits[name]:,} {name}" for name in ("train", "val", "test")))
-    click.echo(f"written: {out} and {out.with_name('rejected.parquet')}")
+    _print_histogram(chosen)
+    click.echo(f"written: {out} and {out.with_name('rejected.parquet')}" if out else "dry run: nothing was written")
     if kept * 2 < kept + rejected:
         worst = max(chosen.dropped_by, key=lambda name: chosen.dropped_by[name])
         said = (
@@ -208,6 +265,23 @@ def _print_selection(chosen: Selection, out: Path) -> None:
             else f"Warning: only {100 * kept / (kept + rejected):.1f} % was kept"
         )
         click.echo(f"{said}; most was dropped by: {worst}. Look at rejected.parquet before you train.", err=True)
+
+
+def _print_histogram(chosen: Selection) -> None:
+    """Colourfulness in tens, kept and dropped."""
+    tables = (chosen.kept, chosen.rejected)
+    kept, dropped = (
+        Counter(min(11, int(m // 10)) for m in table["colorfulness"].drop_null().to_pylist()) for table in tables
+    )
+    widest = max([kept[tens] + dropped[tens] for tens in range(12)])
+    if not widest:
+        return
+    click.echo("colourfulness (█ kept, ░ dropped)")
+    for tens in range(12):
+        whole = round(50 * (kept[tens] + dropped[tens]) / widest)
+        solid = round(50 * kept[tens] / widest)
+        label = f"{10 * tens}-{10 * tens + 9}" if tens < 11 else "110+"
+        click.echo(f"  {label:>7} {'█' * solid}{'░' * (whole - solid)}".rstrip())
 
 
 def _error_limit(text: str | None) -> Callable[[int, int], bool]:

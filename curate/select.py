@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate import manifest
+from curate import gates, manifest
 from curate.errors import ManifestError, UsageError
+from curate.gates import Bound, Gate
 from curate.manifest import DECISION, SCAN_SCHEMA, Lineage, Manifest
 from curate.measures.tone import TONES
 
@@ -60,10 +60,20 @@ class FilterOptions:
     keep_tones: frozenset[str] = frozenset({"color"})
     """Tones that aren't rejected."""
     split: Split = field(default_factory=Split)
+    bounds: tuple[Bound, ...] = ()
+    """Further lowest and highest values."""
+    min_side_px: int = 0
+    """Photos whose short side is shorter are rejected."""
+    max_aspect: float = math.inf
+    """Photos whose long side is more than so many times the short one are rejected."""
+    where: str | None = None
+    """An SQL condition over the columns; photos for which it isn't true are rejected."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.min_colorfulness):
             raise UsageError("--min-colorfulness must be a finite number, like 20")
+        if not self.max_aspect >= 1:
+            raise UsageError("--max-aspect must be at least 1, like 3 for panoramas up to 3:1")
         if unknown := self.keep_tones - set(TONES):
             raise UsageError(f"no tone is called {', '.join(sorted(unknown))}: choose from {', '.join(TONES)}")
 
@@ -78,16 +88,6 @@ class Selection:
     """Photos per gate that rejected them; one photo may count in several."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Gate:
-    """One rule's verdicts over all rows."""
-
-    name: str
-    fails: NDArray[np.bool_]
-    reasons: pa.Array
-    """Text for every row; only the failing rows' is used."""
-
-
 def select(table: pa.Table, options: FilterOptions) -> Selection:
     """Decide every row of a scan.
 
@@ -99,21 +99,39 @@ def select(table: pa.Table, options: FilterOptions) -> Selection:
         Kept rows with their `split`, rejected rows with all their `reject_reasons`; both in the scan's order.
     """
     table = _as_scanned(table)
-    gates = [_readable(table), _colorful(table, options.min_colorfulness), _tone(table, options.keep_tones)]
-    rejected = np.logical_or.reduce([gate.fails for gate in gates])
+    judged = list(_gates(table, options))
+    rejected = np.logical_or.reduce([gate.fails for gate in judged])
     undecided = table.drop_columns([name for name in ("split", "reject_reasons") if name in table.column_names])
     kept_rows = undecided.filter(pa.array(~rejected))
     return Selection(
         kept=_decided(kept_rows, split_of(kept_rows["sha256"], options.split), _no_reasons(kept_rows.num_rows)),
         rejected=_decided(
-            undecided.filter(pa.array(rejected)), pa.nulls(int(rejected.sum()), pa.string()), _reasons(gates, rejected)
+            undecided.filter(pa.array(rejected)), pa.nulls(int(rejected.sum()), pa.string()), _reasons(judged, rejected)
         ),
-        dropped_by={gate.name: int(gate.fails.sum()) for gate in gates},
+        dropped_by={gate.name: int(gate.fails.sum()) for gate in judged},
     )
 
 
-def write_selection(scan_path: Path, clean_path: Path, options: FilterOptions, *, command: str = "") -> Selection:
-    """Read a scan, decide, and write the clean manifest and `rejected.parquet` beside it.
+def _gates(table: pa.Table, options: FilterOptions) -> Iterator[Gate]:
+    """Every rule in force; one that lets all through by its default isn't."""
+    unreadable = gates.readable(table)
+    yield unreadable
+    yield gates.bound(table, Bound("colorfulness", options.min_colorfulness, lowest=True))
+    yield gates.tone(table, options.keep_tones)
+    for rule in options.bounds:
+        yield gates.bound(table, rule)
+    if options.min_side_px:
+        yield gates.min_side(table, options.min_side_px)
+    if math.isfinite(options.max_aspect):
+        yield gates.max_aspect(table, options.max_aspect)
+    if options.where is not None:
+        yield gates.where(table, options.where, ~unreadable.fails)
+
+
+def write_selection(
+    scan_path: Path, clean_path: Path, options: FilterOptions, *, command: str = "", dry_run: bool = False
+) -> Selection:
+    """Read a scan, decide, and write the clean manifest and `rejected.parquet` beside it, unless it is a dry run.
 
     Raises:
         ManifestError: the scan can't be read, or an output can't be written or would replace the scan.
@@ -122,6 +140,8 @@ def write_selection(scan_path: Path, clean_path: Path, options: FilterOptions, *
     _check_outputs(scan_path, clean_path, rejected_path)
     scanned = manifest.read(scan_path, need=NEEDED)
     chosen = select(scanned.table, options)
+    if dry_run:
+        return chosen
     counts = {"scanned": scanned.table.num_rows, "kept": chosen.kept.num_rows, "rejected": chosen.rejected.num_rows}
     manifest.write(rejected_path, chosen.rejected, _lineage("rejected", scanned, options, command, counts))
     manifest.write(clean_path, chosen.kept, _lineage("clean", scanned, options, command, counts))
@@ -161,6 +181,10 @@ def _lineage(kind: str, scan: Manifest, options: FilterOptions, command: str, co
         "min_colorfulness": options.min_colorfulness,
         "keep_tones": sorted(options.keep_tones),
         "split": str(options.split),
+        "bounds": {rule.option: rule.line for rule in options.bounds},
+        "min_side_px": options.min_side_px,
+        "max_aspect": options.max_aspect if math.isfinite(options.max_aspect) else None,
+        "where": options.where,
     }
     scorer = scan.lineage.scorer_version if scan.lineage else 0
     metric = scan.lineage.metric if scan.lineage else "unknown"
@@ -182,58 +206,17 @@ def _decided(table: pa.Table, split: pa.Array, reasons: pa.Array) -> pa.Table:
     return table
 
 
-def _bools(values: Any) -> NDArray[np.bool_]:
-    filled = pc.fill_null(values, False)
-    return np.asarray(filled.to_numpy(zero_copy_only=False), np.bool_)
-
-
-def _readable(table: pa.Table) -> _Gate:
-    error = table["error"].combine_chunks()
-    unmeasured = _bools(pc.is_valid(error)) | _bools(pc.is_null(table["colorfulness"], nan_is_null=True))
-    text = pc.binary_join_element_wise("unreadable:", pc.fill_null(error, "it was not measured"), " ")
-    return _Gate("unreadable", unmeasured, text)
-
-
-def _colorful(table: pa.Table, line: float) -> _Gate:
-    values = table["colorfulness"].combine_chunks().cast(pa.float64())
-    fails = _bools(pc.less(values, line))
-    return _Gate(f"colorfulness < {_plain(line)}", fails, _below("colorfulness", values, line))
-
-
-def _below(name: str, values: pa.Array, line: float) -> pa.Array:
-    """`name 17.3 < 20`, rounded down so that the sentence is true."""
-    shown = pc.divide(pc.floor(pc.multiply(values, 10.0)), 10.0)
-    return pc.binary_join_element_wise(f"{name} ", shown.cast(pa.string()), f" < {_plain(line)}", "")
-
-
-def _plain(number: float) -> str:
-    """As short as it can be said without changing it.
-
-    >>> _plain(20.0), _plain(20.00000001)
-    ('20', '20.00000001')
-    """
-    short = f"{number:g}"
-    return short if float(short) == number else repr(number)
-
-
-def _tone(table: pa.Table, keep: frozenset[str]) -> _Gate:
-    tones = table["tone"].combine_chunks()
-    kept = pc.is_in(tones, value_set=pa.array(sorted(keep), pa.string()))
-    fails = _bools(pc.and_(pc.is_valid(tones), pc.invert(kept)))
-    return _Gate("tone", fails, pc.binary_join_element_wise("tone is", tones, " "))
-
-
 def _no_reasons(rows: int) -> pa.Array:
     return pa.nulls(rows, pa.list_(pa.string()))
 
 
-def _reasons(gates: Sequence[_Gate], rejected: NDArray[np.bool_]) -> pa.Array:
+def _reasons(judged: Sequence[Gate], rejected: NDArray[np.bool_]) -> pa.Array:
     """(rows) lists of text: per rejected row, the reasons of all gates that it fails, in the gates' order."""
-    fails = np.stack([gate.fails[rejected] for gate in gates], axis=1)
-    texts = [gate.reasons.filter(pa.array(rejected)) for gate in gates]
+    fails = np.stack([gate.fails[rejected] for gate in judged], axis=1)
+    texts = [gate.reasons.filter(pa.array(rejected)) for gate in judged]
     rows = int(rejected.sum())
     interleaved = pa.concat_arrays(texts).take(
-        pa.array(np.arange(rows * len(gates)).reshape(len(gates), rows).T.ravel())
+        pa.array(np.arange(rows * len(judged)).reshape(len(judged), rows).T.ravel())
     )
     offsets = np.concatenate([[0], np.cumsum(fails.sum(axis=1))]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), interleaved.filter(pa.array(fails.ravel())))

@@ -216,7 +216,15 @@ def test_both_manifests_know_their_parent_and_their_counts(tmp_path: Path) -> No
         assert (read.lineage.kind, read.lineage.rows, read.table.num_rows) == (kind, rows, rows)
         assert read.lineage.parent_sha256 == manifest.sha256_of(scan)
         assert read.lineage.command == "curate filter"
-        assert read.lineage.options == {"min_colorfulness": 20.0, "keep_tones": ["color"], "split": "90/5/5"}
+        assert read.lineage.options == {
+            "min_colorfulness": 20.0,
+            "keep_tones": ["color"],
+            "split": "90/5/5",
+            "bounds": {},
+            "min_side_px": 0,
+            "max_aspect": None,
+            "where": None,
+        }
         assert read.lineage.counts == {"scanned": 3, "kept": 1, "rejected": 2}
 
 

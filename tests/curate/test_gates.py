@@ -1,0 +1,106 @@
+"""Every rule rejects what it says, with a sentence that is true."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curate.errors import ManifestError, UsageError
+from curate.gates import Bound
+from curate.manifest import SCAN_SCHEMA
+from curate.select import FilterOptions, select
+
+
+def scanned(**columns: list[object]) -> pa.Table:
+    """Three readable colour photos and a broken one; some columns as given for the readable ones."""
+    count = 4
+    rows: dict[str, list[object]] = {name: [None] * count for name in SCAN_SCHEMA.names}
+    rows |= {
+        "source": ["/s"] * count,
+        "path": ["a", "b", "c", "d"],
+        "sha256": [f"{n:064x}" for n in range(3)] + [None],
+        "colorfulness": [50.0, 60.0, 70.0, None],
+        "tone": ["color"] * 3 + [None],
+        "width": [400, 300, 900, None],
+        "height": [300, 300, 300, None],
+        "error": [None] * 3 + ["EmptyFile: the file has zero bytes"],
+    }
+    rows |= {name: [*values, None] for name, values in columns.items()}
+    return pa.table(rows, schema=SCAN_SCHEMA)
+
+
+def reasons(table: pa.Table, **options: object) -> dict[str, list[str]]:
+    chosen = select(table, FilterOptions(**options))  # type: ignore[arg-type]
+    assert chosen.kept.num_rows + chosen.rejected.num_rows == table.num_rows
+    rows = chosen.rejected.to_pylist()
+    return {row["path"]: row["reject_reasons"] for row in rows if row["path"] != "d"}
+
+
+def test_a_highest_and_a_lowest_value_are_held() -> None:
+    table = scanned(neutral_share=[0.25, 0.953, 0.951])
+    bounds = (Bound("neutral_share", 0.95, lowest=False), Bound("colorfulness", 55.0, lowest=True))
+    assert reasons(table, bounds=bounds) == {
+        "a": ["colorfulness 50 < 55"],
+        "b": ["neutral_share 0.96 > 0.95"],
+        "c": ["neutral_share 0.96 > 0.95"],
+    }
+
+
+def test_a_value_on_the_line_passes() -> None:
+    table = scanned(sharpness=[5.0, 5.0, 4.0])
+    assert reasons(table, bounds=(Bound("sharpness", 5.0, lowest=True),)) == {"c": ["sharpness 4 < 5"]}
+
+
+def test_size_and_shape_are_judged_by_the_short_side() -> None:
+    assert reasons(scanned(), min_side_px=301) == {name: ["short side 300 < 301"] for name in "abc"}
+    assert reasons(scanned(), max_aspect=2.5) == {"c": ["aspect 3 > 2.5"]}
+
+
+def test_a_condition_rejects_measured_photos_for_which_it_isnt_true() -> None:
+    assert reasons(scanned(), where="width > 350") == {"b": ["not (width > 350)"]}
+    assert reasons(scanned(sharpness=[1.0, None, 3.0]), where="sharpness < 2") == {
+        "b": ["not (sharpness < 2)"],
+        "c": ["not (sharpness < 2)"],
+    }
+
+
+@pytest.mark.parametrize("condition", ["nope > 3", "width >", "true; select 1", "true) from photos limit (1", ""])
+def test_a_condition_that_isnt_one_is_a_usage_error(condition: str) -> None:
+    with pytest.raises(UsageError, match="--where"):
+        select(scanned(), FilterOptions(where=condition))
+
+
+def test_an_unreadable_photo_has_its_own_reason_and_no_other() -> None:
+    bounds = (Bound("sharpness", 5.0, lowest=True),)
+    chosen = select(scanned(), FilterOptions(bounds=bounds, min_side_px=10, max_aspect=2, where="width > 1"))
+    (broken,) = [row for row in chosen.rejected.to_pylist() if row["path"] == "d"]
+    assert broken["reject_reasons"] == ["unreadable: EmptyFile: the file has zero bytes"]
+
+
+def test_a_rule_on_a_column_that_an_older_scan_lacks_says_so() -> None:
+    with pytest.raises(ManifestError, match="sharpness"):
+        select(scanned().drop_columns(["sharpness"]), FilterOptions(bounds=(Bound("sharpness", 5.0, lowest=True),)))
+
+
+@pytest.mark.parametrize("line", [math.nan, math.inf])
+def test_a_line_is_a_number(line: float) -> None:
+    with pytest.raises(UsageError, match="--max-neutral-share"):
+        Bound("neutral_share", line, lowest=False)
+
+
+def test_an_aspect_below_one_is_refused() -> None:
+    with pytest.raises(UsageError, match="--max-aspect"):
+        FilterOptions(max_aspect=0.5)
+
+
+def test_whatever_the_values_every_reason_is_true() -> None:
+    values = np.random.default_rng(0).uniform(0, 1, 3)
+    for line in (0.3, 0.333, 0.5, 1e-4):
+        for lowest in (True, False):
+            found = reasons(scanned(neutral_share=list(values)), bounds=(Bound("neutral_share", line, lowest=lowest),))
+            for texts in found.values():
+                _, value, sign, said = texts[0].split()
+                assert float(value) < float(said) if sign == "<" else float(value) > float(said)
