@@ -10,38 +10,21 @@ import math
 import os
 import shlex
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from curate import __version__
+from curate import __version__, words
 from curate.errors import UsageError, VividsetError
 
 if TYPE_CHECKING:
     from curate.gates import Bound
-    from curate.scan import Summary
-    from curate.select import Selection
 
 SCAN_MANIFEST = Path("manifests/scan.parquet")
 CLEAN_MANIFEST = Path("manifests/clean.parquet")
-LEVELS = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
-BOUNDED = (
-    "colorfulness",
-    "chroma_mean",
-    "saturation_mean",
-    "hue_entropy_bits",
-    "neutral_share",
-    "lightness_mean",
-    "dark_clipped_share",
-    "bright_clipped_share",
-    "sharpness",
-)
-"""Measures that can have a line."""
-TONES = ("color", "grayscale", "sepia", "toned")
 Command = TypeVar("Command", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
 
@@ -136,7 +119,7 @@ def scan(
     options = ScanOptions(workers, ScoreOptions(max_pixels), timeout_s, retry_errors, overwrite)
     with _progress("photos") as progress:
         summary = run_scan(paths, out, options, command=typed_command(), progress=progress)
-    _print_scan(summary, out)
+    _say(words.of_scan(summary, out))
     failed = sum(summary.errors.values())
     if not summary.scored:
         raise VividsetError(f"none of {summary.photos:,} photos could be scored: {out} has the reason of each")
@@ -148,7 +131,7 @@ def scan(
 
 def _bounds(command: Command) -> Command:
     """Give a command --min-MEASURE and --max-MEASURE for every measure that can have a line."""
-    for measure in reversed(BOUNDED[1:]):
+    for measure in reversed(words.BOUNDED[1:]):
         for end, verb in (("max", "higher"), ("min", "lower")):
             name = f"--{end}-{measure.replace('_', '-')}"
             command = click.option(name, type=float, help=f"Reject photos whose {measure} is {verb}.")(command)
@@ -162,7 +145,7 @@ def _bounds(command: Command) -> Command:
     "--keep-tone",
     "keep_tones",
     multiple=True,
-    type=click.Choice(TONES[1:]),
+    type=click.Choice(words.TONES[1:]),
     help="Don't reject this tone; may be given again.",
 )
 @_bounds
@@ -211,7 +194,39 @@ def filter_command(
         where,
     )
     chosen = write_selection(scan_path, out, options, command=typed_command(), dry_run=dry_run)
-    _print_selection(chosen, None if dry_run else out)
+    _say(words.of_selection(chosen))
+    click.echo("dry run: nothing was written" if dry_run else f"written: {out} and {out.with_name('rejected.parquet')}")
+    if warning := words.of_gate_that_drops_most(chosen):
+        click.echo(warning, err=True)
+
+
+@main.command()
+@click.argument("photos", nargs=-1, required=True, type=_FILE, metavar="PHOTO...")
+@click.option("--min-colorfulness", type=float, default=20.0, show_default=True, help="Reject photos whose M is lower.")
+def explain(photos: tuple[Path, ...], min_colorfulness: float) -> None:
+    """Score photos, scanned or not, and say whether a filter would keep each, and why not."""
+    from curate.explain import explain as explain_photo
+    from curate.select import FilterOptions
+
+    options = FilterOptions(min_colorfulness)
+    for photo in photos:
+        _say(words.of_explanation(photo, explain_photo(photo, options)))
+
+
+@main.command()
+@click.argument("path", type=_FILE, metavar="MANIFEST")
+def inspect(path: Path) -> None:
+    """Say what a manifest holds, what made it, and where it comes from, back to the scan."""
+    from curate import manifest
+    from curate.explain import ancestry
+
+    chain = ancestry(path)
+    read = manifest.read(path, columns=("split", "tone"))
+    _say(words.of_table(path, read.table, read.sha256))
+    for ancestor in chain:
+        _say(words.of_ancestor(ancestor))
+    schema, _ = manifest.inspect(path)
+    click.echo("columns: " + ", ".join(f"{column.name} {column.type}" for column in schema))
 
 
 def _given(lines: dict[str, float | None]) -> tuple[Bound, ...]:
@@ -223,65 +238,9 @@ def _given(lines: dict[str, float | None]) -> tuple[Bound, ...]:
     )
 
 
-def _print_scan(summary: Summary, out: Path) -> None:
-    click.echo(f"{summary.photos:,} photos: {summary.scored:,} scored, {sum(summary.errors.values()):,} failed")
-    if summary.measured_now < summary.photos:
-        click.echo(f"  measured now: {summary.measured_now:,}; known and unchanged: the rest")
-    if summary.passed_over:
-        click.echo(f"  passed over: {summary.passed_over:,} files that are no photos by name or content")
-    for kind, count in summary.errors.most_common():
-        click.echo(f"  {count:>9,}  {kind}")
-    if summary.scored:
-        click.echo("tone")
-        _print_counts(TONES, summary.tones)
-        click.echo(
-            "colourfulness (M: 0 not, 15 slightly, 33 moderately, 45 averagely, 59 quite, 82 highly, 109 extremely)"
-        )
-        _print_counts(LEVELS, summary.levels)
-    click.echo(f"written: {out}")
-
-
-def _print_counts(names: tuple[str, ...], counts: Counter[str]) -> None:
-    total, widest = max(1, counts.total()), max(1, *counts.values())
-    for name in names:
-        bar = "█" * round(30 * counts[name] / widest)
-        click.echo(f"  {counts[name]:>9,}  {100 * counts[name] / total:5.1f} %  {name:<10} {bar}".rstrip())
-
-
-def _print_selection(chosen: Selection, out: Path | None) -> None:
-    kept, rejected = chosen.kept.num_rows, chosen.rejected.num_rows
-    click.echo(f"{kept + rejected:,} scanned: {kept:,} kept, {rejected:,} rejected (a photo may have several reasons)")
-    for name, count in chosen.dropped_by.items():
-        click.echo(f"  {count:>9,}  {name}")
-    splits = Counter(chosen.kept["split"].to_pylist())
-    click.echo("split: " + ", ".join(f"{splits[name]:,} {name}" for name in ("train", "val", "test")))
-    _print_histogram(chosen)
-    click.echo(f"written: {out} and {out.with_name('rejected.parquet')}" if out else "dry run: nothing was written")
-    if kept * 2 < kept + rejected:
-        worst = max(chosen.dropped_by, key=lambda name: chosen.dropped_by[name])
-        said = (
-            "Warning: nothing was kept"
-            if not kept
-            else f"Warning: only {100 * kept / (kept + rejected):.1f} % was kept"
-        )
-        click.echo(f"{said}; most was dropped by: {worst}. Look at rejected.parquet before you train.", err=True)
-
-
-def _print_histogram(chosen: Selection) -> None:
-    """Colourfulness in tens, kept and dropped."""
-    tables = (chosen.kept, chosen.rejected)
-    kept, dropped = (
-        Counter(min(11, int(m // 10)) for m in table["colorfulness"].drop_null().to_pylist()) for table in tables
-    )
-    widest = max([kept[tens] + dropped[tens] for tens in range(12)])
-    if not widest:
-        return
-    click.echo("colourfulness (█ kept, ░ dropped)")
-    for tens in range(12):
-        whole = round(50 * (kept[tens] + dropped[tens]) / widest)
-        solid = round(50 * kept[tens] / widest)
-        label = f"{10 * tens}-{10 * tens + 9}" if tens < 11 else "110+"
-        click.echo(f"  {label:>7} {'█' * solid}{'░' * (whole - solid)}".rstrip())
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
 
 
 def _error_limit(text: str | None) -> Callable[[int, int], bool]:

@@ -1,0 +1,81 @@
+"""`curate explain` and `curate inspect`: why, and where from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from curate.cli import main
+from curate.explain import ancestry
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.fixture
+def project(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A scanned and filtered folder of photos, in the default places."""
+    monkeypatch.chdir(tmp_path)
+    assert run("scan", photos, "--workers", "1").exit_code == 0
+    assert run("filter").exit_code == 0
+    return tmp_path
+
+
+def test_a_photo_is_explained_as_a_filter_would_decide_it(photos: Path) -> None:
+    result = run("explain", photos / "a-vivid.png", photos / "more" / "b-gray.png", photos / "c-cut.png")
+    assert result.exit_code == 0
+    kept, gray, cut = [line for line in result.output.splitlines() if not line.startswith(" ")]
+    assert kept.endswith("a-vivid.png: kept")
+    assert gray.endswith("b-gray.png: rejected: colorfulness 0 < 20; tone is grayscale")
+    assert "c-cut.png: rejected: unreadable: BrokenPhoto: " in cut
+
+
+def test_another_line_gives_another_verdict(tmp_path: Path) -> None:
+    Image.effect_noise((64, 64), 80).convert("RGB").save(tmp_path / "gray.png")
+    assert "colorfulness" in run("explain", tmp_path / "gray.png").output.splitlines()[0]
+    said = run("explain", tmp_path / "gray.png", "--min-colorfulness", "0").output.splitlines()[0]
+    assert said.endswith("rejected: tone is grayscale")
+
+
+def test_a_file_that_is_no_photo_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no photo", encoding="utf-8")
+    assert "NotAPhoto" in run("explain", tmp_path / "notes.txt").output
+
+
+@pytest.mark.parametrize("name", ["nowhere.jpg", "."])
+def test_what_cant_be_explained_is_one_line(name: str, tmp_path: Path) -> None:
+    result = run("explain", tmp_path / name)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+
+
+def test_a_manifest_leads_back_to_its_scan(project: Path) -> None:
+    chain = ancestry(project / "manifests" / "clean.parquet")
+    assert [ancestor.lineage.kind for ancestor in chain if ancestor.lineage] == ["clean", "scan"]
+    assert [ancestor.state for ancestor in chain] == ["as it was", "as it was"]
+    said = run("inspect", "manifests/clean.parquet")
+    assert said.exit_code == 0
+    assert " scanned, 1 kept, " in said.output
+    assert "reject_reasons list" in said.output
+
+
+def test_a_parent_that_changed_or_is_gone_is_said(project: Path) -> None:
+    assert run("scan", project, "--overwrite", "--workers", "1").exit_code == 0
+    assert run("inspect", "manifests/clean.parquet").output.count("scan.parquet: changed since") == 1
+    (project / "manifests" / "scan.parquet").unlink()
+    assert "scan.parquet: not here" in run("inspect", "manifests/clean.parquet").output
+
+
+def test_a_manifest_that_moved_with_its_parent_still_finds_it(project: Path) -> None:
+    (project / "manifests").rename(project / "elsewhere")
+    assert ancestry(project / "elsewhere" / "clean.parquet")[-1].state == "as it was"
+
+
+def test_a_manifest_that_pandas_saved_has_no_known_lineage(project: Path) -> None:
+    pd.read_parquet("manifests/clean.parquet").to_parquet("saved.parquet")
+    assert "saved.parquet: lineage unknown" in run("inspect", project / "saved.parquet").output
