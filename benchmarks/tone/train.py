@@ -25,7 +25,7 @@ from collections.abc import Mapping
 
 BIAS = {bias:.4f}
 THRESHOLD = {threshold:.4f}
-"""Log odds at which 0.4 % of the colourful colour photos that were learned from lie above."""
+"""Log odds at which 0.35 % of the colourful colour photos that were learned from lie above."""
 
 FEATURES: Mapping[str, tuple[float, float, float]] = {{
 {features}
