@@ -92,7 +92,8 @@ def scan(
             raise ScanError(f"no photos below {', '.join(map(str, paths))}: name a folder that holds some")
         _measure(work, options, to_do, progress or (lambda done, total: None))
         try:
-            summary = _finish(work, known, out, options, command, files)
+            lineage = _lineage(paths, options, command, files)
+            summary = _finish(work, known, out, lineage)
         except ScanError:
             _forget(work)
             raise
@@ -150,13 +151,17 @@ def _known(out: Path, paths: Sequence[Path], options: ScanOptions, made_by: str)
         raise ManifestError(f"{out} is in the way and is no manifest of ours: {advice}") from exc
     if lineage is None or lineage.kind != "scan":
         raise ManifestError(f"{out} is in the way and is no scan: {advice}")
-    here = {root for path in paths for root in (os.path.abspath(path), os.path.dirname(os.path.abspath(path)))}
-    strangers = [source for source in lineage.options["sources"] if manifest.unescape(source) not in here]
-    if strangers:
+    here = [os.path.abspath(path) for path in paths]
+    left_out = [before for before in lineage.options["paths"] if not _covered(manifest.unescape(before), here)]
+    if left_out:
         raise ManifestError(
-            f"{out} holds the scan of {strangers[0]}, which this one leaves out: {advice}, or name that folder too"
+            f"{out} holds the scan of {left_out[0]}, which this one leaves out: {advice}, or name it too"
         )
     return [out] if lineage.options.get("made_by") == made_by else []
+
+
+def _covered(path: str, by: list[str]) -> bool:
+    return any(path == root or path.startswith(root.rstrip(os.sep) + os.sep) for root in by)
 
 
 def _measure(work: Worklist, options: ScanOptions, total: int, progress: Progress) -> None:
@@ -228,22 +233,26 @@ def _write_part(work: Worklist, shard: Shard, records: Iterable[Record | None]) 
     work.write_part(shard.index, [row for row, _ in kept], [position for _, position in kept])
 
 
-def _finish(work: Worklist, known: list[Path], out: Path, options: ScanOptions, command: str, files: int) -> Summary:
+def _lineage(paths: Sequence[Path], options: ScanOptions, command: str, files: int) -> Lineage:
+    recorded = asdict(options.score) | {
+        "made_by": _made_by(options.score),
+        "paths": [manifest.escape(os.path.abspath(path)) for path in paths],
+    }
+    return Lineage("scan", command, recorded, counts={"files_listed": files})
+
+
+def _finish(work: Worklist, known: list[Path], out: Path, lineage: Lineage) -> Summary:
     """Merge into the manifest, counting on the way."""
     summary = Summary()
     draft = work.folder / "manifest.parquet"
-    sources: dict[str, None] = {}
     with manifest.writer(draft, SCAN_SCHEMA) as file:
         for table in work.merged(known):
             if table.num_rows:
                 file.write_table(table)
             _count(table, summary)
-            sources |= dict.fromkeys(table["source"].unique().to_pylist())
         if not summary.photos:
             raise ScanError("none of the files is a photo, by name or by content: name a folder that holds some")
-        summary.passed_over = files - summary.photos
-        recorded = asdict(options.score) | {"made_by": _made_by(options.score), "sources": list(sources)}
-        lineage = Lineage("scan", command, recorded, counts={"files_listed": files})
+        summary.passed_over = lineage.counts["files_listed"] - summary.photos
         file.add_key_value_metadata(replace(lineage, rows=summary.photos).encoded())
     _replace(draft, out)
     return summary

@@ -167,5 +167,5 @@ def test_the_manifest_keeps_the_command_and_its_options(photos: Path, at_home: P
     typed = "python -m curate scan photos -o 'my scan.parquet' --workers 1"
     assert lineage.command == typed
     assert lineage.options["max_pixels"] == 250_000_000
-    assert lineage.options["sources"] == [str(photos)]
+    assert lineage.options["paths"] == [str(photos)]
     assert lineage.counts == {"files_listed": 4}

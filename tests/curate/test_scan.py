@@ -70,7 +70,7 @@ def test_the_lineage_tells_what_was_scanned_and_how(scanned: tuple[Path, Summary
     lineage = manifest.read(scanned[0]).lineage
     assert lineage is not None
     assert (lineage.kind, lineage.command, lineage.rows) == ("scan", "curate scan photos", 3)
-    assert lineage.options["sources"] == [str(photos)]
+    assert lineage.options["paths"] == [str(photos)]
     assert lineage.parent_sha256 is None
 
 
@@ -318,3 +318,17 @@ def test_a_killed_scan_goes_on_to_the_rows_of_an_untouched_one(
     assert list(rows_of(out)) == list(rows_of(untouched))
     assert manifest.read(out).table.equals(manifest.read(untouched).table)
     assert names_in(out.parent) == ["m.parquet"]
+
+
+def test_a_photo_alone_doesnt_replace_the_scan_of_its_folder(photos: Path, tmp_path: Path) -> None:
+    scan([photos], tmp_path / "m.parquet", ScanOptions())
+    for part in (photos / "a-vivid.png", photos / "more"):
+        with pytest.raises(ManifestError, match="which this one leaves out"):
+            scan([part], tmp_path / "m.parquet", ScanOptions())
+    assert len(rows_of(tmp_path / "m.parquet")) == 3
+
+
+def test_a_wider_scan_may_take_the_place_of_a_narrower_one(photos: Path, tmp_path: Path) -> None:
+    scan([photos / "more"], tmp_path / "m.parquet", ScanOptions())
+    scan([photos], tmp_path / "m.parquet", ScanOptions())
+    assert len(rows_of(tmp_path / "m.parquet")) == 3
