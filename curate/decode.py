@@ -34,7 +34,7 @@ from curate.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
-from curate.profiles import PILLOW_RAISES, srgb_transform, to_srgb
+from curate.profiles import PILLOW_RAISES, converted, srgb_transform, to_srgb
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF")
 PHOTO_SUFFIXES = frozenset(
@@ -135,12 +135,15 @@ def looks_like_photo(head: bytes) -> bool:
     )
 
 
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, short_side_px: int | None = None) -> Photo:
     """Decode a whole file to upright sRGB pixels.
 
     Args:
         data: the file's bytes.
         max_pixels: refuse larger photos before decoding them.
+        short_side_px: what the caller will shrink to anyway. A JPEG may then be decoded at a half, a quarter or an
+            eighth of its size, with a short side no less than this; `header` still tells the whole photo's size. None
+            decodes all of it, as scores need.
 
     Raises:
         PhotoError: by its subclass, what is wrong with the file; nothing else, whatever the bytes.
@@ -151,7 +154,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _read(image, data)
+            return _read(image, data, short_side_px)
     except MemoryError as exc:
         raise OutOfMemory(f"decoding {image.width} x {image.height} pixels wanted more memory than there is") from exc
     except PILLOW_RAISES as exc:
@@ -190,12 +193,14 @@ def _unidentified(data: bytes) -> NotAPhoto | UnsupportedFormat | BrokenPhoto:
     return NotAPhoto("the content is no picture that is known here")
 
 
-def _read(image: Image.Image, data: bytes) -> Photo:
+def _read(image: Image.Image, data: bytes, short_side_px: int | None) -> Photo:
     orientation, mode, frame_size = _orientation(image), image.mode, image.size
     profile_name, transform = srgb_transform(image.info.get("icc_profile"), mode)
-    pixels = _plain_jpeg(image, data) if transform is None else None
+    pixels = _plain_jpeg(image, data, short_side_px)
     visible, turn_left_to_do = None, orientation
-    if pixels is None:
+    if pixels is not None:
+        pixels = pixels if transform is None else np.asarray(converted(Image.fromarray(pixels), transform))
+    else:
         image.load()
         turn_left_to_do = _orientation(image)  # the TIFF reader turns the picture itself, and then says 1
         pixels, visible = _composite(to_srgb(image, transform))
@@ -204,9 +209,10 @@ def _read(image: Image.Image, data: bytes) -> Photo:
     if turn_left_to_do != 1:
         pixels = _upright(pixels, turn_left_to_do)
         visible = None if visible is None else _upright(visible, turn_left_to_do)
+    upright_size = frame_size[::-1] if turn_left_to_do >= 5 else image.size
     header = Header(
-        width=pixels.shape[1],
-        height=pixels.shape[0],
+        width=upright_size[0],
+        height=upright_size[1],
         format=str(image.format),
         mode=mode,
         orientation=orientation,
@@ -215,7 +221,7 @@ def _read(image: Image.Image, data: bytes) -> Photo:
     return Photo(header, pixels, visible)
 
 
-def _plain_jpeg(image: Image.Image, data: bytes) -> NDArray[np.uint8] | None:
+def _plain_jpeg(image: Image.Image, data: bytes, short_side_px: int | None) -> NDArray[np.uint8] | None:
     """A colour JPEG by the quicker of two readers; None where only Pillow may judge the file.
 
     Both are libjpeg-turbo and give the same pixels (docs/results/decoders.md); this one refuses whatever libjpeg warns
@@ -224,10 +230,14 @@ def _plain_jpeg(image: Image.Image, data: bytes) -> NDArray[np.uint8] | None:
     if image.format not in ("JPEG", "MPO") or image.mode != "RGB":
         return None
     try:
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", strict=True)
+        least = (
+            {} if short_side_px is None else {"min_height": short_side_px, "min_width": short_side_px, "min_factor": 2}
+        )
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", strict=True, **least)
     except ValueError:
         return None
-    return pixels if pixels.shape[:2] == (image.height, image.width) else None
+    whole = pixels.shape[:2] == (image.height, image.width)
+    return pixels if whole or short_side_px is not None else None
 
 
 def _orientation(image: Image.Image) -> int:

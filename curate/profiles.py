@@ -61,7 +61,7 @@ def to_srgb(image: Image.Image, transform: Transform | None) -> Image.Image:
         return _as_rgb(plain)
     alpha = plain.getchannel("A") if plain.mode in ("LA", "RGBA") else None
     base = _WITHOUT_ALPHA.get(plain.mode, plain.mode)
-    flat = _applied(plain.convert(base) if base != plain.mode else plain, transform)
+    flat = converted(plain.convert(base) if base != plain.mode else plain, transform)
     if alpha is not None:
         flat.putalpha(alpha)
     return flat
@@ -92,11 +92,16 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "LAB":
-        return _applied(image, _lab_transform())
+        return converted(image, _lab_transform())
     return image if image.mode in ("RGB", "RGBA") else image.convert("RGBA" if image.mode == "LA" else "RGB")
 
 
-def _applied(image: Image.Image, transform: Transform) -> Image.Image:
+def converted(image: Image.Image, transform: Transform) -> Image.Image:
+    """A picture as 8-bit sRGB by a transform for its mode.
+
+    Raises:
+        ValueError: it can't be applied.
+    """
     flat = ImageCms.applyTransform(image, transform)
     if flat is None:
         raise ValueError("the profile could not be applied")
@@ -132,5 +137,5 @@ def _transform(icc_bytes: bytes, mode: str) -> tuple[str, Transform | None]:
 def _changes_nothing(transform: Transform) -> bool:
     steps = np.linspace(0, 255, 9).astype(np.uint8)
     grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3)
-    there = np.asarray(_applied(Image.fromarray(grid), transform)).astype(np.int16)
+    there = np.asarray(converted(Image.fromarray(grid), transform)).astype(np.int16)
     return bool(np.abs(there - grid).max() <= 1)

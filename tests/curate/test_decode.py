@@ -327,3 +327,22 @@ def test_malformed_files_raise_photo_errors_and_nothing_else(
     assert decoded > 0
     assert complaints
     assert not any("\n" in said for said in complaints)
+
+
+def test_a_jpeg_is_decoded_no_smaller_than_asked_and_says_its_whole_size(encoded: Callable[..., bytes]) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    data = encoded(Image.effect_noise((1600, 1200), 40).convert("RGB"), "JPEG", exif=exif)
+    for asked, expected in ((150, (200, 150)), (151, (400, 300)), (601, (1600, 1200)), (2000, (1600, 1200))):
+        photo = decode(data, short_side_px=asked)
+        assert photo.pixels.shape[:2] == expected
+        assert (photo.header.width, photo.header.height) == (1200, 1600)
+
+
+def test_a_photo_decoded_small_looks_like_the_whole_one_shrunk(encoded: Callable[..., bytes]) -> None:
+    x, y = np.meshgrid(np.linspace(0, 255, 800), np.linspace(0, 255, 640))
+    data = encoded(Image.fromarray(np.stack([x, y, 255 - x], axis=-1).astype(np.uint8)), "JPEG", quality=95)
+    small = decode(data, short_side_px=80).pixels.astype(int)
+    whole = decode(data).pixels.reshape(80, 8, 100, 8, 3).mean(axis=(1, 3))
+    assert small.shape == (80, 100, 3)
+    assert np.abs(small - whole).mean() < 1.5
