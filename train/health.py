@@ -23,6 +23,8 @@ DOCUMENTED_NEUTRAL = 0.12
 LADDER = (0.12, 0.10, 0.08, 0.06, 0.04)
 STUCK_RATIO = 0.10 / 0.12
 LEARNED_RATIO = 0.04 / 0.12
+WORSE_THAN_GRAY = 1.15
+"""Batches differ so much that 100-step means of a healthy start reach 1.1 of neutral, but not this twice in a row."""
 PALE_SHARE = 0.35
 """Predictions with less than this share of the originals' colourfulness are called gray."""
 
@@ -132,13 +134,19 @@ def _window_means(losses: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _divergence(losses: NDArray[np.float64], means: NDArray[np.float64]) -> Finding | None:
-    if len(means) < 2 or means[-1] < 1.2 or means[-1] < 1.5 * means.min():
+    """Far above the best so far, or for two windows worse than the gray that an untrained network starts with."""
+    if len(means) < 2:
         return None
-    return Finding(
-        "divergence",
-        len(losses),
-        f"the loss of the last {WINDOW_STEPS} steps is {means[-1]:.2f} of neutral, after {means.min():.2f}",
-    )
+    if means[-1] >= 1.2 and means[-1] >= 1.5 * means.min():
+        evidence = f"the loss of the last {WINDOW_STEPS} steps is {means[-1]:.2f} of neutral, after {means.min():.2f}"
+    elif means[-2:].min() >= WORSE_THAN_GRAY:
+        evidence = (
+            f"the loss of the last {2 * WINDOW_STEPS} steps is {means[-2:].mean():.2f} of neutral: "
+            "worse than predicting gray, which is where training starts"
+        )
+    else:
+        return None
+    return Finding("divergence", len(losses), evidence)
 
 
 def _oscillation(losses: NDArray[np.float64], means: NDArray[np.float64]) -> Finding | None:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from curate.cli import main as curate
 from train.cli import main as train
-from train.health import REMEDIES, Finding, Kind, Validation, examine, rung
+from train.health import REMEDIES, Finding, Kind, Validation, examine, history, rung
 from train.recipe import Recipe
 
 BAD_TRACE = (0.12, 0.15, 0.09, 0.13)
@@ -88,7 +88,7 @@ def test_an_untrained_start_is_no_divergence() -> None:
 
 @pytest.mark.parametrize("steps", [0, 1, 99, 100, 399])
 def test_short_traces_are_not_judged(steps: int) -> None:
-    assert kinds(np.resize([2.0, 0.5], steps).tolist()) == []
+    assert kinds(np.resize([1.6, 0.4], steps).tolist()) == []
 
 
 @pytest.mark.parametrize(("ratio", "expected"), [(0.34, ["gray output"]), (0.9, [])])
@@ -160,3 +160,16 @@ def test_a_ratio_stands_on_a_rung_of_the_documented_ladder(ratio: float, said: s
 def test_health_needs_no_network_to_be_judged() -> None:
     source = (Path(__file__).parents[2] / "train" / "health.py").read_text(encoding="utf-8")
     assert "import torch" not in source
+
+
+def test_a_loss_above_neutral_for_two_windows_is_divergence() -> None:
+    """A run at a learning rate of 3, as means of 100 steps: 1.19, 1.47, 1.28, 1.39 of neutral."""
+    noise = np.random.default_rng(0).normal(1, 0.35, 400)
+    (finding,) = history(list(np.repeat([1.19, 1.47, 1.28, 1.39], 100) * noise), 150)
+    assert (finding.kind, finding.step) == ("divergence", 200)
+
+
+def test_a_start_that_hovers_above_neutral_is_no_divergence() -> None:
+    """As measured on a tiny network at the documented rate: batches of other crops than the baseline's."""
+    noise = np.random.default_rng(1).normal(1, 0.35, 600)
+    assert history(list(np.repeat([1.09, 1.1, 1.07, 1.09, 1.07, 1.01], 100) * noise), 250) == []
