@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,11 +42,14 @@ class Machine:
         Raises:
             UsageError: no such device here, or not in that precision.
         """
-        accelerator, _, number = self.device.partition(":")
+        named = re.fullmatch(r"(auto|cpu|cuda|mps)(?::(\d+))?", self.device)
+        if named is None:
+            raise UsageError(f"there is no --device {self.device}: choose auto, cpu, cuda, cuda:1 or mps")
+        accelerator, number = named.groups()
+        devices = [int(number)] if number else 1
         try:
-            devices = [int(number)] if number else 1
             return Fabric(accelerator=accelerator, devices=devices, precision=self.precision)  # type: ignore[arg-type]  # checked there
-        except (RuntimeError, ValueError, TypeError) as exc:
+        except (RuntimeError, ValueError, TypeError, ImportError) as exc:
             raise UsageError(
                 f"--device {self.device} --precision {self.precision} can't be had: {' '.join(str(exc).split())}"
             ) from exc

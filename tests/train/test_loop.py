@@ -317,7 +317,7 @@ def test_no_readable_photo_at_all_is_a_training_error(clean_manifest: Manifests,
         train_on(path)
 
 
-@pytest.mark.parametrize("device", ["abacus", "cuda:first", "cuda:99"])
+@pytest.mark.parametrize("device", ["abacus", "cuda:first", "tpu", "cuda:99"])
 def test_a_device_that_isnt_there_is_a_usage_error(clean_manifest: Manifests, tmp_path: Path, device: str) -> None:
     with pytest.raises(UsageError, match=f"--device {device}"):
         fit(photos.load(clean_manifest()), LONG, Machine(device, "32-true", 0), tmp_path, say=quiet)
