@@ -5,6 +5,7 @@ Heavy libraries are imported inside the commands, so that `--help` answers at on
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
@@ -42,6 +43,11 @@ class Commands(click.Group):
         except VividsetError as exc:
             click.echo(f"Error: {exc}", err=True)
             ctx.exit(2 if isinstance(exc, UsageError) else 1)
+        except OSError as exc:
+            if exc.errno == errno.EPIPE:  # `| head` has seen enough; click knows what to do
+                raise
+            click.echo(f"Error: {exc.strerror or exc}: is the disk full, or the output gone?", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("Interrupted: what was finished is kept; run the same command to go on.", err=True)
             ctx.exit(130)

@@ -156,6 +156,8 @@ def inspect(path: Path) -> tuple[pa.Schema, Lineage | None]:
         raise ManifestError(
             f"{path} doesn't exist: make it with `curate scan`, then `curate filter`, or name another manifest"
         )
+    if not (path.is_file() or path.is_dir()):
+        raise ManifestError(f"{path} is no file: name a manifest that `curate` wrote")
     with _as_manifest_error(path, "read"):
         file = pq.ParquetFile(_parts(path)[0])
         schema, lineage = file.schema_arrow, Lineage.decoded(file.metadata.metadata)
@@ -275,5 +277,8 @@ def _as_manifest_error(path: Path, verb: str) -> Iterator[None]:
         why = (
             exc.strerror if isinstance(exc, OSError) and exc.strerror else " ".join(str(exc).split())[:200].rstrip(".")
         )
-        hint = "free some space or choose another place with -o" if verb == "written" else "is it a vividset manifest?"
+        full = isinstance(exc, OSError) and "No space left" in str(exc)
+        hint = "is it a vividset manifest?"
+        if verb == "written":
+            hint = "free some space or choose another place with -o" if full else "choose another place with -o"
         raise ManifestError(f"{path} can't be {verb}: {why}: {hint}") from exc

@@ -22,7 +22,7 @@ from curate.engines import Done, Lost, processes
 from curate.errors import ManifestError, PhotoError, ScanError, TimedOut, WorkerDied
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.score import Record, ScoreOptions, score
-from curate.sources import Listed, listing
+from curate.sources import Listed, check, listing
 from curate.worklist import Shard, Worklist
 
 
@@ -78,6 +78,7 @@ def scan(
         ScanError: no photos, another scan holds the output, a source was lost on the way.
         ManifestError: the output is something else, or can't be written.
     """
+    check(paths)
     work = Worklist(out.with_name(f".{out.name}.scan"))
     with _locked(work, out):
         if options.overwrite:

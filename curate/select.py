@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,6 +175,17 @@ def _check_outputs(scan_path: Path, clean_path: Path, rejected_path: Path) -> No
     for path in (clean_path, rejected_path):
         if path.resolve() == scan_path.resolve():
             raise ManifestError(f"{path} is the scan itself: choose another output with -o")
+        if os.path.lexists(path) and not _ours(path):
+            raise ManifestError(f"{path} is in the way and was not made by a filter: choose another output with -o")
+
+
+def _ours(path: Path) -> bool:
+    """Whether a filter made the file, so that another may replace it."""
+    try:
+        _, lineage = manifest.inspect(path)
+    except ManifestError:
+        return False
+    return lineage is not None and lineage.kind in ("clean", "rejected")
 
 
 def _lineage(kind: str, scan: Manifest, options: FilterOptions, command: str, counts: dict[str, int]) -> Lineage:

@@ -74,6 +74,15 @@ def listing(paths: Sequence[Path], *, leave_out: Sequence[Path] = ()) -> Iterato
             yield from _walk(source, root, (), (_identity(os.stat(root)),), skip)
 
 
+def check(paths: Sequence[Path]) -> None:
+    """Raise what `listing` would at once.
+
+    Raises:
+        SourceError: a path doesn't exist or can't be listed at all.
+    """
+    _roots(paths)
+
+
 def _roots(paths: Sequence[Path]) -> list[tuple[str, list[str] | None]]:
     """Absolute roots in order; for a root whose single files were named, their names."""
     folders: set[str] = set()

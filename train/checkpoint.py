@@ -96,10 +96,18 @@ def save(path: Path, tensors: Mapping[str, Tensor], about: About) -> None:
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         save_file(plain, draft, {_KEY: json.dumps(asdict(about))})
+        draft.chmod(0o666 & ~_umask())  # the library writes for the owner alone
         settle(draft, path)
     except (OSError, SafetensorError) as exc:
         draft.unlink(missing_ok=True)
         raise CheckpointError(f"{path} can't be written: {exc}: free some space, then --resume") from exc
+
+
+def _umask() -> int:
+    """What this process takes from new files' permissions; the system tells only whoever sets it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def load(path: Path, *, weights_only: bool = False) -> Checkpoint:

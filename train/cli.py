@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -71,7 +72,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 )
 @click.option(
     "--workers",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 64),
     default=1,
     show_default=True,
     help="Processes that read photos; 0 reads in the trainer's own.",
@@ -100,6 +101,8 @@ def fit(
     log.jsonl, loss.png and samples.png. Ctrl-C stops after a step and keeps it; --resume goes on.
     """
     asked = Recipe(**hyper_parameters)
+    if missing := [root for root in roots if not root.is_dir()]:
+        raise UsageError(f"--root {missing[0]} is no folder: name the folder that the photos have moved to")
     folder = run_dir or Path("runs") / manifest.stem
     _check_run_dir(folder, resume)
     from train import loop, photos
@@ -110,17 +113,27 @@ def fit(
         click.echo(f"{folder} holds no checkpoint yet: starting fresh")
     recipe = _resumed_recipe(before, asked) if before else asked
     _prepare(folder)
-    outcome = loop.fit(
-        found,
-        recipe,
-        loop.Machine(device, precision, workers),
-        folder,
-        resume_from=before,
-        command=typed_command(),
-        say=click.echo,
-    )
-    click.echo(outcome.verdict)
-    click.echo(f"written: {folder / 'best.safetensors'}, last.safetensors, log.jsonl, loss.png, samples.png")
+    try:
+        outcome = loop.fit(
+            found,
+            recipe,
+            loop.Machine(device, precision, workers),
+            folder,
+            resume_from=before,
+            command=typed_command(),
+            say=_say,
+        )
+    except KeyboardInterrupt:
+        _say(f"Interrupted: {folder} keeps what was learned; give the same command with --resume to go on.")
+        click.get_current_context().exit(130)
+    _say(outcome.verdict)
+    _say(f"written: {folder / 'best.safetensors'}, last.safetensors, log.jsonl, loss.png, samples.png")
+
+
+def _say(line: str) -> None:
+    """Print, if anybody still listens: a run outlives its terminal."""
+    with suppress(OSError):
+        click.echo(line)
 
 
 def _check_run_dir(folder: Path, resume: bool) -> None:

@@ -24,6 +24,7 @@ from train.lab import join_lab, split_lab
 
 STRIP_ROWS = 256
 JPEG_QUALITY = 95
+MARK = "Colorized by machine."
 MACHINE_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 """IPTC's term for a capture that a trained model has added to."""
 
@@ -37,10 +38,7 @@ class Provenance:
 
     def sentence(self) -> str:
         """For people who look at a file's description."""
-        return (
-            f"Colorized by machine. checkpoint sha256 {self.checkpoint_sha256}; "
-            f"training manifest sha256 {self.manifest_sha256}"
-        )
+        return f"{MARK} checkpoint sha256 {self.checkpoint_sha256}; training manifest sha256 {self.manifest_sha256}"
 
     def xmp(self) -> bytes:
         """An XMP packet with IPTC's digital source type."""
@@ -125,14 +123,27 @@ def targets(photos: list[Path], folder: Path) -> list[Path]:
     """
     chosen: dict[Path, Path] = {}
     for photo in photos:
+        if photo.is_dir():
+            raise UsageError(f"{photo} is a folder: name photos, like {photo}/*")
         suffix = photo.suffix if photo.suffix.lower() in (".jpg", ".jpeg") else ".png"
         target = folder / (photo.stem + suffix)
         if target in chosen:
             raise UsageError(f"{photo} and {chosen[target]} would both become {target}: colorize them into two folders")
         if target.exists() and photo.exists() and os.path.samefile(target, photo):
             raise UsageError(f"{target} would overwrite the photo itself: choose another folder with -o")
+        if os.path.lexists(target) and not _colorized_here(target):
+            raise UsageError(f"{target} is in the way and no colorized picture: choose another folder with -o")
         chosen[target] = photo
     return list(chosen)
+
+
+def _colorized_here(path: Path) -> bool:
+    """Whether a file carries our mark, so that it may be made anew."""
+    try:
+        with Image.open(path) as picture:
+            return str(picture.getexif().get(ExifTags.Base.ImageDescription, "")).startswith(MARK)
+    except (OSError, SyntaxError, ValueError):
+        return False
 
 
 def write_marked(picture: Image.Image, target: Path, provenance: Provenance) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from curate.errors import TrainingError
-from train.health import WINDOW_STEPS, Finding, Validation, history, rung
+from train.health import WINDOW_STEPS, Finding, Validation, history, rung, summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def diagnose(trace: Trace) -> Diagnosis:
     findings = history(trace.ratios, trace.warmup_steps, trace.validations)
     recent = trace.ratios[-WINDOW_STEPS:]
     ratio = sum(recent) / len(recent)
-    state = "trouble: " + ", ".join(finding.kind for finding in findings) if findings else "no trouble seen"
+    state = summary(findings, len(trace.ratios))
     ended = f"{ratio:.2f} of {trace.baseline} over the last {len(recent)} ({rung(ratio)} on the documented scale)"
     return Diagnosis(f"{len(trace.ratios):,} steps, ending at {ended}; {state}", findings)
 

@@ -82,6 +82,16 @@ class Validation:
     photos: int = 0
 
 
+FEWEST_STEPS = 4 * WINDOW_STEPS
+
+
+def summary(findings: Sequence[Finding], steps: int) -> str:
+    """What was found, in a few words."""
+    if findings:
+        return "trouble: " + ", ".join(finding.kind for finding in findings)
+    return "no trouble seen" if steps >= FEWEST_STEPS else f"too few steps to judge (under {FEWEST_STEPS})"
+
+
 def rung(ratio: float) -> str:
     """Where on the documented ladder a loss ÷ neutral stands.
 

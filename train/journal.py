@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import TrainingError
-from train.health import Finding, Validation, examine, rung
+from train.health import Finding, Validation, examine, rung, summary
 
 SAY_EVERY_S = 5.0
 
@@ -105,7 +105,7 @@ class Journal:
         if now - self._said_validation >= SAY_EVERY_S or validation.step == self.total_steps:
             self._said_validation = now
             self._say(
-                f"  held out: loss {validation.loss:.4f}  {validation.ratio:.2f} of neutral  "
+                f"  held out: loss {validation.loss:.4f}  {validation.ratio:.2f} of their neutral  "
                 f"colourfulness {validation.colorfulness_share:.0%} of the originals'"
             )
 
@@ -126,7 +126,7 @@ class Journal:
         """The closing sentence about the loss."""
         recent = self.ratios[-100:]
         ratio = sum(recent) / len(recent)
-        health = "; ".join(finding.kind for finding in self.findings) or "no trouble seen"
+        health = summary(self.findings, len(self.ratios))
         scale = f"{rung(ratio)} on the documented scale"
         return f"loss ÷ neutral {ratio:.2f} over the last {len(recent)} steps ({scale}); {health}"
 

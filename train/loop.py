@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
+import cv2
 import torch
 
 from curate.errors import TrainingError
@@ -194,7 +195,7 @@ def _finite(loss: float, run: Run, batch: Batch) -> float:
     kept = f"; {last} holds the last checkpoint" if last.exists() else ""
     raise TrainingError(
         f"divergence: the loss of step {run.step + 1:,} is no number ({names}, ...): "
-        f"start a new run with --lr {run.recipe.lr / 2.5:.0e}{kept}"
+        f"start a new run with --lr {min(run.recipe.lr / 2.5, Recipe().lr):.0e}{kept}"
     )
 
 
@@ -207,6 +208,10 @@ def _writing_to(folder: Path) -> Iterator[None]:
         raise TrainingError(
             f"{folder} can't be written: {exc.strerror or exc}: free some space, then --resume"
         ) from exc
+    except (RuntimeError, MemoryError, cv2.error) as exc:
+        if not isinstance(exc, MemoryError) and "memory" not in str(exc).lower():
+            raise
+        raise TrainingError("there isn't enough memory: lower --batch-size, --channels or --image-size") from exc
 
 
 @contextmanager

@@ -104,7 +104,7 @@ def _check_there(path: Path, photos: PhotoList, sizes: pa.ChunkedArray) -> None:
         where = f"below {', '.join(map(str, photos.roots))}" if photos.roots else "where they were scanned"
         raise ManifestError(
             f"{len(gone):,} of {len(photos):,} photos of {path} are gone, {gone[0]} first: they aren't {where}; "
-            "say where they moved with --root, or scan again"
+            "say where they moved with --root, or run `curate scan` and `curate filter` again"
         )
     if changed:
         raise ManifestError(

@@ -57,13 +57,15 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("channels", "epochs", "batch_size"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
-        self._check("image_size", self.image_size >= 32, "at least 32")
-        self._check("lr", math.isfinite(self.lr) and self.lr > 0, "above 0")
-        self._check("weight_decay", math.isfinite(self.weight_decay) and self.weight_decay >= 0, "0 or more")
+        self._check("image_size", 32 <= self.image_size <= 4096, "32 to 4096")
+        self._check("lr", math.isfinite(self.lr) and self.lr > 0, "a finite number above 0")
+        self._check(
+            "weight_decay", math.isfinite(self.weight_decay) and self.weight_decay >= 0, "a finite number, 0 or more"
+        )
         self._check("warmup", 0 <= self.warmup < 1, "from 0 to below 1")
         self._check("norm", self.norm in ("batch", "group"), "batch or group")
         self._check("max_steps", self.max_steps is None or self.max_steps >= 1, "at least 1")
-        self._check("seed", 0 <= self.seed < 2**63, "0 or more")
+        self._check("seed", 0 <= self.seed < 2**63, "0 to 9223372036854775807")
 
     def _check(self, name: str, good: bool, wanted: str) -> None:
         if not good:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from curate import manifest
 from curate.errors import ManifestError, UsageError
 from curate.gates import Bound
-from curate.manifest import SCAN_SCHEMA
-from curate.select import FilterOptions, select
+from curate.manifest import SCAN_SCHEMA, Lineage
+from curate.select import FilterOptions, select, write_selection
 
 
 def scanned(**columns: list[object]) -> pa.Table:
@@ -104,3 +106,26 @@ def test_whatever_the_values_every_reason_is_true() -> None:
             for texts in found.values():
                 _, value, sign, said = texts[0].split()
                 assert float(value) < float(said) if sign == "<" else float(value) > float(said)
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "rejected.parquet", "folder"])
+def test_a_filter_never_replaces_what_a_filter_didnt_make(tmp_path: Path, name: str) -> None:
+    lineage = Lineage("scan", "curate scan", {})
+    manifest.write(tmp_path / "scan.parquet", scanned(), lineage)
+    victim = tmp_path / "out" / name
+    victim.parent.mkdir()
+    if name == "folder":
+        victim.mkdir()
+    else:
+        victim.write_bytes(b"precious")
+    out = victim if name != "rejected.parquet" else victim.with_name("clean.parquet")
+    with pytest.raises(ManifestError, match="in the way"):
+        write_selection(tmp_path / "scan.parquet", out, FilterOptions())
+    assert victim.is_dir() or victim.read_bytes() == b"precious"
+
+
+def test_a_filter_replaces_its_own_earlier_manifests(tmp_path: Path) -> None:
+    manifest.write(tmp_path / "scan.parquet", scanned(), Lineage("scan", "curate scan", {}))
+    for line, kept in ((20.0, 3), (65.0, 1)):
+        write_selection(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(line))
+        assert manifest.read(tmp_path / "clean.parquet").table.num_rows == kept

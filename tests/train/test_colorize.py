@@ -16,7 +16,7 @@ from skimage.color import rgb2lab
 from curate.errors import PhotoError, UsageError
 from train import checkpoint
 from train.cli import main
-from train.colorize import MACHINE_MADE, Colorizer, targets
+from train.colorize import MACHINE_MADE, Colorizer, Provenance, targets, write_marked
 
 CheckpointFile = Callable[..., Path]
 Picture = Callable[..., NDArray[np.uint8]]
@@ -216,3 +216,17 @@ def test_no_draft_is_left_behind(checkpoint_file: CheckpointFile, folder: Path, 
     out = tmp_path / "colored"
     colorize(checkpoint_file(), folder / "a.png", out=out)
     assert [path.name for path in out.iterdir()] == ["a.png"]
+
+
+def test_a_picture_of_another_origin_is_never_replaced(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "a.tif").write_bytes(b"whatever")
+    with pytest.raises(UsageError, match="in the way"):
+        targets([tmp_path / "a.tif"], tmp_path)
+    write_marked(Image.new("RGB", (8, 8)), tmp_path / "b.png", Provenance("0" * 64, "1" * 64))
+    assert targets([tmp_path / "b.tif"], tmp_path) == [tmp_path / "b.png"]
+
+
+def test_a_folder_is_refused_before_anything_is_colorized(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder"):
+        targets([tmp_path], tmp_path / "out")

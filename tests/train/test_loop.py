@@ -256,7 +256,7 @@ def lost_at_step_3(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_loss_that_is_no_number_ends_the_run_and_names_photos_and_what_to_do(
     clean_manifest: Manifests, train_on: Train, tmp_path: Path
 ) -> None:
-    with pytest.raises(TrainingError, match=r"step 3 is no number \(p0\d\.png.*--lr 4e-04"):
+    with pytest.raises(TrainingError, match=r"step 3 is no number \(p0\d\.png.*--lr 5e-05"):
         train_on(clean_manifest())
     kept = checkpoint.load(tmp_path / "run" / "last.safetensors")
     assert kept.about.step == 2
