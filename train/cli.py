@@ -112,6 +112,8 @@ def fit(
     if resume and before is None:
         click.echo(f"{folder} holds no checkpoint yet: starting fresh")
     recipe = _resumed_recipe(before, asked) if before else asked
+    if before and before.about.threads != (threads := loop.threads()):
+        _say(f"this run had {before.about.threads} CPU threads and now has {threads}: its last bits will differ")
     _prepare(folder)
     try:
         outcome = loop.fit(

@@ -29,7 +29,7 @@ from train.validate import Baselines, measure_baselines, sample_sheet, validate
 
 MOST_EMPTY_BATCHES = 10
 
-__all__ = ["Machine", "Outcome", "fit", "one_cycle", "resumable"]
+__all__ = ["Machine", "Outcome", "fit", "one_cycle", "resumable", "threads"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,11 @@ def fit(
     with _writing_to(run_dir):
         run = start(photos, recipe, machine, run_dir, resume_from, command)
         return _train(run, say)
+
+
+def threads() -> int:
+    """CPU threads that a step would use here; another number changes the last bits of its result."""
+    return torch.get_num_threads()
 
 
 def _train(run: Run, say: Callable[[str], None]) -> Outcome:
@@ -157,7 +162,7 @@ def _open_journal(run: Run, baselines: Baselines, say: Callable[[str], None]) ->
         photos={"train": len(photos.train), "val": len(photos.val)},
         parameters=parameters,
         device=str(run.fabric.device),
-        threads=torch.get_num_threads(),
+        threads=threads(),
         neutral_loss=baselines.neutral,
         mean_color_loss=baselines.mean_color,
     )
@@ -167,7 +172,7 @@ def _open_journal(run: Run, baselines: Baselines, say: Callable[[str], None]) ->
         f"recipe    {recipe.image_size} px, batch {recipe.batch_size}, {recipe.channels} channels, "
         f"{recipe.epochs} epochs, {run.total_steps:,} steps, AdamW lr {recipe.lr:g}"
     )
-    say(f"network   {parameters / 1e6:.1f} M parameters on {run.fabric.device}, {torch.get_num_threads()} threads")
+    say(f"network   {parameters / 1e6:.1f} M parameters on {run.fabric.device}, {threads()} threads")
     mean_ratio = baselines.mean_color / baselines.neutral
     say(
         f"baseline  neutral gray costs {baselines.neutral:.4f}, "

@@ -9,8 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-BITS = 64
-
 
 def fingerprint(luma: NDArray[np.uint8]) -> str:
     """The 64-bit DCT hash of a photo's brightness, as 16 hex digits.

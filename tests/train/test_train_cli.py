@@ -240,3 +240,15 @@ def test_help_needs_no_heavy_library() -> None:
 def test_python_dash_m_is_the_command() -> None:
     said = subprocess.run([sys.executable, "-m", "train", "--help"], capture_output=True, text=True, check=True).stdout
     assert "colorize" in said
+
+
+def test_resuming_with_another_number_of_threads_is_said(clean_manifest: Manifests, tmp_path: Path) -> None:
+    words = ("fit", clean_manifest(), "--run-dir", tmp_path / "run", *QUICK)
+    assert run(*words).exit_code == 0
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        said = run(*words, "--resume").output
+    finally:
+        torch.set_num_threads(before)
+    assert f"this run had {before} CPU threads and now has {before + 1}" in said
