@@ -1,12 +1,7 @@
-"""The commands of stage two. The only room here that knows click, prints, or picks an exit code.
-
-Heavy libraries are imported inside the commands, so that `--help` answers at once.
-"""
+"""`train fit`."""
 
 from __future__ import annotations
 
-import os
-import textwrap
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,30 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from curate import __version__
-from curate.cli import Commands, typed_command
-from curate.errors import CheckpointError, PhotoError, UsageError, VividsetError
+from curate.cli.shell import FILE, typed_command
+from curate.errors import CheckpointError, UsageError
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
     from train.checkpoint import Checkpoint
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_FILE = click.Path(path_type=Path)
 _RECIPE = Recipe()
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="train")
-def main() -> None:
-    """Train a colorizer on a curated manifest, and use it.
-
-    \b
-    train fit manifests/clean.parquet                       the documented recipe
-    train colorize runs/clean/best.safetensors old.jpg -o colored
-    """
-    # Threads that spin while they wait make a step thirty times slower as soon as another process wants a core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Command]:
@@ -47,8 +27,8 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
     )
 
 
-@main.command()
-@click.argument("manifest", type=_FILE)
+@click.command()
+@click.argument("manifest", type=FILE)
 @_recipe_option("epochs", int, "Passes over the training photos.")
 @_recipe_option("max_steps", int, "Stop after so many optimizer steps; the learning rate's schedule ends there too.")
 @_recipe_option("batch_size", int, "Photos a step.")
@@ -60,13 +40,13 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 @_recipe_option("warmup", float, "Share of the steps in which the learning rate climbs.")
 @_recipe_option("seed", int, "Of weights, order, crops and flips.")
 @click.option(
-    "--run-dir", type=_FILE, help="Folder for checkpoints, log and pictures.  [default: runs/NAME OF THE MANIFEST]"
+    "--run-dir", type=FILE, help="Folder for checkpoints, log and pictures.  [default: runs/NAME OF THE MANIFEST]"
 )
 @click.option("--resume", is_flag=True, help="Go on where the run in --run-dir was stopped or killed.")
 @click.option(
     "--root",
     "roots",
-    type=_FILE,
+    type=FILE,
     multiple=True,
     help="Folder that the photos have moved to since the scan; may be given again.",
 )
@@ -168,67 +148,3 @@ def _resumed_recipe(before: Checkpoint, asked: Recipe) -> Recipe:
                 "or start a new run with another --run-dir"
             )
     return recipe
-
-
-@main.command()
-def recipe() -> None:
-    """Print the documented recipe: every hyper-parameter with its reason."""
-    for name, value, reason in Recipe().described():
-        head = f"{name:<17} {value!s:<8} "
-        click.echo(textwrap.fill(reason, 100, initial_indent=head, subsequent_indent=" " * len(head)))
-
-
-@main.command()
-@click.argument("path", type=_FILE, metavar="RUN")
-@click.option(
-    "--neutral", type=click.FloatRange(0, min_open=True), help="Loss of predicting neutral gray, for a CSV file."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print {verdict, findings: [{kind, step, evidence, remedy}]}.")
-def diagnose(path: Path, neutral: float | None, *, as_json: bool) -> None:
-    """Say whether a training run is healthy, and what to do if it isn't.
-
-    RUN is a run's folder, or a CSV file with the columns step,loss of any trainer; without --neutral the mean of its
-    first 100 steps stands for the neutral prediction. Exits 0 if healthy, 1 if there is trouble.
-    """
-    from train.diagnose import diagnose as judge
-    from train.diagnose import read_trace
-
-    diagnosis = judge(read_trace(path, neutral))
-    if as_json:
-        click.echo(diagnosis.as_json())
-    else:
-        click.echo(diagnosis.verdict)
-        for finding in diagnosis.findings:
-            click.echo(f"! {finding}")
-    click.get_current_context().exit(1 if diagnosis.findings else 0)
-
-
-@main.command()
-@click.argument("checkpoint_path", type=_FILE, metavar="CHECKPOINT")
-@click.argument("photos", nargs=-1, required=True, type=_FILE, metavar="PHOTO...")
-@click.option("-o", "--out", type=_FILE, required=True, help="Folder for the colour pictures.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
-def colorize(checkpoint_path: Path, photos: tuple[Path, ...], out: Path, device: str) -> None:
-    """Colorize photos with a trained CHECKPOINT (a file, or a run's folder).
-
-    Full size, upright, in sRGB. Lightness is the photo's own; only colour is the network's. Each picture says in its
-    metadata that a machine colorized it, by which checkpoint, and which manifest's photos taught that.
-    """
-    from train import checkpoint
-    from train.colorize import Colorizer, targets
-
-    pairs = list(zip(photos, targets(list(photos), out), strict=True))
-    try:
-        colorizer = Colorizer(checkpoint.load(checkpoint_path, weights_only=True), device)
-    except (RuntimeError, AssertionError) as exc:
-        raise UsageError(f"--device {device} can't be had: {' '.join(str(exc).split())[:200]}") from exc
-    failed = 0
-    for photo, target in pairs:
-        try:
-            colorizer.colorize_file(photo, target)
-            click.echo(str(target))
-        except PhotoError as exc:
-            failed += 1
-            click.echo(f"{photo}: {exc}", err=True)
-    if failed:
-        raise VividsetError(f"{failed} of {len(pairs)} photos could not be colorized, each for the reason above")

@@ -1,0 +1,30 @@
+"""The commands of stage one. The only room that knows click, prints, or picks an exit code.
+
+Heavy libraries are imported inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import click
+
+from curate import __version__
+from curate.cli.filter import filter_command
+from curate.cli.look import explain, inspect
+from curate.cli.scan import scan
+from curate.cli.shell import HELP, Commands
+
+
+@click.group(cls=Commands, context_settings=HELP)
+@click.version_option(__version__, prog_name="curate")
+def main() -> None:
+    """Turn a pile of photos into a data set that a colorizer can learn from.
+
+    \b
+    curate scan ./photos                    measure every photo once
+    curate filter --min-colorfulness 20     decide from the numbers, as often as you like
+    train fit manifests/clean.parquet       train on what was kept
+    """
+
+
+for _command in (scan, filter_command, explain, inspect):
+    main.add_command(_command)

@@ -1,0 +1,96 @@
+"""`curate scan`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from curate import words
+from curate.cli.shell import FILE, SCAN_MANIFEST, progress_bar, say, typed_command
+from curate.errors import UsageError, VividsetError
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=FILE, metavar="PATH...")
+@click.option(
+    "-o", "--out", type=FILE, default=SCAN_MANIFEST, show_default=True, help="Manifest to write or bring up to date."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=os.cpu_count() or 1,
+    show_default="one a core",
+    help="Processes that decode.",
+)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=250_000_000,
+    show_default=True,
+    help="Larger photos become errors, undecoded.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(0.1),
+    default=60.0,
+    show_default=True,
+    help="Seconds after which a photo is given up.",
+)
+@click.option("--retry-errors", is_flag=True, help="Measure unchanged files again that failed before.")
+@click.option("--overwrite", is_flag=True, help="Measure everything again and replace the output, whatever it is.")
+@click.option("--max-errors", metavar="N|N%", help="Exit 1 if more photos than this fail.")
+@click.option("--dry-run", is_flag=True, help="Only say how many files would be looked at.")
+def scan(
+    paths: tuple[Path, ...],
+    out: Path,
+    workers: int,
+    max_pixels: int,
+    timeout_s: float,
+    retry_errors: bool,
+    overwrite: bool,
+    max_errors: str | None,
+    dry_run: bool,
+) -> None:
+    """Score every photo below the folders PATH..., one row each.
+
+    Writes colourfulness (Hasler and Süsstrunk), tone (color, grayscale, sepia, toned) and what else can be decided
+    from later; no verdicts. A photo that can't be read is a row with the reason. Run it again after adding photos, or
+    after it was interrupted: only what is new or changed is measured.
+    """
+    from curate.scan import ScanOptions, count_to_do
+    from curate.scan import scan as run_scan
+    from curate.score import ScoreOptions
+
+    too_many = _error_limit(max_errors)
+    if dry_run:
+        files, size = count_to_do(paths, out)
+        click.echo(f"{files:,} files, {size / 1e9:,.2f} GB; nothing was measured or written")
+        return
+    options = ScanOptions(workers, ScoreOptions(max_pixels), timeout_s, retry_errors, overwrite)
+    with progress_bar("photos") as progress:
+        summary = run_scan(paths, out, options, command=typed_command(), progress=progress)
+    say(words.of_scan(summary, out))
+    failed = sum(summary.errors.values())
+    if not summary.scored:
+        raise VividsetError(f"none of {summary.photos:,} photos could be scored: {out} has the reason of each")
+    if too_many(failed, summary.photos):
+        raise VividsetError(
+            f"{failed:,} of {summary.photos:,} photos failed, over --max-errors {max_errors}: {out} has the reasons"
+        )
+
+
+def _error_limit(text: str | None) -> Callable[[int, int], bool]:
+    """From `N` or `N%`: whether so many failures of so many photos are too many."""
+    if text is None:
+        return lambda failed, photos: False
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError as exc:
+        raise UsageError(f"--max-errors {text!r} isn't understood: write a count like 100, or a share like 1%") from exc
+    if not 0 <= value < float("inf"):
+        raise UsageError(f"--max-errors {text!r} isn't understood: write a count like 100, or a share like 1%")
+    return lambda failed, photos: failed > (value * photos / 100 if text.endswith("%") else value)

@@ -1,0 +1,89 @@
+"""What the commands share: how they end, print, show progress, and remember what was typed."""
+
+from __future__ import annotations
+
+import errno
+import io
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from curate.errors import UsageError, VividsetError
+
+SCAN_MANIFEST = Path("manifests/scan.parquet")
+CLEAN_MANIFEST = Path("manifests/clean.parquet")
+FILE = click.Path(path_type=Path)
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Commands(click.Group):
+    """A group whose commands end every expected failure in one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn what it raises on purpose into one line and an exit code."""
+        for stream in (sys.stdout, sys.stderr):  # a name that is no UTF-8 must not end a run
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            return super().invoke(ctx)
+        except VividsetError as exc:
+            click.echo(f"Error: {exc}", err=True)
+            ctx.exit(2 if isinstance(exc, UsageError) else 1)
+        except OSError as exc:
+            if exc.errno == errno.EPIPE:  # `| head` has seen enough; click knows what to do
+                raise
+            click.echo(f"Error: {exc.strerror or exc}: is the disk full, or the output gone?", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("Interrupted: what was finished is kept; run the same command to go on.", err=True)
+            ctx.exit(130)
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print lines on stdout."""
+    for line in lines:
+        click.echo(line)
+
+
+@contextmanager
+def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with rate and remaining time on stderr; quiet where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TaskProgressColumn(show_speed=True),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(unit, total=None, rate="listing")
+
+        def update(done: int, total: int) -> None:
+            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:,.0f} a second" if speed else "")
+
+        yield update
+
+
+def typed_command() -> str:
+    """What was typed, as one could type it again."""
+    return f"{click.get_current_context().find_root().info_name} {shlex.join(sys.argv[1:])}"

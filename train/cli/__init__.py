@@ -1,0 +1,33 @@
+"""The commands of stage two. The only room here that knows click, prints, or picks an exit code.
+
+Heavy libraries are imported inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from curate import __version__
+from curate.cli.shell import HELP, Commands
+from train.cli.colorize import colorize
+from train.cli.fit import fit
+from train.cli.look import diagnose, recipe
+
+
+@click.group(cls=Commands, context_settings=HELP)
+@click.version_option(__version__, prog_name="train")
+def main() -> None:
+    """Train a colorizer on a curated manifest, and use it.
+
+    \b
+    train fit manifests/clean.parquet                       the documented recipe
+    train colorize runs/clean/best.safetensors old.jpg -o colored
+    """
+    # Threads that spin while they wait make a step thirty times slower as soon as another process wants a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+for _command in (fit, recipe, diagnose, colorize):
+    main.add_command(_command)

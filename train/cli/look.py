@@ -1,0 +1,44 @@
+"""`train recipe` and `train diagnose`."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import click
+
+from curate.cli.shell import FILE
+from train.recipe import Recipe
+
+
+@click.command()
+def recipe() -> None:
+    """Print the documented recipe: every hyper-parameter with its reason."""
+    for name, value, reason in Recipe().described():
+        head = f"{name:<17} {value!s:<8} "
+        click.echo(textwrap.fill(reason, 100, initial_indent=head, subsequent_indent=" " * len(head)))
+
+
+@click.command()
+@click.argument("path", type=FILE, metavar="RUN")
+@click.option(
+    "--neutral", type=click.FloatRange(0, min_open=True), help="Loss of predicting neutral gray, for a CSV file."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print {verdict, findings: [{kind, step, evidence, remedy}]}.")
+def diagnose(path: Path, neutral: float | None, *, as_json: bool) -> None:
+    """Say whether a training run is healthy, and what to do if it isn't.
+
+    RUN is a run's folder, or a CSV file with the columns step,loss of any trainer; without --neutral the mean of its
+    first 100 steps stands for the neutral prediction. Exits 0 if healthy, 1 if there is trouble.
+    """
+    from train.diagnose import diagnose as judge
+    from train.diagnose import read_trace
+
+    diagnosis = judge(read_trace(path, neutral))
+    if as_json:
+        click.echo(diagnosis.as_json())
+    else:
+        click.echo(diagnosis.verdict)
+        for finding in diagnosis.findings:
+            click.echo(f"! {finding}")
+    click.get_current_context().exit(1 if diagnosis.findings else 0)
