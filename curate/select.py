@@ -206,6 +206,7 @@ def _lineage(kind: str, scan: Manifest, options: FilterOptions, command: str, co
         recorded,
         parent_sha256=scan.sha256,
         parent_path=str(scan.path),
+        ancestors=scan.chain(),
         metric=metric,
         scorer_version=scorer,
         counts=counts,
