@@ -90,7 +90,7 @@ class Lineage:
     """What made a manifest; kept as text in the Parquet file's key-value metadata."""
 
     kind: str
-    """`scan`, `clean`, `rejected`; or `part`, `listing` inside a scan's work folder."""
+    """`scan`, `clean`, `rejected`, `pack`; or `part`, `listing` inside a scan's work folder."""
     command: str
     """The command as it was typed."""
     options: Mapping[str, Any]
@@ -98,6 +98,8 @@ class Lineage:
     parent_sha256: str | None = None
     """The manifest that this one was made from; None for a scan."""
     parent_path: str | None = None
+    ancestors: Sequence[Mapping[str, str]] = ()
+    """All manifests above this one, nearest first: kind, path and sha256, so that the chain is known without them."""
     rows: int | None = None
     """Row count when written."""
     metric: str = "hasler-susstrunk-2003-m3-signed"
@@ -126,7 +128,7 @@ class Lineage:
         known = {name: fields[name] for name in cls.__dataclass_fields__ if name in fields}
         if not {"kind", "command", "options"} <= known.keys():
             raise ValueError("the vividset metadata is incomplete")
-        return cls(**known)
+        return cls(**known | {"ancestors": tuple(known.get("ancestors", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,17 @@ class Manifest:
     """None: lineage unknown (another program saved the file)."""
     sha256: str
     """Of the file's bytes."""
+
+    def chain(self) -> list[Mapping[str, str]]:
+        """This manifest and all that it comes from, nearest first: kind, path and sha256."""
+        return chain(self.path, self.sha256, self.lineage)
+
+
+def chain(path: Path, sha256: str, lineage: Lineage | None) -> list[Mapping[str, str]]:
+    """A manifest and all that it comes from, nearest first: kind, path and sha256."""
+    kind = lineage.kind if lineage else "lineage unknown"
+    here = {"kind": kind, "path": escape(str(path.absolute())), "sha256": sha256}
+    return [here, *(lineage.ancestors if lineage else ())]
 
 
 def read(path: Path, *, need: tuple[str, ...] = (), columns: tuple[str, ...] | None = None) -> Manifest:
@@ -300,9 +313,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file; for a folder of parts, of the parts' digests in order."""
+    """Hex sha256 of a file; for a folder of several parts, of the parts' digests in order."""
     if path.is_dir():
-        return hashlib.sha256("".join(sha256_of(part) for part in parts(path)).encode()).hexdigest()
+        digests = [sha256_of(part) for part in parts(path)]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

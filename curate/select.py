@@ -263,6 +263,7 @@ def _lineage(
         options.recorded(),
         parent_sha256=scan_sha256,
         parent_path=str(scan_path),
+        ancestors=manifest.chain(scan_path, scan_sha256, scan),
         rows=rows,
         metric=scan.metric if scan else "unknown",
         scorer_version=scan.scorer_version if scan else 0,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.explain import Ancestor, Explanation
+    from curate.pack import Summary as Pack
     from curate.scan import Summary
     from curate.select import Selection
 
@@ -56,6 +57,19 @@ def of_gate_that_drops_most(chosen: Selection) -> str | None:
     worst = max(chosen.dropped_by, key=lambda name: chosen.dropped_by[name])
     left = f"only {100 * chosen.kept / chosen.scanned:.1f} % was kept" if chosen.kept else "nothing was kept"
     return f"Warning: {left}; most was dropped by: {worst}. Look at rejected.parquet before you train."
+
+
+def of_pack(made: Pack, out: Path) -> Iterator[str]:
+    """A pack's closing summary; of many failures the first ten, and where the rest is."""
+    yield f"{made.photos:,} photos packed, {made.bytes / 1e9:,.2f} GB; {len(made.failed):,} failed"
+    if made.packed_now < made.photos + len(made.failed):
+        yield f"  packed now: {made.packed_now:,}; there already: the rest"
+    for path, reason in made.failed[:10]:
+        yield f"  {path}: {reason}"
+    if len(made.failed) > 10:
+        yield f"  ... all of them in {out / 'failed.csv'}"
+    if made.photos:
+        yield f"written: {out}; next: train fit {out}"
 
 
 def of_explanation(photo: Path, found: Explanation) -> Iterator[str]:
