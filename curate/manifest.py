@@ -110,7 +110,7 @@ class Lineage:
         known = {name: fields[name] for name in cls.__dataclass_fields__ if name in fields}
         if not {"kind", "command", "options"} <= known.keys():
             raise ValueError("the vividset metadata is incomplete")
-        return cls(**known)
+        return cls(**{**known, "ancestors": tuple(known.get("ancestors", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +124,11 @@ class Manifest:
     sha256: str
     """Of the file's bytes."""
 
-    def chain(self) -> list[Mapping[str, str]]:
+    def chain(self) -> tuple[Mapping[str, str], ...]:
         """This manifest and all that it comes from, nearest first: kind, path and sha256."""
         kind = self.lineage.kind if self.lineage else "lineage unknown"
         here = {"kind": kind, "path": escape(str(self.path.absolute())), "sha256": self.sha256}
-        return [here, *(self.lineage.ancestors if self.lineage else ())]
+        return (here, *(self.lineage.ancestors if self.lineage else ()))
 
 
 def read(path: Path, *, need: tuple[str, ...] = (), columns: tuple[str, ...] | None = None) -> Manifest:
