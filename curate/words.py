@@ -50,22 +50,20 @@ def of_scan(summary: Summary, out: Path) -> Iterator[str]:
 
 def of_selection(chosen: Selection) -> Iterator[str]:
     """What was kept and dropped, for which reasons, how colourful."""
-    kept, rejected = chosen.kept.num_rows, chosen.rejected.num_rows
-    yield f"{kept + rejected:,} scanned: {kept:,} kept, {rejected:,} rejected (a photo may have several reasons)"
+    kept, rejected = chosen.kept, chosen.rejected
+    yield f"{chosen.scanned:,} scanned: {kept:,} kept, {rejected:,} rejected (a photo may have several reasons)"
     for name, count in chosen.dropped_by.items():
         yield f"  {count:>9,}  {name}"
-    splits = Counter(chosen.kept["split"].to_pylist())
-    yield "split: " + ", ".join(f"{splits[name]:,} {name}" for name in ("train", "val", "test"))
-    yield from _histogram(chosen.kept, chosen.rejected)
+    yield "split: " + ", ".join(f"{chosen.splits[name]:,} {name}" for name in ("train", "val", "test"))
+    yield from _histogram(chosen.kept_by_ten.tolist(), chosen.rejected_by_ten.tolist())
 
 
 def of_gate_that_drops_most(chosen: Selection) -> str | None:
     """A warning if less than half is left."""
-    kept, scanned = chosen.kept.num_rows, chosen.kept.num_rows + chosen.rejected.num_rows
-    if 2 * kept >= scanned:
+    if 2 * chosen.kept >= chosen.scanned:
         return None
     worst = max(chosen.dropped_by, key=lambda name: chosen.dropped_by[name])
-    left = f"only {100 * kept / scanned:.1f} % was kept" if kept else "nothing was kept"
+    left = f"only {100 * chosen.kept / chosen.scanned:.1f} % was kept" if chosen.kept else "nothing was kept"
     return f"Warning: {left}; most was dropped by: {worst}. Look at rejected.parquet before you train."
 
 
@@ -122,19 +120,14 @@ def _bars(names: tuple[str, ...], counts: Counter[str]) -> Iterator[str]:
         yield f"  {counts[name]:>9,}  {100 * counts[name] / total:5.1f} %  {name:<10} {bar}".rstrip()
 
 
-def _histogram(kept: pa.Table, rejected: pa.Table) -> Iterator[str]:
+def _histogram(kept: list[int], rejected: list[int]) -> Iterator[str]:
     """Colourfulness in tens."""
-    import numpy as np
-
-    edges = [*range(0, 120, 10), np.inf]
-    counts = [
-        np.histogram(table["colorfulness"].drop_null().to_numpy(), edges)[0].tolist() for table in (kept, rejected)
-    ]
-    widest = max(here + there for here, there in zip(*counts, strict=True))
+    widest = max(solid + light for solid, light in zip(kept, rejected, strict=True))
     if not widest:
         return
     yield "colourfulness (█ kept, ░ dropped)"
-    for low, solid, light in zip(edges, *counts, strict=False):
+    for number, (solid, light) in enumerate(zip(kept, rejected, strict=True)):
+        low = 10 * number
         bar = "█" * round(50 * solid / widest)
         bar += "░" * (round(50 * (solid + light) / widest) - len(bar))
-        yield f"  {f'{low}-{low + 9}' if low < 110 else '110+':>7} {bar}".rstrip()
+        yield f"  {f'{low}-{low + 9}' if number + 1 < len(kept) else f'{low}+':>7} {bar}".rstrip()

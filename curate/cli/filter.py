@@ -13,7 +13,7 @@ from curate import words
 from curate.cli.shell import CLEAN_MANIFEST, FILE, SCAN_MANIFEST, say, typed_command
 
 if TYPE_CHECKING:
-    from curate.gates import Bound
+    from curate.criteria import Bound
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -71,7 +71,8 @@ def filter_command(
     SCAN is a manifest of `curate scan`; without it, manifests/scan.parquet. Gray, sepia and toned photos are rejected
     unless --keep-tone brings them back. Every rejected photo keeps all its reasons.
     """
-    from curate.select import FilterOptions, Split, write_selection
+    from curate.criteria import FilterOptions, Split
+    from curate.select import write_selection
 
     options = FilterOptions(
         min_colorfulness,
@@ -91,7 +92,7 @@ def filter_command(
 
 def _given(lines: dict[str, float | None]) -> tuple[Bound, ...]:
     """The bounds that were asked for, from options like `max_neutral_share`."""
-    from curate.gates import Bound
+    from curate.criteria import Bound
 
     return tuple(
         Bound(name[4:], line, lowest=name.startswith("min_")) for name, line in lines.items() if line is not None

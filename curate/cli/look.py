@@ -15,8 +15,8 @@ from curate.cli.shell import FILE, say
 @click.option("--min-colorfulness", type=float, default=20.0, show_default=True, help="Reject photos whose M is lower.")
 def explain(photos: tuple[Path, ...], min_colorfulness: float) -> None:
     """Score photos, scanned or not, and say whether a filter would keep each, and why not."""
+    from curate.criteria import FilterOptions
     from curate.explain import explain as explain_photo
-    from curate.select import FilterOptions
 
     options = FilterOptions(min_colorfulness)
     for photo in photos:

@@ -21,11 +21,12 @@ from PIL import Image
 
 from curate import manifest
 from curate import pack as packing
+from curate.criteria import FilterOptions, Split
 from curate.errors import ManifestError, OutputError
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.pack import pack
 from curate.score import ScoreOptions, score
-from curate.select import FilterOptions, Split, write_selection
+from curate.select import write_selection
 from curate.shards import Packed, read_errors, read_places, shard_path, write_shard
 from curate.shrink import PackOptions, shrunk
 from curate.sources import listing
