@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -135,15 +135,37 @@ def read(path: Path, *, need: tuple[str, ...] = (), columns: tuple[str, ...] | N
         ManifestError: missing, no Parquet, written by a newer version, or without a needed column.
     """
     schema, lineage = inspect(path)
-    missing = [name for name in need if name not in schema.names]
-    if missing:
-        raise ManifestError(f"{path} has no column {', '.join(repr(name) for name in missing)}: {_advice(missing)}")
+    _check_columns(path, schema, need)
     wanted = None if columns is None else [name for name in columns if name in schema.names]
     with _as_manifest_error(path, "read"):
         table = pa.concat_tables(
             [pq.ParquetFile(part).read(columns=wanted) for part in _parts(path)], promote_options="permissive"
         )
         return Manifest(path, table, lineage, sha256_of(path))
+
+
+def batches(
+    path: Path, *, need: tuple[str, ...] = (), columns: tuple[str, ...] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """A manifest's rows, some ten thousand at a time, in its own order; the columns that a scan knows in its types.
+
+    Args:
+        path: a Parquet file, or a folder of Parquet parts.
+        need: columns that the caller can't do without.
+        columns: read only these (those that are there); None reads all.
+
+    Raises:
+        ManifestError: missing, no Parquet, written by a newer version, without a needed column, or damaged.
+    """
+    schema, _ = inspect(path)
+    _check_columns(path, schema, need)
+    known = {column.name: column for column in (*SCAN_SCHEMA, *DECISION)}
+    wanted = [name for name in schema.names if columns is None or name in columns]
+    target = pa.schema([known.get(name, schema.field(name)) for name in wanted]).remove_metadata()
+    with _as_manifest_error(path, "read"):
+        for part in _parts(path):
+            for batch in pq.ParquetFile(part).iter_batches(1 << 16, columns=wanted):
+                yield batch.select(wanted).cast(target)
 
 
 def inspect(path: Path) -> tuple[pa.Schema, Lineage | None]:
@@ -253,6 +275,17 @@ def unescape(text: str) -> str:
     return re.sub(r"\\x([0-9a-f]{2})", byte, text) if "\\" in text else text
 
 
+def located(source: str, path: str, roots: Sequence[Path] = ()) -> str | None:
+    """Where a photo lies now, from its key in a manifest; None if it is nowhere.
+
+    Without roots: at source/path. With roots: the first of root/path and root/(last part of source)/path.
+    """
+    source, parts = unescape(source), unescape(path).split("/")
+    bases = [base for root in roots for base in (str(root), os.path.join(root, os.path.basename(source)))] or [source]
+    places = (os.path.join(base, *parts) for base in bases)
+    return next((place for place in places if os.path.isfile(place)), None)
+
+
 def _parts(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
@@ -260,6 +293,12 @@ def _parts(path: Path) -> list[Path]:
     if not parts:
         raise ManifestError(f"{path} is a folder without Parquet parts: name a manifest file")
     return parts
+
+
+def _check_columns(path: Path, schema: pa.Schema, need: tuple[str, ...]) -> None:
+    missing = [name for name in need if name not in schema.names]
+    if missing:
+        raise ManifestError(f"{path} has no column {', '.join(repr(name) for name in missing)}: {_advice(missing)}")
 
 
 def _advice(missing: list[str]) -> str:
