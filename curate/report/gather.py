@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.errors import ManifestError
+from curate.hextext import words
 from curate.measures.tone import TONES
 
 NEEDED = ("source", "path", "colorfulness")
@@ -99,7 +100,8 @@ def gather(path: Path) -> Rows:
         ManifestError: the manifest can't be read, lacks a needed column or has no rows.
     """
     errors, reasons = _Names(), _Names()
-    batches = manifest.batches(path, need=NEEDED, columns=COUNTED)
+    schema, _ = manifest.inspect(path, need=NEEDED)
+    batches = manifest.batches(path, [name for name in COUNTED if name in schema.names])
     counted = [_counted(batch, errors, reasons) for batch in batches if batch.num_rows]
     if not counted:
         raise ManifestError(f"{path} has no rows, so there is nothing to show: scan photos, or filter less strictly")
@@ -139,7 +141,7 @@ def bins_of(colorfulness: NDArray[np.float64]) -> NDArray[np.int16]:
     return np.where(np.isnan(colorfulness), -1, bins.clip(0)).astype(np.int16)
 
 
-def _counted(batch: pa.RecordBatch, errors: _Names, reasons: _Names) -> tuple[NDArray[Any], ...]:
+def _counted(batch: pa.Table, errors: _Names, reasons: _Names) -> tuple[NDArray[Any], ...]:
     """One batch's share of `Rows`, in the order of its fields."""
     error = _column(batch, "error", pa.string())
     bins = bins_of(_floats(batch, "colorfulness"))
@@ -180,16 +182,24 @@ def _leading_64_bits(texts: pa.Array) -> NDArray[np.uint64]:
     """Of hex text; 0 where it is none."""
     head = pc.utf8_slice_codeunits(texts, 0, 16)
     is_hex = pc.fill_null(pc.match_substring_regex(head, "^[0-9a-fA-F]{16}$"), False)
-    joined = "".join(pc.if_else(is_hex, head, "0" * 16).to_pylist())
-    return np.frombuffer(bytes.fromhex(joined), ">u8").astype(np.uint64)
+    return np.asarray(words(pc.if_else(is_hex, head, "0" * 16), 64), np.uint64)
 
 
-def _column(batch: pa.RecordBatch, name: str, kind: pa.DataType) -> pa.Array:
-    return batch[name] if name in batch.schema.names else pa.nulls(batch.num_rows, kind)
+def _column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
+    """In the scan's own type, for other programs save wider ones; nulls where there is no such column."""
+    if name not in batch.column_names:
+        return pa.nulls(batch.num_rows, kind)
+    try:
+        return batch[name].combine_chunks().cast(kind)
+    except pa.ArrowException as exc:
+        found = batch.schema.field(name).type
+        raise ManifestError(
+            f"the manifest has {found} in its column {name!r}, not {kind}: keep it as `curate scan` wrote it"
+        ) from exc
 
 
-def _floats(batch: pa.RecordBatch, name: str) -> NDArray[np.float64]:
-    values = _column(batch, name, pa.float64()).cast(pa.float64())
+def _floats(batch: pa.Table, name: str) -> NDArray[np.float64]:
+    values = _column(batch, name, pa.float64())
     return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
 
 

@@ -13,7 +13,7 @@ from curate.report.gather import BINS, BINS_PER_M
 
 _DEFAULT_LINE = 20.0
 _MAKERS = (["curate", "filter"], ["python", "-m", "curate", "filter"])
-_MOVED = ("--min-colorfulness", "--keep-tone")
+_MOVED = ("--min-colorfulness", "--keep-top", "--keep-tone")
 """What the page itself decides, so that it isn't repeated from the command that was typed."""
 
 
@@ -33,7 +33,7 @@ class Rules:
 def rules_of(path: Path, lineage: Lineage | None) -> Rules:
     """From what a manifest says of its making; the filter's defaults where it says nothing."""
     options = lineage.options if lineage and lineage.kind in ("clean", "rejected") else {}
-    line = options.get("min_colorfulness", _DEFAULT_LINE)
+    line = options.get("min_colorfulness", _DEFAULT_LINE) or 0.0
     keep = frozenset(options.get("keep_tones", ["color"])) & set(TONES) or frozenset({"color"})
     before, after = _command(path, lineage)
     return Rules(min(BINS - 1, max(0, round(line * BINS_PER_M))), keep, before, after)

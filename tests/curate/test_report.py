@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from curate import manifest
 from curate.cli import main
+from curate.criteria import FilterOptions
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.measures.tone import TONES
 from curate.report import page as page_module
@@ -27,7 +28,7 @@ from curate.report.page import assembled
 from curate.report.rules import _quoted, rules_of
 from curate.report.sample import MAX_PHOTOS, choose, twins
 from curate.scan import Summary
-from curate.select import FilterOptions, select, write_selection
+from curate.select import select, write_selection
 
 WRONG_NAMES = [
     "</script><img onerror=alert(1) src=x>.jpg",
@@ -283,7 +284,11 @@ def test_what_cannot_be_shown_or_written_is_one_line(made_up: Path, tmp_path: Pa
     pq.write_table(made_up_scan(3).slice(0, 0), tmp_path / "empty.parquet")
     assert_refused(report(tmp_path / "empty.parquet", "-o", out), "has no rows")
     pq.write_table(pa.table({"source": ["a"], "path": ["b"], "colorfulness": ["much"]}), tmp_path / "odd.parquet")
-    assert_refused(report(tmp_path / "odd.parquet", "-o", out), "can't be read")
+    assert_refused(report(tmp_path / "odd.parquet", "-o", out), "has string in its column 'colorfulness'")
+    pq.write_table(
+        pa.table({"source": ["a"], "path": ["b"], "colorfulness": [1.5], "tone": [[7]]}), tmp_path / "odd.parquet"
+    )
+    assert_refused(report(tmp_path / "odd.parquet", "-o", out), "has list<element: int64> in its column 'tone'")
     assert not out.exists()
     out.write_text("<!doctype html>my own page", encoding="utf-8")
     assert_refused(report(made_up, "-o", out), "is no report of ours")
