@@ -127,7 +127,7 @@ class Facets {
     const hadFocus = this.chips.contains(document.activeElement);
     this.chips.replaceChildren(...choices.map((choice) => this.chip(choice, choices)));
     if (hadFocus) this.chips.querySelector("[aria-pressed=true]")?.focus();
-    this.gallery.show(this.choose(this.chosen));
+    this.gallery.show(choices.length ? this.choose(this.chosen) : []);
   }
 
   chip(choice, choices) {
