@@ -23,7 +23,7 @@ from curate import __version__
 from curate.errors import ManifestError
 
 SCHEMA_VERSION = 1
-SCORER_VERSION = 1
+SCORER_VERSION = 2
 """Changes whenever any number of a scan would: rows of another scorer are measured again."""
 
 KEY = (pa.field("source", pa.string(), nullable=False), pa.field("path", pa.string(), nullable=False))

@@ -78,7 +78,7 @@ def score(photo: Listed, options: ScoreOptions) -> Record | None:
     Returns:
         The record: with an error if the file can't be used. None if neither its name nor its content is a photo's.
     """
-    return _described(_seen(photo, options))
+    return _described([_seen(photo, options)])[0]
 
 
 def score_all(photos: Iterable[Listed], options: ScoreOptions) -> Iterator[Record | None]:
@@ -89,7 +89,7 @@ def score_all(photos: Iterable[Listed], options: ScoreOptions) -> Iterator[Recor
     """
     seen = (_seen(photo, options) for photo in photos)
     while batch := list(islice(seen, BATCH_PHOTOS)):
-        yield from map(_described, batch)
+        yield from _described(batch)
 
 
 def _seen(photo: Listed, options: ScoreOptions) -> Record | _Seen | None:
@@ -108,10 +108,12 @@ def _seen(photo: Listed, options: ScoreOptions) -> Record | _Seen | None:
         return Record(photo, digest, error=str(exc))
 
 
-def _described(seen: Record | _Seen | None) -> Record | None:
-    if isinstance(seen, _Seen):
-        return Record(seen.photo, seen.sha256, seen.header, describe(seen.look))
-    return seen
+def _described(batch: list[Record | _Seen | None]) -> list[Record | None]:
+    measures = iter(describe([seen.look for seen in batch if isinstance(seen, _Seen)]))
+    return [
+        Record(seen.photo, seen.sha256, seen.header, next(measures)) if isinstance(seen, _Seen) else seen
+        for seen in batch
+    ]
 
 
 def _read(photo: Listed) -> tuple[Listed, bytes | None]:

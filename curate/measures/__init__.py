@@ -43,7 +43,7 @@ class Look:
     colorfulness: float
     small: NDArray[np.uint8]
     """(h, w, 3), see `small_copy`."""
-    seen: NDArray[np.bool_] | None
+    visible: NDArray[np.bool_] | None
     """(h, w), what of it is mostly visible; None if all is."""
     sample: NDArray[np.uint8]
     """(h, w, 3), see `sample`."""
@@ -59,7 +59,7 @@ def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None)
     Raises:
         ValueError: no pixel is visible.
     """
-    return describe(look(pixels, visible))
+    return describe([look(pixels, visible)])[0]
 
 
 def look(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> Look:
@@ -68,16 +68,21 @@ def look(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) ->
     return Look(m, small, seen, sample(pixels, visible))
 
 
-def describe(seen: Look) -> Measures:
-    """The other half of `measure`."""
-    luma = np.asarray(cv2.cvtColor(seen.small, cv2.COLOR_RGB2GRAY), np.uint8)
-    return Measures(
-        colorfulness=seen.colorfulness,
-        colorfulness_level=level(seen.colorfulness),
-        appearance=appearance(seen.sample, luma),
-        tone=tone(seen.small if seen.seen is None else _filled(seen.small, seen.seen)),
-        fingerprint=fingerprint(luma),
-    )
+def describe(looks: Sequence[Look]) -> list[Measures]:
+    """The other half of `measure`, for some photos: one measure after another, while its code is in the cache."""
+    lumas = [np.asarray(cv2.cvtColor(seen.small, cv2.COLOR_RGB2GRAY), np.uint8) for seen in looks]
+    tones = [tone(seen.small if seen.visible is None else _filled(seen.small, seen.visible)) for seen in looks]
+    appearances = [appearance(seen.sample, luma) for seen, luma in zip(looks, lumas, strict=True)]
+    return [
+        Measures(
+            colorfulness=seen.colorfulness,
+            colorfulness_level=level(seen.colorfulness),
+            appearance=appearances[i],
+            tone=tones[i],
+            fingerprint=fingerprint(lumas[i]),
+        )
+        for i, seen in enumerate(looks)
+    ]
 
 
 def small_copy(
