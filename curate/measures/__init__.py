@@ -21,7 +21,7 @@ __all__ = ["SAMPLE_PIXELS", "SMALL_SIDE_PX", "Look", "Measures", "describe", "lo
 SMALL_SIDE_PX = 160
 """The small copy that tone, sharpness and fingerprint look at has a long side of at most this, and over half of it."""
 
-SAMPLE_PIXELS = 4096
+SAMPLE_PIXELS = 4000
 """Chroma, saturation, hue, lightness and clipping are measured on about so many pixels of the whole photo."""
 
 
@@ -107,8 +107,10 @@ def sample(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) 
         (h, w, 3) uint8; the visible ones as (n, 1, 3) where not all are.
     """
     height, width = pixels.shape[:2]
-    step = math.isqrt(height * width // SAMPLE_PIXELS) | 1  # odd: no even step keeps to one place of JPEG's blocks
-    size = (max(1, width // step), max(1, height // step))
+    step = max(
+        1.0, math.sqrt(height * width / SAMPLE_PIXELS)
+    )  # hardly ever whole, so no place in JPEG's blocks is favoured
+    size = (max(1, int(width / step)), max(1, int(height / step)))
     chosen = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
     if visible is None:
         return chosen
