@@ -249,8 +249,8 @@ def _quickly(image: Image.Image, data: bytes, short_side_px: int | None) -> NDAr
         return None
     if image.format in ("JPEG", "MPO"):
         return _plain_jpeg(image.size, data, short_side_px)
-    if image.format == "WEBP" or (image.format == "PNG" and _is_plain_png(image, data)):
-        return None if getattr(image, "is_animated", False) else _by_opencv(image.size, data)
+    if image.format == "PNG" and _is_plain_png(image, data):
+        return _plain_png(image.size, data)
     return None
 
 
@@ -293,7 +293,7 @@ def _is_plain_png(image: Image.Image, data: bytes) -> bool:
     return data[24:26] == _PNG_8_BIT_RGB and data.endswith(_PNG_END) and not _MATTERS_IN_PNG & image.info.keys()
 
 
-def _by_opencv(size: tuple[int, int], data: bytes) -> NDArray[np.uint8] | None:
+def _plain_png(size: tuple[int, int], data: bytes) -> NDArray[np.uint8] | None:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
