@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.criteria import Bound, FilterOptions
+from curate.criteria import Bound, FilterOptions, plain
 from curate.errors import ManifestError
 
 
@@ -29,7 +29,8 @@ class Gate:
 def in_force(table: pa.Table, options: FilterOptions) -> Iterator[Gate]:
     """Every rule on single photos; one that lets all through by its default isn't in force."""
     yield readable(table)
-    yield bound(table, Bound("colorfulness", options.min_colorfulness, lowest=True))
+    if options.min_colorfulness is not None:
+        yield bound(table, Bound("colorfulness", options.min_colorfulness, lowest=True))
     yield tone(table, options.keep_tones)
     for rule in options.bounds:
         yield bound(table, rule)
@@ -111,13 +112,3 @@ def _beyond(name: str, values: pa.Array, rule: Bound) -> Gate:
 
 def _decimals(number: float) -> int:
     return len(plain(number).partition(".")[2]) if "e" not in plain(number) else 6
-
-
-def plain(number: float) -> str:
-    """As short as it can be said without changing it.
-
-    >>> plain(20.0), plain(20.00000001)
-    ('20', '20.00000001')
-    """
-    short = f"{number:g}"
-    return short if float(short) == number else repr(number)

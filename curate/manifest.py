@@ -128,7 +128,7 @@ class Lineage:
         known = {name: fields[name] for name in cls.__dataclass_fields__ if name in fields}
         if not {"kind", "command", "options"} <= known.keys():
             raise ValueError("the vividset metadata is incomplete")
-        return cls(**{**known, "ancestors": tuple(known.get("ancestors", ()))})
+        return cls(**known | {"ancestors": tuple(known.get("ancestors", ()))})
 
 
 @dataclass(frozen=True, slots=True)

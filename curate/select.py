@@ -47,6 +47,8 @@ class Decided:
 class Selection:
     """What a filter decided, in numbers."""
 
+    options: FilterOptions
+    """Those in force, with the line that a share turned out to mean."""
     kept: int = 0
     rejected: int = 0
     dropped_by: Counter[str] = field(default_factory=Counter)
@@ -83,7 +85,7 @@ def select(table: pa.Table, options: FilterOptions) -> Decided:
         Kept rows with their `split`, rejected rows with all their `reject_reasons`; both in the scan's order.
     """
     table = _as_scanned(table)
-    return _decide(table, slice(0, table.num_rows), options, survey(table, options))
+    return _decide(table, slice(0, table.num_rows), survey(table, options))
 
 
 def write_selection(
@@ -100,9 +102,9 @@ def write_selection(
     _check_outputs(scan_path, clean_path, rejected_path)
     schema, lineage = manifest.inspect(scan_path, need=NEEDED)
     found = survey(scan_path, options)
-    chosen = Selection()
+    chosen = Selection(found.options)
     if dry_run:
-        for part in _decided(scan_path, options, found, sorted(gates.columns(options).union(NEEDED))):
+        for part in _decided(scan_path, found, sorted(gates.columns(options).union(NEEDED))):
             chosen.count(part)
         return chosen
     manifest.make_folder(clean_path)
@@ -112,12 +114,12 @@ def write_selection(
     ):
         digest = beside.submit(manifest.sha256_of, scan_path)
         rejected, clean = _Pieces(files[0]), _Pieces(files[1])
-        for part in _ahead(_decided(scan_path, options, found)):
+        for part in _ahead(_decided(scan_path, found)):
             chosen.count(part)
             rejected.add(part.rejected)
             clean.add(part.kept)
         counts = {"scanned": chosen.scanned, "kept": chosen.kept, "rejected": chosen.rejected}
-        made = partial(_lineage, scan_path, digest.result(), lineage, options, command, counts)
+        made = partial(_lineage, scan_path, digest.result(), lineage, found.options, command, counts)
         rejected.end(made("rejected", chosen.rejected))
         clean.end(made("clean", chosen.kept))
     return chosen
@@ -142,25 +144,23 @@ def _split_at(first_bits: NDArray[Any], split: Split) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(third), pa.array(SPLITS)).cast(pa.string())
 
 
-def _decided(
-    photos: Photos, options: FilterOptions, found: Survey, columns: list[str] | None = None
-) -> Iterator[Decided]:
+def _decided(photos: Photos, found: Survey, columns: list[str] | None = None) -> Iterator[Decided]:
     """Every row decided, some at a time."""
     start = 0
     for table in batches(photos, columns):
         rows = slice(start, start + table.num_rows)
-        yield _decide(_as_scanned(table), rows, options, found)
+        yield _decide(_as_scanned(table), rows, found)
         start = rows.stop
 
 
-def _decide(table: pa.Table, rows: slice, options: FilterOptions, found: Survey) -> Decided:
-    judged = list(gates.in_force(table, options))
+def _decide(table: pa.Table, rows: slice, found: Survey) -> Decided:
+    judged = list(gates.in_force(table, found.options))
     judged += found.gates(rows, judged[0])
     rejected = np.logical_or.reduce([gate.fails for gate in judged])
     undecided = table.drop_columns([column.name for column in DECISION if column.name in table.column_names])
     kept_rows = undecided.filter(pa.array(~rejected))
     return Decided(
-        kept=_with_decision(kept_rows, _splits(kept_rows, options.split), _no_reasons(kept_rows.num_rows)),
+        kept=_with_decision(kept_rows, _splits(kept_rows, found.options.split), _no_reasons(kept_rows.num_rows)),
         rejected=_with_decision(
             undecided.filter(pa.array(rejected)), pa.nulls(int(rejected.sum()), pa.string()), _reasons(judged, rejected)
         ),

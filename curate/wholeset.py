@@ -1,9 +1,10 @@
-"""The rules that look at all photos before they can judge one: conditions in SQL."""
+"""The rules that look at all photos before they can judge one: shares, and conditions in SQL."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,6 +27,7 @@ class Survey:
     """What those rules found, by row."""
 
     options: FilterOptions
+    """Those that were asked for, a share replaced by the line that it means."""
     passes_where: NDArray[np.bool_] | None = None
 
     def gates(self, rows: slice, unreadable: Gate) -> Iterator[Gate]:
@@ -43,6 +45,8 @@ def survey(photos: Photos, options: FilterOptions) -> Survey:
         EngineError: a condition needs DuckDB, and it isn't installed.
         UsageError: the condition isn't understood.
     """
+    if options.keep_top_percent is not None:
+        options = replace(options, min_colorfulness=top_line(readable_colorfulness(photos), options.keep_top_percent))
     return Survey(options, None if options.where is None else where(photos, options.where))
 
 
@@ -51,6 +55,33 @@ def batches(photos: Photos, columns: list[str] | None = None) -> Iterator[pa.Tab
     if isinstance(photos, Path):
         return manifest.batches(photos, columns)
     return iter([photos if columns is None else photos.select(columns)])
+
+
+def readable_colorfulness(photos: Photos) -> NDArray[np.float64]:
+    """M of every photo that has one."""
+    pieces = [np.zeros(0)]
+    for table in batches(photos, ["colorfulness", "error"]):
+        measured = pa.array(~gates.readable(table).fails)
+        pieces.append(table["colorfulness"].filter(measured).cast(pa.float64()).to_numpy())
+    return np.concatenate(pieces)
+
+
+def top_line(values: NDArray[np.float64], percent: float) -> float | None:
+    """The shortest decimal that `percent` of the values reach, or more only where values are equal.
+
+    Returns:
+        The line; None if there are no values.
+
+    >>> top_line(np.array([10.123, 17.345, 17.391, 40.0]), 50)
+    17.39
+    """
+    if not len(values):
+        return None
+    keep = math.ceil(round(len(values) * percent / 100, 6))
+    lowest_kept = float(np.partition(values, len(values) - keep)[len(values) - keep])
+    highest_dropped = float(np.max(values, where=values < lowest_kept, initial=-math.inf))
+    shortened = (math.floor(lowest_kept * 10**decimals) / 10**decimals for decimals in range(12))
+    return next((line for line in shortened if highest_dropped < line <= lowest_kept), lowest_kept)
 
 
 def where(photos: Photos, condition: str) -> NDArray[np.bool_]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curate.criteria import BOUNDED, TONES, plain
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -16,19 +18,6 @@ if TYPE_CHECKING:
     from curate.select import Selection
 
 LEVELS = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
-TONES = ("color", "grayscale", "sepia", "toned")
-BOUNDED = (
-    "colorfulness",
-    "chroma_mean",
-    "saturation_mean",
-    "hue_entropy_bits",
-    "neutral_share",
-    "lightness_mean",
-    "dark_clipped_share",
-    "bright_clipped_share",
-    "sharpness",
-)
-"""Measures that can have a line."""
 
 
 def of_scan(summary: Summary, out: Path) -> Iterator[str]:
@@ -54,6 +43,9 @@ def of_selection(chosen: Selection) -> Iterator[str]:
     yield f"{chosen.scanned:,} scanned: {kept:,} kept, {rejected:,} rejected (a photo may have several reasons)"
     for name, count in chosen.dropped_by.items():
         yield f"  {count:>9,}  {name}"
+    if chosen.options.keep_top_percent is not None and chosen.options.min_colorfulness is not None:
+        share, line = chosen.options.keep_top_percent, chosen.options.min_colorfulness
+        yield f"the top {share:g} % by colourfulness: --min-colorfulness {plain(line)}"
     yield "split: " + ", ".join(f"{chosen.splits[name]:,} {name}" for name in ("train", "val", "test"))
     yield from _histogram(chosen.kept_by_ten.tolist(), chosen.rejected_by_ten.tolist())
 

@@ -225,6 +225,7 @@ def test_both_manifests_know_their_parent_and_their_counts(tmp_path: Path) -> No
             "min_side_px": 0,
             "max_aspect": None,
             "where": None,
+            "keep_top_percent": None,
         }
         assert read.lineage.counts == {"scanned": 3, "kept": 1, "rejected": 2}
 
