@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from curate.decode import decode
 from curate.errors import PhotoError
 from train.gamut import lightness, to_srgb
-from train.upsample import RADIUS_PX, coefficients, rows_of
+from train.upsample import RADIUS_PX, SMOOTHING, coefficients, rows_of
 
 Floats = NDArray[np.float32]
 TALLEST_PX = 2000
@@ -73,17 +73,23 @@ def upsampling(pixels: NDArray[np.uint8], side: int) -> list[tuple[float, float]
     calm = cv2.GaussianBlur(truth[..., 1], (0, 0), 1)
     change = cv2.magnitude(cv2.Sobel(calm, -1, 1, 0), cv2.Sobel(calm, -1, 0, 1))
     edges = change > np.quantile(change, 0.9)
-    ours = coefficients(light, ab)
-    published = ours.copy()
-    published[..., 2:] = ab - ours[..., :2] * light[..., None]
-    published = cv2.blur(published, (2 * RADIUS_PX + 1,) * 2)
     ways = (
         cv2.resize(ab, (width, height), interpolation=cv2.INTER_LINEAR),
-        rows_of(published, 0, truth[..., 0], height),
-        rows_of(ours, 0, truth[..., 0], height),
+        rows_of(published(light, ab), 0, truth[..., 0], height),
+        rows_of(coefficients(light, ab), 0, truth[..., 0], height),
     )
     off = [np.hypot(*np.moveaxis(way - truth[..., 1:], -1, 0)) for way in ways]
     return [(float(far.mean()), float(far[edges].mean())) for far in off]
+
+
+def published(light: Floats, ab: Floats) -> Floats:
+    """Coefficients as He and Sun smooth them, all four."""
+    window = (2 * RADIUS_PX + 1,) * 2
+    mean_light, mean_ab = cv2.blur(light, window), cv2.blur(ab, window)
+    variance = cv2.blur(light * light, window) - mean_light * mean_light
+    covariance = cv2.blur(ab * light[..., None], window) - mean_ab * mean_light[..., None]
+    slope = covariance / (variance + SMOOTHING)[..., None]
+    return cv2.blur(np.concatenate([slope, mean_ab - slope * mean_light[..., None]], axis=-1), window)
 
 
 def out_of_gamut(pixels: NDArray[np.uint8]) -> list[tuple[float, float]]:

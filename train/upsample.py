@@ -2,8 +2,8 @@
 
 Source: K. He, J. Sun, "Fast Guided Filter" (2015): colour is a linear function of lightness within small windows; the
 function's coefficients are found at the network's size and applied at the photo's. Unlike there, only the slopes are
-smoothed: the network's own colours stay, and lightness that they can't know of moves them. docs/results/upsampling.md
-compares the two, and others.
+smoothed: the network's own colours stay, and lightness that they can't know of moves them. docs/results/colorizing.md
+compares the two.
 """
 
 from __future__ import annotations
