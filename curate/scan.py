@@ -21,8 +21,8 @@ from curate import manifest
 from curate.engines import ENGINES, Done, EngineName, Lost, processes
 from curate.errors import ManifestError, PhotoError, ScanError, TimedOut, WorkerDied
 from curate.manifest import SCAN_SCHEMA, Lineage
-from curate.score import Record, ScoreOptions, score
-from curate.sources import Listed, Sources
+from curate.score import Record, ScoreOptions, score, score_all
+from curate.sources import Listed, Sources, source_is_gone
 from curate.worklist import Shard, Worklist
 
 
@@ -198,16 +198,20 @@ def _measure(work: Worklist, options: ScanOptions, total: int, progress: Progres
 
 def measure_shard(work: Worklist, options: ScanOptions, shard: Shard) -> None:
     """In a worker: measure a shard and write its part. A decoder that hangs takes the process with it."""
-    records = []
+    records = score_all(_watched(shard.photos, options.timeout_s), options.score)
+    _write_part(work, shard, [_unless_source_gone(record) for record in records])
+
+
+def _watched(photos: Iterable[Listed], timeout_s: float) -> Iterator[Listed]:
+    """The photos; if the next isn't asked for in time, the process ends."""
     armed_at = -math.inf
-    for photo in shard.photos:
+    for photo in photos:
         now = time.monotonic()
-        if now - armed_at > options.timeout_s / 4:  # arming starts a thread, which costs as much as a small photo
-            faulthandler.dump_traceback_later(1.25 * options.timeout_s, exit=True)
+        if now - armed_at > timeout_s / 4:  # arming starts a thread, which costs as much as a small photo
+            faulthandler.dump_traceback_later(1.25 * timeout_s, exit=True)
             armed_at = now
-        records.append(_score(photo, options.score))
+        yield photo
     faulthandler.cancel_dump_traceback_later()
-    _write_part(work, shard, records)
 
 
 def _one_by_one(shard: Shard, options: ScanOptions) -> list[Record | None]:
@@ -227,15 +231,17 @@ def _one_by_one(shard: Shard, options: ScanOptions) -> list[Record | None]:
 
 
 def _score(photo: Listed, options: ScoreOptions) -> Record | None:
-    record = score(photo, options)
-    if photo.problem is None and record and record.error and record.error.startswith("Vanished"):
-        _check_source(photo)
+    return _unless_source_gone(score(photo, options))
+
+
+def _unless_source_gone(record: Record | None) -> Record | None:
+    if record and record.photo.problem is None and record.error and record.error.startswith("Vanished"):
+        _check_source(record.photo)
     return record
 
 
 def _check_source(photo: Listed) -> None:
-    root = manifest.unescape(photo.source)
-    if not os.path.isdir(root):
+    if source_is_gone(photo.source):
         raise ScanError(
             f"{photo.source} is gone (a lost mount?): bring it back and run the same command; what is done is kept"
         )

@@ -10,6 +10,16 @@ listed.py     one line of a listing
 
 from curate.sources.listed import Listed, as_photo_error, has_photo_name
 from curate.sources.listing import Share, Sources, listing
-from curate.sources.reading import read, read_if
+from curate.sources.reading import read, read_if, source_is_gone
 
-__all__ = ["Listed", "Share", "Sources", "as_photo_error", "has_photo_name", "listing", "read", "read_if"]
+__all__ = [
+    "Listed",
+    "Share",
+    "Sources",
+    "as_photo_error",
+    "has_photo_name",
+    "listing",
+    "read",
+    "read_if",
+    "source_is_gone",
+]

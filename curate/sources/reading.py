@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from curate.errors import ChangedWhileRead, FileTooLarge
+from curate.manifest import unescape
 from curate.sources.listed import Listed, as_photo_error, file_of, local_path
 
 HEAD_BYTES = 32
@@ -34,6 +35,11 @@ def read(source: str, path: str, *, offset: int | None = None, size: int | None 
             return _whole(file.read(size), size)
     except OSError as exc:
         raise as_photo_error(exc, "the file can't be read") from exc
+
+
+def source_is_gone(source: str) -> bool:
+    """Whether a whole source can't be reached any more: a mount was lost, say."""
+    return not os.path.isdir(unescape(source))
 
 
 def read_if(photo: Listed, wanted: Callable[[bytes], bool], *, max_bytes: int) -> tuple[Listed, bytes]:

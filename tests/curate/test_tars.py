@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from curate import manifest
+from curate.pack import pack
 from curate.scan import ScanOptions, scan
+from curate.shrink import PackOptions
 from curate.sources import listing, read
 from curate.sources.tars import members_of_stream
 
@@ -76,6 +78,13 @@ def test_a_photo_of_a_tar_is_read_again_from_its_row(members: Members, tmp_path:
     for path, row in rows_of(tmp_path / "m.parquet").items():
         data = read(row["source"], path, offset=row["tar_offset"], size=row["bytes"])
         assert data == members[path.removeprefix("0.tar/")]
+
+
+def test_a_pack_is_made_of_photos_in_tars(members: Members, tmp_path: Path) -> None:
+    (tmp_path / "0.tar").write_bytes(tar_of(members))
+    scan([tmp_path / "0.tar"], tmp_path / "m.parquet", ScanOptions(engine="serial"))
+    summary = pack(tmp_path / "m.parquet", tmp_path / "packed", PackOptions(size_px=32))
+    assert (summary.photos, summary.failed) == (2, [])
 
 
 def test_an_unchanged_tar_is_not_measured_again_and_a_changed_one_is(members: Members, tmp_path: Path) -> None:
