@@ -22,13 +22,14 @@ import pyarrow.parquet as pq
 from curate import __version__
 from curate.errors import ManifestError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCORER_VERSION = 2
 """Changes whenever any number of a scan would: rows of another scorer are measured again."""
 METRIC = "hasler-susstrunk-2003-m3-signed"
 
 KEY = (pa.field("source", pa.string(), nullable=False), pa.field("path", pa.string(), nullable=False))
 FILE = (
+    pa.field("tar_offset", pa.int64()),
     pa.field("bytes", pa.int64()),
     pa.field("modified_ns", pa.int64()),
     pa.field("sha256", pa.string()),
