@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from curate.explain import Ancestor, Explanation
     from curate.pack import Summary as Pack
+    from curate.report import Written
     from curate.scan import Summary
     from curate.select import Selection
 
@@ -106,6 +107,14 @@ def of_ancestor(ancestor: Ancestor) -> Iterator[str]:
     yield f"  metric: {lineage.metric}"
     if lineage.counts:
         yield "  counts: " + ", ".join(f"{count:,} {name}" for name, count in lineage.counts.items())
+
+
+def of_report(page: Written) -> Iterator[str]:
+    """What a page shows, and where it is."""
+    yield f"{page.photos:,} photos: {page.shown:,} on the page"
+    if page.missing:
+        yield f"  {page.missing:>9,}  without a picture: gone or unreadable now; say where they moved with --root"
+    yield f"written: {page.out} ({page.bytes / 1e6:.1f} MB)"
 
 
 def _bars(names: tuple[str, ...], counts: Counter[str]) -> Iterator[str]:
