@@ -142,17 +142,6 @@ class Manifest:
     sha256: str
     """Of the file's bytes."""
 
-    def chain(self) -> list[Mapping[str, str]]:
-        """This manifest and all that it comes from, nearest first: kind, path and sha256."""
-        return chain(self.path, self.sha256, self.lineage)
-
-
-def chain(path: Path, sha256: str, lineage: Lineage | None) -> list[Mapping[str, str]]:
-    """A manifest and all that it comes from, nearest first: kind, path and sha256."""
-    kind = lineage.kind if lineage else "lineage unknown"
-    here = {"kind": kind, "path": escape(str(path.absolute())), "sha256": sha256}
-    return [here, *(lineage.ancestors if lineage else ())]
-
 
 def read(path: Path, *, need: tuple[str, ...] = (), columns: tuple[str, ...] | None = None) -> Manifest:
     """Read a manifest whole.
@@ -310,6 +299,13 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def chain(path: Path, sha256: str, lineage: Lineage | None) -> tuple[Mapping[str, str], ...]:
+    """A manifest and all that it comes from, nearest first: kind, path and sha256 of each."""
+    kind = lineage.kind if lineage else "lineage unknown"
+    here = {"kind": kind, "path": escape(str(path.absolute())), "sha256": sha256}
+    return (here, *(lineage.ancestors if lineage else ()))
 
 
 def sha256_of(path: Path) -> str:
