@@ -23,8 +23,9 @@ from curate import __version__
 from curate.errors import ManifestError
 
 SCHEMA_VERSION = 1
-SCORER_VERSION = 1
+SCORER_VERSION = 2
 """Changes whenever any number of a scan would: rows of another scorer are measured again."""
+METRIC = "hasler-susstrunk-2003-m3-signed"
 
 KEY = (pa.field("source", pa.string(), nullable=False), pa.field("path", pa.string(), nullable=False))
 FILE = (
@@ -102,8 +103,8 @@ class Lineage:
     """All manifests above this one, nearest first: kind, path and sha256, so that the chain is known without them."""
     rows: int | None = None
     """Row count when written."""
-    metric: str = "hasler-susstrunk-2003-m3-signed"
-    """The colourfulness variant of the `colorfulness` column."""
+    metric: str = METRIC
+    """The colourfulness variant of the `colorfulness` column; `-fast` after it if photos were not decoded whole."""
     schema_version: int = SCHEMA_VERSION
     tool_version: str = __version__
     scorer_version: int = SCORER_VERSION
@@ -345,6 +346,17 @@ def unescape(text: str) -> str:
         return chr(value) if value < 0x80 else chr(0xDC00 + value)
 
     return re.sub(r"\\x([0-9a-f]{2})", byte, text) if "\\" in text else text
+
+
+def located(source: str, path: str, roots: Sequence[Path] = ()) -> str | None:
+    """Where a photo lies now, from its key in a manifest; None if it is nowhere.
+
+    Without roots: at source/path. With roots: the first of root/path and root/(last part of source)/path.
+    """
+    source, parts = unescape(source), unescape(path).split("/")
+    bases = [base for root in roots for base in (str(root), os.path.join(root, os.path.basename(source)))] or [source]
+    places = (os.path.join(base, *parts) for base in bases)
+    return next((place for place in places if os.path.isfile(place)), None)
 
 
 def parts(path: Path) -> list[Path]:

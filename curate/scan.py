@@ -246,7 +246,7 @@ def _lineage(paths: Sequence[Path], options: ScanOptions, command: str, files: i
         "made_by": _made_by(options.score),
         "paths": [manifest.escape(os.path.abspath(path)) for path in paths],
     }
-    return Lineage("scan", command, recorded, counts={"files_listed": files})
+    return Lineage("scan", command, recorded, metric=options.score.metric, counts={"files_listed": files})
 
 
 def _finish(work: Worklist, known: list[Path], out: Path, lineage: Lineage) -> Summary:

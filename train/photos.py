@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from curate import manifest
 from curate.decode import decode
 from curate.errors import ManifestError
-from curate.manifest import Manifest, unescape
+from curate.manifest import Manifest
 from curate.shards import MANIFEST_NAME, PACK_COLUMNS
 from curate.sources import as_photo_error
 from train.packs import PackedList, check_shards, packed_list
@@ -47,16 +47,8 @@ class PhotoList:
         return text
 
     def locate(self, index: int) -> str | None:
-        """Where the photo lies now; None if it is nowhere.
-
-        Without roots: at source/path. With roots: the first of root/path and root/(last part of source)/path.
-        """
-        source, path = unescape(self.sources[index].as_py()), unescape(self.name(index))
-        bases = [source]
-        if self.roots:
-            bases = [base for root in self.roots for base in (str(root), os.path.join(root, os.path.basename(source)))]
-        places = (os.path.join(base, *path.split("/")) for base in bases)
-        return next((place for place in places if os.path.isfile(place)), None)
+        """Where the photo lies now; None if it is nowhere. See `curate.manifest.located`."""
+        return manifest.located(self.sources[index].as_py(), self.name(index), self.roots)
 
     def starts(self) -> NDArray[np.int64]:
         """Where a shard begins: nowhere."""
