@@ -12,6 +12,7 @@ import click
 from curate import __version__
 from curate.cli.shell import HELP, Commands
 from train.cli.colorize import colorize
+from train.cli.evaluate import evaluate
 from train.cli.fit import fit
 from train.cli.look import diagnose, recipe
 
@@ -29,5 +30,5 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-for _command in (fit, recipe, diagnose, colorize):
+for _command in (fit, recipe, diagnose, evaluate, colorize):
     main.add_command(_command)
