@@ -235,16 +235,15 @@ def _score(photo: Listed, options: ScoreOptions) -> Record | None:
 
 
 def _unless_source_gone(record: Record | None) -> Record | None:
-    if record and record.photo.problem is None and record.error and record.error.startswith("Vanished"):
-        _check_source(record.photo)
+    """The record, unless it failed because nothing of its source can be reached any more."""
+    if record and record.photo.problem is None and record.error:
+        kind, source = record.error.partition(":")[0], record.photo.source
+        if kind in ("Vanished", "ReadFailed", "NoPermission") and source_is_gone(source):
+            raise ScanError(
+                f"{source} is gone (a lost mount or connection?): bring it back and run the same command; "
+                "what is done is kept"
+            )
     return record
-
-
-def _check_source(photo: Listed) -> None:
-    if source_is_gone(photo.source):
-        raise ScanError(
-            f"{photo.source} is gone (a lost mount?): bring it back and run the same command; what is done is kept"
-        )
 
 
 def _write_part(work: Worklist, shard: Shard, records: Iterable[Record | None]) -> None:

@@ -77,7 +77,7 @@ def scan(
     max_errors: str | None,
     dry_run: bool,
 ) -> None:
-    """Score every photo below the folders PATH..., in tars, or in lists of paths, one row each.
+    """Score every photo below folders, in tars or in lists of paths, here or behind URLs, one row each.
 
     Writes colourfulness (Hasler and Süsstrunk), tone (color, grayscale, sepia, toned) and what else can be decided
     from later; no verdicts. A photo that can't be read is a row with the reason. Run it again after adding photos, or
