@@ -10,6 +10,7 @@ import click
 from curate import __version__
 from curate.cli.filter import filter_command
 from curate.cli.look import explain, inspect
+from curate.cli.merge import merge
 from curate.cli.pack import pack
 from curate.cli.scan import scan
 from curate.cli.shell import HELP, Commands
@@ -27,5 +28,5 @@ def main() -> None:
     """
 
 
-for _command in (scan, filter_command, explain, inspect, pack):
+for _command in (scan, merge, filter_command, explain, inspect, pack):
     main.add_command(_command)

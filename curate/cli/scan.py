@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seconds after which a photo is given up.",
 )
+@click.option("--shard", metavar="I/N", help="Measure part I of N only, for jobs side by side; then `curate merge`.")
 @click.option("--retry-errors", is_flag=True, help="Measure unchanged files again that failed before.")
 @click.option("--overwrite", is_flag=True, help="Measure everything again and replace the output, whatever it is.")
 @click.option("--max-errors", metavar="N|N%", help="Exit 1 if more photos than this fail.")
@@ -72,6 +73,7 @@ def scan(
     engine: EngineName,
     max_pixels: int,
     timeout_s: float,
+    shard: str | None,
     retry_errors: bool,
     overwrite: bool,
     max_errors: str | None,
@@ -86,12 +88,21 @@ def scan(
     from curate.scan import ScanOptions, count_to_do
     from curate.scan import scan as run_scan
     from curate.score import ScoreOptions
+    from curate.sources import WHOLE, Share
 
     too_many = _error_limit(max_errors)
     if not paths and not from_files:
         raise UsageError("nothing to scan: name folders, photos or tars, or a list of them with --from-file")
     options = ScanOptions(
-        workers, ScoreOptions(max_pixels), timeout_s, retry_errors, overwrite, from_files, null, engine
+        workers,
+        ScoreOptions(max_pixels),
+        timeout_s,
+        retry_errors,
+        overwrite,
+        from_files,
+        null,
+        engine,
+        Share.parse(shard) if shard else WHOLE,
     )
     if dry_run:
         files, size = count_to_do(options.sources(paths), out)
@@ -101,7 +112,7 @@ def scan(
         summary = run_scan(paths, out, options, command=typed_command(), progress=progress)
     say(words.of_scan(summary, out))
     failed = sum(summary.errors.values())
-    if not summary.scored:
+    if summary.photos and not summary.scored:
         raise VividsetError(f"none of {summary.photos:,} photos could be scored: {out} has the reason of each")
     if too_many(failed, summary.photos):
         raise VividsetError(

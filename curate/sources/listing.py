@@ -27,10 +27,16 @@ class Share:
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.of:
-            raise UsageError(f"--shard {self} isn't understood: write 1/8 to 8/8 for eight parts")
+            raise UsageError("--shard isn't understood: write 1/8, 2/8 and so on to 8/8 for eight parts")
 
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """From `3/8`."""
+        number, _, of = text.partition("/")
+        return cls(int(number), int(of)) if number.isdecimal() and of.isdecimal() else cls(0, 0)
 
     def holds(self, source: str, path: str) -> bool:
         """Whether a file belongs to this part: by its key alone, so that no file is lost or doubled."""
