@@ -30,8 +30,8 @@ from curate.worklist import Shard, Worklist
 class ScanOptions:
     """How to scan; none of it changes a score, except what `score` holds."""
 
-    workers: int = 1
-    """Processes that decode."""
+    workers: int | None = None
+    """Processes that decode; None is one a core, of the whole cluster where the engine has one."""
     score: ScoreOptions = field(default_factory=ScoreOptions)
     timeout_s: float = 60.0
     """A photo whose decoding takes longer is given up."""
@@ -92,7 +92,7 @@ def scan(
     """
     sources = options.sources(paths)
     sources.check()
-    work = Worklist(out.with_name(f".{out.name}.scan"))
+    work = Worklist(out.absolute().with_name(f".{out.name}.scan"))
     with _locked(work, out):
         if options.overwrite:
             _forget(work)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,16 +32,15 @@ if TYPE_CHECKING:
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    default=os.cpu_count() or 1,
     show_default="one a core",
-    help="Processes that decode.",
+    help="Processes that decode; with ray, tasks at once.",
 )
 @click.option(
     "--engine",
-    type=click.Choice(["serial", "processes"]),
+    type=click.Choice(["serial", "processes", "ray"]),
     default="processes",
     show_default=True,
-    help="Where photos are measured; serial is this process, for debuggers.",
+    help="Where photos are measured: in this process (for debuggers), on this machine, on a Ray cluster.",
 )
 @click.option(
     "--max-pixels",
@@ -69,7 +67,7 @@ def scan(
     from_files: tuple[str, ...],
     null: bool,
     out: Path,
-    workers: int,
+    workers: int | None,
     engine: EngineName,
     max_pixels: int,
     timeout_s: float,
