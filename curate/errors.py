@@ -26,7 +26,8 @@
         ├── ReadFailed            the disk or network said no
         ├── OutOfMemory           decoding wanted more memory than there is
         ├── TimedOut              the decoder hung
-        └── WorkerDied            the decoder took its process with it
+        ├── WorkerDied            the decoder took its process with it
+        └── PlaceTaken            something else lies where its picture would go
 
 Foreign errors are mapped to this tree once, where they enter (`from exc`). What isn't in it is a bug.
 """
@@ -156,6 +157,10 @@ class TimedOut(PhotoError):
 
 class WorkerDied(PhotoError):
     """The decoder took its process with it."""
+
+
+class PlaceTaken(PhotoError):
+    """Something else lies where its picture would go."""
 
 
 PASSING_KINDS = frozenset(kind.__name__ for kind in PhotoError.__subclasses__() if kind.passing)

@@ -263,7 +263,7 @@ def _lineage(sources: Sources, options: ScanOptions, command: str, files: int) -
     }
     if sources.share != WHOLE:
         recorded["shard"] = str(sources.share)
-    return Lineage("scan", command, recorded, counts={"files_listed": files})
+    return Lineage("scan", command, recorded, metric=options.score.metric, counts={"files_listed": files})
 
 
 def _finish(work: Worklist, known: list[Path], out: Path, lineage: Lineage) -> Summary:

@@ -14,6 +14,7 @@ from curate.errors import UsageError, VividsetError
 
 if TYPE_CHECKING:
     from curate.engines import EngineName
+    from curate.score import Fidelity
 
 
 @click.command()
@@ -50,6 +51,13 @@ if TYPE_CHECKING:
     help="Larger photos become errors, undecoded.",
 )
 @click.option(
+    "--fidelity",
+    type=click.Choice(["exact", "fast"]),
+    default="exact",
+    show_default=True,
+    help="fast: JPEGs decoded at a quarter of their size; M is then about 1.5 lower.",
+)
+@click.option(
     "--timeout",
     "timeout_s",
     type=click.FloatRange(0.1),
@@ -70,6 +78,7 @@ def scan(
     workers: int | None,
     engine: EngineName,
     max_pixels: int,
+    fidelity: Fidelity,
     timeout_s: float,
     shard: str | None,
     retry_errors: bool,
@@ -93,7 +102,7 @@ def scan(
         raise UsageError("nothing to scan: name folders, photos or tars, or a list of them with --from-file")
     options = ScanOptions(
         workers,
-        ScoreOptions(max_pixels),
+        ScoreOptions(max_pixels, fidelity),
         timeout_s,
         retry_errors,
         overwrite,
