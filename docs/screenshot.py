@@ -38,7 +38,8 @@ def main() -> None:
             page = chromium.new_page(viewport={"width": 1180, "height": 1300})
             page.goto((home / "scan.html").as_uri())
             page.evaluate(
-                "page.command = {before: 'curate filter scan.parquet', after: '-o clean.parquet'}; state.lineBin = 300; follow()"
+                "page.command = {before: 'curate filter scan.parquet', after: '-o clean.parquet'};"
+                "state.lineBin = 300; follow()"
             )
             page.screenshot(path=home / "page.png")
             chromium.close()

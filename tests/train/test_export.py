@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +42,9 @@ def test_the_model_computes_what_torch_does_at_any_size_and_names_its_teachers(
 
 def test_a_network_goes_on_training_even_where_its_export_failed() -> None:
     network = ColorUNet(1).train()
-    with pytest.raises(ZeroDivisionError), _evaluating(network):
+    with suppress(ZeroDivisionError), _evaluating(network):
         assert not any(module.training for module in network.modules())
-        _ = 1 / 0
+        raise ZeroDivisionError
     assert all(module.training for module in network.modules())
 
 
