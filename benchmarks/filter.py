@@ -103,7 +103,8 @@ def some_rows(rng: np.random.Generator, start: int, count: int) -> pa.Table:
         "colorfulness": colorfulness,
         "colorfulness_level": pa.array(levels[np.searchsorted([15, 33, 45, 59, 82, 109], colorfulness)]),
         "tone": pa.array(tones),
-        "fingerprint": [hashes[n : n + 16] for n in range(count)],
+        "fingerprint": [hashes[64 * n + 32 : 64 * n + 64] for n in range(count)],
+        "hue_peak_deg": 5.0 + 10 * (rng.gamma(2, 4, count).astype(int) % 36),
     }
     broken = rng.random(count) < 1e-3
     table = []
