@@ -90,6 +90,7 @@ def some_rows(rng: np.random.Generator, start: int, count: int) -> pa.Table:
     levels = np.array(["not", "slightly", "moderately", "averagely", "quite", "highly", "extremely"])
     columns: dict[str, Any] = {
         "source": pa.array(["/data/photos"]).take(pa.array(np.zeros(count, int))),
+        "tar_offset": pa.nulls(count, pa.int64()),
         "path": [f"{n % 997:03d}/photo_{n:08d}.jpg" for n in range(start, start + count)],
         "bytes": rng.integers(20_000, 300_000, count),
         "modified_ns": 1_700_000_000_000_000_000 + rng.integers(0, 10**15, count),

@@ -24,12 +24,14 @@ import pyarrow.parquet as pq
 from curate import __version__
 from curate.errors import ManifestError
 
-SCHEMA_VERSION = 1
-SCORER_VERSION = 2
+SCHEMA_VERSION = 2
+SCORER_VERSION = 3
 """Changes whenever any number of a scan would: rows of another scorer are measured again."""
+METRIC = "hasler-susstrunk-2003-m3-signed"
 
 KEY = (pa.field("source", pa.string(), nullable=False), pa.field("path", pa.string(), nullable=False))
 FILE = (
+    pa.field("tar_offset", pa.int64()),
     pa.field("bytes", pa.int64()),
     pa.field("modified_ns", pa.int64()),
     pa.field("sha256", pa.string()),
@@ -105,8 +107,8 @@ class Lineage:
     """All manifests above this one, nearest first: kind, path and sha256, so that the chain is known without them."""
     rows: int | None = None
     """Row count when written."""
-    metric: str = "hasler-susstrunk-2003-m3-signed"
-    """The colourfulness variant of the `colorfulness` column."""
+    metric: str = METRIC
+    """The colourfulness variant of the `colorfulness` column; `-fast` after it if photos were not decoded whole."""
     schema_version: int = SCHEMA_VERSION
     tool_version: str = __version__
     scorer_version: int = SCORER_VERSION
@@ -144,17 +146,6 @@ class Manifest:
     """None: lineage unknown (another program saved the file)."""
     sha256: str
     """Of the file's bytes."""
-
-    def chain(self) -> list[Mapping[str, str]]:
-        """This manifest and all that it comes from, nearest first: kind, path and sha256."""
-        return chain(self.path, self.sha256, self.lineage)
-
-
-def chain(path: Path, sha256: str, lineage: Lineage | None) -> list[Mapping[str, str]]:
-    """A manifest and all that it comes from, nearest first: kind, path and sha256."""
-    kind = lineage.kind if lineage else "lineage unknown"
-    here = {"kind": kind, "path": escape(str(path.absolute())), "sha256": sha256}
-    return [here, *(lineage.ancestors if lineage else ())]
 
 
 def read(path: Path, *, need: tuple[str, ...] = (), columns: tuple[str, ...] | None = None) -> Manifest:
@@ -331,6 +322,13 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def chain(path: Path, sha256: str, lineage: Lineage | None) -> tuple[Mapping[str, str], ...]:
+    """A manifest and all that it comes from, nearest first: kind, path and sha256 of each."""
+    kind = lineage.kind if lineage else "lineage unknown"
+    here = {"kind": kind, "path": escape(str(path.absolute())), "sha256": sha256}
+    return (here, *(lineage.ancestors if lineage else ()))
+
+
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a file; for a folder of several parts, of the parts' digests in order."""
     if path.is_dir():
@@ -368,6 +366,17 @@ def unescape(text: str) -> str:
         return chr(value) if value < 0x80 else chr(0xDC00 + value)
 
     return re.sub(r"\\x([0-9a-f]{2})", byte, text) if "\\" in text else text
+
+
+def located(source: str, path: str, roots: Sequence[Path] = ()) -> str | None:
+    """Where a photo lies now, from its key in a manifest; None if it is nowhere.
+
+    Without roots: at source/path. With roots: the first of root/path and root/(last part of source)/path.
+    """
+    source, parts = unescape(source), unescape(path).split("/")
+    bases = [base for root in roots for base in (str(root), os.path.join(root, os.path.basename(source)))] or [source]
+    places = (os.path.join(base, *parts) for base in bases)
+    return next((place for place in places if os.path.isfile(place)), None)
 
 
 def parts(path: Path) -> list[Path]:

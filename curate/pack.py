@@ -254,6 +254,6 @@ def _lineage(read: Manifest, options: PackOptions, command: str, summary: Summar
         options.recorded(),
         parent_sha256=read.sha256,
         parent_path=str(read.path.absolute()),
-        ancestors=read.chain(),
+        ancestors=manifest.chain(read.path, read.sha256, read.lineage),
         counts={"packed": summary.photos, "failed": len(summary.failed)},
     )

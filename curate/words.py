@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from curate.explain import Ancestor, Explanation
     from curate.pack import Summary as Pack
+    from curate.report import Written
     from curate.scan import Summary
     from curate.select import Selection
 
@@ -42,6 +43,8 @@ def of_selection(chosen: Selection) -> Iterator[str]:
     """What was kept and dropped, for which reasons, how colourful."""
     kept, rejected = chosen.kept, chosen.rejected
     yield f"{chosen.scanned:,} scanned: {kept:,} kept, {rejected:,} rejected (a photo may have several reasons)"
+    if chosen.metric.endswith("-fast"):
+        yield "scored with --fidelity fast, where M is off by 1 to 2: scan with --fidelity exact if the line matters"
     for name, count in chosen.dropped_by.items():
         yield f"  {count:>9,}  {name}"
     if chosen.options.keep_top_percent is not None and chosen.options.min_colorfulness is not None:
@@ -104,6 +107,7 @@ def of_ancestor(ancestor: Ancestor) -> Iterator[str]:
     yield f"  command  {lineage.command}"
     told = [f"{name} {_told(value)}" for name, value in lineage.options.items() if _told(value) and name != "made_by"]
     yield from _wrapped("options", told)
+    yield f"  metric   {lineage.metric}"
     yield from _wrapped("counts", [f"{count:,} {name}" for name, count in lineage.counts.items()])
 
 
@@ -134,6 +138,14 @@ def _wrapped(name: str, items: list[str]) -> Iterator[str]:
         yield from textwrap.wrap(
             ", ".join(items), 100, initial_indent=f"  {name:<8} ", subsequent_indent=" " * 11, break_long_words=False
         )
+
+
+def of_report(page: Written) -> Iterator[str]:
+    """What a page shows, and where it is."""
+    yield f"{page.photos:,} photos: {page.shown:,} on the page"
+    if page.missing:
+        yield f"  {page.missing:>9,}  without a picture: gone or unreadable now; say where they moved with --root"
+    yield f"written: {page.out} ({page.bytes / 1e6:.1f} MB)"
 
 
 def _bars(names: tuple[str, ...], counts: Counter[str]) -> Iterator[str]:

@@ -62,7 +62,7 @@ def test_a_manifest_leads_back_to_its_scan(project: Path) -> None:
     assert said.exit_code == 0
     assert " scanned, 1 kept, " in said.output
     assert "  list     reject_reasons" in said.output
-    assert "  options  min_colorfulness 20, keep_tones color, split 90/5/5\n" in said.output
+    assert "  options  min_colorfulness 20, keep_tones color, split 90/5/5, duplicates keep\n" in said.output
     assert "  split    1 " in said.output
 
 
