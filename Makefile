@@ -32,6 +32,7 @@ bench: $(INSTALLED)    ## Ratios of our speed to named others, measured in one r
 	$(BIN)/python benchmarks/scan.py
 	$(BIN)/python benchmarks/filter.py
 	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/feed.py
 
 clean:           ## Remove what make made
 	rm -rf $(VENV) build

@@ -6,12 +6,13 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import wait as wait_for
-from typing import Generic, Literal, TypeVar
+from types import MappingProxyType
+from typing import Generic, Literal, Protocol, TypeVar
 
 from curate.errors import EngineError
 
@@ -38,8 +39,22 @@ class Lost(Generic[Item]):
 Outcome = Done[Item, Result] | Lost[Item]
 
 
-def serial(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Outcome[Item, Result]]:
-    """Map in this process: for tests and debuggers, without protection from a decoder that crashes."""
+class Engine(Protocol):
+    """A map over items, in whatever order they finish."""
+
+    def __call__(
+        self, function: Callable[[Item], Result], items: Iterable[Item], *, workers: int
+    ) -> Iterator[Outcome[Item, Result]]:
+        """Map in so many places at once."""
+
+
+def serial(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int = 1,  # noqa: ARG001 - engines are called alike
+) -> Iterator[Outcome[Item, Result]]:
+    """Map in this process, whatever `workers`: for tests and debuggers, without protection from a decoder's crash."""
     for item in items:
         yield Done(item, function(item))
 
@@ -89,6 +104,10 @@ def processes(
         raise
     finally:
         pool.join()
+
+
+EngineName = Literal["serial", "processes"]
+ENGINES: Mapping[EngineName, Engine] = MappingProxyType({"serial": serial, "processes": processes})
 
 
 def _end_with(sentinel: int) -> None:

@@ -22,12 +22,14 @@ import pyarrow.parquet as pq
 from curate import __version__
 from curate.errors import ManifestError
 
-SCHEMA_VERSION = 1
-SCORER_VERSION = 1
+SCHEMA_VERSION = 2
+SCORER_VERSION = 2
 """Changes whenever any number of a scan would: rows of another scorer are measured again."""
+METRIC = "hasler-susstrunk-2003-m3-signed"
 
 KEY = (pa.field("source", pa.string(), nullable=False), pa.field("path", pa.string(), nullable=False))
 FILE = (
+    pa.field("tar_offset", pa.int64()),
     pa.field("bytes", pa.int64()),
     pa.field("modified_ns", pa.int64()),
     pa.field("sha256", pa.string()),
@@ -102,8 +104,8 @@ class Lineage:
     """All manifests above this one, nearest first: kind, path and sha256, so that the chain is known without them."""
     rows: int | None = None
     """Row count when written."""
-    metric: str = "hasler-susstrunk-2003-m3-signed"
-    """The colourfulness variant of the `colorfulness` column."""
+    metric: str = METRIC
+    """The colourfulness variant of the `colorfulness` column; `-fast` after it if photos were not decoded whole."""
     schema_version: int = SCHEMA_VERSION
     tool_version: str = __version__
     scorer_version: int = SCORER_VERSION

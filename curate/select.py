@@ -49,6 +49,8 @@ class Selection:
 
     options: FilterOptions
     """Those in force, with the line that a share turned out to mean."""
+    metric: str = manifest.METRIC
+    """As the scan's lineage names it."""
     kept: int = 0
     rejected: int = 0
     dropped_by: Counter[str] = field(default_factory=Counter)
@@ -102,7 +104,7 @@ def write_selection(
     _check_outputs(scan_path, clean_path, rejected_path)
     schema, lineage = manifest.inspect(scan_path, need=NEEDED)
     found = survey(scan_path, options)
-    chosen = Selection(found.options)
+    chosen = Selection(found.options, lineage.metric if lineage else manifest.METRIC)
     if dry_run:
         for part in _decided(scan_path, found, sorted(gates.columns(options).union(NEEDED))):
             chosen.count(part)

@@ -42,6 +42,8 @@ def of_selection(chosen: Selection) -> Iterator[str]:
     """What was kept and dropped, for which reasons, how colourful."""
     kept, rejected = chosen.kept, chosen.rejected
     yield f"{chosen.scanned:,} scanned: {kept:,} kept, {rejected:,} rejected (a photo may have several reasons)"
+    if chosen.metric.endswith("-fast"):
+        yield "scored with --fidelity fast, where M is off by 1 to 2: scan with --fidelity exact if the line matters"
     for name, count in chosen.dropped_by.items():
         yield f"  {count:>9,}  {name}"
     if chosen.options.keep_top_percent is not None and chosen.options.min_colorfulness is not None:
@@ -102,6 +104,7 @@ def of_ancestor(ancestor: Ancestor) -> Iterator[str]:
     yield f"  {lineage.kind}, made by {maker}: {lineage.command}"
     options = ", ".join(f"{name} {value}" for name, value in lineage.options.items() if value not in (None, {}, 0))
     yield f"  options: {options}"
+    yield f"  metric: {lineage.metric}"
     if lineage.counts:
         yield "  counts: " + ", ".join(f"{count:,} {name}" for name, count in lineage.counts.items())
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ LISTING_SCHEMA = pa.schema(
         pa.field("bytes", pa.int64()),
         pa.field("modified_ns", pa.int64()),
         pa.field("problem", pa.string()),
+        pa.field("offset", pa.int64()),
         pa.field("known_file", pa.int16(), nullable=False),  # index into the known files, -1: to be measured
         pa.field("known_row", pa.int64(), nullable=False),
     ]
@@ -160,7 +161,7 @@ def _shards_of(found: Iterable[Listed]) -> Iterator[list[Listed]]:
 
 def _listing_table(group: list[Listed], lookups: list[_KnownRows]) -> pa.Table:
     origins = [_origin(photo, lookups) for photo in group]
-    columns = {name: [getattr(photo, name) for photo in group] for name in LISTING_SCHEMA.names[:5]}
+    columns = {entry.name: [getattr(photo, entry.name) for photo in group] for entry in fields(Listed)}
     columns |= {"known_file": [file for file, _ in origins], "known_row": [row for _, row in origins]}
     return pa.table(columns, schema=LISTING_SCHEMA)
 
@@ -174,7 +175,7 @@ def _shard(index: int, rows: pa.Table) -> Shard:
     photos, positions = [], []
     for position, row in enumerate(rows.to_pylist()):
         if row["known_file"] == -1:
-            photos.append(Listed(row["source"], row["path"], row["bytes"], row["modified_ns"], row["problem"]))
+            photos.append(Listed(*(row[entry.name] for entry in fields(Listed))))
             positions.append(position)
     return Shard(index, tuple(photos), tuple(positions))
 
