@@ -241,18 +241,10 @@ def test_what_is_no_picture_is_said_to_be_none(text: bytes) -> None:
         decode(text)
 
 
-@pytest.mark.parametrize(
-    ("head", "name"),
-    [
-        (b"\0\0\0\x18ftypheic", "HEIF"),
-        (b"\xff\x0a\xfa\x7f", "JPEG XL"),
-        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
-        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
-    ],
-)
-def test_pictures_of_other_kinds_are_named(head: bytes, name: str) -> None:
+def test_pictures_of_other_kinds_are_named() -> None:
+    head = b"\0\0\0\x0cjP  \r\n\x87\n"
     assert looks_like_photo(head)
-    with pytest.raises(UnsupportedFormat, match=name):
+    with pytest.raises(UnsupportedFormat, match="JPEG 2000"):
         decode(head + b"\0" * 60)
 
 
