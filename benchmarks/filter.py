@@ -113,7 +113,7 @@ def some_rows(rng: np.random.Generator, start: int, count: int) -> pa.Table:
         values = columns.get(column.name, rng.random(count))
         if column.name == "error":
             values = np.where(broken, "BrokenPhoto: image file is truncated", None)
-        elif column.name not in ("source", "path", "bytes", "modified_ns", "sha256"):
+        elif column.name not in ("source", "path", "tar_offset", "bytes", "modified_ns", "sha256"):
             values = pc.if_else(pa.array(broken), None, pa.array(values))
         table.append(pa.array(values).cast(column.type))
     return pa.table(table, schema=SCAN_SCHEMA)
