@@ -10,9 +10,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from curate import engines, manifest
+from curate import engines
 from curate.decode import decode
 from curate.errors import PhotoError
+from curate.sources import located, read_at
 
 _QUALITY = 70
 _MAX_ASPECT = 2.5
@@ -35,10 +36,13 @@ class Place:
     source: str
     path: str
     roots: tuple[Path, ...]
+    offset: int | None
+    """Where in its tar it begins; None for a file of its own."""
+    size: int | None
 
     def located(self) -> str | None:
-        """Where the file lies; None if it is gone."""
-        return manifest.located(self.source, self.path, self.roots)
+        """Where the file or its tar lies; None if it is gone."""
+        return located(self.source, self.path, self.roots, offset=self.offset)
 
 
 def side_px(photos: int) -> int:
@@ -63,8 +67,8 @@ def thumbnail(place: Place, short_side_px: int) -> Thumbnail | None:
     if file_path is None:
         return None
     try:
-        pixels = decode(Path(file_path).read_bytes(), short_side_px=short_side_px).pixels
-    except (PhotoError, OSError):
+        pixels = decode(read_at(file_path, offset=place.offset, size=place.size), short_side_px=short_side_px).pixels
+    except PhotoError:
         return None
     height, width = pixels.shape[:2]
     scale = min(1.0, short_side_px / min(height, width), _MAX_ASPECT * short_side_px / max(height, width))
