@@ -371,25 +371,6 @@ def unescape(text: str) -> str:
     return re.sub(r"\\x([0-9a-f]{2})", byte, text) if "\\" in text else text
 
 
-def located(source: str, path: str, roots: Sequence[Path] = ()) -> str | None:
-    """Where a photo lies now, from its key in a manifest; None if it is nowhere.
-
-    See `bases` for where it is looked for.
-    """
-    places = (os.path.join(unescape(base), *unescape(path).split("/")) for base in bases(source, roots))
-    return next((place for place in places if os.path.isfile(place)), None)
-
-
-def bases(source: str, roots: Sequence[Path] = ()) -> list[str]:
-    """Where a source may lie now, as manifest text: itself, or where photos have moved, root and root/(its last part).
-
-    >>> bases("/data/photos"), bases("/data/photos", [Path("/mnt")])
-    (['/data/photos'], ['/mnt', '/mnt/photos'])
-    """
-    below = [base for root in roots for base in (escape(str(root)), f"{escape(str(root))}/{source.rpartition('/')[2]}")]
-    return below or [source]
-
-
 def parts(path: Path) -> list[Path]:
     """The Parquet files of a manifest: itself, or those in the folder, by name."""
     if not path.is_dir():
