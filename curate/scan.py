@@ -22,7 +22,7 @@ from curate.engines import ENGINES, Done, EngineName, Lost, processes
 from curate.errors import ManifestError, PhotoError, ScanError, TimedOut, WorkerDied
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.score import Record, ScoreOptions, score, score_all
-from curate.sources import Listed, Sources, source_is_gone
+from curate.sources import WHOLE, Listed, Share, Sources, source_is_gone
 from curate.worklist import Shard, Worklist
 
 
@@ -30,8 +30,8 @@ from curate.worklist import Shard, Worklist
 class ScanOptions:
     """How to scan; none of it changes a score, except what `score` holds."""
 
-    workers: int = 1
-    """Processes that decode."""
+    workers: int | None = None
+    """Processes that decode; None is one a core, of the whole cluster where the engine has one."""
     score: ScoreOptions = field(default_factory=ScoreOptions)
     timeout_s: float = 60.0
     """A photo whose decoding takes longer is given up."""
@@ -45,10 +45,12 @@ class ScanOptions:
     """See `Sources.null`."""
     engine: EngineName = "processes"
     """What maps the shards."""
+    share: Share = WHOLE
+    """The part of everything that this scan measures."""
 
     def sources(self, paths: Sequence[str | Path]) -> Sources:
         """What to scan, of these paths."""
-        return Sources(tuple(paths), self.from_files, self.null)
+        return Sources(tuple(paths), self.from_files, self.null, self.share)
 
 
 @dataclass(slots=True)
@@ -90,7 +92,7 @@ def scan(
     """
     sources = options.sources(paths)
     sources.check()
-    work = Worklist(out.with_name(f".{out.name}.scan"))
+    work = Worklist(out.absolute().with_name(f".{out.name}.scan"))
     with _locked(work, out):
         if options.overwrite:
             _forget(work)
@@ -100,7 +102,7 @@ def scan(
         known = [*work.known_paths(), *known]
         found = sources.photos(leave_out=[work.folder])
         files, to_do = work.write_listing(found, known, retry_errors=options.retry_errors)
-        if not files:
+        if not files and options.share == WHOLE:
             named = ", ".join(map(str, (*paths, *options.from_files)))
             raise ScanError(f"no photos below {named}: name a folder or a list that holds some")
         _measure(work, options, to_do, progress or (lambda done, total: None))
@@ -170,7 +172,9 @@ def _known(out: Path, sources: Sources, options: ScanOptions, made_by: str) -> l
 
 
 def _left_out(before: Lineage, now: Sources) -> str | None:
-    """The first path or list of an earlier scan that this one doesn't cover."""
+    """The first path, list or part of an earlier scan that this one doesn't cover."""
+    if before.options.get("shard") not in (None if now.share == WHOLE else str(now.share), str(now.share)):
+        return f"part {before.options.get('shard') or 'all'}"
     for path in before.options["paths"]:
         if not any(path == root or path.startswith(root.rstrip("/") + "/") for root in now.roots()):
             return str(path)
@@ -235,16 +239,15 @@ def _score(photo: Listed, options: ScoreOptions) -> Record | None:
 
 
 def _unless_source_gone(record: Record | None) -> Record | None:
-    if record and record.photo.problem is None and record.error and record.error.startswith("Vanished"):
-        _check_source(record.photo)
+    """The record, unless it failed because nothing of its source can be reached any more."""
+    if record and record.photo.problem is None and record.error:
+        kind, source = record.error.partition(":")[0], record.photo.source
+        if kind in ("Vanished", "ReadFailed", "NoPermission") and source_is_gone(source):
+            raise ScanError(
+                f"{source} is gone (a lost mount or connection?): bring it back and run the same command; "
+                "what is done is kept"
+            )
     return record
-
-
-def _check_source(photo: Listed) -> None:
-    if source_is_gone(photo.source):
-        raise ScanError(
-            f"{photo.source} is gone (a lost mount?): bring it back and run the same command; what is done is kept"
-        )
 
 
 def _write_part(work: Worklist, shard: Shard, records: Iterable[Record | None]) -> None:
@@ -258,6 +261,8 @@ def _lineage(sources: Sources, options: ScanOptions, command: str, files: int) -
         "paths": sources.roots(),
         "lists": sources.list_names(),
     }
+    if sources.share != WHOLE:
+        recorded["shard"] = str(sources.share)
     return Lineage("scan", command, recorded, metric=options.score.metric, counts={"files_listed": files})
 
 
@@ -270,7 +275,7 @@ def _finish(work: Worklist, known: list[Path], out: Path, lineage: Lineage) -> S
             if table.num_rows:
                 file.write_table(table)
             _count(table, summary)
-        if not summary.photos:
+        if not summary.photos and "shard" not in lineage.options:
             raise ScanError("none of the files is a photo, by name or by content: name a folder that holds some")
         summary.passed_over = lineage.counts["files_listed"] - summary.photos
         file.add_key_value_metadata(replace(lineage, rows=summary.photos).encoded())

@@ -104,14 +104,7 @@ class Worklist:
 
     def merged(self, known: Sequence[Path]) -> Iterator[pa.Table]:
         """The manifest's rows in listing order, in pieces: known ones and measured ones."""
-        waiting: list[pa.Table] = []
-        for table in self._merged_shards(known):
-            waiting.append(table)
-            if sum(piece.num_rows for piece in waiting) >= ROWS_A_GROUP:
-                yield pa.concat_tables(waiting)
-                waiting = []
-        if waiting:
-            yield pa.concat_tables(waiting)
+        return in_groups(self._merged_shards(known))
 
     def _merged_shards(self, known: Sequence[Path]) -> Iterator[pa.Table]:
         readers = [_RowReader(path) for path in known]
@@ -143,6 +136,18 @@ class Worklist:
         with writer(target, SCAN_SCHEMA) as out:
             for part in parts:
                 out.write_table(pq.ParquetFile(part).read().drop_columns(["position"]))
+
+
+def in_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in pieces of at least `ROWS_A_GROUP`, but for the last."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(piece.num_rows for piece in waiting) >= ROWS_A_GROUP:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def _shards_of(found: Iterable[Listed]) -> Iterator[list[Listed]]:

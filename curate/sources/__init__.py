@@ -9,10 +9,11 @@ listed.py     one line of a listing
 """
 
 from curate.sources.listed import Listed, as_photo_error, has_photo_name
-from curate.sources.listing import Share, Sources, listing
+from curate.sources.listing import WHOLE, Share, Sources, listing
 from curate.sources.reading import read, read_if, source_is_gone
 
 __all__ = [
+    "WHOLE",
     "Listed",
     "Share",
     "Sources",

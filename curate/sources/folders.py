@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from curate.errors import NotAFile, SourceError, UnsupportedFormat
 from curate.manifest import escape
-from curate.sources.listed import Listed, as_photo_error, has_photo_name, has_tar_name
+from curate.sources.listed import Listed, Wanted, as_photo_error, has_photo_name, has_tar_name
 from curate.sources.lists import in_order
 from curate.sources.tars import PACKED, is_packed_tar, members
-
-Wanted = Callable[[str, str], bool]
-"""Whether a file, by source and path, is to be listed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -11,6 +12,9 @@ from curate.errors import NoPermission, PhotoError, ReadFailed, Vanished
 from curate.manifest import unescape
 
 TAR_SUFFIX = ".tar"
+
+Wanted = Callable[[str, str], bool]
+"""Whether a file, by source and path, is to be listed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from curate.errors import SourceError, UsageError
 from curate.manifest import escape
-from curate.sources import lists
+from curate.sources import lists, remote
 from curate.sources.folders import Walk, check_folder, single
 from curate.sources.listed import Listed
 
@@ -27,10 +27,16 @@ class Share:
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.of:
-            raise UsageError(f"--shard {self} isn't understood: write 1/8 to 8/8 for eight parts")
+            raise UsageError("--shard isn't understood: write 1/8, 2/8 and so on to 8/8 for eight parts")
 
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """From `3/8`."""
+        number, _, of = text.partition("/")
+        return cls(int(number), int(of)) if number.isdecimal() and of.isdecimal() else cls(0, 0)
 
     def holds(self, source: str, path: str) -> bool:
         """Whether a file belongs to this part: by its key alone, so that no file is lost or doubled."""
@@ -38,6 +44,8 @@ class Share:
 
 
 WHOLE = Share(1, 1)
+BATCH_ENTRIES = 4096
+"""Of a list, so many are looked up together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +53,30 @@ class _Roots:
     folders: tuple[str, ...]
     """Absolute, none inside another, in the order of their text."""
     files: tuple[str, ...]
+    urls: tuple[str, ...]
 
     @classmethod
     def of(cls, paths: Sequence[str | Path]) -> _Roots:
-        folders, files = set(), set()
+        folders, files, urls = set(), set(), set()
         for path in paths:
-            absolute = os.path.abspath(path)
-            if os.path.isdir(absolute):
-                check_folder(absolute)
-                folders.add(absolute)
-            elif os.path.lexists(absolute):
-                files.add(absolute)
+            place = remote.absolute(path)
+            if remote.is_url(place):
+                remote.check(place)
+                urls.add(place)
+            elif os.path.isdir(place):
+                check_folder(place)
+                folders.add(place)
+            elif os.path.lexists(place):
+                files.add(place)
             else:
                 raise SourceError(f"{escape(str(path))} doesn't exist: name a folder of photos, or a photo")
         outermost = {root for root in folders if not _inside(root, folders - {root})}
-        return cls(tuple(sorted(outermost, key=escape)), tuple(sorted(files)))
+        highest = {url for url in urls if not _inside(url, urls - {url})}
+        return cls(tuple(sorted(outermost, key=escape)), tuple(sorted(files)), tuple(sorted(highest)))
+
+    def hold(self, place: str) -> bool:
+        """Whether a path or URL is in what is listed anyway."""
+        return _inside(place, self.folders) or _inside(place, self.urls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +84,7 @@ class Sources:
     """What to scan."""
 
     paths: tuple[str | Path, ...] = ()
-    """Folders, photos and tars; one inside another is listed once."""
+    """Folders, photos and tars, or URLs of such; one inside another is listed once."""
     lists: tuple[str, ...] = ()
     """Files with a path a line; `-` is standard input."""
     null: bool = False
@@ -76,12 +93,12 @@ class Sources:
     """The part of it all that is wanted."""
 
     def roots(self) -> list[str]:
-        """The paths, absolute, as manifest text."""
-        return [escape(os.path.abspath(path)) for path in self.paths]
+        """The paths, absolute, and URLs, as manifest text."""
+        return [escape(remote.absolute(path)) for path in self.paths]
 
     def list_names(self) -> list[str]:
         """The lists, absolute, as manifest text."""
-        return [name if name == lists.STDIN else escape(os.path.abspath(name)) for name in self.lists]
+        return [name if name == lists.STDIN else escape(remote.absolute(name)) for name in self.lists]
 
     def check(self) -> None:
         """Raise what `photos` would at once.
@@ -91,7 +108,9 @@ class Sources:
         """
         _Roots.of(self.paths)
         for name in self.lists:
-            if name != lists.STDIN and not os.path.exists(name):
+            if remote.is_url(name):
+                remote.check(name)
+            elif name != lists.STDIN and not os.path.exists(name):
                 raise SourceError(f"the list {name} doesn't exist: name another with --from-file")
 
     def photos(self, *, leave_out: Sequence[Path] = ()) -> Iterator[Listed]:
@@ -111,21 +130,24 @@ class Sources:
         skip = frozenset(os.path.realpath(path) for path in leave_out)
         walks = (Walk(root, wanted=self.share.holds, skip=skip) for root in roots.folders)
         walked = itertools.chain.from_iterable(walk.photos() for walk in walks)
-        if not roots.files and not self.lists:
+        if not (roots.files or roots.urls or self.lists):
             return walked
         return heapq.merge(walked, lists.in_order(self._apart(roots)), key=lambda photo: photo.key)
 
     def _apart(self, roots: _Roots) -> Iterator[Listed]:
         """What was named by itself, in no order."""
-        listed = (entry for name in self.lists for entry in lists.entries(name, null=self.null))
-        for entry in itertools.chain(roots.files, listed):
-            full = os.path.abspath(entry)
-            if not _inside(full, roots.folders):
-                yield from single(full, self.share.holds)
+        for url in roots.urls:
+            yield from remote.below(url, self.share.holds)
+        entries = itertools.chain(roots.files, *(lists.entries(name, null=self.null) for name in self.lists))
+        while batch := list(itertools.islice(entries, BATCH_ENTRIES)):
+            places = [place for place in map(remote.absolute, batch) if not roots.hold(place)]
+            yield from remote.each(filter(remote.is_url, places), self.share.holds)
+            for place in itertools.filterfalse(remote.is_url, places):
+                yield from single(place, self.share.holds)
 
 
 def listing(paths: Sequence[str | Path], *, leave_out: Sequence[Path] = ()) -> Iterator[Listed]:
-    """List some folders, photos and tars: see `Sources.photos`."""
+    """List some folders, photos, tars and URLs: see `Sources.photos`."""
     return Sources(tuple(paths)).photos(leave_out=leave_out)
 
 

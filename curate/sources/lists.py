@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from typing import BinaryIO
 
 from curate.errors import SourceError
+from curate.sources import remote
 from curate.sources.listed import Listed
 
 STDIN = "-"
@@ -42,6 +43,9 @@ def entries(name: str, *, null: bool) -> Iterator[str]:
 def _opened(name: str) -> Iterator[BinaryIO]:
     if name == STDIN:
         yield sys.stdin.buffer
+    elif remote.is_url(name):
+        with remote.opened(name) as file:
+            yield file
     else:
         with open(name, "rb") as file:
             yield file
