@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from curate import manifest
 from curate.errors import ManifestError, OutputError, PhotoError, Vanished
 from curate.folders import claimed, write_failed
-from curate.manifest import settle
+from curate.manifest import settle, unescape
 from curate.originals import KEY_COLUMNS, Original
 from curate.sources import has_photo_name
 
@@ -51,7 +51,8 @@ class Exported:
     @property
     def original(self) -> Original:
         """Where it comes from."""
-        return Original(self.row["source"], self.row["path"], self.row["sha256"])
+        row = self.row
+        return Original(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset"))
 
 
 def export(manifest_path: Path, out: Path, kind: Kind, *, progress: Progress | None = None) -> Summary:
@@ -241,9 +242,9 @@ def _write(target: Path, data: bytes) -> None:
 
 
 def _link(photo: Exported, target: Path, summary: Summary, *, hard: bool) -> None:
-    source = photo.original.file()
+    source = os.path.join(unescape(photo.row["source"]), *unescape(photo.row["path"]).split("/"))
     if not os.path.isfile(source):
-        reason = Vanished("the file can't be read: it is gone")
+        reason = Vanished("it is gone, or no file of its own (in a tar, or remote: use --to copy)")
         summary.failed.append((photo.row["path"], str(reason)))
         return
     target.unlink(missing_ok=True)

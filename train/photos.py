@@ -134,6 +134,24 @@ def _check_finished(path: Path) -> None:
         raise ManifestError(f"{path} is a pack that isn't finished: run the same `curate pack` again")
 
 
+def load_split(path: Path, split: str, roots: Sequence[Path] = ()) -> tuple[PhotoList, str]:
+    """The photos of one split (`train`, `val`, `test`, or `all`) to look at, and the manifest's sha256.
+
+    Raises:
+        ManifestError: unreadable, none of that split, or photos are gone or changed.
+    """
+    needed = ("source", "path", "bytes", "split") if split != "all" else ("source", "path", "bytes")
+    read = manifest.read(path, need=needed, columns=needed)
+    rows = read.table.combine_chunks()
+    if split != "all":
+        rows = rows.filter(pc.equal(rows["split"], split))
+    if not rows.num_rows:
+        raise ManifestError(f"{path} has no photos with split '{split}': choose another with --split, or --split all")
+    photos = _photo_list(rows, tuple(roots))
+    _check_there(path, photos, rows["bytes"])
+    return photos, read.sha256
+
+
 def _photo_list(rows: pa.Table, roots: tuple[Path, ...]) -> PhotoList:
     sources, paths = (rows[name].cast(pa.large_string()).combine_chunks() for name in ("source", "path"))
     return PhotoList(sources, paths, roots)

@@ -11,6 +11,7 @@ from curate import __version__
 from curate.cli.export import export
 from curate.cli.filter import filter_command
 from curate.cli.look import explain, inspect
+from curate.cli.merge import merge
 from curate.cli.pack import pack
 from curate.cli.report import report
 from curate.cli.scan import scan
@@ -30,5 +31,5 @@ def main() -> None:
     """
 
 
-for _command in (scan, filter_command, report, explain, inspect, pack, export):
+for _command in (scan, merge, filter_command, report, explain, inspect, pack, export):
     main.add_command(_command)
