@@ -72,8 +72,11 @@ class Journal:
         self._file.write(json.dumps({"event": event, **line}) + "\n")
         self._file.flush()
 
-    def step(self, step: int, epoch: int, loss: float | None, lr: float, photos: int) -> None:
-        """One optimizer step; without a loss if no photo of its batch could be read."""
+    def step(self, step: int, epoch: int, loss: float | None, lr: float, photos: int, wait_share: float = 0.0) -> None:
+        """One optimizer step; without a loss if no photo of its batch could be read.
+
+        `wait_share` is the part of the time so far, 0 to 1, in which the device waited for photos.
+        """
         if loss is None:
             self.ratios.append(self.ratios[-1] if self.ratios else 1.0)
             self.note("step", step=step, epoch=epoch, loss=None, ratio=self.ratios[-1], lr=lr)
@@ -81,7 +84,7 @@ class Journal:
         ratio = loss / self.neutral
         self.ratios.append(ratio)
         self._photos += photos
-        self.note("step", step=step, epoch=epoch, loss=loss, ratio=ratio, lr=lr)
+        self.note("step", step=step, epoch=epoch, loss=loss, ratio=ratio, lr=lr, wait_share=round(wait_share, 4))
         self._draw(step, {"loss": loss, "loss/neutral": ratio, "lr": lr})
         now = time.monotonic()
         if step in (1, self.total_steps) or now - self._said >= SAY_EVERY_S:
@@ -91,7 +94,7 @@ class Journal:
             self._say(
                 f"step {step:>{len(str(self.total_steps))}}/{self.total_steps}  "
                 f"loss {loss:.4f}  {ratio:.2f} of neutral  "
-                f"lr {lr:.1e}  {self._photos / elapsed:.1f} photos/s  {_duration(left_s)} left"
+                f"lr {lr:.1e}  {self._photos / elapsed:.1f} photos/s  waits {wait_share:.1%}  {_duration(left_s)} left"
             )
 
     def validated(self, validation: Validation) -> None:

@@ -18,6 +18,7 @@ import torch
 from curate.errors import TrainingError
 from train.checkpoint import Checkpoint
 from train.data import Batch, Crops, StepSampler, batches
+from train.feeding import Waiting
 from train.health import WINDOW_STEPS
 from train.journal import Journal
 from train.lab import split_lab
@@ -87,19 +88,22 @@ def _train(run: Run, say: Callable[[str], None]) -> Outcome:
     crops = Crops(photos.train, recipe.image_size, recipe.seed)
     starts = photos.train.starts()
     steps = StepSampler(len(photos.train), recipe.batch_size, recipe.seed, run.step, run.total_steps, starts)
+    waiting = Waiting()
     with closing(journal), _stop_after_step() as stopping:
-        for batch in batches(crops, steps, run.workers):
+        for batch in waiting.over(batches(crops, steps, run.workers)):
             _name_unreadable(batch, run, journal, say)
             loss = _learn(run, batch)
             lr = float(run.schedule.get_last_lr()[0])
             run.schedule.step()
             run.step += 1
             epoch_ends = run.step % per_epoch == 0 or run.step == run.total_steps
-            journal.step(run.step, (run.step - 1) // per_epoch, loss, lr, len(batch.photos))
+            journal.step(run.step, (run.step - 1) // per_epoch, loss, lr, len(batch.photos), waiting.share)
             if epoch_ends and (seen := validate(run)):
                 journal.validated(seen)
             if run.step % WINDOW_STEPS == 0 or run.step == run.total_steps:
                 journal.check_health()
+                if hint := waiting.hint():
+                    say(hint)
             if checkpoint_due(run, epoch_ends=epoch_ends) or stopping.is_set():
                 _keep(run, journal, baselines)
             if stopping.is_set() and run.step < run.total_steps:

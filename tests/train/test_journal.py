@@ -33,10 +33,18 @@ def write_steps(folder: Path, steps: int, loss: float = 0.09) -> None:
 def test_a_step_is_a_line_with_loss_and_loss_over_neutral(tmp_path: Path) -> None:
     said: list[str] = []
     journal = open_journal(tmp_path, said=said)
-    journal.step(1, 0, 0.08, 2e-6, 16)
+    journal.step(1, 0, 0.08, 2e-6, 16, 0.012)
     journal.close()
     (line,) = lines(tmp_path)
-    assert line == {"event": "step", "step": 1, "epoch": 0, "loss": 0.08, "ratio": pytest.approx(0.8), "lr": 2e-6}
+    assert line == {
+        "event": "step",
+        "step": 1,
+        "epoch": 0,
+        "loss": 0.08,
+        "ratio": pytest.approx(0.8),
+        "lr": 2e-6,
+        "wait_share": 0.012,
+    }
     assert "loss 0.0800  0.80 of neutral" in said[0]
 
 
