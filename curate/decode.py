@@ -85,6 +85,8 @@ RAW_SUFFIXES = frozenset(
 
 MAX_PIXELS = 250_000_000
 SNIFF_BYTES = 32
+QUARTER_SIDE_PX = 80
+"""What tone and fingerprint need at least."""
 
 _MAGIC = (
     b"\xff\xd8\xff",  # JPEG
@@ -148,7 +150,12 @@ def looks_like_photo(head: bytes) -> bool:
 
 
 def decode(
-    data: bytes, *, max_pixels: int = MAX_PIXELS, short_side_px: int | None = None, on_white: bool = True
+    data: bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    short_side_px: int | None = None,
+    quarter: bool = False,
+    on_white: bool = True,
 ) -> Photo:
     """Decode a whole file to upright sRGB pixels.
 
@@ -157,7 +164,8 @@ def decode(
         max_pixels: refuse larger photos before decoding them.
         short_side_px: what the caller will shrink to anyway. A JPEG may then be decoded at a half, a quarter or an
             eighth of its size, with a short side no less than this; `header` still tells the whole photo's size. None
-            decodes all of it, as scores need.
+            decodes all of it, as exact scores need.
+        quarter: decode a colour JPEG at a quarter of its size, or with a short side of QUARTER_SIDE_PX if that is more.
         on_white: composite transparent pixels; False keeps their own colours, and their alpha beside them.
 
     Raises:
@@ -167,14 +175,14 @@ def decode(
         raise EmptyFile("the file has zero bytes")
     size = _bare_jpeg_size(data)
     if size is not None and size[0] * size[1] <= max_pixels:
-        pixels = _plain_jpeg(size, data, short_side_px)
+        pixels = _plain_jpeg(size, data, _least_side_px(size, short_side_px, quarter))
         if pixels is not None:
             return Photo(Header(*size, "JPEG", "RGB", orientation=1, icc_profile=None), pixels, None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = _open(data, max_pixels)
         try:
-            return _read(image, data, short_side_px, on_white)
+            return _read(image, data, _least_side_px(image.size, short_side_px, quarter), on_white)
         except MemoryError as exc:
             claimed = f"{image.width} x {image.height}"
             raise OutOfMemory(f"decoding {claimed} pixels wanted more memory than there is") from exc
@@ -253,9 +261,13 @@ def _quickly(image: Image.Image, data: bytes, short_side_px: int | None) -> NDAr
         return None
     if image.format in ("JPEG", "MPO"):
         return _plain_jpeg(image.size, data, short_side_px)
-    if image.format == "WEBP" or (image.format == "PNG" and _is_plain_png(image, data)):
-        return None if getattr(image, "is_animated", False) else _by_opencv(image.size, data)
+    if image.format == "PNG" and _is_plain_png(image, data):
+        return _plain_png(image.size, data)
     return None
+
+
+def _least_side_px(size: tuple[int, int], short_side_px: int | None, quarter: bool) -> int | None:
+    return max(QUARTER_SIDE_PX, -(-min(size) // 4)) if quarter else short_side_px
 
 
 def _bare_jpeg_size(data: bytes) -> tuple[int, int] | None:
@@ -293,7 +305,7 @@ def _is_plain_png(image: Image.Image, data: bytes) -> bool:
     return data[24:26] == _PNG_8_BIT_RGB and data.endswith(_PNG_END) and not _MATTERS_IN_PNG & image.info.keys()
 
 
-def _by_opencv(size: tuple[int, int], data: bytes) -> NDArray[np.uint8] | None:
+def _plain_png(size: tuple[int, int], data: bytes) -> NDArray[np.uint8] | None:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:

@@ -14,6 +14,7 @@
         ├── NotAPhoto             the content is no picture, whatever the name says
         ├── UnsupportedFormat     a picture, but of a kind that isn't decoded here
         ├── BrokenPhoto           truncated or malformed
+        ├── BrokenTar             a tar of photos is cut off or damaged; what lies before that is scored
         ├── TooManyPixels         larger than --max-pixels; nothing was decoded
         ├── FileTooLarge          more bytes than are read into memory
         ├── NothingVisible        every pixel is fully transparent
@@ -94,6 +95,10 @@ class UnsupportedFormat(PhotoError):
 
 class BrokenPhoto(PhotoError):
     """Truncated or malformed."""
+
+
+class BrokenTar(PhotoError):
+    """A tar of photos is cut off or damaged; what lies before that is scored."""
 
 
 class TooManyPixels(PhotoError):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from curate.decode import MAX_PIXELS, RAW_SUFFIXES, SNIFF_BYTES, Header, decode, looks_like_photo
-from curate.errors import ChangedWhileRead, FileTooLarge, PhotoError, UnsupportedFormat
+from curate.errors import PhotoError, UnsupportedFormat
+from curate.manifest import METRIC
 from curate.measures import Look, Measures, describe, look
-from curate.sources import Listed, as_photo_error
+from curate.sources import Listed, read_if
+
+Fidelity = Literal["exact", "fast"]
 
 MAX_BYTES = 1 << 31
 """A larger file isn't read; twice what an uncompressed 16-bit photo of the default pixel limit takes."""
@@ -25,6 +28,13 @@ class ScoreOptions:
     """What changes a score or decides whether there is one; recorded in the manifest."""
 
     max_pixels: int = MAX_PIXELS
+    fidelity: Fidelity = "exact"
+    """`fast` decodes colour JPEGs at a quarter of their size; docs/results/fidelity.md tells what that costs."""
+
+    @property
+    def metric(self) -> str:
+        """The variant of the `colorfulness` column, as lineages name it."""
+        return METRIC if self.fidelity == "exact" else f"{METRIC}-{self.fidelity}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,7 @@ class Record:
         row: dict[str, Any] = {
             "source": self.photo.source,
             "path": self.photo.path,
+            "tar_offset": self.photo.offset,
             "bytes": self.photo.bytes,
             "modified_ns": self.photo.modified_ns,
             "sha256": self.sha256,
@@ -78,7 +89,7 @@ def score(photo: Listed, options: ScoreOptions) -> Record | None:
     Returns:
         The record: with an error if the file can't be used. None if neither its name nor its content is a photo's.
     """
-    return _described(_seen(photo, options))
+    return _described([_seen(photo, options)])[0]
 
 
 def score_all(photos: Iterable[Listed], options: ScoreOptions) -> Iterator[Record | None]:
@@ -89,7 +100,7 @@ def score_all(photos: Iterable[Listed], options: ScoreOptions) -> Iterator[Recor
     """
     seen = (_seen(photo, options) for photo in photos)
     while batch := list(islice(seen, BATCH_PHOTOS)):
-        yield from map(_described, batch)
+        yield from _described(batch)
 
 
 def _seen(photo: Listed, options: ScoreOptions) -> Record | _Seen | None:
@@ -102,34 +113,24 @@ def _seen(photo: Listed, options: ScoreOptions) -> Record | _Seen | None:
             return None
         if len(data) == photo.bytes:
             digest = hashlib.sha256(data).hexdigest()
-        shown = decode(data, max_pixels=options.max_pixels)
+        shown = decode(data, max_pixels=options.max_pixels, quarter=options.fidelity == "fast")
         return _Seen(photo, digest, shown.header, look(shown.pixels, shown.visible))
     except PhotoError as exc:
         return Record(photo, digest, error=str(exc))
 
 
-def _described(seen: Record | _Seen | None) -> Record | None:
-    if isinstance(seen, _Seen):
-        return Record(seen.photo, seen.sha256, seen.header, describe(seen.look))
-    return seen
+def _described(batch: list[Record | _Seen | None]) -> list[Record | None]:
+    measures = iter(describe([seen.look for seen in batch if isinstance(seen, _Seen)]))
+    return [
+        Record(seen.photo, seen.sha256, seen.header, next(measures)) if isinstance(seen, _Seen) else seen
+        for seen in batch
+    ]
 
 
 def _read(photo: Listed) -> tuple[Listed, bytes | None]:
     """The file's bytes, and the listing entry as the file is now; no bytes where it is no photo of any kind."""
     if os.path.splitext(photo.path)[1].lower() in RAW_SUFFIXES:
         raise UnsupportedFormat("camera raw isn't decoded: develop it to JPEG or TIFF first")
-    try:
-        with open(photo.open_path(), "rb") as file:
-            before = os.fstat(file.fileno())
-            head = file.read(SNIFF_BYTES)
-            if not looks_like_photo(head):
-                return photo, (head if photo.promises_photo else None)
-            if before.st_size > MAX_BYTES:
-                raise FileTooLarge(f"{before.st_size} bytes are over the limit of {MAX_BYTES}")
-            data = head + file.read()
-            after = os.fstat(file.fileno())
-    except OSError as exc:
-        raise as_photo_error(exc, "the file can't be read") from exc
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != after.st_size:
-        raise ChangedWhileRead("the file was written to while it was being read: scan again when it is at rest")
-    return replace(photo, bytes=after.st_size, modified_ns=after.st_mtime_ns), data
+    photo, data = read_if(photo, looks_like_photo, max_bytes=MAX_BYTES)
+    known = looks_like_photo(data[:SNIFF_BYTES]) or photo.promises_photo
+    return photo, data if known else None

@@ -49,6 +49,8 @@ class Selection:
 
     options: FilterOptions
     """Those in force, with the line that a share turned out to mean."""
+    metric: str = manifest.METRIC
+    """As the scan's lineage names it."""
     kept: int = 0
     rejected: int = 0
     dropped_by: Counter[str] = field(default_factory=Counter)
@@ -102,7 +104,7 @@ def write_selection(
     _check_outputs(scan_path, clean_path, rejected_path)
     schema, lineage = manifest.inspect(scan_path, need=NEEDED)
     found = survey(scan_path, options)
-    chosen = Selection(found.options)
+    chosen = Selection(found.options, lineage.metric if lineage else manifest.METRIC)
     if dry_run:
         for part in _decided(scan_path, found, sorted(gates.columns(options).union(NEEDED))):
             chosen.count(part)
@@ -160,7 +162,7 @@ def _decide(table: pa.Table, rows: slice, found: Survey) -> Decided:
     undecided = table.drop_columns([column.name for column in DECISION if column.name in table.column_names])
     kept_rows = undecided.filter(pa.array(~rejected))
     return Decided(
-        kept=_with_decision(kept_rows, _splits(kept_rows, found.options.split), _no_reasons(kept_rows.num_rows)),
+        kept=_with_decision(kept_rows, _splits(kept_rows, found, rows, ~rejected), _no_reasons(kept_rows.num_rows)),
         rejected=_with_decision(
             undecided.filter(pa.array(rejected)), pa.nulls(int(rejected.sum()), pa.string()), _reasons(judged, rejected)
         ),
@@ -168,9 +170,11 @@ def _decide(table: pa.Table, rows: slice, found: Survey) -> Decided:
     )
 
 
-def _splits(kept: pa.Table, split: Split) -> pa.Array:
+def _splits(kept: pa.Table, found: Survey, rows: slice, stays: NDArray[np.bool_]) -> pa.Array:
+    if found.split_bits is not None:
+        return _split_at(found.split_bits[rows][stays], found.options.split)
     try:
-        return split_of(kept["sha256"], split)
+        return split_of(kept["sha256"], found.options.split)
     except ValueError as exc:
         raise ManifestError(
             f"the scan's column 'sha256' holds no content hashes ({exc}): scan the photos again"

@@ -180,6 +180,7 @@ def _about(run: Run) -> About:
         step=run.step,
         neutral_loss=run.neutral_loss,
         command=run.command,
+        manifest_ancestors=list(run.photos.ancestors),
         best_score=run.best_score,
         best_step=run.best_step,
         threads=torch.get_num_threads(),

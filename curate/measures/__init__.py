@@ -21,7 +21,7 @@ __all__ = ["SAMPLE_PIXELS", "SMALL_SIDE_PX", "Look", "Measures", "describe", "lo
 SMALL_SIDE_PX = 160
 """The small copy that tone, sharpness and fingerprint look at has a long side of at most this, and over half of it."""
 
-SAMPLE_PIXELS = 4096
+SAMPLE_PIXELS = 4000
 """Chroma, saturation, hue, lightness and clipping are measured on about so many pixels of the whole photo."""
 
 
@@ -43,7 +43,7 @@ class Look:
     colorfulness: float
     small: NDArray[np.uint8]
     """(h, w, 3), see `small_copy`."""
-    seen: NDArray[np.bool_] | None
+    visible: NDArray[np.bool_] | None
     """(h, w), what of it is mostly visible; None if all is."""
     sample: NDArray[np.uint8]
     """(h, w, 3), see `sample`."""
@@ -59,7 +59,7 @@ def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None)
     Raises:
         ValueError: no pixel is visible.
     """
-    return describe(look(pixels, visible))
+    return describe([look(pixels, visible)])[0]
 
 
 def look(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> Look:
@@ -68,16 +68,21 @@ def look(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) ->
     return Look(m, small, seen, sample(pixels, visible))
 
 
-def describe(seen: Look) -> Measures:
-    """The other half of `measure`."""
-    luma = np.asarray(cv2.cvtColor(seen.small, cv2.COLOR_RGB2GRAY), np.uint8)
-    return Measures(
-        colorfulness=seen.colorfulness,
-        colorfulness_level=level(seen.colorfulness),
-        appearance=appearance(seen.sample, luma),
-        tone=tone(seen.small if seen.seen is None else _filled(seen.small, seen.seen)),
-        fingerprint=fingerprint(luma),
-    )
+def describe(looks: Sequence[Look]) -> list[Measures]:
+    """The other half of `measure`, for some photos: one measure after another, while its code is in the cache."""
+    lumas = [np.asarray(cv2.cvtColor(seen.small, cv2.COLOR_RGB2GRAY), np.uint8) for seen in looks]
+    tones = [tone(seen.small if seen.visible is None else _filled(seen.small, seen.visible)) for seen in looks]
+    appearances = [appearance(seen.sample, luma) for seen, luma in zip(looks, lumas, strict=True)]
+    return [
+        Measures(
+            colorfulness=seen.colorfulness,
+            colorfulness_level=level(seen.colorfulness),
+            appearance=appearances[i],
+            tone=tones[i],
+            fingerprint=fingerprint(lumas[i]),
+        )
+        for i, seen in enumerate(looks)
+    ]
 
 
 def small_copy(
@@ -102,8 +107,10 @@ def sample(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) 
         (h, w, 3) uint8; the visible ones as (n, 1, 3) where not all are.
     """
     height, width = pixels.shape[:2]
-    step = math.isqrt(height * width // SAMPLE_PIXELS) | 1  # odd: no even step keeps to one place of JPEG's blocks
-    size = (max(1, width // step), max(1, height // step))
+    step = max(
+        1.0, math.sqrt(height * width / SAMPLE_PIXELS)
+    )  # hardly ever whole, so no place in JPEG's blocks is favoured
+    size = (max(1, int(width / step)), max(1, int(height / step)))
     chosen = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
     if visible is None:
         return chosen

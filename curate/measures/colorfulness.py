@@ -27,8 +27,8 @@ LEVELS: tuple[tuple[float, str], ...] = (
 )
 """The paper's table 2: the lowest M of each level, and its name."""
 
-BLOCK_PIXELS = 1 << 16
-"""Three planes of so many pixels stay in a core's own cache, and their sums far below 2**53: exact in float64."""
+BLOCK_PIXELS = 1 << 18
+"""Planes of so many pixels stay in a core's own cache, and their sums far below 2**53: exact in float64."""
 
 
 @dataclass(slots=True)
