@@ -21,8 +21,8 @@ def colorize(checkpoint_path: Path, photos: tuple[Path, ...], out: Path, drop_gp
 
     PHOTO is a photo, a folder, a tar, or a manifest; a folder keeps its tree. Full size, upright, in sRGB. Lightness is
     the photo's own; only colour is the network's. JPEGs become JPEGs, all else PNGs, which keep transparency. Each
-    picture says in its metadata that a machine colorized it, by which checkpoint, and which manifest's photos taught that.
-    A picture of another photo is never replaced. Exits 1 if a photo failed, after doing the rest.
+    picture says in its metadata that a machine colorized it, by which checkpoint, and which manifest's photos taught
+    that. A picture of another photo is never replaced. Exits 1 if a photo failed, after doing the rest.
     """
     from train import checkpoint
     from train.colorize import Colorizer, colorize_all
