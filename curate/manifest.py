@@ -25,7 +25,7 @@ from curate import __version__
 from curate.errors import ManifestError
 
 SCHEMA_VERSION = 2
-SCORER_VERSION = 3
+SCORER_VERSION = 4
 """Changes whenever any number of a scan would: rows of another scorer are measured again."""
 METRIC = "hasler-susstrunk-2003-m3-signed"
 
