@@ -123,20 +123,40 @@ class StepSampler(Sampler[list[Draw]]):
     """The draws of each step of a whole run, starting at any step: a resumed run draws what the first would have.
 
     Every epoch is a permutation of all photos from (seed, epoch); its last batch may be smaller.
+
+    Args:
+        photos: how many there are.
+        batch_size: photos a step, over all processes.
+        seed: of the order.
+        first_step, last_step: of the draws to give; steps count from 0.
+        began: (step, epoch) at which an epoch began anew, after a rescue.
+        share: (rank, processes): of each step, every so manieth draw, so that all shares together are the step.
     """
 
-    def __init__(self, photos: int, batch_size: int, seed: int, first_step: int, last_step: int) -> None:
+    def __init__(
+        self,
+        photos: int,
+        batch_size: int,
+        seed: int,
+        first_step: int,
+        last_step: int,
+        *,
+        began: tuple[int, int] = (0, 0),
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
         self.photos, self.batch_size, self.seed = photos, batch_size, seed
         self.first_step, self.last_step = first_step, last_step
+        self.began, self.share = began, share
 
     def __iter__(self) -> Iterator[list[Draw]]:
         per_epoch = -(-self.photos // self.batch_size)
         for step in range(self.first_step, self.last_step):
-            epoch, batch = divmod(step, per_epoch)
+            epoch, batch = divmod(step - self.began[0], per_epoch)
+            epoch += self.began[1]
             if batch == 0 or step == self.first_step:
                 order = np.random.default_rng((self.seed, epoch)).permutation(self.photos)
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [Draw(epoch, int(index)) for index in chosen]
+            yield [Draw(epoch, int(index)) for index in chosen[self.share[0] :: self.share[1]]]
 
     def __len__(self) -> int:
         return self.last_step - self.first_step

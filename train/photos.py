@@ -57,6 +57,8 @@ class PhotoLists:
     train: PhotoList
     val: PhotoList
     test: PhotoList
+    colorfulness_median: float | None = None
+    """Of the training photos, as they were scored."""
 
 
 def load(path: Path, roots: Sequence[Path] = ()) -> PhotoLists:
@@ -83,7 +85,8 @@ def load(path: Path, roots: Sequence[Path] = ()) -> PhotoLists:
     photos = {split: _photo_list(rows, tuple(roots)) for split, rows in lists.items()}
     for split in ("train", "val"):
         _check_there(path, photos[split], lists[split]["bytes"])
-    return PhotoLists(path, read.sha256, photos["train"], photos["val"], photos["test"])
+    (median,) = pc.quantile(lists["train"]["colorfulness"], 0.5).to_pylist()
+    return PhotoLists(path, read.sha256, photos["train"], photos["val"], photos["test"], median)
 
 
 def _photo_list(rows: pa.Table, roots: tuple[Path, ...]) -> PhotoList:
