@@ -20,6 +20,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
@@ -84,6 +85,8 @@ RAW_SUFFIXES = frozenset(
 
 MAX_PIXELS = 250_000_000
 SNIFF_BYTES = 32
+QUARTER_SIDE_PX = 80
+"""What tone and fingerprint need at least."""
 
 _MAGIC = (
     b"\xff\xd8\xff",  # JPEG
@@ -94,6 +97,15 @@ _MAGIC = (
     *(b"\xff\x0a\xfa", b"\0\0\0\x0cJXL "),
     b"\0\0\0\x0cjP  ",  # JPEG 2000
 )
+_START_OF_SCAN = 0xDA
+_START_OF_FRAME = (0xC0, 0xC1, 0xC2)
+_TELLS_NOTHING = frozenset([0xC4, 0xDB, 0xDD, 0xE0, 0xED, 0xEE, 0xFE])
+"""JPEG's tables (DHT, DQT, DRI), JFIF and Adobe headers (libjpeg heeds them), comments."""
+_PNG_8_BIT_RGB = b"\x08\x02"
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+_MATTERS_IN_PNG = frozenset(["icc_profile", "transparency", "loop"])  # loop: it is animated, of one frame even
+_MAY_TURN = frozenset(["exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"])
+"""Where Pillow finds an orientation; looking for one costs as much as all else that it reads of a header."""
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
@@ -135,7 +147,9 @@ def looks_like_photo(head: bytes) -> bool:
     )
 
 
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, short_side_px: int | None = None) -> Photo:
+def decode(
+    data: bytes, *, max_pixels: int = MAX_PIXELS, short_side_px: int | None = None, quarter: bool = False
+) -> Photo:
     """Decode a whole file to upright sRGB pixels.
 
     Args:
@@ -143,32 +157,37 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, short_side_px: int | No
         max_pixels: refuse larger photos before decoding them.
         short_side_px: what the caller will shrink to anyway. A JPEG may then be decoded at a half, a quarter or an
             eighth of its size, with a short side no less than this; `header` still tells the whole photo's size. None
-            decodes all of it, as scores need.
+            decodes all of it, as exact scores need.
+        quarter: decode a colour JPEG at a quarter of its size, or with a short side of QUARTER_SIDE_PX if that is more.
 
     Raises:
         PhotoError: by its subclass, what is wrong with the file; nothing else, whatever the bytes.
     """
     if not data:
         raise EmptyFile("the file has zero bytes")
-    image = _open(data, max_pixels)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _read(image, data, short_side_px)
-    except MemoryError as exc:
-        raise OutOfMemory(f"decoding {image.width} x {image.height} pixels wanted more memory than there is") from exc
-    except PILLOW_RAISES as exc:
-        raise BrokenPhoto(_one_line(exc)) from exc
-    finally:
-        image.close()
+    size = _bare_jpeg_size(data)
+    if size is not None and size[0] * size[1] <= max_pixels:
+        pixels = _plain_jpeg(size, data, _least_side_px(size, short_side_px, quarter))
+        if pixels is not None:
+            return Photo(Header(*size, "JPEG", "RGB", orientation=1, icc_profile=None), pixels, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = _open(data, max_pixels)
+        try:
+            return _read(image, data, _least_side_px(image.size, short_side_px, quarter))
+        except MemoryError as exc:
+            claimed = f"{image.width} x {image.height}"
+            raise OutOfMemory(f"decoding {claimed} pixels wanted more memory than there is") from exc
+        except PILLOW_RAISES as exc:
+            raise BrokenPhoto(_one_line(exc)) from exc
+        finally:
+            image.close()
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
     Image.MAX_IMAGE_PIXELS = None  # our own limit is checked below, before anything is decoded
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as exc:
         raise _unidentified(data) from exc
     except MemoryError as exc:
@@ -196,7 +215,7 @@ def _unidentified(data: bytes) -> NotAPhoto | UnsupportedFormat | BrokenPhoto:
 def _read(image: Image.Image, data: bytes, short_side_px: int | None) -> Photo:
     orientation, mode, frame_size = _orientation(image), image.mode, image.size
     profile_name, transform = srgb_transform(image.info.get("icc_profile"), mode)
-    pixels = _plain_jpeg(image, data, short_side_px)
+    pixels = _quickly(image, data, short_side_px)
     visible, turn_left_to_do = None, orientation
     if pixels is not None:
         pixels = pixels if transform is None else np.asarray(converted(Image.fromarray(pixels), transform))
@@ -221,14 +240,43 @@ def _read(image: Image.Image, data: bytes, short_side_px: int | None) -> Photo:
     return Photo(header, pixels, visible)
 
 
-def _plain_jpeg(image: Image.Image, data: bytes, short_side_px: int | None) -> NDArray[np.uint8] | None:
-    """A colour JPEG by the quicker of two readers; None where only Pillow may judge the file.
+def _quickly(image: Image.Image, data: bytes, short_side_px: int | None) -> NDArray[np.uint8] | None:
+    """Plain colour by quicker readers than Pillow's; None where only Pillow may judge the file.
 
-    Both are libjpeg-turbo and give the same pixels (docs/results/decoders.md); this one refuses whatever libjpeg warns
-    of.
+    They give the same pixels (docs/results/decoders.md) and refuse what is truncated or malformed.
     """
-    if image.format not in ("JPEG", "MPO") or image.mode != "RGB":
+    if image.mode != "RGB":
         return None
+    if image.format in ("JPEG", "MPO"):
+        return _plain_jpeg(image.size, data, short_side_px)
+    if image.format == "PNG" and _is_plain_png(image, data):
+        return _plain_png(image.size, data)
+    return None
+
+
+def _least_side_px(size: tuple[int, int], short_side_px: int | None, quarter: bool) -> int | None:
+    return max(QUARTER_SIDE_PX, -(-min(size) // 4)) if quarter else short_side_px
+
+
+def _bare_jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a colour JPEG that has nothing but a picture: no EXIF, no profile, no second picture.
+
+    Most photos on the web are such, and opening one with Pillow costs a tenth of decoding it.
+    """
+    size, at = None, 2
+    while data[at : at + 1] == b"\xff" and len(data) > at + 9:
+        marker = data[at + 1]
+        if marker == _START_OF_SCAN:
+            return size
+        if marker in _START_OF_FRAME and data[at + 4] == 8 and data[at + 9] == 3:
+            size = int.from_bytes(data[at + 7 : at + 9]), int.from_bytes(data[at + 5 : at + 7])
+        elif marker not in _TELLS_NOTHING:
+            return None
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    return None
+
+
+def _plain_jpeg(size: tuple[int, int], data: bytes, short_side_px: int | None) -> NDArray[np.uint8] | None:
     try:
         least = (
             {} if short_side_px is None else {"min_height": short_side_px, "min_width": short_side_px, "min_factor": 2}
@@ -236,11 +284,28 @@ def _plain_jpeg(image: Image.Image, data: bytes, short_side_px: int | None) -> N
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", strict=True, **least)
     except ValueError:
         return None
-    whole = pixels.shape[:2] == (image.height, image.width)
+    whole = pixels.shape[1::-1] == size
     return pixels if whole or short_side_px is not None else None
 
 
+def _is_plain_png(image: Image.Image, data: bytes) -> bool:
+    """Whether samples are 8-bit RGB with nothing declared transparent; libpng grumbles on stderr about profiles."""
+    return data[24:26] == _PNG_8_BIT_RGB and data.endswith(_PNG_END) and not _MATTERS_IN_PNG & image.info.keys()
+
+
+def _plain_png(size: tuple[int, int], data: bytes) -> NDArray[np.uint8] | None:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        return None
+    if pixels is None or pixels.shape[1::-1] != size:
+        return None
+    return np.asarray(pixels, np.uint8)
+
+
 def _orientation(image: Image.Image) -> int:
+    if image.format != "TIFF" and not _MAY_TURN & image.info.keys():
+        return 1
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except PILLOW_RAISES:

@@ -5,6 +5,7 @@
     ├── SourceError               a folder or list of photos can't be read at all
     ├── ManifestError             a manifest is missing, foreign, too new or can't be written
     ├── ScanError                 a scan can't start or go on (locked, source lost, disk full)
+    ├── OutputError               a pack or an export can't start or go on (locked, foreign folder, disk full)
     ├── EngineError               the chosen engine can't run
     ├── TrainingError             training can't start or go on
     ├── CheckpointError           a checkpoint is missing, foreign or damaged
@@ -20,6 +21,7 @@
         ├── NoPermission          the file or folder can't be opened
         ├── Vanished              listed, then gone
         ├── ChangedWhileRead      written to while it was being read
+        ├── ChangedSinceScan      another file by now than the manifest's
         ├── ReadFailed            the disk or network said no
         ├── OutOfMemory           decoding wanted more memory than there is
         ├── TimedOut              the decoder hung
@@ -49,6 +51,10 @@ class ManifestError(VividsetError):
 
 class ScanError(VividsetError):
     """A scan can't start or go on; finished parts are kept."""
+
+
+class OutputError(VividsetError):
+    """A pack or an export can't start or go on; what is finished is kept."""
 
 
 class EngineError(VividsetError):
@@ -121,6 +127,10 @@ class ChangedWhileRead(PhotoError):
     """Written to while it was being read."""
 
     passing = True
+
+
+class ChangedSinceScan(PhotoError):
+    """Another file by now than the manifest's."""
 
 
 class ReadFailed(PhotoError):

@@ -8,10 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from curate import manifest
+from curate.criteria import FilterOptions
 from curate.errors import ManifestError, NotAPhoto
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.score import Record, ScoreOptions, score
-from curate.select import FilterOptions, select
+from curate.select import select
 from curate.sources import Listed, listing
 
 

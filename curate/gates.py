@@ -1,8 +1,9 @@
-"""The rules that photos pass or fail, each over a whole table at once, with a true sentence for every failure."""
+"""The rules that look at one photo at a time, each over many rows at once, with a true sentence for every failure."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,57 +12,54 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.errors import EngineError, ManifestError, UsageError
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A lowest or a highest value of one measure."""
-
-    column: str
-    line: float
-    lowest: bool
-    """True: values below the line fail. False: values above it do."""
-
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.line):
-            raise UsageError(f"{self.option} must be a finite number, like 20")
-
-    @property
-    def option(self) -> str:
-        """How the command spells it."""
-        return f"--{'min' if self.lowest else 'max'}-{self.column.replace('_', '-')}"
-
-    @property
-    def sign(self) -> str:
-        """What a failing value has between it and the line."""
-        return "<" if self.lowest else ">"
+from curate.criteria import Bound, FilterOptions, plain
+from curate.errors import ManifestError
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One rule's verdicts over all rows."""
+    """One rule's verdicts over the rows of a table."""
 
     name: str
     fails: NDArray[np.bool_]
     reasons: pa.Array
-    """Text for every row; only the failing rows' is used."""
+    """Text for each failing row, in their order."""
+
+
+def in_force(table: pa.Table, options: FilterOptions) -> Iterator[Gate]:
+    """Every rule on single photos; one that lets all through by its default isn't in force."""
+    yield readable(table)
+    if options.min_colorfulness is not None:
+        yield bound(table, Bound("colorfulness", options.min_colorfulness, lowest=True))
+    yield tone(table, options.keep_tones)
+    for rule in options.bounds:
+        yield bound(table, rule)
+    if options.min_side_px:
+        yield min_side(table, options.min_side_px)
+    if math.isfinite(options.max_aspect):
+        yield max_aspect(table, options.max_aspect)
+
+
+def columns(options: FilterOptions) -> set[str]:
+    """The columns that those rules look at."""
+    needed = {"colorfulness", "tone", "error", *(rule.column for rule in options.bounds)}
+    return needed | ({"width", "height"} if options.min_side_px or math.isfinite(options.max_aspect) else set())
 
 
 def readable(table: pa.Table) -> Gate:
     """Photos without measures fail, for their own reason."""
-    error = table["error"].combine_chunks()
-    unmeasured = _bools(pc.is_valid(error)) | _bools(pc.is_null(table["colorfulness"], nan_is_null=True))
-    text = pc.binary_join_element_wise("unreadable:", pc.fill_null(error, "it was not measured"), " ")
-    return Gate("unreadable", unmeasured, text)
+    error = _column(table, "error")
+    fails = bools(pc.is_valid(error)) | bools(pc.is_null(table["colorfulness"], nan_is_null=True))
+    text = pc.fill_null(error.filter(pa.array(fails)), "it was not measured")
+    return Gate("unreadable", fails, pc.binary_join_element_wise("unreadable:", text, " "))
 
 
 def tone(table: pa.Table, keep: frozenset[str]) -> Gate:
     """Photos of another tone than those to keep fail."""
-    tones = table["tone"].combine_chunks()
+    tones = _column(table, "tone")
     kept = pc.is_in(tones, value_set=pa.array(sorted(keep), pa.string()))
-    fails = _bools(pc.and_(pc.is_valid(tones), pc.invert(kept)))
-    return Gate("tone", fails, pc.binary_join_element_wise("tone is", tones, " "))
+    fails = bools(pc.and_(pc.is_valid(tones), pc.invert(kept)))
+    return Gate("tone", fails, pc.binary_join_element_wise("tone is", tones.filter(pa.array(fails)), " "))
 
 
 def bound(table: pa.Table, rule: Bound) -> Gate:
@@ -85,30 +83,15 @@ def max_aspect(table: pa.Table, aspect: float) -> Gate:
     )
 
 
-def where(table: pa.Table, condition: str, measured: NDArray[np.bool_]) -> Gate:
-    """Measured photos for which an SQL condition over the columns isn't true fail.
+def repeated(text: str, count: int) -> pa.Array:
+    """The same reason for so many rows."""
+    return pa.array([text], pa.string()).take(pa.array(np.zeros(count, np.int64)))
 
-    Raises:
-        EngineError: DuckDB isn't installed.
-        UsageError: it isn't understood.
-    """
-    try:
-        import duckdb
-    except ImportError as missing:
-        raise EngineError("--where needs DuckDB: pip install 'vividset[sql]'") from missing
-    with duckdb.connect() as connection:
-        connection.register("photos", table)
-        try:
-            # the table is the user's own, and so is what is asked of it
-            rows = connection.sql(f"SELECT CAST(({condition}) AS BOOLEAN) FROM photos").fetchnumpy()  # noqa: S608
-            (passes,) = rows.values()
-        except duckdb.Error as exc:
-            why = str(exc).splitlines()[0]
-            raise UsageError(f"--where {condition!r} isn't understood: {why}") from exc
-    if len(passes) != table.num_rows:
-        raise UsageError(f'--where {condition!r} must be a condition on each photo, like "width > 800"')
-    fails = measured & ~np.asarray(np.ma.filled(passes, fill_value=False), np.bool_)
-    return Gate(f"not ({condition})", fails, pa.array([f"not ({condition})"]).take(pa.array(np.zeros(len(fails), int))))
+
+def bools(values: Any) -> NDArray[np.bool_]:
+    """An Arrow column of verdicts as numpy; unknown is False."""
+    filled = pc.fill_null(values, False)
+    return np.asarray(filled.to_numpy(zero_copy_only=False), np.bool_)
 
 
 def _column(table: pa.Table, name: str) -> pa.Array:
@@ -120,27 +103,12 @@ def _column(table: pa.Table, name: str) -> pa.Array:
 def _beyond(name: str, values: pa.Array, rule: Bound) -> Gate:
     """`name 17.3 < 20`: the value rounded away from the line, so that the sentence is true."""
     compare, rounded = (pc.less, pc.floor) if rule.lowest else (pc.greater, pc.ceil)
+    fails = bools(compare(values, rule.line))
     scale = 10.0 ** max(1, _decimals(rule.line))
-    shown = pc.divide(rounded(pc.multiply(values, scale)), scale)
-    end = f" {rule.sign} {_plain(rule.line)}"
-    text = pc.binary_join_element_wise(f"{name} ", shown.cast(pa.string()), end, "")
-    return Gate(name + end, _bools(compare(values, rule.line)), text)
+    shown = pc.divide(rounded(pc.multiply(values.filter(pa.array(fails)), scale)), scale)
+    end = f" {rule.sign} {plain(rule.line)}"
+    return Gate(name + end, fails, pc.binary_join_element_wise(f"{name} ", shown.cast(pa.string()), end, ""))
 
 
 def _decimals(number: float) -> int:
-    return len(_plain(number).partition(".")[2]) if "e" not in _plain(number) else 6
-
-
-def _plain(number: float) -> str:
-    """As short as it can be said without changing it.
-
-    >>> _plain(20.0), _plain(20.00000001)
-    ('20', '20.00000001')
-    """
-    short = f"{number:g}"
-    return short if float(short) == number else repr(number)
-
-
-def _bools(values: Any) -> NDArray[np.bool_]:
-    filled = pc.fill_null(values, False)
-    return np.asarray(filled.to_numpy(zero_copy_only=False), np.bool_)
+    return len(plain(number).partition(".")[2]) if "e" not in plain(number) else 6

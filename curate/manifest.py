@@ -10,8 +10,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from curate import __version__
 from curate.errors import ManifestError
 
 SCHEMA_VERSION = 1
-SCORER_VERSION = 1
+SCORER_VERSION = 2
 """Changes whenever any number of a scan would: rows of another scorer are measured again."""
+METRIC = "hasler-susstrunk-2003-m3-signed"
 
 KEY = (pa.field("source", pa.string(), nullable=False), pa.field("path", pa.string(), nullable=False))
 FILE = (
@@ -63,6 +64,24 @@ MEASURES = (
 )
 SCAN_SCHEMA = pa.schema([*KEY, *FILE, *HEADER, *MEASURES, pa.field("error", pa.string())])
 DECISION = (pa.field("split", pa.string()), pa.field("reject_reasons", pa.list_(pa.string())))
+ALL_COLUMNS = pa.schema([*SCAN_SCHEMA, *DECISION])
+
+ROWS_A_GROUP = 1 << 16
+"""Of a manifest and of a batch; a reader holds one row group at a time."""
+
+_FEW_VALUES = [
+    "source",
+    "width",
+    "height",
+    "format",
+    "mode",
+    "orientation",
+    "icc_profile",
+    "colorfulness_level",
+    "tone",
+]
+_FEW_VALUES += ["error", "split"]
+"""Columns worth a dictionary; trying one on hashes and measures doubles the time that writing takes."""
 
 _PREFIX = "vividset."
 
@@ -72,7 +91,7 @@ class Lineage:
     """What made a manifest; kept as text in the Parquet file's key-value metadata."""
 
     kind: str
-    """`scan`, `clean`, `rejected`; or `part`, `listing` inside a scan's work folder."""
+    """`scan`, `clean`, `rejected`, `pack`; or `part`, `listing` inside a scan's work folder."""
     command: str
     """The command as it was typed."""
     options: Mapping[str, Any]
@@ -80,10 +99,12 @@ class Lineage:
     parent_sha256: str | None = None
     """The manifest that this one was made from; None for a scan."""
     parent_path: str | None = None
+    ancestors: Sequence[Mapping[str, str]] = ()
+    """All manifests above this one, nearest first: kind, path and sha256, so that the chain is known without them."""
     rows: int | None = None
     """Row count when written."""
-    metric: str = "hasler-susstrunk-2003-m3-signed"
-    """The colourfulness variant of the `colorfulness` column."""
+    metric: str = METRIC
+    """The colourfulness variant of the `colorfulness` column; `-fast` after it if photos were not decoded whole."""
     schema_version: int = SCHEMA_VERSION
     tool_version: str = __version__
     scorer_version: int = SCORER_VERSION
@@ -108,7 +129,7 @@ class Lineage:
         known = {name: fields[name] for name in cls.__dataclass_fields__ if name in fields}
         if not {"kind", "command", "options"} <= known.keys():
             raise ValueError("the vividset metadata is incomplete")
-        return cls(**known)
+        return cls(**known | {"ancestors": tuple(known.get("ancestors", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,23 +155,47 @@ def read(path: Path, *, need: tuple[str, ...] = (), columns: tuple[str, ...] | N
     Raises:
         ManifestError: missing, no Parquet, written by a newer version, or without a needed column.
     """
-    schema, lineage = inspect(path)
-    missing = [name for name in need if name not in schema.names]
-    if missing:
-        raise ManifestError(f"{path} has no column {', '.join(repr(name) for name in missing)}: {_advice(missing)}")
+    schema, lineage = inspect(path, need=need)
     wanted = None if columns is None else [name for name in columns if name in schema.names]
     with _as_manifest_error(path, "read"):
         table = pa.concat_tables(
-            [pq.ParquetFile(part).read(columns=wanted) for part in _parts(path)], promote_options="permissive"
+            [pq.ParquetFile(part).read(columns=wanted) for part in parts(path)], promote_options="permissive"
         )
         return Manifest(path, table, lineage, sha256_of(path))
 
 
-def inspect(path: Path) -> tuple[pa.Schema, Lineage | None]:
-    """A manifest's schema and lineage, without its rows.
+def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """A manifest's rows in order, at most ROWS_A_GROUP at a time; memory doesn't grow with their number.
+
+    Args:
+        path: a Parquet file, or a folder of Parquet parts, whose columns are brought to common types.
+        columns: read only these; None reads all.
 
     Raises:
-        ManifestError: missing, no Parquet, or written by a newer version.
+        ManifestError: it can't be read.
+    """
+    schema, _ = inspect(path)
+    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    with _as_manifest_error(path, "read"):
+        for part in parts(path):
+            file = pq.ParquetFile(part, pre_buffer=False)
+            there = [name for name in wanted.names if name in file.schema_arrow.names]
+            for batch in file.iter_batches(ROWS_A_GROUP, columns=there):
+                table = pa.Table.from_batches([batch])
+                if table.schema != wanted:
+                    table = pa.concat_tables([wanted.empty_table(), table], promote_options="permissive")
+                yield table.select(wanted.names)
+
+
+def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Lineage | None]:
+    """A manifest's schema and lineage, without its rows.
+
+    Args:
+        path: a Parquet file, or a folder of Parquet parts.
+        need: columns that the caller can't do without.
+
+    Raises:
+        ManifestError: missing, no Parquet, written by a newer version, or a needed column is not as it should be.
     """
     if not path.exists():
         raise ManifestError(
@@ -159,23 +204,47 @@ def inspect(path: Path) -> tuple[pa.Schema, Lineage | None]:
     if not (path.is_file() or path.is_dir()):
         raise ManifestError(f"{path} is no file: name a manifest that `curate` wrote")
     with _as_manifest_error(path, "read"):
-        file = pq.ParquetFile(_parts(path)[0])
-        schema, lineage = file.schema_arrow, Lineage.decoded(file.metadata.metadata)
+        files = [pq.ParquetFile(part) for part in parts(path)]
+        schema = pa.unify_schemas([file.schema_arrow for file in files], promote_options="permissive").remove_metadata()
+        lineage = Lineage.decoded(files[0].metadata.metadata)
     if lineage and lineage.schema_version > SCHEMA_VERSION:
         raise ManifestError(
             f"{path} was written by vividset {lineage.tool_version} in schema {lineage.schema_version}, "
             f"and this is {__version__} with schema {SCHEMA_VERSION}: upgrade vividset"
         )
+    _check_columns(path, schema, need)
     return schema, lineage
+
+
+def _check_columns(path: Path, schema: pa.Schema, need: tuple[str, ...]) -> None:
+    if missing := [name for name in need if name not in schema.names]:
+        raise ManifestError(f"{path} has no column {', '.join(repr(name) for name in missing)}: {_advice(missing)}")
+    for name in need:
+        found, expected = schema.field(name).type, ALL_COLUMNS.field(name).type
+        if not pa.types.is_null(found) and _is_text(found) != _is_text(expected):
+            belongs = "text belongs" if _is_text(expected) else "numbers belong"
+            raise ManifestError(
+                f"{path} has {found} in its column {name!r}, where {belongs}: keep it as `curate scan` wrote it"
+            )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def write(path: Path, table: pa.Table, lineage: Lineage) -> None:
     """Write a manifest, whole or not at all."""
-    with _as_manifest_error(path, "written"):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     with writer(path, table.schema) as out:
         out.write_table(table)
         out.add_key_value_metadata(replace(lineage, rows=table.num_rows).encoded())
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder that a file is to lie in."""
+    with _as_manifest_error(path, "written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -185,14 +254,32 @@ def writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     Raises:
         ManifestError: the disk says no.
     """
-    draft = path.with_name(f".{path.name}.draft")
-    with _as_manifest_error(path, "written"):
+    with writers([path], schema) as (out,):
+        yield out
+
+
+@contextmanager
+def writers(paths: Sequence[Path], schema: pa.Schema) -> Iterator[list[pq.ParquetWriter]]:
+    """Write Parquet files of one schema side by side; they appear under their names when all of them are whole.
+
+    Raises:
+        ManifestError: the disk says no.
+    """
+    drafts = [path.with_name(f".{path.name}.draft") for path in paths]
+    plain = schema.remove_metadata()
+    few = [name for name in _FEW_VALUES if name in schema.names]
+    with _as_manifest_error(paths[0], "written"):
         try:
-            with pq.ParquetWriter(draft, schema.remove_metadata(), compression="zstd") as out:
-                yield out
-            settle(draft, path)
+            with ExitStack() as files:
+                yield [
+                    files.enter_context(pq.ParquetWriter(draft, plain, compression="zstd", use_dictionary=few))
+                    for draft in drafts
+                ]
+            for draft, path in zip(drafts, paths, strict=True):
+                settle(draft, path)
         except BaseException:
-            draft.unlink(missing_ok=True)
+            for draft in drafts:
+                draft.unlink(missing_ok=True)
             raise
 
 
@@ -215,10 +302,18 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def chain(path: Path, sha256: str, lineage: Lineage | None) -> tuple[Mapping[str, str], ...]:
+    """A manifest and all that it comes from, nearest first: kind, path and sha256 of each."""
+    kind = lineage.kind if lineage else "lineage unknown"
+    here = {"kind": kind, "path": escape(str(path.absolute())), "sha256": sha256}
+    return (here, *(lineage.ancestors if lineage else ()))
+
+
 def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file; for a folder of parts, of the parts' digests in order."""
+    """Hex sha256 of a file; for a folder of several parts, of the parts' digests in order."""
     if path.is_dir():
-        return hashlib.sha256("".join(sha256_of(part) for part in _parts(path)).encode()).hexdigest()
+        digests = [sha256_of(part) for part in parts(path)]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -253,13 +348,25 @@ def unescape(text: str) -> str:
     return re.sub(r"\\x([0-9a-f]{2})", byte, text) if "\\" in text else text
 
 
-def _parts(path: Path) -> list[Path]:
+def located(source: str, path: str, roots: Sequence[Path] = ()) -> str | None:
+    """Where a photo lies now, from its key in a manifest; None if it is nowhere.
+
+    Without roots: at source/path. With roots: the first of root/path and root/(last part of source)/path.
+    """
+    source, parts = unescape(source), unescape(path).split("/")
+    bases = [base for root in roots for base in (str(root), os.path.join(root, os.path.basename(source)))] or [source]
+    places = (os.path.join(base, *parts) for base in bases)
+    return next((place for place in places if os.path.isfile(place)), None)
+
+
+def parts(path: Path) -> list[Path]:
+    """The Parquet files of a manifest: itself, or those in the folder, by name."""
     if not path.is_dir():
         return [path]
-    parts = sorted(path.glob("*.parquet"))
-    if not parts:
+    found = sorted(path.glob("*.parquet"))
+    if not found:
         raise ManifestError(f"{path} is a folder without Parquet parts: name a manifest file")
-    return parts
+    return found
 
 
 def _advice(missing: list[str]) -> str:

@@ -21,7 +21,7 @@ from curate import manifest
 from curate.engines import Done, Lost, processes
 from curate.errors import ManifestError, PhotoError, ScanError, TimedOut, WorkerDied
 from curate.manifest import SCAN_SCHEMA, Lineage
-from curate.score import Record, ScoreOptions, score
+from curate.score import Record, ScoreOptions, score, score_all
 from curate.sources import Listed, check, listing
 from curate.worklist import Shard, Worklist
 
@@ -186,16 +186,20 @@ def _measure(work: Worklist, options: ScanOptions, total: int, progress: Progres
 
 def measure_shard(work: Worklist, options: ScanOptions, shard: Shard) -> None:
     """In a worker: measure a shard and write its part. A decoder that hangs takes the process with it."""
-    records = []
+    records = score_all(_watched(shard.photos, options.timeout_s), options.score)
+    _write_part(work, shard, [_unless_source_gone(record) for record in records])
+
+
+def _watched(photos: Iterable[Listed], timeout_s: float) -> Iterator[Listed]:
+    """The photos; if the next isn't asked for in time, the process ends."""
     armed_at = -math.inf
-    for photo in shard.photos:
+    for photo in photos:
         now = time.monotonic()
-        if now - armed_at > options.timeout_s / 4:  # arming starts a thread, which costs as much as a small photo
-            faulthandler.dump_traceback_later(1.25 * options.timeout_s, exit=True)
+        if now - armed_at > timeout_s / 4:  # arming starts a thread, which costs as much as a small photo
+            faulthandler.dump_traceback_later(1.25 * timeout_s, exit=True)
             armed_at = now
-        records.append(_score(photo, options.score))
+        yield photo
     faulthandler.cancel_dump_traceback_later()
-    _write_part(work, shard, records)
 
 
 def _one_by_one(shard: Shard, options: ScanOptions) -> list[Record | None]:
@@ -215,9 +219,12 @@ def _one_by_one(shard: Shard, options: ScanOptions) -> list[Record | None]:
 
 
 def _score(photo: Listed, options: ScoreOptions) -> Record | None:
-    record = score(photo, options)
+    return _unless_source_gone(score(photo, options))
+
+
+def _unless_source_gone(record: Record | None) -> Record | None:
     if record and record.error and record.error.startswith("Vanished"):
-        _check_source(photo)
+        _check_source(record.photo)
     return record
 
 
@@ -239,7 +246,7 @@ def _lineage(paths: Sequence[Path], options: ScanOptions, command: str, files: i
         "made_by": _made_by(options.score),
         "paths": [manifest.escape(os.path.abspath(path)) for path in paths],
     }
-    return Lineage("scan", command, recorded, counts={"files_listed": files})
+    return Lineage("scan", command, recorded, metric=options.score.metric, counts={"files_listed": files})
 
 
 def _finish(work: Worklist, known: list[Path], out: Path, lineage: Lineage) -> Summary:

@@ -2,95 +2,82 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate import gates, manifest
-from curate.errors import ManifestError, UsageError
-from curate.gates import Bound, Gate
-from curate.manifest import DECISION, SCAN_SCHEMA, Lineage, Manifest
-from curate.measures.tone import TONES
+from curate.criteria import FilterOptions, Split
+from curate.errors import ManifestError
+from curate.gates import Gate
+from curate.hextext import words
+from curate.manifest import DECISION, ROWS_A_GROUP, SCAN_SCHEMA, Lineage
+from curate.wholeset import Photos, Survey, batches, survey
 
 NEEDED = ("source", "path", "sha256", "colorfulness", "tone", "error")
+TENS = tuple(range(0, 120, 10))
+"""Lower ends of the histogram's bins; the last has no upper end."""
+SPLITS = ("train", "val", "test")
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """Shares of the kept photos, in percent; they add up to 100."""
-
-    train: float = 90.0
-    val: float = 5.0
-    test: float = 5.0
-
-    def __post_init__(self) -> None:
-        shares = (self.train, self.val, self.test)
-        if not all(math.isfinite(share) and share >= 0 for share in shares) or abs(sum(shares) - 100) > 1e-6:
-            raise UsageError(f"the split {self} doesn't add up to 100: write it like 90/5/5 (train/val/test)")
-
-    def __str__(self) -> str:
-        return f"{self.train:g}/{self.val:g}/{self.test:g}"
-
-    @classmethod
-    def parse(cls, text: str) -> Split:
-        """From `train/val/test`, like `90/5/5`.
-
-        >>> Split.parse("80/10/10").train
-        80.0
-        """
-        try:
-            train, val, test = (float(share) for share in text.split("/"))
-        except ValueError as exc:
-            raise UsageError(f"the split {text!r} isn't understood: write it like 90/5/5 (train/val/test)") from exc
-        return cls(train, val, test)
-
-
-@dataclass(frozen=True, slots=True)
-class FilterOptions:
-    """What decides; the defaults keep colourful colour photos and nothing else."""
-
-    min_colorfulness: float = 20.0
-    """M below this is rejected; the documented recipe's 20 lies between the paper's `slightly` and `moderately`."""
-    keep_tones: frozenset[str] = frozenset({"color"})
-    """Tones that aren't rejected."""
-    split: Split = field(default_factory=Split)
-    bounds: tuple[Bound, ...] = ()
-    """Further lowest and highest values."""
-    min_side_px: int = 0
-    """Photos whose short side is shorter are rejected."""
-    max_aspect: float = math.inf
-    """Photos whose long side is more than so many times the short one are rejected."""
-    where: str | None = None
-    """An SQL condition over the columns; photos for which it isn't true are rejected."""
-
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.min_colorfulness):
-            raise UsageError("--min-colorfulness must be a finite number, like 20")
-        if not self.max_aspect >= 1:
-            raise UsageError("--max-aspect must be at least 1, like 3 for panoramas up to 3:1")
-        if unknown := self.keep_tones - set(TONES):
-            raise UsageError(f"no tone is called {', '.join(sorted(unknown))}: choose from {', '.join(TONES)}")
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """A decided manifest: kept + rejected = scanned."""
+class Decided:
+    """Some decided rows: kept + rejected = those of the scan, both in its order."""
 
     kept: pa.Table
     rejected: pa.Table
-    dropped_by: Mapping[str, int]
+    dropped_by: Counter[str]
     """Photos per gate that rejected them; one photo may count in several."""
 
 
-def select(table: pa.Table, options: FilterOptions) -> Selection:
-    """Decide every row of a scan.
+@dataclass(slots=True)
+class Selection:
+    """What a filter decided, in numbers."""
+
+    options: FilterOptions
+    """Those in force, with the line that a share turned out to mean."""
+    metric: str = manifest.METRIC
+    """As the scan's lineage names it."""
+    kept: int = 0
+    rejected: int = 0
+    dropped_by: Counter[str] = field(default_factory=Counter)
+    splits: Counter[str] = field(default_factory=Counter)
+    kept_by_ten: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(TENS), np.int64))
+    """Kept photos by colourfulness, in the bins of `TENS`."""
+    rejected_by_ten: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(TENS), np.int64))
+
+    @property
+    def scanned(self) -> int:
+        """All rows."""
+        return self.kept + self.rejected
+
+    def count(self, part: Decided) -> None:
+        """Add some decided rows."""
+        self.kept += part.kept.num_rows
+        self.rejected += part.rejected.num_rows
+        for name, dropped in part.dropped_by.items():
+            self.dropped_by[name] += dropped
+        for entry in pc.value_counts(part.kept["split"]).to_pylist():
+            self.splits[entry["values"]] += entry["counts"]
+        self.kept_by_ten += _by_ten(part.kept)
+        self.rejected_by_ten += _by_ten(part.rejected)
+
+
+def select(table: pa.Table, options: FilterOptions) -> Decided:
+    """Decide every row of a scan in memory.
 
     Args:
         table: in the scan schema.
@@ -100,33 +87,7 @@ def select(table: pa.Table, options: FilterOptions) -> Selection:
         Kept rows with their `split`, rejected rows with all their `reject_reasons`; both in the scan's order.
     """
     table = _as_scanned(table)
-    judged = list(_gates(table, options))
-    rejected = np.logical_or.reduce([gate.fails for gate in judged])
-    undecided = table.drop_columns([name for name in ("split", "reject_reasons") if name in table.column_names])
-    kept_rows = undecided.filter(pa.array(~rejected))
-    return Selection(
-        kept=_decided(kept_rows, split_of(kept_rows["sha256"], options.split), _no_reasons(kept_rows.num_rows)),
-        rejected=_decided(
-            undecided.filter(pa.array(rejected)), pa.nulls(int(rejected.sum()), pa.string()), _reasons(judged, rejected)
-        ),
-        dropped_by={gate.name: int(gate.fails.sum()) for gate in judged},
-    )
-
-
-def _gates(table: pa.Table, options: FilterOptions) -> Iterator[Gate]:
-    """Every rule in force; one that lets all through by its default isn't."""
-    unreadable = gates.readable(table)
-    yield unreadable
-    yield gates.bound(table, Bound("colorfulness", options.min_colorfulness, lowest=True))
-    yield gates.tone(table, options.keep_tones)
-    for rule in options.bounds:
-        yield gates.bound(table, rule)
-    if options.min_side_px:
-        yield gates.min_side(table, options.min_side_px)
-    if math.isfinite(options.max_aspect):
-        yield gates.max_aspect(table, options.max_aspect)
-    if options.where is not None:
-        yield gates.where(table, options.where, ~unreadable.fails)
+    return _decide(table, slice(0, table.num_rows), survey(table, options))
 
 
 def write_selection(
@@ -134,30 +95,88 @@ def write_selection(
 ) -> Selection:
     """Read a scan, decide, and write the clean manifest and `rejected.parquet` beside it, unless it is a dry run.
 
+    Rows are read, decided and written some at a time; only rules that look at all photos keep a few numbers of each.
+
     Raises:
         ManifestError: the scan can't be read, or an output can't be written or would replace the scan.
     """
     rejected_path = clean_path.with_name("rejected.parquet")
     _check_outputs(scan_path, clean_path, rejected_path)
-    scanned = manifest.read(scan_path, need=NEEDED)
-    chosen = select(scanned.table, options)
+    schema, lineage = manifest.inspect(scan_path, need=NEEDED)
+    found = survey(scan_path, options)
+    chosen = Selection(found.options, lineage.metric if lineage else manifest.METRIC)
     if dry_run:
+        for part in _decided(scan_path, found, sorted(gates.columns(options).union(NEEDED))):
+            chosen.count(part)
         return chosen
-    counts = {"scanned": scanned.table.num_rows, "kept": chosen.kept.num_rows, "rejected": chosen.rejected.num_rows}
-    manifest.write(rejected_path, chosen.rejected, _lineage("rejected", scanned, options, command, counts))
-    manifest.write(clean_path, chosen.kept, _lineage("clean", scanned, options, command, counts))
+    manifest.make_folder(clean_path)
+    with (
+        ThreadPoolExecutor(1) as beside,
+        manifest.writers([rejected_path, clean_path], _decided_schema(schema)) as files,
+    ):
+        digest = beside.submit(manifest.sha256_of, scan_path)
+        rejected, clean = _Pieces(files[0]), _Pieces(files[1])
+        for part in _ahead(_decided(scan_path, found)):
+            chosen.count(part)
+            rejected.add(part.rejected)
+            clean.add(part.kept)
+        counts = {"scanned": chosen.scanned, "kept": chosen.kept, "rejected": chosen.rejected}
+        made = partial(_lineage, scan_path, digest.result(), lineage, found.options, command, counts)
+        rejected.end(made("rejected", chosen.rejected))
+        clean.end(made("clean", chosen.kept))
     return chosen
 
 
 def split_of(sha256: pa.ChunkedArray, split: Split) -> pa.Array:
     """`train`, `val` or `test` for each content hash, whatever other photos there are.
 
+    Raises:
+        ValueError: a hash is missing, or isn't hex.
+
     >>> split_of(pa.chunked_array([["00" * 32, "f0" * 32, "ff" * 32]]), Split()).to_pylist()
     ['train', 'val', 'test']
     """
-    place = np.array([int(digest[:8], 16) for digest in sha256.to_pylist()], np.float64) * (100 / 2**32)
-    names = np.array(["train", "val", "test"])
-    return pa.array(names[(place >= split.train).astype(int) + (place >= split.train + split.val)], pa.string())
+    return _split_at(words(sha256, 32), split)
+
+
+def _split_at(first_bits: NDArray[Any], split: Split) -> pa.Array:
+    """The split of each photo from the first 32 bits of a content hash."""
+    place = first_bits * (100 / 2**32)
+    third = (place >= split.train).astype(np.int8) + (place >= split.train + split.val)
+    return pa.DictionaryArray.from_arrays(pa.array(third), pa.array(SPLITS)).cast(pa.string())
+
+
+def _decided(photos: Photos, found: Survey, columns: list[str] | None = None) -> Iterator[Decided]:
+    """Every row decided, some at a time."""
+    start = 0
+    for table in batches(photos, columns):
+        rows = slice(start, start + table.num_rows)
+        yield _decide(_as_scanned(table), rows, found)
+        start = rows.stop
+
+
+def _decide(table: pa.Table, rows: slice, found: Survey) -> Decided:
+    judged = list(gates.in_force(table, found.options))
+    judged += found.gates(rows, judged[0])
+    rejected = np.logical_or.reduce([gate.fails for gate in judged])
+    undecided = table.drop_columns([column.name for column in DECISION if column.name in table.column_names])
+    kept_rows = undecided.filter(pa.array(~rejected))
+    return Decided(
+        kept=_with_decision(kept_rows, _splits(kept_rows, found.options.split), _no_reasons(kept_rows.num_rows)),
+        rejected=_with_decision(
+            undecided.filter(pa.array(rejected)), pa.nulls(int(rejected.sum()), pa.string()), _reasons(judged, rejected)
+        ),
+        dropped_by=Counter({gate.name: int(gate.fails.sum()) for gate in judged}),
+    )
+
+
+def _splits(kept: pa.Table, split: Split) -> pa.Array:
+    try:
+        return split_of(kept["sha256"], split)
+    except ValueError as exc:
+        raise ManifestError(
+            f"the scan's column 'sha256' holds no content hashes ({exc}): scan the photos again"
+        ) from exc
 
 
 def _as_scanned(table: pa.Table) -> pa.Table:
@@ -167,6 +186,48 @@ def _as_scanned(table: pa.Table) -> pa.Table:
             table.column_names.index(name), SCAN_SCHEMA.field(name), table[name].cast(SCAN_SCHEMA.field(name).type)
         )
     return table
+
+
+def _decided_schema(schema: pa.Schema) -> pa.Schema:
+    """Of both outputs: the scan's columns, whatever they are, and the decision."""
+    return _with_decision(
+        _as_scanned(schema.empty_table()).drop_columns([c.name for c in DECISION if c.name in schema.names]),
+        pa.nulls(0, pa.string()),
+        _no_reasons(0),
+    ).schema
+
+
+def _ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, the next one made in a thread while this one is used."""
+    with ThreadPoolExecutor(1) as maker:
+        coming = maker.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = maker.submit(next, items, None)
+            yield item
+
+
+class _Pieces:
+    """Writes tables into one file, in row groups of the usual size whatever the tables' sizes are."""
+
+    def __init__(self, file: pq.ParquetWriter) -> None:
+        self._file = file
+        self._waiting: list[pa.Table] = []
+        self._rows = 0
+
+    def add(self, table: pa.Table) -> None:
+        self._waiting.append(table)
+        self._rows += table.num_rows
+        if self._rows >= ROWS_A_GROUP:
+            self._flush()
+
+    def end(self, lineage: Lineage) -> None:
+        self._flush()
+        self._file.add_key_value_metadata(lineage.encoded())
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._file.write_table(pa.concat_tables(self._waiting))
+        self._waiting, self._rows = [], 0
 
 
 def _check_outputs(scan_path: Path, clean_path: Path, rejected_path: Path) -> None:
@@ -188,31 +249,31 @@ def _ours(path: Path) -> bool:
     return lineage is not None and lineage.kind in ("clean", "rejected")
 
 
-def _lineage(kind: str, scan: Manifest, options: FilterOptions, command: str, counts: dict[str, int]) -> Lineage:
-    recorded: dict[str, Any] = {
-        "min_colorfulness": options.min_colorfulness,
-        "keep_tones": sorted(options.keep_tones),
-        "split": str(options.split),
-        "bounds": {rule.option: rule.line for rule in options.bounds},
-        "min_side_px": options.min_side_px,
-        "max_aspect": options.max_aspect if math.isfinite(options.max_aspect) else None,
-        "where": options.where,
-    }
-    scorer = scan.lineage.scorer_version if scan.lineage else 0
-    metric = scan.lineage.metric if scan.lineage else "unknown"
+def _lineage(
+    scan_path: Path,
+    scan_sha256: str,
+    scan: Lineage | None,
+    options: FilterOptions,
+    command: str,
+    counts: dict[str, int],
+    kind: str,
+    rows: int,
+) -> Lineage:
     return Lineage(
         kind,
         command,
-        recorded,
-        parent_sha256=scan.sha256,
-        parent_path=str(scan.path),
-        metric=metric,
-        scorer_version=scorer,
+        options.recorded(),
+        parent_sha256=scan_sha256,
+        parent_path=str(scan_path),
+        ancestors=manifest.chain(scan_path, scan_sha256, scan),
+        rows=rows,
+        metric=scan.metric if scan else "unknown",
+        scorer_version=scan.scorer_version if scan else 0,
         counts=counts,
     )
 
 
-def _decided(table: pa.Table, split: pa.Array, reasons: pa.Array) -> pa.Table:
+def _with_decision(table: pa.Table, split: pa.Array, reasons: pa.Array) -> pa.Table:
     for column, values in zip(DECISION, (split, reasons), strict=True):
         table = table.append_column(column, values)
     return table
@@ -223,12 +284,15 @@ def _no_reasons(rows: int) -> pa.Array:
 
 
 def _reasons(judged: Sequence[Gate], rejected: NDArray[np.bool_]) -> pa.Array:
-    """(rows) lists of text: per rejected row, the reasons of all gates that it fails, in the gates' order."""
-    fails = np.stack([gate.fails[rejected] for gate in judged], axis=1)
-    texts = [gate.reasons.filter(pa.array(rejected)) for gate in judged]
-    rows = int(rejected.sum())
-    interleaved = pa.concat_arrays(texts).take(
-        pa.array(np.arange(rows * len(judged)).reshape(len(judged), rows).T.ravel())
-    )
-    offsets = np.concatenate([[0], np.cumsum(fails.sum(axis=1))]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), interleaved.filter(pa.array(fails.ravel())))
+    """Lists of text: per rejected row, the reasons of all gates that it fails, in the gates' order."""
+    failing = [np.flatnonzero(gate.fails) for gate in judged]
+    texts = pa.concat_arrays([gate.reasons for gate in judged])
+    order = np.argsort(np.concatenate(failing), kind="stable")
+    reasons_a_row = np.sum([gate.fails for gate in judged], axis=0)[rejected]
+    offsets = np.concatenate([[0], np.cumsum(reasons_a_row)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), texts.take(pa.array(order)))
+
+
+def _by_ten(table: pa.Table) -> NDArray[np.int64]:
+    values = table["colorfulness"].drop_null().to_numpy()
+    return np.histogram(values, [*TENS, np.inf])[0].astype(np.int64)

@@ -7,27 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curate.criteria import BOUNDED, TONES, plain
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.explain import Ancestor, Explanation
+    from curate.pack import Summary as Pack
+    from curate.report import Written
     from curate.scan import Summary
     from curate.select import Selection
 
 LEVELS = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
-TONES = ("color", "grayscale", "sepia", "toned")
-BOUNDED = (
-    "colorfulness",
-    "chroma_mean",
-    "saturation_mean",
-    "hue_entropy_bits",
-    "neutral_share",
-    "lightness_mean",
-    "dark_clipped_share",
-    "bright_clipped_share",
-    "sharpness",
-)
-"""Measures that can have a line."""
 
 
 def of_scan(summary: Summary, out: Path) -> Iterator[str]:
@@ -49,23 +40,39 @@ def of_scan(summary: Summary, out: Path) -> Iterator[str]:
 
 def of_selection(chosen: Selection) -> Iterator[str]:
     """What was kept and dropped, for which reasons, how colourful."""
-    kept, rejected = chosen.kept.num_rows, chosen.rejected.num_rows
-    yield f"{kept + rejected:,} scanned: {kept:,} kept, {rejected:,} rejected (a photo may have several reasons)"
+    kept, rejected = chosen.kept, chosen.rejected
+    yield f"{chosen.scanned:,} scanned: {kept:,} kept, {rejected:,} rejected (a photo may have several reasons)"
+    if chosen.metric.endswith("-fast"):
+        yield "scored with --fidelity fast, where M is off by 1 to 2: scan with --fidelity exact if the line matters"
     for name, count in chosen.dropped_by.items():
         yield f"  {count:>9,}  {name}"
-    splits = Counter(chosen.kept["split"].to_pylist())
-    yield "split: " + ", ".join(f"{splits[name]:,} {name}" for name in ("train", "val", "test"))
-    yield from _histogram(chosen.kept, chosen.rejected)
+    if chosen.options.keep_top_percent is not None and chosen.options.min_colorfulness is not None:
+        share, line = chosen.options.keep_top_percent, chosen.options.min_colorfulness
+        yield f"the top {share:g} % by colourfulness: --min-colorfulness {plain(line)}"
+    yield "split: " + ", ".join(f"{chosen.splits[name]:,} {name}" for name in ("train", "val", "test"))
+    yield from _histogram(chosen.kept_by_ten.tolist(), chosen.rejected_by_ten.tolist())
 
 
 def of_gate_that_drops_most(chosen: Selection) -> str | None:
     """A warning if less than half is left."""
-    kept, scanned = chosen.kept.num_rows, chosen.kept.num_rows + chosen.rejected.num_rows
-    if 2 * kept >= scanned:
+    if 2 * chosen.kept >= chosen.scanned:
         return None
     worst = max(chosen.dropped_by, key=lambda name: chosen.dropped_by[name])
-    left = f"only {100 * kept / scanned:.1f} % was kept" if kept else "nothing was kept"
+    left = f"only {100 * chosen.kept / chosen.scanned:.1f} % was kept" if chosen.kept else "nothing was kept"
     return f"Warning: {left}; most was dropped by: {worst}. Look at rejected.parquet before you train."
+
+
+def of_pack(made: Pack, out: Path) -> Iterator[str]:
+    """A pack's closing summary; of many failures the first ten, and where the rest is."""
+    yield f"{made.photos:,} photos packed, {made.bytes / 1e9:,.2f} GB; {len(made.failed):,} failed"
+    if made.packed_now < made.photos + len(made.failed):
+        yield f"  packed now: {made.packed_now:,}; there already: the rest"
+    for path, reason in made.failed[:10]:
+        yield f"  {path}: {reason}"
+    if len(made.failed) > 10:
+        yield f"  ... all of them in {out / 'failed.csv'}"
+    if made.photos:
+        yield f"written: {out}; next: train fit {out}"
 
 
 def of_explanation(photo: Path, found: Explanation) -> Iterator[str]:
@@ -97,8 +104,17 @@ def of_ancestor(ancestor: Ancestor) -> Iterator[str]:
     yield f"  {lineage.kind}, made by {maker}: {lineage.command}"
     options = ", ".join(f"{name} {value}" for name, value in lineage.options.items() if value not in (None, {}, 0))
     yield f"  options: {options}"
+    yield f"  metric: {lineage.metric}"
     if lineage.counts:
         yield "  counts: " + ", ".join(f"{count:,} {name}" for name, count in lineage.counts.items())
+
+
+def of_report(page: Written) -> Iterator[str]:
+    """What a page shows, and where it is."""
+    yield f"{page.photos:,} photos: {page.shown:,} on the page"
+    if page.missing:
+        yield f"  {page.missing:>9,}  without a picture: gone or unreadable now; say where they moved with --root"
+    yield f"written: {page.out} ({page.bytes / 1e6:.1f} MB)"
 
 
 def _bars(names: tuple[str, ...], counts: Counter[str]) -> Iterator[str]:
@@ -108,19 +124,14 @@ def _bars(names: tuple[str, ...], counts: Counter[str]) -> Iterator[str]:
         yield f"  {counts[name]:>9,}  {100 * counts[name] / total:5.1f} %  {name:<10} {bar}".rstrip()
 
 
-def _histogram(kept: pa.Table, rejected: pa.Table) -> Iterator[str]:
+def _histogram(kept: list[int], rejected: list[int]) -> Iterator[str]:
     """Colourfulness in tens."""
-    import numpy as np
-
-    edges = [*range(0, 120, 10), np.inf]
-    counts = [
-        np.histogram(table["colorfulness"].drop_null().to_numpy(), edges)[0].tolist() for table in (kept, rejected)
-    ]
-    widest = max(here + there for here, there in zip(*counts, strict=True))
+    widest = max(solid + light for solid, light in zip(kept, rejected, strict=True))
     if not widest:
         return
     yield "colourfulness (█ kept, ░ dropped)"
-    for low, solid, light in zip(edges, *counts, strict=False):
+    for number, (solid, light) in enumerate(zip(kept, rejected, strict=True)):
+        low = 10 * number
         bar = "█" * round(50 * solid / widest)
         bar += "░" * (round(50 * (solid + light) / widest) - len(bar))
-        yield f"  {f'{low}-{low + 9}' if low < 110 else '110+':>7} {bar}".rstrip()
+        yield f"  {f'{low}-{low + 9}' if number + 1 < len(kept) else f'{low}+':>7} {bar}".rstrip()

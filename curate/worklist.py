@@ -18,13 +18,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.errors import PASSING_KINDS
-from curate.manifest import KEY, SCAN_SCHEMA, writer
+from curate.manifest import KEY, ROWS_A_GROUP, SCAN_SCHEMA, writer
 from curate.sources import Listed
 
 SHARD_PHOTOS = 256
 SHARD_BYTES = 64 << 20
-ROWS_A_GROUP = 1 << 16
-"""Of the merged manifest; a reader holds one row group at a time."""
 
 LISTING_SCHEMA = pa.schema(
     [

@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import ManifestError
-from curate.manifest import unescape
 
 NEEDED = ("source", "path", "bytes", "sha256", "colorfulness", "tone", "split")
 SPLITS = ("train", "val", "test")
@@ -36,16 +35,8 @@ class PhotoList:
         return text
 
     def locate(self, index: int) -> str | None:
-        """Where the photo lies now; None if it is nowhere.
-
-        Without roots: at source/path. With roots: the first of root/path and root/(last part of source)/path.
-        """
-        source, path = unescape(self.sources[index].as_py()), unescape(self.name(index))
-        bases = [source]
-        if self.roots:
-            bases = [base for root in self.roots for base in (str(root), os.path.join(root, os.path.basename(source)))]
-        places = (os.path.join(base, *path.split("/")) for base in bases)
-        return next((place for place in places if os.path.isfile(place)), None)
+        """Where the photo lies now; None if it is nowhere. See `curate.manifest.located`."""
+        return manifest.located(self.sources[index].as_py(), self.name(index), self.roots)
 
 
 @dataclass(frozen=True, slots=True)

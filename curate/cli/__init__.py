@@ -10,6 +10,8 @@ import click
 from curate import __version__
 from curate.cli.filter import filter_command
 from curate.cli.look import explain, inspect
+from curate.cli.pack import pack
+from curate.cli.report import report
 from curate.cli.scan import scan
 from curate.cli.shell import HELP, Commands
 
@@ -22,9 +24,10 @@ def main() -> None:
     \b
     curate scan ./photos                    measure every photo once
     curate filter --min-colorfulness 20     decide from the numbers, as often as you like
+    curate report                           look at what a line keeps and drops, on one page
     train fit manifests/clean.parquet       train on what was kept
     """
 
 
-for _command in (scan, filter_command, explain, inspect):
+for _command in (scan, filter_command, report, explain, inspect, pack):
     main.add_command(_command)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from curate import words
+from curate.cli.deciding import JUDGING, deciding
 from curate.cli.shell import FILE, say
 
 
 @click.command()
 @click.argument("photos", nargs=-1, required=True, type=FILE, metavar="PHOTO...")
-@click.option("--min-colorfulness", type=float, default=20.0, show_default=True, help="Reject photos whose M is lower.")
-def explain(photos: tuple[Path, ...], min_colorfulness: float) -> None:
-    """Score photos, scanned or not, and say whether a filter would keep each, and why not."""
-    from curate.explain import explain as explain_photo
-    from curate.select import FilterOptions
+@deciding(*JUDGING)
+def explain(photos: tuple[Path, ...], settings: dict[str, Any]) -> None:
+    """Score photos, scanned or not, and say whether a filter would keep each, and why not.
 
-    options = FilterOptions(min_colorfulness)
+    Rules of a preset that need other photos to compare with are left out.
+    """
+    from curate import presets
+    from curate.explain import explain as explain_photo
+
+    options = presets.options_of(settings).for_one_photo()
     for photo in photos:
         say(words.of_explanation(photo, explain_photo(photo, options)))
 

@@ -1,4 +1,4 @@
-"""What "saturated" and "diverse" are measured by, on a small copy of the photo."""
+"""What "saturated" and "diverse" are measured by; docs/measures.md has each definition with its source."""
 
 from __future__ import annotations
 
@@ -37,35 +37,34 @@ class Appearance:
     """Variance of the 3 × 3 Laplacian of luma on the small copy (Pech-Pacheco 2000); compare photos, not cameras."""
 
 
-def appearance(rgb: NDArray[np.uint8], lab: NDArray[np.float32], luma: NDArray[np.uint8]) -> Appearance:
-    """Describe a small copy.
+def appearance(rgb: NDArray[np.uint8], luma: NDArray[np.uint8]) -> Appearance:
+    """Describe a photo.
 
     Args:
-        rgb: (h, w, 3) uint8 visible pixels, in whatever arrangement.
-        lab: (h, w, 3) float32 CIELAB (D65) of the same pixels.
-        luma: (H, W) uint8 gray values of the whole small copy.
+        rgb: (h, w, 3) uint8 sRGB, pixels of the whole photo in whatever arrangement.
+        luma: (H, W) uint8 gray values of the small copy.
     """
-    count = rgb.shape[0] * rgb.shape[1]
-    lightness, a, b = cv2.split(lab)
+    lightness, a, b = cv2.split(cv2.cvtColor(rgb * np.float32(1 / 255), cv2.COLOR_RGB2Lab))
     chroma, hue_deg = cv2.cartToPolar(a, b, angleInDegrees=True)
-    saturation, high = cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV))[1:]
+    _, saturation, high = cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV))
     red, green, blue = cv2.split(rgb)
     low = cv2.min(cv2.min(red, green), blue)
     return Appearance(
         chroma_mean=cv2.mean(chroma)[0],
         saturation_mean=cv2.mean(saturation)[0] / 255,
         hue_entropy_bits=_entropy_bits(hue_deg, chroma),
-        neutral_share=float(np.count_nonzero(chroma < NEUTRAL_CHROMA)) / count,
+        neutral_share=np.count_nonzero(chroma < NEUTRAL_CHROMA) / chroma.size,
         lightness_mean=cv2.mean(lightness)[0],
-        dark_clipped_share=float(np.count_nonzero(high <= 2)) / count,
-        bright_clipped_share=float(np.count_nonzero(low >= 253)) / count,
+        dark_clipped_share=np.count_nonzero(high <= 2) / high.size,
+        bright_clipped_share=np.count_nonzero(low >= 253) / low.size,
         sharpness=float(cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S))[1][0, 0]) ** 2,
     )
 
 
 def _entropy_bits(hue_deg: NDArray[Any], chroma: NDArray[Any]) -> float:
-    bins = (hue_deg * np.float32(HUE_BINS / 360)).astype(np.int32).ravel() % HUE_BINS
-    weights = np.bincount(bins, chroma.ravel(), HUE_BINS)
+    bins = (hue_deg * np.float32(HUE_BINS / 360)).astype(np.intp).ravel()
+    weights = np.bincount(bins, chroma.ravel(), HUE_BINS + 1)
+    weights[0] += weights[HUE_BINS]  # 360 degrees
     total = weights.sum()
     if total < 1e-3 * chroma.size:
         return 0.0

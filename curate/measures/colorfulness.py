@@ -6,6 +6,8 @@ Source: D. Hasler, S. Süsstrunk, "Measuring colourfulness in natural images", P
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import cv2
@@ -25,8 +27,51 @@ LEVELS: tuple[tuple[float, str], ...] = (
 )
 """The paper's table 2: the lowest M of each level, and its name."""
 
-_MAX_PIXELS_A_BLOCK = 1 << 24
-"""Keeps every partial sum of squares below 2**53, where a float64 still counts in ones."""
+BLOCK_PIXELS = 1 << 18
+"""Planes of so many pixels stay in a core's own cache, and their sums far below 2**53: exact in float64."""
+
+
+@dataclass(slots=True)
+class Moments:
+    """Sums over pixels from which M follows; integers, so exact for a photo of any size."""
+
+    pixels: int = 0
+    rg: int = 0
+    """Sum of R - G."""
+    rg_squared: int = 0
+    yb_doubled: int = 0
+    """Sum of 2yb = R + G - 2B."""
+    yb_doubled_squared: int = 0
+    """Sum of (2yb)², which is 2(R - B)² + 2(G - B)² - (R - G)²."""
+
+    def add(self, planes: Sequence[NDArray[np.uint8]], visible: NDArray[np.bool_] | None = None) -> None:
+        """Add (h, w) uint8 planes R, G, B: six passes of OpenCV, ten times cheaper than the formula in float64."""
+        mask = None if visible is None else visible.view(np.uint8)
+        red, green, blue = planes
+        rg, rb, gb = (
+            round(cv2.norm(one, other, cv2.NORM_L2SQR, mask))
+            for one, other in ((red, green), (red, blue), (green, blue))
+        )
+        if mask is not None:
+            planes = [np.asarray(cv2.bitwise_and(plane, plane, mask=mask), np.uint8) for plane in planes]
+        sum_red, sum_green, sum_blue = (round(cv2.sumElems(plane)[0]) for plane in planes)
+        self.pixels += red.size if mask is None else cv2.countNonZero(mask)
+        self.rg += sum_red - sum_green
+        self.rg_squared += rg
+        self.yb_doubled += sum_red + sum_green - 2 * sum_blue
+        self.yb_doubled_squared += 2 * rb + 2 * gb - rg
+
+    def colorfulness(self) -> float:
+        """M.
+
+        Raises:
+            ValueError: nothing was added.
+        """
+        n = self.pixels
+        if n == 0:
+            raise ValueError("no visible pixels to measure")
+        spread = 4 * (n * self.rg_squared - self.rg**2) + n * self.yb_doubled_squared - self.yb_doubled**2
+        return math.sqrt(spread) / (2 * n) + 0.3 * math.hypot(self.rg / n, self.yb_doubled / (2 * n))
 
 
 def colorfulness(
@@ -53,11 +98,22 @@ def colorfulness(
     """
     if variant == "absolute":
         return _absolute(pixels, visible)
-    total = np.zeros((4, 4))
-    rows = max(1, _MAX_PIXELS_A_BLOCK // max(1, pixels.shape[1]))
-    for top in range(0, pixels.shape[0], rows):
-        total += _moments(pixels[top : top + rows], None if visible is None else visible[top : top + rows])
-    return _from_moments(total)
+    moments = Moments()
+    for rows, planes in blocks(pixels):
+        moments.add(planes, None if visible is None else visible[rows])
+    return moments.colorfulness()
+
+
+def blocks(pixels: NDArray[np.uint8]) -> Iterator[tuple[slice, Sequence[NDArray[np.uint8]]]]:
+    """(H, W, 3) as R, G, B planes of some rows at a time, an even number but for the last; the next overwrite them."""
+    height, width = pixels.shape[:2]
+    rows = min(height, max(2, BLOCK_PIXELS // width // 2 * 2))
+    planes = [np.empty((rows, width), np.uint8) for _ in range(3)]
+    for top in range(0, height, rows):
+        block = pixels[top : top + rows]
+        here = [plane[: len(block)] for plane in planes]
+        cv2.split(block, here)
+        yield slice(top, top + len(block)), here
 
 
 def level(m: float) -> str:
@@ -67,39 +123,6 @@ def level(m: float) -> str:
     ('not', 'slightly', 'extremely')
     """
     return next(name for lowest, name in reversed(LEVELS) if m >= lowest or lowest == 0.0)
-
-
-def _moments(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None) -> NDArray[np.float64]:
-    """(4, 4) sums over visible pixels of the products of (R, G, B, 1).
-
-    The mixed sums come from squared distances, Σxy = ½(Σx² + Σy² − Σ(x − y)²), which OpenCV adds up
-    over the uint8 planes to well within a half: exact once rounded, and ten times cheaper than the formula in float64.
-    """
-    planes = cv2.split(pixels)
-    mask = None if visible is None else visible.astype(np.uint8)
-    count = float(pixels.shape[0] * pixels.shape[1] if mask is None else cv2.countNonZero(mask))
-    squares = [round(cv2.norm(plane, cv2.NORM_L2SQR, mask)) for plane in planes]
-    products = np.zeros((4, 4))
-    for i, plane in enumerate(planes):
-        products[i, i] = squares[i]
-        area = plane if mask is None else cv2.bitwise_and(plane, plane, mask=mask)
-        products[i, 3] = products[3, i] = cv2.sumElems(area)[0]
-        for j in range(i):
-            distance = round(cv2.norm(plane, planes[j], cv2.NORM_L2SQR, mask))
-            products[i, j] = products[j, i] = (squares[i] + squares[j] - distance) / 2
-    products[3, 3] = count
-    return products
-
-
-def _from_moments(sums: NDArray[np.float64]) -> float:
-    count = sums[3, 3]
-    if count == 0:
-        raise ValueError("no visible pixels to measure")
-    axes = np.array([[1.0, -1.0, 0.0], [0.5, 0.5, -1.0]])
-    means = axes @ sums[3, :3] / count
-    second = np.einsum("ij,jk,ik->i", axes, sums[:3, :3], axes) / count
-    variance = max(0.0, float((second - means**2).sum()))
-    return math.sqrt(variance) + 0.3 * math.hypot(*means)
 
 
 def _absolute(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None) -> float:

@@ -26,7 +26,8 @@ def fingerprint(luma: NDArray[np.uint8]) -> str:
     small = cv2.resize(luma, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(small)[1:9, 1:9].ravel()
     low[np.abs(low) < 1e-3] = 0
-    bits = low > np.median(low)
+    middle = np.sort(low)[31:33].mean()
+    bits = low > middle
     return np.packbits(bits).tobytes().hex()
 
 

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from curate import manifest
+from curate.criteria import Bound, FilterOptions
 from curate.errors import ManifestError, UsageError
-from curate.gates import Bound
 from curate.manifest import SCAN_SCHEMA, Lineage
-from curate.select import FilterOptions, select, write_selection
+from curate.select import select, write_selection
 
 
 def scanned(**columns: list[object]) -> pa.Table:

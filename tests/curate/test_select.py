@@ -16,10 +16,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curate import manifest
+from curate.criteria import FilterOptions, Split
 from curate.errors import ManifestError, UsageError
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.measures.tone import TONES
-from curate.select import FilterOptions, Split, select, split_of, write_selection
+from curate.select import select, split_of, write_selection
 
 LINEAGE = Lineage("scan", "curate scan", {"sources": ["/photos"]})
 
@@ -224,6 +225,7 @@ def test_both_manifests_know_their_parent_and_their_counts(tmp_path: Path) -> No
             "min_side_px": 0,
             "max_aspect": None,
             "where": None,
+            "keep_top_percent": None,
         }
         assert read.lineage.counts == {"scanned": 3, "kept": 1, "rejected": 2}
 
@@ -234,8 +236,8 @@ def test_a_scan_that_pandas_saved_can_be_decided(tmp_path: Path) -> None:
         manifest.write(ours, scan_of(*rows), LINEAGE)
         pd.read_parquet(ours).to_parquet(saved)
         chosen = write_selection(saved, tmp_path / "clean.parquet", FilterOptions())
-        assert chosen.kept["path"].to_pylist() == ["0.jpg"]
-        assert chosen.rejected.num_rows == len(rows) - 1
+        assert manifest.read(tmp_path / "clean.parquet").table["path"].to_pylist() == ["0.jpg"]
+        assert (chosen.kept, chosen.rejected) == (1, len(rows) - 1)
 
 
 def test_the_scan_is_never_written_over(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""What `--fidelity fast` costs in accuracy: every photo below some folders scored both ways.
+
+    python benchmarks/fidelity.py FOLDER...
+
+Only photos that fast decodes smaller count; the others' scores are the same by construction.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from curate.score import Record, ScoreOptions, score
+from curate.sources import listing
+
+LINE = 20.0
+
+
+def main() -> None:
+    """Score and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path)
+    pairs = [
+        (exact, fast)
+        for photo in listing(parser.parse_args().folders)
+        if (exact := score(photo, ScoreOptions())) and (fast := score(photo, ScoreOptions(fidelity="fast")))
+        if exact.measures and fast.measures and exact.measures != fast.measures
+    ]
+    report(pairs)
+
+
+def report(pairs: list[tuple[Record, Record]]) -> None:
+    """Print how far apart two scores of each photo are."""
+    both = [(exact.measures, fast.measures) for exact, fast in pairs if exact.measures and fast.measures]
+    exact_m, fast_m = np.array([(exact.colorfulness, fast.colorfulness) for exact, fast in both]).T
+    error = fast_m - exact_m
+    print(f"{len(both)} photos; M fast less M exact: mean {error.mean():+.2f}, median {np.median(error):+.2f}")
+    print(
+        "  percentiles 1, 5, 25, 75, 95, 99: "
+        + ", ".join(f"{p:+.2f}" for p in np.percentile(error, (1, 5, 25, 75, 95, 99)))
+    )
+    print(
+        f"  largest {np.abs(error).max():.2f}; other side of {LINE:g}: {np.sum((exact_m >= LINE) != (fast_m >= LINE))}"
+    )
+    changed = [(exact.tone.tone, fast.tone.tone) for exact, fast in both if exact.tone.tone != fast.tone.tone]
+    print(f"  other tone: {len(changed)}" + "".join(f"\n    {was} to {now}" for was, now in sorted(changed)))
+    bits = [(int(exact.fingerprint, 16) ^ int(fast.fingerprint, 16)).bit_count() for exact, fast in both]
+    print(f"  fingerprint bits that differ: median {np.median(bits):.0f}, largest {max(bits)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What a filter of many rows costs, beside plain pyarrow reading and writing the same file. `make bench` runs it small.
+
+    python benchmarks/filter.py [--rows 10000000] [--option "--keep-top 90%"]...
+
+The manifest is made up, with the columns, types and spread of a real one. Each side runs in a process of its own, so
+that seconds, CPU seconds and the peak of memory are that side's alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate import manifest
+from curate.manifest import SCAN_SCHEMA, Lineage
+
+ROWS_A_GROUP = 1 << 16
+PLAIN = """
+import sys, pyarrow.parquet as pq
+file = pq.ParquetFile(sys.argv[1])
+with pq.ParquetWriter(sys.argv[2], file.schema_arrow, compression="zstd") as out:
+    for batch in file.iter_batches(1 << 16):
+        out.write_batch(batch)
+"""
+
+
+def main() -> None:
+    """Make the manifest, run both sides, print a line each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--option", action="append", default=[], help="further options of curate filter")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        scan, out = Path(scratch) / "scan.parquet", Path(scratch) / "out" / "clean.parquet"
+        make_scan(scan, options.rows)
+        out.parent.mkdir()
+        print(f"{options.rows:,} rows, {scan.stat().st_size / 1e9:.2f} GB")
+        plain = cost([sys.executable, "-c", PLAIN, str(scan), str(out.with_name("plain.parquet"))])
+        out.with_name("plain.parquet").unlink()
+        print(said("plain pyarrow, read and write", plain, plain))
+        for more in ["", *options.option]:
+            command = [sys.executable, "-m", "curate", "filter", str(scan), "-o", str(out), *shlex.split(more)]
+            print(said(f"curate filter {more}".strip(), cost(command), plain))
+
+
+def cost(command: list[str]) -> tuple[float, float, float]:
+    """Seconds, CPU seconds and peak MB of one process."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{shlex.join(command)} exited {process.returncode}")
+    return time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def said(name: str, used: tuple[float, float, float], plain: tuple[float, float, float]) -> str:
+    """One line of the result; both ratios are to plain pyarrow."""
+    (wall_s, cpu_s, peak_mb), (plain_wall_s, plain_cpu_s, _) = used, plain
+    ratios = f"ratio {wall_s / plain_wall_s:.2f} (CPU {cpu_s / plain_cpu_s:.2f})"
+    return f"{name:<40} {wall_s:7.1f} s  {cpu_s:7.1f} s CPU  {peak_mb:7,.0f} MB peak   {ratios}"
+
+
+def make_scan(path: Path, rows: int) -> None:
+    """Write a made-up scan, a row group at a time."""
+    rng = np.random.default_rng(0)
+    lineage = Lineage("scan", "benchmarks/filter.py", {}, rows=rows)
+    with manifest.writer(path, SCAN_SCHEMA) as out:
+        for start in range(0, rows, ROWS_A_GROUP):
+            out.write_table(some_rows(rng, start, min(ROWS_A_GROUP, rows - start)))
+        out.add_key_value_metadata(lineage.encoded())
+
+
+def some_rows(rng: np.random.Generator, start: int, count: int) -> pa.Table:
+    """Rows as a scan of web photos has them: an error in a thousand, 6 % gray or toned, median M 39."""
+    hashes = rng.bytes(32 * count).hex()
+    colorfulness = rng.gamma(3.2, 13.5, count)
+    tones = rng.choice(["color", "grayscale", "sepia", "toned"], count, p=[0.94, 0.03, 0.02, 0.01])
+    levels = np.array(["not", "slightly", "moderately", "averagely", "quite", "highly", "extremely"])
+    columns: dict[str, Any] = {
+        "source": pa.array(["/data/photos"]).take(pa.array(np.zeros(count, int))),
+        "path": [f"{n % 997:03d}/photo_{n:08d}.jpg" for n in range(start, start + count)],
+        "bytes": rng.integers(20_000, 300_000, count),
+        "modified_ns": 1_700_000_000_000_000_000 + rng.integers(0, 10**15, count),
+        "sha256": [hashes[64 * n : 64 * n + 64] for n in range(count)],
+        "width": rng.choice([500, 640, 800, 1024], count),
+        "height": rng.choice([333, 375, 480, 768], count),
+        "format": pa.array(["JPEG"]).take(pa.array(np.zeros(count, int))),
+        "mode": pa.array(["RGB"]).take(pa.array(np.zeros(count, int))),
+        "orientation": np.ones(count, np.int8),
+        "icc_profile": pa.array(rng.choice(["sRGB IEC61966-2.1", ""], count)),
+        "colorfulness": colorfulness,
+        "colorfulness_level": pa.array(levels[np.searchsorted([15, 33, 45, 59, 82, 109], colorfulness)]),
+        "tone": pa.array(tones),
+        "fingerprint": [hashes[n : n + 16] for n in range(count)],
+    }
+    broken = rng.random(count) < 1e-3
+    table = []
+    for column in SCAN_SCHEMA:
+        values = columns.get(column.name, rng.random(count))
+        if column.name == "error":
+            values = np.where(broken, "BrokenPhoto: image file is truncated", None)
+        elif column.name not in ("source", "path", "bytes", "modified_ns", "sha256"):
+            values = pc.if_else(pa.array(broken), None, pa.array(values))
+        table.append(pa.array(values).cast(column.type))
+    return pa.table(table, schema=SCAN_SCHEMA)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The options that decide, for every command that decides; those typed go before those of --preset."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from curate import presets
+from curate.criteria import BOUNDED, TONES
+
+Command = Callable[..., Any]
+Option = Callable[[Command], Command]
+
+
+def _lines() -> Iterator[Option]:
+    yield click.option("--min-colorfulness", type=float, help="Reject photos whose M is lower; 20 by default.")
+    yield click.option("--max-colorfulness", type=float, help="Reject photos whose M is higher.")
+    for measure in BOUNDED[1:]:
+        for end, verb in (("min", "lower"), ("max", "higher")):
+            name = f"--{end}-{measure.replace('_', '-')}"
+            yield click.option(name, type=float, help=f"Reject photos whose {measure} is {verb}.")
+
+
+JUDGING: tuple[Option, ...] = (
+    click.option(
+        "--preset",
+        default=presets.DEFAULT,
+        show_default=True,
+        metavar="NAME|FILE",
+        help=f"Start from these options: {', '.join(presets.PRESETS)}, or a TOML file.",
+    ),
+    *_lines(),
+    click.option(
+        "--keep-tone", multiple=True, type=click.Choice(TONES[1:]), help="Don't reject this tone; may be given again."
+    ),
+    click.option("--min-side", type=click.IntRange(0), help="Reject photos with a shorter short side, px."),
+    click.option("--max-aspect", type=float, help="Reject photos whose long side is over so many times the short one."),
+    click.option("--where", metavar="SQL", help="Reject photos for which this isn't true; needs vividset[sql]."),
+)
+"""Options on single photos."""
+
+CHOOSING: tuple[Option, ...] = (
+    click.option(
+        "--keep-top",
+        metavar="SHARE",
+        help="Keep this share of the readable photos, like 90%, by colourfulness; in place of --min-colorfulness.",
+    ),
+    click.option(
+        "--split",
+        metavar="SHARES",
+        help="Percent of train/val/test, drawn from each photo's content; 90/5/5 by default.",
+    ),
+)
+"""Options on the set as a whole."""
+
+
+def deciding(*options: Option) -> Option:
+    """Give a command options that decide; it gets preset and typed ones together as `settings`, by name."""
+
+    def give(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(preset: str, **given: Any) -> Any:
+            names = {name.replace("-", "_"): name for name in presets.NAMES}
+            typed = {names[name]: given.pop(name) for name in names.keys() & given.keys()}
+            typed = {name: value for name, value in typed.items() if value not in (None, ())}
+            return command(settings=presets.joined(presets.load(preset), typed), **given)
+
+        made: Command = run
+        for option in reversed(options):
+            made = option(made)
+        return made
+
+    return give

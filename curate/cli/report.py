@@ -1,0 +1,35 @@
+"""`curate report`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from curate import words
+from curate.cli.shell import FILE, SCAN_MANIFEST, say
+
+
+@click.command()
+@click.argument("path", type=FILE, default=SCAN_MANIFEST, metavar="[MANIFEST]")
+@click.option("-o", "--out", type=FILE, help="Page to write; by default beside the manifest, with its name.")
+@click.option(
+    "--root", "roots", multiple=True, type=FILE, help="Where the photos are now, if they moved; may be repeated."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=os.cpu_count() or 1,
+    show_default="one a core",
+    help="Processes that decode thumbnails.",
+)
+def report(path: Path, out: Path | None, roots: tuple[Path, ...], workers: int) -> None:
+    """Write one HTML page to look at a manifest: the line to drag, and photos on either side of it.
+
+    MANIFEST is what `curate scan` or `curate filter` wrote; without it, manifests/scan.parquet. The page needs no
+    server and no network, and is at most 15 MB: exact counts of all rows, and a sample of the photos.
+    """
+    from curate.report import write_report
+
+    say(words.of_report(write_report(path, out or path.with_suffix(".html"), roots, workers=workers)))

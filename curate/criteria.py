@@ -1,0 +1,138 @@
+"""What decides: lines on measures, shares, tones, and how the kept photos are split."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from curate.errors import UsageError
+
+TONES = ("color", "grayscale", "sepia", "toned")
+BOUNDED = (
+    "colorfulness",
+    "chroma_mean",
+    "saturation_mean",
+    "hue_entropy_bits",
+    "neutral_share",
+    "lightness_mean",
+    "dark_clipped_share",
+    "bright_clipped_share",
+    "sharpness",
+)
+"""Measures that can have a line."""
+
+
+def plain(number: float) -> str:
+    """As short as it can be said without changing it.
+
+    >>> plain(20.0), plain(20.00000001)
+    ('20', '20.00000001')
+    """
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A lowest or a highest value of one measure."""
+
+    column: str
+    line: float
+    lowest: bool
+    """True: values below the line fail. False: values above it do."""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.line):
+            raise UsageError(f"{self.option} must be a finite number, like 20")
+
+    @property
+    def option(self) -> str:
+        """How the command spells it."""
+        return f"--{'min' if self.lowest else 'max'}-{self.column.replace('_', '-')}"
+
+    @property
+    def sign(self) -> str:
+        """What a failing value has between it and the line."""
+        return "<" if self.lowest else ">"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Shares of the kept photos, in percent; they add up to 100."""
+
+    train: float = 90.0
+    val: float = 5.0
+    test: float = 5.0
+
+    def __post_init__(self) -> None:
+        shares = (self.train, self.val, self.test)
+        if not all(math.isfinite(share) and share >= 0 for share in shares) or abs(sum(shares) - 100) > 1e-6:
+            raise UsageError(f"the split {self} doesn't add up to 100: write it like 90/5/5 (train/val/test)")
+
+    def __str__(self) -> str:
+        return f"{self.train:g}/{self.val:g}/{self.test:g}"
+
+    @classmethod
+    def parse(cls, text: str) -> Split:
+        """From `train/val/test`, like `90/5/5`.
+
+        >>> Split.parse("80/10/10").train
+        80.0
+        """
+        try:
+            train, val, test = (float(share) for share in text.split("/"))
+        except ValueError as exc:
+            raise UsageError(f"the split {text!r} isn't understood: write it like 90/5/5 (train/val/test)") from exc
+        return cls(train, val, test)
+
+
+@dataclass(frozen=True, slots=True)
+class FilterOptions:
+    """What decides; the defaults keep colourful colour photos and nothing else."""
+
+    min_colorfulness: float | None = 20.0
+    """M below this is rejected; the documented recipe's 20 lies between the paper's `slightly` and `moderately`.
+    None draws no line."""
+    keep_tones: frozenset[str] = frozenset({"color"})
+    """Tones that aren't rejected."""
+    split: Split = field(default_factory=Split)
+    bounds: tuple[Bound, ...] = ()
+    """Further lowest and highest values."""
+    min_side_px: int = 0
+    """Photos whose short side is shorter are rejected."""
+    max_aspect: float = math.inf
+    """Photos whose long side is more than so many times the short one are rejected."""
+    where: str | None = None
+    """An SQL condition over the columns; photos for which it isn't true are rejected."""
+    keep_top_percent: float | None = None
+    """Draw the line on M where this share of the readable photos lies on or above it, in place of min_colorfulness."""
+
+    def __post_init__(self) -> None:
+        if self.min_colorfulness is not None and not math.isfinite(self.min_colorfulness):
+            raise UsageError("--min-colorfulness must be a finite number, like 20")
+        if self.keep_top_percent is not None and not 0 < self.keep_top_percent <= 100:
+            raise UsageError("--keep-top must be a share of the photos over 0 % and up to 100 %, like 90%")
+        if self.min_side_px < 0:
+            raise UsageError("--min-side must be a number of pixels, like 256")
+        if not self.max_aspect >= 1:
+            raise UsageError("--max-aspect must be at least 1, like 3 for panoramas up to 3:1")
+        if unknown := self.keep_tones - set(TONES):
+            raise UsageError(f"no tone is called {', '.join(sorted(unknown))}: choose from {', '.join(TONES)}")
+
+    def for_one_photo(self) -> FilterOptions:
+        """Without the rules that need other photos to compare with."""
+        return replace(self, keep_top_percent=None)
+
+    def recorded(self) -> dict[str, Any]:
+        """Every option in force, for the lineage of what was decided."""
+        return {
+            "min_colorfulness": self.min_colorfulness,
+            "keep_tones": sorted(self.keep_tones),
+            "split": str(self.split),
+            "bounds": {rule.option: rule.line for rule in self.bounds},
+            "min_side_px": self.min_side_px,
+            "max_aspect": self.max_aspect if math.isfinite(self.max_aspect) else None,
+            "where": self.where,
+            "keep_top_percent": self.keep_top_percent,
+        }

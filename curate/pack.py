@@ -1,0 +1,259 @@
+"""A manifest's photos, resized once, into shards that a trainer maps. Kill it, run it again, and it finishes."""
+
+from __future__ import annotations
+
+import csv
+import faulthandler
+import io
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from filelock import FileLock, Timeout
+
+from curate import manifest
+from curate.engines import Done, Lost, processes
+from curate.errors import PASSING_KINDS, ManifestError, OutputError, PhotoError, TimedOut, WorkerDied
+from curate.manifest import Lineage, Manifest, settle
+from curate.originals import KEY_COLUMNS, Original, originals
+from curate.shards import (
+    MANIFEST_NAME,
+    PACK_COLUMNS,
+    Packed,
+    read_errors,
+    read_places,
+    shard_path,
+    write_shard,
+)
+from curate.shrink import PackOptions, pack_photo
+
+SHARD_PHOTOS = 512
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The photos of one shard."""
+
+    index: int
+    photos: tuple[Original, ...]
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a finished pack holds."""
+
+    photos: int = 0
+    packed_now: int = 0
+    bytes: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    """Path and reason."""
+
+
+def pack(
+    manifest_path: Path, out: Path, options: PackOptions, *, command: str = "", progress: Progress | None = None
+) -> Summary:
+    """Resize the photos of a manifest into the folder `out`: shards, `manifest.parquet`, `failed.csv` if any failed.
+
+    Photos lie in the order of their sha256, so that every shard is a fair sample and a trainer can read whole shards
+    one after another. Shards that an interrupted run finished are kept.
+
+    Args:
+        manifest_path: any manifest; rows with an error are left out.
+        out: a new folder, or one that holds this pack or a part of it.
+        options: see `PackOptions`.
+        command: kept in the lineage.
+        progress: told now and then how many photos are packed, of how many.
+
+    Raises:
+        ManifestError: the manifest can't be read, or holds no photo.
+        OutputError: `out` holds something else, is locked or can't be written, or a source is lost.
+    """
+    read = manifest.read(manifest_path, need=KEY_COLUMNS)
+    table = _in_packed_order(read)
+    with _claimed(out, {"manifest": read.sha256, **options.recorded()}, overwrite=options.overwrite):
+        to_do = [shard for shard in range(_shards(table)) if not _finished(shard_path(out, shard))]
+        packed_now = _pack_shards(out, options, table, to_do, progress or (lambda done, total: None))
+        summary = Summary(packed_now=packed_now)
+        rows = _packed_rows(out, table, summary)
+        if rows.num_rows:
+            _write_failed(out, summary.failed)
+            manifest.write(out / MANIFEST_NAME, rows, _lineage(read, options, command, summary))
+    return summary
+
+
+def _in_packed_order(read: Manifest) -> pa.Table:
+    table = read.table.drop_columns([name for name in read.table.column_names if name.startswith("pack_")])
+    if "error" in table.column_names:
+        table = table.filter(pc.is_null(table["error"]))
+    table = table.filter(pc.is_valid(table["sha256"]))
+    if not table.num_rows:
+        raise ManifestError(f"{read.path} holds no photo that could be read: look at its errors, or scan other folders")
+    return table.sort_by([("sha256", "ascending"), ("source", "ascending"), ("path", "ascending")])
+
+
+def _shards(table: pa.Table) -> int:
+    return -(-int(table.num_rows) // SHARD_PHOTOS)
+
+
+def _slice(table: pa.Table, shard: int) -> Slice:
+    return Slice(shard, tuple(originals(table.slice(shard * SHARD_PHOTOS, SHARD_PHOTOS))))
+
+
+def _finished(path: Path) -> bool:
+    """Whether a shard is there and none of its photos failed for a reason that may have passed."""
+    if not path.exists():
+        return False
+    return not any(error and error.partition(":")[0] in PASSING_KINDS for error in read_errors(path))
+
+
+@contextmanager
+def _claimed(out: Path, made_of: dict[str, Any], *, overwrite: bool) -> Iterator[None]:
+    """Hold the folder for one pack; a run that died let go of it with its process."""
+    stamp, text = out / ".made_of", json.dumps(made_of)
+    with _writing_to(out):
+        if out.exists() and not (out.is_dir() and (stamp.exists() or not any(out.iterdir()))):
+            raise OutputError(f"{out} is in the way and is no pack: choose another folder with -o")
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as exc:
+            raise OutputError(f"another run is writing {out}: wait for it, or choose another folder with -o") from exc
+        try:
+            if stamp.exists() and stamp.read_text(encoding="utf-8") != text:
+                if not overwrite:
+                    raise OutputError(
+                        f"{out} holds another pack (of another manifest, size or encoding): choose another folder with "
+                        "-o, or replace it with --overwrite"
+                    )
+                _clear(out)
+            for draft in out.glob(".*.draft"):
+                draft.unlink()
+            stamp.write_text(text, encoding="utf-8")
+            yield
+        finally:
+            lock.release()
+
+
+def _clear(out: Path) -> None:
+    (out / MANIFEST_NAME).unlink(missing_ok=True)
+    for path in [*out.glob("shard-*.arrow"), out / "failed.csv"]:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing_to(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        why = exc.strerror or " ".join(str(exc).split())
+        raise OutputError(
+            f"{out} can't be written: {why}: free some space and run the same command (finished shards are kept), or "
+            "choose another folder with -o"
+        ) from exc
+
+
+def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[int], progress: Progress) -> int:
+    """Pack shards; those that take a process with them are gone through photo by photo."""
+    slices = (_slice(table, shard) for shard in to_do)
+    total = sum(min(SHARD_PHOTOS, table.num_rows - shard * SHARD_PHOTOS) for shard in to_do)
+    done = 0
+    suspects: list[Slice] = []
+    progress(0, total)
+    for outcome in processes(partial(pack_shard, out, options), slices, workers=options.workers):
+        if isinstance(outcome, Lost):
+            suspects.append(outcome.item)
+            continue
+        done += len(outcome.item.photos)
+        progress(done, total)
+    for suspect in suspects:
+        with _writing_to(out):
+            write_shard(shard_path(out, suspect.index), _one_by_one(suspect, options))
+        done += len(suspect.photos)
+        progress(done, total)
+    return done
+
+
+def pack_shard(out: Path, options: PackOptions, shard: Slice) -> None:
+    """In a worker: pack one shard. A decoder that hangs takes the process with it."""
+    with _writing_to(out):
+        write_shard(shard_path(out, shard.index), (pack_photo(photo, options) for photo in _watched(shard, options)))
+
+
+def _watched(shard: Slice, options: PackOptions) -> Iterator[Original]:
+    armed_at = -math.inf
+    for photo in shard.photos:
+        now = time.monotonic()
+        if now - armed_at > options.timeout_s / 4:  # arming starts a thread, which costs as much as a small photo
+            faulthandler.dump_traceback_later(1.25 * options.timeout_s, exit=True)
+            armed_at = now
+        yield photo
+    faulthandler.cancel_dump_traceback_later()
+
+
+def _one_by_one(shard: Slice, options: PackOptions) -> Iterable[Packed]:
+    """Each photo in a task of its own, so that the one that kills or hangs is named."""
+    packed: dict[Original, Packed] = {}
+    function = partial(pack_photo, options=options)
+    for outcome in processes(function, shard.photos, workers=options.workers, timeout_s=options.timeout_s):
+        match outcome:
+            case Done(photo, result):
+                packed[photo] = result
+            case Lost(photo, reason):
+                error: PhotoError = WorkerDied("decoding it ended the process")
+                if reason == "timed out":
+                    error = TimedOut(f"decoding it took over {options.timeout_s:g} s (--timeout)")
+                packed[photo] = Packed(photo.sha256, error=str(error))
+    return [packed[photo] for photo in shard.photos]
+
+
+def _packed_rows(out: Path, table: pa.Table, summary: Summary) -> pa.Table:
+    """The manifest's rows of all photos that were packed, with where they lie; counts on the way."""
+    pieces = []
+    for shard in range(_shards(table)):
+        path = shard_path(out, shard)
+        rows, places = table.slice(shard * SHARD_PHOTOS, SHARD_PHOTOS), read_places(path, shard)
+        for column in PACK_COLUMNS:
+            rows = rows.append_column(column, places[column.name])
+        errors = read_errors(path)
+        summary.failed += [(name, why) for name, why in zip(rows["path"].to_pylist(), errors, strict=True) if why]
+        pieces.append(rows.filter(pa.array([error is None for error in errors])))
+        summary.bytes += os.path.getsize(path)
+    packed = pa.concat_tables(pieces)
+    summary.photos = packed.num_rows
+    return packed
+
+
+def _write_failed(out: Path, failed: list[tuple[str, str]]) -> None:
+    target = out / "failed.csv"
+    if not failed:
+        target.unlink(missing_ok=True)
+        return
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([("path", "error"), *failed])
+    draft = out / ".failed.csv.draft"
+    draft.write_text(text.getvalue(), encoding="utf-8", newline="")
+    settle(draft, target)
+
+
+def _lineage(read: Manifest, options: PackOptions, command: str, summary: Summary) -> Lineage:
+    return Lineage(
+        "pack",
+        command,
+        options.recorded(),
+        parent_sha256=read.sha256,
+        parent_path=str(read.path.absolute()),
+        ancestors=manifest.chain(read.path, read.sha256, read.lineage),
+        counts={"packed": summary.photos, "failed": len(summary.failed)},
+    )

@@ -1,0 +1,457 @@
+// The document: reads what logic.js computes, and writes text only as text.
+
+const page = prepared(JSON.parse(document.getElementById("data").textContent));
+const extentM = extentOf(page);
+const lastBin = extentM * page.binsPerM;
+const byId = (id) => document.getElementById(id);
+const state = { lineBin: page.lineBin, keep: new Set(toneNamesKept(page.tones)) };
+
+const NEAREST = 6;
+const FIRST = 24;
+const PLOT_HEIGHT = 100;
+
+/** An element with a class, text and children. */
+function element(tag, className = "", ...children) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  made.append(...children);
+  return made;
+}
+
+function shape(tag, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+
+// Galleries
+
+/** A gallery that keeps its tiles, so that a moving line costs no picture twice. */
+class Gallery {
+  constructor(box, { first = FIRST, sorted = false, empty = "None of them is on this page." } = {}) {
+    this.box = box;
+    this.first = first;
+    this.limit = first;
+    this.sorted = sorted;
+    this.empty = empty;
+    this.tiles = new Map();
+    this.more = element("button", "more", "");
+    this.more.type = "button";
+    this.more.addEventListener("click", () => this.showMore());
+    box.setAttribute("role", "group");
+    box.addEventListener("keydown", (event) => this.move(event));
+  }
+
+  /** Show photos, the first ones first; `fixed` galleries never grow. */
+  show(photos, { fixed = false } = {}) {
+    this.photos = photos;
+    this.shown = this.sorted ? photos.slice(0, this.limit).sort(lessColourful) : photos.slice(0, this.limit);
+    const { shown } = this;
+    const tiles = shown.map((photo) => this.tile(photo));
+    this.box.replaceChildren(...(tiles.length ? tiles : [element("p", "quiet", this.empty)]));
+    tiles.forEach((tile, i) => { tile.tabIndex = i ? -1 : 0; });
+    const left = photos.length - shown.length;
+    this.more.textContent = `Show ${Math.min(left, 2 * this.first)} more`;
+    if (left && !fixed) this.box.after(this.more);
+    else this.more.remove();
+  }
+
+  showMore() {
+    const next = this.limit;
+    this.limit += 2 * this.first;
+    this.show(this.photos);
+    this.focus(next);
+  }
+
+  tile(photo) {
+    if (!this.tiles.has(photo)) this.tiles.set(photo, this.newTile(photo));
+    return this.tiles.get(photo);
+  }
+
+  newTile(photo) {
+    const tile = photo.error === null
+      ? element("button", "tile", picture(photo), element("span", "caption", mOf(photo)))
+      : element("button", "entry", element("b", "", fileName(photo)), element("span", "quiet", errorText(photo)));
+    tile.type = "button";
+    tile.setAttribute("aria-label", `${photo.path}, ${photo.error ?? "colourfulness " + mOf(photo)}`);
+    tile.style.setProperty("--aspect", photo.size ? photo.size[0] / photo.size[1] : 1.2);
+    tile.addEventListener("click", () => openPhoto(this.shown, this.shown.indexOf(photo)));
+    return tile;
+  }
+
+  focus(index) {
+    const tiles = [...this.box.children];
+    tiles.forEach((tile, i) => { tile.tabIndex = i === index ? 0 : -1; });
+    tiles[index]?.focus();
+  }
+
+  move(event) {
+    const tiles = [...this.box.children];
+    const at = tiles.indexOf(document.activeElement);
+    const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: tiles.length - 1 }[event.key];
+    if (at < 0 || to === undefined || !tiles[to]) return;
+    event.preventDefault();
+    this.focus(to);
+  }
+}
+
+const fileName = (photo) => photo.path.slice(photo.path.lastIndexOf("/") + 1);
+
+/** What was wrong, without the kind that the chip says. */
+const errorText = (photo) => photo.error.slice(photo.error.indexOf(":") + 1).trim();
+
+/** A photo's thumbnail, or a box that says why there is none. */
+function picture(photo) {
+  if (!photo.thumbnail) {
+    const why = photo.error === null ? "No picture: gone or unreadable now" : photo.errorKind;
+    return element("span", "placeholder", element("b", "", why), element("span", "", fileName(photo)));
+  }
+  const image = element("img");
+  image.src = "data:image/webp;base64," + photo.thumbnail;
+  [image.width, image.height] = photo.size;
+  image.alt = "";
+  return image;
+}
+
+/** Buttons of which one is chosen, and the gallery of what it stands for. */
+class Facets {
+  constructor(section, choose, options) {
+    this.chips = section.querySelector(".chips");
+    this.gallery = new Gallery(section.querySelector(".gallery"), options);
+    this.choose = choose;
+  }
+
+  /** Offer {key, label, photos: count}; what was chosen before stays so, as far as it is still there. */
+  show(choices) {
+    if (!choices.some((choice) => choice.key === this.chosen)) this.chosen = choices[0]?.key;
+    const hadFocus = this.chips.contains(document.activeElement);
+    this.chips.replaceChildren(...choices.map((choice) => this.chip(choice, choices)));
+    if (hadFocus) this.chips.querySelector("[aria-pressed=true]")?.focus();
+    this.gallery.show(choices.length ? this.choose(this.chosen) : []);
+  }
+
+  chip(choice, choices) {
+    const chip = element("button", "chip", choice.label + " ", element("span", "quiet", grouped(choice.photos)));
+    chip.type = "button";
+    chip.setAttribute("aria-pressed", choice.key === this.chosen);
+    chip.addEventListener("click", () => {
+      this.chosen = choice.key;
+      this.gallery.limit = this.gallery.first;
+      this.show(choices);
+    });
+    return chip;
+  }
+}
+
+// The line
+
+const justBelow = new Gallery(byId("just-below"), { first: NEAREST, empty: "No photo of these tones is below the line." });
+const justAbove = new Gallery(byId("just-above"), { first: NEAREST, empty: "No photo of these tones is above the line." });
+const below = new Gallery(byId("below"), { sorted: true });
+const above = new Gallery(byId("above"), { sorted: true });
+const reasons = new Facets(byId("reasons"), (kind) =>
+  spread(page.photos.filter((photo) => hasReason(photo, kind, page, state.lineBin, state.keep))), { sorted: true });
+
+let barWidthM = 0;
+
+/** The histogram, its levels and its axis; again only where the width asks for wider bars. */
+function drawHistogram() {
+  const wanted = byId("plot").clientWidth < 640 ? 2 : 1;
+  if (wanted === barWidthM) return;
+  barWidthM = wanted;
+  const svg = byId("histogram");
+  svg.setAttribute("viewBox", `0 0 ${extentM / barWidthM} ${PLOT_HEIGHT}`);
+  byId("kept-area").setAttribute("height", PLOT_HEIGHT);
+  byId("kept-area").setAttribute("width", extentM);
+  const levels = page.levels.map(([lowest, name], i) => {
+    const end = page.levels[i + 1]?.[0] ?? extentM;
+    const band = element("span", "level", element("span", "", name));
+    band.style.left = (100 * lowest) / extentM + "%";
+    band.style.width = (100 * (end - lowest)) / extentM + "%";
+    return band;
+  });
+  byId("levels").replaceChildren(...levels);
+  for (const band of levels) band.firstChild.hidden = band.firstChild.offsetWidth > band.clientWidth;
+  const pxPerM = byId("plot").clientWidth / extentM;
+  let last = -Infinity;
+  const ticks = page.levels.map(([lowest]) => lowest).filter((m) => (m - last) * pxPerM >= 26 && ((last = m), true));
+  byId("axis").replaceChildren(...ticks.map((m) => {
+    const tick = element("span", "", String(m));
+    tick.style.left = (100 * m) / extentM + "%";
+    return tick;
+  }));
+  drawBars();
+}
+
+function drawBars() {
+  const lists = (tones) => tones.map((tone) => tone.bins);
+  const all = barsOf([...lists(page.tones), page.blocked], page.binsPerM, barWidthM, extentM);
+  const keepable = barsOf(lists(page.tones.filter((tone) => state.keep.has(tone.name))), page.binsPerM, barWidthM, extentM);
+  const highest = fullHeight(all);
+  byId("gray-count").textContent = all[0] > highest ? `\u2191 ${grouped(all[0])}` : "";
+  byId("bars-all").setAttribute("d", barsPath(all, highest, PLOT_HEIGHT));
+  byId("bars-kept").setAttribute("d", barsPath(keepable, highest, PLOT_HEIGHT));
+}
+
+/** Everything that follows the line. */
+function follow() {
+  const { lineBin, keep } = state;
+  const m = lineBin / page.binsPerM;
+  const kept = keptCount(page, lineBin, keep);
+  const dropped = page.rows - kept;
+  const text = lineText(lineBin, page.binsPerM);
+  byId("kept").textContent = grouped(kept);
+  byId("dropped").textContent = grouped(dropped);
+  byId("kept-share").textContent = percent(kept, page.rows);
+  byId("dropped-share").textContent = percent(dropped, page.rows);
+  byId("kept-area").setAttribute("x", m / barWidthM);
+  const handle = byId("handle");
+  handle.style.left = (100 * m) / extentM + "%";
+  handle.classList.toggle("near-end", m > 0.6 * extentM);
+  handle.setAttribute("aria-valuenow", m);
+  handle.setAttribute("aria-valuetext",
+    `${text}, ${levelAt(page.levels, m)} colourful: ${grouped(kept)} kept, ${grouped(dropped)} dropped`);
+  byId("flag").replaceChildren(m.toFixed(1) + " ", element("small", "", levelAt(page.levels, m)));
+  if (document.activeElement !== byId("number")) byId("number").value = m.toFixed(1);
+  byId("command").textContent = commandFor(page, lineBin, keep);
+  const counts = reasonCounts(page, lineBin, keep);
+  byId("breakdown").textContent = counts.length
+    ? counts.map((reason) => `${reason.name}: ${grouped(reason.photos)}`).join(" \u00b7 ")
+    : "Nothing is dropped.";
+  followPhotos(counts);
+}
+
+function followPhotos(counts) {
+  const { lineBin, keep } = state;
+  const split = sides(page, lineBin, keep);
+  justBelow.show(split.below.slice(0, NEAREST), { fixed: true });
+  justAbove.show(split.above.slice(0, NEAREST), { fixed: true });
+  below.show(spread(split.below));
+  above.show(spread(split.above));
+  byId("below-count").textContent = grouped(belowCount(page, lineBin, keep));
+  byId("above-count").textContent = grouped(keptCount(page, lineBin, keep));
+  reasons.show(counts.map((reason) => ({ key: kindOf(reason.name), label: reason.name, photos: reason.photos })));
+  byId("reasons").hidden = !counts.length;
+  drawWheel(hueCounts(page, lineBin, keep));
+}
+
+/** A reason's name without the line's own number, so that a choice outlives a moving line. */
+const kindOf = (name) => (page.reasons.length ? name : name.replace(/^(colorfulness <) .*/, "$1"));
+
+let asked = 0;
+
+function moveLine(bin) {
+  state.lineBin = Math.min(lastBin, Math.max(0, bin));
+  if (!asked) asked = requestAnimationFrame(() => { asked = 0; follow(); });
+}
+
+function startLine() {
+  const handle = byId("handle");
+  const plot = byId("plot");
+  handle.setAttribute("aria-valuemin", 0);
+  handle.setAttribute("aria-valuemax", extentM);
+  const toPointer = (event) => {
+    const box = byId("histogram").getBoundingClientRect();
+    moveLine(nearestBin(((event.clientX - box.left) / box.width) * extentM, page.binsPerM, lastBin));
+  };
+  plot.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
+    plot.setPointerCapture(event.pointerId);
+    event.preventDefault();
+    handle.focus({ preventScroll: true });
+    toPointer(event);
+  });
+  plot.addEventListener("pointermove", (event) => {
+    if (plot.hasPointerCapture(event.pointerId)) toPointer(event);
+  });
+  handle.addEventListener("keydown", (event) => {
+    const step = event.shiftKey ? page.binsPerM : 1;
+    const to = {
+      ArrowLeft: state.lineBin - step, ArrowDown: state.lineBin - step,
+      ArrowRight: state.lineBin + step, ArrowUp: state.lineBin + step,
+      PageDown: state.lineBin - 5 * page.binsPerM, PageUp: state.lineBin + 5 * page.binsPerM,
+      Home: 0, End: lastBin,
+    }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    moveLine(to);
+  });
+  const number = byId("number");
+  number.max = extentM;
+  number.addEventListener("input", () => {
+    if (number.value !== "") moveLine(nearestBin(number.valueAsNumber, page.binsPerM, lastBin));
+  });
+  number.addEventListener("blur", follow);
+}
+
+function startTones() {
+  const choices = page.tones.filter((tone) => tone.name !== null && tone.name !== "color" && tone.photos);
+  byId("keep-tones").hidden = !choices.length;
+  byId("keep-tones").append(...choices.map((tone) => {
+    const box = element("input");
+    box.type = "checkbox";
+    box.checked = state.keep.has(tone.name);
+    box.addEventListener("change", () => {
+      if (box.checked) state.keep.add(tone.name);
+      else state.keep.delete(tone.name);
+      drawBars();
+      follow();
+    });
+    return element("label", "", box, tone.name + " ", element("span", "quiet", grouped(tone.photos)));
+  }));
+}
+
+function startCopy() {
+  byId("copy").addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(byId("command").textContent);
+      byId("copy").textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(byId("command"));
+      byId("copy").textContent = "Press Ctrl+C";
+    }
+    setTimeout(() => { byId("copy").textContent = "Copy"; }, 2000);
+  });
+}
+
+// The parts that stand still
+
+function showTones() {
+  const tones = page.tones.filter((tone) => tone.photos);
+  const doubt = (photo) => photo.confidence ?? 1;
+  const facets = new Facets(byId("tones"), (name) =>
+    page.photos.filter((photo) => photo.error === null && photo.tone === name).sort((a, b) => doubt(a) - doubt(b)));
+  facets.show(tones.map((tone) => ({ key: tone.name, label: tone.name ?? "unknown", photos: tone.photos })));
+  byId("tones").hidden = tones.every((tone) => tone.name === null);
+}
+
+function showErrors() {
+  const facets = new Facets(byId("errors"), (kind) => page.photos.filter((photo) => photo.errorKind === kind));
+  facets.show(page.errors.map((error) => ({ key: error.name, label: error.name, photos: error.photos })));
+  byId("errors").hidden = !page.errors.length;
+}
+
+function showTwins() {
+  const photos = new Map(page.photos.map((photo) => [photo.row, photo]));
+  byId("twins-summary").textContent =
+    `${grouped(page.twins.photos)} photos in ${grouped(page.twins.groups)} groups look the same: same content or same fingerprint.`;
+  for (const group of page.twins.shown) {
+    const members = group.rows.map((row) => photos.get(row)).filter(Boolean);
+    const box = element("div", "gallery squares");
+    const title = element("h3", "", `${grouped(group.photos)} photos`);
+    if (members.length > 1) byId("twin-groups").append(element("div", "", title, box));
+    new Gallery(box).show(members, { fixed: true });
+  }
+  byId("twins").hidden = !page.twins.groups;
+}
+
+/** The wheel of kept photos: a wedge's area is its count; the rim shows which hue is where. */
+function drawWheel(counts) {
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  byId("hues").hidden = !counts.length;
+  if (!counts.length) return;
+  const deg = 360 / counts.length;
+  const most = Math.max(...counts);
+  const color = (i) => `lch(66% 58 ${(i + 0.5) * deg})`;
+  const radius = (count) => Math.sqrt(20 * 20 + ((98 * 98 - 20 * 20) * count) / (most || 1));
+  const parts = counts.flatMap((count, i) => [
+    shape("path", { d: wedgePath(i * deg, (i + 1) * deg, 106, 112), fill: color(i) }),
+    shape("path", { d: wedgePath(i * deg + 0.6, (i + 1) * deg - 0.6, 20, radius(count)), fill: color(i) }),
+  ]);
+  byId("wheel").replaceChildren(shape("circle", { r: 98, class: "rim" }), ...parts);
+  const half = shortestHalf(counts);
+  const middle = hueName((half.first + half.length / 2) * deg);
+  const summary = total
+    ? `Half of the ${grouped(total)} photos lie within ${half.length * deg} degrees of hue, around ${middle}.`
+    : "Nothing is kept, so there are no hues.";
+  byId("hue-summary").textContent = summary;
+  byId("wheel").setAttribute("aria-label", "Hue wheel. " + summary);
+}
+
+function showHeader() {
+  const kinds = { scan: "a scan", clean: "the kept photos", rejected: "the rejected photos" };
+  byId("name").textContent = page.name;
+  const sampled = page.photos.length < page.rows;
+  byId("facts").textContent = [
+    `${grouped(page.rows)} ${page.rows === 1 ? "photo" : "photos"}`,
+    kinds[page.kind] ?? "lineage unknown",
+    sampled ? `${grouped(page.photos.length)} of them shown` : "all shown",
+  ].join(" \u00b7 ");
+  byId("scope").textContent = {
+    clean: "This manifest holds only what was kept: for what a lower line would bring back, report on the scan.",
+    rejected: "This manifest holds only what was rejected: kept are here those that another line would bring back.",
+  }[page.kind] ?? "";
+  byId("scope").hidden = !byId("scope").textContent;
+  byId("sample").textContent = sampled
+    ? `All counts are of all ${grouped(page.rows)} rows. The pictures are a sample: some of every colourfulness, tone, reason and error, most near the line.`
+    : `All counts are of all ${grouped(page.rows)} rows, and all of them are shown.`;
+  byId("made-by").textContent = `vividset ${page.version}` + (page.madeBy ? ` from: ${page.madeBy}` : "");
+}
+
+function showNav() {
+  const sections = [...document.querySelectorAll("main > section")].filter((section) => !section.hidden);
+  byId("nav").append(...sections.map((section) => {
+    const link = element("a", "", section.dataset.nav);
+    link.href = "#" + section.id;
+    return element("li", "", link);
+  }));
+}
+
+// One photo
+
+let opened = { photos: [], index: 0 };
+
+function openPhoto(photos, index) {
+  opened = { photos, index };
+  showPhoto();
+  byId("photo").showModal();
+}
+
+function showPhoto() {
+  const { photos, index } = opened;
+  const photo = photos[index];
+  const why = reasonsOf(photo, page, state.lineBin, state.keep);
+  byId("photo-picture").replaceChildren(picture(photo));
+  byId("photo-path").textContent = photo.path;
+  byId("photo-source").textContent = "in " + photo.source;
+  byId("photo-verdict").textContent = why.length ? "Dropped: " + why.join("; ") : "Kept by the line and tones as they stand";
+  byId("photo-verdict").className = why.length ? "is-dropped" : "is-kept";
+  const rows = photo.numbers.map(([name, value]) =>
+    element("div", "", element("dt", "", name), element("dd", "", value)));
+  byId("photo-numbers").replaceChildren(...rows);
+  byId("photo-place").textContent = `${index + 1} of ${photos.length}`;
+  byId("photo-file").hidden = !photo.href;
+  if (photo.href) byId("photo-file").href = photo.href;
+  byId("previous").disabled = index === 0;
+  byId("next").disabled = index === photos.length - 1;
+}
+
+function startDialog() {
+  const dialog = byId("photo");
+  const go = (step) => {
+    if (!opened.photos[opened.index + step]) return;
+    opened.index += step;
+    showPhoto();
+  };
+  byId("previous").addEventListener("click", () => go(-1));
+  byId("next").addEventListener("click", () => go(1));
+  byId("close").addEventListener("click", () => dialog.close());
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  dialog.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (step) { event.preventDefault(); go(step); }
+  });
+}
+
+showHeader();
+startLine();
+startTones();
+startCopy();
+startDialog();
+drawHistogram();
+follow();
+showTones();
+showErrors();
+showTwins();
+showNav();
+addEventListener("resize", () => { drawHistogram(); follow(); });

@@ -1,0 +1,75 @@
+"""Small copies of the photos that the page shows, decoded beside each other in worker processes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from curate import engines, manifest
+from curate.decode import decode
+from curate.errors import PhotoError
+
+_QUALITY = 70
+_MAX_ASPECT = 2.5
+_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A photo as it is now, small."""
+
+    webp: bytes
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A photo's key and where it may have moved."""
+
+    source: str
+    path: str
+    roots: tuple[Path, ...]
+
+    def located(self) -> str | None:
+        """Where the file lies; None if it is gone."""
+        return manifest.located(self.source, self.path, self.roots)
+
+
+def side_px(photos: int) -> int:
+    """The short side that lets so many thumbnails fit on the page: the fewer, the larger.
+
+    >>> side_px(40), side_px(500), side_px(1200)
+    (320, 224, 160)
+    """
+    return 320 if photos <= 200 else 224 if photos <= 500 else 160
+
+
+def thumbnails(places: Sequence[Place], short_side_px: int, *, workers: int) -> Mapping[Place, Thumbnail]:
+    """Thumbnails of those photos that are there and can be read; a decoder that crashes or hangs costs its photo."""
+    draw = partial(thumbnail, short_side_px=short_side_px)
+    outcomes = engines.processes(draw, places, workers=workers, timeout_s=_TIMEOUT_S)
+    return {done.item: done.result for done in outcomes if isinstance(done, engines.Done) and done.result is not None}
+
+
+def thumbnail(place: Place, short_side_px: int) -> Thumbnail | None:
+    """Decode one photo and shrink it; None if it is gone or can't be read."""
+    file_path = place.located()
+    if file_path is None:
+        return None
+    try:
+        pixels = decode(Path(file_path).read_bytes(), short_side_px=short_side_px).pixels
+    except (PhotoError, OSError):
+        return None
+    height, width = pixels.shape[:2]
+    scale = min(1.0, short_side_px / min(height, width), _MAX_ASPECT * short_side_px / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    file = io.BytesIO()
+    small.save(file, "WEBP", quality=_QUALITY)
+    return Thumbnail(file.getvalue(), *size)
