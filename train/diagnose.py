@@ -87,7 +87,7 @@ def _from_log(path: Path, neutral: float | None) -> Trace:
     warmup = began["warmup_steps"] if began else round(start["recipe"]["warmup"] * start["total_steps"])
     return Trace(
         ratios=[_number(line["loss"], baseline, math.nan) for line in steps],
-        neutrals=[_number(line.get("neutral"), baseline, 1.0) for line in steps],
+        neutrals=[_number(line["neutral"], baseline, 1.0) for line in steps if "neutral" in line],  # not in old logs
         warmup_steps=warmup,
         validations=[
             _validation({name: line[name] for name in known}) for line in lines if line["event"] == "validation"

@@ -247,7 +247,8 @@ def _plateau(trace: Trace, ratios: NDArray[np.float64], neutrals: NDArray[np.flo
     )
     doubt = 0.0 if len(trace.neutrals) else 2 * noise / math.sqrt(looked)
     recent = float(ratios[-looked:].sum() / max(1e-12, neutrals[-looked:].sum()))
-    if looked >= max(SETTLED_STEPS, trace.warmup_steps) and recent >= trace.mean_color + doubt:
+    slow = now >= 0.97 * before
+    if slow and looked >= max(SETTLED_STEPS, trace.warmup_steps) and recent >= trace.mean_color + doubt:
         evidence = (
             f"the loss of the last {looked} steps is {recent:.2f} of neutral, and painting one colour everywhere "
             f"costs {trace.mean_color:.2f}: nothing but that was learned"

@@ -125,10 +125,12 @@ class Journal:
             for name, value in scalars.items():
                 self._board.add_scalar(name, value, step)
 
-    def lost(self, step: int, photos: list[str]) -> None:
-        """A step whose loss or gradients were no numbers, and the photos at fault."""
+    def lost(self, step: int, photos: list[str], of: int) -> None:
+        """A step of so many photos whose loss or gradients were no numbers, and the photos at fault."""
         self.note("lost step", step=step, photos=photos)
         fault = f"on {', '.join(photos)}" if photos else "by no single photo's fault"
+        if len(photos) == of > 1:
+            fault = "on every photo of it: the weights are at fault"
         self._say(f"! step {step:,} left out: its loss or gradients are no numbers, {fault}")
 
     def rescued(self, number: int, done: Rescue, warmup: float) -> None:

@@ -6,12 +6,10 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from curate.manifest import settle
@@ -22,8 +20,8 @@ from train.health import Trace, mean_ratio
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 220, 48, 22
 MOST_POINTS = 400
 MOST_SHEETS = 6
-SHEET_PX = 480
-"""Six sheets of 480 px as JPEG are about 300 KB."""
+SHEET_PX = 320
+"""Six sheets of this width as JPEG are about 300 KB."""
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2126; --soft: #667079; --line: #d9dee2; --back: #fff; --card: #f5f7f8;
@@ -81,7 +79,7 @@ def render(
         KEY,
         _loss_chart(trace),
         "<h2>Learning rate</h2>",
-        _Chart(steps, max([*rates, 1e-12]) * 1.05).draw([("loss", list(enumerate(rates, 1)))], "{:.0e}"),
+        _Chart(steps, max([*rates, 1e-12]) * 1.05).draw([("loss", list(enumerate(rates, 1)))], "{:.1e}"),
         *_colorfulness(trace, steps),
         *_sheets(folder),
     ]
@@ -109,24 +107,30 @@ def _trouble(findings: Sequence[Finding], rescues: Sequence[Rescue]) -> list[str
 
 
 def _loss_chart(trace: Trace) -> str:
-    chart = _Chart(len(trace.ratios), 1.3)
+    chart = _Chart(len(trace.ratios), 1.2)
     held = [(seen.step, seen.ratio) for seen in trace.validations]
     rungs = [(rung / DOCUMENTED_NEUTRAL, f"{rung:.2f}") for rung in LADDER]
-    return chart.draw([("loss", _smooth(trace.ratios)), ("held", held)], "{:.1f}", rungs)
+    return chart.draw([("loss", _smooth(trace)), ("held", held)], "{:.1f}", rungs)
 
 
 def _colorfulness(trace: Trace, steps: int) -> list[str]:
     shares = [(seen.step, seen.colorfulness_share) for seen in trace.validations]
     if not shares:
         return []
-    chart = _Chart(steps, max(1.1, *(min(share, 2.0) for _, share in shares)))
+    chart = _Chart(steps, max(1.2, *(min(share, 2.0) for _, share in shares)))
     return ["<h2>Colourfulness ÷ the originals'</h2>", chart.draw([("held", shares)], "{:.1f}", [(1.0, "1")])]
 
 
-def _smooth(ratios: Sequence[float] | NDArray[np.float64]) -> list[tuple[int, float]]:
-    """Means of stretches, at most `MOST_POINTS` of them, each at its last step."""
-    stretch = max(1, min(WINDOW_STEPS // 2, len(ratios) // 20), len(ratios) // MOST_POINTS)
-    return [(end, mean_ratio(ratios[end - stretch : end])) for end in range(stretch, len(ratios) + 1, stretch)]
+def _smooth(trace: Trace) -> list[tuple[int, float]]:
+    """Stretches' losses over what gray costs on their photos, at most `MOST_POINTS` of them, each at its last step."""
+    ratios, neutrals = replace(trace, first_step=0).judged()
+    steps = len(ratios)
+    stretch = max(1, min(WINDOW_STEPS // 2, steps // 20), steps // MOST_POINTS)
+    ends = range(stretch, steps + 1, stretch)
+    return [
+        (end, float(ratios[end - stretch : end].sum() / max(1e-12, neutrals[end - stretch : end].sum())))
+        for end in ends
+    ]
 
 
 @dataclass(frozen=True, slots=True)

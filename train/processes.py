@@ -26,12 +26,23 @@ def launch(fabric: Fabric, function: Callable[..., Any], *arguments: Any) -> Any
         return fabric.launch(function, *arguments)
     try:
         with _left_to_the_processes(signal.SIGINT):
-            return fabric.launch(function, *arguments)
+            return fabric.launch(_Sealed(function, arguments)).inside
     except ProcessException as exc:
         last = str(exc).strip().splitlines()[-1]
         ours = re.fullmatch(r"curate\.errors\.\w+: (.*)", last)
         said = ours[1] if ours else f"{last}: --resume goes on from the last checkpoint"
         raise TrainingError(f"process {exc.error_index} of {fabric.world_size} failed: {said}") from exc
+
+
+class _Sealed:
+    """Keeps Fabric from looking for tensors inside of what it carries; it can't look into frozen dataclasses."""
+
+    def __init__(self, inside: Any, arguments: tuple[Any, ...] = ()) -> None:
+        self.inside, self.arguments = inside, arguments
+
+    def __call__(self, fabric: Fabric) -> _Sealed:
+        """In the process: call what is inside."""
+        return _Sealed(self.inside(fabric, *self.arguments))
 
 
 def total(fabric: Fabric, *numbers: float) -> list[float]:

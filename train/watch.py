@@ -84,7 +84,7 @@ class Watch:
         run, journal = self.run, self.journal
         epoch, epoch_ends = run.epoch()
         if step and step.lost is not None:
-            journal.lost(run.step, [run.photos.train.name(photo) for photo in step.lost])
+            journal.lost(run.step, [run.photos.train.name(photo) for photo in step.lost], photos)
         journal.step(run.step, epoch, step, lr, photos)
         if epoch_ends and (seen := validate(run)):
             journal.validated(seen)
