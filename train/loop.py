@@ -79,9 +79,15 @@ def _train(fabric: Fabric, plan: Plan, resume_from: Checkpoint | None, say: Call
     run = start(plan, fabric, resume_from)
     recipe, photos = run.recipe, run.photos.train
     crops = Crops(photos, recipe.image_size, recipe.seed)
-    share = (fabric.global_rank, fabric.world_size)
     steps = StepSampler(
-        len(photos), recipe.photos_per_step, recipe.seed, run.step, run.total_steps, began=run.began, share=share
+        len(photos),
+        recipe.photos_per_step,
+        recipe.seed,
+        run.step,
+        run.total_steps,
+        photos.starts(),
+        began=run.began,
+        share=(fabric.global_rank, fabric.world_size),
     )
     watch = Watch(run, say) if fabric.is_global_zero else None
     with closing(watch) if watch else nullcontext(), _stop_after_step() as stopping:

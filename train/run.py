@@ -164,11 +164,10 @@ def start(plan: Plan, fabric: Fabric, resume_from: Checkpoint | None) -> Run:
     adamw = torch.optim.AdamW(network.parameters(), lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
     schedule = one_cycle(adamw, recipe, total_steps - since)
     model, optimizer = fabric.setup(network, adamw)
+    criterion = ColorizationWeightedLoss.of(recipe, fabric.device)
     average = get_ema_multi_avg_fn(recipe.ema) if recipe.ema else None  # type: ignore[no-untyped-call]  # torch
     ema = AveragedModel(network, multi_avg_fn=average) if average else None
-    run = Run(
-        plan, recipe, rescues, fabric, network, model, optimizer, schedule, _criterion(recipe, fabric), total_steps, ema
-    )
+    run = Run(plan, recipe, rescues, fabric, network, model, optimizer, schedule, criterion, total_steps, ema)
     if resume_from:
         _go_on(run, resume_from, adamw)
     return run
@@ -180,16 +179,6 @@ def _for_device(network: ColorUNet, fabric: Fabric) -> ColorUNet:
     if fabric.world_size > 1 and fabric.device.type == "cuda":  # DDP refuses it on CPUs
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # torch
     return network
-
-
-def _criterion(recipe: Recipe, fabric: Fabric) -> ColorizationWeightedLoss:
-    return ColorizationWeightedLoss(
-        device=fabric.device,
-        neutral_weight=recipe.neutral_weight,
-        saturated_weight=recipe.saturated_weight,
-        neutral_chroma=recipe.neutral_chroma,
-        saturated_chroma=recipe.saturated_chroma,
-    )
 
 
 def _go_on(run: Run, before: Checkpoint, adamw: torch.optim.AdamW) -> None:
@@ -265,6 +254,7 @@ def about(run: Run) -> About:
         step=run.step,
         neutral_loss=run.neutral_loss,
         command=run.plan.command,
+        manifest_ancestors=list(run.photos.ancestors),
         best_score=run.best_score,
         best_step=run.best_step,
         averaged_steps=int(run.ema.n_averaged) if run.ema else 0,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from train import checkpoint, photos
-from train.data import Batch, Crops, StepSampler, collate
+from train.data import Batch, Crops, StepSampler
 from train.loss import ColorizationWeightedLoss
 from train.recipe import Recipe
 from train.run import Machine, Plan, Run, start
@@ -33,7 +33,7 @@ def run(clean_manifest: Manifests, tmp_path: Path) -> Callable[..., Run]:
 
 def first_batch(run: Run) -> Batch:
     crops = Crops(run.photos.train, 32, 0)
-    return collate([crops[draw] for draw in next(iter(StepSampler(4, 4, 0, 0, 1)))])
+    return crops.batch(next(iter(StepSampler(4, 4, 0, 0, 1))))
 
 
 def everything(run: Run) -> dict[str, Tensor]:
