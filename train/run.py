@@ -16,8 +16,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from curate.errors import CheckpointError, UsageError
 from train import checkpoint
 from train.checkpoint import About, Checkpoint, Rescue
+from train.encoder import LiteEncoder, load_weights
 from train.loss import ColorizationWeightedLoss
-from train.model import ColorUNet
+from train.model import ColorUNet, network_for
 from train.photos import PhotoLists
 from train.recipe import Recipe
 
@@ -36,6 +37,8 @@ class Machine:
     """As Lightning Fabric names them: `32-true`, `bf16-mixed`, `16-mixed`."""
     workers: int = 1
     """Processes that read photos."""
+    encoder_weights: Path | None = None
+    """Of a pretrained encoder; None takes its package's."""
 
     def fabric(self, devices: int = 1) -> Fabric:
         """Lightning Fabric on this device, or on so many of its kind in as many processes.
@@ -156,9 +159,11 @@ def start(plan: Plan, fabric: Fabric, resume_from: Checkpoint | None) -> Run:
         recipe = replace(recipe, lr=rescues[-1].lr, batch_size=rescues[-1].batch_size)
         total_steps, since = rescues[-1].total_steps, rescues[-1].from_step
     torch.manual_seed(recipe.seed)
-    network = ColorUNet(recipe.channels, recipe.norm)
+    network = network_for(recipe)
     if resume_from:
         network.load_state_dict(resume_from.part("model"))
+    elif isinstance(network.encoder, LiteEncoder):
+        load_weights(network.encoder, plan.machine.encoder_weights)
     network = _for_device(network, fabric)
     betas = (recipe.beta1, recipe.beta2)
     adamw = torch.optim.AdamW(network.parameters(), lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
@@ -261,6 +266,7 @@ def about(run: Run) -> About:
         threads=torch.get_num_threads(),
         on_trouble=run.plan.on_trouble,
         rescues=run.rescues,
+        model=checkpoint.model_of(run.recipe),
     )
 
 

@@ -96,8 +96,8 @@ def _culprits(run: Run, batch: Batch) -> tuple[int, ...]:
         lightness, target = split_lab(rgb[None].to(run.fabric.device))
         with run.fabric.autocast():
             cost = run.criterion(run.network(lightness), target)
-        numbers = [cost.detach(), *torch.autograd.grad(cost, weights)]
-        if not all(bool(number.isfinite().all()) for number in numbers):
+        numbers = [cost.detach(), *torch.autograd.grad(cost, weights, allow_unused=True)]
+        if not all(bool(number.isfinite().all()) for number in numbers if number is not None):
             found.append(photo)
     return tuple(gathered(run.fabric, found))
 
