@@ -1,73 +1,105 @@
-"""Memory of the trainer's process and its readers over a list of many photos. Linux only. `make bench` runs it small.
+"""What a scan of many listed photos holds in memory: the scanning process and its largest worker, at their peaks.
 
-    python benchmarks/memory.py [--rows 1000000] [--workers 8] [--steps 2000]
+    python benchmarks/memory.py [--rows 50000 200000 1000000] [--real 10] [--photo FILE...]
 
-All rows lead to one small photo: what is measured is the list, the sampler and the readers. Printed is PSS, which
-counts a page that processes share once, summed over all of them, early, in the middle and at the end.
+Makes so many names of files for each run (links to a few, so that it takes minutes rather than hours), lists them in
+no order, and scans the list with two workers. One in `--real` is a photo; the rest are empty files with a photo's
+name, which are rows too but take no decoding.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
+import io
 import os
+import random
+import re
+import subprocess
+import sys
 import tempfile
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 from PIL import Image
 
-from curate.shards import PACK_COLUMNS, Packed, read_places, shard_path, write_shard
-from train.data import Crops, StepSampler, batches
-from train.packs import PackedList
-from train.photos import PhotoList, Photos
-
-SMALL_PX = 36
+LINKS = 50_000
+"""Of one file; file systems allow some 65,000."""
+NAMES_A_FOLDER = 1000
 
 
 def main() -> None:
-    """Print a line for originals and one for a pack."""
+    """Print a line for each number of rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=50_000)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--rows", nargs="+", type=int, default=[50_000, 200_000, 1_000_000])
+    parser.add_argument("--real", type=int, default=100)
+    parser.add_argument("--photo", nargs="*", type=Path, default=[], help="photos to link to instead of a tiny one")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        for name, listed in (
-            ("originals", originals(Path(scratch), options.rows)),
-            ("pack", packed(Path(scratch), options.rows)),
-        ):
-            sampler = StepSampler(len(listed), 16, 0, 0, options.steps, listed.starts())
-            seen = []
-            for number, _ in enumerate(batches(Crops(listed, 32, 0), sampler, options.workers)):
-                if number in (options.steps // 10, options.steps // 2, options.steps - options.steps // 20 - 1):
-                    seen.append(f"{memory_mb():,.0f}")
-            print(f"{name}: {options.rows:,} rows, {options.workers} workers, {16 * options.steps:,} photos: ", end="")
-            print(", ".join(seen), "MB early, midway, late")
+    photos = [path.read_bytes() for path in options.photo] or [tiny_photo()]
+    for rows in options.rows:
+        with tempfile.TemporaryDirectory() as scratch:
+            names = make_names(Path(scratch), rows, options.real, photos)
+            seconds, parent, worker = scan(Path(scratch), names)
+        print(
+            f"{rows:>9,} rows   parent {parent / 1024:4.0f} MB   largest worker {worker / 1024:4.0f} MB   "
+            f"{seconds:5.0f} s",
+            flush=True,
+        )
 
 
-def originals(scratch: Path, rows: int) -> Photos:
-    """As many rows of one photo on the disk."""
-    Image.new("RGB", (SMALL_PX, SMALL_PX), (200, 80, 10)).save(scratch / "photo.png")
-    sources, paths = (pa.array([text] * rows, pa.large_string()) for text in (str(scratch), "photo.png"))
-    return PhotoList(sources, paths)
+def tiny_photo() -> bytes:
+    """A JPEG of 64 x 48 pixels."""
+    file = io.BytesIO()
+    Image.radial_gradient("L").resize((64, 48)).convert("RGB").save(file, "JPEG")
+    return file.getvalue()
 
 
-def packed(scratch: Path, rows: int) -> Photos:
-    """As many rows of one photo in a pack."""
-    photo = Packed("0" * 64, SMALL_PX, SMALL_PX, bytes(3 * SMALL_PX**2))
-    write_shard(shard_path(scratch, 0), [photo])
-    place = read_places(shard_path(scratch, 0), 0)
-    columns = {column.name: np.repeat(place[column.name].to_numpy(), rows) for column in PACK_COLUMNS}
-    return PackedList(scratch, "", pa.array(["photo.png"] * rows, pa.large_string()), columns)
+def make_names(folder: Path, rows: int, real: int, photos: Sequence[bytes]) -> Path:
+    """Links to photos and to empty files, and the list of them, shuffled."""
+    names = []
+    for number in range(rows):
+        kind = f"photo-{number // real % len(photos)}" if number % real == 0 else "empty"
+        original = folder / f"{kind}-{number // LINKS}"
+        if not original.exists():
+            original.write_bytes(b"" if kind == "empty" else photos[number // real % len(photos)])
+        name = folder / f"{number // NAMES_A_FOLDER:04}" / f"photo-{number:08}.jpg"
+        if number % NAMES_A_FOLDER == 0:
+            name.parent.mkdir()
+        os.link(original, name)
+        names.append(str(name))
+    random.Random(0).shuffle(names)  # noqa: S311 - no secret
+    (folder / "list").write_text("\n".join(names), encoding="utf-8")
+    return folder / "list"
 
 
-def memory_mb() -> float:
-    """PSS of this process and its readers."""
-    processes = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
-    rollups = [Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii") for process in processes]
-    return sum(int(text.split("\nPss:")[1].split()[0]) for text in rollups) / 1024
+def scan(folder: Path, names: Path) -> tuple[float, int, int]:
+    """Scan a list; seconds, and the peaks of the scanning process and of any of its workers in KiB."""
+    arguments = ["scan", "--from-file", str(names), "-o", str(folder / "m.parquet"), "--workers", "2"]
+    began, parent, workers = time.monotonic(), 0, [0]
+    with subprocess.Popen([sys.executable, "-m", "curate", *arguments], stdout=subprocess.DEVNULL) as running:
+        while running.poll() is None:
+            parent = max(parent, peak_kib(running.pid))
+            workers += map(peak_kib, children_of(running.pid))
+            time.sleep(0.2)
+    return time.monotonic() - began, parent, max(workers)
+
+
+def peak_kib(process: int) -> int:
+    """The most that a process has had in memory; 0 if it is gone."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+)", status)
+    return int(found[1]) if found else 0
+
+
+def children_of(process: int) -> Iterator[int]:
+    """The processes that a process started."""
+    try:
+        yield from map(int, Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split())
+    except OSError:
+        return
 
 
 if __name__ == "__main__":
