@@ -1,6 +1,6 @@
 """Memory of the trainer's process and its readers over a list of many photos. Linux only. `make bench` runs it small.
 
-    python benchmarks/train_memory.py [--rows 1000000] [--workers 8] [--steps 2000]
+    python benchmarks/feed_memory.py [--rows 1000000] [--workers 8] [--steps 2000]
 
 All rows lead to one small photo: what is measured is the list, the sampler and the readers. Printed is PSS, which
 counts a page that processes share once, summed over all of them, early, in the middle and at the end.
@@ -51,7 +51,9 @@ def originals(scratch: Path, rows: int) -> Photos:
     """As many rows of one photo on the disk."""
     Image.new("RGB", (SMALL_PX, SMALL_PX), (200, 80, 10)).save(scratch / "photo.png")
     sources, paths = (pa.array([text] * rows, pa.large_string()) for text in (str(scratch), "photo.png"))
-    return PhotoList(sources, paths)
+    size = (scratch / "photo.png").stat().st_size
+    sizes, offsets = pa.array(np.full(rows, size, np.int64)), pa.nulls(rows, pa.int64())
+    return PhotoList(sources, paths, sizes, offsets)
 
 
 def packed(scratch: Path, rows: int) -> Photos:
