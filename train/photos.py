@@ -113,6 +113,10 @@ def load(path: Path, roots: Sequence[Path] = ()) -> PhotoLists:
     table = read.table.combine_chunks()
     if not table.num_rows:
         raise ManifestError(f"{path} is empty: filter with a lower --min-colorfulness, or scan more photos")
+    if unknown := set(pc.unique(table["split"]).to_pylist()) - {*SPLITS, None}:
+        raise ManifestError(
+            f"{path} has the split {min(unknown)!r}, and only {', '.join(SPLITS)} are known: run `curate filter` on it"
+        )
     if not pc.any(pc.equal(table["tone"], "color")).as_py():
         raise ManifestError(
             f"{path} has no colour photos, so there is no colour to learn: scan and filter colour photos"
@@ -140,6 +144,24 @@ def _packed(path: Path, read: Manifest, lists: Mapping[str, pa.Table], ancestors
 def _check_finished(path: Path) -> None:
     if path.is_dir() and any(path.glob("shard-*.arrow")) and not (path / MANIFEST_NAME).exists():
         raise ManifestError(f"{path} is a pack that isn't finished: run the same `curate pack` again")
+
+
+def load_split(path: Path, split: str, roots: Sequence[Path] = ()) -> tuple[PhotoList, str]:
+    """The photos of one split (`train`, `val`, `test`, or `all`) to look at, and the manifest's sha256.
+
+    Raises:
+        ManifestError: unreadable, none of that split, or photos are gone or changed.
+    """
+    needed = ("source", "path", "bytes", "split") if split != "all" else ("source", "path", "bytes")
+    read = manifest.read(path, need=needed, columns=needed)
+    rows = read.table.combine_chunks()
+    if split != "all":
+        rows = rows.filter(pc.equal(rows["split"], split))
+    if not rows.num_rows:
+        raise ManifestError(f"{path} has no photos with split '{split}': choose another with --split, or --split all")
+    photos = _photo_list(rows, tuple(roots))
+    _check_there(path, photos, rows["bytes"])
+    return photos, read.sha256
 
 
 def _photo_list(rows: pa.Table, roots: tuple[Path, ...]) -> PhotoList:
