@@ -153,14 +153,14 @@ def load_split(path: Path, split: str, roots: Sequence[Path] = ()) -> tuple[Phot
         ManifestError: unreadable, none of that split, or photos are gone or changed.
     """
     needed = ("source", "path", "bytes", "split") if split != "all" else ("source", "path", "bytes")
-    read = manifest.read(path, need=needed, columns=needed)
+    read = manifest.read(path, need=needed, columns=(*needed, "tar_offset"))
     rows = read.table.combine_chunks()
     if split != "all":
         rows = rows.filter(pc.equal(rows["split"], split))
     if not rows.num_rows:
         raise ManifestError(f"{path} has no photos with split '{split}': choose another with --split, or --split all")
     photos = _photo_list(rows, tuple(roots))
-    _check_there(path, photos, rows["bytes"])
+    _check_there(path, photos)
     return photos, read.sha256
 
 
