@@ -52,3 +52,11 @@ def test_the_bench_prints_a_ratio(tmp_path: Path) -> None:
     bench = [sys.executable, str(ROOT / "benchmarks" / "scan.py"), str(tmp_path), "--rounds", "1"]
     printed = subprocess.run(bench, check=True, capture_output=True, text=True).stdout
     assert re.search(r"3 photos .* ratio \d+\.\d\d", printed)
+
+
+def test_every_command_and_option_of_the_page_on_scale_exists() -> None:
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    commands = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert {"merge", "scan", "filter"} <= set(re.findall(r"curate ([a-z]+)", page))
+    assert not [name for name in re.findall(r"curate ([a-z]+)", page) if f"## curate {name}" not in commands]
+    assert not [name for name in re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", page) if name not in commands]
