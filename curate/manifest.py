@@ -374,12 +374,20 @@ def unescape(text: str) -> str:
 def located(source: str, path: str, roots: Sequence[Path] = ()) -> str | None:
     """Where a photo lies now, from its key in a manifest; None if it is nowhere.
 
-    Without roots: at source/path. With roots: the first of root/path and root/(last part of source)/path.
+    See `bases` for where it is looked for.
     """
-    source, parts = unescape(source), unescape(path).split("/")
-    bases = [base for root in roots for base in (str(root), os.path.join(root, os.path.basename(source)))] or [source]
-    places = (os.path.join(base, *parts) for base in bases)
+    places = (os.path.join(unescape(base), *unescape(path).split("/")) for base in bases(source, roots))
     return next((place for place in places if os.path.isfile(place)), None)
+
+
+def bases(source: str, roots: Sequence[Path] = ()) -> list[str]:
+    """Where a source may lie now, as manifest text: itself, or where photos have moved, root and root/(its last part).
+
+    >>> bases("/data/photos"), bases("/data/photos", [Path("/mnt")])
+    (['/data/photos'], ['/mnt', '/mnt/photos'])
+    """
+    below = [base for root in roots for base in (escape(str(root)), f"{escape(str(root))}/{source.rpartition('/')[2]}")]
+    return below or [source]
 
 
 def parts(path: Path) -> list[Path]:

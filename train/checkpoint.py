@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from curate import __version__
 from curate.errors import CheckpointError, UsageError
 from curate.manifest import settle
-from train.model import ColorUNet
+from train.model import ColorUNet, network_for
 from train.recipe import Recipe
 
 FORMAT_VERSION = 1
 MODEL = "ColorUNet"
+MODELS = (MODEL, f"{MODEL} under efficientnet-lite0")
 _KEY = "vividset"
 
 
@@ -73,7 +74,7 @@ class Checkpoint:
         Raises:
             CheckpointError: the weights don't fit the recipe that the file names.
         """
-        network = ColorUNet(self.about.recipe.channels, self.about.recipe.norm)
+        network = network_for(self.about.recipe)
         try:
             network.load_state_dict(self.part("model"))
         except RuntimeError as exc:
@@ -136,6 +137,11 @@ def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
     return Checkpoint(path, _about(path, text), tensors)
 
 
+def model_of(recipe: Recipe) -> str:
+    """The name of a recipe's network, which older versions refuse by."""
+    return MODELS[recipe.encoder != "plain"]
+
+
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a checkpoint file."""
     with open(path, "rb") as file:
@@ -157,9 +163,9 @@ def _about(path: Path, text: str | None) -> About:
             f"{path} has checkpoint format {version} (vividset {fields.get('tool_version')}), this is {FORMAT_VERSION} "
             f"(vividset {__version__}): use that version, or train again"
         )
-    if model != MODEL:
+    if model not in MODELS:
         raise CheckpointError(
-            f"{path} holds a {model}, and this version only knows {MODEL}: use the version that made it"
+            f"{path} holds a {model}, and this version only knows {', '.join(MODELS)}: use the version that made it"
         )
     try:
         return About(**{**fields, "recipe": Recipe(**fields["recipe"])})

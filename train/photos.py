@@ -105,6 +105,10 @@ def load(path: Path, roots: Sequence[Path] = ()) -> PhotoLists:
     table = read.table.combine_chunks()
     if not table.num_rows:
         raise ManifestError(f"{path} is empty: filter with a lower --min-colorfulness, or scan more photos")
+    if unknown := set(pc.unique(table["split"]).to_pylist()) - {*SPLITS, None}:
+        raise ManifestError(
+            f"{path} has the split {min(unknown)!r}, and only {', '.join(SPLITS)} are known: run `curate filter` on it"
+        )
     if not pc.any(pc.equal(table["tone"], "color")).as_py():
         raise ManifestError(
             f"{path} has no colour photos, so there is no colour to learn: scan and filter colour photos"

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from curate.errors import UsageError
 
 Norm = Literal["batch", "group"]
+Encoder = Literal["plain", "efficientnet-lite0"]
 
 
 def _setting(default: Any, reason: str) -> Any:
@@ -41,6 +42,9 @@ class Recipe:
     norm: Norm = _setting(
         "batch", "BatchNorm as the recipe discusses; `group` doesn't depend on the other photos of a batch."
     )
+    encoder: Encoder = _setting(
+        "plain", "What looks at the photo: the U-Net's own half, or one that ImageNet taught (vividset[encoder])."
+    )
     neutral_weight: float = _setting(0.5, "Loss weight of gray and sepia: half, so that they don't teach the average.")
     saturated_weight: float = _setting(
         1.5, "Loss weight of saturated colours: they are rare, and what people look for."
@@ -63,6 +67,9 @@ class Recipe:
             "weight_decay", math.isfinite(self.weight_decay) and self.weight_decay >= 0, "a finite number, 0 or more"
         )
         self._check("warmup", 0 <= self.warmup < 1, "from 0 to below 1")
+        self._check("encoder", self.encoder in ("plain", "efficientnet-lite0"), "plain or efficientnet-lite0")
+        enough = self.encoder == "plain" or self.image_size >= 64
+        self._check("image_size", enough, f"64 or more with --encoder {self.encoder}")
         self._check("norm", self.norm in ("batch", "group"), "batch or group")
         self._check("max_steps", self.max_steps is None or self.max_steps >= 1, "at least 1")
         self._check("seed", 0 <= self.seed < 2**63, "0 to 9223372036854775807")

@@ -15,8 +15,9 @@ from torch import Tensor
 from curate.errors import CheckpointError, UsageError
 from train import checkpoint
 from train.checkpoint import About, Checkpoint
+from train.encoder import LiteEncoder, load_weights
 from train.loss import ColorizationWeightedLoss
-from train.model import ColorUNet
+from train.model import ColorUNet, network_for
 from train.photos import PhotoLists
 from train.recipe import Recipe
 
@@ -35,6 +36,8 @@ class Machine:
     """As Lightning Fabric names them: `32-true`, `bf16-mixed`, `16-mixed`."""
     workers: int = 1
     """Processes that read photos."""
+    encoder_weights: Path | None = None
+    """Of a pretrained encoder; None takes its package's."""
 
     def fabric(self) -> Fabric:
         """Lightning Fabric on this device.
@@ -91,12 +94,14 @@ def start(
     """Build everything; with a checkpoint, put it where the first run was."""
     fabric = machine.fabric()
     torch.manual_seed(recipe.seed)
-    network = ColorUNet(recipe.channels, recipe.norm)
+    network = network_for(recipe)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter quicker on CPUs
     betas = (recipe.beta1, recipe.beta2)
     adamw = torch.optim.AdamW(network.parameters(), lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
     if resume_from:
         network.load_state_dict(resume_from.part("model"))
+    elif isinstance(network.encoder, LiteEncoder):
+        load_weights(network.encoder, machine.encoder_weights)
     total_steps = recipe.total_steps(len(photos.train))
     schedule = one_cycle(adamw, recipe, total_steps)
     model, optimizer = fabric.setup(network, adamw)
@@ -179,6 +184,7 @@ def _about(run: Run) -> About:
         best_score=run.best_score,
         best_step=run.best_step,
         threads=torch.get_num_threads(),
+        model=checkpoint.model_of(run.recipe),
     )
 
 

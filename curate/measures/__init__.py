@@ -101,7 +101,7 @@ def small_copy(
 
 
 def sample(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
-    """About SAMPLE_PIXELS visible pixels on a regular grid, all if they are few: its own, unlike averages.
+    """About SAMPLE_PIXELS visible pixels on a regular grid, all if they are few: the photo's own, unlike averages.
 
     Returns:
         (h, w, 3) uint8; the visible ones as (n, 1, 3) where not all are.

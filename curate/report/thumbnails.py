@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from curate import engines, manifest
 from curate.decode import decode
-from curate.errors import PhotoError
+from curate.errors import PhotoError, ReadFailed, Vanished
+from curate.sources import read
 
 _QUALITY = 70
 _MAX_ASPECT = 2.5
@@ -34,11 +36,35 @@ class Place:
 
     source: str
     path: str
-    roots: tuple[Path, ...]
+    size: int | None = None
+    """The row's `bytes`."""
+    tar_offset: int | None = None
+    """Where it begins in a tar; None for a file of its own."""
+    roots: tuple[Path, ...] = ()
 
-    def located(self) -> str | None:
-        """Where the file lies; None if it is gone."""
-        return manifest.located(self.source, self.path, self.roots)
+    @classmethod
+    def of(cls, row: Mapping[str, Any], roots: tuple[Path, ...]) -> Place:
+        """From a manifest's row, whatever of it there is."""
+        size, offset = (None if row.get(name) is None else int(row[name]) for name in ("bytes", "tar_offset"))
+        return cls(row["source"], row["path"], size, offset, roots)
+
+    def read(self) -> bytes:
+        """The photo's bytes, from the first place that has it.
+
+        Raises:
+            PhotoError: no place has it.
+        """
+        for source in manifest.bases(self.source, self.roots):
+            try:
+                return read(source, self.path, offset=self.tar_offset, size=self.size)
+            except (Vanished, ReadFailed) as exc:
+                missing = exc
+        raise missing
+
+    def url(self) -> str | None:
+        """What leads a browser on this machine to the file; None if it is gone, or a tar's member."""
+        file_path = manifest.located(self.source, self.path, self.roots) if self.tar_offset is None else None
+        return None if file_path is None else Path(file_path).absolute().as_uri()
 
 
 def side_px(photos: int) -> int:
@@ -59,12 +85,9 @@ def thumbnails(places: Sequence[Place], short_side_px: int, *, workers: int) -> 
 
 def thumbnail(place: Place, short_side_px: int) -> Thumbnail | None:
     """Decode one photo and shrink it; None if it is gone or can't be read."""
-    file_path = place.located()
-    if file_path is None:
-        return None
     try:
-        pixels = decode(Path(file_path).read_bytes(), short_side_px=short_side_px).pixels
-    except (PhotoError, OSError):
+        pixels = decode(place.read(), short_side_px=short_side_px).pixels
+    except PhotoError:
         return None
     height, width = pixels.shape[:2]
     scale = min(1.0, short_side_px / min(height, width), _MAX_ASPECT * short_side_px / max(height, width))

@@ -28,7 +28,8 @@ def scene(seed: int = 0) -> Levels:
 
 def toned(tone_0_1: Levels, dark: tuple[int, ...], light: tuple[int, ...]) -> Levels:
     """A gradient map from a dark to a light colour."""
-    return np.array(dark) + tone_0_1[..., None] * (np.array(light) - np.array(dark, float))
+    mapped: Levels = np.array(dark) + tone_0_1[..., None] * (np.array(light) - np.array(dark, float))
+    return mapped
 
 
 def said(levels: Levels) -> str:
@@ -68,7 +69,8 @@ def test_a_vignette_with_a_cast_does_not_hide_a_sepia() -> None:
 
 def test_confidence_is_a_half_on_the_line_and_grows_away_from_it() -> None:
     sure = tone(np.clip(SEPIA, 0, 255).astype(np.uint8))
-    assert sure.tone_score > 0 and sure.tone_confidence == pytest.approx(1 / (1 + math.exp(-sure.tone_score)))
+    assert sure.tone_score > 0
+    assert sure.tone_confidence == pytest.approx(1 / (1 + math.exp(-sure.tone_score)))
 
 
 def test_the_network_is_what_its_tables_say() -> None:

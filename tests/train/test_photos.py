@@ -85,6 +85,18 @@ def test_a_manifest_that_lacks_measures_is_no_manifest(clean_manifest: Manifests
     assert "'sha256'" in message
 
 
+def test_a_split_of_another_name_is_said(clean_manifest: Manifests) -> None:
+    message = refusal(clean_manifest(("train", "validation", "test")))
+    assert "the split 'validation', and only train, val, test are known: run `curate filter` on it" in message
+
+
+def test_a_path_that_is_no_text_is_said(clean_manifest: Manifests) -> None:
+    def numbered(table: pa.Table) -> pa.Table:
+        return table.set_column(table.column_names.index("path"), "path", pa.array(range(table.num_rows)))
+
+    assert "int64 in its column 'path', where text belongs" in refusal(rewrite(clean_manifest(), numbered))
+
+
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_a_manifest_without_training_photos_is_refused(clean_manifest: Manifests, split: str) -> None:
     assert "split 'train'" in refusal(clean_manifest((split,) * 3))

@@ -19,6 +19,7 @@ DOCUMENTED = {
     "beta2": 0.999,
     "warmup": 0.1,
     "norm": "batch",
+    "encoder": "plain",
     "neutral_weight": 0.5,
     "saturated_weight": 1.5,
     "neutral_chroma": 20.0,

@@ -35,6 +35,10 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 @_recipe_option("image_size", int, "Side of the square crops in px.")
 @_recipe_option("channels", int, "Width of the network's first level.")
 @_recipe_option("norm", click.Choice(["batch", "group"]), "Normalisation layers.")
+@_recipe_option(
+    "encoder", click.Choice(["plain", "efficientnet-lite0"]), "The U-Net's own, or one that knows ImageNet."
+)
+@click.option("--encoder-weights", type=FILE, help="Its weights, .pth or .safetensors.  [default: vividset[encoder]'s]")
 @_recipe_option("lr", float, "Peak learning rate.")
 @_recipe_option("weight_decay", float, "AdamW's weight decay.")
 @_recipe_option("warmup", float, "Share of the steps in which the learning rate climbs.")
@@ -73,6 +77,7 @@ def fit(
     workers: int,
     device: str,
     precision: str,
+    encoder_weights: Path | None,
     **hyper_parameters: Any,
 ) -> None:
     """Train on the photos of MANIFEST, as `curate filter` wrote it, or of a pack's folder.
@@ -100,7 +105,7 @@ def fit(
         outcome = loop.fit(
             found,
             recipe,
-            loop.Machine(device, precision, workers),
+            loop.Machine(device, precision, workers, encoder_weights),
             folder,
             resume_from=before,
             command=typed_command(),
