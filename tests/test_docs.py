@@ -51,4 +51,4 @@ def test_the_bench_prints_a_ratio(tmp_path: Path) -> None:
         Image.effect_noise((80, 60), 50 + number).convert("RGB").save(tmp_path / f"{number}.jpg")
     bench = [sys.executable, str(ROOT / "benchmarks" / "scan.py"), str(tmp_path), "--rounds", "1"]
     printed = subprocess.run(bench, check=True, capture_output=True, text=True).stdout
-    assert re.search(r"3 photos .* ratio \d+\.\d\d", printed)
+    assert re.search(r"3 photos\n.* ratio 1\.00 .*\n +scan .* ratio \d+\.\d\d", printed)
