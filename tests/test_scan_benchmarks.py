@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,7 @@ def run(script: str, *arguments: str, status: int = 0) -> str:
 def test_scan_prints_all_ratios(folder: Path) -> None:
     said = run("scan.py", str(folder), "--rounds", "1")
     assert "some: 1 photos" in said
+    assert re.search(r"\n +scan .* ratio \d+\.\d\d", said)
     assert "some, other profiles: 1 photos" in said
     assert said.count("--fidelity fast") == 2
     assert "a second worker: " in said
