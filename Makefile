@@ -29,7 +29,7 @@ docs: $(INSTALLED)    ## Write docs/cli.md from the commands' own --help
 	$(BIN)/python docs/generate.py
 
 bench: $(INSTALLED)    ## Ratios of our speed to named others, measured in one run
-	$(BIN)/python benchmarks/scan.py
+	$(BIN)/python benchmarks/scan.py --rounds 3
 	$(BIN)/python benchmarks/filter.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/feed.py

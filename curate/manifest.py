@@ -25,7 +25,7 @@ from curate import __version__
 from curate.errors import ManifestError
 
 SCHEMA_VERSION = 2
-SCORER_VERSION = 3
+SCORER_VERSION = 4
 """Changes whenever any number of a scan would: rows of another scorer are measured again."""
 METRIC = "hasler-susstrunk-2003-m3-signed"
 
@@ -369,17 +369,6 @@ def unescape(text: str) -> str:
         return chr(value) if value < 0x80 else chr(0xDC00 + value)
 
     return re.sub(r"\\x([0-9a-f]{2})", byte, text) if "\\" in text else text
-
-
-def located(source: str, path: str, roots: Sequence[Path] = ()) -> str | None:
-    """Where a photo lies now, from its key in a manifest; None if it is nowhere.
-
-    Without roots: at source/path. With roots: the first of root/path and root/(last part of source)/path.
-    """
-    source, parts = unescape(source), unescape(path).split("/")
-    bases = [base for root in roots for base in (str(root), os.path.join(root, os.path.basename(source)))] or [source]
-    places = (os.path.join(base, *parts) for base in bases)
-    return next((place for place in places if os.path.isfile(place)), None)
 
 
 def parts(path: Path) -> list[Path]:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from curate.report.gather import gather, reason_kind
 from curate.report.page import assembled
 from curate.report.rules import _quoted, rules_of
 from curate.report.sample import MAX_PHOTOS, choose, twins
-from curate.scan import Summary
+from curate.scan import ScanOptions, Summary, scan
 from curate.select import select, write_selection
 
 WRONG_NAMES = [
@@ -195,7 +196,25 @@ def test_a_quoted_word_is_one_word_to_a_shell(word: str) -> None:
     assert printed == os.fsencode(word)
 
 
-def test_moved_and_missing_photos(scanned: tuple[Path, Summary], photos: Path, tmp_path: Path) -> None:
+def test_photos_in_tars_have_pictures(photos: Path, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    with tarfile.open(shards / "0.tar", "w") as tar:
+        tar.add(photos / "a-vivid.png", "a-vivid.png")
+        tar.add(photos / "more" / "b-gray.png", "b-gray.png")
+    scan([shards], tmp_path / "scan.parquet", ScanOptions())
+    moved = shards.rename(tmp_path / "moved")
+    for roots, there in (((), 0), ((moved,), 2), ((tmp_path,), 0)):
+        written = write_report(tmp_path / "scan.parquet", tmp_path / "page.html", roots)
+        assert written.missing == 2 - there
+    entry = data_of(tmp_path / "page.html")["photos"][0]
+    assert entry["path"] == "0.tar/a-vivid.png"
+    assert entry["href"] is None
+
+
+def test_moved_and_missing_photos(
+    scanned: tuple[Path, Summary], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, _ = scanned
     page = tmp_path / "page.html"
     assert "3 photos: 3 on the page\nwritten: " in report(out, "-o", page).stdout
@@ -218,6 +237,10 @@ def test_moved_and_missing_photos(scanned: tuple[Path, Summary], photos: Path, t
     entries = {photo["path"]: photo for photo in data_of(page)["photos"]}
     assert entries["a-vivid.png"]["thumbnail"] is None
     assert entries["more/b-gray.png"]["thumbnail"]
+    monkeypatch.chdir(tmp_path)
+    assert report(out, "-o", page, "--root", "elsewhere").exit_code == 0
+    entries = {photo["path"]: photo for photo in data_of(page)["photos"]}
+    assert entries["more/b-gray.png"]["href"] == (moved / "more" / "b-gray.png").as_uri()
 
 
 def test_a_manifest_that_pandas_saved_shows_what_it_has(made_up: Path, tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""Tone: gray in any encoding, toning in any hue with the damage of age, and colour that looks like it."""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from numpy.typing import NDArray
+
+from curate.measures.tone import features, log_odds, tone
+from curate.measures.tone_weights import FEATURES, HIDDEN, HIDDEN_BIAS, OUTPUT, OUTPUT_BIAS
+
+Levels = NDArray[np.float64]
+
+
+def scene(seed: int = 0) -> Levels:
+    """(120, 160) 0..1: smooth clouds with hard-edged things, as much structure as a photo has."""
+    rng = np.random.default_rng(seed)
+    clouds = cv2.resize(rng.random((7, 9)), (160, 120), interpolation=cv2.INTER_CUBIC)
+    for _ in range(60):
+        top, left = rng.integers(0, 100), rng.integers(0, 140)
+        clouds[top : top + rng.integers(4, 20), left : left + rng.integers(4, 20)] = rng.random()
+    return np.clip(clouds, 0, 1)
+
+
+def toned(tone_0_1: Levels, dark: tuple[int, ...], light: tuple[int, ...]) -> Levels:
+    """A gradient map from a dark to a light colour."""
+    mapped: Levels = np.array(dark) + tone_0_1[..., None] * (np.array(light) - np.array(dark, float))
+    return mapped
+
+
+def said(levels: Levels) -> str:
+    """The verdict on levels 0..255."""
+    return tone(np.clip(np.rint(levels), 0, 255).astype(np.uint8)).tone
+
+
+SEPIA = toned(scene(), (45, 28, 12), (240, 220, 180))
+
+
+def test_three_colours_in_three_scenes_are_colour() -> None:
+    picture = 255 * np.dstack([scene(1), scene(2), scene(3)])
+    assert said(picture) == "color"
+
+
+@pytest.mark.parametrize("hue", ["sepia", "cyan", "purple", "green"])
+def test_any_hue_of_toning_is_found(hue: str) -> None:
+    dark = {"sepia": (45, 28, 12), "cyan": (10, 40, 90), "purple": (60, 20, 60), "green": (15, 45, 20)}[hue]
+    light = {"sepia": (240, 220, 180), "cyan": (225, 240, 250), "purple": (250, 230, 245), "green": (235, 245, 220)}
+    assert said(toned(scene(), dark, light[hue])) == ("sepia" if hue == "sepia" else "toned")
+
+
+def test_a_caption_a_mount_and_noise_do_not_hide_a_sepia() -> None:
+    captioned = SEPIA.copy()
+    captioned[-7:] = (30, 60, 200)
+    mounted = np.full((150, 200, 3), (90.0, 105, 95))
+    mounted[15:135, 20:180] = SEPIA
+    noisy = SEPIA + np.random.default_rng(5).normal(0, 8, SEPIA.shape)
+    assert [said(picture) for picture in (captioned, mounted, noisy)] == ["sepia"] * 3
+
+
+def test_a_vignette_with_a_cast_does_not_hide_a_sepia() -> None:
+    rows, columns = np.mgrid[-1:1:120j, -1:1:160j]
+    edge = np.clip((rows**2 + columns**2) / 2, 0, 1)[..., None]
+    assert said(SEPIA * (1 - edge * [0.5, 0.45, 0.3])) != "color"
+
+
+def test_confidence_is_a_half_on_the_line_and_grows_away_from_it() -> None:
+    sure = tone(np.clip(SEPIA, 0, 255).astype(np.uint8))
+    assert sure.tone_score > 0
+    assert sure.tone_confidence == pytest.approx(1 / (1 + math.exp(-sure.tone_score)))
+
+
+def test_the_network_is_what_its_tables_say() -> None:
+    found = features(np.clip(SEPIA, 0, 255).astype(np.uint8))
+    mean, deviation = np.array(list(FEATURES.values())).T
+    inputs = (np.log1p([found[name] for name in FEATURES]) - mean) / deviation
+    units = np.tanh(np.clip(inputs, -4, 4) @ np.array(HIDDEN) + HIDDEN_BIAS)
+    assert units.shape == np.shape(OUTPUT)
+    assert log_odds(found) == pytest.approx(float(units @ OUTPUT) + OUTPUT_BIAS, abs=1e-3)
+
+
+@given(npst.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3))))
+def test_any_pixels_give_finite_numbers(pixels: NDArray[np.uint8]) -> None:
+    measure = tone(pixels)
+    numbers = (measure.tone_score, measure.tone_residual, measure.tone_ratio_residual, measure.tone_hue_deg)
+    assert all(math.isfinite(number) for number in numbers)
+    assert 0.5 <= measure.tone_confidence <= 1
+
+
+@given(npst.arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24))))
+def test_equal_channels_are_grayscale(plane: NDArray[np.uint8]) -> None:
+    assert tone(np.dstack([plane] * 3)).tone == "grayscale"
