@@ -95,6 +95,8 @@ class PhotoLists:
     """Manifests that it comes from, nearest first: kind, path and sha256."""
     packed_px: int | None = None
     """Short side of a pack's photos; None where the originals are read."""
+    colorfulness_median: float | None = None
+    """Of the training photos, as they were scored."""
 
 
 def load(path: Path, roots: Sequence[Path] = ()) -> PhotoLists:
@@ -130,7 +132,8 @@ def load(path: Path, roots: Sequence[Path] = ()) -> PhotoLists:
     photos = {split: _photo_list(rows, tuple(roots)) for split, rows in lists.items()}
     for split in ("train", "val"):
         _check_there(path, photos[split])
-    return PhotoLists(path, read.sha256, photos["train"], photos["val"], photos["test"], ancestors)
+    splits = photos["train"], photos["val"], photos["test"]
+    return PhotoLists(path, read.sha256, *splits, ancestors, colorfulness_median=_median(lists))
 
 
 def _packed(path: Path, read: Manifest, lists: Mapping[str, pa.Table], ancestors: Ancestors) -> PhotoLists:
@@ -138,7 +141,13 @@ def _packed(path: Path, read: Manifest, lists: Mapping[str, pa.Table], ancestors
     check_shards(folder, read.table)
     photos = {split: packed_list(folder, read.sha256, rows) for split, rows in lists.items()}
     size_px = read.lineage.options.get("size_px") if read.lineage else None
-    return PhotoLists(path, read.sha256, photos["train"], photos["val"], photos["test"], ancestors, size_px)
+    splits = photos["train"], photos["val"], photos["test"]
+    return PhotoLists(path, read.sha256, *splits, ancestors, size_px, _median(lists))
+
+
+def _median(lists: Mapping[str, pa.Table]) -> float | None:
+    (median,) = pc.quantile(lists["train"]["colorfulness"], 0.5).to_pylist()
+    return None if median is None else float(median)
 
 
 def _check_finished(path: Path) -> None:

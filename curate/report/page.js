@@ -338,7 +338,9 @@ function showErrors() {
 function showTwins() {
   const photos = new Map(page.photos.map((photo) => [photo.row, photo]));
   byId("twins-summary").textContent =
-    `${grouped(page.twins.photos)} photos in ${grouped(page.twins.groups)} groups look the same: same content or same fingerprint.`;
+    `${grouped(page.twins.photos)} photos in ${grouped(page.twins.groups)} groups ` + (page.twins.near
+      ? "look alike, as curate filter --duplicates drop-near finds them."
+      : "have the same fingerprint or content; curate filter --duplicates drop-near finds near ones, too.");
   for (const group of page.twins.shown) {
     const members = group.rows.map((row) => photos.get(row)).filter(Boolean);
     const box = element("div", "gallery squares");

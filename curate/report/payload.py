@@ -50,7 +50,7 @@ def counted(path: Path, lineage: Lineage | None, rows: Rows, rules: Rules, group
         "errors": _named(rows.error_names, [int((rows.errors == i).sum()) for i in range(len(rows.error_names))]),
         "reasons": _named(rows.reason_names, [_with_bit(rows.reasons, i) for i in range(len(rows.reason_names))]),
         "command": {"before": rules.before, "after": rules.after},
-        "twins": {"groups": groups.groups, "photos": groups.photos, "shown": shown_groups},
+        "twins": {"groups": groups.groups, "photos": groups.photos, "near": groups.near, "shown": shown_groups},
     }
 
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from curate.criteria import FilterOptions
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.measures.tone import TONES
 from curate.report import page as page_module
-from curate.report import write_report
+from curate.report import sample, write_report
 from curate.report.gather import gather, reason_kind
 from curate.report.page import assembled
 from curate.report.rules import _quoted, rules_of
@@ -136,6 +137,27 @@ def test_photos_alike_are_grouped_by_fingerprint_or_content(made_up: Path) -> No
     assert groups.photos == sizes[sizes > 1].sum()
     for members in groups.shown:
         assert len(set(table.sha256.iloc[members])) == 1
+
+
+def test_photos_alike_may_differ_in_some_bits_unless_there_are_very_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prints = ["0f" * 16, "0f" * 15 + "08", "0f" * 16, "f0" * 16, "00" * 16, None]
+    rows = [
+        {
+            "source": "/a",
+            "path": f"{i}",
+            "colorfulness": 30.0,
+            "fingerprint": text,
+            "sha256": sha256(b"%d" % i).hexdigest(),
+        }
+        for i, text in enumerate(prints)
+    ]
+    path = tmp_path / "scan.parquet"
+    manifest.write(path, pa.Table.from_pylist(rows, SCAN_SCHEMA), Lineage("scan", "", {}))
+    assert [group.tolist() for group in twins(gather(path)).shown] == [[0, 1, 2]]
+    monkeypatch.setattr(sample, "MAX_NEAR", 5)
+    assert [group.tolist() for group in twins(gather(path)).shown] == [[0, 2]]
 
 
 def test_the_sample_has_some_of_everything_and_most_near_the_line(made_up: Path) -> None:
