@@ -71,6 +71,8 @@ class About:
     """What the run does about findings: warn, stop or rescue."""
     rescues: tuple[Rescue, ...] = ()
     """Oldest first."""
+    perceptual_sha256: str = ""
+    """Of the file with the perceptual loss's features; empty without one."""
     schedule: Mapping[str, Any] = field(default_factory=dict)
     """The learning-rate schedule's and the optimizer's numbers; empty in a checkpoint that is only for use."""
     manifest_ancestors: Sequence[Mapping[str, str]] = field(default_factory=list)

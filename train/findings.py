@@ -28,11 +28,11 @@ REMEDIES: Mapping[Kind, str] = {
     ),
     "gray output": (
         "in the documented order: more capacity (--channels 128), then more colourful data (`curate filter "
-        "--min-colorfulness 30`), then longer training"
+        "--min-colorfulness 30`), then --perceptual-weight 0.01 (pip install 'vividset[encoder]')"
     ),
     "sepia output": (
         "in the documented order: more capacity (--channels 128), then data without sepia (`curate filter` rejects it "
-        "unless --keep-tone is given), then longer training"
+        "unless --keep-tone is given), then --perceptual-weight 0.01 (pip install 'vividset[encoder]')"
     ),
 }
 

@@ -95,11 +95,12 @@ class Journal:
         loss, ratio = learned.loss, learned.loss / self.neutral
         self._add(ratio, learned.neutral / self.neutral, lr)
         self._photos += photos
-        numbers = {"loss": loss, "neutral": learned.neutral, "ratio": ratio, "lr": lr}
+        look = {} if learned.perceptual is None else {"perceptual": learned.perceptual}
+        numbers = {"loss": loss, "neutral": learned.neutral, "ratio": ratio, "lr": lr} | look
         self.note("step", step=step, epoch=epoch, **numbers, wait_share=round(wait_share, 4))
         if not math.isfinite(loss):
             return
-        self._draw(step, {"loss": loss, "loss/neutral": ratio, "lr": lr})
+        self._draw(step, {"loss": loss, "loss/neutral": ratio, "lr": lr} | look)
         now = time.monotonic()
         if step in (1, self.total_steps) or now - self._said >= SAY_EVERY_S:
             self._said = now

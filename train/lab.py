@@ -33,7 +33,12 @@ def join_lab(lightness: Tensor, ab: Tensor) -> Tensor:
     Returns:
         (N, H, W, 3) uint8 sRGB.
     """
+    rgb = lab_pictures(lightness, ab)
+    return (rgb * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def lab_pictures(lightness: Tensor, ab: Tensor) -> Tensor:
+    """(N, 3, H, W) sRGB in 0..1, float32, with gradients; none from a channel that is clipped."""
     with torch.autocast(lightness.device.type, enabled=False):
         lab = torch.cat([(lightness.float() + 1) * 50, ab.float() * AB_UNIT], dim=1)
-        rgb = lab_to_rgb(lab, clip=True)
-        return (rgb * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        return lab_to_rgb(lab, clip=True)

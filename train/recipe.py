@@ -57,6 +57,11 @@ class Recipe:
         20.0, "CIELAB chroma up to which a colour weighs neutral_weight; sepia has about 21."
     )
     saturated_chroma: float = _setting(75.0, "CIELAB chroma from which a colour weighs saturated_weight.")
+    perceptual_weight: float = _setting(
+        0.0,
+        "Of how different the pictures look to an ImageNet network (vividset[encoder]); 0.01 if they stay sepia at a "
+        "third of neutral. 0 leaves that out.",
+    )
     clip_grad: float | None = _setting(
         None, "Longest norm of a step's gradient; longer ones are scaled down. None leaves them alone."
     )
@@ -79,6 +84,8 @@ class Recipe:
             "weight_decay", math.isfinite(self.weight_decay) and self.weight_decay >= 0, "a finite number, 0 or more"
         )
         self._check("warmup", 0 <= self.warmup < 1, "from 0 to below 1")
+        weight = self.perceptual_weight
+        self._check("perceptual_weight", math.isfinite(weight) and weight >= 0, "a finite number, 0 or more, like 0.01")
         clip = self.clip_grad
         self._check("clip_grad", clip is None or (math.isfinite(clip) and clip > 0), "a finite number above 0")
         self._check("ema", self.ema is None or 0 < self.ema < 1, "a number between 0 and 1, like 0.999")

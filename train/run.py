@@ -19,6 +19,7 @@ from train.checkpoint import About, Checkpoint, Rescue
 from train.encoder import LiteEncoder, load_weights
 from train.loss import ColorizationWeightedLoss
 from train.model import ColorUNet, network_for
+from train.perceptual import PerceptualLoss, check_same
 from train.photos import PhotoLists
 from train.recipe import Recipe
 
@@ -38,7 +39,7 @@ class Machine:
     workers: int = 1
     """Processes that read photos."""
     encoder_weights: Path | None = None
-    """Of a pretrained encoder; None takes its package's."""
+    """Of efficientnet-lite0, for the encoder or the perceptual loss; None takes its package's."""
 
     def fabric(self, devices: int = 1) -> Fabric:
         """Lightning Fabric on this device, or on so many of its kind in as many processes.
@@ -101,6 +102,8 @@ class Run:
     schedule: torch.optim.lr_scheduler.OneCycleLR
     criterion: ColorizationWeightedLoss
     total_steps: int
+    perceptual: PerceptualLoss | None = None
+    """None at weight 0."""
     ema: AveragedModel | None = None
     """Moving average of the weights, with the network's own buffers."""
     step: int = 0
@@ -170,9 +173,15 @@ def start(plan: Plan, fabric: Fabric, resume_from: Checkpoint | None) -> Run:
     schedule = one_cycle(adamw, recipe, total_steps - since)
     model, optimizer = fabric.setup(network, adamw)
     criterion = ColorizationWeightedLoss.of(recipe, fabric.device)
+    perceptual = None
+    if recipe.perceptual_weight:  # after the network, whose first weights are so the same with and without
+        perceptual = PerceptualLoss(plan.machine.encoder_weights, fabric.device)
+        check_same(perceptual, about)
     average = get_ema_multi_avg_fn(recipe.ema) if recipe.ema else None  # type: ignore[no-untyped-call]  # torch
     ema = AveragedModel(network, multi_avg_fn=average) if average else None
-    run = Run(plan, recipe, rescues, fabric, network, model, optimizer, schedule, criterion, total_steps, ema)
+    run = Run(
+        plan, recipe, rescues, fabric, network, model, optimizer, schedule, criterion, total_steps, perceptual, ema
+    )
     if resume_from:
         _go_on(run, resume_from, adamw)
     return run
@@ -266,6 +275,7 @@ def about(run: Run) -> About:
         threads=torch.get_num_threads(),
         on_trouble=run.plan.on_trouble,
         rescues=run.rescues,
+        perceptual_sha256=run.perceptual.weights_sha256 if run.perceptual else "",
         model=checkpoint.model_of(run.recipe),
     )
 

@@ -25,6 +25,8 @@ class Step:
     """Mean over the photos; NaN where it, or a gradient, was no number and the step was left out."""
     neutral: float
     """What predicting neutral gray costs on the same photos."""
+    perceptual: float | None = None
+    """The perceptual loss, not weighted; None where the recipe leaves it out."""
     lost: tuple[int, ...] | None = None
     """Of a step that was left out: the photos that alone give no number; none if only the batch as a whole does."""
 
@@ -51,7 +53,7 @@ def learn(run: Run, batch: Batch, photos: int) -> Step:
 def _learn(run: Run, batch: Batch, photos: int) -> Step:
     buffers = [buffer.clone() for buffer in run.network.buffers()]
     run.model.train()
-    loss, neutral = total(run.fabric, *_backward(run, batch.rgb, photos))
+    loss, neutral, perceptual = total(run.fabric, *_backward(run, batch.rgb, photos))
     norm: Any = run.fabric.clip_gradients(
         run.model, run.optimizer, max_norm=run.recipe.clip_grad or math.inf, error_if_nonfinite=False
     )
@@ -65,12 +67,16 @@ def _learn(run: Run, batch: Batch, photos: int) -> Step:
             for buffer, before in zip(run.network.buffers(), buffers, strict=True):
                 buffer.copy_(before)
     run.optimizer.zero_grad(set_to_none=True)
-    return Step(loss if lost is None else math.nan, neutral, lost)
+    return Step(loss if lost is None else math.nan, neutral, perceptual if run.perceptual else None, lost)
 
 
-def _backward(run: Run, rgb: Tensor, photos: int) -> tuple[float, float]:
-    """Gradients of the whole step's mean loss, a batch at a time; this process's part of it and of the neutral loss."""
-    loss = neutral = 0.0
+def _backward(run: Run, rgb: Tensor, photos: int) -> tuple[float, float, float]:
+    """Gradients of the whole step's mean cost, a batch at a time.
+
+    Returns:
+        This process's part of the loss, of the neutral prediction's loss, and of the perceptual loss.
+    """
+    loss = neutral = perceptual = 0.0
     if not len(rgb):  # all processes must take part, with a share of 0
         rgb = torch.zeros(1, run.recipe.image_size, run.recipe.image_size, 3, dtype=torch.uint8)
         parts, photos = [rgb], 0
@@ -81,11 +87,19 @@ def _backward(run: Run, rgb: Tensor, photos: int) -> tuple[float, float]:
         share = len(part) / photos if photos else 0.0
         waits = run.fabric.world_size > 1 and part is not parts[-1]
         with run.fabric.no_backward_sync(run.model, enabled=waits):
-            cost = run.criterion(run.model(lightness), target) * share
-            run.fabric.backward(cost * run.fabric.world_size)  # whose gradients the processes average
+            cost, look = (term * share for term in _costs(run, lightness, run.model(lightness), target))
+            whole = cost + run.recipe.perceptual_weight * look
+            run.fabric.backward(whole * run.fabric.world_size)  # whose gradients the processes average
         loss += float(cost.detach())
+        perceptual += float(look.detach())
         neutral += share * float(run.criterion(torch.zeros_like(target), target))
-    return loss, neutral
+    return loss, neutral, perceptual
+
+
+def _costs(run: Run, lightness: Tensor, predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss, and the perceptual loss; 0 where the recipe leaves that out."""
+    cost = run.criterion(predicted, target)
+    return cost, run.perceptual(lightness, predicted, target) if run.perceptual else torch.zeros_like(cost)
 
 
 def _culprits(run: Run, batch: Batch) -> tuple[int, ...]:
@@ -136,7 +150,8 @@ def _fits(run: Run, rgb: Tensor) -> bool:
     lightness, target = split_lab(rgb.to(run.fabric.device))
     try:
         with run.fabric.autocast():
-            run.criterion(run.network(lightness), target).backward()
+            cost, look = _costs(run, lightness, run.network(lightness), target)
+            torch.autograd.backward(cost + look)
     except (RuntimeError, MemoryError) as exc:
         if not out_of_memory(exc):
             raise

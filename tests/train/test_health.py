@@ -144,7 +144,7 @@ def test_every_remedy_names_options_that_exist(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", REMEDIES)
 def test_every_remedy_gives_values_that_can_be_trained_with(kind: Kind) -> None:
-    pairs = re.findall(r"--(lr|batch-size|warmup|channels|epochs) ([\d.e-]*\d)", REMEDIES[kind])
+    pairs = re.findall(r"--(lr|batch-size|warmup|channels|epochs|perceptual-weight) ([\d.e-]*\d)", REMEDIES[kind])
     assert pairs
     changes = {name.replace("-", "_"): float(value) for name, value in pairs}
     changed = Recipe(**changes)  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ DOCUMENTED = {
 }
 
 
-BY_OPTION = {"accumulate": 1, "devices": 1, "clip_grad": None, "ema": None}
+BY_OPTION = {"accumulate": 1, "devices": 1, "perceptual_weight": 0.0, "clip_grad": None, "ema": None}
 """Not of the documents, and off unless asked for."""
 
 
@@ -63,6 +63,8 @@ def test_a_recipe_cant_be_changed() -> None:
         {"devices": 0},
         {"ema": 1.0},
         {"ema": 0.0},
+        {"perceptual_weight": -0.01},
+        {"perceptual_weight": math.nan},
         {"clip_grad": 0.0},
         {"clip_grad": math.nan},
         {"weight_decay": -1e-9},

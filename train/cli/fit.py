@@ -40,7 +40,10 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 @_recipe_option(
     "encoder", click.Choice(["plain", "efficientnet-lite0"]), "The U-Net's own, or one that knows ImageNet."
 )
-@click.option("--encoder-weights", type=FILE, help="Its weights, .pth or .safetensors.  [default: vividset[encoder]'s]")
+@_recipe_option("perceptual_weight", float, "Add so much of how different pictures look to efficientnet-lite0.")
+@click.option(
+    "--encoder-weights", type=FILE, help="Of efficientnet-lite0, .pth or .safetensors.  [default: vividset[encoder]'s]"
+)
 @_recipe_option("lr", float, "Peak learning rate.")
 @_recipe_option("weight_decay", float, "AdamW's weight decay.")
 @_recipe_option("warmup", float, "Share of the steps in which the learning rate climbs.")
