@@ -108,7 +108,7 @@ def _finished(path: Path) -> bool:
 
 
 def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[int], progress: Progress | None) -> int:
-    total = sum(min(SHARD_PHOTOS, table.num_rows - shard * SHARD_PHOTOS) for shard in to_do)
+    total: int = sum(min(SHARD_PHOTOS, table.num_rows - shard * SHARD_PHOTOS) for shard in to_do)
     each_group(
         processes,
         partial(pack_shard, out, options),
