@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from curate import manifest
 from curate.decode import SNIFF_BYTES, looks_like_photo
 from curate.errors import SourceError, UsageError
 from curate.manifest import escape, unescape
-from curate.sources import Listed, listing
+from curate.sources import Listed, listing, located
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,17 @@ class Job:
         return f"{self.photo.source}/{self.photo.path}" if self.photo.source else self.photo.path
 
 
-def plan(given: Sequence[Path], out: Path) -> list[Job]:
+def plan(given: Sequence[Path], out: Path, roots: Sequence[Path] = ()) -> list[Job]:
     """Every photo of some files, folders, tars and manifests, with a place below `out` that no other has.
 
     A file goes to its name, a folder's photos keep their tree, a manifest's the path below their source. Where several
     folders or sources are given, each gets a folder of its name. JPEGs stay JPEG, PNGs PNG; anything else becomes a PNG
     whose name keeps the old suffix: `a.tif` becomes `a.tif.png`, so that it isn't `a.webp`'s too.
+
+    Args:
+        given: what to colorize.
+        out: folder for the pictures.
+        roots: folders to look in for photos that aren't where a manifest says; their pictures' places stay the same.
 
     Raises:
         SourceError: there is no photo, or a folder can't be listed.
@@ -39,14 +44,14 @@ def plan(given: Sequence[Path], out: Path) -> list[Job]:
         UsageError: two photos would get one place, or a photo would be overwritten by its own picture.
     """
     found = list(_found(given, out))
-    roots = {photo.source for photo, is_below in found if is_below}
-    if len(roots) != len({_last(root) for root in roots}):
+    sources = {photo.source for photo, is_below in found if is_below}
+    if len(sources) != len({_last(source) for source in sources}):
         raise UsageError("two of these folders have one name: colorize them one by one, each into its own -o")
     jobs: dict[Path, Job] = {}
     for photo, is_below in found:
-        start = out / _last(photo.source) if len(roots) > 1 and is_below else out
+        start = out / _last(photo.source) if len(sources) > 1 and is_below else out
         below = unescape(photo.path).split("/")
-        job = Job(photo, _named(start.joinpath(*below) if is_below else start / below[-1]))
+        job = Job(_moved(photo, roots), _named(start.joinpath(*below) if is_below else start / below[-1]))
         if job.target in jobs:
             one = jobs[job.target].name()
             raise UsageError(f"{job.name()} and {one} would both become {job.target}: colorize one elsewhere")
@@ -72,10 +77,19 @@ def _found(given: Sequence[Path], out: Path) -> Iterator[tuple[Listed, bool]]:
 
 
 def _in_manifest(path: Path) -> Iterator[Listed]:
-    columns = ("source", "path", "bytes", "offset")
+    columns = ("source", "path", "bytes", "tar_offset")
     rows = manifest.read(path, need=columns[:2], columns=columns).table.to_pylist()
     for row in rows:
-        yield Listed(row["source"], row["path"], row.get("bytes"), None, offset=row.get("offset"))
+        yield Listed(row["source"], row["path"], row.get("bytes"), None, offset=row.get("tar_offset"))
+
+
+def _moved(photo: Listed, roots: Sequence[Path]) -> Listed:
+    """As it lies now; unchanged where it still is, or is nowhere: then reading it fails, and the rest goes on."""
+    if not roots or os.path.isfile(photo.open_path()):
+        return photo
+    place = located(photo.source, photo.path, roots, offset=photo.offset)
+    below = replace(photo, source="").open_path()
+    return photo if place is None else replace(photo, source=escape(place.removesuffix(f"/{below}")))
 
 
 def _last(source: str) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 from skimage.color import rgb2lab
 
+from curate.cli import main as curate
 from curate.errors import PhotoError, PlaceTaken, UsageError
 from train import checkpoint
 from train.cli import main
@@ -53,7 +54,7 @@ def chroma(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.asarray(np.hypot(lab[..., 1], lab[..., 2]))
 
 
-def colorize(checkpoint_path: Path, *photos: Path, out: Path) -> Result:
+def colorize(checkpoint_path: Path, *photos: Path | str, out: Path) -> Result:
     return CliRunner().invoke(main, ["colorize", str(checkpoint_path), *map(str, photos), "-o", str(out)])
 
 
@@ -251,6 +252,45 @@ def test_a_manifest_is_colorized(
     result = colorize(checkpoint_file(), clean_manifest(), out=out)
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in out.iterdir()) == [f"p0{number}.png" for number in range(4)]
+
+
+def test_a_manifest_whose_photos_moved_is_colorized_from_where_they_are_now(
+    checkpoint_file: CheckpointFile, clean_manifest: Callable[..., Path], tmp_path: Path
+) -> None:
+    manifest, moved = clean_manifest(), tmp_path / "disk" / "photos"
+    moved.parent.mkdir()
+    (tmp_path / "photos").rename(moved)
+    lost = colorize(checkpoint_file(), manifest, out=tmp_path / "lost")
+    assert lost.exit_code == 1
+    assert "4 of 4 photos could not be colorized" in lost.stderr
+    for number, root in enumerate((moved, moved.parent)):
+        out = tmp_path / str(number)
+        found = colorize(checkpoint_file(), manifest, "--root", root, out=out)
+        assert found.exit_code == 0, found.output
+        assert sorted(path.name for path in out.iterdir()) == [f"p0{number}.png" for number in range(4)]
+    (moved / "p02.png").unlink()
+    partly = colorize(checkpoint_file(), manifest, "--root", moved, out=tmp_path / "partly")
+    assert partly.exit_code == 1
+    assert len(list((tmp_path / "partly").iterdir())) == 3
+    assert "p02.png" in partly.stderr
+    nowhere = colorize(checkpoint_file(), manifest, "--root", tmp_path / "nowhere", out=tmp_path / "lost")
+    assert (nowhere.exit_code, "is no folder" in nowhere.stderr) == (2, True)
+
+
+def test_a_manifest_of_a_tar_is_colorized_from_where_the_tar_is_now(
+    checkpoint_file: CheckpointFile, picture: Picture, tmp_path: Path
+) -> None:
+    (tmp_path / "tars").mkdir()
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    with tarfile.open(tmp_path / "tars" / "shard.tar", "w") as tar:
+        tar.add(tmp_path / "a.png", "deep/a.png")
+    scan = tmp_path / "scan.parquet"
+    scanned = CliRunner().invoke(curate, ["scan", str(tmp_path / "tars"), "-o", str(scan), "--workers", "1"])
+    assert scanned.exit_code == 0, scanned.output
+    (tmp_path / "tars").rename(tmp_path / "moved")
+    result = colorize(checkpoint_file(), scan, "--root", tmp_path / "moved", out=tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "shard.tar" / "deep" / "a.png").exists()
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])

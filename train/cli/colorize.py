@@ -8,15 +8,19 @@ import click
 
 from curate.cli.shell import FILE, progress_bar
 from curate.errors import UsageError, VividsetError
+from train.cli.roots import root_option
 
 
 @click.command()
 @click.argument("checkpoint_path", type=FILE, metavar="CHECKPOINT")
 @click.argument("photos", nargs=-1, required=True, type=FILE, metavar="PHOTO...")
 @click.option("-o", "--out", type=FILE, required=True, help="Folder for the colour pictures.")
+@root_option
 @click.option("--drop-gps", is_flag=True, help="Leave out where the photo was taken.  [default: kept]")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
-def colorize(checkpoint_path: Path, photos: tuple[Path, ...], out: Path, drop_gps: bool, device: str) -> None:
+def colorize(
+    checkpoint_path: Path, photos: tuple[Path, ...], out: Path, roots: tuple[Path, ...], drop_gps: bool, device: str
+) -> None:
     """Colorize photos with a trained CHECKPOINT (a file, or a run's folder).
 
     PHOTO is a photo, a folder, a tar, or a manifest; a folder keeps its tree. Full size, upright, in sRGB. Lightness is
@@ -28,7 +32,7 @@ def colorize(checkpoint_path: Path, photos: tuple[Path, ...], out: Path, drop_gp
     from train.colorize import Colorizer, colorize_all
     from train.places import plan
 
-    jobs = plan(photos, out)
+    jobs = plan(photos, out, roots)
     try:
         colorizer = Colorizer(checkpoint.load(checkpoint_path, weights_only=True), device)
     except (RuntimeError, AssertionError) as exc:

@@ -8,6 +8,7 @@ import click
 
 from curate.cli.shell import FILE, progress_bar, say
 from curate.errors import UsageError
+from train.cli.roots import root_option
 
 
 @click.command()
@@ -22,7 +23,7 @@ from curate.errors import UsageError
 )
 @click.option("--image-size", type=click.IntRange(32, 4096), help="Side of the squares in px.  [default: as trained]")
 @click.option("--limit", type=click.IntRange(1), help="Judge on so many photos, evenly spread.  [default: all]")
-@click.option("--root", "roots", type=FILE, multiple=True, help="Folder that the photos have moved to since the scan.")
+@root_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every photo's scores.")
 @click.option("--html", type=FILE, help="Write a page with the best, median and worst photos.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")

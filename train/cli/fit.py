@@ -11,6 +11,7 @@ import click
 
 from curate.cli.shell import FILE, typed_command
 from curate.errors import CheckpointError, UsageError
+from train.cli.roots import root_option
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -62,13 +63,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
     "rate, smaller batches and a new warm-up.",
 )
 @click.option("--resume", is_flag=True, help="Go on where the run in --run-dir was stopped or killed.")
-@click.option(
-    "--root",
-    "roots",
-    type=FILE,
-    multiple=True,
-    help="Folder that the photos have moved to since the scan; may be given again.",
-)
+@root_option
 @click.option(
     "--workers",
     type=click.IntRange(0, 64),
@@ -103,8 +98,6 @@ def fit(
     Ctrl-C stops after a step and keeps it; --resume goes on.
     """
     asked = Recipe(**hyper_parameters)
-    if missing := [root for root in roots if not root.is_dir()]:
-        raise UsageError(f"--root {missing[0]} is no folder: name the folder that the photos have moved to")
     folder = run_dir or Path("runs") / manifest.stem
     _check_run_dir(folder, resume)
     from train import loop, packs, photos
