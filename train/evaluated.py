@@ -29,7 +29,10 @@ COLUMNS = (
     ("PSNR dB", "psnr_db", ".2f"),
     ("SSIM", "ssim", ".3f"),
 )
-NOT_MEASURED = "LPIPS and FID aren't measured: this version has no way to load their weights from a local file."
+NOT_MEASURED = (
+    "LPIPS and FID aren't measured: their networks need torchvision, and no package carries their weights. "
+    "torchmetrics[image] measures both on the pictures that train colorize makes."
+)
 WARNING = "PSNR and SSIM reward gray: read them beside colourfulness and the gray row."
 
 
@@ -97,25 +100,29 @@ def page(evaluation: Evaluation, protocol: Protocol, judged: Sequence[Judged], r
         for way, row in rows.items()
     )
     signed, absolute = originals(judged)
-    truth = f"<tr><th>originals</th><td></td><td>{signed:.1f}</td><td></td><td></td><td>{absolute:.1f}</td></tr>"
+    cells = "".join(f"<td>{cell}</td>" for cell in ("", f"{signed:.1f}", "", "", f"{absolute:.1f}", "", ""))
+    truth = f"<tr><th>originals</th>{cells}</tr>"
     photos = "".join(
         f"<h2>{kind}</h2>" + "".join(_figure(photo, evaluation.pictures(photo.place)) for photo in chosen)
         for kind, chosen in kinds
     )
     return (
-        f"{START}<style>{STYLE}</style>"
+        f"{START}{VIEWPORT}<style>{STYLE}</style>"
         f"<h1>Evaluation of {escape(protocol.checkpoint)}</h1><p>{escape(said(protocol))}</p>"
         f"<p>Checkpoint {protocol.checkpoint_sha256[:12]}, manifest {protocol.manifest_sha256[:12]}.</p>"
-        f"<table><tr><th></th>{heads}</tr>{body}{truth}</table>"
+        f'<div class="wide" tabindex="0"><table><tr><th></th>{heads}</tr>{body}{truth}</table></div>'
         f"<p>Tone of the network's pictures: {escape(tones(rows['network']))}. {WARNING} {NOT_MEASURED}</p>"
         f"<p>Below: gray, predicted, original; ordered by how much better than gray the network's loss is.</p>{photos}"
     )
 
 
 START = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Evaluation of a colorizer by vividset</title>'
+VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 STYLE = """
 :root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse}th,td{padding:.2rem .6rem;text-align:right}th:first-child{text-align:left}
+h1,p{overflow-wrap:anywhere}.wide{overflow-x:auto}table{border-collapse:collapse}
+th,td{padding:.2rem .6rem;text-align:right}
+th:first-child{text-align:left;white-space:nowrap}
 tr+tr{border-top:1px solid #8886}figure{margin:0 0 1.5rem}figure img{width:32%;margin-right:1%}
 figcaption{font-size:.85rem;overflow-wrap:anywhere}
 """

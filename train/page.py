@@ -17,7 +17,7 @@ from train.checkpoint import Rescue
 from train.findings import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS, Finding, rung
 from train.health import Trace, mean_ratio
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 720, 220, 48, 22
+WIDTH, HEIGHT, LEFT, BOTTOM = 720, 220, 56, 22
 MOST_POINTS = 400
 MOST_SHEETS = 6
 SHEET_PX = 320
@@ -32,7 +32,8 @@ body { margin: 0 auto; padding: 1rem; max-width: 60rem; background: var(--back);
   font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere }
 h1 { font-size: 1.5rem; margin: .5rem 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .25rem }
 p { margin: .25rem 0 .75rem } .soft, figcaption { color: var(--soft); font-size: .875rem }
-svg { width: 100%; height: auto; display: block } svg text { fill: var(--soft); font-size: 12px }
+.chart { overflow-x: auto } svg { width: 100%; min-width: 36rem; height: auto; display: block }
+svg text { fill: var(--soft); font-size: 12px }
 .grid { stroke: var(--line) } .rung { stroke: var(--rung); stroke-dasharray: 2 4 } polyline { fill: none }
 .loss { stroke: var(--loss); stroke-width: 2 } .held { stroke: var(--held); stroke-width: 2 }
 circle.held { fill: var(--held) }
@@ -79,7 +80,7 @@ def render(
         KEY,
         _loss_chart(trace),
         "<h2>Learning rate</h2>",
-        _Chart(steps, max([*rates, 1e-12]) * 1.05).draw([("loss", list(enumerate(rates, 1)))], "{:.1e}"),
+        _Chart(steps, max([*rates, 1e-12])).draw([("loss", list(enumerate(rates, 1)))], "{:.2g}"),
         *_colorfulness(trace, steps),
         *_sheets(folder),
     ]
@@ -150,7 +151,8 @@ class _Chart:
         marks = [self._across(self.top * part / 4, "grid", form.format(self.top * part / 4)) for part in range(5)]
         marks += [self._across(value, "rung", name, WIDTH - 34) for value, name in rungs]
         marks += [f'<text x="{WIDTH - 40}" y="{HEIGHT - 4}" text-anchor="end">step {self.steps:,}</text>']
-        return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(marks)}{"".join(map(self._line, lines))}</svg>'
+        drawn = "".join([*marks, *map(self._line, lines)])
+        return f'<div class="chart" tabindex="0"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{drawn}</svg></div>'
 
     def _across(self, value: float, kind: str, name: str, text_x: int = 2) -> str:
         y = self._y(value)
