@@ -17,6 +17,8 @@ from PIL import ImageCms
 
 _ONE = 1 << 14
 """Full light, as an integer."""
+_FURTHEST = 1 << 17
+"""Light that the table of levels covers, above zero and below."""
 _BLOCK_PIXELS = 4096
 """What stays in a core's cache together with its indices."""
 _HEADER_BYTES = 128
@@ -28,12 +30,12 @@ _TABLES_FIRST = (b"A2B", b"D2B", b"B2A", b"B2D")
 class MatrixTransform:
     """The way of one such space to sRGB, relative colorimetric."""
 
-    light: NDArray[np.uint16]
-    """(1, 256, 1 or 3) uint16: a level's light, 0..16384; one column where the three channels share it."""
-    matrix: NDArray[np.float32]
-    """(3, 3) float32: from the space's light to that of sRGB."""
+    light: NDArray[np.int32]
+    """(1, 256, 1 or 3) int32: a level's light, 0..16384; one column where the three channels share it."""
+    matrix: NDArray[np.float64]
+    """(3, 4) float64: from the space's light to that of sRGB, in steps of 1/16384 that float32 can't sum exactly."""
     level: NDArray[np.uint8]
-    """(65536,) uint8: the sRGB level of a light, 255 from 16384 on."""
+    """(262144,) uint8: the sRGB level of a light; the second half is for those below zero, which index from the end."""
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 in the space, to (H, W, 3) uint8 sRGB."""
@@ -65,13 +67,12 @@ def matrix_transform(
         matrix = np.linalg.solve(_primaries(srgb), _primaries(source))
     except (struct.error, KeyError, ValueError, TypeError, ZeroDivisionError, np.linalg.LinAlgError):
         return None
-    storable = (curves > -0.5 / _ONE) & (curves < 65535 / _ONE)  # less or more is nothing that has been photographed
-    if not (storable.all() and np.isfinite(matrix).all()):
+    steps = np.c_[np.rint(matrix * _ONE), np.full(3, 0.5)] / _ONE  # the last so that halves are rounded up
+    if not np.abs(curves).max() * np.abs(steps).sum(axis=1).max() < _FURTHEST / _ONE - 1:  # not finite, or no photo's
         return None
-    light = np.floor(curves * _ONE + 0.5)
+    light = np.floor(curves * _ONE + 0.5).astype(np.int32)
     shared = bool((light == light[:, :1]).all())
-    columns = np.ascontiguousarray(light[:, 0] if shared else light).astype(np.uint16).reshape(1, 256, -1)
-    return MatrixTransform(columns, (np.rint(matrix * _ONE) / _ONE).astype(np.float32), _levels())
+    return MatrixTransform((light[:, :1] if shared else light).copy()[None], steps, _levels())
 
 
 def _tags(icc_bytes: bytes) -> dict[bytes, bytes]:
@@ -118,6 +119,6 @@ def _parametric(tag: bytes, levels: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _levels() -> NDArray[np.uint8]:
     """The curve of sRGB (IEC 61966-2-1), from light to level."""
-    light = np.minimum(np.arange(1 << 16) / _ONE, 1)
+    light = np.roll(np.arange(-_FURTHEST, _FURTHEST), _FURTHEST).clip(0, _ONE) / _ONE
     level: NDArray[np.float64] = np.where(light <= 0.04045 / 12.92, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return np.rint(level * 255).astype(np.uint8)
