@@ -39,8 +39,10 @@ def quiet(_line: str) -> None:
 
 
 def events(run_dir: Path, kind: str) -> list[dict[str, Any]]:
+    """The log's lines of a kind, without what the clock decides."""
     lines = (run_dir / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [entry for entry in map(json.loads, lines) if entry["event"] == kind]
+    found = [entry for entry in map(json.loads, lines) if entry["event"] == kind]
+    return [{key: value for key, value in entry.items() if key != "wait_share"} for entry in found]
 
 
 def same(first: Path, second: Path) -> bool:
