@@ -31,6 +31,8 @@ docs: $(INSTALLED)    ## Write docs/cli.md from the commands' own --help
 bench: $(INSTALLED)    ## Ratios of our speed to named others, measured in one run
 	$(BIN)/python benchmarks/scan.py
 	$(BIN)/python benchmarks/filter.py
+	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/feed.py
 
 clean:           ## Remove what make made
 	rm -rf $(VENV) build

@@ -90,6 +90,7 @@ def some_rows(rng: np.random.Generator, start: int, count: int) -> pa.Table:
     levels = np.array(["not", "slightly", "moderately", "averagely", "quite", "highly", "extremely"])
     columns: dict[str, Any] = {
         "source": pa.array(["/data/photos"]).take(pa.array(np.zeros(count, int))),
+        "tar_offset": np.full(count, None),
         "path": [f"{n % 997:03d}/photo_{n:08d}.jpg" for n in range(start, start + count)],
         "bytes": rng.integers(20_000, 300_000, count),
         "modified_ns": 1_700_000_000_000_000_000 + rng.integers(0, 10**15, count),
@@ -111,7 +112,7 @@ def some_rows(rng: np.random.Generator, start: int, count: int) -> pa.Table:
         values = columns.get(column.name, rng.random(count))
         if column.name == "error":
             values = np.where(broken, "BrokenPhoto: image file is truncated", None)
-        elif column.name not in ("source", "path", "bytes", "modified_ns", "sha256"):
+        elif column.name not in ("source", "path", "tar_offset", "bytes", "modified_ns", "sha256"):
             values = pc.if_else(pa.array(broken), None, pa.array(values))
         table.append(pa.array(values).cast(column.type))
     return pa.table(table, schema=SCAN_SCHEMA)

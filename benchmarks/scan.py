@@ -1,10 +1,11 @@
 """How much more CPU a whole scan takes than Pillow's plain decoding of the same photos. `make bench` runs it.
 
-    python benchmarks/scan.py [FOLDER...] [--rounds N]
+    python benchmarks/scan.py [FOLDER...] [--rounds N] [--copies N]
 
-Both sides run in this process on one core with the file cache warm, in turns, and the median of the rounds' ratios is
-printed: read, hash, decode, every measure and the part file on one side; `Image.open(...).load()` from memory on the
-other. Without a folder the photos are made from those that scikit-image and scikit-learn carry.
+Read, hash, decode, every measure and the part file on one side, `Image.open(...).load()` from memory on the other, in
+this process on one core with the file cache warm, in turns; medians of the rounds. Photos whose profile isn't sRGB
+stand apart. Then what a second worker gains both sides, start-up apart. Without a folder the photos are made from those
+that scikit-image and scikit-learn carry.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import io
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -22,6 +25,7 @@ import skimage
 import sklearn.datasets
 from PIL import Image
 
+from curate.profiles import srgb_transform
 from curate.scan import ScanOptions, measure_shard
 from curate.score import ScoreOptions
 from curate.sources import Listed, listing
@@ -31,34 +35,95 @@ WEB_LONG_SIDE_PX = 500
 
 
 def main() -> None:
-    """Measure and print one line a folder."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--copies", type=int, default=10, help="of each made photo")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as scratch:
-        for folder in options.folders or make_photos(Path(scratch)):
-            report(folder, Path(scratch), options.rounds)
+        for folder in options.folders or make_photos(Path(scratch), options.copies):
+            photos = [photo for photo in listing([folder]) if photo.problem is None]
+            plain = [photo for photo in photos if kind_of(photo) == "srgb"]
+            report(folder.name, plain, Path(scratch), options.rounds)
+            other = [photo for photo in photos if kind_of(photo) == "other profile"]
+            report(f"{folder.name}, other profiles", other, Path(scratch), options.rounds)
+            report_second_worker(plain, Path(scratch), options.rounds)
 
 
-def report(folder: Path, scratch: Path, rounds: int) -> None:
-    """Print the ratio for the photos below a folder that Pillow can decode."""
-    photos = [photo for photo in listing([folder]) if photo.problem is None and decodes(photo)]
+def report(name: str, photos: list[Listed], scratch: Path, rounds: int) -> None:
+    """Print the ratios of the exact and the fast scan to Pillow's decoding."""
+    if not photos:
+        return
     data = [Path(photo.open_path()).read_bytes() for photo in photos]
-    work = Worklist(scratch)
+    ways = {
+        "Pillow decode": lambda: decode_plainly(data),
+        "scan": lambda: scan(photos, scratch, ScoreOptions()),
+        "scan --fidelity fast": lambda: scan(photos, scratch, ScoreOptions(fidelity="fast")),
+    }
+    taken = [{way: cpu_s(work) for way, work in ways.items()} for _ in range(rounds)]
+    print(f"{name}: {len(photos)} photos")
+    for way in ways:
+        ratios = sorted(one[way] / one["Pillow decode"] for one in taken)
+        ms = 1e3 * statistics.median(one[way] for one in taken) / len(photos)
+        print(f"  {way:<21} {ms:8.2f} ms   ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+
+
+def report_second_worker(photos: list[Listed], scratch: Path, rounds: int) -> None:
+    """Print how much quicker two processes are than one, for both sides."""
+    context = get_context("spawn")
+    halves = [photos[::2], photos[1::2]]
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        gains: dict[str, list[float]] = {}
+        for _ in range(rounds + 1):
+            for name, work in (("Pillow decode", decode_files), ("scan", scan_here)):
+                alone = wall_s(lambda work=work: list(pool.map(work, [photos], [scratch])))
+                both = wall_s(lambda work=work: list(pool.map(work, halves, [scratch, scratch])))
+                gains.setdefault(name, []).append(alone / both)
+    plain, ours = (statistics.median(gains[name][1:]) for name in ("Pillow decode", "scan"))  # the first warms up
+    print(f"  a second worker: Pillow decode x {plain:.2f}, scan x {ours:.2f}: {100 * ours / plain:.0f} % of its gain")
+
+
+def decode_plainly(data: Sequence[bytes]) -> None:
+    """The other side."""
+    for each in data:
+        Image.open(io.BytesIO(each)).load()
+
+
+def decode_files(photos: list[Listed], _scratch: Path) -> None:
+    """The other side, in a worker."""
+    decode_plainly([Path(photo.open_path()).read_bytes() for photo in photos])
+
+
+def scan_here(photos: list[Listed], scratch: Path) -> None:
+    """Our side, in a worker."""
+    cv2.setNumThreads(1)
+    scan(photos, scratch, ScoreOptions())
+
+
+def scan(photos: list[Listed], scratch: Path, options: ScoreOptions) -> None:
+    """All that a scan does to a shard."""
     shard = Shard(0, tuple(photos), tuple(range(len(photos))))
-    pairs = []
-    for _ in range(rounds):
-        plain = cpu_s(lambda: [Image.open(io.BytesIO(each)).load() for each in data])
-        whole = cpu_s(lambda: measure_shard(work, ScanOptions(score=ScoreOptions()), shard))
-        pairs.append((whole / plain, 1e3 * plain / len(data), 1e3 * whole / len(data)))
-    ratios = sorted(ratio for ratio, _, _ in pairs)
-    plain_ms, whole_ms = (statistics.median(pair[side] for pair in pairs) for side in (1, 2))
-    print(
-        f"{folder.name:<12} {len(photos):>5} photos   scan {whole_ms:7.2f} ms   Pillow decode {plain_ms:7.2f} ms   "
-        f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-    )
+    measure_shard(Worklist(scratch), ScanOptions(score=options), shard)
+
+
+def kind_of(photo: Listed) -> str:
+    """Whether it is `srgb` (or untagged), of an `other profile`, or doesn't decode, which would flatter the ratio."""
+    try:
+        with Image.open(photo.open_path()) as image:
+            image.load()
+            _, transform = srgb_transform(image.info.get("icc_profile"), image.mode)
+    except (OSError, SyntaxError, ValueError):
+        return "broken"
+    return "srgb" if transform is None else "other profile"
+
+
+def wall_s(work: Callable[[], object]) -> float:
+    """Seconds for one call."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def cpu_s(work: Callable[[], object]) -> float:
@@ -68,29 +133,20 @@ def cpu_s(work: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-def decodes(photo: Listed) -> bool:
-    """Whether Pillow decodes it; the rest would make the ratio better than it is."""
-    try:
-        Image.open(photo.open_path()).load()
-    except (OSError, SyntaxError, ValueError):
-        return False
-    return True
-
-
-def make_photos(folder: Path) -> list[Path]:
+def make_photos(folder: Path, copies: int) -> list[Path]:
     """Web-size JPEG, PNG and WebP copies, and camera-size JPEGs, of photos that PyPI packages carry."""
     packaged = Path(skimage.__file__).parent / "data"
     names = [packaged / name for name in ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png")]
     names += sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
-    kinds = {"web-jpeg": ("jpg", WEB_LONG_SIDE_PX, 10), "web-png": ("png", WEB_LONG_SIDE_PX, 2)}
-    kinds |= {"web-webp": ("webp", WEB_LONG_SIDE_PX, 2), "camera-jpeg": ("jpg", 4000, 1)}
-    for kind, (suffix, long_side, copies) in kinds.items():
+    kinds = {"web-jpeg": ("jpg", WEB_LONG_SIDE_PX, copies), "web-png": ("png", WEB_LONG_SIDE_PX, -(-copies // 5))}
+    kinds |= {"web-webp": ("webp", WEB_LONG_SIDE_PX, -(-copies // 5)), "camera-jpeg": ("jpg", 4000, 1)}
+    for kind, (suffix, long_side, count) in kinds.items():
         (folder / kind).mkdir()
         for name in names:
             photo = Image.open(name).convert("RGB")
             scale = long_side / max(photo.size)
             photo = photo.resize((round(photo.width * scale), round(photo.height * scale)))
-            for copy in range(copies):
+            for copy in range(count):
                 turned = photo.rotate(copy)
                 turned.save(folder / kind / f"{name.stem}-{copy}.{suffix}", quality=90)
     return [folder / kind for kind in kinds]

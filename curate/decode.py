@@ -132,9 +132,11 @@ class Photo:
 
     header: Header
     pixels: NDArray[np.uint8]
-    """(H, W, 3) uint8 sRGB, upright, composited on white."""
+    """(H, W, 3) uint8 sRGB, upright, composited on white unless asked otherwise."""
     visible: NDArray[np.bool_] | None
     """(H, W) bool, False where fully transparent; None where all is visible."""
+    alpha: NDArray[np.uint8] | None = None
+    """(H, W) uint8, what the pixels were not composited by; None where they were, or are opaque."""
 
 
 def looks_like_photo(head: bytes) -> bool:
@@ -148,7 +150,12 @@ def looks_like_photo(head: bytes) -> bool:
 
 
 def decode(
-    data: bytes, *, max_pixels: int = MAX_PIXELS, short_side_px: int | None = None, quarter: bool = False
+    data: bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    short_side_px: int | None = None,
+    quarter: bool = False,
+    on_white: bool = True,
 ) -> Photo:
     """Decode a whole file to upright sRGB pixels.
 
@@ -159,6 +166,7 @@ def decode(
             eighth of its size, with a short side no less than this; `header` still tells the whole photo's size. None
             decodes all of it, as exact scores need.
         quarter: decode a colour JPEG at a quarter of its size, or with a short side of QUARTER_SIDE_PX if that is more.
+        on_white: composite transparent pixels; False keeps their own colours, and their alpha beside them.
 
     Raises:
         PhotoError: by its subclass, what is wrong with the file; nothing else, whatever the bytes.
@@ -174,7 +182,7 @@ def decode(
         warnings.simplefilter("ignore")
         image = _open(data, max_pixels)
         try:
-            return _read(image, data, _least_side_px(image.size, short_side_px, quarter))
+            return _read(image, data, _least_side_px(image.size, short_side_px, quarter), on_white)
         except MemoryError as exc:
             claimed = f"{image.width} x {image.height}"
             raise OutOfMemory(f"decoding {claimed} pixels wanted more memory than there is") from exc
@@ -212,22 +220,26 @@ def _unidentified(data: bytes) -> NotAPhoto | UnsupportedFormat | BrokenPhoto:
     return NotAPhoto("the content is no picture that is known here")
 
 
-def _read(image: Image.Image, data: bytes, short_side_px: int | None) -> Photo:
+def _read(image: Image.Image, data: bytes, short_side_px: int | None, on_white: bool) -> Photo:
     orientation, mode, frame_size = _orientation(image), image.mode, image.size
     profile_name, transform = srgb_transform(image.info.get("icc_profile"), mode)
     pixels = _quickly(image, data, short_side_px)
-    visible, turn_left_to_do = None, orientation
+    visible, alpha, turn_left_to_do = None, None, orientation
     if pixels is not None:
         pixels = pixels if transform is None else np.asarray(converted(Image.fromarray(pixels), transform))
     else:
         image.load()
         turn_left_to_do = _orientation(image)  # the TIFF reader turns the picture itself, and then says 1
-        pixels, visible = _composite(to_srgb(image, transform))
+        pixels, alpha = _layers(to_srgb(image, transform))
+        visible = None if alpha is None or alpha.all() else alpha > 0
+        if alpha is not None and on_white:
+            pixels, alpha = over_white(pixels, alpha), None
     if visible is not None and not visible.any():
         raise NothingVisible(f"all {frame_size[0]} x {frame_size[1]} pixels are fully transparent")
     if turn_left_to_do != 1:
         pixels = _upright(pixels, turn_left_to_do)
         visible = None if visible is None else _upright(visible, turn_left_to_do)
+        alpha = None if alpha is None else _upright(alpha, turn_left_to_do)
     upright_size = frame_size[::-1] if turn_left_to_do >= 5 else image.size
     header = Header(
         width=upright_size[0],
@@ -237,7 +249,7 @@ def _read(image: Image.Image, data: bytes, short_side_px: int | None) -> Photo:
         orientation=orientation,
         icc_profile=profile_name,
     )
-    return Photo(header, pixels, visible)
+    return Photo(header, pixels, visible, alpha)
 
 
 def _quickly(image: Image.Image, data: bytes, short_side_px: int | None) -> NDArray[np.uint8] | None:
@@ -324,17 +336,19 @@ def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return np.ascontiguousarray(pixels)
 
 
-def _composite(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """RGB or RGBA to pixels on white, and which of them are visible."""
+def _layers(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """(H, W, 3) colours and (H, W) alpha of an RGB or RGBA picture; no alpha where all is opaque."""
     samples: NDArray[np.uint8] = np.asarray(image)
     if image.mode == "RGB":
         return samples, None
-    alpha = samples[..., 3:]
-    if (alpha == 255).all():
-        return np.ascontiguousarray(samples[..., :3]), None
-    over = samples[..., :3].astype(np.uint16) * alpha + np.uint16(255) * (255 - alpha.astype(np.uint16))
-    visible = alpha[..., 0] > 0
-    return ((over + 127) // 255).astype(np.uint8), None if visible.all() else visible
+    colors, alpha = np.ascontiguousarray(samples[..., :3]), np.ascontiguousarray(samples[..., 3])
+    return colors, None if (alpha == 255).all() else alpha
+
+
+def over_white(colors: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) colours under (H, W) alpha, as they look on white."""
+    share = alpha[..., None].astype(np.uint16)
+    return ((colors * share + np.uint16(255) * (255 - share) + 127) // 255).astype(np.uint8)
 
 
 def _one_line(exc: BaseException) -> str:

@@ -1,17 +1,19 @@
-"""Ways to map a function over items: one after another, or in processes. A map, and nothing more."""
+"""Ways to map a function over items: one after another, in processes, or on a Ray cluster. A map, and nothing more."""
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import wait as wait_for
-from typing import Generic, Literal, TypeVar
+from types import MappingProxyType
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from curate.errors import EngineError
 
@@ -36,16 +38,36 @@ class Lost(Generic[Item]):
 
 
 Outcome = Done[Item, Result] | Lost[Item]
+RAY_TRIES = 2
+"""A node that is taken away costs its tasks once; a photo that kills its worker is to be found out soon."""
 
 
-def serial(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Outcome[Item, Result]]:
-    """Map in this process: for tests and debuggers, without protection from a decoder that crashes."""
+class Engine(Protocol):
+    """A map over items, in whatever order they finish."""
+
+    def __call__(
+        self, function: Callable[[Item], Result], items: Iterable[Item], *, workers: int | None
+    ) -> Iterator[Outcome[Item, Result]]:
+        """Map in so many places at once."""
+
+
+def serial(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int | None = None,  # noqa: ARG001 - engines are called alike
+) -> Iterator[Outcome[Item, Result]]:
+    """Map in this process, whatever `workers`: for tests and debuggers, without protection from a decoder's crash."""
     for item in items:
         yield Done(item, function(item))
 
 
 def processes(
-    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, timeout_s: float | None = None
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int | None = None,
+    timeout_s: float | None = None,
 ) -> Iterator[Outcome[Item, Result]]:
     """Map in worker processes, in whatever order they finish.
 
@@ -54,7 +76,7 @@ def processes(
     Args:
         function: picklable, as are items and results.
         items: consumed as workers get free, never all at once.
-        workers: number of processes, at least 1.
+        workers: number of processes; None is one a core.
         timeout_s: end an item's process after so many seconds.
 
     Raises:
@@ -62,6 +84,7 @@ def processes(
     """
     from pebble import ProcessExpired, ProcessPool  # here, so that `--help` answers at once
 
+    workers = workers or os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")
     source = iter(items)
     running: dict[Future[Result], Item] = {}
@@ -91,6 +114,68 @@ def processes(
         pool.join()
 
 
+def ray(
+    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int | None = None
+) -> Iterator[Outcome[Item, Result]]:
+    """Map as tasks of the Ray cluster that `RAY_ADDRESS` names or this machine is part of; else of one started here.
+
+    A task whose worker or node dies is tried once more elsewhere.
+
+    Args:
+        function: picklable, as are items and results, and importable on every node.
+        items: consumed as workers get free.
+        workers: tasks at once; None is one a core of the cluster.
+
+    Raises:
+        EngineError: Ray is missing, or no cluster answers.
+    """
+    cluster = _connected_ray()
+    at_once = 2 * (workers or max(1, int(cluster.cluster_resources().get("CPU", 1))))
+    task = cluster.remote(num_cpus=1, max_retries=0)(_in_ray)
+    source = iter(items)
+    running: dict[Any, tuple[Item, int]] = {}
+    while True:
+        for item in islice(source, at_once - len(running)):
+            running[task.remote(function, item)] = item, 1
+        if not running:
+            return
+        done, _ = cluster.wait(list(running), num_returns=1)
+        item, tries = running.pop(done[0])
+        try:
+            yield Done(item, cluster.get(done[0]))
+        except cluster.exceptions.RayTaskError as exc:
+            raise exc.cause from exc
+        except cluster.exceptions.RayError:
+            if tries < RAY_TRIES:
+                running[task.remote(function, item)] = item, tries + 1
+            else:
+                yield Lost(item, "died")
+
+
+EngineName = Literal["serial", "processes", "ray"]
+ENGINES: Mapping[EngineName, Engine] = MappingProxyType({"serial": serial, "processes": processes, "ray": ray})
+
+
+def _connected_ray() -> Any:
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # or it writes a token into the home folder
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray as cluster
+    except ImportError as exc:
+        raise EngineError("the ray engine needs Ray: pip install 'vividset[ray]' on every node") from exc
+    if not cluster.is_initialized():
+        try:
+            cluster.init(log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, RuntimeError, ValueError) as exc:
+            raise EngineError(f"no Ray cluster answers: {exc}: check RAY_ADDRESS, or `ray start` one") from exc
+    return cluster
+
+
+def _in_ray(function: Callable[[Item], Result], item: Item) -> Result:
+    _take_one_core()
+    return function(item)
+
+
 def _end_with(sentinel: int) -> None:
     """A killed scan must not leave workers behind that go on writing."""
     wait_for([sentinel])
@@ -104,6 +189,11 @@ def _start_worker() -> None:
         threading.Thread(target=_end_with, args=[parent.sentinel], daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    _take_one_core()
+
+
+def _take_one_core() -> None:
+    """One core a task, as tasks are as many as cores."""
     import cv2
 
     cv2.setNumThreads(1)

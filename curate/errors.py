@@ -14,6 +14,7 @@
         ├── NotAPhoto             the content is no picture, whatever the name says
         ├── UnsupportedFormat     a picture, but of a kind that isn't decoded here
         ├── BrokenPhoto           truncated or malformed
+        ├── BrokenTar             a tar of photos is cut off or damaged; what lies before that is scored
         ├── TooManyPixels         larger than --max-pixels; nothing was decoded
         ├── FileTooLarge          more bytes than are read into memory
         ├── NothingVisible        every pixel is fully transparent
@@ -25,7 +26,8 @@
         ├── ReadFailed            the disk or network said no
         ├── OutOfMemory           decoding wanted more memory than there is
         ├── TimedOut              the decoder hung
-        └── WorkerDied            the decoder took its process with it
+        ├── WorkerDied            the decoder took its process with it
+        └── PlaceTaken            something else lies where its picture would go
 
 Foreign errors are mapped to this tree once, where they enter (`from exc`). What isn't in it is a bug.
 """
@@ -95,6 +97,10 @@ class BrokenPhoto(PhotoError):
     """Truncated or malformed."""
 
 
+class BrokenTar(PhotoError):
+    """A tar of photos is cut off or damaged; what lies before that is scored."""
+
+
 class TooManyPixels(PhotoError):
     """Larger than the limit; nothing was decoded."""
 
@@ -151,6 +157,10 @@ class TimedOut(PhotoError):
 
 class WorkerDied(PhotoError):
     """The decoder took its process with it."""
+
+
+class PlaceTaken(PhotoError):
+    """Something else lies where its picture would go."""
 
 
 PASSING_KINDS = frozenset(kind.__name__ for kind in PhotoError.__subclasses__() if kind.passing)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -22,13 +23,14 @@ import pyarrow.parquet as pq
 from curate import __version__
 from curate.errors import ManifestError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCORER_VERSION = 3
 """Changes whenever any number of a scan would: rows of another scorer are measured again."""
 METRIC = "hasler-susstrunk-2003-m3-signed"
 
 KEY = (pa.field("source", pa.string(), nullable=False), pa.field("path", pa.string(), nullable=False))
 FILE = (
+    pa.field("tar_offset", pa.int64()),
     pa.field("bytes", pa.int64()),
     pa.field("modified_ns", pa.int64()),
     pa.field("sha256", pa.string()),
@@ -206,7 +208,10 @@ def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Linea
     with _as_manifest_error(path, "read"):
         files = [pq.ParquetFile(part) for part in parts(path)]
         schema = pa.unify_schemas([file.schema_arrow for file in files], promote_options="permissive").remove_metadata()
-        lineage = Lineage.decoded(files[0].metadata.metadata)
+        lineages = [Lineage.decoded(file.metadata.metadata) for file in files]
+    lineage = lineages[0]
+    if path.is_dir() and any(part and part.options.get("shard") for part in lineages):
+        lineage = joined(parts(path), lineages)
     if lineage and lineage.schema_version > SCHEMA_VERSION:
         raise ManifestError(
             f"{path} was written by vividset {lineage.tool_version} in schema {lineage.schema_version}, "
@@ -367,6 +372,49 @@ def parts(path: Path) -> list[Path]:
     if not found:
         raise ManifestError(f"{path} is a folder without Parquet parts: name a manifest file")
     return found
+
+
+def joined(files: Sequence[Path], lineages: Sequence[Lineage | None]) -> Lineage:
+    """The lineage of all parts of a divided scan together, which then tells the parts instead of a shard.
+
+    Raises:
+        ManifestError: a part is missing, doubled, or of another scan, scorer or options.
+    """
+    by_shard: dict[str, Path] = {}
+    first = lineages[0]
+    for file, lineage in zip(files, lineages, strict=True):
+        if first is None or lineage is None or not lineage.options.get("shard"):
+            raise ManifestError(f"{file} is no part of a divided scan: name what `curate scan --shard` wrote")
+        differing = [name for name in ("made_by", "paths", "lists") if lineage.options[name] != first.options[name]]
+        shard, count = lineage.options["shard"], lineage.options["shard"].partition("/")[2]
+        if differing or count != first.options["shard"].partition("/")[2]:
+            what = {"made_by": "scorer or options", "paths": "paths", "lists": "lists"}
+            why = what[differing[0]] if differing else "number of parts"
+            raise ManifestError(f"{file} and {files[0]} differ in their {why}: scan all parts alike, then merge again")
+        if shard in by_shard:
+            raise ManifestError(f"{file} and {by_shard[shard]} are both part {shard}: name each part once")
+        by_shard[shard] = file
+    missing = [number for number in range(1, int(count) + 1) if f"{number}/{count}" not in by_shard]
+    if missing:
+        raise ManifestError(
+            f"of {count} parts {', '.join(map(str, missing[:20]))} {'are' if len(missing) > 1 else 'is'} missing: "
+            f"run `curate scan --shard {missing[0]}/{count}`, or name its output too"
+        )
+    return _sum(files, [lineage for lineage in lineages if lineage])
+
+
+def _sum(files: Sequence[Path], lineages: Sequence[Lineage]) -> Lineage:
+    options = {name: value for name, value in lineages[0].options.items() if name != "shard"}
+    counts: Counter[str] = Counter()
+    for lineage in lineages:
+        counts.update(lineage.counts)
+    made_of = [{"path": escape(str(file.absolute()))} for file in files]
+    return replace(
+        lineages[0],
+        options=options | {"parts": made_of},
+        rows=sum(lineage.rows or 0 for lineage in lineages),
+        counts=dict(counts),
+    )
 
 
 def _advice(missing: list[str]) -> str:

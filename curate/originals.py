@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from curate.errors import ChangedSinceScan, OutputError, ReadFailed, Vanished
-from curate.manifest import unescape
-from curate.sources import Listed, as_photo_error
+from curate.sources import read, source_is_gone
 
 KEY_COLUMNS = ("source", "path", "sha256")
 
@@ -24,10 +22,10 @@ class Original:
     """As manifest text, as is `path`."""
     path: str
     sha256: str
-
-    def file(self) -> str:
-        """What `open` takes."""
-        return Listed(self.source, self.path, None, None).open_path()
+    size: int | None = None
+    """The manifest's `bytes`."""
+    offset: int | None = None
+    """Its `tar_offset`."""
 
     def read(self) -> bytes:
         """The file's bytes, as scanned.
@@ -37,16 +35,14 @@ class Original:
             OutputError: its whole source is gone, a lost mount for instance.
         """
         try:
-            with open(self.file(), "rb") as file:
-                data = file.read()
-        except OSError as exc:
-            reason = as_photo_error(exc, "the file can't be read")
-            if isinstance(reason, (Vanished, ReadFailed)) and not os.path.isdir(unescape(self.source)):
+            data = read(self.source, self.path, offset=self.offset, size=self.size)
+        except (Vanished, ReadFailed) as exc:
+            if source_is_gone(self.source):
                 raise OutputError(
                     f"{self.source} is gone (a lost mount?): bring it back and run the same command; what is done "
                     "is kept"
                 ) from exc
-            raise reason from exc
+            raise
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise ChangedSinceScan("the file isn't what was scanned: run `curate scan` and `curate filter` again")
         return data
@@ -54,6 +50,7 @@ class Original:
 
 def originals(rows: pa.Table) -> Iterator[Original]:
     """The photos of a manifest's rows, which need `KEY_COLUMNS`."""
-    for batch in rows.select(KEY_COLUMNS).to_batches(max_chunksize=1024):
+    there = [name for name in (*KEY_COLUMNS, "bytes", "tar_offset") if name in rows.column_names]
+    for batch in rows.select(there).to_batches(max_chunksize=1024):
         for row in batch.to_pylist():
-            yield Original(row["source"], row["path"], row["sha256"])
+            yield Original(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset"))

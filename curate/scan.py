@@ -18,11 +18,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from curate import manifest
-from curate.engines import Done, Lost, processes
+from curate.engines import ENGINES, Done, EngineName, Lost, processes
 from curate.errors import ManifestError, PhotoError, ScanError, TimedOut, WorkerDied
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.score import Record, ScoreOptions, score, score_all
-from curate.sources import Listed, check, listing
+from curate.sources import WHOLE, Listed, Share, Sources, source_is_gone
 from curate.worklist import Shard, Worklist
 
 
@@ -30,8 +30,8 @@ from curate.worklist import Shard, Worklist
 class ScanOptions:
     """How to scan; none of it changes a score, except what `score` holds."""
 
-    workers: int = 1
-    """Processes that decode."""
+    workers: int | None = None
+    """Processes that decode; None is one a core, of the whole cluster where the engine has one."""
     score: ScoreOptions = field(default_factory=ScoreOptions)
     timeout_s: float = 60.0
     """A photo whose decoding takes longer is given up."""
@@ -39,6 +39,18 @@ class ScanOptions:
     """Measure unchanged files again that failed before."""
     overwrite: bool = False
     """Forget what the output and an interrupted scan know."""
+    from_files: tuple[str, ...] = ()
+    """Lists of further paths; see `Sources.lists`."""
+    null: bool = False
+    """See `Sources.null`."""
+    engine: EngineName = "processes"
+    """What maps the shards."""
+    share: Share = WHOLE
+    """The part of everything that this scan measures."""
+
+    def sources(self, paths: Sequence[str | Path]) -> Sources:
+        """What to scan, of these paths."""
+        return Sources(tuple(paths), self.from_files, self.null, self.share)
 
 
 @dataclass(slots=True)
@@ -60,7 +72,7 @@ Progress = Callable[[int, int], None]
 
 
 def scan(
-    paths: Sequence[Path], out: Path, options: ScanOptions, *, command: str = "", progress: Progress | None = None
+    paths: Sequence[str | Path], out: Path, options: ScanOptions, *, command: str = "", progress: Progress | None = None
 ) -> Summary:
     """Score every photo below `paths` into the manifest `out`.
 
@@ -78,22 +90,24 @@ def scan(
         ScanError: no photos, another scan holds the output, a source was lost on the way.
         ManifestError: the output is something else, or can't be written.
     """
-    check(paths)
-    work = Worklist(out.with_name(f".{out.name}.scan"))
+    sources = options.sources(paths)
+    sources.check()
+    work = Worklist(out.absolute().with_name(f".{out.name}.scan"))
     with _locked(work, out):
         if options.overwrite:
             _forget(work)
         made_by = _made_by(options.score)
-        known = _known(out, paths, options, made_by)
+        known = _known(out, sources, options, made_by)
         work.salvage(made_by)
         known = [*work.known_paths(), *known]
-        found = listing(paths, leave_out=[work.folder])
+        found = sources.photos(leave_out=[work.folder])
         files, to_do = work.write_listing(found, known, retry_errors=options.retry_errors)
-        if not files:
-            raise ScanError(f"no photos below {', '.join(map(str, paths))}: name a folder that holds some")
+        if not files and options.share == WHOLE:
+            named = ", ".join(map(str, (*paths, *options.from_files)))
+            raise ScanError(f"no photos below {named}: name a folder or a list that holds some")
         _measure(work, options, to_do, progress or (lambda done, total: None))
         try:
-            lineage = _lineage(paths, options, command, files)
+            lineage = _lineage(sources, options, command, files)
             summary = _finish(work, known, out, lineage)
         except ScanError:
             _forget(work)
@@ -103,17 +117,17 @@ def scan(
     return summary
 
 
-def count_to_do(paths: Sequence[Path], out: Path) -> tuple[int, int]:
+def count_to_do(sources: Sources, out: Path) -> tuple[int, int]:
     """Files and bytes that a scan would look at, for a dry run."""
     files = total = 0
-    for photo in listing(paths, leave_out=[out.with_name(f".{out.name}.scan")]):
+    for photo in sources.photos(leave_out=[out.with_name(f".{out.name}.scan")]):
         files += 1
         total += photo.bytes or 0
     return files, total
 
 
 def _made_by(options: ScoreOptions) -> str:
-    return f"scorer {manifest.SCORER_VERSION} {sorted(asdict(options).items())}"
+    return f"schema {manifest.SCHEMA_VERSION} scorer {manifest.SCORER_VERSION} {sorted(asdict(options).items())}"
 
 
 @contextmanager
@@ -141,7 +155,7 @@ def _forget(work: Worklist) -> None:
             path.unlink()
 
 
-def _known(out: Path, paths: Sequence[Path], options: ScanOptions, made_by: str) -> list[Path]:
+def _known(out: Path, sources: Sources, options: ScanOptions, made_by: str) -> list[Path]:
     """The existing manifest, if its rows still hold; refuses to replace one that is something else."""
     if options.overwrite or not out.exists():
         return []
@@ -152,17 +166,19 @@ def _known(out: Path, paths: Sequence[Path], options: ScanOptions, made_by: str)
         raise ManifestError(f"{out} is in the way and is no manifest of ours: {advice}") from exc
     if lineage is None or lineage.kind != "scan":
         raise ManifestError(f"{out} is in the way and is no scan: {advice}")
-    here = [os.path.abspath(path) for path in paths]
-    left_out = [before for before in lineage.options["paths"] if not _covered(manifest.unescape(before), here)]
-    if left_out:
-        raise ManifestError(
-            f"{out} holds the scan of {left_out[0]}, which this one leaves out: {advice}, or name it too"
-        )
+    if left_out := _left_out(lineage, sources):
+        raise ManifestError(f"{out} holds the scan of {left_out}, which this one leaves out: {advice}, or name it too")
     return [out] if lineage.options.get("made_by") == made_by else []
 
 
-def _covered(path: str, by: list[str]) -> bool:
-    return any(path == root or path.startswith(root.rstrip(os.sep) + os.sep) for root in by)
+def _left_out(before: Lineage, now: Sources) -> str | None:
+    """The first path, list or part of an earlier scan that this one doesn't cover."""
+    if before.options.get("shard") not in (None if now.share == WHOLE else str(now.share), str(now.share)):
+        return f"part {before.options.get('shard') or 'all'}"
+    for path in before.options["paths"]:
+        if not any(path == root or path.startswith(root.rstrip("/") + "/") for root in now.roots()):
+            return str(path)
+    return next((name for name in before.options.get("lists", ()) if name not in now.list_names()), None)
 
 
 def _measure(work: Worklist, options: ScanOptions, total: int, progress: Progress) -> None:
@@ -171,7 +187,7 @@ def _measure(work: Worklist, options: ScanOptions, total: int, progress: Progres
     suspects: list[Shard] = []
     progress(0, total)
     measure = partial(measure_shard, work, options)
-    for outcome in processes(measure, work.shards(), workers=options.workers):
+    for outcome in ENGINES[options.engine](measure, work.shards(), workers=options.workers):
         if isinstance(outcome, Lost):
             suspects.append(outcome.item)
             continue
@@ -223,17 +239,15 @@ def _score(photo: Listed, options: ScoreOptions) -> Record | None:
 
 
 def _unless_source_gone(record: Record | None) -> Record | None:
-    if record and record.error and record.error.startswith("Vanished"):
-        _check_source(record.photo)
+    """The record, unless it failed because nothing of its source can be reached any more."""
+    if record and record.photo.problem is None and record.error:
+        kind, source = record.error.partition(":")[0], record.photo.source
+        if kind in ("Vanished", "ReadFailed", "NoPermission") and source_is_gone(source):
+            raise ScanError(
+                f"{source} is gone (a lost mount or connection?): bring it back and run the same command; "
+                "what is done is kept"
+            )
     return record
-
-
-def _check_source(photo: Listed) -> None:
-    root = manifest.unescape(photo.source)
-    if not os.path.isdir(root):
-        raise ScanError(
-            f"{photo.source} is gone (a lost mount?): bring it back and run the same command; what is done is kept"
-        )
 
 
 def _write_part(work: Worklist, shard: Shard, records: Iterable[Record | None]) -> None:
@@ -241,11 +255,14 @@ def _write_part(work: Worklist, shard: Shard, records: Iterable[Record | None]) 
     work.write_part(shard.index, [row for row, _ in kept], [position for _, position in kept])
 
 
-def _lineage(paths: Sequence[Path], options: ScanOptions, command: str, files: int) -> Lineage:
+def _lineage(sources: Sources, options: ScanOptions, command: str, files: int) -> Lineage:
     recorded = asdict(options.score) | {
         "made_by": _made_by(options.score),
-        "paths": [manifest.escape(os.path.abspath(path)) for path in paths],
+        "paths": sources.roots(),
+        "lists": sources.list_names(),
     }
+    if sources.share != WHOLE:
+        recorded["shard"] = str(sources.share)
     return Lineage("scan", command, recorded, metric=options.score.metric, counts={"files_listed": files})
 
 
@@ -258,7 +275,7 @@ def _finish(work: Worklist, known: list[Path], out: Path, lineage: Lineage) -> S
             if table.num_rows:
                 file.write_table(table)
             _count(table, summary)
-        if not summary.photos:
+        if not summary.photos and "shard" not in lineage.options:
             raise ScanError("none of the files is a photo, by name or by content: name a folder that holds some")
         summary.passed_over = lineage.counts["files_listed"] - summary.photos
         file.add_key_value_metadata(replace(lineage, rows=summary.photos).encoded())

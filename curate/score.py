@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any, Literal
 
 from curate.decode import MAX_PIXELS, RAW_SUFFIXES, SNIFF_BYTES, Header, decode, looks_like_photo
-from curate.errors import ChangedWhileRead, FileTooLarge, PhotoError, UnsupportedFormat
+from curate.errors import PhotoError, UnsupportedFormat
 from curate.manifest import METRIC
 from curate.measures import Look, Measures, describe, look
-from curate.sources import Listed, as_photo_error
+from curate.sources import Listed, read_if
 
 Fidelity = Literal["exact", "fast"]
 
@@ -58,6 +58,7 @@ class Record:
         row: dict[str, Any] = {
             "source": self.photo.source,
             "path": self.photo.path,
+            "tar_offset": self.photo.offset,
             "bytes": self.photo.bytes,
             "modified_ns": self.photo.modified_ns,
             "sha256": self.sha256,
@@ -130,18 +131,6 @@ def _read(photo: Listed) -> tuple[Listed, bytes | None]:
     """The file's bytes, and the listing entry as the file is now; no bytes where it is no photo of any kind."""
     if os.path.splitext(photo.path)[1].lower() in RAW_SUFFIXES:
         raise UnsupportedFormat("camera raw isn't decoded: develop it to JPEG or TIFF first")
-    try:
-        with open(photo.open_path(), "rb") as file:
-            before = os.fstat(file.fileno())
-            head = file.read(SNIFF_BYTES)
-            if not looks_like_photo(head):
-                return photo, (head if photo.promises_photo else None)
-            if before.st_size > MAX_BYTES:
-                raise FileTooLarge(f"{before.st_size} bytes are over the limit of {MAX_BYTES}")
-            data = head + file.read()
-            after = os.fstat(file.fileno())
-    except OSError as exc:
-        raise as_photo_error(exc, "the file can't be read") from exc
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != after.st_size:
-        raise ChangedWhileRead("the file was written to while it was being read: scan again when it is at rest")
-    return replace(photo, bytes=after.st_size, modified_ns=after.st_mtime_ns), data
+    photo, data = read_if(photo, looks_like_photo, max_bytes=MAX_BYTES)
+    known = looks_like_photo(data[:SNIFF_BYTES]) or photo.promises_photo
+    return photo, data if known else None

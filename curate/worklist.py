@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ LISTING_SCHEMA = pa.schema(
         pa.field("bytes", pa.int64()),
         pa.field("modified_ns", pa.int64()),
         pa.field("problem", pa.string()),
+        pa.field("offset", pa.int64()),
         pa.field("known_file", pa.int16(), nullable=False),  # index into the known files, -1: to be measured
         pa.field("known_row", pa.int64(), nullable=False),
     ]
@@ -103,14 +104,7 @@ class Worklist:
 
     def merged(self, known: Sequence[Path]) -> Iterator[pa.Table]:
         """The manifest's rows in listing order, in pieces: known ones and measured ones."""
-        waiting: list[pa.Table] = []
-        for table in self._merged_shards(known):
-            waiting.append(table)
-            if sum(piece.num_rows for piece in waiting) >= ROWS_A_GROUP:
-                yield pa.concat_tables(waiting)
-                waiting = []
-        if waiting:
-            yield pa.concat_tables(waiting)
+        return in_groups(self._merged_shards(known))
 
     def _merged_shards(self, known: Sequence[Path]) -> Iterator[pa.Table]:
         readers = [_RowReader(path) for path in known]
@@ -144,6 +138,18 @@ class Worklist:
                 out.write_table(pq.ParquetFile(part).read().drop_columns(["position"]))
 
 
+def in_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in pieces of at least `ROWS_A_GROUP`, but for the last."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(piece.num_rows for piece in waiting) >= ROWS_A_GROUP:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
 def _shards_of(found: Iterable[Listed]) -> Iterator[list[Listed]]:
     """Cut a listing where a shard has enough photos or bytes."""
     group: list[Listed] = []
@@ -160,7 +166,7 @@ def _shards_of(found: Iterable[Listed]) -> Iterator[list[Listed]]:
 
 def _listing_table(group: list[Listed], lookups: list[_KnownRows]) -> pa.Table:
     origins = [_origin(photo, lookups) for photo in group]
-    columns = {name: [getattr(photo, name) for photo in group] for name in LISTING_SCHEMA.names[:5]}
+    columns = {entry.name: [getattr(photo, entry.name) for photo in group] for entry in fields(Listed)}
     columns |= {"known_file": [file for file, _ in origins], "known_row": [row for _, row in origins]}
     return pa.table(columns, schema=LISTING_SCHEMA)
 
@@ -174,7 +180,7 @@ def _shard(index: int, rows: pa.Table) -> Shard:
     photos, positions = [], []
     for position, row in enumerate(rows.to_pylist()):
         if row["known_file"] == -1:
-            photos.append(Listed(row["source"], row["path"], row["bytes"], row["modified_ns"], row["problem"]))
+            photos.append(Listed(*(row[entry.name] for entry in fields(Listed))))
             positions.append(position)
     return Shard(index, tuple(photos), tuple(positions))
 

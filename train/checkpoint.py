@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ class About:
     """CPU threads; another number changes the last bits of a resumed run."""
     schedule: Mapping[str, Any] = field(default_factory=dict)
     """The learning-rate schedule's and the optimizer's numbers; empty in a checkpoint that is only for use."""
+    manifest_ancestors: Sequence[Mapping[str, str]] = field(default_factory=list)
+    """The manifests that it was made from, back to the scan: kind, path and sha256."""
     model: str = MODEL
     tool_version: str = __version__
     format_version: int = FORMAT_VERSION

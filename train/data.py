@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,19 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from curate.decode import decode
 from curate.errors import PhotoError
-from curate.sources import as_photo_error
-from train.photos import PhotoList
+from train.photos import Photos
 
-DECODED_SIDES = 2
-"""A JPEG is decoded no smaller than so many crop sides: twice costs hardly more than once, and halves the error."""
+DECODED_SIDES = 1
+"""A JPEG is decoded no smaller than so many crop sides; docs/results/feeding.md has what that does to colours."""
 CENTER = -1
 """As an epoch: the crop that validation uses, from the middle and not flipped."""
-
-
-THINNEST = 16
-"""Long side over short side beyond which only a piece of a photo is scaled."""
+BATCHES_AHEAD = 2
+"""Each reader works on so many batches before they are asked for."""
+POOLED_SHARDS = 16
+"""Of a pack, so many shards are mixed at a time: about 8,000 photos."""
 
 
 class Draw(NamedTuple):
@@ -35,15 +33,6 @@ class Draw(NamedTuple):
     epoch: int
     photo: int
     """Its place in the list."""
-
-
-class Crop(NamedTuple):
-    """A photo as the trainer sees it, or why it can't."""
-
-    photo: int
-    rgb: Tensor | None
-    """(size, size, 3) uint8."""
-    error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,78 +44,91 @@ class Batch:
     rgb: Tensor
     """(N, size, size, 3) uint8; N may be 0 if nothing could be read."""
     errors: list[tuple[int, str]]
+    """Places in the list, and why these could not be read."""
 
 
-class Crops(Dataset[Crop]):
-    """Square crops of photos, drawn from (seed, epoch, photo) alone."""
+class Crops:
+    """Batches of square crops, each crop drawn from (seed, epoch, photo) alone."""
 
-    def __init__(self, photos: PhotoList, size: int, seed: int) -> None:
+    def __init__(self, photos: Photos, size: int, seed: int) -> None:
         self.photos, self.size, self.seed = photos, size, seed
 
-    def __getitem__(self, draw: Draw) -> Crop:
-        try:
-            pixels = self._read(draw.photo)
-        except PhotoError as exc:
-            return Crop(draw.photo, None, str(exc))
-        chance = None if draw.epoch == CENTER else np.random.default_rng((self.seed, draw.epoch, draw.photo))
-        return Crop(draw.photo, torch.from_numpy(crop(pixels, self.size, chance)), None)
+    def batch(self, draws: Sequence[Draw]) -> Batch:
+        """One batch."""
+        rgb = torch.empty((len(draws), self.size, self.size, 3), dtype=torch.uint8)
+        photos, errors = self.fill(draws, rgb.numpy())
+        return Batch(photos, rgb[: len(photos)], errors)
 
-    def _read(self, index: int) -> NDArray[np.uint8]:
-        place = self.photos.locate(index)
-        try:
-            if place is None:
-                raise FileNotFoundError(2, "it is gone")
-            with open(place, "rb") as file:
-                data = file.read()
-        except OSError as exc:
-            raise as_photo_error(exc, "the file can't be read") from exc
-        return decode(data, short_side_px=DECODED_SIDES * self.size).pixels
+    def fill(self, draws: Sequence[Draw], rgb: NDArray[np.uint8]) -> tuple[list[int], list[tuple[int, str]]]:
+        """Write the crops of all photos that can be read into `rgb`, one after another.
+
+        Args:
+            draws: what to crop.
+            rgb: (at least as many, size, size, 3) uint8, contiguous.
+
+        Returns:
+            The photos whose crops are in `rgb`, and those that can't be read with the reasons.
+        """
+        photos: list[int] = []
+        errors: list[tuple[int, str]] = []
+        for draw in draws:
+            chance = None if draw.epoch == CENTER else np.random.default_rng((self.seed, draw.epoch, draw.photo))
+            try:
+                pixels = self.photos.pixels(draw.photo, DECODED_SIDES * self.size)
+            except PhotoError as exc:
+                errors.append((draw.photo, str(exc)))
+                continue
+            crop(pixels, chance, rgb[len(photos)], at_scale=self.photos.at_scale)
+            photos.append(draw.photo)
+        return photos, errors
 
 
-def crop(pixels: NDArray[np.uint8], size: int, chance: np.random.Generator | None) -> NDArray[np.uint8]:
-    """Scale the short side to `size` and cut a square; mirrored half of the time.
+def crop(
+    pixels: NDArray[np.uint8], chance: np.random.Generator | None, out: NDArray[np.uint8], *, at_scale: bool = False
+) -> None:
+    """Cut a square out of a photo, bring it to size, and mirror it half of the time.
 
     Args:
         pixels: (H, W, 3) uint8.
-        size: side of the square, px.
         chance: where to cut and whether to mirror; None cuts from the middle and doesn't.
-
-    Returns:
-        (size, size, 3) uint8, contiguous.
+        out: (size, size, 3) uint8, contiguous: gets the crop.
+        at_scale: cut no more than `size` pixels, which then are only copied; else as large a square as there is.
     """
-    pixels = _not_too_thin(pixels, chance)
     height, width = pixels.shape[:2]
-    scale = size / min(height, width)
-    target = (max(size, round(width * scale)), max(size, round(height * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    scaled = pixels if target == (width, height) else cv2.resize(pixels, target, interpolation=how)
-    spare = np.array([target[1] - size, target[0] - size])
-    top, left = spare // 2 if chance is None else chance.integers(0, spare + 1)
-    square = scaled[top : top + size, left : left + size]
+    size = len(out)
+    side = min(height, width, size) if at_scale else min(height, width)
+    spare = (height - side, width - side)
+    top, left = (spare[0] // 2, spare[1] // 2) if chance is None else chance.integers(0, spare, endpoint=True)
+    square = pixels[top : top + side, left : left + side]
+    if side != size:
+        how = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+        cv2.resize(square, (size, size), dst=out, interpolation=how)
+        square = out
     if chance is not None and chance.random() < 0.5:
-        square = square[:, ::-1]
-    return np.ascontiguousarray(square, np.uint8)
-
-
-def _not_too_thin(pixels: NDArray[np.uint8], chance: np.random.Generator | None) -> NDArray[np.uint8]:
-    """A piece of a photo that is a mere line, so that scaling its short side up doesn't fill the memory."""
-    longest = THINNEST * min(pixels.shape[:2])
-    for axis in (0, 1):
-        spare = pixels.shape[axis] - longest
-        if spare > 0:
-            first = spare // 2 if chance is None else int(chance.integers(0, spare + 1))
-            pixels = pixels.take(range(first, first + longest), axis=axis)
-    return pixels
+        cv2.flip(square, 1, dst=out)  # twenty times as fast as numpy's negative strides
+    elif square is not out:
+        np.copyto(out, square)
 
 
 class StepSampler(Sampler[list[Draw]]):
     """The draws of each step of a whole run, starting at any step: a resumed run draws what the first would have.
 
-    Every epoch is a permutation of all photos from (seed, epoch); its last batch may be smaller.
+    Every epoch is a permutation of all photos from (seed, epoch); its last batch may be smaller. Of a pack, whole
+    shards (`starts` of the list) are drawn, and photos among `POOLED_SHARDS` of them, so that files are read from
+    front to back.
     """
 
-    def __init__(self, photos: int, batch_size: int, seed: int, first_step: int, last_step: int) -> None:
+    def __init__(
+        self,
+        photos: int,
+        batch_size: int,
+        seed: int,
+        first_step: int,
+        last_step: int,
+        starts: NDArray[np.int64] | None = None,
+    ) -> None:
         self.photos, self.batch_size, self.seed = photos, batch_size, seed
+        self.shards = np.split(np.arange(photos), [] if starts is None else starts)
         self.first_step, self.last_step = first_step, last_step
 
     def __iter__(self) -> Iterator[list[Draw]]:
@@ -134,27 +136,65 @@ class StepSampler(Sampler[list[Draw]]):
         for step in range(self.first_step, self.last_step):
             epoch, batch = divmod(step, per_epoch)
             if batch == 0 or step == self.first_step:
-                order = np.random.default_rng((self.seed, epoch)).permutation(self.photos)
+                order = self._order(np.random.default_rng((self.seed, epoch)))
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield [Draw(epoch, int(index)) for index in chosen]
 
     def __len__(self) -> int:
         return self.last_step - self.first_step
 
+    def _order(self, chance: np.random.Generator) -> NDArray[np.int64]:
+        shards = chance.permutation(len(self.shards))
+        pools = [shards[first : first + POOLED_SHARDS] for first in range(0, len(shards), POOLED_SHARDS)]
+        return np.concatenate([chance.permutation(np.concatenate([self.shards[s] for s in pool])) for pool in pools])
 
-def batches(crops: Crops, steps: Sampler[list[Draw]] | list[list[Draw]], workers: int) -> DataLoader[Batch]:
-    """A loader of `Batch` for each list of draws, in order."""
+
+def batches(crops: Crops, steps: Sampler[list[Draw]] | list[list[Draw]], workers: int) -> Iterator[Batch]:
+    """A batch for each list of draws, in order, read by so many processes; 0 reads in this one.
+
+    Processes write their crops into shared memory that is used again and again, and send no more than a few numbers: a
+    new piece of it for every batch costs more than reading the photos of a pack.
+    """
     cv2.setNumThreads(1)  # a forked reader hangs if this process keeps a pool of OpenCV threads
-    return DataLoader(
-        crops,  # type: ignore[arg-type]  # the loader's stub wants items, `collate` makes batches
-        batch_sampler=steps,
+    if not workers:
+        yield from map(crops.batch, steps)
+        return
+    most = steps.batch_size if isinstance(steps, StepSampler) else max(map(len, steps), default=0)
+    slots = torch.empty((BATCHES_AHEAD * workers + 2, most, crops.size, crops.size, 3), dtype=torch.uint8)
+    slots.share_memory_()  # type: ignore[no-untyped-call]
+    loader = DataLoader(
+        _Slots(crops, slots),
+        batch_size=None,
+        sampler=_Numbered(steps),
         num_workers=workers,
-        collate_fn=collate,
-        worker_init_fn=_start_worker if workers else None,
+        prefetch_factor=BATCHES_AHEAD,
+        collate_fn=_as_it_is,
+        worker_init_fn=_start_worker,
     )
+    for number, (photos, errors) in enumerate(loader):
+        yield Batch(photos, slots[number % len(slots), : len(photos)].clone(), errors)
 
 
-def in_order(photos: PhotoList, batch_size: int, limit: int | None = None) -> list[list[Draw]]:
+class _Numbered(Sampler[tuple[int, list[Draw]]]):
+    def __init__(self, steps: Iterable[list[Draw]]) -> None:
+        self.steps = steps
+
+    def __iter__(self) -> Iterator[tuple[int, list[Draw]]]:
+        return enumerate(self.steps)
+
+
+class _Slots(Dataset[tuple[list[int], list[tuple[int, str]]]]):
+    """In a reader: crops into the slot whose turn it is; the loader keeps `BATCHES_AHEAD` a reader in work, no more."""
+
+    def __init__(self, crops: Crops, slots: Tensor) -> None:
+        self.crops, self.slots = crops, slots
+
+    def __getitem__(self, step: tuple[int, list[Draw]]) -> tuple[list[int], list[tuple[int, str]]]:
+        number, draws = step
+        return self.crops.fill(draws, self.slots[number % len(self.slots)].numpy())
+
+
+def in_order(photos: Photos, batch_size: int, limit: int | None = None) -> list[list[Draw]]:
     """Draws of all photos (or `limit` of them, evenly spread), cropped from the middle."""
     count = len(photos) if limit is None else min(limit, len(photos))
     indices = np.linspace(0, len(photos) - 1, count).round().astype(int)
@@ -162,11 +202,8 @@ def in_order(photos: PhotoList, batch_size: int, limit: int | None = None) -> li
     return [draws[start : start + batch_size] for start in range(0, count, batch_size)]
 
 
-def collate(crops: list[Crop]) -> Batch:
-    """Stack what could be read, and keep why the rest could not."""
-    good = [(entry.photo, entry.rgb) for entry in crops if entry.rgb is not None]
-    rgb = torch.stack([pixels for _, pixels in good]) if good else torch.empty(0, 0, 0, 3, dtype=torch.uint8)
-    return Batch([index for index, _ in good], rgb, [(entry.photo, entry.error) for entry in crops if entry.error])
+def _as_it_is(answer: Any) -> Any:
+    return answer
 
 
 def _start_worker(_number: int) -> None:

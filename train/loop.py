@@ -85,7 +85,8 @@ def _train(run: Run, say: Callable[[str], None]) -> Outcome:
     journal = _open_journal(run, baselines, say)
     per_epoch = recipe.steps_per_epoch(len(photos.train))
     crops = Crops(photos.train, recipe.image_size, recipe.seed)
-    steps = StepSampler(len(photos.train), recipe.batch_size, recipe.seed, run.step, run.total_steps)
+    starts = photos.train.starts()
+    steps = StepSampler(len(photos.train), recipe.batch_size, recipe.seed, run.step, run.total_steps, starts)
     with closing(journal), _stop_after_step() as stopping:
         for batch in batches(crops, steps, run.workers):
             _name_unreadable(batch, run, journal, say)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from train.recipe import Recipe
+
 AB_UNIT = 50.0
 """The network speaks of a and b in units of 50, so that most values lie in -1..1."""
 
@@ -42,6 +44,17 @@ class ColorizationWeightedLoss(nn.Module):
         self.neutral_weight, self.saturated_weight = neutral_weight, saturated_weight
         self.neutral_chroma, self.saturated_chroma = neutral_chroma, saturated_chroma
         self.to(device)
+
+    @classmethod
+    def of(cls, recipe: Recipe, device: torch.device | str | None = None) -> ColorizationWeightedLoss:
+        """The loss with a recipe's weights."""
+        return cls(
+            device,
+            neutral_weight=recipe.neutral_weight,
+            saturated_weight=recipe.saturated_weight,
+            neutral_chroma=recipe.neutral_chroma,
+            saturated_chroma=recipe.saturated_chroma,
+        )
 
     def forward(self, predicted_ab: Tensor, target_ab: Tensor) -> Tensor:
         """The loss of a batch.

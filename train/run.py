@@ -104,13 +104,7 @@ def start(
         about = resume_from.about
         checkpoint.restore_optimizer(adamw, list(about.schedule["groups"]), resume_from.part("optimizer"))
         schedule.load_state_dict(dict(about.schedule["one_cycle"]))
-    criterion = ColorizationWeightedLoss(
-        device=fabric.device,
-        neutral_weight=recipe.neutral_weight,
-        saturated_weight=recipe.saturated_weight,
-        neutral_chroma=recipe.neutral_chroma,
-        saturated_chroma=recipe.saturated_chroma,
-    )
+    criterion = ColorizationWeightedLoss.of(recipe, fabric.device)
     run = Run(
         recipe,
         photos,
@@ -181,6 +175,7 @@ def _about(run: Run) -> About:
         step=run.step,
         neutral_loss=run.neutral_loss,
         command=run.command,
+        manifest_ancestors=list(run.photos.ancestors),
         best_score=run.best_score,
         best_step=run.best_step,
         threads=torch.get_num_threads(),

@@ -18,7 +18,7 @@ from train import checkpoint
 from train.data import Batch, Crops, Draw, batches, in_order
 from train.health import Validation
 from train.lab import join_lab, split_lab
-from train.photos import PhotoList
+from train.photos import Photos
 from train.pictures import side_by_side
 from train.run import Run
 
@@ -107,9 +107,7 @@ def sample_sheet(run: Run) -> Image.Image | None:
     return side_by_side(rows, ("gray", f"predicted, step {run.step:,}", "original")) if rows else None
 
 
-def predictions(
-    run: Run, photos: PhotoList, limit: int | None = None
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+def predictions(run: Run, photos: Photos, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """(lightness, target, predicted, rgb) of photos cropped from the middle, in batches."""
     run.model.eval()
     with torch.no_grad():
@@ -119,7 +117,7 @@ def predictions(
             yield lightness, target, run.model(lightness).float(), rgb
 
 
-def _center_batches(run: Run, photos: PhotoList, draws: list[list[Draw]]) -> Iterator[Batch]:
+def _center_batches(run: Run, photos: Photos, draws: list[list[Draw]]) -> Iterator[Batch]:
     crops = Crops(photos, run.recipe.image_size, run.recipe.seed)
     for batch in batches(crops, draws, run.workers if len(draws) > 2 else 0):
         if batch.photos:

@@ -10,6 +10,7 @@ import click
 from curate import __version__
 from curate.cli.filter import filter_command
 from curate.cli.look import explain, inspect
+from curate.cli.merge import merge
 from curate.cli.pack import pack
 from curate.cli.report import report
 from curate.cli.scan import scan
@@ -29,5 +30,5 @@ def main() -> None:
     """
 
 
-for _command in (scan, filter_command, report, explain, inspect, pack):
+for _command in (scan, merge, filter_command, report, explain, inspect, pack):
     main.add_command(_command)

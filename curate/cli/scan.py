@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,20 +13,35 @@ from curate.cli.shell import FILE, SCAN_MANIFEST, progress_bar, say, typed_comma
 from curate.errors import UsageError, VividsetError
 
 if TYPE_CHECKING:
+    from curate.engines import EngineName
     from curate.score import Fidelity
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=FILE, metavar="PATH...")
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option(
+    "--from-file",
+    "from_files",
+    multiple=True,
+    metavar="LIST",
+    help="Also scan the paths in this file, one a line; - is standard input. May be given again.",
+)
+@click.option("-0", "--null", is_flag=True, help="Paths in lists end in NUL bytes, as `find -print0` writes them.")
 @click.option(
     "-o", "--out", type=FILE, default=SCAN_MANIFEST, show_default=True, help="Manifest to write or bring up to date."
 )
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    default=os.cpu_count() or 1,
     show_default="one a core",
-    help="Processes that decode.",
+    help="Processes that decode; with ray, tasks at once.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["serial", "processes", "ray"]),
+    default="processes",
+    show_default=True,
+    help="Where photos are measured: in this process (for debuggers), on this machine, on a Ray cluster.",
 )
 @click.option(
     "--max-pixels",
@@ -51,23 +65,28 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seconds after which a photo is given up.",
 )
+@click.option("--shard", metavar="I/N", help="Measure part I of N only, for jobs side by side; then `curate merge`.")
 @click.option("--retry-errors", is_flag=True, help="Measure unchanged files again that failed before.")
 @click.option("--overwrite", is_flag=True, help="Measure everything again and replace the output, whatever it is.")
 @click.option("--max-errors", metavar="N|N%", help="Exit 1 if more photos than this fail.")
 @click.option("--dry-run", is_flag=True, help="Only say how many files would be looked at.")
 def scan(
-    paths: tuple[Path, ...],
+    paths: tuple[str, ...],
+    from_files: tuple[str, ...],
+    null: bool,
     out: Path,
-    workers: int,
+    workers: int | None,
+    engine: EngineName,
     max_pixels: int,
     fidelity: Fidelity,
     timeout_s: float,
+    shard: str | None,
     retry_errors: bool,
     overwrite: bool,
     max_errors: str | None,
     dry_run: bool,
 ) -> None:
-    """Score every photo below the folders PATH..., one row each.
+    """Score every photo below folders, in tars or in lists of paths, here or behind URLs, one row each.
 
     Writes colourfulness (Hasler and Süsstrunk), tone (color, grayscale, sepia, toned) and what else can be decided
     from later; no verdicts. A photo that can't be read is a row with the reason. Run it again after adding photos, or
@@ -76,18 +95,31 @@ def scan(
     from curate.scan import ScanOptions, count_to_do
     from curate.scan import scan as run_scan
     from curate.score import ScoreOptions
+    from curate.sources import WHOLE, Share
 
     too_many = _error_limit(max_errors)
+    if not paths and not from_files:
+        raise UsageError("nothing to scan: name folders, photos or tars, or a list of them with --from-file")
+    options = ScanOptions(
+        workers,
+        ScoreOptions(max_pixels, fidelity),
+        timeout_s,
+        retry_errors,
+        overwrite,
+        from_files,
+        null,
+        engine,
+        Share.parse(shard) if shard else WHOLE,
+    )
     if dry_run:
-        files, size = count_to_do(paths, out)
+        files, size = count_to_do(options.sources(paths), out)
         click.echo(f"{files:,} files, {size / 1e9:,.2f} GB; nothing was measured or written")
         return
-    options = ScanOptions(workers, ScoreOptions(max_pixels, fidelity), timeout_s, retry_errors, overwrite)
     with progress_bar("photos") as progress:
         summary = run_scan(paths, out, options, command=typed_command(), progress=progress)
     say(words.of_scan(summary, out))
     failed = sum(summary.errors.values())
-    if not summary.scored:
+    if summary.photos and not summary.scored:
         raise VividsetError(f"none of {summary.photos:,} photos could be scored: {out} has the reason of each")
     if too_many(failed, summary.photos):
         raise VividsetError(

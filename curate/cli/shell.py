@@ -74,7 +74,8 @@ def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    shown = sys.stdout.isatty()  # lines for a file or pipe must not be drawn above the bar instead
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=shown) as bar:
         task = bar.add_task(unit, total=None, rate="listing")
 
         def update(done: int, total: int) -> None:

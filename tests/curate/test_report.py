@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -303,3 +304,9 @@ def test_a_report_is_replaced_and_lies_beside_its_manifest(made_up: Path) -> Non
         assert report(made_up).exit_code == 0
     assert data_of(made_up.with_suffix(".html"))["name"] == "scan.parquet"
     assert sorted(path.name for path in made_up.parent.iterdir()) == ["scan.html", "scan.parquet"]
+
+
+def test_the_bench_prints_a_ratio() -> None:
+    bench = [sys.executable, str(Path(__file__).parents[2] / "benchmarks" / "report.py"), "--rows", "300"]
+    printed = subprocess.run(bench, check=True, capture_output=True, text=True).stdout
+    assert re.search(r"curate report .* ratio \d+\.\d\d", printed)

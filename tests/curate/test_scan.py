@@ -27,7 +27,7 @@ from curate.errors import ManifestError, ScanError, SourceError
 from curate.manifest import SCAN_SCHEMA, unescape
 from curate.scan import ScanOptions, Summary, count_to_do, scan
 from curate.score import ScoreOptions, score
-from curate.sources import listing
+from curate.sources import Sources, listing
 
 Pixels = NDArray[np.uint8]
 
@@ -228,7 +228,7 @@ def test_a_photo_that_is_gone_when_its_turn_comes_is_a_row(tmp_path: Path) -> No
 
 def test_counting_opens_nothing(photos: Path, tmp_path: Path) -> None:
     size = sum(path.stat().st_size for path in photos.rglob("*") if path.is_file())
-    assert count_to_do([photos], tmp_path / "m.parquet") == (4, size)
+    assert count_to_do(Sources((photos,)), tmp_path / "m.parquet") == (4, size)
 
 
 def endless(side: int, scans: int, encoded: Callable[..., bytes]) -> bytes:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 from skimage.color import rgb2lab
 
-from curate.errors import PhotoError, UsageError
+from curate.errors import PhotoError, PlaceTaken, UsageError
 from train import checkpoint
 from train.cli import main
-from train.colorize import MACHINE_MADE, Colorizer, Provenance, targets, write_marked
+from train.colorize import Colorizer
+from train.marks import MACHINE_MADE
 
 CheckpointFile = Callable[..., Path]
 Picture = Callable[..., NDArray[np.uint8]]
@@ -178,27 +180,12 @@ def test_a_photo_that_is_gone_but_was_colorized_before_is_named(
     assert f"{folder / 'a.png'}: Vanished" in result.stderr
 
 
-def test_two_photos_of_one_name_are_refused_before_any_is_done(
-    checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path
-) -> None:
-    Image.new("RGB", (40, 40)).save(folder / "a.bmp")
-    result = colorize(checkpoint_file(), folder / "c.png", folder / "a.png", folder / "a.bmp", out=tmp_path / "colored")
-    assert result.exit_code == 2
-    assert "would both become" in result.stderr
-    assert not (tmp_path / "colored").exists()
-
-
 def test_a_photo_is_never_overwritten_by_its_own_picture(checkpoint_file: CheckpointFile, folder: Path) -> None:
     before = (folder / "a.png").read_bytes()
     result = colorize(checkpoint_file(), folder / "a.png", out=folder / ".." / folder.name)
     assert result.exit_code == 2
     assert "overwrite the photo itself" in result.stderr
     assert (folder / "a.png").read_bytes() == before
-
-
-def test_other_formats_become_png_and_jpegs_keep_their_suffix() -> None:
-    named = [Path(name) for name in ("a.tif", "b.JPG", "c.jpeg", "d.webp", "e")]
-    assert [path.name for path in targets(named, Path("out"))] == ["a.png", "b.JPG", "c.jpeg", "d.png", "e.png"]
 
 
 def test_a_folder_that_cant_be_written_is_said(colorizer: Colorizer, folder: Path, tmp_path: Path) -> None:
@@ -218,15 +205,74 @@ def test_no_draft_is_left_behind(checkpoint_file: CheckpointFile, folder: Path, 
     assert [path.name for path in out.iterdir()] == ["a.png"]
 
 
-def test_a_picture_of_another_origin_is_never_replaced(tmp_path: Path) -> None:
-    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    (tmp_path / "a.tif").write_bytes(b"whatever")
-    with pytest.raises(UsageError, match="in the way"):
-        targets([tmp_path / "a.tif"], tmp_path)
-    write_marked(Image.new("RGB", (8, 8)), tmp_path / "b.png", Provenance("0" * 64, "1" * 64))
-    assert targets([tmp_path / "b.tif"], tmp_path) == [tmp_path / "b.png"]
+def test_a_picture_of_another_photo_or_origin_is_never_replaced(
+    checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path
+) -> None:
+    path, out = checkpoint_file(), tmp_path / "colored"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.png").write_bytes((folder / "c.png").read_bytes())
+    assert colorize(path, folder / "a.png", out=out).exit_code == 0
+    Image.new("RGB", (8, 8)).save(out / "b.jpg")
+    before = {picture.name: picture.read_bytes() for picture in out.iterdir()}
+    result = colorize(path, tmp_path / "other" / "a.png", folder / "b.jpg", folder / "c.png", out=out)
+    assert result.exit_code == 1
+    assert "PlaceTaken" in result.stderr
+    assert "is the picture of another photo" in result.stderr
+    assert "is in the way and no colorized picture" in result.stderr
+    assert {name: (out / name).read_bytes() for name in before} == before
+    assert (out / "c.png").exists()
+    assert colorize(path, folder / "a.png", out=out).exit_code == 0, "the same photo's picture may be made anew"
 
 
-def test_a_folder_is_refused_before_anything_is_colorized(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is a folder"):
-        targets([tmp_path], tmp_path / "out")
+def test_a_link_that_leads_nowhere_is_in_the_way(colorizer: Colorizer, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(PlaceTaken):
+        colorizer.colorize_file(folder / "a.png", tmp_path / "a.png")
+
+
+def test_a_folder_keeps_its_tree_and_what_isnt_a_photo_stays_out(
+    checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / "a.png").rename(folder / "deep" / "er" / "a.png")
+    (folder / "notes.txt").write_text("no photo")
+    out = tmp_path / "colored"
+    result = colorize(checkpoint_file(), folder, out=out)
+    assert result.exit_code == 0, result.output
+    made = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    assert made == ["b.jpg", "c.png", "deep/er/a.png"]
+
+
+def test_a_manifest_is_colorized(
+    checkpoint_file: CheckpointFile, clean_manifest: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "colored"
+    result = colorize(checkpoint_file(), clean_manifest(), out=out)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in out.iterdir()) == [f"p0{number}.png" for number in range(4)]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_alpha_is_kept_and_its_edge_is_not_bleached(
+    checkpoint_file: CheckpointFile, picture: Picture, tmp_path: Path, mode: str
+) -> None:
+    plain = Image.fromarray(picture())
+    shade = Image.linear_gradient("L").resize(plain.size)
+    see_through = plain.convert({"RGBA": "RGB", "LA": "L", "PA": "P"}[mode]).convert(mode)
+    see_through.putalpha(shade)
+    name = "a.png" if mode == "RGBA" else "a.tif"
+    see_through.save(tmp_path / name)
+    assert colorize(checkpoint_file(strength=0.2), tmp_path / name, out=tmp_path / "colored").exit_code == 0
+    with Image.open(tmp_path / name) as before, Image.open(next((tmp_path / "colored").iterdir())) as after:
+        assert after.mode == "RGBA"
+        old, new = (np.asarray(entry.convert("RGBA")) for entry in (before, after))
+    assert np.array_equal(new[..., 3], old[..., 3])
+    assert np.abs(rgb2lab(new[..., :3])[..., 0] - rgb2lab(old[..., :3])[..., 0]).max() < 1.5
+
+
+def test_a_name_that_is_no_utf8_is_colorized(checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path) -> None:
+    strange = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
+    (folder / "a.png").rename(strange)
+    out = tmp_path / "colored"
+    assert colorize(checkpoint_file(), folder, out=out).exit_code == 0
+    assert (out / strange.name).exists()

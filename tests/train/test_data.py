@@ -18,15 +18,24 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from train import photos
-from train.data import CENTER, Crops, Draw, StepSampler, batches, collate, crop, in_order
+from train.data import CENTER, Crops, Draw, StepSampler, batches, crop, in_order
 from train.photos import PhotoList
 
 Manifests = Callable[..., Path]
+Pixels = NDArray[np.uint8]
 
 
 @pytest.fixture
 def seven(clean_manifest: Manifests) -> PhotoList:
-    return photos.load(clean_manifest(("train",) * 7)).train
+    found = photos.load(clean_manifest(("train",) * 7)).train
+    assert isinstance(found, PhotoList)
+    return found
+
+
+def cropped(pixels: Pixels, size: int, chance: np.random.Generator | None, *, at_scale: bool = False) -> Pixels:
+    out = np.empty((size, size, 3), np.uint8)
+    crop(pixels, chance, out, at_scale=at_scale)
+    return out
 
 
 def place(listed: PhotoList, index: int) -> Path:
@@ -77,9 +86,7 @@ def test_a_sampler_knows_its_length() -> None:
 
 def test_crop_and_flip_come_from_seed_epoch_and_photo_alone(seven: PhotoList) -> None:
     def drawn(seed: int, epoch: int) -> bytes:
-        rgb = Crops(seven, 32, seed)[Draw(epoch, 2)].rgb
-        assert rgb is not None
-        return rgb.numpy().tobytes()
+        return Crops(seven, 32, seed).batch([Draw(epoch, 2)]).rgb.numpy().tobytes()
 
     assert drawn(1, 4) == drawn(1, 4)
     assert len({drawn(1, epoch) for epoch in range(12)}) > 1
@@ -91,7 +98,7 @@ def test_an_unreadable_photo_becomes_an_error_and_the_rest_of_the_batch_stays(se
     damaged.write_bytes(damaged.read_bytes()[:200])
     gone.unlink()
     crops = Crops(seven, 32, seed=0)
-    batch = collate([crops[Draw(0, index)] for index in range(4)])
+    batch = crops.batch([Draw(0, index) for index in range(4)])
     assert batch.photos == [0, 3]
     assert batch.rgb.shape == (2, 32, 32, 3)
     (first, why_first), (second, why_second) = batch.errors
@@ -102,7 +109,7 @@ def test_an_unreadable_photo_becomes_an_error_and_the_rest_of_the_batch_stays(se
 
 def test_a_batch_of_which_nothing_can_be_read_names_a_photo_and_why(seven: PhotoList) -> None:
     place(seven, 5).write_bytes(b"")
-    batch = collate([Crops(seven, 32, seed=0)[Draw(0, 5)]])
+    batch = Crops(seven, 32, seed=0).batch([Draw(0, 5)])
     assert len(batch.rgb) == 0
     assert batch.errors[0][0] == 5
     assert "EmptyFile" in batch.errors[0][1]
@@ -120,9 +127,8 @@ def test_workers_survive_the_interrupt_that_a_terminal_sends_to_all_processes(se
 
 def test_workers_start_after_photos_were_scaled_in_the_trainers_own_process(seven: PhotoList) -> None:
     crops = Crops(seven, 768, seed=0)  # large enough for OpenCV to use its threads, which a fork doesn't copy
-    assert crops[Draw(CENTER, 0)].rgb is not None
+    assert len(crops.batch([Draw(CENTER, 0)]).rgb) == 1
     loader = batches(crops, in_order(seven, 4), workers=1)
-    loader.timeout = 10
     assert sum(len(batch.photos) for batch in loader) == 7
 
 
@@ -130,7 +136,7 @@ def test_workers_start_after_photos_were_scaled_in_the_trainers_own_process(seve
 @settings(max_examples=60, deadline=None)
 def test_a_photo_of_any_size_gives_a_square(height: int, width: int, seed: int | None) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    square = crop(pixels, 32, None if seed is None else np.random.default_rng(seed))
+    square = cropped(pixels, 32, None if seed is None else np.random.default_rng(seed))
     assert square.shape == (32, 32, 3)
     assert square.dtype == np.uint8
     assert square.flags.c_contiguous
@@ -140,8 +146,8 @@ def test_without_chance_the_crop_is_from_the_middle_and_not_flipped(
     picture: Callable[..., NDArray[np.uint8]],
 ) -> None:
     tall, wide = picture(height=64, width=32), picture(height=32, width=52)
-    assert np.array_equal(crop(tall, 32, None), tall[16:48])
-    assert np.array_equal(crop(wide, 32, None), wide[:, 10:42])
+    assert np.array_equal(cropped(tall, 32, None), tall[16:48])
+    assert np.array_equal(cropped(wide, 32, None), wide[:, 10:42])
 
 
 def test_by_chance_crops_reach_both_ends_and_half_are_flipped() -> None:
@@ -150,7 +156,7 @@ def test_by_chance_crops_reach_both_ends_and_half_are_flipped() -> None:
     lefts: Counter[int] = Counter()
     flipped = 0
     for seed in range(300):
-        row = crop(pixels, 32, np.random.default_rng(seed))[0, :, 0].astype(int)
+        row = cropped(pixels, 32, np.random.default_rng(seed))[0, :, 0].astype(int)
         flipped += int(row[0] > row[-1])
         lefts[int(row.min())] += 1
     assert set(lefts) == set(range(9))
@@ -162,14 +168,14 @@ def test_small_photos_are_enlarged_and_large_ones_reduced_in_whole() -> None:
         halves = np.zeros((height, width, 3), np.uint8)
         halves[: height // 2] = (250, 20, 20)
         halves[height // 2 :] = (20, 20, 250)
-        square = crop(halves, 32, None).astype(int)
+        square = cropped(halves, 32, None).astype(int)
         assert np.abs(square[:12] - (250, 20, 20)).max() < 40
         assert np.abs(square[-12:] - (20, 20, 250)).max() < 40
 
 
 def test_a_photo_as_thin_as_a_line_isnt_blown_up_in_memory() -> None:
     tracemalloc.start()
-    square = crop(np.zeros((1, 4000, 3), np.uint8), 64, None)
+    square = cropped(np.zeros((1, 4000, 3), np.uint8), 64, None)
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert square.shape == (64, 64, 3)
@@ -182,8 +188,7 @@ def test_a_rotated_photo_is_seen_upright(seven: PhotoList) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6  # the stored left side is the top
     Image.fromarray(stored).save(place(seven, 0), "JPEG", quality=95, exif=exif)
-    rgb = Crops(seven, 32, seed=0)[Draw(CENTER, 0)].rgb
-    assert rgb is not None
+    (rgb,) = Crops(seven, 32, seed=0).batch([Draw(CENTER, 0)]).rgb
     top, bottom = rgb[:12].float().mean((0, 1)), rgb[-12:].float().mean((0, 1))
     assert top[0] - top[2] > 100
     assert bottom[2] - bottom[0] > 100
@@ -202,12 +207,10 @@ def test_no_photos_make_no_draws(clean_manifest: Manifests) -> None:
     assert in_order(nothing, 4) == []
 
 
-def test_collate_keeps_the_order_it_was_given(seven: PhotoList) -> None:
+def test_a_batch_keeps_the_order_of_its_draws(seven: PhotoList) -> None:
     crops = Crops(seven, 32, seed=0)
-    singles = [crops[Draw(CENTER, index)] for index in (4, 1, 6)]
-    batch = collate(singles)
+    draws = [Draw(CENTER, index) for index in (4, 1, 6)]
+    batch = crops.batch(draws)
     assert batch.photos == [4, 1, 6]
     assert batch.errors == []
-    for single, row in zip(singles, batch.rgb, strict=True):
-        assert single.rgb is not None
-        assert torch.equal(single.rgb, row)
+    assert all(torch.equal(crops.batch([draw]).rgb[0], row) for draw, row in zip(draws, batch.rgb, strict=True))

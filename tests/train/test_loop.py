@@ -18,7 +18,7 @@ from torch import Tensor
 
 from curate.errors import CheckpointError, TrainingError, UsageError
 from train import checkpoint, photos
-from train.data import CENTER, Crops, Draw, StepSampler, collate
+from train.data import Crops, StepSampler, in_order
 from train.journal import Journal
 from train.lab import split_lab
 from train.loop import Machine, Outcome, fit, one_cycle, resumable
@@ -115,7 +115,7 @@ def test_the_first_step_costs_what_the_neutral_prediction_costs(clean_manifest: 
     outcome = train_on(path, seed=5, max_steps=1)
     crops = Crops(photos.load(path).train, 32, 5)
     (draws,) = StepSampler(4, 2, 5, 0, 1)
-    _, target = split_lab(collate([crops[draw] for draw in draws]).rgb)
+    _, target = split_lab(crops.batch(draws).rgb)
     (first,) = events(outcome.run_dir, "step")
     assert first["loss"] == pytest.approx(float(ColorizationWeightedLoss()(torch.zeros_like(target), target)), rel=1e-6)
 
@@ -124,7 +124,8 @@ def test_baselines_are_measured_and_said_before_the_first_step(clean_manifest: M
     path, said = clean_manifest(), list[str]()
     outcome = train_on(path, say=said.append, max_steps=1)
     crops = Crops(photos.load(path).train, 32, 0)
-    _, target = split_lab(collate([crops[Draw(CENTER, index)] for index in range(4)]).rgb)
+    (draws,) = in_order(crops.photos, 4)
+    _, target = split_lab(crops.batch(draws).rgb)
     ab = target.double().numpy()
     weight = 0.5 + np.clip((50 * np.hypot(ab[:, :1], ab[:, 1:]) - 20) / 55, 0, 1)
     (start,) = events(outcome.run_dir, "start")

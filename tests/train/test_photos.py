@@ -14,6 +14,7 @@ from curate import manifest
 from curate.errors import ManifestError
 from curate.manifest import Lineage
 from train import photos
+from train.photos import PhotoList
 
 Manifests = Callable[..., Path]
 
@@ -21,6 +22,12 @@ Manifests = Callable[..., Path]
 def rewrite(path: Path, change: Callable[[Any], Any]) -> Path:
     manifest.write(path, change(manifest.read(path).table), Lineage("clean", "curate filter", {}))
     return path
+
+
+def originals(path: Path, *roots: Path) -> PhotoList:
+    found = photos.load(path, roots).train
+    assert isinstance(found, PhotoList)
+    return found
 
 
 def refusal(path: Path, *roots: Path) -> str:
@@ -35,6 +42,7 @@ def test_a_clean_manifest_gives_its_photos_by_split(clean_manifest: Manifests) -
     found = photos.load(path)
     assert [found.train.name(index) for index in range(len(found.train))] == ["p00.png", "p02.png", "p04.png"]
     assert (len(found.val), len(found.test)) == (1, 1)
+    assert isinstance(found.val, PhotoList)
     assert found.val.locate(0) == str(path.parent / "photos" / "p01.png")
     assert found.manifest_path == path
     assert found.manifest_sha256 == manifest.sha256_of(path)
@@ -124,7 +132,7 @@ def test_root_finds_photos_that_moved(clean_manifest: Manifests, tmp_path: Path,
     shutil.copytree(tmp_path / "photos", root / below)
     shutil.rmtree(tmp_path / "photos")
     assert "gone" in refusal(path)
-    assert photos.load(path, [root]).train.locate(3) == str(root / below / "p03.png")
+    assert originals(path, root).locate(3) == str(root / below / "p03.png")
 
 
 def test_several_roots_are_searched_in_order(clean_manifest: Manifests, tmp_path: Path) -> None:
@@ -133,7 +141,7 @@ def test_several_roots_are_searched_in_order(clean_manifest: Manifests, tmp_path
     shutil.copytree(tmp_path / "photos", second)
     first.mkdir()
     shutil.move(second / "p00.png", first / "p00.png")
-    found = photos.load(path, [first, second]).train
+    found = originals(path, first, second)
     assert [found.locate(index) for index in (0, 1)] == [str(first / "p00.png"), str(second / "p01.png")]
 
 
@@ -159,4 +167,4 @@ def test_names_that_are_no_utf8_are_found(clean_manifest: Manifests) -> None:
         at = table.schema.get_field_index("path")
         return table.set_column(at, table.schema.field(at), pa.array([escaped]))
 
-    assert photos.load(rewrite(path, renamed)).train.locate(0) == str(folder / odd)
+    assert originals(rewrite(path, renamed)).locate(0) == str(folder / odd)

@@ -12,6 +12,8 @@ import click
 from curate import __version__
 from curate.cli.shell import HELP, Commands
 from train.cli.colorize import colorize
+from train.cli.evaluate import evaluate
+from train.cli.export import export
 from train.cli.fit import fit
 from train.cli.look import diagnose, recipe
 
@@ -29,5 +31,5 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-for _command in (fit, recipe, diagnose, colorize):
+for _command in (fit, recipe, diagnose, evaluate, colorize, export):
     main.add_command(_command)

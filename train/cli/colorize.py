@@ -6,36 +6,41 @@ from pathlib import Path
 
 import click
 
-from curate.cli.shell import FILE
-from curate.errors import PhotoError, UsageError, VividsetError
+from curate.cli.shell import FILE, progress_bar
+from curate.errors import UsageError, VividsetError
 
 
 @click.command()
 @click.argument("checkpoint_path", type=FILE, metavar="CHECKPOINT")
 @click.argument("photos", nargs=-1, required=True, type=FILE, metavar="PHOTO...")
 @click.option("-o", "--out", type=FILE, required=True, help="Folder for the colour pictures.")
+@click.option("--drop-gps", is_flag=True, help="Leave out where the photo was taken.  [default: kept]")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
-def colorize(checkpoint_path: Path, photos: tuple[Path, ...], out: Path, device: str) -> None:
+def colorize(checkpoint_path: Path, photos: tuple[Path, ...], out: Path, drop_gps: bool, device: str) -> None:
     """Colorize photos with a trained CHECKPOINT (a file, or a run's folder).
 
-    Full size, upright, in sRGB. Lightness is the photo's own; only colour is the network's. Each picture says in its
-    metadata that a machine colorized it, by which checkpoint, and which manifest's photos taught that.
+    PHOTO is a photo, a folder, or a manifest; a folder keeps its tree. Full size, upright, in sRGB. Lightness is the
+    photo's own; only colour is the network's. JPEGs become JPEGs, all else PNGs, which keep transparency. Each picture
+    says in its metadata that a machine colorized it, by which checkpoint, and which manifest's photos taught that.
+    A picture of another photo is never replaced. Exits 1 if a photo failed, after doing the rest.
     """
     from train import checkpoint
-    from train.colorize import Colorizer, targets
+    from train.colorize import Colorizer, colorize_all
+    from train.places import plan
 
-    pairs = list(zip(photos, targets(list(photos), out), strict=True))
+    jobs = plan(photos, out)
     try:
         colorizer = Colorizer(checkpoint.load(checkpoint_path, weights_only=True), device)
     except (RuntimeError, AssertionError) as exc:
         raise UsageError(f"--device {device} can't be had: {' '.join(str(exc).split())[:200]}") from exc
     failed = 0
-    for photo, target in pairs:
-        try:
-            colorizer.colorize_file(photo, target)
-            click.echo(str(target))
-        except PhotoError as exc:
-            failed += 1
-            click.echo(f"{photo}: {exc}", err=True)
+    with progress_bar("photos") as progress:
+        for done, (job, problem) in enumerate(colorize_all(colorizer, jobs, drop_gps=drop_gps), 1):
+            failed += problem is not None
+            if problem is None:
+                click.echo(str(job.target))
+            else:
+                click.echo(f"{job.photo}: {problem}", err=True)
+            progress(done, len(jobs))
     if failed:
-        raise VividsetError(f"{failed} of {len(pairs)} photos could not be colorized, each for the reason above")
+        raise VividsetError(f"{failed} of {len(jobs)} photos could not be colorized, each for the reason above")

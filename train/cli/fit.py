@@ -75,7 +75,7 @@ def fit(
     precision: str,
     **hyper_parameters: Any,
 ) -> None:
-    """Train on the photos of MANIFEST, as `curate filter` wrote it.
+    """Train on the photos of MANIFEST, as `curate filter` wrote it, or of a pack's folder.
 
     Defaults are the documented recipe (see `train recipe`). The run's folder gets best.safetensors, last.safetensors,
     log.jsonl, loss.png and samples.png. Ctrl-C stops after a step and keeps it; --resume goes on.
@@ -85,13 +85,14 @@ def fit(
         raise UsageError(f"--root {missing[0]} is no folder: name the folder that the photos have moved to")
     folder = run_dir or Path("runs") / manifest.stem
     _check_run_dir(folder, resume)
-    from train import loop, photos
+    from train import loop, packs, photos
 
     found = photos.load(manifest, roots)
     before = loop.resumable(folder, found) if resume else None
     if resume and before is None:
         click.echo(f"{folder} holds no checkpoint yet: starting fresh")
     recipe = _resumed_recipe(before, asked) if before else asked
+    packs.check_size(manifest, found.packed_px, recipe.image_size)
     if before and before.about.threads != (threads := loop.threads()):
         _say(f"this run had {before.about.threads} CPU threads and now has {threads}: its last bits will differ")
     _prepare(folder)

@@ -1,0 +1,80 @@
+"""Photos a second, end to end, of `curate scan` and of CleanVision with its default checks on the same photos.
+
+    python -m venv /somewhere/cv && /somewhere/cv/bin/pip install cleanvision
+    python benchmarks/against_cleanvision.py /somewhere/cv/bin/python FOLDER... [--photos 5000] [--rounds 2]
+
+Both start from nothing in each round, start-up included, with two workers, in turns, with the file cache warm. Fewer
+photos than asked for are made up for by copies under other names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+WORKERS = 2
+CLEANVISION = f"""
+import sys
+from cleanvision import Imagelab
+
+lab = Imagelab(data_path=sys.argv[1])
+lab.find_issues(n_jobs={WORKERS})
+"""
+
+
+def main() -> None:
+    """Measure in turns and print a line a round, then the medians' ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cleanvision_python", help="a Python that can import cleanvision")
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--photos", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=2)
+    options = parser.parse_args()
+    if subprocess.run(
+        [options.cleanvision_python, "-c", "import cleanvision"], capture_output=True, check=False
+    ).returncode:
+        sys.exit(f"{options.cleanvision_python} can't import cleanvision: install it there with pip")
+    with tempfile.TemporaryDirectory() as scratch:
+        photos = gather(options.folders, options.photos, Path(scratch) / "photos")
+        theirs = [options.cleanvision_python, "-c", CLEANVISION, str(photos)]
+        out = Path(scratch) / "scan.parquet"
+        ours = [sys.executable, "-m", "curate", "scan", str(photos), "--overwrite", "-o", str(out)]
+        ours += ["--workers", str(WORKERS)]
+        pairs = [(seconds(ours), seconds(theirs)) for _ in range(options.rounds)]
+    for (our_s, our_cpu_s), (their_s, their_cpu_s) in pairs:
+        print(
+            f"curate scan {options.photos / our_s:7.1f} photos/s ({our_cpu_s:.1f} CPU s)   "
+            f"CleanVision {options.photos / their_s:7.1f} photos/s ({their_cpu_s:.1f} CPU s)   "
+            f"ratio {their_s / our_s:.1f} (of CPU {their_cpu_s / our_cpu_s:.1f})"
+        )
+    print(f"median ratio {statistics.median(theirs[0] / ours[0] for ours, theirs in pairs):.1f}, wanted 12")
+
+
+def gather(folders: list[Path], count: int, into: Path) -> Path:
+    """`count` photos from some folders in one, read once so that they are in the file cache."""
+    into.mkdir()
+    found = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    for number, photo in enumerate(itertools.islice(itertools.cycle(found), count)):
+        shutil.copyfile(photo, into / f"{number:06}{photo.suffix}")
+    return into
+
+
+def seconds(command: list[str]) -> tuple[float, float]:
+    """Wall and CPU seconds of a command and its children."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, env=os.environ)
+    wall_s, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+if __name__ == "__main__":
+    main()

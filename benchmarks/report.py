@@ -1,0 +1,72 @@
+"""What the page of many rows costs, beside plain pyarrow reading the same file. `make bench` runs it small.
+
+    python benchmarks/report.py [--rows 1000000] [--photos FOLDER]
+
+The manifest is made up as for benchmarks/filter.py; its photos don't exist, unless a folder of real ones is named,
+whose files then stand for all rows in turn. CPU includes the processes that decode; the peak is the largest process's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import tempfile
+from itertools import cycle, islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filter import ROWS_A_GROUP, cost, make_scan, said
+
+from curate import manifest
+from curate.decode import PHOTO_SUFFIXES
+
+PLAIN = """
+import sys, pyarrow.parquet as pq
+for batch in pq.ParquetFile(sys.argv[1]).iter_batches(1 << 16):
+    pass
+"""
+
+
+def main() -> None:
+    """Make the manifest, run both sides, print a line each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--photos", type=Path, help="a folder of real photos")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        scan = Path(scratch) / "scan.parquet"
+        maker = multiprocessing.get_context("spawn").Process(target=prepare, args=(scan, options.rows, options.photos))
+        maker.start()  # apart, for a child's peak is at least what its parent held when it started
+        maker.join()
+        print(f"{options.rows:,} rows, {scan.stat().st_size / 1e6:.0f} MB")
+        plain = cost([sys.executable, "-c", PLAIN, str(scan)])
+        print(said("plain pyarrow, read", plain, plain))
+        print(said("curate report", cost([sys.executable, "-m", "curate", "report", str(scan)]), plain))
+        print(f"the page: {scan.with_suffix('.html').stat().st_size / 1e6:.1f} MB")
+
+
+def prepare(scan: Path, rows: int, photos: Path | None) -> None:
+    """Write the manifest."""
+    make_scan(scan, rows)
+    if photos:
+        point_at(scan, photos.resolve())
+
+
+def point_at(scan: Path, photos: Path) -> None:
+    """Let the rows stand for real files, in turn."""
+    names = sorted(path for path in photos.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
+    table = pq.read_table(scan)
+    columns = {
+        "source": [manifest.escape(str(photos))] * table.num_rows,
+        "path": list(islice(cycle(manifest.escape(str(name.relative_to(photos))) for name in names), table.num_rows)),
+    }
+    for name, texts in columns.items():
+        table = table.set_column(table.column_names.index(name), table.schema.field(name), pa.array(texts))
+    with manifest.writer(scan, table.schema) as out:
+        out.write_table(table, row_group_size=ROWS_A_GROUP)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Where photos come from: folders, lists of paths, tars and URLs, to one listing in one stable order.
+
+listing.py    what was named, put together and sorted; what each part of a divided scan takes
+folders.py    folders and files of this machine
+tars.py       the members of a tar
+lists.py      lists of paths, and sorting without holding
+reading.py    a listed photo's bytes
+listed.py     one line of a listing
+"""
+
+from curate.sources.listed import Listed, as_photo_error, has_photo_name
+from curate.sources.listing import WHOLE, Share, Sources, listing
+from curate.sources.reading import read, read_if, source_is_gone
+
+__all__ = [
+    "WHOLE",
+    "Listed",
+    "Share",
+    "Sources",
+    "as_photo_error",
+    "has_photo_name",
+    "listing",
+    "read",
+    "read_if",
+    "source_is_gone",
+]

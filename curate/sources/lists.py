@@ -1,0 +1,85 @@
+"""Lists of paths, and how what comes in no order is put in order without being held in memory."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from typing import BinaryIO
+
+from curate.errors import SourceError
+from curate.sources import remote
+from curate.sources.listed import Listed
+
+STDIN = "-"
+_CHUNK_BYTES = 1 << 20
+
+
+def entries(name: str, *, null: bool) -> Iterator[str]:
+    """The paths and URLs in a list, in its order, as the system writes names (`os.fsdecode`).
+
+    Args:
+        name: a file, or `-` for standard input, which can be read once.
+        null: entries end in NUL bytes instead of newlines.
+
+    Raises:
+        SourceError: the list can't be read.
+    """
+    try:
+        with _opened(name) as file:
+            for line in _split(file, b"\0" if null else b"\n"):
+                entry = line if null else line.removesuffix(b"\r")
+                if entry:
+                    yield os.fsdecode(entry)
+    except OSError as exc:
+        raise SourceError(
+            f"the list {name} can't be read: {exc.strerror or exc}: name another with --from-file"
+        ) from exc
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[BinaryIO]:
+    if name == STDIN:
+        yield sys.stdin.buffer
+    elif remote.is_url(name):
+        with remote.opened(name) as file:
+            yield file
+    else:
+        with open(name, "rb") as file:
+            yield file
+
+
+def _split(file: BinaryIO, end: bytes) -> Iterator[bytes]:
+    rest = b""
+    while chunk := file.read(_CHUNK_BYTES):
+        *whole, rest = (rest + chunk).split(end)
+        yield from whole
+    yield rest
+
+
+def in_order(found: Iterable[Listed]) -> Iterator[Listed]:
+    """Sort by `Listed.key` on disk, whatever the length; of several with one key the last is kept.
+
+    Raises:
+        SourceError: the folder for temporary files is full.
+    """
+    with closing(sqlite3.connect("")) as base:  # a file of its own that goes with it
+        try:
+            base.execute("CREATE TABLE found (source, parts, path, bytes, modified_ns, problem, offset)")
+            base.executemany("INSERT INTO found VALUES (?, ?, ?, ?, ?, ?, ?)", map(_row, found))
+            before = None
+            for source, parts, *rest in base.execute("SELECT * FROM found ORDER BY source, parts, rowid DESC"):
+                if (source, parts) != before:
+                    yield Listed(source, *rest)
+                before = source, parts
+        except sqlite3.Error as exc:
+            raise SourceError(
+                f"the listing can't be sorted: {exc}: free space, or set TMPDIR to a larger disk"
+            ) from exc
+
+
+def _row(photo: Listed) -> tuple[object, ...]:
+    parts = photo.path.replace("/", "\0")  # sorts below every sign of a name, so as the parts do
+    return (photo.source, parts, photo.path, photo.bytes, photo.modified_ns, photo.problem, photo.offset)

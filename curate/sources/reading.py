@@ -1,0 +1,102 @@
+"""A photo's bytes, wherever it lies: as a scan reads it, and as anyone reads it again from a manifest's row."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+
+from curate.errors import ChangedWhileRead, FileTooLarge
+from curate.manifest import unescape
+from curate.sources import remote
+from curate.sources.listed import Listed, as_photo_error, file_of, local_path
+
+HEAD_BYTES = 32
+"""What a photo is known by."""
+
+
+def read(source: str, path: str, *, offset: int | None = None, size: int | None = None) -> bytes:
+    """All bytes of a photo that a manifest's row names.
+
+    Args:
+        source: the row's `source`, or where that lies now.
+        path: the row's `path`.
+        offset: the row's `offset`.
+        size: the row's `bytes`, needed with an offset.
+
+    Raises:
+        PhotoError: it can't be read.
+    """
+    if remote.is_url(source):
+        if offset is None:
+            return remote.fetch(source, path)
+        return _whole(remote.fetch(source, file_of(path), offset, offset + size) if size else b"", size)
+    try:
+        if offset is None:
+            with open(local_path(source, path), "rb") as file:
+                return file.read()
+        with open(local_path(source, file_of(path)), "rb") as file:
+            file.seek(offset)
+            return _whole(file.read(size), size)
+    except OSError as exc:
+        raise as_photo_error(exc, "the file can't be read") from exc
+
+
+def source_is_gone(source: str) -> bool:
+    """Whether a whole source can't be reached any more: a mount was lost, say."""
+    return remote.is_gone(source) if remote.is_url(source) else not os.path.isdir(unescape(source))
+
+
+def read_if(photo: Listed, wanted: Callable[[bytes], bool], *, max_bytes: int) -> tuple[Listed, bytes]:
+    """A listed photo's bytes, or only the first 32 where `wanted` says no of them, and the photo as it is now.
+
+    Raises:
+        PhotoError: it can't be read, is too large, or isn't what was listed.
+    """
+    if remote.is_url(photo.source):
+        return _fetched_if(photo, wanted, max_bytes)
+    try:
+        with open(photo.open_path(), "rb") as file:
+            before = os.fstat(file.fileno())
+            size = before.st_size
+            if photo.offset is not None:
+                _check_same(photo.modified_ns, before.st_mtime_ns)
+                size = photo.bytes or 0
+                file.seek(photo.offset)
+            head = file.read(min(HEAD_BYTES, size))
+            if not wanted(head):
+                return photo, head
+            if size > max_bytes:
+                raise FileTooLarge(f"{size} bytes are over the limit of {max_bytes}")
+            data = head + file.read(size - len(head) + (photo.offset is None))
+            after = os.fstat(file.fileno())
+    except OSError as exc:
+        raise as_photo_error(exc, "the file can't be read") from exc
+    _check_same((before.st_size, before.st_mtime_ns, size), (after.st_size, after.st_mtime_ns, len(data)))
+    return replace(photo, bytes=size, modified_ns=after.st_mtime_ns), data
+
+
+def _fetched_if(photo: Listed, wanted: Callable[[bytes], bool], max_bytes: int) -> tuple[Listed, bytes]:
+    """As `read_if`, in one request where the name is a photo's. The store sees to it that a file is read whole."""
+    too_large = (photo.bytes or 0) > max_bytes
+    if too_large or not photo.promises_photo:
+        file, start = (photo.path, 0) if photo.offset is None else (file_of(photo.path), photo.offset)
+        size = HEAD_BYTES if photo.bytes is None else min(HEAD_BYTES, photo.bytes)
+        head = remote.fetch(photo.source, file, start, start + size) if size else b""
+        if not wanted(head):
+            return photo, head
+        if too_large:
+            raise FileTooLarge(f"{photo.bytes} bytes are over the limit of {max_bytes}")
+    data = read(photo.source, photo.path, offset=photo.offset, size=photo.bytes)
+    return replace(photo, bytes=len(data)), data if wanted(data[:HEAD_BYTES]) else data[:HEAD_BYTES]
+
+
+def _check_same(before: object, after: object) -> None:
+    if before != after:
+        raise ChangedWhileRead("the file was written to while it was being read: scan again when it is at rest")
+
+
+def _whole(data: bytes, size: int | None) -> bytes:
+    if len(data) != size:
+        raise ChangedWhileRead("the tar is shorter than it was when scanned: scan again")
+    return data

@@ -1,0 +1,61 @@
+"""Draw docs/images/report.webp: the page of crops of packaged photos. Needs Chromium.
+
+scikit-image and scikit-learn carry the photos; overlapping crops of them stand for a larger set.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import skimage
+import sklearn.datasets
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from curate.report import write_report
+from curate.scan import ScanOptions, scan
+
+PICTURE = Path(__file__).parent / "images" / "report.webp"
+NAMES = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
+CROP_PX, STEP_PX = 160, 60
+
+
+def main() -> None:
+    """Cut, scan, write the page, take its picture."""
+    packaged = [Path(skimage.__file__).parent / "data" / name for name in NAMES]
+    packaged += sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch)
+        (home / "photos").mkdir()
+        for path in packaged:
+            cut(path, home / "photos")
+        scan([home / "photos"], home / "scan.parquet", ScanOptions(), command="curate scan photos")
+        write_report(home / "scan.parquet", home / "scan.html")
+        with sync_playwright() as playwright:
+            chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+            page = chromium.new_page(viewport={"width": 1180, "height": 1300})
+            page.goto((home / "scan.html").as_uri())
+            page.evaluate(
+                "page.command = {before: 'curate filter scan.parquet', after: '-o clean.parquet'};"
+                "state.lineBin = 300; follow()"
+            )
+            page.screenshot(path=home / "page.png")
+            chromium.close()
+        Image.open(home / "page.png").save(PICTURE, quality=82, method=6)
+    print(f"written: {PICTURE}, {PICTURE.stat().st_size / 1000:.0f} kB")
+
+
+def cut(path: Path, folder: Path) -> None:
+    """Save a photo's crops as photos of their own."""
+    with Image.open(path) as image:
+        whole = image.convert("RGB")
+    for top in range(0, whole.height - CROP_PX + 1, STEP_PX):
+        for left in range(0, whole.width - CROP_PX + 1, STEP_PX):
+            crop = whole.crop((left, top, left + CROP_PX, top + CROP_PX))
+            crop.save(folder / f"{path.stem}-{left}-{top}.jpg", quality=92)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from curate.errors import SourceError, UsageError
+from train.places import plan
+
+
+def photo(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path)
+    return path
+
+
+def test_only_jpeg_and_png_keep_their_names() -> None:
+    named = [Path(name) for name in ("a.tif", "a.webp", "b.JPG", "c.jpeg", "d.png", "e")]
+    places = [job.target.name for job in plan(named, Path("out"))]
+    assert places == ["a.tif.png", "a.webp.png", "b.JPG", "c.jpeg", "d.png", "e.png"]
+
+
+def test_two_photos_for_one_place_are_refused(tmp_path: Path) -> None:
+    one, other = photo(tmp_path / "one" / "a.png"), photo(tmp_path / "other" / "a.png")
+    with pytest.raises(UsageError, match="would both become"):
+        plan([one, other], tmp_path / "out")
+
+
+def test_two_folders_get_one_each(tmp_path: Path) -> None:
+    one, other = photo(tmp_path / "one" / "a.png"), photo(tmp_path / "other" / "a.png")
+    places = [job.target for job in plan([one.parent, other.parent], tmp_path / "out")]
+    assert places == [tmp_path / "out" / "one" / "a.png", tmp_path / "out" / "other" / "a.png"]
+    photo(tmp_path / "else" / "one" / "b.png")
+    with pytest.raises(UsageError, match="have one name"):
+        plan([one.parent, tmp_path / "else" / "one"], tmp_path / "out")
+
+
+def test_what_was_made_before_is_not_made_from(tmp_path: Path) -> None:
+    folder = photo(tmp_path / "old" / "a.png").parent
+    photo(folder / "colored" / "a.png")
+    assert [job.photo for job in plan([folder], folder / "colored")] == [folder / "a.png"]
+
+
+def test_a_photo_is_known_by_its_content_too(tmp_path: Path) -> None:
+    folder = photo(tmp_path / "old" / "a.png").parent
+    (folder / "a.png").rename(folder / "a")
+    (folder / "empty").touch()
+    assert [job.target for job in plan([folder], tmp_path / "out")] == [tmp_path / "out" / "a.png"]
+
+
+def test_a_folder_without_photos_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no photo in"):
+        plan([tmp_path], tmp_path / "out")
+
+
+def test_a_pipe_is_named_and_not_opened(tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "a.jpg")
+    (job,) = plan([tmp_path], tmp_path / "out")
+    assert job.problem == "NotAFile: it is a pipe"

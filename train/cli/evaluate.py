@@ -1,0 +1,76 @@
+"""`train evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from curate.cli.shell import FILE, progress_bar, say
+from curate.errors import UsageError
+
+
+@click.command()
+@click.argument("checkpoint_path", type=FILE, metavar="CHECKPOINT")
+@click.argument("manifest", type=FILE)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "val", "train", "all"]),
+    default="test",
+    show_default=True,
+    help="Photos to judge on; `test` has never been looked at by `train fit`.",
+)
+@click.option("--image-size", type=click.IntRange(32, 4096), help="Side of the squares in px.  [default: as trained]")
+@click.option("--limit", type=click.IntRange(1), help="Judge on so many photos, evenly spread.  [default: all]")
+@click.option("--root", "roots", type=FILE, multiple=True, help="Folder that the photos have moved to since the scan.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every photo's scores.")
+@click.option("--html", type=FILE, help="Write a page with the best, median and worst photos.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
+def evaluate(
+    checkpoint_path: Path,
+    manifest: Path,
+    split: str,
+    image_size: int | None,
+    limit: int | None,
+    roots: tuple[Path, ...],
+    as_json: bool,
+    html: Path | None,
+    device: str,
+) -> None:
+    """Judge a CHECKPOINT on photos of MANIFEST that it wasn't trained on.
+
+    Prints loss ÷ neutral, colourfulness (Hasler and Süsstrunk, signed; the absolute variant by name), its difference
+    to the originals', PSNR, SSIM and tone, always beside what plain gray and the best single colour score. PSNR and
+    SSIM reward gray: a gray prediction is hard to beat by them.
+    """
+    from train import checkpoint, evaluated, photos
+    from train.evaluate import Evaluation, Protocol, summarize
+    from train.loss import ColorizationWeightedLoss
+
+    chosen, manifest_sha256 = photos.load_split(manifest, split, roots)
+    source = checkpoint.load(checkpoint_path, weights_only=True)
+    recipe = source.about.recipe
+    size_px = image_size or recipe.image_size
+    try:
+        network = source.network().to(device)
+    except (RuntimeError, AssertionError) as exc:
+        raise UsageError(f"--device {device} can't be had: {' '.join(str(exc).split())[:200]}") from exc
+    evaluation = Evaluation(network, chosen, size_px, ColorizationWeightedLoss.of(recipe), device)
+    with progress_bar("photos") as progress:
+        judged = evaluation.run(limit, progress)
+    protocol = Protocol(
+        checkpoint=str(source.path),
+        checkpoint_sha256=checkpoint.sha256_of(source.path),
+        manifest=str(manifest),
+        manifest_sha256=manifest_sha256,
+        split=split,
+        photos=len(judged),
+        unreadable=min(limit or len(chosen), len(chosen)) - len(judged),
+        size_px=size_px,
+    )
+    rows = summarize(judged)
+    if html:
+        evaluated.write(html, evaluated.page(evaluation, protocol, judged, rows))
+    say([evaluated.as_json(protocol, judged, rows)] if as_json else evaluated.lines(protocol, judged, rows))
+    if html and not as_json:
+        click.echo(f"written: {html}")

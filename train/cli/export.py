@@ -1,0 +1,37 @@
+"""`train export`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from curate.cli.shell import FILE
+
+
+@click.command()
+@click.argument("checkpoint_path", type=FILE, metavar="CHECKPOINT")
+@click.option("-o", "--out", type=FILE, required=True, help="The .onnx file.")
+def export(checkpoint_path: Path, out: Path) -> None:
+    """Write a CHECKPOINT's network as an ONNX model for any batch, height and width.
+
+    It is compared with torch in onnxruntime before it is kept. Needs vividset[onnx].
+    """
+    from train import checkpoint
+    from train.export import MARK, SPEAKS
+    from train.export import export as write
+
+    source = checkpoint.load(checkpoint_path, weights_only=True)
+    about = source.about
+    lineage = {
+        MARK: checkpoint.sha256_of(source.path),
+        "vividset.manifest_sha256": about.manifest_sha256,
+        "vividset.model": about.model,
+        "vividset.recipe": json.dumps(asdict(about.recipe)),
+        "vividset.version": about.tool_version,
+    }
+    difference = write(source.network(), out, about.recipe.image_size, lineage)
+    click.echo(f"written: {out}, at most {difference:.1e} (in ab/50) from torch")
+    click.echo(SPEAKS)
