@@ -90,7 +90,7 @@ def some_rows(rng: np.random.Generator, start: int, count: int) -> pa.Table:
     levels = np.array(["not", "slightly", "moderately", "averagely", "quite", "highly", "extremely"])
     columns: dict[str, Any] = {
         "source": pa.array(["/data/photos"]).take(pa.array(np.zeros(count, int))),
-        "tar_offset": np.full(count, None),
+        "tar_offset": pa.nulls(count, pa.int64()),
         "path": [f"{n % 997:03d}/photo_{n:08d}.jpg" for n in range(start, start + count)],
         "bytes": rng.integers(20_000, 300_000, count),
         "modified_ns": 1_700_000_000_000_000_000 + rng.integers(0, 10**15, count),
@@ -104,7 +104,8 @@ def some_rows(rng: np.random.Generator, start: int, count: int) -> pa.Table:
         "colorfulness": colorfulness,
         "colorfulness_level": pa.array(levels[np.searchsorted([15, 33, 45, 59, 82, 109], colorfulness)]),
         "tone": pa.array(tones),
-        "fingerprint": [hashes[n : n + 16] for n in range(count)],
+        "fingerprint": [hashes[64 * n + 32 : 64 * n + 64] for n in range(count)],
+        "hue_peak_deg": 5.0 + 10 * (rng.gamma(2, 4, count).astype(int) % 36),
     }
     broken = rng.random(count) < 1e-3
     table = []

@@ -9,6 +9,8 @@ from typing import Any
 from curate.errors import UsageError
 
 TONES = ("color", "grayscale", "sepia", "toned")
+DUPLICATES = ("keep", "together", "drop-exact", "drop-near")
+"""What becomes of photos that look alike: nothing; one split a group; all but the best of each group are rejected."""
 BOUNDED = (
     "colorfulness",
     "chroma_mean",
@@ -21,6 +23,8 @@ BOUNDED = (
     "sharpness",
 )
 """Measures that can have a line."""
+LEVEL_STARTS = (0, 15, 33, 45, 59, 82, 109)
+"""Colourfulness at which each of the paper's levels starts."""
 
 
 def plain(number: float) -> str:
@@ -108,7 +112,16 @@ class FilterOptions:
     keep_top_percent: float | None = None
     """Draw the line on M where this share of the readable photos lies on or above it, in place of min_colorfulness."""
 
+    duplicates: str = "keep"
+    """One of `DUPLICATES`."""
+    balance: int = 0
+    """Keep so many photos, spread over hues and colourfulness; 0 keeps all that pass."""
+
     def __post_init__(self) -> None:
+        if self.balance < 0:
+            raise UsageError("--balance must be a number of photos, like 10000")
+        if self.duplicates not in DUPLICATES:
+            raise UsageError(f"--duplicates {self.duplicates!r} isn't understood: choose from {', '.join(DUPLICATES)}")
         if self.min_colorfulness is not None and not math.isfinite(self.min_colorfulness):
             raise UsageError("--min-colorfulness must be a finite number, like 20")
         if self.keep_top_percent is not None and not 0 < self.keep_top_percent <= 100:
@@ -122,7 +135,7 @@ class FilterOptions:
 
     def for_one_photo(self) -> FilterOptions:
         """Without the rules that need other photos to compare with."""
-        return replace(self, keep_top_percent=None)
+        return replace(self, keep_top_percent=None, duplicates="keep", balance=0)
 
     def recorded(self) -> dict[str, Any]:
         """Every option in force, for the lineage of what was decided."""
@@ -135,4 +148,6 @@ class FilterOptions:
             "max_aspect": self.max_aspect if math.isfinite(self.max_aspect) else None,
             "where": self.where,
             "keep_top_percent": self.keep_top_percent,
+            "duplicates": self.duplicates,
+            "balance": self.balance,
         }

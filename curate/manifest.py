@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import __version__
 from curate.errors import ManifestError
 
 SCHEMA_VERSION = 2
-SCORER_VERSION = 3
+SCORER_VERSION = 4
 """Changes whenever any number of a scan would: rows of another scorer are measured again."""
 METRIC = "hasler-susstrunk-2003-m3-signed"
 
@@ -49,6 +50,7 @@ MEASURES = (
     pa.field("chroma_mean", pa.float32()),
     pa.field("saturation_mean", pa.float32()),
     pa.field("hue_entropy_bits", pa.float32()),
+    pa.field("hue_peak_deg", pa.float32()),
     pa.field("neutral_share", pa.float32()),
     pa.field("lightness_mean", pa.float32()),
     pa.field("dark_clipped_share", pa.float32()),
@@ -236,6 +238,22 @@ def _check_columns(path: Path, schema: pa.Schema, need: tuple[str, ...]) -> None
 def _is_text(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def counts(path: Path, columns: Sequence[str]) -> dict[str, Counter[str]]:
+    """How many rows hold each text of some columns; rows without one count as `""`.
+
+    Raises:
+        ManifestError: it can't be read.
+    """
+    there = [name for name in columns if name in inspect(path)[0].names]
+    found: dict[str, Counter[str]] = {name: Counter() for name in columns}
+    for table in batches(path, there):
+        for name in columns:
+            texts = table[name].cast(pa.string()) if name in there else pa.nulls(table.num_rows, pa.string())
+            for entry in pc.value_counts(texts).to_pylist():
+                found[name][entry["values"] or ""] += entry["counts"]
+    return found
 
 
 def write(path: Path, table: pa.Table, lineage: Lineage) -> None:

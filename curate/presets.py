@@ -19,7 +19,8 @@ Settings = Mapping[str, Any]
 
 PRESETS: Mapping[str, Settings] = {
     "colorization": {"min-colorfulness": 20},  # the documented recipe's line, colour photos only, and nothing else
-    "strict": {"min-colorfulness": 20, "min-side": 256},  # the recipe crops 256 px: less would have to be enlarged
+    # the recipe crops 256 px: less would have to be enlarged; and no photo is worth learning twice
+    "strict": {"min-colorfulness": 20, "min-side": 256, "duplicates": "drop-near"},
 }
 DEFAULT = "colorization"
 
@@ -31,6 +32,8 @@ _EXAMPLES: Mapping[str, Any] = {
     "min-side": 256,
     "max-aspect": 3.0,
     "where": "width > 800",
+    "duplicates": "drop-near",
+    "balance": 10_000,
     "split": "90/5/5",
 }
 """Every setting, with a value that shows its kind."""
@@ -84,6 +87,8 @@ def options_of(settings: Settings) -> FilterOptions:
         min_side_px=settings.get("min-side", 0),
         max_aspect=settings.get("max-aspect", math.inf),
         where=settings.get("where"),
+        duplicates=settings.get("duplicates", "keep"),
+        balance=settings.get("balance", 0),
         keep_top_percent=_percent(settings["keep-top"]) if "keep-top" in settings else None,
     )
 

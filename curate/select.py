@@ -162,7 +162,7 @@ def _decide(table: pa.Table, rows: slice, found: Survey) -> Decided:
     undecided = table.drop_columns([column.name for column in DECISION if column.name in table.column_names])
     kept_rows = undecided.filter(pa.array(~rejected))
     return Decided(
-        kept=_with_decision(kept_rows, _splits(kept_rows, found.options.split), _no_reasons(kept_rows.num_rows)),
+        kept=_with_decision(kept_rows, _splits(kept_rows, found, rows, ~rejected), _no_reasons(kept_rows.num_rows)),
         rejected=_with_decision(
             undecided.filter(pa.array(rejected)), pa.nulls(int(rejected.sum()), pa.string()), _reasons(judged, rejected)
         ),
@@ -170,9 +170,11 @@ def _decide(table: pa.Table, rows: slice, found: Survey) -> Decided:
     )
 
 
-def _splits(kept: pa.Table, split: Split) -> pa.Array:
+def _splits(kept: pa.Table, found: Survey, rows: slice, stays: NDArray[np.bool_]) -> pa.Array:
+    if found.split_bits is not None:
+        return _split_at(found.split_bits[rows][stays], found.options.split)
     try:
-        return split_of(kept["sha256"], split)
+        return split_of(kept["sha256"], found.options.split)
     except ValueError as exc:
         raise ManifestError(
             f"the scan's column 'sha256' holds no content hashes ({exc}): scan the photos again"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curate.criteria import BOUNDED, TONES, plain
 
@@ -58,6 +59,8 @@ def of_gate_that_drops_most(chosen: Selection) -> str | None:
     if 2 * chosen.kept >= chosen.scanned:
         return None
     worst = max(chosen.dropped_by, key=lambda name: chosen.dropped_by[name])
+    if worst == "balance":  # a number that was asked for
+        return None
     left = f"only {100 * chosen.kept / chosen.scanned:.1f} % was kept" if chosen.kept else "nothing was kept"
     return f"Warning: {left}; most was dropped by: {worst}. Look at rejected.parquet before you train."
 
@@ -85,13 +88,13 @@ def of_explanation(photo: Path, found: Explanation) -> Iterator[str]:
             yield f"  {name:<21} {f'{value:.4g}' if isinstance(value, float) else value}"
 
 
-def of_table(path: Path, table: pa.Table, sha256: str) -> Iterator[str]:
+def of_manifest(path: Path, counts: dict[str, Counter[str]], sha256: str) -> Iterator[str]:
     """A manifest's rows by split and tone."""
-    yield f"{path}: {table.num_rows:,} rows, sha256 {sha256}"
-    for column in table.column_names:
-        counts = Counter(value for value in table[column].to_pylist() if value is not None)
-        if counts:
-            yield f"  {column}: " + ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
+    yield f"{path}: {counts['split'].total():,} rows, sha256 {sha256}"
+    for column, found in counts.items():
+        told = ", ".join(f"{count:,} {name}" for name, count in found.most_common() if name)
+        if told:
+            yield f"  {column:<8} {told}"
 
 
 def of_ancestor(ancestor: Ancestor) -> Iterator[str]:
@@ -100,13 +103,41 @@ def of_ancestor(ancestor: Ancestor) -> Iterator[str]:
     lineage = ancestor.lineage
     if lineage is None:
         return
-    maker = f"vividset {lineage.tool_version} (scorer {lineage.scorer_version})"
-    yield f"  {lineage.kind}, made by {maker}: {lineage.command}"
-    options = ", ".join(f"{name} {value}" for name, value in lineage.options.items() if value not in (None, {}, 0))
-    yield f"  options: {options}"
-    yield f"  metric: {lineage.metric}"
-    if lineage.counts:
-        yield "  counts: " + ", ".join(f"{count:,} {name}" for name, count in lineage.counts.items())
+    yield f"  {lineage.kind}, made by vividset {lineage.tool_version} (scorer {lineage.scorer_version})"
+    yield f"  command  {lineage.command}"
+    told = [f"{name} {_told(value)}" for name, value in lineage.options.items() if _told(value) and name != "made_by"]
+    yield from _wrapped("options", told)
+    yield f"  metric   {lineage.metric}"
+    yield from _wrapped("counts", [f"{count:,} {name}" for name, count in lineage.counts.items()])
+
+
+def of_columns(schema: pa.Schema) -> Iterator[str]:
+    """A manifest's columns, those of one type together."""
+    yield "columns"
+    kinds: dict[str, list[str]] = {}
+    for column in schema:
+        kinds.setdefault(str(column.type).split("<", maxsplit=1)[0], []).append(column.name)
+    for kind, names in kinds.items():
+        yield from _wrapped(kind, names)
+
+
+def _told(value: Any) -> str:
+    """An option's value in words; nothing for what isn't in force."""
+    if isinstance(value, dict):
+        return " ".join(f"{name} {_told(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return " ".join(_told(each) for each in value)
+    if isinstance(value, float):
+        return plain(value)
+    return str(value) if value else ""
+
+
+def _wrapped(name: str, items: list[str]) -> Iterator[str]:
+    """`name  item, item, ...`, in lines of 100 letters."""
+    if items:
+        yield from textwrap.wrap(
+            ", ".join(items), 100, initial_indent=f"  {name:<8} ", subsequent_indent=" " * 11, break_long_words=False
+        )
 
 
 def of_report(page: Written) -> Iterator[str]:

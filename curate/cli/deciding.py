@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from curate import presets
-from curate.criteria import BOUNDED, TONES
+from curate.criteria import BOUNDED, DUPLICATES, TONES
 
 Command = Callable[..., Any]
 Option = Callable[[Command], Command]
@@ -47,6 +47,15 @@ CHOOSING: tuple[Option, ...] = (
         "--keep-top",
         metavar="SHARE",
         help="Keep this share of the readable photos, like 90%, by colourfulness; in place of --min-colorfulness.",
+    ),
+    click.option(
+        "--duplicates",
+        type=click.Choice(DUPLICATES),
+        help="What to do with copies of a photo, of its content (exact) or looks (near): keep them, keep them together "
+        "in one split, or drop all but the best.",
+    ),
+    click.option(
+        "--balance", type=click.IntRange(1), metavar="N", help="Keep N photos, spread over hues and colourfulness."
     ),
     click.option(
         "--split",

@@ -36,9 +36,8 @@ def inspect(path: Path) -> None:
     from curate.explain import ancestry
 
     chain = ancestry(path)
-    read = manifest.read(path, columns=("split", "tone"))
-    say(words.of_table(path, read.table, read.sha256))
+    schema, _ = manifest.inspect(path)
+    say(words.of_manifest(path, manifest.counts(path, ("split", "tone")), manifest.sha256_of(path)))
     for ancestor in chain:
         say(words.of_ancestor(ancestor))
-    schema, _ = manifest.inspect(path)
-    click.echo("columns: " + ", ".join(f"{column.name} {column.type}" for column in schema))
+    say(words.of_columns(schema))

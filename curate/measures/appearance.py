@@ -25,6 +25,8 @@ class Appearance:
     """Mean HSV saturation, 0..1."""
     hue_entropy_bits: float
     """Shannon entropy of the chroma-weighted CIELAB hue histogram, 36 bins: 0 (one hue) to 5.17 bits (all alike)."""
+    hue_peak_deg: float
+    """Middle of that histogram's highest bin, neighbours counted half: the hue most seen, 5..355; 0 without colour."""
     neutral_share: float
     """Share of pixels with CIELAB chroma below 5, 0..1."""
     lightness_mean: float
@@ -49,10 +51,12 @@ def appearance(rgb: NDArray[np.uint8], luma: NDArray[np.uint8]) -> Appearance:
     _, saturation, high = cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV))
     red, green, blue = cv2.split(rgb)
     low = cv2.min(cv2.min(red, green), blue)
+    weights = _hue_weights(hue_deg, chroma)
     return Appearance(
         chroma_mean=cv2.mean(chroma)[0],
         saturation_mean=cv2.mean(saturation)[0] / 255,
-        hue_entropy_bits=_entropy_bits(hue_deg, chroma),
+        hue_entropy_bits=_entropy_bits(weights),
+        hue_peak_deg=_peak_deg(weights),
         neutral_share=np.count_nonzero(chroma < NEUTRAL_CHROMA) / chroma.size,
         lightness_mean=cv2.mean(lightness)[0],
         dark_clipped_share=np.count_nonzero(high <= 2) / high.size,
@@ -61,12 +65,22 @@ def appearance(rgb: NDArray[np.uint8], luma: NDArray[np.uint8]) -> Appearance:
     )
 
 
-def _entropy_bits(hue_deg: NDArray[Any], chroma: NDArray[Any]) -> float:
+def _hue_weights(hue_deg: NDArray[Any], chroma: NDArray[Any]) -> NDArray[np.float64]:
+    """(HUE_BINS,) share of all chroma in each bin of hue; all 0 for a photo without colour."""
     bins = (hue_deg * np.float32(HUE_BINS / 360)).astype(np.intp).ravel()
     weights = np.bincount(bins, chroma.ravel(), HUE_BINS + 1)
     weights[0] += weights[HUE_BINS]  # 360 degrees
     total = weights.sum()
-    if total < 1e-3 * chroma.size:
-        return 0.0
-    share = weights[weights > 0] / total
+    return weights[:HUE_BINS] / total if total >= 1e-3 * chroma.size else np.zeros(HUE_BINS)
+
+
+def _entropy_bits(weights: NDArray[np.float64]) -> float:
+    share = weights[weights > 0]
     return abs(float(-(share * np.log2(share)).sum()))
+
+
+def _peak_deg(weights: NDArray[np.float64]) -> float:
+    if not weights.any():
+        return 0.0
+    ringed = np.concatenate([weights[-1:], weights, weights[:1]])
+    return (int(np.argmax(ringed[:-2] + 2 * weights + ringed[2:])) + 0.5) * 360 / HUE_BINS

@@ -61,7 +61,9 @@ def test_a_manifest_leads_back_to_its_scan(project: Path) -> None:
     said = run("inspect", "manifests/clean.parquet")
     assert said.exit_code == 0
     assert " scanned, 1 kept, " in said.output
-    assert "reject_reasons list" in said.output
+    assert "  list     reject_reasons" in said.output
+    assert "  options  min_colorfulness 20, keep_tones color, split 90/5/5, duplicates keep\n" in said.output
+    assert "  split    1 " in said.output
 
 
 def test_a_parent_that_changed_or_is_gone_is_said(project: Path) -> None:

@@ -105,6 +105,9 @@ def test_a_preset_is_complete() -> None:
         ("keep-top = '90'", "like 90%"),
         ("split = '90'", "90/5/5"),
         ("min-side = -1", "min-side"),
+        ("balance = -1", "balance"),
+        ("balance = true", "write it like balance = 10000"),
+        ("duplicates = 'drop'", "choose from keep, together, drop-exact, drop-near"),
         ("min-colorfulness = nan", "write it like min-colorfulness = 20.0"),
     ],
 )

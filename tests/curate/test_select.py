@@ -226,6 +226,8 @@ def test_both_manifests_know_their_parent_and_their_counts(tmp_path: Path) -> No
             "max_aspect": None,
             "where": None,
             "keep_top_percent": None,
+            "duplicates": "keep",
+            "balance": 0,
         }
         assert read.lineage.counts == {"scanned": 3, "kept": 1, "rejected": 2}
 
