@@ -29,10 +29,13 @@ docs: $(INSTALLED)    ## Write docs/cli.md from the commands' own --help
 	$(BIN)/python docs/generate.py
 
 bench: $(INSTALLED)    ## Ratios of our speed to named others, measured in one run
-	$(BIN)/python benchmarks/scan.py
+	$(BIN)/python benchmarks/scan.py --rounds 3
 	$(BIN)/python benchmarks/filter.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/feed.py
+	$(BIN)/python benchmarks/memory.py --rows 2000
+	$(BIN)/python benchmarks/feed_memory.py
+	$(BIN)/python benchmarks/step.py --channels 24 --size 64 --batch 4 --steps 3
 
 clean:           ## Remove what make made
 	rm -rf $(VENV) build

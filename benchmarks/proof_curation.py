@@ -10,6 +10,7 @@ that `--spoiled` percent of the pile is gray, toned or dull. Runs that are finis
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -21,11 +22,13 @@ from PIL import Image
 
 from curate import manifest
 from curate.manifest import Lineage, unescape
+from train import checkpoint
 
 SEPIA = (0.393, 0.769, 0.189, 0, 0.349, 0.686, 0.168, 0, 0.272, 0.534, 0.131, 0)
 """The usual sepia matrix."""
 HELD_OUT_PHOTOS = 200
 HELD_OUT_MIN_COLORFULNESS = 30.0
+JUDGED_BY = ("loss_to_neutral", "colorfulness_share", "colorfulness_difference", "psnr_db", "ssim")
 PILES = ("raw", "curated")
 
 
@@ -44,6 +47,8 @@ def main() -> None:
     for seed in range(options.seeds):
         for pile in PILES:
             fit(options.work, pile, seed, options.steps)
+    for pile in PILES:
+        judge(options.work, pile, options.seeds)
 
 
 def build(photos: Path, prints: Path, work: Path, spoiled_share: float) -> None:
@@ -126,8 +131,32 @@ def fit(work: Path, pile: str, seed: int, steps: int) -> None:
     run = work / f"{pile}-{seed}"
     how = ["--image-size", "64", "--channels", "24", "--lr", "1e-3", "--epochs", "1000", "--max-steps", str(steps)]
     resume = ["--resume"] if run.exists() else []
+    if resume and about_step(run) == steps:
+        return
     told = ["fit", str(work / f"{pile}.parquet"), "--run-dir", str(run), "--seed", str(seed), *how, *resume]
     subprocess.run([sys.executable, "-m", "train", *told], check=True)
+
+
+def about_step(run: Path) -> int:
+    """How far a run is."""
+    return checkpoint.load(run / "last.safetensors").about.step if (run / "last.safetensors").exists() else 0
+
+
+def judge(work: Path, pile: str, seeds: int) -> None:
+    """Print what `train evaluate` says of each seed's last weights on the held-out photos, and mean and spread."""
+    rows = []
+    for seed in range(seeds):
+        told = ["evaluate", str(work / f"{pile}-{seed}" / "last.safetensors"), str(work / "curated.parquet")]
+        how = ["--split", "val", "--json", "--html", str(work / f"{pile}-{seed}.html")]
+        printed = subprocess.run(
+            [sys.executable, "-m", "train", *told, *how], check=True, stdout=subprocess.PIPE
+        ).stdout
+        row = json.loads(printed)["predictions"]["network"]
+        rows.append([row[name] for name in JUDGED_BY] + [row["tones"].get("sepia", 0) + row["tones"].get("toned", 0)])
+        print(pile, seed, *(f"{number:.3f}" for number in rows[-1]))
+    found = np.array(rows)
+    for name, mean, spread in zip((*JUDGED_BY, "toned"), found.mean(axis=0), np.ptp(found, axis=0), strict=True):
+        print(f"{pile}: {name} {mean:.3f}, spread of {seeds} seeds {spread:.3f}")
 
 
 def curate(*told: str) -> None:

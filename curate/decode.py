@@ -2,7 +2,8 @@
 
 The rules, in the order they apply (docs/decoding.md has the table with its golden values):
 
-1. The content decides the format, never the name. JPEG (also MPO), PNG, WebP, TIFF, GIF, BMP and AVIF are photos.
+1. The content decides the format, never the name. JPEG (also MPO), PNG, WebP, TIFF, GIF, BMP and AVIF are photos;
+   HEIC and JPEG XL are where their extras are installed.
 2. The header's size is checked against the limit before a pixel is decoded.
 3. The first frame of an animation or a multi-picture file is the photo.
 4. Samples of 16 bits are rounded to 8; 1-bit and palette images are expanded. Float samples, which have no stated
@@ -35,6 +36,7 @@ from curate.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
+from curate.extras import HEIF_BRANDS, JXL, JXL_SIGNATURES, extra_for, installed, jxl_pixels
 from curate.profiles import PILLOW_RAISES, converted, srgb_transform, to_srgb
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF")
@@ -94,7 +96,7 @@ _MAGIC = (
     b"GIF87a",
     b"GIF89a",
     *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),  # TIFF and BigTIFF
-    *(b"\xff\x0a\xfa", b"\0\0\0\x0cJXL "),
+    *JXL_SIGNATURES,
     b"\0\0\0\x0cjP  ",  # JPEG 2000
 )
 _START_OF_SCAN = 0xDA
@@ -106,7 +108,6 @@ _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _MATTERS_IN_PNG = frozenset(["icc_profile", "transparency", "loop"])  # loop: it is animated, of one frame even
 _MAY_TURN = frozenset(["exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"])
 """Where Pillow finds an orientation; looking for one costs as much as all else that it reads of a header."""
-_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ def looks_like_photo(head: bytes) -> bool:
         head.startswith(_MAGIC)
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
         or (head[:2] == b"BM" and head[6:10] == b"\0\0\0\0")
-        or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", *_HEIF_BRANDS))
+        or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", *HEIF_BRANDS))
     )
 
 
@@ -195,7 +196,7 @@ def decode(
 def _open(data: bytes, max_pixels: int) -> Image.Image:
     Image.MAX_IMAGE_PIXELS = None  # our own limit is checked below, before anything is decoded
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = _identified(data, max_pixels)
     except UnidentifiedImageError as exc:
         raise _unidentified(data) from exc
     except MemoryError as exc:
@@ -207,12 +208,24 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
+def _identified(data: bytes, max_pixels: int) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        extra = extra_for(data[:SNIFF_BYTES])
+        if extra is None or not installed(extra):
+            raise
+    if extra is JXL and (jxl_pixels(data) or 0) > max_pixels:
+        raise TooManyPixels(f"its header claims over {max_pixels} pixels, the limit (--max-pixels)")
+    return Image.open(io.BytesIO(data), formats=[extra.format])
+
+
 def _unidentified(data: bytes) -> NotAPhoto | UnsupportedFormat | BrokenPhoto:
     head = data[:SNIFF_BYTES]
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
-        return UnsupportedFormat("HEIF isn't decoded yet: convert it to JPEG or PNG")
-    if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
-        return UnsupportedFormat("JPEG XL isn't decoded yet: convert it to JPEG or PNG")
+    extra = extra_for(head)
+    if extra and not installed(extra):
+        how = f"pip install 'vividset[{extra.pip}]', then scan again with --retry-errors"
+        return UnsupportedFormat(f"{extra.name} needs an extra: {how}")
     if head.startswith(b"\0\0\0\x0cjP  "):
         return UnsupportedFormat("JPEG 2000 isn't decoded: convert it to JPEG or PNG")
     if looks_like_photo(head):
@@ -316,6 +329,8 @@ def _plain_png(size: tuple[int, int], data: bytes) -> NDArray[np.uint8] | None:
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == JXL.format and not getattr(image, "jpeg", False):
+        return 1  # the codestream has its own, which is applied already; EXIF may repeat it
     if image.format != "TIFF" and not _MAY_TURN & image.info.keys():
         return 1
     try:

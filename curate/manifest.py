@@ -371,17 +371,6 @@ def unescape(text: str) -> str:
     return re.sub(r"\\x([0-9a-f]{2})", byte, text) if "\\" in text else text
 
 
-def located(source: str, path: str, roots: Sequence[Path] = ()) -> str | None:
-    """Where a photo lies now, from its key in a manifest; None if it is nowhere.
-
-    Without roots: at source/path. With roots: the first of root/path and root/(last part of source)/path.
-    """
-    source, parts = unescape(source), unescape(path).split("/")
-    bases = [base for root in roots for base in (str(root), os.path.join(root, os.path.basename(source)))] or [source]
-    places = (os.path.join(base, *parts) for base in bases)
-    return next((place for place in places if os.path.isfile(place)), None)
-
-
 def parts(path: Path) -> list[Path]:
     """The Parquet files of a manifest: itself, or those in the folder, by name."""
     if not path.is_dir():

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import faulthandler
-import io
-import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from filelock import FileLock, Timeout
 
 from curate import manifest
 from curate.engines import Done, Lost, processes
-from curate.errors import PASSING_KINDS, ManifestError, OutputError, PhotoError, TimedOut, WorkerDied
-from curate.manifest import Lineage, Manifest, settle
+from curate.errors import PASSING_KINDS, ManifestError, PhotoError, TimedOut, WorkerDied
+from curate.folders import claimed, write_failed, writing_to
+from curate.manifest import Lineage, Manifest
 from curate.originals import KEY_COLUMNS, Original, originals
 from curate.shards import (
     MANIFEST_NAME,
@@ -81,13 +76,13 @@ def pack(
     """
     read = manifest.read(manifest_path, need=KEY_COLUMNS)
     table = _in_packed_order(read)
-    with _claimed(out, {"manifest": read.sha256, **options.recorded()}, overwrite=options.overwrite):
+    with claimed(out, {"manifest": read.sha256, **options.recorded()}, overwrite=options.overwrite):
         to_do = [shard for shard in range(_shards(table)) if not _finished(shard_path(out, shard))]
         packed_now = _pack_shards(out, options, table, to_do, progress or (lambda done, total: None))
         summary = Summary(packed_now=packed_now)
         rows = _packed_rows(out, table, summary)
         if rows.num_rows:
-            _write_failed(out, summary.failed)
+            write_failed(out, summary.failed)
             manifest.write(out / MANIFEST_NAME, rows, _lineage(read, options, command, summary))
     return summary
 
@@ -117,53 +112,6 @@ def _finished(path: Path) -> bool:
     return not any(error and error.partition(":")[0] in PASSING_KINDS for error in read_errors(path))
 
 
-@contextmanager
-def _claimed(out: Path, made_of: dict[str, Any], *, overwrite: bool) -> Iterator[None]:
-    """Hold the folder for one pack; a run that died let go of it with its process."""
-    stamp, text = out / ".made_of", json.dumps(made_of)
-    with _writing_to(out):
-        if out.exists() and not (out.is_dir() and (stamp.exists() or not any(out.iterdir()))):
-            raise OutputError(f"{out} is in the way and is no pack: choose another folder with -o")
-        out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as exc:
-            raise OutputError(f"another run is writing {out}: wait for it, or choose another folder with -o") from exc
-        try:
-            if stamp.exists() and stamp.read_text(encoding="utf-8") != text:
-                if not overwrite:
-                    raise OutputError(
-                        f"{out} holds another pack (of another manifest, size or encoding): choose another folder with "
-                        "-o, or replace it with --overwrite"
-                    )
-                _clear(out)
-            for draft in out.glob(".*.draft"):
-                draft.unlink()
-            stamp.write_text(text, encoding="utf-8")
-            yield
-        finally:
-            lock.release()
-
-
-def _clear(out: Path) -> None:
-    (out / MANIFEST_NAME).unlink(missing_ok=True)
-    for path in [*out.glob("shard-*.arrow"), out / "failed.csv"]:
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _writing_to(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        why = exc.strerror or " ".join(str(exc).split())
-        raise OutputError(
-            f"{out} can't be written: {why}: free some space and run the same command (finished shards are kept), or "
-            "choose another folder with -o"
-        ) from exc
-
-
 def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[int], progress: Progress) -> int:
     """Pack shards; those that take a process with them are gone through photo by photo."""
     slices = (_slice(table, shard) for shard in to_do)
@@ -178,7 +126,7 @@ def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[i
         done += len(outcome.item.photos)
         progress(done, total)
     for suspect in suspects:
-        with _writing_to(out):
+        with writing_to(out):
             write_shard(shard_path(out, suspect.index), _one_by_one(suspect, options))
         done += len(suspect.photos)
         progress(done, total)
@@ -187,7 +135,7 @@ def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[i
 
 def pack_shard(out: Path, options: PackOptions, shard: Slice) -> None:
     """In a worker: pack one shard. A decoder that hangs takes the process with it."""
-    with _writing_to(out):
+    with writing_to(out):
         write_shard(shard_path(out, shard.index), (pack_photo(photo, options) for photo in _watched(shard, options)))
 
 
@@ -233,18 +181,6 @@ def _packed_rows(out: Path, table: pa.Table, summary: Summary) -> pa.Table:
     packed = pa.concat_tables(pieces)
     summary.photos = packed.num_rows
     return packed
-
-
-def _write_failed(out: Path, failed: list[tuple[str, str]]) -> None:
-    target = out / "failed.csv"
-    if not failed:
-        target.unlink(missing_ok=True)
-        return
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([("path", "error"), *failed])
-    draft = out / ".failed.csv.draft"
-    draft.write_text(text.getvalue(), encoding="utf-8", newline="")
-    settle(draft, target)
 
 
 def _lineage(read: Manifest, options: PackOptions, command: str, summary: Summary) -> Lineage:

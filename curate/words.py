@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.explain import Ancestor, Explanation
+    from curate.export import Summary as Exported
     from curate.pack import Summary as Pack
     from curate.report import Written
     from curate.scan import Summary
@@ -70,12 +71,24 @@ def of_pack(made: Pack, out: Path) -> Iterator[str]:
     yield f"{made.photos:,} photos packed, {made.bytes / 1e9:,.2f} GB; {len(made.failed):,} failed"
     if made.packed_now < made.photos + len(made.failed):
         yield f"  packed now: {made.packed_now:,}; there already: the rest"
-    for path, reason in made.failed[:10]:
-        yield f"  {path}: {reason}"
-    if len(made.failed) > 10:
-        yield f"  ... all of them in {out / 'failed.csv'}"
+    yield from _failed(made.failed, out)
     if made.photos:
         yield f"written: {out}; next: train fit {out}"
+
+
+def of_export(made: Exported, out: Path) -> Iterator[str]:
+    """An export's closing summary."""
+    yield f"{made.photos:,} photos exported, {len(made.failed):,} failed"
+    yield from _failed(made.failed, out)
+    if made.photos:
+        yield f"written: {out}"
+
+
+def _failed(failed: list[tuple[str, str]], out: Path) -> Iterator[str]:
+    for path, reason in failed[:10]:
+        yield f"  {path}: {reason}"
+    if len(failed) > 10:
+        yield f"  ... all of them in {out / 'failed.csv'}"
 
 
 def of_explanation(photo: Path, found: Explanation) -> Iterator[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -23,6 +24,8 @@ from curate.sources import Listed
 
 SHARD_PHOTOS = 256
 SHARD_BYTES = 64 << 20
+SHARDS_A_GROUP = 64
+"""Of the listing: a reader holds what the file's end says of every row group, so there should be few."""
 
 LISTING_SCHEMA = pa.schema(
     [
@@ -31,6 +34,7 @@ LISTING_SCHEMA = pa.schema(
         pa.field("modified_ns", pa.int64()),
         pa.field("problem", pa.string()),
         pa.field("offset", pa.int64()),
+        pa.field("shard", pa.int32(), nullable=False),
         pa.field("known_file", pa.int16(), nullable=False),  # index into the known files, -1: to be measured
         pa.field("known_row", pa.int64(), nullable=False),
     ]
@@ -41,13 +45,13 @@ PART_SCHEMA = pa.schema([POSITION, *SCAN_SCHEMA])
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One row group of the listing."""
+    """A run of the listing's rows."""
 
     index: int
     photos: tuple[Listed, ...]
     """Those still to be measured."""
     positions: tuple[int, ...]
-    """Where each of them stands in the row group."""
+    """Where each of them stands in the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class Worklist:
         return sorted(self.folder.glob("known-*.parquet"))
 
     def write_listing(self, found: Iterable[Listed], known: Sequence[Path], *, retry_errors: bool) -> tuple[int, int]:
-        """Write the listing, a row group a shard, matching it against known rows on the way.
+        """Write the listing, cut into shards, matching it against known rows on the way.
 
         Returns:
             The number of files found, and of those that are to be measured.
@@ -80,21 +84,31 @@ class Worklist:
         lookups = [_KnownRows(path, retry_errors) for path in known]
         files = to_do = 0
         with writer(self.listing_path, LISTING_SCHEMA) as out:
-            for group in _shards_of(found):
-                table = _listing_table(group, lookups)
+            tables = (_listing_table(index, group, lookups) for index, group in enumerate(_shards_of(found)))
+            while together := list(itertools.islice(tables, SHARDS_A_GROUP)):
+                table = pa.concat_tables(together)
                 out.write_table(table)
-                files += len(group)
+                files += table.num_rows
                 to_do += pc.sum(pc.equal(table["known_file"], -1)).as_py()
         return files, to_do
 
     def shards(self) -> Iterator[Shard]:
         """The shards that have photos to measure and no part file yet."""
-        file = pq.ParquetFile(self.listing_path)
-        for index in range(file.num_row_groups):
+        for index, rows in self._listed():
             if not self.part_path(index).exists():
-                shard = _shard(index, file.read_row_group(index))
+                shard = _shard(index, rows)
                 if shard.photos:
                     yield shard
+
+    def _listed(self, columns: Sequence[str] = LISTING_SCHEMA.names) -> Iterator[tuple[int, pa.Table]]:
+        """The listing's rows, a shard at a time."""
+        file = pq.ParquetFile(self.listing_path)
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, columns=list(columns))
+            numbers = table["shard"].to_numpy()
+            starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+            for start, end in itertools.pairwise([*starts, table.num_rows]):
+                yield int(numbers[start]), table.slice(start, end - start)
 
     def write_part(self, index: int, rows: Sequence[dict[str, Any]], positions: Sequence[int]) -> None:
         """Write a shard's measured rows, whole or not at all."""
@@ -108,9 +122,7 @@ class Worklist:
 
     def _merged_shards(self, known: Sequence[Path]) -> Iterator[pa.Table]:
         readers = [_RowReader(path) for path in known]
-        file = pq.ParquetFile(self.listing_path)
-        for index in range(file.num_row_groups):
-            origin = file.read_row_group(index, columns=["known_file", "known_row"])
+        for index, origin in self._listed(["shard", "known_file", "known_row"]):
             pieces = [_known_piece(origin, number, reader) for number, reader in enumerate(readers)]
             if self.part_path(index).exists():
                 pieces.append(pq.ParquetFile(self.part_path(index)).read())
@@ -164,9 +176,10 @@ def _shards_of(found: Iterable[Listed]) -> Iterator[list[Listed]]:
         yield group
 
 
-def _listing_table(group: list[Listed], lookups: list[_KnownRows]) -> pa.Table:
+def _listing_table(index: int, group: list[Listed], lookups: list[_KnownRows]) -> pa.Table:
     origins = [_origin(photo, lookups) for photo in group]
     columns = {entry.name: [getattr(photo, entry.name) for photo in group] for entry in fields(Listed)}
+    columns |= {"shard": [index] * len(group)}
     columns |= {"known_file": [file for file, _ in origins], "known_row": [row for _, row in origins]}
     return pa.table(columns, schema=LISTING_SCHEMA)
 

@@ -37,10 +37,9 @@ def main() -> None:
             chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"))
             page = chromium.new_page(viewport={"width": 1180, "height": 1300})
             page.goto((home / "scan.html").as_uri())
-            page.evaluate(
-                "page.command = {before: 'curate filter scan.parquet', after: '-o clean.parquet'};"
-                "state.lineBin = 300; follow()"
-            )
+            page.evaluate("page.command = {before: 'curate filter scan.parquet', after: '-o clean.parquet'}")
+            page.evaluate("moveLine(300)")
+            page.wait_for_function("document.getElementById('kept').textContent && state.lineBin === 300 && !asked")
             page.screenshot(path=home / "page.png")
             chromium.close()
         Image.open(home / "page.png").save(PICTURE, quality=82, method=6)

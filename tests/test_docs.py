@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("manifests/*.md")])
@@ -46,9 +43,9 @@ def test_the_schema_page_names_every_column() -> None:
     assert not [name for name in columns if f"`{name}`" not in page and not name.startswith("tone_")]
 
 
-def test_the_bench_prints_a_ratio(tmp_path: Path) -> None:
-    for number in range(3):
-        Image.effect_noise((80, 60), 50 + number).convert("RGB").save(tmp_path / f"{number}.jpg")
-    bench = [sys.executable, str(ROOT / "benchmarks" / "scan.py"), str(tmp_path), "--rounds", "1"]
-    printed = subprocess.run(bench, check=True, capture_output=True, text=True).stdout
-    assert re.search(r"3 photos .* ratio \d+\.\d\d", printed)
+def test_every_command_and_option_of_the_page_on_scale_exists() -> None:
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    commands = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert {"merge", "scan", "filter"} <= set(re.findall(r"curate ([a-z]+)", page))
+    assert not [name for name in re.findall(r"curate ([a-z]+)", page) if f"## curate {name}" not in commands]
+    assert not [name for name in re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", page) if name not in commands]

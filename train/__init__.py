@@ -3,11 +3,16 @@
 The rooms, from the door inwards:
 
 - `train.cli`: the commands
-- `train.loop`: training, read in one sitting
+- `train.loop`: training, read in one sitting; `train.step` and `train.watch`: the step, and all that goes on beside it
+- `train.run`, `train.processes`, `train.rescue`: what a run is made of, in several processes, and back from trouble
 - `train.recipe`: the documented hyper-parameters; `train.photos`, `train.data`: manifest to batches
-- `train.model`, `train.loss`, `train.lab`: the network, what it is told, and the colour space they speak in
-- `train.health`, `train.journal`, `train.pictures`: is it going well, in words, in lines and in pictures
-- `train.checkpoint`, `train.colorize`: keep what was learned, and use it
+- `train.model`, `train.encoder`, `train.loss`, `train.lab`: the network, what it is told, and the colour space they
+  speak in
+- `train.health`, `train.findings`, `train.journal`, `train.pictures`, `train.page`: is it going well, in words, lines
+  and pictures
+- `train.checkpoint`, `train.evaluate`, `train.export`: keep what was learned, judge it, hand it on
+- `train.colorize`: use it; `train.places` says where pictures go, `train.upsample` and `train.gamut` bring colour to
+  full size, `train.marks` writes where it comes from
 
 Of `curate` it knows the manifest, the decoder, the measures and the errors: a photo is seen here as it was scored
 there.

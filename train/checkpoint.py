@@ -18,12 +18,31 @@ from torch import Tensor, nn
 from curate import __version__
 from curate.errors import CheckpointError, UsageError
 from curate.manifest import settle
-from train.model import ColorUNet
+from train.model import ColorUNet, network_for
 from train.recipe import Recipe
 
 FORMAT_VERSION = 1
 MODEL = "ColorUNet"
+MODELS = (MODEL, f"{MODEL} under efficientnet-lite0")
 _KEY = "vividset"
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """A run that went back to where it was healthy, and went on from there more calmly."""
+
+    kind: str
+    """What was found."""
+    found_step: int
+    from_step: int
+    """The healthy step that it went back to."""
+    epoch: int
+    """The first one after that, for crops and flips that weren't drawn before."""
+    lr: float
+    """New peak learning rate."""
+    batch_size: int
+    total_steps: int
+    """Where the run now ends; the schedule, its warm-up included, begins anew at `from_step`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +50,7 @@ class About:
     """What a checkpoint says of itself, as JSON in the file's metadata."""
 
     recipe: Recipe
+    """As asked for; the last of `rescues` tells what it came to."""
     manifest_path: str
     manifest_sha256: str
     """Of the manifest whose photos taught it."""
@@ -40,11 +60,17 @@ class About:
     """What predicting neutral gray costs on the training photos."""
     command: str = ""
     best_score: float | None = None
-    """Lowest validation loss ÷ neutral so far; None without validation photos."""
+    """Lowest `Validation.score` so far; None without validation photos."""
     best_step: int = 0
     """The step of that."""
+    averaged_steps: int = 0
+    """Steps in the moving average of the weights; 0 where none is kept."""
     threads: int = 0
     """CPU threads; another number changes the last bits of a resumed run."""
+    on_trouble: str = "warn"
+    """What the run does about findings: warn, stop or rescue."""
+    rescues: tuple[Rescue, ...] = ()
+    """Oldest first."""
     schedule: Mapping[str, Any] = field(default_factory=dict)
     """The learning-rate schedule's and the optimizer's numbers; empty in a checkpoint that is only for use."""
     manifest_ancestors: Sequence[Mapping[str, str]] = field(default_factory=list)
@@ -68,14 +94,14 @@ class Checkpoint:
         return {name.removeprefix(start): tensor for name, tensor in self.tensors.items() if name.startswith(start)}
 
     def network(self) -> ColorUNet:
-        """The trained network, ready to predict.
+        """The trained network, ready to predict; its moving average where the file has one.
 
         Raises:
             CheckpointError: the weights don't fit the recipe that the file names.
         """
-        network = ColorUNet(self.about.recipe.channels, self.about.recipe.norm)
+        network = network_for(self.about.recipe)
         try:
-            network.load_state_dict(self.part("model"))
+            network.load_state_dict(self.part("ema") or self.part("model"))
         except RuntimeError as exc:
             raise CheckpointError(
                 f"{self.path} is damaged: its weights don't fit a {MODEL}: use another checkpoint"
@@ -129,11 +155,16 @@ def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)
-            names = [name for name in file.keys() if not weights_only or name.startswith("model/")]  # noqa: SIM118  # not a dict
+            names = [name for name in file.keys() if not weights_only or name.startswith(("model/", "ema/"))]  # noqa: SIM118  # not a dict
             tensors = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as exc:
         raise CheckpointError(f"{path} can't be read ({exc}): is it a checkpoint of `train fit`, whole?") from exc
     return Checkpoint(path, _about(path, text), tensors)
+
+
+def model_of(recipe: Recipe) -> str:
+    """The name of a recipe's network, which older versions refuse by."""
+    return MODELS[recipe.encoder != "plain"]
 
 
 def sha256_of(path: Path) -> str:
@@ -157,12 +188,13 @@ def _about(path: Path, text: str | None) -> About:
             f"{path} has checkpoint format {version} (vividset {fields.get('tool_version')}), this is {FORMAT_VERSION} "
             f"(vividset {__version__}): use that version, or train again"
         )
-    if model != MODEL:
+    if model not in MODELS:
         raise CheckpointError(
-            f"{path} holds a {model}, and this version only knows {MODEL}: use the version that made it"
+            f"{path} holds a {model}, and this version only knows {', '.join(MODELS)}: use the version that made it"
         )
     try:
-        return About(**{**fields, "recipe": Recipe(**fields["recipe"])})
+        rescues = tuple(Rescue(**rescue) for rescue in fields.get("rescues", ()))
+        return About(**{**fields, "recipe": Recipe(**fields["recipe"]), "rescues": rescues})
     except (KeyError, TypeError, UsageError) as exc:
         raise CheckpointError(f"{path} is damaged: its recipe can't be read ({exc}): use another checkpoint") from exc
 
@@ -184,9 +216,9 @@ def restore_optimizer(
     optimizer.load_state_dict({"state": states, "param_groups": groups})
 
 
-def weights(network: nn.Module) -> dict[str, Tensor]:
-    """A network's weights and buffers, as `model/NAME`, copied to the CPU."""
-    return {f"model/{name}": tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+def weights(network: nn.Module, prefix: str = "model") -> dict[str, Tensor]:
+    """A network's weights and buffers, as `PREFIX/NAME`, copied to the CPU."""
+    return {f"{prefix}/{name}": tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
 
 def remove_drafts(folder: Path) -> None:

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from curate import sources
 from curate.decode import decode, over_white
 from curate.errors import PhotoError
+from curate.manifest import escape
 from curate.shrink import THINNEST
-from curate.sources import as_photo_error
 from train import checkpoint, upsample
 from train.checkpoint import Checkpoint
 from train.gamut import lightness, to_srgb
@@ -91,10 +92,20 @@ class Colorizer:
             PhotoError: the photo can't be read, or something else is at its picture's place.
             UsageError: the target can't be written.
         """
-        try:
-            data = source.read_bytes()
-        except OSError as exc:
-            raise as_photo_error(exc, "the file can't be read") from exc
+        self._colorize_bytes(sources.read(escape(str(source.parent)), escape(source.name)), target, drop_gps)
+
+    def colorize_job(self, job: Job, *, drop_gps: bool = False) -> None:
+        """As `colorize_file`, wherever the photo lies.
+
+        Raises:
+            PhotoError: the photo can't be read, or something else is at its picture's place.
+            UsageError: the target can't be written.
+        """
+        photo = job.photo
+        data = sources.read(photo.source, photo.path, offset=photo.offset, size=photo.bytes)
+        self._colorize_bytes(data, job.target, drop_gps)
+
+    def _colorize_bytes(self, data: bytes, target: Path, drop_gps: bool) -> None:
         provenance = Provenance(self.checkpoint_sha256, self.manifest_sha256, hashlib.sha256(data).hexdigest())
         check_free(target, provenance.photo_sha256)
         photo = decode(data, on_white=target.suffix.lower() != ".png")
@@ -107,8 +118,8 @@ def colorize_all(colorizer: Colorizer, jobs: Sequence[Job], *, drop_gps: bool) -
     """Each job once it is done, with what was wrong if it couldn't be."""
     for job in jobs:
         try:
-            if job.problem is None:
-                colorizer.colorize_file(job.photo, job.target, drop_gps=drop_gps)
-            yield job, job.problem
+            if job.photo.problem is None:
+                colorizer.colorize_job(job, drop_gps=drop_gps)
+            yield job, job.photo.problem
         except PhotoError as exc:
             yield job, str(exc)

@@ -116,6 +116,15 @@ class StepSampler(Sampler[list[Draw]]):
     Every epoch is a permutation of all photos from (seed, epoch); its last batch may be smaller. Of a pack, whole
     shards (`starts` of the list) are drawn, and photos among `POOLED_SHARDS` of them, so that files are read from
     front to back.
+
+    Args:
+        photos: how many there are.
+        batch_size: photos a step, over all processes.
+        seed: of the order.
+        first_step, last_step: of the draws to give; steps count from 0.
+        starts: where a pack's shards begin in the list.
+        began: (step, epoch) at which an epoch began anew, after a rescue.
+        share: (rank, processes): of each step, every so manieth draw, so that all shares together are the step.
     """
 
     def __init__(
@@ -126,19 +135,24 @@ class StepSampler(Sampler[list[Draw]]):
         first_step: int,
         last_step: int,
         starts: NDArray[np.int64] | None = None,
+        *,
+        began: tuple[int, int] = (0, 0),
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.photos, self.batch_size, self.seed = photos, batch_size, seed
         self.shards = np.split(np.arange(photos), [] if starts is None else starts)
         self.first_step, self.last_step = first_step, last_step
+        self.began, self.share = began, share
 
     def __iter__(self) -> Iterator[list[Draw]]:
         per_epoch = -(-self.photos // self.batch_size)
         for step in range(self.first_step, self.last_step):
-            epoch, batch = divmod(step, per_epoch)
+            epoch, batch = divmod(step - self.began[0], per_epoch)
+            epoch += self.began[1]
             if batch == 0 or step == self.first_step:
                 order = self._order(np.random.default_rng((self.seed, epoch)))
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [Draw(epoch, int(index)) for index in chosen]
+            yield [Draw(epoch, int(index)) for index in chosen[self.share[0] :: self.share[1]]]
 
     def __len__(self) -> int:
         return self.last_step - self.first_step

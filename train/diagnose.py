@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from curate.errors import TrainingError
-from train.health import WINDOW_STEPS, Finding, Validation, history, rung, summary
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """A loss curve over what it is measured by."""
-
-    ratios: list[float]
-    """Loss ÷ neutral of every step."""
-    warmup_steps: int
-    validations: list[Validation]
-    baseline: str
-    """What the losses were divided by, in words."""
+from train.findings import REMEDIES, WINDOW_STEPS, Finding, rung, summary
+from train.health import NOTHING_LEARNED, Trace, Validation, history, mean_ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +24,21 @@ class Diagnosis:
 
     def as_json(self) -> str:
         """`{"verdict": ..., "findings": [{kind, step, evidence, remedy}]}`."""
-        findings = [
-            {"kind": finding.kind, "step": finding.step, "evidence": finding.evidence, "remedy": finding.remedy}
-            for finding in self.findings
-        ]
+        findings = [asdict(finding) for finding in self.findings]
         return json.dumps({"verdict": self.verdict, "findings": findings}, ensure_ascii=False)
 
 
 def diagnose(trace: Trace) -> Diagnosis:
-    """Judge a whole curve."""
-    findings = history(trace.ratios, trace.warmup_steps, trace.validations)
+    """Judge a whole curve; of a run that rescued itself, what came after."""
+    findings, steps = history(trace), len(trace.ratios)
+    if not math.isfinite(trace.ratios[-1]) and "divergence" not in {finding.kind for finding in findings}:
+        findings.insert(0, Finding("divergence", steps, "the last loss is no number", REMEDIES["divergence"]))
     recent = trace.ratios[-WINDOW_STEPS:]
-    ratio = sum(recent) / len(recent)
-    state = summary(findings, len(trace.ratios))
+    ratio = mean_ratio(recent)
+    state = summary(findings, steps - trace.first_step)
     ended = f"{ratio:.2f} of {trace.baseline} over the last {len(recent)} ({rung(ratio)} on the documented scale)"
-    return Diagnosis(f"{len(trace.ratios):,} steps, ending at {ended}; {state}", findings)
+    since = f"; rescued, judged since step {trace.first_step:,}" if trace.rescues else ""
+    return Diagnosis(f"{steps:,} steps, ending at {ended}{since}; {state}", findings)
 
 
 def read_trace(path: Path, neutral: float | None = None) -> Trace:
@@ -68,30 +57,58 @@ def read_trace(path: Path, neutral: float | None = None) -> Trace:
         raise TrainingError(f"{path} doesn't exist: name a run's folder, or a CSV file with the columns step,loss")
     try:
         trace = _from_log(path, neutral) if path.suffix == ".jsonl" else _from_csv(path, neutral)
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        why = " ".join(str(exc).split())[:150]
-        raise TrainingError(
-            f"{path} can't be judged ({why}): it takes a run's log.jsonl, or a CSV file with the columns step,loss"
-        ) from exc
+    except (OSError, ValueError, KeyError, TypeError, StopIteration) as exc:
+        kind = "a run's log" if path.suffix == ".jsonl" else "a table with the columns step,loss and a number in each"
+        raise TrainingError(f"{path} can't be judged: it is not {kind}{_why(exc)}") from exc
     if not trace.ratios:
         raise TrainingError(f"{path} holds no steps yet: train some first")
     return trace
 
 
+def _why(exc: Exception) -> str:
+    """What we said ourselves or the system says; a library's own words tell a user nothing."""
+    if isinstance(exc, OSError):
+        return f" that can be read ({exc.strerror})"
+    return f": {exc}" if isinstance(exc, _NoCurveError) else ""
+
+
+class _NoCurveError(ValueError):
+    """Why a table is no loss curve, in our words."""
+
+
 def _from_log(path: Path, neutral: float | None) -> Trace:
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    start = next(line for line in lines if line["event"] == "start")
+    start = next(line for line in lines if line["event"] in ("start", "resumed"))
+    rescues = [line for line in lines if line["event"] == "rescue"]
+    began = rescues[-1] if rescues else None
     baseline = neutral or float(start["neutral_loss"])
     steps = [line for line in lines if line["event"] == "step"]
     known = [entry.name for entry in fields(Validation)]
+    warmup = began["warmup_steps"] if began else round(start["recipe"]["warmup"] * start["total_steps"])
     return Trace(
-        ratios=[line["ratio"] * float(start["neutral_loss"]) / baseline for line in steps],
-        warmup_steps=round(start["recipe"]["warmup"] * start["total_steps"]),
+        ratios=[_number(line["loss"], baseline, math.nan) for line in steps],
+        neutrals=[_number(line["neutral"], baseline, 1.0) for line in steps if "neutral" in line],  # not in old logs
+        warmup_steps=warmup,
         validations=[
             _validation({name: line[name] for name in known}) for line in lines if line["event"] == "validation"
         ],
-        baseline="neutral",
+        mean_color=_number(start["mean_color_loss"], baseline, NOTHING_LEARNED),
+        photos_per_step=_photos_per_step(start["recipe"], began),
+        lr=began["lr"] if began else start["recipe"]["lr"],
+        colorfulness_median=start.get("colorfulness_median"),
+        first_step=began["from_step"] if began else 0,
+        rescues=len(rescues),
     )
+
+
+def _photos_per_step(recipe: dict[str, Any], began: dict[str, Any] | None) -> int:
+    """Of logs of before accumulation and devices, too."""
+    batch: int = (began or recipe)["batch_size"]
+    return batch * int(recipe.get("accumulate", 1)) * int(recipe.get("devices", 1))
+
+
+def _number(value: float | None, baseline: float, unknown: float) -> float:
+    return unknown if value is None else float(value) / baseline
 
 
 def _validation(facts: dict[str, Any]) -> Validation:
@@ -99,9 +116,18 @@ def _validation(facts: dict[str, Any]) -> Validation:
 
 
 def _from_csv(path: Path, neutral: float | None) -> Trace:
-    losses = pd.read_csv(path, usecols=["step", "loss"]).sort_values("step", kind="stable")["loss"].astype(float)
-    baseline = neutral or float(losses.head(WINDOW_STEPS).mean())
-    if not baseline > 0:
-        raise ValueError("the baseline isn't above 0; give --neutral")
-    name = "neutral" if neutral else f"the first {min(WINDOW_STEPS, len(losses))} steps"
-    return Trace((losses / baseline).tolist(), len(losses) // 10, [], name)
+    table = pd.read_csv(path, skipinitialspace=True, comment="#")
+    if missing := {"step", "loss"} - set(table.columns):
+        raise _NoCurveError(f"it lacks the column {' and '.join(sorted(missing))}")
+    table = table.astype(dict.fromkeys({"step", "loss", "neutral"} & set(table.columns), float)).sort_values("step")
+    losses = table["loss"]
+    baseline = neutral or float(table.get("neutral", losses.head(WINDOW_STEPS)).mean())
+    if len(losses) and not baseline > 0:
+        raise _NoCurveError("the mean of its first losses isn't above 0; give --neutral")
+    known = neutral or "neutral" in table
+    return Trace(
+        ratios=(losses / baseline).tolist(),
+        warmup_steps=len(losses) // 10,
+        neutrals=(table["neutral"] / baseline).tolist() if "neutral" in table else (),
+        baseline="neutral" if known else f"the first {min(WINDOW_STEPS, len(losses))} steps",
+    )

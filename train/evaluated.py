@@ -29,6 +29,7 @@ COLUMNS = (
     ("PSNR dB", "psnr_db", ".2f"),
     ("SSIM", "ssim", ".3f"),
 )
+NOT_MEASURED = "LPIPS and FID aren't measured: this version has no way to load their weights from a local file."
 WARNING = "PSNR and SSIM reward gray: read them beside colourfulness and the gray row."
 
 
@@ -42,6 +43,7 @@ def lines(protocol: Protocol, judged: Sequence[Judged], rows: Mapping[Way, Summa
     yield f"{'originals':14}{'':19}{signed:>19.1f}{'':38}{absolute:>19.1f}"
     yield f"tone of the network's pictures: {tones(rows['network'])}"
     yield WARNING
+    yield NOT_MEASURED
 
 
 def said(protocol: Protocol) -> str:
@@ -105,7 +107,7 @@ def page(evaluation: Evaluation, protocol: Protocol, judged: Sequence[Judged], r
         f"<h1>Evaluation of {escape(protocol.checkpoint)}</h1><p>{escape(said(protocol))}</p>"
         f"<p>Checkpoint {protocol.checkpoint_sha256[:12]}, manifest {protocol.manifest_sha256[:12]}.</p>"
         f"<table><tr><th></th>{heads}</tr>{body}{truth}</table>"
-        f"<p>Tone of the network's pictures: {escape(tones(rows['network']))}. {WARNING}</p>"
+        f"<p>Tone of the network's pictures: {escape(tones(rows['network']))}. {WARNING} {NOT_MEASURED}</p>"
         f"<p>Below: gray, predicted, original; ordered by how much better than gray the network's loss is.</p>{photos}"
     )
 

@@ -8,12 +8,15 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from curate.errors import TrainingError
-from train.health import Finding, Validation, examine, rung, summary
+from train.checkpoint import Rescue
+from train.findings import Finding, rung, summary
+from train.health import Trace, Validation, examine, mean_ratio
+from train.step import Step
 
 SAY_EVERY_S = 5.0
 
@@ -23,8 +26,9 @@ class Journal:
 
     Args:
         folder: the run's.
+        known: what health needs to know beside the losses.
         neutral: loss of the neutral prediction on the training photos.
-        total_steps, warmup_steps: of the run.
+        total_steps: of the run.
         after_step: keep the lines of an earlier run up to this step, drop later ones; 0 starts anew.
         say: prints a line.
     """
@@ -32,18 +36,23 @@ class Journal:
     def __init__(
         self,
         folder: Path,
+        known: Trace,
         *,
         neutral: float,
         total_steps: int,
-        warmup_steps: int,
         after_step: int,
         say: Callable[[str], None],
     ) -> None:
         self.path = folder / "log.jsonl"
-        self.neutral, self.total_steps, self.warmup_steps = neutral, total_steps, warmup_steps
+        self.neutral, self.total_steps, self._known = neutral, total_steps, known
         self.ratios: list[float] = []
+        self.neutrals: list[float] = []
+        self.rates: list[float] = []
         self.validations: list[Validation] = []
         self.findings: list[Finding] = []
+        self.troubled = False
+        """Whether health saw anything when it last looked, known or new."""
+        self._rescued_to: set[int] = set()
         self._say = say
         self._started = self._said = time.monotonic()
         self._said_validation = -math.inf
@@ -72,16 +81,24 @@ class Journal:
         self._file.write(json.dumps({"event": event, **line}) + "\n")
         self._file.flush()
 
-    def step(self, step: int, epoch: int, loss: float | None, lr: float, photos: int) -> None:
-        """One optimizer step; without a loss if no photo of its batch could be read."""
-        if loss is None:
-            self.ratios.append(self.ratios[-1] if self.ratios else 1.0)
-            self.note("step", step=step, epoch=epoch, loss=None, ratio=self.ratios[-1], lr=lr)
+    def step(
+        self, step: int, epoch: int, learned: Step | None, lr: float, photos: int, wait_share: float = 0.0
+    ) -> None:
+        """One optimizer step; None if no photo of its batch could be read.
+
+        `wait_share` is the part of the time so far, 0 to 1, in which the device waited for photos.
+        """
+        if learned is None:
+            self._add(self.ratios[-1] if self.ratios else 1.0, self.neutrals[-1] if self.neutrals else 1.0, lr)
+            self.note("step", step=step, epoch=epoch, loss=None, neutral=None, ratio=self.ratios[-1], lr=lr)
             return
-        ratio = loss / self.neutral
-        self.ratios.append(ratio)
+        loss, ratio = learned.loss, learned.loss / self.neutral
+        self._add(ratio, learned.neutral / self.neutral, lr)
         self._photos += photos
-        self.note("step", step=step, epoch=epoch, loss=loss, ratio=ratio, lr=lr)
+        numbers = {"loss": loss, "neutral": learned.neutral, "ratio": ratio, "lr": lr}
+        self.note("step", step=step, epoch=epoch, **numbers, wait_share=round(wait_share, 4))
+        if not math.isfinite(loss):
+            return
         self._draw(step, {"loss": loss, "loss/neutral": ratio, "lr": lr})
         now = time.monotonic()
         if step in (1, self.total_steps) or now - self._said >= SAY_EVERY_S:
@@ -91,13 +108,13 @@ class Journal:
             self._say(
                 f"step {step:>{len(str(self.total_steps))}}/{self.total_steps}  "
                 f"loss {loss:.4f}  {ratio:.2f} of neutral  "
-                f"lr {lr:.1e}  {self._photos / elapsed:.1f} photos/s  {_duration(left_s)} left"
+                f"lr {lr:.1e}  {self._photos / elapsed:.1f} photos/s  waits {wait_share:.1%}  {_duration(left_s)} left"
             )
 
     def validated(self, validation: Validation) -> None:
         """Held-out photos were looked at."""
         self.validations.append(validation)
-        self.note("validation", **asdict(validation))
+        self.note("validation", **asdict(validation), score=validation.score)
         self._draw(
             validation.step, {"val/loss/neutral": validation.ratio, "val/colorfulness": validation.colorfulness_share}
         )
@@ -114,18 +131,39 @@ class Journal:
             for name, value in scalars.items():
                 self._board.add_scalar(name, value, step)
 
-    def check_health(self) -> None:
-        """Say what is wrong, each kind once."""
-        for finding in examine(self.ratios, self.warmup_steps, self.validations):
-            if finding.kind not in {known.kind for known in self.findings}:
-                self.findings.append(finding)
-                self.note("finding", **asdict(finding), remedy=finding.remedy)
-                self._say(f"! {finding}")
+    def lost(self, step: int, photos: list[str], of: int) -> None:
+        """A step of so many photos whose loss or gradients were no numbers, and the photos at fault."""
+        self.note("lost step", step=step, photos=photos)
+        fault = f"on {', '.join(photos)}" if photos else "by no single photo's fault"
+        if len(photos) == of > 1:
+            fault = "on every photo of it: the weights are at fault"
+        self._say(f"! step {step:,} left out: its loss or gradients are no numbers, {fault}")
+
+    def rescued(self, number: int, done: Rescue, warmup: float) -> None:
+        """A rescue that the run goes on from, once."""
+        if done.from_step not in self._rescued_to:
+            warmup_steps = round(warmup * (done.total_steps - done.from_step))
+            self.note("rescue", step=done.from_step, number=number, warmup_steps=warmup_steps, **asdict(done))
+
+    def trace(self) -> Trace:
+        """Everything so far, as health judges it."""
+        return replace(self._known, ratios=self.ratios, neutrals=self.neutrals, validations=self.validations)
+
+    def check_health(self) -> list[Finding]:
+        """Say what is wrong, each kind once; what is new."""
+        found = examine(self.trace().until(len(self.ratios)))
+        self.troubled = bool(found)
+        new = [finding for finding in found if finding.kind not in {known.kind for known in self.findings}]
+        for finding in new:
+            self.findings.append(finding)
+            self.note("finding", **asdict(finding))
+            self._say(f"! {finding}")
+        return new
 
     def verdict(self) -> str:
         """The closing sentence about the loss."""
         recent = self.ratios[-100:]
-        ratio = sum(recent) / len(recent)
+        ratio = mean_ratio(recent)
         health = summary(self.findings, len(self.ratios))
         scale = f"{rung(ratio)} on the documented scale"
         return f"loss ÷ neutral {ratio:.2f} over the last {len(recent)} steps ({scale}); {health}"
@@ -155,13 +193,26 @@ class Journal:
 
     def _remember(self, facts: dict[str, Any]) -> None:
         if facts["event"] == "step":
-            self.ratios.append(float(facts["ratio"] if facts["ratio"] is not None else math.nan))
+            ratio, neutral = facts["ratio"], facts["neutral"]
+            self._add(
+                math.nan if ratio is None else ratio,
+                (self.neutrals[-1] if self.neutrals else 1.0) if neutral is None else neutral / self.neutral,
+                facts["lr"],
+            )
         elif facts["event"] == "validation":
             known = {entry.name: facts[entry.name] for entry in fields(Validation)}
             unknown = {name: math.inf for name in ("ratio", "loss") if known[name] is None}
             self.validations.append(Validation(**known | unknown))
         elif facts["event"] == "finding":
-            self.findings.append(Finding(facts["kind"], facts["step"], facts["evidence"]))
+            self.findings.append(Finding(facts["kind"], facts["step"], facts["evidence"], facts["remedy"]))
+        elif facts["event"] == "rescue":
+            self._rescued_to.add(facts["from_step"])
+            self.findings.clear()  # what went before is left behind
+
+    def _add(self, ratio: float, neutral: float, lr: float) -> None:
+        self.ratios.append(ratio)
+        self.neutrals.append(neutral)
+        self.rates.append(lr)
 
 
 def _tensorboard(folder: Path, after_step: int) -> Any:

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
 import cv2
 import torch
+from lightning_fabric import Fabric
 
 from curate.errors import TrainingError
+from train import checkpoint
 from train.checkpoint import Checkpoint
 from train.data import Batch, Crops, StepSampler, batches
-from train.health import WINDOW_STEPS
-from train.journal import Journal
-from train.lab import split_lab
+from train.feeding import Waiting
 from train.photos import PhotoLists
-from train.pictures import loss_plot, save_picture
+from train.processes import gathered, launch, total
 from train.recipe import Recipe
-from train.run import Machine, Run, checkpoint_due, one_cycle, resumable, save, start
-from train.validate import Baselines, measure_baselines, sample_sheet, validate
+from train.run import Machine, Plan, Run, one_cycle, resumable, start
+from train.step import advance, learn, out_of_memory
+from train.watch import Next, Outcome, Watch
 
 MOST_EMPTY_BATCHES = 10
 
 __all__ = ["Machine", "Outcome", "fit", "one_cycle", "resumable", "threads"]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a finished run comes to."""
-
-    run_dir: Path
-    steps: int
-    verdict: str
-    healthy: bool
 
 
 def fit(
@@ -49,6 +37,7 @@ def fit(
     run_dir: Path,
     *,
     resume_from: Checkpoint | None = None,
+    on_trouble: str = "warn",
     command: str = "",
     say: Callable[[str], None] = print,
 ) -> Outcome:
@@ -60,17 +49,25 @@ def fit(
         machine: where.
         run_dir: folder for checkpoints, log and pictures.
         resume_from: go on from here; on a CPU with as many threads, bit for bit as if never stopped.
+        on_trouble: `warn` says what is wrong, `stop` ends the run as well, `rescue` goes back to healthy weights and
+            on with lower rate, smaller batch and new warm-up.
         command: kept in the checkpoints.
-        say: prints a line for people.
+        say: prints a line for people; with several devices it must be a function of a module.
 
     Raises:
-        TrainingError: the loss is no number any more, or no photo can be read.
+        TrainingError: the losses are no numbers any more, trouble with `stop`, or no photo can be read.
         CheckpointError: a checkpoint can't be written.
         KeyboardInterrupt: asked to stop; a checkpoint was written first.
     """
+    plan = Plan(photos, recipe, machine, run_dir, on_trouble, command)
     with _writing_to(run_dir):
-        run = start(photos, recipe, machine, run_dir, resume_from, command)
-        return _train(run, say)
+        while True:
+            ended = launch(machine.fabric(recipe.devices), _train, plan, resume_from, say)
+            if ended is Next.STOP:
+                raise KeyboardInterrupt
+            if isinstance(ended, Outcome):
+                return ended
+            resume_from = checkpoint.load(run_dir / "last.safetensors")
 
 
 def threads() -> int:
@@ -78,131 +75,51 @@ def threads() -> int:
     return torch.get_num_threads()
 
 
-def _train(run: Run, say: Callable[[str], None]) -> Outcome:
-    recipe, photos = run.recipe, run.photos
-    baselines = measure_baselines(run)
-    run.neutral_loss = baselines.neutral
-    journal = _open_journal(run, baselines, say)
-    per_epoch = recipe.steps_per_epoch(len(photos.train))
-    crops = Crops(photos.train, recipe.image_size, recipe.seed)
-    starts = photos.train.starts()
-    steps = StepSampler(len(photos.train), recipe.batch_size, recipe.seed, run.step, run.total_steps, starts)
-    with closing(journal), _stop_after_step() as stopping:
-        for batch in batches(crops, steps, run.workers):
-            _name_unreadable(batch, run, journal, say)
-            loss = _learn(run, batch)
+def _train(fabric: Fabric, plan: Plan, resume_from: Checkpoint | None, say: Callable[[str], None]) -> Outcome | Next:
+    """The steps, in each process; the first one also watches."""
+    run = start(plan, fabric, resume_from)
+    recipe, photos = run.recipe, run.photos.train
+    crops = Crops(photos, recipe.image_size, recipe.seed)
+    steps = StepSampler(
+        len(photos),
+        recipe.photos_per_step,
+        recipe.seed,
+        run.step,
+        run.total_steps,
+        photos.starts(),
+        began=run.began,
+        share=(fabric.global_rank, fabric.world_size),
+    )
+    waiting = Waiting()
+    watch = Watch(run, waiting, say) if fabric.is_global_zero else None
+    with closing(watch) if watch else nullcontext(), _stop_after_step() as stopping:
+        for batch in waiting.over(batches(crops, steps, plan.machine.workers)):
+            count = _readable(run, batch, watch)
+            step = learn(run, batch, count) if count else None
+            run.lost_steps = run.lost_steps + 1 if step and step.lost is not None else 0
             lr = float(run.schedule.get_last_lr()[0])
-            run.schedule.step()
-            run.step += 1
-            epoch_ends = run.step % per_epoch == 0 or run.step == run.total_steps
-            journal.step(run.step, (run.step - 1) // per_epoch, loss, lr, len(batch.photos))
-            if epoch_ends and (seen := validate(run)):
-                journal.validated(seen)
-            if run.step % WINDOW_STEPS == 0 or run.step == run.total_steps:
-                journal.check_health()
-            if checkpoint_due(run, epoch_ends=epoch_ends) or stopping.is_set():
-                _keep(run, journal, baselines)
-            if stopping.is_set() and run.step < run.total_steps:
-                raise KeyboardInterrupt
-    return Outcome(run.folder, run.step, journal.verdict(), not journal.findings)
+            advance(run)
+            after = watch.after(step, lr, count, stopping=stopping) if watch else Next.GO_ON
+            if (now := Next(int(total(fabric, after)[0]))) is not Next.GO_ON:
+                return now
+    return watch.outcome() if watch else Next.GO_ON
 
 
-def _learn(run: Run, batch: Batch) -> float | None:
-    """One optimizer step; its loss, or None if not one photo of the batch could be read."""
-    if not batch.photos:
-        run.empty_batches += 1
-        if run.empty_batches >= min(MOST_EMPTY_BATCHES, run.recipe.steps_per_epoch(len(run.photos.train))):
-            raise TrainingError("no training photo can be read any more: is the disk there? then --resume")
-        return None
-    run.empty_batches = 0
-    lightness, target = split_lab(batch.rgb.to(run.fabric.device))
-    run.model.train()
-    loss = run.criterion(run.model(lightness), target)
-    value = _finite(float(loss.detach()), run, batch)
-    run.fabric.backward(loss)
-    run.optimizer.step()
-    run.optimizer.zero_grad(set_to_none=True)
-    return value
+def _readable(run: Run, batch: Batch, watch: Watch | None) -> int:
+    """How many photos of a step could be read, in all processes; the others are named.
 
-
-def _keep(run: Run, journal: Journal, baselines: Baselines) -> None:
-    """Pictures for people, then a checkpoint; how long that took decides when the next is due."""
-    began = time.monotonic()
-    journal.sync()
-    loss_plot(run.folder / "loss.png", journal.ratios, journal.validations, baselines.mean_color / baselines.neutral)
-    if sheet := sample_sheet(run):
-        save_picture(sheet, run.folder / "samples" / f"step-{run.step:07d}.png")
-        save_picture(sheet, run.folder / "samples.png")
-    save(run)
-    run.saved_at = time.monotonic()
-    run.saving_took = run.saved_at - began
-
-
-def _open_journal(run: Run, baselines: Baselines, say: Callable[[str], None]) -> Journal:
-    """Say what is about to be trained, on what, where, and what costs nothing."""
-    if baselines.neutral <= 0 or not math.isfinite(baselines.neutral):
-        raise TrainingError("the training photos have no colour at all: look at the manifest with `curate filter`")
-    recipe, photos = run.recipe, run.photos
-    (run.folder / "samples").mkdir(parents=True, exist_ok=True)
-    journal = Journal(
-        run.folder,
-        neutral=baselines.neutral,
-        total_steps=run.total_steps,
-        warmup_steps=round(recipe.warmup * run.total_steps),
-        after_step=run.step,
-        say=say,
-    )
-    parameters = sum(weight.numel() for weight in run.network.parameters())
-    journal.note(
-        "resumed" if run.step else "start",
-        at_step=run.step,
-        total_steps=run.total_steps,
-        recipe=asdict(recipe),
-        manifest=str(photos.manifest_path),
-        manifest_sha256=photos.manifest_sha256,
-        photos={"train": len(photos.train), "val": len(photos.val)},
-        parameters=parameters,
-        device=str(run.fabric.device),
-        threads=threads(),
-        neutral_loss=baselines.neutral,
-        mean_color_loss=baselines.mean_color,
-    )
-    counts = f"{len(photos.train):,} to train, {len(photos.val):,} held out to validate"
-    say(f"photos    {counts}; {photos.manifest_path} {photos.manifest_sha256[:12]}")
-    say(
-        f"recipe    {recipe.image_size} px, batch {recipe.batch_size}, {recipe.channels} channels, "
-        f"{recipe.epochs} epochs, {run.total_steps:,} steps, AdamW lr {recipe.lr:g}"
-    )
-    say(f"network   {parameters / 1e6:.1f} M parameters on {run.fabric.device}, {threads()} threads")
-    mean_ratio = baselines.mean_color / baselines.neutral
-    say(
-        f"baseline  neutral gray costs {baselines.neutral:.4f}, "
-        f"the best single colour {baselines.mean_color:.4f} ({mean_ratio:.2f} of neutral)"
-    )
-    if not len(photos.val):
-        say("no photos are held out (split 'val'): best.safetensors will be the last")
-    if run.step:
-        say(f"resumed at step {run.step:,}")
-    return journal
-
-
-def _name_unreadable(batch: Batch, run: Run, journal: Journal, say: Callable[[str], None]) -> None:
-    for photo, reason in batch.errors:
-        name = run.photos.train.name(photo)
-        journal.note("photo error", step=run.step + 1, photo=name, error=reason)
-        say(f"! left out: {name}: {reason}")
-
-
-def _finite(loss: float, run: Run, batch: Batch) -> float:
-    if math.isfinite(loss):
-        return loss
-    names = ", ".join(run.photos.train.name(index) for index in batch.photos[:4])
-    last = run.folder / "last.safetensors"
-    kept = f"; {last} holds the last checkpoint" if last.exists() else ""
-    raise TrainingError(
-        f"divergence: the loss of step {run.step + 1:,} is no number ({names}, ...): "
-        f"start a new run with --lr {min(run.recipe.lr / 2.5, Recipe().lr):.0e}{kept}"
-    )
+    Raises:
+        TrainingError: none, for too many steps in a row.
+    """
+    count, errors = map(int, total(run.fabric, len(batch.photos), len(batch.errors)))
+    if errors:
+        everywhere = gathered(run.fabric, batch.errors)
+        if watch:
+            watch.unreadable(everywhere)
+    run.empty_batches = 0 if count else run.empty_batches + 1
+    if run.empty_batches >= min(MOST_EMPTY_BATCHES, run.recipe.steps_per_epoch(len(run.photos.train))):
+        raise TrainingError("no training photo can be read any more: is the disk there? then --resume")
+    return count
 
 
 @contextmanager
@@ -215,7 +132,7 @@ def _writing_to(folder: Path) -> Iterator[None]:
             f"{folder} can't be written: {exc.strerror or exc}: free some space, then --resume"
         ) from exc
     except (RuntimeError, MemoryError, cv2.error) as exc:
-        if not isinstance(exc, MemoryError) and "memory" not in str(exc).lower():
+        if not out_of_memory(exc):
             raise
         raise TrainingError("there isn't enough memory: lower --batch-size, --channels or --image-size") from exc
 

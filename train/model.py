@@ -11,10 +11,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.recipe import Norm
+from train import encoder
+from train.recipe import Norm, Recipe
 
 LEVELS = 5
 STRIDE = 2 ** (LEVELS - 1)
+
+
+def network_for(recipe: Recipe) -> ColorUNet:
+    """The network that a recipe asks for, untrained."""
+    return ColorUNet(recipe.channels, recipe.norm, pretrained=recipe.encoder != "plain")
+
+
+class PlainEncoder(nn.ModuleList):
+    """Convolutions at the full size, a half, ... a sixteenth."""
+
+    def __init__(self, widths: list[int], norm: Norm) -> None:
+        inside = [1, *widths[:-1]]
+        super().__init__(_convolutions(has, wants, norm) for has, wants in zip(inside, widths, strict=True))
+
+    def forward(self, features: Tensor) -> list[Tensor]:
+        """(N, 1, H, W) to the features of every level."""
+        skips: list[Tensor] = []
+        for convolutions in self:
+            features = convolutions(functional.max_pool2d(skips[-1], 2) if skips else features)
+            skips.append(features)
+        return skips
 
 
 class ColorUNet(nn.Module):
@@ -25,13 +47,15 @@ class ColorUNet(nn.Module):
     Args:
         channels: width of the first level.
         norm: `batch` or `group`.
+        pretrained: take EfficientNet-Lite0 for the encoder, its weights still random.
     """
 
-    def __init__(self, channels: int = 96, norm: Norm = "batch") -> None:
+    def __init__(self, channels: int = 96, norm: Norm = "batch", *, pretrained: bool = False) -> None:
         super().__init__()
         widths = [channels * 2**level for level in range(LEVELS)]
-        self.encoder = nn.ModuleList(
-            _convolutions(inside, outside, norm) for inside, outside in zip([1, *widths], widths, strict=False)
+        self.stride = encoder.STRIDE if pretrained else STRIDE
+        self.encoder: PlainEncoder | encoder.LiteEncoder = (
+            encoder.LiteEncoder(widths, _convolutions(1, channels, norm)) if pretrained else PlainEncoder(widths, norm)
         )
         downwards = list(reversed(list(zip(widths[1:], widths[:-1], strict=True))))
         self.widen = nn.ModuleList(nn.ConvTranspose2d(deep, shallow, 2, stride=2) for deep, shallow in downwards)
@@ -43,12 +67,9 @@ class ColorUNet(nn.Module):
     def forward(self, lightness: Tensor) -> Tensor:
         """(N, 1, H, W) lightness in −1..1 to (N, 2, H, W) ab/50, for any H and W."""
         height, width = lightness.shape[2:]
-        features = functional.pad(lightness, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-        skips = []
-        for level, convolutions in enumerate(self.encoder):
-            features = convolutions(features if level == 0 else functional.max_pool2d(features, 2))
-            skips.append(features)
-        for widen, convolutions, skip in zip(self.widen, self.decoder, reversed(skips[:-1]), strict=True):
+        padding = (0, -width % self.stride, 0, -height % self.stride)
+        *skips, features = self.encoder(functional.pad(lightness, padding, mode="replicate"))
+        for widen, convolutions, skip in zip(self.widen, self.decoder, reversed(skips), strict=True):
             features = convolutions(torch.cat([skip, widen(features)], dim=1))
         predicted: Tensor = self.head(features)
         return predicted[..., :height, :width]

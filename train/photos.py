@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.decode import decode
-from curate.errors import ManifestError
+from curate.errors import ManifestError, Vanished
 from curate.manifest import Manifest
 from curate.shards import MANIFEST_NAME, PACK_COLUMNS
-from curate.sources import as_photo_error
+from curate.sources import located, read_at
 from train.packs import PackedList, check_shards, packed_list
 
 NEEDED = ("source", "path", "bytes", "sha256", "colorfulness", "tone", "split")
@@ -32,6 +32,10 @@ class PhotoList:
 
     sources: pa.Array
     paths: pa.Array
+    sizes: pa.Array
+    """Bytes when scanned."""
+    offsets: pa.Array
+    """Where in its tar a photo begins, bytes; null for a file of its own."""
     roots: tuple[Path, ...] = ()
     """Where to look instead of `source`; see `locate`."""
 
@@ -47,8 +51,16 @@ class PhotoList:
         return text
 
     def locate(self, index: int) -> str | None:
-        """Where the photo lies now; None if it is nowhere. See `curate.manifest.located`."""
-        return manifest.located(self.sources[index].as_py(), self.name(index), self.roots)
+        """Where the photo's file, or its tar, lies now; None if it is nowhere. See `curate.sources.located`."""
+        return located(self.sources[index].as_py(), self.name(index), self.roots, offset=self.offsets[index].as_py())
+
+    def is_as_scanned(self, index: int, place: str) -> bool:
+        """Whether the file still has its size, or the tar still reaches so far; of a URL it isn't asked."""
+        size, offset = self.sizes[index].as_py(), self.offsets[index].as_py()
+        if size is None or "://" in place:
+            return True
+        there = os.path.getsize(place)
+        return bool(there == size if offset is None else there >= offset + size)
 
     def starts(self) -> NDArray[np.int64]:
         """Where a shard begins: nowhere."""
@@ -61,13 +73,9 @@ class PhotoList:
             PhotoError: it can't be read.
         """
         place = self.locate(index)
-        try:
-            if place is None:
-                raise FileNotFoundError(2, "it is gone")
-            with open(place, "rb") as file:
-                data = file.read()
-        except OSError as exc:
-            raise as_photo_error(exc, "the file can't be read") from exc
+        if place is None:
+            raise Vanished("the file can't be read: it is gone")
+        data = read_at(place, offset=self.offsets[index].as_py(), size=self.sizes[index].as_py())
         return decode(data, short_side_px=short_side_px).pixels
 
 
@@ -87,6 +95,8 @@ class PhotoLists:
     """Manifests that it comes from, nearest first: kind, path and sha256."""
     packed_px: int | None = None
     """Short side of a pack's photos; None where the originals are read."""
+    colorfulness_median: float | None = None
+    """Of the training photos, as they were scored."""
 
 
 def load(path: Path, roots: Sequence[Path] = ()) -> PhotoLists:
@@ -101,10 +111,14 @@ def load(path: Path, roots: Sequence[Path] = ()) -> PhotoLists:
     """
     packed = [column.name for column in PACK_COLUMNS]
     _check_finished(path)
-    read = manifest.read(path, need=NEEDED, columns=(*NEEDED, *packed))
+    read = manifest.read(path, need=NEEDED, columns=(*NEEDED, "tar_offset", *packed))
     table = read.table.combine_chunks()
     if not table.num_rows:
         raise ManifestError(f"{path} is empty: filter with a lower --min-colorfulness, or scan more photos")
+    if unknown := set(pc.unique(table["split"]).to_pylist()) - {*SPLITS, None}:
+        raise ManifestError(
+            f"{path} has the split {min(unknown)!r}, and only {', '.join(SPLITS)} are known: run `curate filter` on it"
+        )
     if not pc.any(pc.equal(table["tone"], "color")).as_py():
         raise ManifestError(
             f"{path} has no colour photos, so there is no colour to learn: scan and filter colour photos"
@@ -117,8 +131,9 @@ def load(path: Path, roots: Sequence[Path] = ()) -> PhotoLists:
         return _packed(path, read, lists, ancestors)
     photos = {split: _photo_list(rows, tuple(roots)) for split, rows in lists.items()}
     for split in ("train", "val"):
-        _check_there(path, photos[split], lists[split]["bytes"])
-    return PhotoLists(path, read.sha256, photos["train"], photos["val"], photos["test"], ancestors)
+        _check_there(path, photos[split])
+    splits = photos["train"], photos["val"], photos["test"]
+    return PhotoLists(path, read.sha256, *splits, ancestors, colorfulness_median=_median(lists))
 
 
 def _packed(path: Path, read: Manifest, lists: Mapping[str, pa.Table], ancestors: Ancestors) -> PhotoLists:
@@ -126,7 +141,13 @@ def _packed(path: Path, read: Manifest, lists: Mapping[str, pa.Table], ancestors
     check_shards(folder, read.table)
     photos = {split: packed_list(folder, read.sha256, rows) for split, rows in lists.items()}
     size_px = read.lineage.options.get("size_px") if read.lineage else None
-    return PhotoLists(path, read.sha256, photos["train"], photos["val"], photos["test"], ancestors, size_px)
+    splits = photos["train"], photos["val"], photos["test"]
+    return PhotoLists(path, read.sha256, *splits, ancestors, size_px, _median(lists))
+
+
+def _median(lists: Mapping[str, pa.Table]) -> float | None:
+    (median,) = pc.quantile(lists["train"]["colorfulness"], 0.5).to_pylist()
+    return None if median is None else float(median)
 
 
 def _check_finished(path: Path) -> None:
@@ -141,30 +162,34 @@ def load_split(path: Path, split: str, roots: Sequence[Path] = ()) -> tuple[Phot
         ManifestError: unreadable, none of that split, or photos are gone or changed.
     """
     needed = ("source", "path", "bytes", "split") if split != "all" else ("source", "path", "bytes")
-    read = manifest.read(path, need=needed, columns=needed)
+    read = manifest.read(path, need=needed, columns=(*needed, "tar_offset"))
     rows = read.table.combine_chunks()
     if split != "all":
         rows = rows.filter(pc.equal(rows["split"], split))
     if not rows.num_rows:
         raise ManifestError(f"{path} has no photos with split '{split}': choose another with --split, or --split all")
     photos = _photo_list(rows, tuple(roots))
-    _check_there(path, photos, rows["bytes"])
+    _check_there(path, photos)
     return photos, read.sha256
 
 
 def _photo_list(rows: pa.Table, roots: tuple[Path, ...]) -> PhotoList:
     sources, paths = (rows[name].cast(pa.large_string()).combine_chunks() for name in ("source", "path"))
-    return PhotoList(sources, paths, roots)
+    sizes, offsets = (
+        rows[name].cast(pa.int64()).combine_chunks() if name in rows.column_names else pa.nulls(len(rows), pa.int64())
+        for name in ("bytes", "tar_offset")
+    )
+    return PhotoList(sources, paths, sizes, offsets, roots)
 
 
-def _check_there(path: Path, photos: PhotoList, sizes: pa.ChunkedArray) -> None:
+def _check_there(path: Path, photos: PhotoList) -> None:
     gone: list[str] = []
     changed: list[str] = []
-    for index, size in enumerate(sizes.to_pylist()):
+    for index in range(len(photos)):
         place = photos.locate(index)
         if place is None:
             gone.append(photos.name(index))
-        elif size is not None and os.path.getsize(place) != size:
+        elif not photos.is_as_scanned(index, place):
             changed.append(photos.name(index))
     if gone:
         where = f"below {', '.join(map(str, photos.roots))}" if photos.roots else "where they were scanned"

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from train.health import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS, Validation
+from train.findings import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS
+from train.health import Validation
 
 Picture = NDArray[np.uint8]
 GAP_PX = 4
@@ -56,7 +57,7 @@ def loss_plot(path: Path, ratios: Sequence[float], validations: Sequence[Validat
         ylim=(0, max(1.15, min(2.0, float(np.quantile(finite, 0.99)) * 1.1 if len(finite) else 1))),
     )
     axes.set_title("Loss; green: the documented ladder", fontsize=10)
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(fontsize=8, frameon=False, loc="upper right")
     draft = path.with_name(f".{path.name}.draft")
     figure.savefig(draft, format="png", dpi=110)
     draft.replace(path)

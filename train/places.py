@@ -18,14 +18,16 @@ from curate.sources import Listed, listing
 class Job:
     """One photo and the place of its picture."""
 
-    photo: Path
+    photo: Listed
     target: Path
-    problem: str | None = None
-    """`Kind: what is wrong` where one knows before opening it."""
+
+    def name(self) -> str:
+        """What people know the photo by, as manifest text."""
+        return f"{self.photo.source}/{self.photo.path}" if self.photo.source else self.photo.path
 
 
 def plan(given: Sequence[Path], out: Path) -> list[Job]:
-    """Every photo of some files, folders and manifests, with a place below `out` that no other has.
+    """Every photo of some files, folders, tars and manifests, with a place below `out` that no other has.
 
     A file goes to its name, a folder's photos keep their tree, a manifest's the path below their source. Where several
     folders or sources are given, each gets a folder of its name. JPEGs stay JPEG, PNGs PNG; anything else becomes a PNG
@@ -36,53 +38,62 @@ def plan(given: Sequence[Path], out: Path) -> list[Job]:
         ManifestError: a manifest can't be read.
         UsageError: two photos would get one place, or a photo would be overwritten by its own picture.
     """
-    roots = {root for root, *_ in _found(given, out) if root}
-    if len(roots) != len({PurePath(root).name for root in roots}):
+    found = list(_found(given, out))
+    roots = {photo.source for photo, is_below in found if is_below}
+    if len(roots) != len({_last(root) for root in roots}):
         raise UsageError("two of these folders have one name: colorize them one by one, each into its own -o")
     jobs: dict[Path, Job] = {}
-    for root, below, problem in _found(given, out):
-        photo = Path(root, *below) if root else Path(*below)
-        start = out / PurePath(root).name if len(roots) > 1 and root else out
-        target = _named(start.joinpath(*below) if root else start / photo.name)
-        if target in jobs:
-            raise UsageError(f"{photo} and {jobs[target].photo} would both become {target}: colorize one elsewhere")
-        if target.exists() and photo.exists() and os.path.samefile(target, photo):
-            raise UsageError(f"{target} would overwrite the photo itself: choose another folder with -o")
-        jobs[target] = Job(photo, target, problem)
+    for photo, is_below in found:
+        start = out / _last(photo.source) if len(roots) > 1 and is_below else out
+        below = unescape(photo.path).split("/")
+        job = Job(photo, _named(start.joinpath(*below) if is_below else start / below[-1]))
+        if job.target in jobs:
+            one = jobs[job.target].name()
+            raise UsageError(f"{job.name()} and {one} would both become {job.target}: colorize one elsewhere")
+        if _is_same(job):
+            raise UsageError(f"{job.target} would overwrite the photo itself: choose another folder with -o")
+        jobs[job.target] = job
     if not jobs:
         raise SourceError(f"no photo in {', '.join(escape(str(path)) for path in given)}: name photos or their folder")
     return list(jobs.values())
 
 
-Found = tuple[str, tuple[str, ...], str | None]
-"""A root ('' for a file that was named itself), the parts below it, and what is known to be wrong."""
-
-
-def _found(given: Sequence[Path], out: Path) -> Iterator[Found]:
+def _found(given: Sequence[Path], out: Path) -> Iterator[tuple[Listed, bool]]:
+    """Every photo, and whether it was found below a source rather than named itself."""
     for path in given:
-        if path.is_dir() and path.suffix != ".parquet":
-            yield from _in_folder(path, out)
-        elif path.suffix == ".parquet":
-            yield from _in_manifest(path)
+        if path.suffix == ".parquet":
+            yield from ((photo, True) for photo in _in_manifest(path))
+        elif path.is_dir() or path.suffix.lower() == ".tar":
+            listed = listing([path], leave_out=[out])
+            yield from ((photo, True) for photo in listed if photo.promises_photo or _looks_like_photo(photo))
         else:
-            yield "", path.parts, None
+            folder, name = os.path.split(path)
+            yield Listed(escape(folder), escape(name), None, None), False
 
 
-def _in_folder(folder: Path, out: Path) -> Iterator[Found]:
-    for found in listing([folder], leave_out=[out]):
-        if found.promises_photo or _looks_like_photo(found):
-            yield unescape(found.source), tuple(unescape(found.path).split("/")), found.problem
+def _in_manifest(path: Path) -> Iterator[Listed]:
+    columns = ("source", "path", "bytes", "offset")
+    rows = manifest.read(path, need=columns[:2], columns=columns).table.to_pylist()
+    for row in rows:
+        yield Listed(row["source"], row["path"], row.get("bytes"), None, offset=row.get("offset"))
 
 
-def _in_manifest(path: Path) -> Iterator[Found]:
-    table = manifest.read(path, need=("source", "path"), columns=("source", "path")).table
-    for source, below in zip(table["source"].to_pylist(), table["path"].to_pylist(), strict=True):
-        yield unescape(source), tuple(unescape(below).split("/")), None
+def _last(source: str) -> str:
+    return PurePath(unescape(source)).name
+
+
+def _is_same(job: Job) -> bool:
+    """Whether a picture's place is its photo's."""
+    if job.photo.offset is not None or not job.target.exists():
+        return False
+    place = job.photo.open_path()
+    return os.path.exists(place) and os.path.samefile(job.target, place)
 
 
 def _looks_like_photo(found: Listed) -> bool:
     try:
         with open(found.open_path(), "rb") as file:
+            file.seek(found.offset or 0)
             return looks_like_photo(file.read(SNIFF_BYTES))
     except OSError:
         return False

@@ -10,13 +10,15 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from curate.errors import CheckpointError, UsageError
 from train import checkpoint
-from train.checkpoint import About, Checkpoint
+from train.checkpoint import About, Checkpoint, Rescue
+from train.encoder import LiteEncoder, load_weights
 from train.loss import ColorizationWeightedLoss
-from train.model import ColorUNet
+from train.model import ColorUNet, network_for
 from train.photos import PhotoLists
 from train.recipe import Recipe
 
@@ -35,34 +37,62 @@ class Machine:
     """As Lightning Fabric names them: `32-true`, `bf16-mixed`, `16-mixed`."""
     workers: int = 1
     """Processes that read photos."""
+    encoder_weights: Path | None = None
+    """Of a pretrained encoder; None takes its package's."""
 
-    def fabric(self) -> Fabric:
-        """Lightning Fabric on this device.
+    def fabric(self, devices: int = 1) -> Fabric:
+        """Lightning Fabric on this device, or on so many of its kind in as many processes.
 
         Raises:
-            UsageError: no such device here, or not in that precision.
+            UsageError: no such device here, not so many, or not in that precision.
         """
         named = re.fullmatch(r"(auto|cpu|cuda|mps)(?::(\d+))?", self.device)
         if named is None:
             raise UsageError(f"there is no --device {self.device}: choose auto, cpu, cuda, cuda:1 or mps")
         accelerator, number = named.groups()
-        devices = [int(number)] if number else 1
+        if number and devices > 1:
+            raise UsageError(
+                f"--device {self.device} is one device: give --device {accelerator} with --devices {devices}"
+            )
+        strategy = "ddp_spawn" if devices > 1 else "auto"
+        if accelerator == "cuda" and not torch.cuda.is_available():
+            raise UsageError(f"--device {self.device}: there is no CUDA GPU that torch can use here: give --device cpu")
         try:
-            return Fabric(accelerator=accelerator, devices=devices, precision=self.precision)  # type: ignore[arg-type]  # checked there
+            return Fabric(
+                accelerator=accelerator,
+                strategy=strategy,
+                devices=[int(number)] if number else devices,
+                precision=self.precision,  # type: ignore[arg-type]  # checked there
+            )
         except (RuntimeError, ValueError, TypeError, ImportError) as exc:
             raise UsageError(
                 f"--device {self.device} --precision {self.precision} can't be had: {' '.join(str(exc).split())}"
             ) from exc
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run does, and with what."""
+
+    photos: PhotoLists
+    recipe: Recipe
+    """As asked for."""
+    machine: Machine
+    folder: Path
+    on_trouble: str = "warn"
+    """`warn`, `stop` or `rescue`."""
+    command: str = ""
+    """As typed."""
+
+
 @dataclass(slots=True)
 class Run:
     """One run's state; `step`, the network, optimizer, schedule and best score are what a checkpoint keeps."""
 
+    plan: Plan
     recipe: Recipe
-    photos: PhotoLists
-    folder: Path
-    command: str
+    """As asked for, or as the last rescue left it."""
+    rescues: tuple[Rescue, ...]
     fabric: Fabric
     network: ColorUNet
     model: Any
@@ -70,13 +100,16 @@ class Run:
     optimizer: Any
     schedule: torch.optim.lr_scheduler.OneCycleLR
     criterion: ColorizationWeightedLoss
-    workers: int
     total_steps: int
+    ema: AveragedModel | None = None
+    """Moving average of the weights, with the network's own buffers."""
     step: int = 0
     neutral_loss: float = 0.0
     """What predicting neutral gray costs on the training photos."""
     empty_batches: int = 0
     """In a row, of which no photo could be read."""
+    lost_steps: int = 0
+    """In a row, whose loss or gradients were no numbers."""
     best_score: float | None = None
     best_step: int = 0
     best_weights: dict[str, Tensor] | None = None
@@ -84,45 +117,84 @@ class Run:
     saved_at: float = field(default_factory=time.monotonic)
     saving_took: float = 0.0
 
+    @property
+    def photos(self) -> PhotoLists:
+        """What it learns from."""
+        return self.plan.photos
 
-def start(
-    photos: PhotoLists, recipe: Recipe, machine: Machine, run_dir: Path, resume_from: Checkpoint | None, command: str
-) -> Run:
+    @property
+    def folder(self) -> Path:
+        """Where it is kept."""
+        return self.plan.folder
+
+    @property
+    def seen(self) -> nn.Module:
+        """The network to look at photos with: the average where one is kept."""
+        return self.ema.module if self.ema else self.network
+
+    @property
+    def began(self) -> tuple[int, int]:
+        """(step, epoch) at which it began, or was rescued."""
+        return (self.rescues[-1].from_step, self.rescues[-1].epoch) if self.rescues else (0, 0)
+
+    @property
+    def warmup_steps(self) -> int:
+        """In which the learning rate climbs, from `began`."""
+        return round(self.recipe.warmup * (self.total_steps - self.began[0]))
+
+    def epoch(self) -> tuple[int, bool]:
+        """The epoch of the step just taken, and whether that was its last."""
+        since, first = self.began
+        per_epoch = self.recipe.steps_per_epoch(len(self.photos.train))
+        taken = self.step - since
+        return first + (taken - 1) // per_epoch, taken % per_epoch == 0 or self.step == self.total_steps
+
+
+def start(plan: Plan, fabric: Fabric, resume_from: Checkpoint | None) -> Run:
     """Build everything; with a checkpoint, put it where the first run was."""
-    fabric = machine.fabric()
+    about = resume_from.about if resume_from else None
+    rescues = about.rescues if about else ()
+    recipe, total_steps, since = plan.recipe, plan.recipe.total_steps(len(plan.photos.train)), 0
+    if rescues:
+        recipe = replace(recipe, lr=rescues[-1].lr, batch_size=rescues[-1].batch_size)
+        total_steps, since = rescues[-1].total_steps, rescues[-1].from_step
     torch.manual_seed(recipe.seed)
-    network = ColorUNet(recipe.channels, recipe.norm)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter quicker on CPUs
-    betas = (recipe.beta1, recipe.beta2)
-    adamw = torch.optim.AdamW(network.parameters(), lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
+    network = network_for(recipe)
     if resume_from:
         network.load_state_dict(resume_from.part("model"))
-    total_steps = recipe.total_steps(len(photos.train))
-    schedule = one_cycle(adamw, recipe, total_steps)
+    elif isinstance(network.encoder, LiteEncoder):
+        load_weights(network.encoder, plan.machine.encoder_weights)
+    network = _for_device(network, fabric)
+    betas = (recipe.beta1, recipe.beta2)
+    adamw = torch.optim.AdamW(network.parameters(), lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
+    schedule = one_cycle(adamw, recipe, total_steps - since)
     model, optimizer = fabric.setup(network, adamw)
-    if resume_from:
-        about = resume_from.about
-        checkpoint.restore_optimizer(adamw, list(about.schedule["groups"]), resume_from.part("optimizer"))
-        schedule.load_state_dict(dict(about.schedule["one_cycle"]))
     criterion = ColorizationWeightedLoss.of(recipe, fabric.device)
-    run = Run(
-        recipe,
-        photos,
-        run_dir,
-        command,
-        fabric,
-        network,
-        model,
-        optimizer,
-        schedule,
-        criterion,
-        machine.workers,
-        total_steps,
-    )
+    average = get_ema_multi_avg_fn(recipe.ema) if recipe.ema else None  # type: ignore[no-untyped-call]  # torch
+    ema = AveragedModel(network, multi_avg_fn=average) if average else None
+    run = Run(plan, recipe, rescues, fabric, network, model, optimizer, schedule, criterion, total_steps, ema)
     if resume_from:
-        about = resume_from.about
-        run.step, run.best_score, run.best_step = about.step, about.best_score, about.best_step
+        _go_on(run, resume_from, adamw)
     return run
+
+
+def _for_device(network: ColorUNet, fabric: Fabric) -> ColorUNet:
+    """In the memory layout that is a quarter quicker on CPUs; statistics over all GPUs that share a batch."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    if fabric.world_size > 1 and fabric.device.type == "cuda":  # DDP refuses it on CPUs
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # torch
+    return network
+
+
+def _go_on(run: Run, before: Checkpoint, adamw: torch.optim.AdamW) -> None:
+    about = before.about
+    run.step, run.best_score, run.best_step = about.step, about.best_score, about.best_step
+    if run.ema:
+        run.ema.module.load_state_dict(before.part("ema"))
+        run.ema.n_averaged.fill_(about.averaged_steps)
+    if about.schedule["groups"]:  # after a rescue, moments and schedule begin anew
+        checkpoint.restore_optimizer(adamw, list(about.schedule["groups"]), before.part("optimizer"))
+        run.schedule.load_state_dict(dict(about.schedule["one_cycle"]))
 
 
 def one_cycle(
@@ -154,31 +226,47 @@ def save(run: Run) -> None:
     Raises:
         CheckpointError: the disk says no.
     """
-    about = _about(run)
-    now = checkpoint.weights(run.network)
-    best = now if not len(run.photos.val) else run.best_weights
-    if best is not None:
-        best_step = run.best_step if len(run.photos.val) else run.step
-        checkpoint.save(run.folder / "best.safetensors", best, replace(about, step=best_step))
-        run.best_weights = None
+    save_best(run)
     groups = run.optimizer.state_dict()["param_groups"]
     one_cycle_state = {name: value for name, value in run.schedule.state_dict().items() if not callable(value)}
-    whole = replace(about, schedule={"groups": groups, "one_cycle": one_cycle_state})
-    checkpoint.save(run.folder / "last.safetensors", now | checkpoint.optimizer_tensors(run.optimizer), whole)
+    whole = replace(about(run), schedule={"groups": groups, "one_cycle": one_cycle_state})
+    tensors = weights(run) | checkpoint.optimizer_tensors(run.optimizer)
+    checkpoint.save(run.folder / "last.safetensors", tensors, whole)
 
 
-def _about(run: Run) -> About:
+def save_best(run: Run) -> None:
+    """Write best.safetensors, if there is a better one than on the disk; the newest where nothing is held out."""
+    validated = bool(len(run.photos.val))
+    best = run.best_weights if validated else checkpoint.weights(run.seen)
+    if best is not None:
+        step = run.best_step if validated else run.step
+        checkpoint.save(run.folder / "best.safetensors", best, replace(about(run), step=step))
+        run.best_weights = None
+
+
+def weights(run: Run) -> dict[str, Tensor]:
+    """The network's tensors and, where one is kept, their moving average's."""
+    averaged = checkpoint.weights(run.ema.module, "ema") if run.ema else {}
+    return checkpoint.weights(run.network) | averaged
+
+
+def about(run: Run) -> About:
+    """What a checkpoint made now says of itself."""
     return About(
-        recipe=run.recipe,
+        recipe=run.plan.recipe,
         manifest_path=str(run.photos.manifest_path),
         manifest_sha256=run.photos.manifest_sha256,
         step=run.step,
         neutral_loss=run.neutral_loss,
-        command=run.command,
+        command=run.plan.command,
         manifest_ancestors=list(run.photos.ancestors),
         best_score=run.best_score,
         best_step=run.best_step,
+        averaged_steps=int(run.ema.n_averaged) if run.ema else 0,
         threads=torch.get_num_threads(),
+        on_trouble=run.plan.on_trouble,
+        rescues=run.rescues,
+        model=checkpoint.model_of(run.recipe),
     )
 
 

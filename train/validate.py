@@ -90,9 +90,9 @@ def validate(run: Run) -> Validation | None:
         loss=loss / photos,
         photos=photos,
     )
-    if math.isfinite(validation.ratio) and (run.best_score is None or validation.ratio < run.best_score):
-        run.best_score, run.best_step = validation.ratio, run.step
-        run.best_weights = checkpoint.weights(run.network)
+    if math.isfinite(validation.ratio) and (run.best_score is None or validation.score < run.best_score):
+        run.best_score, run.best_step = validation.score, run.step
+        run.best_weights = checkpoint.weights(run.seen)
     return validation
 
 
@@ -109,16 +109,18 @@ def sample_sheet(run: Run) -> Image.Image | None:
 
 def predictions(run: Run, photos: Photos, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """(lightness, target, predicted, rgb) of photos cropped from the middle, in batches."""
-    run.model.eval()
+    network = run.seen.eval()
     with torch.no_grad():
         for batch in _center_batches(run, photos, in_order(photos, run.recipe.batch_size, limit)):
             rgb = batch.rgb.to(run.fabric.device)
             lightness, target = split_lab(rgb)
-            yield lightness, target, run.model(lightness).float(), rgb
+            with run.fabric.autocast():
+                predicted = network(lightness)
+            yield lightness, target, predicted.float(), rgb
 
 
 def _center_batches(run: Run, photos: Photos, draws: list[list[Draw]]) -> Iterator[Batch]:
     crops = Crops(photos, run.recipe.image_size, run.recipe.seed)
-    for batch in batches(crops, draws, run.workers if len(draws) > 2 else 0):
+    for batch in batches(crops, draws, run.plan.machine.workers if len(draws) > 2 else 0):
         if batch.photos:
             yield batch

@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from curate import __version__
+from curate.cli.export import export
 from curate.cli.filter import filter_command
 from curate.cli.look import explain, inspect
 from curate.cli.merge import merge
@@ -30,5 +31,5 @@ def main() -> None:
     """
 
 
-for _command in (scan, merge, filter_command, report, explain, inspect, pack):
+for _command in (scan, merge, filter_command, report, explain, inspect, pack, export):
     main.add_command(_command)

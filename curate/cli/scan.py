@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     type=click.Choice(["exact", "fast"]),
     default="exact",
     show_default=True,
-    help="fast: JPEGs decoded at a quarter of their size; M is then about 1.5 lower.",
+    help="fast: JPEGs decoded at a quarter of their size; M is then some 1 lower.",
 )
 @click.option(
     "--timeout",

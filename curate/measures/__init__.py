@@ -101,20 +101,19 @@ def small_copy(
 
 
 def sample(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
-    """About SAMPLE_PIXELS pixels on a regular grid, all if they are few: unlike averages, they are the photo's own.
+    """About SAMPLE_PIXELS visible pixels on a regular grid, all if they are few: the photo's own, unlike averages.
 
     Returns:
         (h, w, 3) uint8; the visible ones as (n, 1, 3) where not all are.
     """
     height, width = pixels.shape[:2]
-    step = max(
-        1.0, math.sqrt(height * width / SAMPLE_PIXELS)
-    )  # hardly ever whole, so no place in JPEG's blocks is favoured
+    count = height * width if visible is None else np.count_nonzero(visible)
+    step = max(1.0, math.sqrt(count / SAMPLE_PIXELS))  # hardly ever whole, so no place in JPEG's blocks is favoured
     size = (max(1, int(width / step)), max(1, int(height / step)))
-    chosen = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    chosen = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
     if visible is None:
         return chosen
-    seen = cv2.resize(visible.view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    seen = cv2.resize(visible.view(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT) > 0
     return (chosen[seen] if seen.any() else pixels[visible])[:, None]
 
 

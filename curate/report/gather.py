@@ -15,20 +15,14 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.errors import ManifestError
-from curate.hextext import words
+from curate.hextext import hex_bytes
 from curate.measures.tone import TONES
 
 NEEDED = ("source", "path", "colorfulness")
-COUNTED = (
-    "colorfulness",
-    "tone",
-    "tone_confidence",
-    "tone_hue_deg",
-    "error",
-    "reject_reasons",
-    "sha256",
-    "fingerprint",
-)
+HUES = ("hue_peak_deg", "tone_hue_deg")
+"""A photo's hue: the one most seen, or, of older scans, that of its mean colour."""
+COUNTED = ("colorfulness", "tone", "tone_confidence", *HUES, "error", "reject_reasons", "sha256", "fingerprint")
+
 
 BINS_PER_M = 10
 """The line moves in tenths of M."""
@@ -54,7 +48,7 @@ class Rows:
     tones: NDArray[np.int8]
     """Index into TONES; -1 where there is none."""
     sectors: NDArray[np.int8]
-    """Mean hue in steps of 10 degrees, 0..35; -1 where there is none."""
+    """Hue in steps of 10 degrees, 0..35; -1 where there is none."""
     confidences: NDArray[np.float32]
     """0.5 (on the line between tones) to 1; NaN where there is none."""
     errors: NDArray[np.int8]
@@ -62,9 +56,9 @@ class Rows:
     reasons: NDArray[np.uint64]
     """Bit i: rejected for `reason_names[i]`."""
     contents: NDArray[np.uint64]
-    """First 64 bits of the sha256; 0 where there is none."""
+    """(rows, 2) first 128 bits of the sha256; 0 where there is none."""
     fingerprints: NDArray[np.uint64]
-    """The perceptual hash; 0 where there is none."""
+    """(rows, 2) the perceptual hash; 0 where there is none."""
     error_names: tuple[str, ...]
     reason_names: tuple[str, ...]
     """Kinds of reasons: `colorfulness < 20`, `tone is sepia`, ..."""
@@ -117,6 +111,8 @@ def reason_kind(reason: str) -> str:
     >>> reason_kind("colorfulness 17.3 < 20"), reason_kind("unreadable: BrokenPhoto: cut"), reason_kind("tone is sepia")
     ('colorfulness < 20', 'unreadable', 'tone is sepia')
     """
+    if reason.startswith("duplicate of "):
+        return "duplicate"
     if beyond := _BEYOND.fullmatch(reason):
         return " ".join(beyond.groups())
     return (reason if reason.startswith("not (") else reason.partition(":")[0])[:80]
@@ -148,7 +144,7 @@ def _counted(batch: pa.Table, errors: _Names, reasons: _Names) -> tuple[NDArray[
     bins[_bools(pc.is_valid(error))] = -1
     unmeasured = pa.array(bins < 0)
     why = pc.if_else(unmeasured, pc.fill_null(error, "it was not measured"), pa.scalar(None, pa.string()))
-    hues = _floats(batch, "tone_hue_deg")
+    hues = _floats(batch, next((name for name in HUES if name in batch.column_names), HUES[-1]))
     return (
         bins,
         pc.fill_null(pc.index_in(_column(batch, "tone", pa.string()), pa.array(TONES)), -1).to_numpy().astype(np.int8),
@@ -156,8 +152,8 @@ def _counted(batch: pa.Table, errors: _Names, reasons: _Names) -> tuple[NDArray[
         _floats(batch, "tone_confidence").astype(np.float32),
         _codes(why, error_kind, errors),
         _reason_bits(_column(batch, "reject_reasons", pa.list_(pa.string())), reasons),
-        _leading_64_bits(_column(batch, "sha256", pa.string())),
-        _leading_64_bits(_column(batch, "fingerprint", pa.string())),
+        _leading_128_bits(_column(batch, "sha256", pa.string())),
+        _leading_128_bits(_column(batch, "fingerprint", pa.string())),
     )
 
 
@@ -178,11 +174,11 @@ def _reason_bits(lists: pa.Array, names: _Names) -> NDArray[np.uint64]:
     return bits
 
 
-def _leading_64_bits(texts: pa.Array) -> NDArray[np.uint64]:
-    """Of hex text; 0 where it is none."""
-    head = pc.utf8_slice_codeunits(texts, 0, 16)
-    is_hex = pc.fill_null(pc.match_substring_regex(head, "^[0-9a-fA-F]{16}$"), False)
-    return np.asarray(words(pc.if_else(is_hex, head, "0" * 16), 64), np.uint64)
+def _leading_128_bits(texts: pa.Array) -> NDArray[np.uint64]:
+    """(rows, 2) of hex text; 0 where it is none, or shorter."""
+    head = pc.utf8_slice_codeunits(texts, 0, 32)
+    is_hex = pc.fill_null(pc.match_substring_regex(head, "^[0-9a-fA-F]{32}$"), False)
+    return hex_bytes(pc.if_else(is_hex, head, "0" * 32), 16).view(">u8").astype(np.uint64)
 
 
 def _column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:

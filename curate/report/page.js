@@ -28,7 +28,7 @@ function shape(tag, attributes) {
 
 /** A gallery that keeps its tiles, so that a moving line costs no picture twice. */
 class Gallery {
-  constructor(box, { first = FIRST, sorted = false, empty = "None of them is on this page." } = {}) {
+  constructor(box, { first = FIRST, sorted = false, empty = "No photos to show here." } = {}) {
     this.box = box;
     this.first = first;
     this.limit = first;
@@ -49,6 +49,7 @@ class Gallery {
     const { shown } = this;
     const tiles = shown.map((photo) => this.tile(photo));
     this.box.replaceChildren(...(tiles.length ? tiles : [element("p", "quiet", this.empty)]));
+    this.box.classList.toggle("entries", shown.length > 0 && shown.every((photo) => photo.error !== null));
     tiles.forEach((tile, i) => { tile.tabIndex = i ? -1 : 0; });
     const left = photos.length - shown.length;
     this.more.textContent = `Show ${Math.min(left, 2 * this.first)} more`;
@@ -74,7 +75,8 @@ class Gallery {
       : element("button", "entry", element("b", "", fileName(photo)), element("span", "quiet", errorText(photo)));
     tile.type = "button";
     tile.setAttribute("aria-label", `${photo.path}, ${photo.error ?? "colourfulness " + mOf(photo)}`);
-    tile.style.setProperty("--aspect", photo.size ? photo.size[0] / photo.size[1] : 1.2);
+    const aspect = photo.size ? photo.size[0] / photo.size[1] : 1.2;
+    tile.style.setProperty("--aspect", Math.min(2.5, Math.max(0.5, aspect)));
     tile.addEventListener("click", () => openPhoto(this.shown, this.shown.indexOf(photo)));
     return tile;
   }
@@ -180,6 +182,8 @@ function drawHistogram() {
     tick.style.left = (100 * m) / extentM + "%";
     return tick;
   }));
+  const beyond = page.tones.some((tone) => tone.bins.length > lastBin) || page.blocked.length > lastBin;
+  if (beyond) byId("axis").append(element("span", "end", `${extentM} and above`));
   drawBars();
 }
 
@@ -334,7 +338,9 @@ function showErrors() {
 function showTwins() {
   const photos = new Map(page.photos.map((photo) => [photo.row, photo]));
   byId("twins-summary").textContent =
-    `${grouped(page.twins.photos)} photos in ${grouped(page.twins.groups)} groups look the same: same content or same fingerprint.`;
+    `${grouped(page.twins.photos)} photos in ${grouped(page.twins.groups)} groups ` + (page.twins.near
+      ? "look alike, as curate filter --duplicates drop-near finds them."
+      : "have the same fingerprint or content; curate filter --duplicates drop-near finds near ones, too.");
   for (const group of page.twins.shown) {
     const members = group.rows.map((row) => photos.get(row)).filter(Boolean);
     const box = element("div", "gallery squares");
@@ -361,9 +367,10 @@ function drawWheel(counts) {
   byId("wheel").replaceChildren(shape("circle", { r: 98, class: "rim" }), ...parts);
   const half = shortestHalf(counts);
   const middle = hueName((half.first + half.length / 2) * deg);
-  const summary = total
-    ? `Half of the ${grouped(total)} photos lie within ${half.length * deg} degrees of hue, around ${middle}.`
-    : "Nothing is kept, so there are no hues.";
+  const summary = [
+    "Nothing is kept, so there are no hues.",
+    `The one photo has a hue around ${middle}.`,
+  ][total] ?? `Half of the ${grouped(total)} photos lie within ${half.length * deg} degrees of hue, around ${middle}.`;
   byId("hue-summary").textContent = summary;
   byId("wheel").setAttribute("aria-label", "Hue wheel. " + summary);
 }
@@ -383,8 +390,8 @@ function showHeader() {
   }[page.kind] ?? "";
   byId("scope").hidden = !byId("scope").textContent;
   byId("sample").textContent = sampled
-    ? `All counts are of all ${grouped(page.rows)} rows. The pictures are a sample: some of every colourfulness, tone, reason and error, most near the line.`
-    : `All counts are of all ${grouped(page.rows)} rows, and all of them are shown.`;
+    ? `All counts are of all rows. The pictures are a sample: some of every colourfulness, tone, reason and error, most near the line.`
+    : "All counts are of all rows, and all of them are shown.";
   byId("made-by").textContent = `vividset ${page.version}` + (page.madeBy ? ` from: ${page.madeBy}` : "");
 }
 

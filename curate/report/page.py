@@ -86,13 +86,13 @@ def assembled(counted: dict[str, Any], photos: Sequence[dict[str, Any]]) -> tupl
 def _photos(path: Path, rows: Rows, chosen: Indices, roots: tuple[Path, ...], workers: int) -> Iterator[dict[str, Any]]:
     """The chosen photos with their numbers and pictures, in their order."""
     found = payload.fetched(path, chosen)
-    places = {number: Place(row["source"], row["path"], roots) for number, row in found.items()}
+    places = {number: Place.of(row, roots) for number, row in found.items()}
     readable = [place for number, place in places.items() if rows.bins[number] >= 0]
     pictures = thumbnails(readable, side_px(len(readable)), workers=workers)
     blocked = rows.blocked
     for number in chosen.tolist():
         place = places[number]
-        yield payload.photo(number, found[number], bool(blocked[number]), pictures.get(place), place.located())
+        yield payload.photo(number, found[number], bool(blocked[number]), pictures.get(place), place.url())
 
 
 def _json(value: Any) -> str:

@@ -50,7 +50,7 @@ def counted(path: Path, lineage: Lineage | None, rows: Rows, rules: Rules, group
         "errors": _named(rows.error_names, [int((rows.errors == i).sum()) for i in range(len(rows.error_names))]),
         "reasons": _named(rows.reason_names, [_with_bit(rows.reasons, i) for i in range(len(rows.reason_names))]),
         "command": {"before": rules.before, "after": rules.after},
-        "twins": {"groups": groups.groups, "photos": groups.photos, "shown": shown_groups},
+        "twins": {"groups": groups.groups, "photos": groups.photos, "near": groups.near, "shown": shown_groups},
     }
 
 
@@ -94,7 +94,7 @@ def fetched(path: Path, chosen: Indices) -> Mapping[int, Json]:
     return found
 
 
-def photo(number: int, row: Json, is_blocked: bool, thumbnail: Thumbnail | None, file_path: str | None) -> Json:
+def photo(number: int, row: Json, is_blocked: bool, thumbnail: Thumbnail | None, url: str | None) -> Json:
     """One photo of the sample.
 
     Args:
@@ -102,7 +102,7 @@ def photo(number: int, row: Json, is_blocked: bool, thumbnail: Thumbnail | None,
         row: all its columns.
         is_blocked: whether a rule beside line and tone rejected it.
         thumbnail: None where it is gone or can't be read.
-        file_path: where it lies now.
+        url: what leads to the file on this machine; None if nothing does.
     """
     error = row.get("error")
     bin_ = -1 if error is not None else int(bins_of(np.array([_number(row["colorfulness"])]))[0])
@@ -124,7 +124,7 @@ def photo(number: int, row: Json, is_blocked: bool, thumbnail: Thumbnail | None,
         "reasonKinds": sorted({reason_kind(reason) for reason in reasons}),
         "thumbnail": base64.b64encode(thumbnail.webp).decode() if thumbnail else None,
         "size": [thumbnail.width_px, thumbnail.height_px] if thumbnail else None,
-        "href": Path(file_path).as_uri() if file_path else None,
+        "href": url,
         "numbers": [[name, shown(name, row[name], bin_)] for name in _number_names(row)],
     }
 

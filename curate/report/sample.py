@@ -9,12 +9,15 @@ from itertools import zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.duplicates import exact_groups, near_groups
 from curate.measures.tone import TONES
 from curate.report.gather import BINS_PER_M, Rows
 
 MAX_PHOTOS = 1200
 MAX_GROUPS = 24
 MAX_OF_A_GROUP = 6
+MAX_NEAR = 200_000
+"""With more photos only equal ones are grouped: the page is to be quick, and near ones of a million take too long."""
 _SEED = 0
 
 Indices = NDArray[np.int64]
@@ -31,19 +34,25 @@ class Twins:
     """The first rows of the largest groups."""
     sizes: tuple[int, ...]
     """How many photos each of those groups has."""
+    near: bool
+    """Whether photos that differ a little count as alike, or only equal fingerprints and contents."""
 
 
 def twins(rows: Rows) -> Twins:
-    """Group photos of the same fingerprint; where there is none, of the same content."""
-    keys = np.where(rows.fingerprints != 0, rows.fingerprints, rows.contents)
-    measured = np.flatnonzero((rows.bins >= 0) & (keys != 0))
-    order = measured[np.argsort(keys[measured], kind="stable")]
-    starts = np.flatnonzero(np.diff(keys[order], prepend=np.uint64(0)))
+    """Group photos that look alike by their fingerprints; where there is none, those of the same content."""
+    keys = np.where(rows.fingerprints.any(axis=1, keepdims=True), rows.fingerprints, rows.contents)
+    measured = np.flatnonzero((rows.bins >= 0) & keys.any(axis=1))
+    near = len(measured) <= MAX_NEAR
+    group = near_groups if near else exact_groups
+    leaders = group(keys[measured], np.arange(len(measured)))
+    order = np.argsort(leaders, kind="stable")
+    starts = np.flatnonzero(np.diff(leaders[order], prepend=-1))
+    order = measured[order]
     sizes = np.diff(starts, append=len(order))
     several = sizes > 1
     largest = np.argsort(-sizes, kind="stable")[: min(MAX_GROUPS, int(several.sum()))]
     shown = tuple(order[starts[i] : starts[i] + min(sizes[i], MAX_OF_A_GROUP)] for i in largest)
-    return Twins(int(several.sum()), int(sizes[several].sum()), shown, tuple(sizes[largest].tolist()))
+    return Twins(int(several.sum()), int(sizes[several].sum()), shown, tuple(sizes[largest].tolist()), near)
 
 
 def choose(rows: Rows, line_bin: int, keep_tones: frozenset[str], groups: Twins) -> Indices:

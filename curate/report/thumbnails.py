@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from curate import engines, manifest
+from curate import engines
 from curate.decode import decode
 from curate.errors import PhotoError
+from curate.sources import located, read_at, remote
 
 _QUALITY = 70
 _MAX_ASPECT = 2.5
@@ -34,11 +36,26 @@ class Place:
 
     source: str
     path: str
-    roots: tuple[Path, ...]
+    size: int | None = None
+    """The row's `bytes`."""
+    tar_offset: int | None = None
+    """Where it begins in a tar; None for a file of its own."""
+    roots: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], roots: tuple[Path, ...]) -> Place:
+        """From a manifest's row, whatever of it there is."""
+        size, offset = (None if row.get(name) is None else int(row[name]) for name in ("bytes", "tar_offset"))
+        return cls(row["source"], row["path"], size, offset, roots)
 
     def located(self) -> str | None:
-        """Where the file lies; None if it is gone."""
-        return manifest.located(self.source, self.path, self.roots)
+        """Path or URL of the file or its tar; None if it is gone."""
+        return located(self.source, self.path, self.roots, offset=self.tar_offset)
+
+    def url(self) -> str | None:
+        """What leads a browser on this machine to the file; None if it is gone, remote, or a tar's member."""
+        place = self.located() if self.tar_offset is None else None
+        return None if place is None or remote.is_url(place) else Path(place).absolute().as_uri()
 
 
 def side_px(photos: int) -> int:
@@ -63,8 +80,10 @@ def thumbnail(place: Place, short_side_px: int) -> Thumbnail | None:
     if file_path is None:
         return None
     try:
-        pixels = decode(Path(file_path).read_bytes(), short_side_px=short_side_px).pixels
-    except (PhotoError, OSError):
+        pixels = decode(
+            read_at(file_path, offset=place.tar_offset, size=place.size), short_side_px=short_side_px
+        ).pixels
+    except PhotoError:
         return None
     height, width = pixels.shape[:2]
     scale = min(1.0, short_side_px / min(height, width), _MAX_ASPECT * short_side_px / max(height, width))

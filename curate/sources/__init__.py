@@ -10,7 +10,7 @@ listed.py     one line of a listing
 
 from curate.sources.listed import Listed, as_photo_error, has_photo_name
 from curate.sources.listing import WHOLE, Share, Sources, listing
-from curate.sources.reading import read, read_if, source_is_gone
+from curate.sources.reading import located, read, read_at, read_if, source_is_gone
 
 __all__ = [
     "WHOLE",
@@ -20,7 +20,9 @@ __all__ = [
     "as_photo_error",
     "has_photo_name",
     "listing",
+    "located",
     "read",
+    "read_at",
     "read_if",
     "source_is_gone",
 ]

@@ -44,12 +44,8 @@ class Listed:
 
     def open_path(self) -> str:
         """What `open` takes: the file on this machine, or the tar that it is in."""
-        return local_path(self.source, file_of(self.path) if self.offset is not None else self.path)
-
-
-def local_path(source: str, path: str) -> str:
-    """What `open` takes for a key of two manifest texts."""
-    return os.path.join(unescape(source), *unescape(path).split("/"))
+        file = self.path if self.offset is None else file_of(self.path)
+        return os.path.join(unescape(self.source), *unescape(file).split("/"))
 
 
 def has_photo_name(path: str) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from curate.errors import ChangedWhileRead, FileTooLarge
 from curate.manifest import unescape
 from curate.sources import remote
-from curate.sources.listed import Listed, as_photo_error, file_of, local_path
+from curate.sources.listed import Listed, as_photo_error, file_of
 
 HEAD_BYTES = 32
 """What a photo is known by."""
@@ -19,27 +20,50 @@ def read(source: str, path: str, *, offset: int | None = None, size: int | None 
     """All bytes of a photo that a manifest's row names.
 
     Args:
-        source: the row's `source`, or where that lies now.
-        path: the row's `path`.
-        offset: the row's `offset`.
+        source: the row's `source`, as is `path`.
+        path: a member's leads through its tar.
+        offset: the row's `tar_offset`.
         size: the row's `bytes`, needed with an offset.
 
     Raises:
         PhotoError: it can't be read.
     """
-    if remote.is_url(source):
+    return read_at(_place(unescape(source), path, offset), offset=offset, size=size)
+
+
+def read_at(place: str, *, offset: int | None = None, size: int | None = None) -> bytes:
+    """All bytes of a file, or of a tar's member, by path or URL; see `located` and `read`."""
+    if remote.is_url(place):
         if offset is None:
-            return remote.fetch(source, path)
-        return _whole(remote.fetch(source, file_of(path), offset, offset + size) if size else b"", size)
+            return remote.fetch(place)
+        return _whole(remote.fetch(place, offset, offset + size) if size else b"", size)
     try:
-        if offset is None:
-            with open(local_path(source, path), "rb") as file:
+        with open(place, "rb") as file:
+            if offset is None:
                 return file.read()
-        with open(local_path(source, file_of(path)), "rb") as file:
             file.seek(offset)
             return _whole(file.read(size), size)
     except OSError as exc:
         raise as_photo_error(exc, "the file can't be read") from exc
+
+
+def located(source: str, path: str, roots: Sequence[Path] = (), *, offset: int | None = None) -> str | None:
+    """Where a photo's file, or the tar that it is in, lies now, from its key in a manifest; None if it is nowhere.
+
+    Without roots: at source/path; a URL is taken on trust. With roots: the first of root/path and
+    root/(last part of source)/path.
+    """
+    source = unescape(source)
+    if remote.is_url(source) and not roots:
+        return _place(source, path, offset)
+    bases = [base for root in roots for base in (str(root), os.path.join(root, os.path.basename(source)))] or [source]
+    places = (_place(base, path, offset) for base in bases)
+    return next((place for place in places if os.path.isfile(place)), None)
+
+
+def _place(source: str, path: str, offset: int | None) -> str:
+    below = unescape(path if offset is None else file_of(path))
+    return f"{source.rstrip('/')}/{below}" if remote.is_url(source) else os.path.join(source, *below.split("/"))
 
 
 def source_is_gone(source: str) -> bool:
@@ -56,7 +80,7 @@ def read_if(photo: Listed, wanted: Callable[[bytes], bool], *, max_bytes: int) -
     if remote.is_url(photo.source):
         return _fetched_if(photo, wanted, max_bytes)
     try:
-        with open(photo.open_path(), "rb") as file:
+        with open(_place(unescape(photo.source), photo.path, photo.offset), "rb") as file:
             before = os.fstat(file.fileno())
             size = before.st_size
             if photo.offset is not None:
@@ -80,9 +104,11 @@ def _fetched_if(photo: Listed, wanted: Callable[[bytes], bool], max_bytes: int) 
     """As `read_if`, in one request where the name is a photo's. The store sees to it that a file is read whole."""
     too_large = (photo.bytes or 0) > max_bytes
     if too_large or not photo.promises_photo:
-        file, start = (photo.path, 0) if photo.offset is None else (file_of(photo.path), photo.offset)
+        start = photo.offset or 0
         size = HEAD_BYTES if photo.bytes is None else min(HEAD_BYTES, photo.bytes)
-        head = remote.fetch(photo.source, file, start, start + size) if size else b""
+        head = (
+            remote.fetch(_place(unescape(photo.source), photo.path, photo.offset), start, start + size) if size else b""
+        )
         if not wanted(head):
             return photo, head
         if too_large:

@@ -75,15 +75,15 @@ def each(urls: Iterable[str], wanted: Wanted) -> Iterator[Listed]:
             yield from found
 
 
-def fetch(source: str, path: str, start: int | None = None, end: int | None = None) -> bytes:
+def fetch(url: str, start: int | None = None, end: int | None = None) -> bytes:
     """A remote file's bytes, or those from `start` to `end`, in one request.
 
     Raises:
         PhotoError: it can't be read.
     """
     try:
-        fs, root = _connect(unescape(source))
-        data: bytes = fs.cat_file(f"{root.rstrip('/')}/{unescape(path)}", start=start, end=end)
+        fs, path = _connect(url)
+        data: bytes = fs.cat_file(path, start=start, end=end)
     except Exception as exc:
         raise _as_photo_error(exc, "the file can't be read") from exc
     return data

@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,12 @@ from curate.criteria import FilterOptions
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.measures.tone import TONES
 from curate.report import page as page_module
-from curate.report import write_report
+from curate.report import sample, write_report
 from curate.report.gather import gather, reason_kind
 from curate.report.page import assembled
 from curate.report.rules import _quoted, rules_of
 from curate.report.sample import MAX_PHOTOS, choose, twins
-from curate.scan import Summary
+from curate.scan import ScanOptions, Summary, scan
 from curate.select import select, write_selection
 
 WRONG_NAMES = [
@@ -137,6 +139,27 @@ def test_photos_alike_are_grouped_by_fingerprint_or_content(made_up: Path) -> No
         assert len(set(table.sha256.iloc[members])) == 1
 
 
+def test_photos_alike_may_differ_in_some_bits_unless_there_are_very_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prints = ["0f" * 16, "0f" * 15 + "08", "0f" * 16, "f0" * 16, "00" * 16, None]
+    rows = [
+        {
+            "source": "/a",
+            "path": f"{i}",
+            "colorfulness": 30.0,
+            "fingerprint": text,
+            "sha256": sha256(b"%d" % i).hexdigest(),
+        }
+        for i, text in enumerate(prints)
+    ]
+    path = tmp_path / "scan.parquet"
+    manifest.write(path, pa.Table.from_pylist(rows, SCAN_SCHEMA), Lineage("scan", "", {}))
+    assert [group.tolist() for group in twins(gather(path)).shown] == [[0, 1, 2]]
+    monkeypatch.setattr(sample, "MAX_NEAR", 5)
+    assert [group.tolist() for group in twins(gather(path)).shown] == [[0, 2]]
+
+
 def test_the_sample_has_some_of_everything_and_most_near_the_line(made_up: Path) -> None:
     rows = gather(made_up)
     chosen = choose(rows, 200, frozenset({"color"}), twins(rows))
@@ -195,7 +218,25 @@ def test_a_quoted_word_is_one_word_to_a_shell(word: str) -> None:
     assert printed == os.fsencode(word)
 
 
-def test_moved_and_missing_photos(scanned: tuple[Path, Summary], photos: Path, tmp_path: Path) -> None:
+def test_photos_in_tars_have_pictures(photos: Path, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    with tarfile.open(shards / "0.tar", "w") as tar:
+        tar.add(photos / "a-vivid.png", "a-vivid.png")
+        tar.add(photos / "more" / "b-gray.png", "b-gray.png")
+    scan([shards], tmp_path / "scan.parquet", ScanOptions())
+    moved = shards.rename(tmp_path / "moved")
+    for roots, there in (((), 0), ((moved,), 2), ((tmp_path,), 0)):
+        written = write_report(tmp_path / "scan.parquet", tmp_path / "page.html", roots)
+        assert written.missing == 2 - there
+    entry = data_of(tmp_path / "page.html")["photos"][0]
+    assert entry["path"] == "0.tar/a-vivid.png"
+    assert entry["href"] is None
+
+
+def test_moved_and_missing_photos(
+    scanned: tuple[Path, Summary], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, _ = scanned
     page = tmp_path / "page.html"
     assert "3 photos: 3 on the page\nwritten: " in report(out, "-o", page).stdout
@@ -218,6 +259,10 @@ def test_moved_and_missing_photos(scanned: tuple[Path, Summary], photos: Path, t
     entries = {photo["path"]: photo for photo in data_of(page)["photos"]}
     assert entries["a-vivid.png"]["thumbnail"] is None
     assert entries["more/b-gray.png"]["thumbnail"]
+    monkeypatch.chdir(tmp_path)
+    assert report(out, "-o", page, "--root", "elsewhere").exit_code == 0
+    entries = {photo["path"]: photo for photo in data_of(page)["photos"]}
+    assert entries["more/b-gray.png"]["href"] == (moved / "more" / "b-gray.png").as_uri()
 
 
 def test_a_manifest_that_pandas_saved_shows_what_it_has(made_up: Path, tmp_path: Path) -> None:

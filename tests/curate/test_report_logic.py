@@ -126,3 +126,10 @@ def test_words_and_counts_as_people_read_them(js: Js) -> None:
         "slightly",
         "moderately",
     ]
+
+
+def test_a_photo_on_the_very_line_is_kept(js: Js) -> None:
+    photos = [{"m": k / 10, "bin": k, "tone": "color", "blocked": False} for k in (198, 199, 200, 201)]
+    sides = js("sides({...args[0], photos: args[1]}, 200, new Set(['color']))", page([], []), photos)
+    assert [photo["bin"] for photo in sides["below"]] == [199, 198]
+    assert [photo["bin"] for photo in sides["above"]] == [200, 201]

@@ -163,7 +163,7 @@ def test_it_opens_on_the_filters_own_line(opened: Open, scanned_folder: Path) ->
 def test_dragging_moves_the_line_and_everything_follows(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html")
     before = captions(page, "#just-above")
-    for wanted in (41.0, 63.5, 8.0):
+    for wanted in (8.0, 63.5, 41.0):
         drag(page, wanted)
         assert line_of(page) == pytest.approx(wanted, abs=0.3)
         assert_follows(page, scanned_folder, line_of(page))

@@ -28,7 +28,8 @@ def scene(seed: int = 0) -> Levels:
 
 def toned(tone_0_1: Levels, dark: tuple[int, ...], light: tuple[int, ...]) -> Levels:
     """A gradient map from a dark to a light colour."""
-    return np.asarray(np.array(dark) + tone_0_1[..., None] * (np.array(light) - np.array(dark, float)), np.float64)
+    mapped: Levels = np.array(dark) + tone_0_1[..., None] * (np.array(light) - np.array(dark, float))
+    return mapped
 
 
 def said(levels: Levels) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -276,3 +277,12 @@ def test_a_name_that_is_no_utf8_is_colorized(checkpoint_file: CheckpointFile, fo
     out = tmp_path / "colored"
     assert colorize(checkpoint_file(), folder, out=out).exit_code == 0
     assert (out / strange.name).exists()
+
+
+def test_photos_in_a_tar_are_colorized(checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        tar.add(folder, "old")
+    result = colorize(checkpoint_file(), tmp_path / "shard.tar", out=tmp_path / "colored")
+    assert result.exit_code == 0, result.output
+    made = sorted(path.name for path in (tmp_path / "colored" / "shard.tar" / "old").iterdir())
+    assert made == ["a.png", "b.jpg", "c.png"]

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from curate.errors import TrainingError
 from train.cli import main
 from train.diagnose import diagnose, read_trace
-from train.health import history
+from train.health import Trace, history
 
 
 def csv(path: Path, losses: list[float]) -> Path:
@@ -59,7 +59,7 @@ def test_steps_are_judged_in_their_order_whatever_the_files(tmp_path: Path) -> N
 
 def test_a_finding_is_dated_to_where_it_was_first_seen() -> None:
     ratios = [1 - 0.0005 * step for step in range(1000)] + [loss / 0.12 for loss in bouncing()] * 3
-    seen = {finding.kind: finding.step for finding in history(ratios, 100)}
+    seen = {finding.kind: finding.step for finding in history(Trace(ratios, 100))}
     assert 1300 <= seen["oscillation"] <= 1500
 
 

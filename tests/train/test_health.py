@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,48 +12,57 @@ from click.testing import CliRunner
 
 from curate.cli import main as curate
 from train.cli import main as train
-from train.health import REMEDIES, Finding, Kind, Validation, examine, history, rung
+from train.diagnose import read_trace
+from train.findings import REMEDIES, Finding, Kind, rung
+from train.health import Trace, Validation, examine, history
 from train.recipe import Recipe
 
 BAD_TRACE = (0.12, 0.15, 0.09, 0.13)
 """Of the documents: means of 100 steps."""
-STEPS = 5000
+STEPS = 3000
 WARMUP = 500
 
 
 def kinds(ratios: list[float], validations: tuple[Validation, ...] = (), warmup: int = WARMUP) -> list[Kind]:
-    return [finding.kind for finding in examine(ratios, warmup, validations)]
+    return [finding.kind for finding in examine(Trace(ratios, warmup, validations))]
 
 
-def healthy_trace(seed: int) -> list[float]:
-    """From neutral down the whole ladder, with batches' noise of 15 to 25 % a step."""
+def healthy_trace(seed: int, batch_size: int, *, losses_alone: bool) -> Trace:
+    """From neutral down to between a third and two thirds of it, with the noise that real batches have.
+
+    As measured on real photos at batch 16 (docs/results/health.md): what gray costs varies by 30 % from batch to batch,
+    and a step's loss by up to 12 % around its share of that, less while the network still paints almost gray.
+    """
     chance = np.random.default_rng(seed)
-    noise = 1 + chance.normal(0, chance.uniform(0.15, 0.25), STEPS)
-    trace: list[float] = (0.33 ** (np.arange(STEPS) / STEPS) * noise).tolist()
-    return trace
+    level = chance.uniform(0.33, 0.67) ** (np.arange(STEPS) / STEPS)
+    scatter = (16 / batch_size) ** 0.5
+    neutrals = chance.lognormal(0, 0.3 * scatter, STEPS)
+    neutrals /= neutrals.mean()
+    own = 0.12 * scatter * np.minimum(1, (1 - level) / 0.13)
+    ratios = neutrals * level * (1 + own * chance.normal(0, 1, STEPS))
+    return Trace(ratios, STEPS // 10, neutrals=() if losses_alone else neutrals, photos_per_step=batch_size)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_documents_bad_trace_is_oscillation(seed: int) -> None:
     noise = np.random.default_rng(seed).normal(0, 0.02, 400)
     trace = (np.repeat(BAD_TRACE, 100) + noise) / 0.12
-    (finding,) = examine(trace.tolist(), 40)
+    (finding,) = examine(Trace(trace.tolist(), 40))
     assert finding.kind == "oscillation"
     assert finding.step == 400
     assert "--lr 2e-5" in finding.remedy
 
 
 def test_oscillation_shows_the_means_on_the_documented_scale() -> None:
-    (finding,) = examine((np.repeat(BAD_TRACE, 100) / 0.12).tolist(), 40)
+    (finding,) = examine(Trace((np.repeat(BAD_TRACE, 100) / 0.12).tolist(), 40))
     assert "0.12, 0.15, 0.09, 0.13" in finding.evidence
 
 
-def test_healthy_traces_raise_no_alarm() -> None:
-    alarmed = 0
-    for seed in range(200):
-        trace = healthy_trace(seed)
-        alarmed += any(examine(trace[:step], WARMUP) for step in range(100, STEPS + 1, 100))
-    assert alarmed / 200 < 0.01
+@pytest.mark.parametrize("losses_alone", [False, True])
+@pytest.mark.parametrize("batch_size", [8, 16])
+def test_under_one_healthy_trace_in_a_hundred_raises_an_alarm(batch_size: int, losses_alone: bool) -> None:
+    alarms = sum(bool(history(healthy_trace(seed, batch_size, losses_alone=losses_alone))) for seed in range(250))
+    assert alarms / 250 < 0.01
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02])
@@ -61,8 +72,8 @@ def test_a_flat_trace_high_up_is_a_plateau(noise: float) -> None:
 
 
 def test_a_plateau_during_warmup_is_none() -> None:
-    assert kinds([0.95] * 1000, warmup=500) == []
-    assert kinds([0.95] * 1500, warmup=500) == ["plateau"]
+    assert kinds([0.96] * 900, warmup=500) == []
+    assert kinds([0.96] * 1000, warmup=500) == ["plateau"]
 
 
 def test_a_flat_trace_low_down_is_a_finished_training() -> None:
@@ -75,7 +86,11 @@ def test_a_slow_fall_is_no_plateau() -> None:
 
 @pytest.mark.parametrize("last", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_is_divergence(last: float) -> None:
-    assert kinds([1.0, 0.9, last]) == ["divergence"]
+    assert kinds([1.0, 0.9] + [last] * 10) == ["divergence"]
+
+
+def test_a_step_or_two_without_a_number_are_survived() -> None:
+    assert kinds([0.9, math.nan, math.inf] * 100 + [0.9]) == []
 
 
 def test_a_loss_far_above_where_it_was_is_divergence() -> None:
@@ -137,7 +152,7 @@ def test_every_remedy_gives_values_that_can_be_trained_with(kind: Kind) -> None:
 
 
 def test_a_finding_reads_as_what_when_why_and_what_to_do() -> None:
-    said = str(Finding("plateau", 1200, "the loss stays"))
+    said = str(Finding("plateau", 1200, "the loss stays", REMEDIES["plateau"]))
     assert said == f"plateau at step 1,200: the loss stays. What to do: {REMEDIES['plateau']}"
 
 
@@ -165,11 +180,77 @@ def test_health_needs_no_network_to_be_judged() -> None:
 def test_a_loss_above_neutral_for_two_windows_is_divergence() -> None:
     """A run at a learning rate of 3, as means of 100 steps: 1.19, 1.47, 1.28, 1.39 of neutral."""
     noise = np.random.default_rng(0).normal(1, 0.35, 400)
-    (finding,) = history(list(np.repeat([1.19, 1.47, 1.28, 1.39], 100) * noise), 150)
+    (finding,) = history(Trace(list(np.repeat([1.19, 1.47, 1.28, 1.39], 100) * noise), 150))
     assert (finding.kind, finding.step) == ("divergence", 200)
 
 
 def test_a_start_that_hovers_above_neutral_is_no_divergence() -> None:
     """As measured on a tiny network at the documented rate: batches of other crops than the baseline's."""
     noise = np.random.default_rng(1).normal(1, 0.35, 600)
-    assert history(list(np.repeat([1.09, 1.1, 1.07, 1.09, 1.07, 1.01], 100) * noise), 250) == []
+    assert history(Trace(list(np.repeat([1.09, 1.1, 1.07, 1.09, 1.07, 1.01], 100) * noise), 250)) == []
+
+
+TRACES = Path(__file__).with_name("traces")
+FACTS = json.loads((TRACES / "facts.json").read_text(encoding="utf-8"))
+
+
+def real(name: str) -> Trace:
+    """A run on real photos, with what its log knows; see traces/README.md."""
+    facts = FACTS[name]
+    trace = read_trace(TRACES / f"{name}.csv", facts["neutral"])
+    return replace(trace, warmup_steps=facts["warmup_steps"], mean_color=facts["mean_color"], lr=facts["lr"])
+
+
+@pytest.mark.parametrize("name", [name for name, facts in FACTS.items() if facts["healthy"]])
+def test_real_healthy_runs_raise_no_alarm(name: str) -> None:
+    assert history(real(name)) == []
+    assert history(replace(read_trace(TRACES / f"{name}.csv", FACTS[name]["neutral"]), neutrals=())) == []
+
+
+@pytest.mark.parametrize("name", ["lr0.3-b16-batch", "lr1-b16-batch", "lr3-b16-group"])
+def test_real_runs_at_too_high_a_rate_are_found_within_500_steps_and_the_rate_is_named(name: str) -> None:
+    first = history(real(name))[0]
+    assert (first.kind, first.step <= 500) == ("oscillation", True)
+    assert "--lr 2e-5" in first.remedy
+
+
+@pytest.mark.parametrize("name", ["gray-photos", "tiny-network"])
+def test_real_runs_that_stick_are_found_within_500_steps_of_the_warmup(name: str) -> None:
+    (finding,) = history(real(name))
+    assert finding.kind == "plateau"
+    assert finding.step <= FACTS[name]["warmup_steps"] + 500 + 30  # looked at every 100 steps
+    assert finding.remedy.startswith("in the documented order: --channels 128")
+
+
+def test_a_stuck_run_at_a_high_rate_is_told_to_lower_that_first() -> None:
+    (stuck,) = [finding for finding in history(real("lr0.3-b16-batch")) if finding.kind == "plateau"]
+    assert stuck.remedy.startswith("the rate first: 0.3 is 6,000 times the documented 5e-5")
+    assert stuck.calls_for_a_lower_rate
+
+
+@pytest.mark.parametrize(("median", "said"), [(12.0, "12, dull"), (44.0, "44, colourful enough")])
+def test_a_stuck_run_looks_whether_its_photos_are_colourful(median: float, said: str) -> None:
+    (finding,) = history(Trace([0.97] * 700, 100, colorfulness_median=median))
+    assert said in finding.remedy
+
+
+def seen(ratio: float, share: float, **tones: int) -> Validation:
+    return Validation(1, ratio, share, tones)
+
+
+def test_gray_and_sepia_never_win() -> None:
+    gray, sepia = seen(1.0, 0.0, grayscale=8), seen(0.87, 0.5, sepia=7, color=1)
+    pale = seen(0.85, 0.2, color=8)
+    for painter in (seen(0.99, 0.36, color=8), seen(0.9, 1.0, color=5, sepia=3), seen(0.5, 0.9, color=8)):
+        assert painter.score < min(gray.score, sepia.score, pale.score)
+
+
+def test_of_two_that_paint_the_lower_loss_or_the_fuller_colour_wins() -> None:
+    assert seen(0.6, 0.8, color=8).score < seen(0.7, 0.8, color=8).score
+    assert seen(0.6, 0.8, color=8).score < seen(0.6, 0.5, color=8).score
+    assert seen(0.6, 1.0, color=8).score == seen(0.6, 1.7, color=8).score  # too much colour earns nothing
+
+
+def test_colour_that_costs_more_than_gray_is_no_better_than_gray() -> None:
+    assert seen(1.2, 1.0, color=8).score > seen(0.9, 0.4, color=8).score
+    assert seen(1.2, 1.0, color=8).score > 2

@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 
 from curate.errors import TrainingError
-from train.health import Validation
+from train.health import Trace, Validation
 from train.journal import Journal
+from train.step import Step
 
 
 def open_journal(folder: Path, after_step: int = 0, said: list[str] | None = None, total_steps: int = 2000) -> Journal:
     heard: list[str] = [] if said is None else said
-    return Journal(
-        folder, neutral=0.1, total_steps=total_steps, warmup_steps=10, after_step=after_step, say=heard.append
-    )
+    return Journal(folder, Trace((), 10), neutral=0.1, total_steps=total_steps, after_step=after_step, say=heard.append)
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -26,17 +25,26 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 def write_steps(folder: Path, steps: int, loss: float = 0.09) -> None:
     journal = open_journal(folder)
     for step in range(1, steps + 1):
-        journal.step(step, 0, loss, 1e-3, 2)
+        journal.step(step, 0, Step(loss, 0.1), 1e-3, 2)
     journal.close()
 
 
 def test_a_step_is_a_line_with_loss_and_loss_over_neutral(tmp_path: Path) -> None:
     said: list[str] = []
     journal = open_journal(tmp_path, said=said)
-    journal.step(1, 0, 0.08, 2e-6, 16)
+    journal.step(1, 0, Step(0.08, 0.1), 2e-6, 16, 0.012)
     journal.close()
     (line,) = lines(tmp_path)
-    assert line == {"event": "step", "step": 1, "epoch": 0, "loss": 0.08, "ratio": pytest.approx(0.8), "lr": 2e-6}
+    assert line == {
+        "event": "step",
+        "step": 1,
+        "epoch": 0,
+        "loss": 0.08,
+        "neutral": 0.1,
+        "ratio": pytest.approx(0.8),
+        "lr": 2e-6,
+        "wait_share": 0.012,
+    }
     assert "loss 0.0800  0.80 of neutral" in said[0]
 
 
@@ -44,7 +52,7 @@ def test_the_first_and_the_last_step_are_always_said(tmp_path: Path) -> None:
     said: list[str] = []
     journal = open_journal(tmp_path, said=said, total_steps=50)
     for step in range(1, 51):
-        journal.step(step, 0, 0.1, 1e-3, 2)
+        journal.step(step, 0, Step(0.1, 0.1), 1e-3, 2)
     journal.close()
     assert said[0].split()[1] == "1/50"
     assert said[-1].split()[1] == "50/50"
@@ -52,7 +60,7 @@ def test_the_first_and_the_last_step_are_always_said(tmp_path: Path) -> None:
 
 def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
-    journal.step(1, 0, math.nan, 1e-3, 2)
+    journal.step(1, 0, Step(math.nan, 0.1), 1e-3, 2)
     journal.note("start", mean_color_loss=math.inf)
     journal.close()
     step, start = lines(tmp_path)
@@ -62,7 +70,7 @@ def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
 def test_a_resumed_log_keeps_lines_up_to_the_checkpoint_and_drops_later_ones(tmp_path: Path) -> None:
     write_steps(tmp_path, 10)
     journal = open_journal(tmp_path, after_step=6)
-    journal.step(7, 0, 0.05, 1e-3, 2)
+    journal.step(7, 0, Step(0.05, 0.1), 1e-3, 2)
     journal.close()
     assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6, 7]
     assert journal.ratios == pytest.approx([0.9] * 6 + [0.5])
@@ -99,7 +107,7 @@ def test_a_fresh_run_starts_a_fresh_log(tmp_path: Path) -> None:
 )
 def test_what_validation_saw_is_known_again_after_resuming(tmp_path: Path, seen: Validation) -> None:
     journal = open_journal(tmp_path)
-    journal.step(1, 0, 0.09, 1e-3, 2)
+    journal.step(1, 0, Step(0.09, 0.1), 1e-3, 2)
     journal.validated(seen)
     journal.close()
     resumed = open_journal(tmp_path, after_step=1)
@@ -113,7 +121,7 @@ def test_a_finding_is_told_once_even_across_a_resume(tmp_path: Path) -> None:
     said: list[str] = []
     journal = open_journal(tmp_path, said=said)
     for step in range(1, 1201):
-        journal.step(step, 0, 0.095, 1e-3, 2)
+        journal.step(step, 0, Step(0.095, 0.1), 1e-3, 2)
         if step % 100 == 0:
             journal.check_health()
     journal.close()

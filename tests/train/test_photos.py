@@ -1,18 +1,24 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from curate import manifest
+from curate.criteria import FilterOptions
 from curate.errors import ManifestError
 from curate.manifest import Lineage
+from curate.scan import ScanOptions, scan
+from curate.select import write_selection
 from train import photos
 from train.photos import PhotoList
 
@@ -83,6 +89,18 @@ def test_a_manifest_that_lacks_measures_is_no_manifest(clean_manifest: Manifests
     message = refusal(rewrite(clean_manifest(), lambda table: table.drop_columns(["tone", "sha256"])))
     assert "'tone'" in message
     assert "'sha256'" in message
+
+
+def test_a_split_of_another_name_is_said(clean_manifest: Manifests) -> None:
+    message = refusal(clean_manifest(("train", "validation", "test")))
+    assert "the split 'validation', and only train, val, test are known: run `curate filter` on it" in message
+
+
+def test_a_path_that_is_no_text_is_said(clean_manifest: Manifests) -> None:
+    def numbered(table: pa.Table) -> pa.Table:
+        return table.set_column(table.column_names.index("path"), "path", pa.array(range(table.num_rows)))
+
+    assert "int64 in its column 'path', where text belongs" in refusal(rewrite(clean_manifest(), numbered))
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -168,3 +186,29 @@ def test_names_that_are_no_utf8_are_found(clean_manifest: Manifests) -> None:
         return table.set_column(at, table.schema.field(at), pa.array([escaped]))
 
     assert originals(rewrite(path, renamed)).locate(0) == str(folder / odd)
+
+
+def test_photos_in_tars_and_behind_urls_are_trained_on_as_files_are(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 40, 3), dtype=np.uint8)
+    memory = fsspec.filesystem("memory")
+    with tarfile.open(folder / "0.tar", "w") as tar:
+        for number, photo in enumerate(pixels):
+            file = tmp_path / f"{number:02}.png"
+            Image.fromarray(photo).save(file)
+            tar.add(file, file.name)
+            memory.pipe(f"/to-train-on/{number + 24:02}.png", file.read_bytes())
+    scan([folder, "memory://to-train-on"], tmp_path / "scan.parquet", ScanOptions(engine="serial"))
+    write_selection(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(1.0))
+    lists = photos.load(tmp_path / "clean.parquet")
+    seen = set()
+    for listed in (lists.train, lists.val, lists.test):
+        assert isinstance(listed, PhotoList)
+        for index in range(len(listed)):
+            number = int(listed.name(index)[-6:-4])
+            assert np.array_equal(listed.pixels(index, 40), pixels[number % 24])
+            seen.add(number)
+    assert seen == set(range(48))
+    (folder / "0.tar").write_bytes((folder / "0.tar").read_bytes()[:20_000])
+    assert "have changed since the scan" in refusal(tmp_path / "clean.parquet")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -39,7 +41,7 @@ def test_two_folders_get_one_each(tmp_path: Path) -> None:
 def test_what_was_made_before_is_not_made_from(tmp_path: Path) -> None:
     folder = photo(tmp_path / "old" / "a.png").parent
     photo(folder / "colored" / "a.png")
-    assert [job.photo for job in plan([folder], folder / "colored")] == [folder / "a.png"]
+    assert [job.name() for job in plan([folder], folder / "colored")] == [str(folder / "a.png")]
 
 
 def test_a_photo_is_known_by_its_content_too(tmp_path: Path) -> None:
@@ -55,8 +57,15 @@ def test_a_folder_without_photos_is_said(tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_named_and_not_opened(tmp_path: Path) -> None:
-    import os
-
     os.mkfifo(tmp_path / "a.jpg")
     (job,) = plan([tmp_path], tmp_path / "out")
-    assert job.problem == "NotAFile: it is a pipe"
+    assert job.photo.problem == "NotAFile: it is a pipe"
+
+
+def test_a_tar_gets_a_folder_of_its_name(tmp_path: Path) -> None:
+    photo(tmp_path / "in" / "deep" / "a.png")
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        tar.add(tmp_path / "in" / "deep", "deep")
+    (job,) = plan([tmp_path / "shard.tar"], tmp_path / "out")
+    assert job.target == tmp_path / "out" / "shard.tar" / "deep" / "a.png"
+    assert job.photo.offset

@@ -149,7 +149,9 @@ def test_fit_trains_and_says_where_to_look(clean_manifest: Manifests, tmp_path: 
     assert result.exit_code == 0, result.output
     assert result.output.index("baseline ") < result.output.index("step 1/2")
     assert "loss ÷ neutral" in result.output
-    assert str(folder / "best.safetensors") in result.output.splitlines()[-1]
+    last = result.output.splitlines()[-1]
+    assert last.startswith(f"written: {folder}: run.html, best.safetensors")
+    assert all((entry.name in last) for entry in folder.iterdir())
     about = checkpoint.load(folder).about
     assert about.recipe == Recipe(image_size=32, channels=2, batch_size=2, epochs=1, lr=1e-3, seed=4)
     assert about.manifest_path == str(path)

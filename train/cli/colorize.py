@@ -19,10 +19,10 @@ from curate.errors import UsageError, VividsetError
 def colorize(checkpoint_path: Path, photos: tuple[Path, ...], out: Path, drop_gps: bool, device: str) -> None:
     """Colorize photos with a trained CHECKPOINT (a file, or a run's folder).
 
-    PHOTO is a photo, a folder, or a manifest; a folder keeps its tree. Full size, upright, in sRGB. Lightness is the
-    photo's own; only colour is the network's. JPEGs become JPEGs, all else PNGs, which keep transparency. Each picture
-    says in its metadata that a machine colorized it, by which checkpoint, and which manifest's photos taught that.
-    A picture of another photo is never replaced. Exits 1 if a photo failed, after doing the rest.
+    PHOTO is a photo, a folder, a tar, or a manifest; a folder keeps its tree. Full size, upright, in sRGB. Lightness is
+    the photo's own; only colour is the network's. JPEGs become JPEGs, all else PNGs, which keep transparency. Each
+    picture says in its metadata that a machine colorized it, by which checkpoint, and which manifest's photos taught
+    that. A picture of another photo is never replaced. Exits 1 if a photo failed, after doing the rest.
     """
     from train import checkpoint
     from train.colorize import Colorizer, colorize_all
@@ -40,7 +40,7 @@ def colorize(checkpoint_path: Path, photos: tuple[Path, ...], out: Path, drop_gp
             if problem is None:
                 click.echo(str(job.target))
             else:
-                click.echo(f"{job.photo}: {problem}", err=True)
+                click.echo(f"{job.name()}: {problem}", err=True)
             progress(done, len(jobs))
     if failed:
         raise VividsetError(f"{failed} of {len(jobs)} photos could not be colorized, each for the reason above")

@@ -32,15 +32,31 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 @_recipe_option("epochs", int, "Passes over the training photos.")
 @_recipe_option("max_steps", int, "Stop after so many optimizer steps; the learning rate's schedule ends there too.")
 @_recipe_option("batch_size", int, "Photos a step.")
+@_recipe_option("accumulate", int, "Batches whose gradients are summed into one step: large steps in little memory.")
+@_recipe_option("devices", int, "GPUs or CPU processes that share a step, each with a batch of its own.")
 @_recipe_option("image_size", int, "Side of the square crops in px.")
 @_recipe_option("channels", int, "Width of the network's first level.")
 @_recipe_option("norm", click.Choice(["batch", "group"]), "Normalisation layers.")
+@_recipe_option(
+    "encoder", click.Choice(["plain", "efficientnet-lite0"]), "The U-Net's own, or one that knows ImageNet."
+)
+@click.option("--encoder-weights", type=FILE, help="Its weights, .pth or .safetensors.  [default: vividset[encoder]'s]")
 @_recipe_option("lr", float, "Peak learning rate.")
 @_recipe_option("weight_decay", float, "AdamW's weight decay.")
 @_recipe_option("warmup", float, "Share of the steps in which the learning rate climbs.")
+@_recipe_option("clip_grad", float, "Scale a step's gradient down to this norm where it is longer.")
+@_recipe_option("ema", float, "Use a moving average of the weights with this decay, like 0.999.")
 @_recipe_option("seed", int, "Of weights, order, crops and flips.")
 @click.option(
     "--run-dir", type=FILE, help="Folder for checkpoints, log and pictures.  [default: runs/NAME OF THE MANIFEST]"
+)
+@click.option(
+    "--on-trouble",
+    type=click.Choice(["warn", "stop", "rescue"]),
+    default="warn",
+    show_default=True,
+    help="When the run goes wrong: only say so; save and exit 1; or go back to healthy weights, and on with a lower "
+    "rate, smaller batches and a new warm-up.",
 )
 @click.option("--resume", is_flag=True, help="Go on where the run in --run-dir was stopped or killed.")
 @click.option(
@@ -73,12 +89,15 @@ def fit(
     workers: int,
     device: str,
     precision: str,
+    on_trouble: str,
+    encoder_weights: Path | None,
     **hyper_parameters: Any,
 ) -> None:
     """Train on the photos of MANIFEST, as `curate filter` wrote it, or of a pack's folder.
 
-    Defaults are the documented recipe (see `train recipe`). The run's folder gets best.safetensors, last.safetensors,
-    log.jsonl, loss.png and samples.png. Ctrl-C stops after a step and keeps it; --resume goes on.
+    Defaults are the documented recipe (see `train recipe`). The run's folder gets run.html to look at,
+    best.safetensors, last.safetensors, log.jsonl, loss.png and samples.
+    Ctrl-C stops after a step and keeps it; --resume goes on.
     """
     asked = Recipe(**hyper_parameters)
     if missing := [root for root in roots if not root.is_dir()]:
@@ -100,9 +119,10 @@ def fit(
         outcome = loop.fit(
             found,
             recipe,
-            loop.Machine(device, precision, workers),
+            loop.Machine(device, precision, workers, encoder_weights),
             folder,
             resume_from=before,
+            on_trouble=before.about.on_trouble if before and not _typed("on_trouble") else on_trouble,
             command=typed_command(),
             say=_say,
         )
@@ -110,13 +130,25 @@ def fit(
         _say(f"Interrupted: {folder} keeps what was learned; give the same command with --resume to go on.")
         click.get_current_context().exit(130)
     _say(outcome.verdict)
-    _say(f"written: {folder / 'best.safetensors'}, last.safetensors, log.jsonl, loss.png, samples.png")
+    _say(f"written: {_written(folder)}")
 
 
 def _say(line: str) -> None:
     """Print, if anybody still listens: a run outlives its terminal."""
     with suppress(OSError):
         click.echo(line)
+
+
+def _written(folder: Path) -> str:
+    """The run's folder and everything in it, what people open first first."""
+    first = ("run.html", "best.safetensors", "last.safetensors", "log.jsonl")
+    names = [f"{entry.name}/" if entry.is_dir() else entry.name for entry in sorted(folder.iterdir())]
+    return f"{folder}: {', '.join(sorted(names, key=lambda name: first.index(name) if name in first else len(first)))}"
+
+
+def _typed(parameter: str) -> bool:
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source == click.core.ParameterSource.COMMANDLINE
 
 
 def _check_run_dir(folder: Path, resume: bool) -> None:
@@ -138,11 +170,9 @@ def _prepare(folder: Path) -> None:
 
 def _resumed_recipe(before: Checkpoint, asked: Recipe) -> Recipe:
     """The run's own recipe; options that were typed must agree with it."""
-    context = click.get_current_context()
     recipe = before.about.recipe
     for name, value, _ in asked.described():
-        typed = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
-        if typed and getattr(recipe, name) != value:
+        if _typed(name) and getattr(recipe, name) != value:
             option = f"--{name.replace('_', '-')}"
             raise UsageError(
                 f"{option} {value} differs from the run's {getattr(recipe, name)}: leave it out to resume, "

@@ -1,0 +1,76 @@
+"""Memory of the trainer's process and its readers over a list of many photos. Linux only. `make bench` runs it small.
+
+    python benchmarks/feed_memory.py [--rows 1000000] [--workers 8] [--steps 2000]
+
+All rows lead to one small photo: what is measured is the list, the sampler and the readers. Printed is PSS, which
+counts a page that processes share once, summed over all of them, early, in the middle and at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from curate.shards import PACK_COLUMNS, Packed, read_places, shard_path, write_shard
+from train.data import Crops, StepSampler, batches
+from train.packs import PackedList
+from train.photos import PhotoList, Photos
+
+SMALL_PX = 36
+
+
+def main() -> None:
+    """Print a line for originals and one for a pack."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=300)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, listed in (
+            ("originals", originals(Path(scratch), options.rows)),
+            ("pack", packed(Path(scratch), options.rows)),
+        ):
+            sampler = StepSampler(len(listed), 16, 0, 0, options.steps, listed.starts())
+            seen = []
+            for number, _ in enumerate(batches(Crops(listed, 32, 0), sampler, options.workers)):
+                if number in (options.steps // 10, options.steps // 2, options.steps - options.steps // 20 - 1):
+                    seen.append(f"{memory_mb():,.0f}")
+            print(f"{name}: {options.rows:,} rows, {options.workers} workers, {16 * options.steps:,} photos: ", end="")
+            print(", ".join(seen), "MB early, midway, late")
+
+
+def originals(scratch: Path, rows: int) -> Photos:
+    """As many rows of one photo on the disk."""
+    Image.new("RGB", (SMALL_PX, SMALL_PX), (200, 80, 10)).save(scratch / "photo.png")
+    sources, paths = (pa.array([text] * rows, pa.large_string()) for text in (str(scratch), "photo.png"))
+    size = (scratch / "photo.png").stat().st_size
+    sizes, offsets = pa.array(np.full(rows, size, np.int64)), pa.nulls(rows, pa.int64())
+    return PhotoList(sources, paths, sizes, offsets)
+
+
+def packed(scratch: Path, rows: int) -> Photos:
+    """As many rows of one photo in a pack."""
+    photo = Packed("0" * 64, SMALL_PX, SMALL_PX, bytes(3 * SMALL_PX**2))
+    write_shard(shard_path(scratch, 0), [photo])
+    place = read_places(shard_path(scratch, 0), 0)
+    columns = {column.name: np.repeat(place[column.name].to_numpy(), rows) for column in PACK_COLUMNS}
+    return PackedList(scratch, "", pa.array(["photo.png"] * rows, pa.large_string()), columns)
+
+
+def memory_mb() -> float:
+    """PSS of this process and its readers."""
+    processes = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
+    rollups = [Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii") for process in processes]
+    return sum(int(text.split("\nPss:")[1].split()[0]) for text in rollups) / 1024
+
+
+if __name__ == "__main__":
+    main()

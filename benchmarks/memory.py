@@ -1,0 +1,106 @@
+"""What a scan of many listed photos holds in memory: the scanning process and its largest worker, at their peaks.
+
+    python benchmarks/memory.py [--rows 50000 200000 1000000] [--real 10] [--photo FILE...]
+
+Makes so many names of files for each run (links to a few, so that it takes minutes rather than hours), lists them in
+no order, and scans the list with two workers. One in `--real` is a photo; the rest are empty files with a photo's
+name, which are rows too but take no decoding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+LINKS = 50_000
+"""Of one file; file systems allow some 65,000."""
+NAMES_A_FOLDER = 1000
+
+
+def main() -> None:
+    """Print a line for each number of rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", nargs="+", type=int, default=[50_000, 200_000, 1_000_000])
+    parser.add_argument("--real", type=int, default=100)
+    parser.add_argument("--photo", nargs="*", type=Path, default=[], help="photos to link to instead of a tiny one")
+    options = parser.parse_args()
+    photos = [path.read_bytes() for path in options.photo] or [tiny_photo()]
+    for rows in options.rows:
+        with tempfile.TemporaryDirectory() as scratch:
+            names = make_names(Path(scratch), rows, options.real, photos)
+            seconds, parent, worker = scan(Path(scratch), names)
+        print(
+            f"{rows:>9,} rows   parent {parent / 1024:4.0f} MB   largest worker {worker / 1024:4.0f} MB   "
+            f"{seconds:5.0f} s",
+            flush=True,
+        )
+
+
+def tiny_photo() -> bytes:
+    """A JPEG of 64 x 48 pixels."""
+    file = io.BytesIO()
+    Image.radial_gradient("L").resize((64, 48)).convert("RGB").save(file, "JPEG")
+    return file.getvalue()
+
+
+def make_names(folder: Path, rows: int, real: int, photos: Sequence[bytes]) -> Path:
+    """Links to photos and to empty files, and the list of them, shuffled."""
+    names = []
+    for number in range(rows):
+        kind = f"photo-{number // real % len(photos)}" if number % real == 0 else "empty"
+        original = folder / f"{kind}-{number // LINKS}"
+        if not original.exists():
+            original.write_bytes(b"" if kind == "empty" else photos[number // real % len(photos)])
+        name = folder / f"{number // NAMES_A_FOLDER:04}" / f"photo-{number:08}.jpg"
+        if number % NAMES_A_FOLDER == 0:
+            name.parent.mkdir()
+        os.link(original, name)
+        names.append(str(name))
+    random.Random(0).shuffle(names)  # noqa: S311 - no secret
+    (folder / "list").write_text("\n".join(names), encoding="utf-8")
+    return folder / "list"
+
+
+def scan(folder: Path, names: Path) -> tuple[float, int, int]:
+    """Scan a list; seconds, and the peaks of the scanning process and of any of its workers in KiB."""
+    arguments = ["scan", "--from-file", str(names), "-o", str(folder / "m.parquet"), "--workers", "2"]
+    began, parent, workers = time.monotonic(), 0, [0]
+    with subprocess.Popen([sys.executable, "-m", "curate", *arguments], stdout=subprocess.DEVNULL) as running:
+        while running.poll() is None:
+            parent = max(parent, peak_kib(running.pid))
+            workers += map(peak_kib, children_of(running.pid))
+            time.sleep(0.2)
+    return time.monotonic() - began, parent, max(workers)
+
+
+def peak_kib(process: int) -> int:
+    """The most that a process has had in memory; 0 if it is gone."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+)", status)
+    return int(found[1]) if found else 0
+
+
+def children_of(process: int) -> Iterator[int]:
+    """The processes that a process started."""
+    try:
+        yield from map(int, Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split())
+    except OSError:
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""`curate export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from curate import words
+from curate.cli.shell import FILE, progress_bar, say
+from curate.errors import VividsetError
+
+if TYPE_CHECKING:
+    from curate.export import Kind
+
+
+@click.command()
+@click.argument("manifest", type=FILE)
+@click.option("-o", "--out", type=FILE, required=True, help="New or empty folder, or one that holds a part of it.")
+@click.option(
+    "--to",
+    "kind",
+    type=click.Choice(["webdataset", "imagefolder", "copy", "links", "hardlinks"]),
+    required=True,
+    help="What to make of the photos.",
+)
+def export(manifest: Path, out: Path, kind: Kind) -> None:
+    """Bring the photos of MANIFEST, unchanged, into a folder that other tools read.
+
+    webdataset makes tars of a thousand photos for each split, each photo with its row as JSON; imagefolder a folder a
+    split with metadata.jsonl, for `datasets.load_dataset("imagefolder", data_dir=...)`; copy, links and hardlinks keep
+    the tree. Names lose what some systems can't store. Photos that fail are listed in failed.csv.
+    """
+    from curate.export import export as run_export
+
+    with progress_bar("photos") as progress:
+        summary = run_export(manifest, out, kind, progress=progress)
+    say(words.of_export(summary, out))
+    if not summary.photos:
+        raise VividsetError(f"none of {len(summary.failed):,} photos could be exported, each for the reason above")

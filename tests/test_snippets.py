@@ -1,0 +1,42 @@
+"""The programs that the manifests' page shows run as they stand there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curate.criteria import FilterOptions
+from curate.scan import ScanOptions, scan
+from curate.select import write_selection
+
+ROOT = Path(__file__).parent.parent
+SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "manifests" / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with manifests of two kept photos, and two rejected ones with two reasons each."""
+    home = tmp_path_factory.mktemp("home")
+    rng = np.random.default_rng(0)
+    (home / "photos").mkdir()
+    for number in range(4):
+        noise = rng.integers(0, 255, (20, 30, 3), np.uint8)
+        pixels = noise if number % 2 else np.repeat(noise[..., :1], 3, axis=2)
+        Image.fromarray(pixels).save(home / "photos" / f"{number}.png")
+    scan([home / "photos"], home / "manifests" / "scan.parquet", ScanOptions())
+    write_selection(home / "manifests" / "scan.parquet", home / "manifests" / "clean.parquet", FilterOptions())
+    return home
+
+
+@pytest.mark.parametrize(("library", "said"), [("pandas", "colorfulness … < …"), ("duckdb", "2.png")])
+def test_a_program_of_the_page_runs(library: str, said: str, home: Path) -> None:
+    (program,) = [snippet for snippet in SNIPPETS if f"import {library}" in snippet]
+    done = subprocess.run([sys.executable, "-c", program], cwd=home, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout

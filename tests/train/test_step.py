@@ -1,0 +1,99 @@
+"""One optimizer step, looked at closely."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from train import checkpoint, photos
+from train.data import Batch, Crops, StepSampler
+from train.loss import ColorizationWeightedLoss
+from train.recipe import Recipe
+from train.run import Machine, Plan, Run, start
+from train.step import advance, learn
+
+Manifests = Callable[..., Path]
+TINY = Recipe(image_size=32, channels=2, batch_size=4, lr=1e-2, warmup=0.0, norm="batch")
+
+
+@pytest.fixture
+def run(clean_manifest: Manifests, tmp_path: Path) -> Callable[..., Run]:
+    def make(recipe: Recipe = TINY) -> Run:
+        plan = Plan(photos.load(clean_manifest()), recipe, Machine("cpu", "32-true", 0), tmp_path)
+        return start(plan, plan.machine.fabric(), None)
+
+    return make
+
+
+def first_batch(run: Run) -> Batch:
+    crops = Crops(run.photos.train, 32, 0)
+    return crops.batch(next(iter(StepSampler(4, 4, 0, 0, 1))))
+
+
+def everything(run: Run) -> dict[str, Tensor]:
+    return checkpoint.weights(run.network) | {
+        name: value.clone() for name, value in checkpoint.optimizer_tensors(run.optimizer).items()
+    }
+
+
+def test_a_step_that_is_left_out_changes_no_weight_moment_or_buffer(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = run(replace(TINY, ema=0.5))
+    batch = first_batch(ours)
+    learn(ours, batch, 4)
+    before, averaged = everything(ours), checkpoint.weights(ours.seen)
+    true_loss = ColorizationWeightedLoss.forward
+    monkeypatch.setattr(
+        ColorizationWeightedLoss, "forward", lambda self, ours, target: true_loss(self, ours, target) * math.inf
+    )
+    step = learn(ours, batch, 4)
+    assert math.isnan(step.loss)
+    assert set(step.lost or ()) == set(batch.photos)
+    assert all(torch.equal(before[name], value) for name, value in everything(ours).items())
+    assert all(torch.equal(averaged[name], value) for name, value in checkpoint.weights(ours.seen).items())
+
+
+def test_a_gradient_that_is_no_number_is_left_out_too(run: Callable[..., Run]) -> None:
+    """The loss is finite, and its gradient 0 times infinity."""
+    ours = run()
+    batch = first_batch(ours)
+    bias = ours.network.head.bias
+    assert bias is not None
+    bias.register_hook(lambda gradient: gradient * math.inf)  # type: ignore[no-untyped-call]  # torch
+    before = everything(ours)
+    step = learn(ours, batch, 4)
+    assert step.lost is not None
+    assert all(torch.equal(before[name], value) for name, value in everything(ours).items())
+
+
+def test_the_average_is_the_one_by_hand_and_carries_the_networks_buffers(run: Callable[..., Run]) -> None:
+    ours = run(replace(TINY, ema=0.75))
+    batch = first_batch(ours)
+    seen = []
+    for _ in range(3):
+        learn(ours, batch, 4)
+        advance(ours)
+        seen.append({name: value.clone() for name, value in ours.network.state_dict().items()})
+    name = "encoder.0.0.weight"
+    expected = 0.75 * (0.75 * seen[0][name] + 0.25 * seen[1][name]) + 0.25 * seen[2][name]
+    average = ours.seen.state_dict()
+    assert torch.allclose(average[name], expected, rtol=0, atol=1e-7)
+    buffers = [name for name in average if "running" in name]
+    assert all(torch.equal(average[name], seen[2][name]) for name in buffers)
+
+
+def test_a_step_costs_the_mean_over_its_photos_whatever_the_parts(run: Callable[..., Run]) -> None:
+    whole, parted = run(replace(TINY, norm="group")), run(replace(TINY, norm="group", batch_size=3, accumulate=2))
+    batch = first_batch(whole)
+    first, second = learn(whole, batch, 4), learn(parted, batch, 4)
+    assert first.loss == pytest.approx(first.neutral)  # an untrained network predicts gray
+    assert (second.loss, second.neutral) == pytest.approx((first.loss, first.neutral))
+    for name, value in whole.network.state_dict().items():
+        assert torch.allclose(parted.network.state_dict()[name], value, atol=1e-5)

@@ -1,0 +1,75 @@
+"""Several processes that share each step: how they start, agree, and fail together."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import distributed
+from torch.multiprocessing.spawn import ProcessException
+
+from curate.errors import TrainingError
+
+
+def launch(fabric: Fabric, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Run `function(fabric, *arguments)` in every process; what the first one returned.
+
+    Raises:
+        TrainingError: one of them failed; the others are ended.
+    """
+    if fabric.world_size == 1:
+        return fabric.launch(function, *arguments)
+    try:
+        with _left_to_the_processes(signal.SIGINT):
+            return fabric.launch(_Sealed(function, arguments)).inside
+    except ProcessException as exc:
+        last = str(exc).strip().splitlines()[-1]
+        ours = re.fullmatch(r"curate\.errors\.\w+: (.*)", last)
+        said = ours[1] if ours else f"{last}: --resume goes on from the last checkpoint"
+        raise TrainingError(f"process {exc.error_index} of {fabric.world_size} failed: {said}") from exc
+
+
+class _Sealed:
+    """Keeps Fabric from looking for tensors inside of what it carries; it can't look into frozen dataclasses."""
+
+    def __init__(self, inside: Any, arguments: tuple[Any, ...] = ()) -> None:
+        self.inside, self.arguments = inside, arguments
+
+    def __call__(self, fabric: Fabric) -> _Sealed:
+        """In the process: call what is inside."""
+        return _Sealed(self.inside(fabric, *self.arguments))
+
+
+def total(fabric: Fabric, *numbers: float) -> list[float]:
+    """Sums over the processes; every one of them must ask."""
+    if fabric.world_size == 1:
+        return list(numbers)
+    sums = torch.tensor(numbers, dtype=torch.float64 if fabric.device.type != "mps" else torch.float32)
+    sums = sums.to(fabric.device)
+    distributed.all_reduce(sums)
+    found: list[float] = sums.tolist()
+    return found
+
+
+def gathered(fabric: Fabric, items: list[Any]) -> list[Any]:
+    """The items of all processes; every one of them must ask."""
+    if fabric.world_size == 1:
+        return items
+    lists: list[Any] = [None] * fabric.world_size
+    distributed.all_gather_object(lists, items)
+    return [item for part in lists for item in part]
+
+
+@contextmanager
+def _left_to_the_processes(number: signal.Signals) -> Iterator[None]:
+    """A terminal sends Ctrl-C to all of them; they decide together when to stop."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)

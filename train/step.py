@@ -1,0 +1,144 @@
+"""One optimizer step: forward, backward, and what happens when a number is no number or memory runs out."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from curate.errors import TrainingError
+from train.data import Batch
+from train.lab import split_lab
+from train.processes import gathered, total
+from train.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one optimizer step came to, over all processes."""
+
+    loss: float
+    """Mean over the photos; NaN where it, or a gradient, was no number and the step was left out."""
+    neutral: float
+    """What predicting neutral gray costs on the same photos."""
+    lost: tuple[int, ...] | None = None
+    """Of a step that was left out: the photos that alone give no number; none if only the batch as a whole does."""
+
+
+def learn(run: Run, batch: Batch, photos: int) -> Step:
+    """Take one step; where loss or gradients are no number, leave weights, moments and buffers as they were.
+
+    Args:
+        run: to be trained.
+        batch: this process's share of the step, which may be empty.
+        photos: in the whole step.
+
+    Raises:
+        TrainingError: the batch doesn't fit in memory.
+    """
+    try:
+        return _learn(run, batch, photos)
+    except (RuntimeError, MemoryError) as exc:
+        if not out_of_memory(exc):
+            raise
+        raise TrainingError(_what_fits(run, batch.rgb)) from exc
+
+
+def _learn(run: Run, batch: Batch, photos: int) -> Step:
+    buffers = [buffer.clone() for buffer in run.network.buffers()]
+    run.model.train()
+    loss, neutral = total(run.fabric, *_backward(run, batch.rgb, photos))
+    norm: Any = run.fabric.clip_gradients(
+        run.model, run.optimizer, max_norm=run.recipe.clip_grad or math.inf, error_if_nonfinite=False
+    )
+    lost = None if math.isfinite(loss) and math.isfinite(float(norm)) else _culprits(run, batch)
+    if lost is None:
+        run.optimizer.step()
+        if run.ema:
+            run.ema.update_parameters(run.network)
+    else:
+        with torch.no_grad():
+            for buffer, before in zip(run.network.buffers(), buffers, strict=True):
+                buffer.copy_(before)
+    run.optimizer.zero_grad(set_to_none=True)
+    return Step(loss if lost is None else math.nan, neutral, lost)
+
+
+def _backward(run: Run, rgb: Tensor, photos: int) -> tuple[float, float]:
+    """Gradients of the whole step's mean loss, a batch at a time; this process's part of it and of the neutral loss."""
+    loss = neutral = 0.0
+    if not len(rgb):  # all processes must take part, with a share of 0
+        rgb = torch.zeros(1, run.recipe.image_size, run.recipe.image_size, 3, dtype=torch.uint8)
+        parts, photos = [rgb], 0
+    else:
+        parts = list(torch.split(rgb, run.recipe.batch_size))
+    for part in parts:
+        lightness, target = split_lab(part.to(run.fabric.device))
+        share = len(part) / photos if photos else 0.0
+        waits = run.fabric.world_size > 1 and part is not parts[-1]
+        with run.fabric.no_backward_sync(run.model, enabled=waits):
+            cost = run.criterion(run.model(lightness), target) * share
+            run.fabric.backward(cost * run.fabric.world_size)  # whose gradients the processes average
+        loss += float(cost.detach())
+        neutral += share * float(run.criterion(torch.zeros_like(target), target))
+    return loss, neutral
+
+
+def _culprits(run: Run, batch: Batch) -> tuple[int, ...]:
+    """The photos, of all processes, whose loss or gradient is no number when the network sees them alone."""
+    weights = [weight for weight in run.network.parameters() if weight.requires_grad]
+    found = []
+    for photo, rgb in zip(batch.photos, batch.rgb, strict=True):
+        lightness, target = split_lab(rgb[None].to(run.fabric.device))
+        with run.fabric.autocast():
+            cost = run.criterion(run.network(lightness), target)
+        numbers = [cost.detach(), *torch.autograd.grad(cost, weights, allow_unused=True)]
+        if not all(bool(number.isfinite().all()) for number in numbers if number is not None):
+            found.append(photo)
+    return tuple(gathered(run.fabric, found))
+
+
+def advance(run: Run) -> None:
+    """One step on in the learning rate's schedule, also after a step that was left out."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+        run.schedule.step()
+    run.step += 1
+
+
+def out_of_memory(exc: BaseException) -> bool:
+    """Whether this is how Python, torch, CUDA or a CPU allocator say that memory ran out."""
+    return isinstance(exc, (MemoryError, torch.OutOfMemoryError)) or "memory" in str(exc).lower()
+
+
+def _what_fits(run: Run, rgb: Tensor) -> str:
+    recipe = run.recipe
+    size = recipe.batch_size // 2
+    while size and not _fits(run, rgb[:size]):
+        size //= 2
+    if not size:
+        return "not even one photo fits in memory: lower --image-size or --channels, and give a new --run-dir"
+    accumulate = -(-recipe.batch_size * recipe.accumulate // size)
+    return (
+        f"a batch of {recipe.batch_size} doesn't fit in memory, {size} do: --batch-size {size} --accumulate "
+        f"{accumulate} takes steps of as many photos; give a new --run-dir"
+    )
+
+
+def _fits(run: Run, rgb: Tensor) -> bool:
+    run.optimizer.zero_grad(set_to_none=True)
+    if run.fabric.device.type == "cuda":
+        torch.cuda.empty_cache()
+    lightness, target = split_lab(rgb.to(run.fabric.device))
+    try:
+        with run.fabric.autocast():
+            run.criterion(run.network(lightness), target).backward()
+    except (RuntimeError, MemoryError) as exc:
+        if not out_of_memory(exc):
+            raise
+        return False
+    return True
