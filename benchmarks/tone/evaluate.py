@@ -3,16 +3,13 @@
     python benchmarks/tone/evaluate.py DATA.parquet > tables.md
 
 The rule is the shipped one: gray, else one ratio R : G : B, else the regression. Weights are learned anew from the
-training part of every split, and the threshold from other folds' scores; the lines of the other two rules are the
-project's.
-`caught` is called anything but color; `leak` is called color with M >= 20, so that it would reach a colorizer's
-training set.
+training part of every split, the threshold from other folds' scores; the other lines and the products are the project's.
+`caught` is called anything but color; `leak` is called color with M >= 20: it would reach a training set.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ import pandas as pd
 from build_dataset import PROBED_ENCODINGS, PROBED_STRENGTHS
 from numpy.typing import NDArray
 from regression import COLORFUL_M, FOLDS, Mask, Matrix, fit, loud_originals, out_of_fold, read, shipped, threshold
+from tables import show, wilson
 from toning import TONING
 from variants import GRAY
 
@@ -95,7 +93,7 @@ def one_ratio_rule(table: pd.DataFrame) -> Mask:
 
 def verdicts(table: pd.DataFrame, scores: Matrix) -> NDArray[np.str_]:
     """(n,) verdicts of the whole rule for (n,) scores of a regression."""
-    sepia = table.tone_hue_deg.between(*SEPIA_HUE_DEG).to_numpy()
+    sepia = table.all_hue_deg.between(*SEPIA_HUE_DEG).to_numpy()
     toned = np.where(sepia, "sepia", "toned")
     return np.where(gray_rule(table), "grayscale", np.where((scores > 0) | one_ratio_rule(table), toned, "color"))
 
@@ -215,8 +213,6 @@ def report_matrix(table: pd.DataFrame) -> None:
     found = groups.mean().unstack()[kind]
     found.insert(0, "photos", groups.size().unstack()[kind[0]])
     show(found, "The sepia matrix at strength 0.5 and 1, by encoding (JPEG quality and subsampling): caught")
-    alone = probes.assign(caught=gray_rule(probes) | (probes.score > 0)).groupby(["source", "kind"]).caught
-    show(alone.mean().unstack()[kind], "The same without the one-ratio rule")
 
 
 def report_cuts(table: pd.DataFrame) -> None:
@@ -297,28 +293,6 @@ def report_baselines(table: pd.DataFrame) -> None:
         pd.DataFrame(rows).T.rename_axis("judged by"),
         "Baselines, with the gray rule, at 0.5 % false alarms on these photos",
     )
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share."""
-    z = 1.96
-    middle, reach = hits + z * z / 2, z * np.sqrt(hits * (n - hits) / n + z * z / 4)
-    return float((middle - reach) / (n + z * z)), float((middle + reach) / (n + z * z))
-
-
-def show(frame: pd.DataFrame, title: str) -> None:
-    """A Markdown table with the index as its first column."""
-    flat = frame.reset_index()
-    print(f"\n### {title}\n")
-    print("\n".join(lines(flat, lambda value: f"{value:.3f}" if isinstance(value, float) else str(value))), flush=True)
-
-
-def lines(flat: pd.DataFrame, cell: Callable[[Any], str]) -> Iterator[str]:
-    """The table's lines."""
-    yield "| " + " | ".join(map(str, flat.columns)) + " |"
-    yield "|" + "---|" * len(flat.columns)
-    for row in flat.itertuples(index=False):
-        yield "| " + " | ".join(map(cell, row)) + " |"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python benchmarks/tone/train.py DATA.parquet [--out FILE]
 
-Logistic regression on standardised log(1 + feature) and on a few products of two, which a score test picks. The
+Logistic regression on standardised log(1 + feature) and on a few products of two. The
 threshold comes from regressions that have not seen the photo judged, as evaluate.py's does. The same data give the same
 file, up to the arithmetic of the machine.
 """
