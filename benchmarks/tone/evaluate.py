@@ -3,7 +3,7 @@
     python benchmarks/tone/evaluate.py DATA.parquet > tables.md
 
 The rule is the shipped one: gray, else one ratio R : G : B, else the regression. Weights are learned anew from the
-training part of every split, the threshold from other folds' scores; the other lines and the products are the project's.
+training part of every split, the threshold from other folds' scores; other lines and the products are the project's.
 `caught` is called anything but color; `leak` is called color with M >= 20: it would reach a training set.
 """
 
