@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import faulthandler
-import math
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import manifest
-from curate.engines import Done, Lost, processes
-from curate.errors import PASSING_KINDS, ManifestError, PhotoError, TimedOut, WorkerDied
+from curate.engines import processes
+from curate.errors import PASSING_KINDS, ManifestError, PhotoError
 from curate.folders import claimed, write_failed, writing_to
 from curate.manifest import Lineage, Manifest
 from curate.originals import KEY_COLUMNS, Original, originals
@@ -30,10 +26,9 @@ from curate.shards import (
     write_shard,
 )
 from curate.shrink import PackOptions, pack_photo
+from curate.survive import Progress, each_group, one_by_one, watched
 
 SHARD_PHOTOS = 512
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +73,7 @@ def pack(
     table = _in_packed_order(read)
     with claimed(out, {"manifest": read.sha256, **options.recorded()}, overwrite=options.overwrite):
         to_do = [shard for shard in range(_shards(table)) if not _finished(shard_path(out, shard))]
-        packed_now = _pack_shards(out, options, table, to_do, progress or (lambda done, total: None))
+        packed_now = _pack_shards(out, options, table, to_do, progress)
         summary = Summary(packed_now=packed_now)
         rows = _packed_rows(out, table, summary)
         if rows.num_rows:
@@ -112,58 +107,36 @@ def _finished(path: Path) -> bool:
     return not any(error and error.partition(":")[0] in PASSING_KINDS for error in read_errors(path))
 
 
-def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[int], progress: Progress) -> int:
-    """Pack shards; those that take a process with them are gone through photo by photo."""
-    slices = (_slice(table, shard) for shard in to_do)
-    total = sum(min(SHARD_PHOTOS, table.num_rows - shard * SHARD_PHOTOS) for shard in to_do)
-    done = 0
-    suspects: list[Slice] = []
-    progress(0, total)
-    for outcome in processes(partial(pack_shard, out, options), slices, workers=options.workers):
-        if isinstance(outcome, Lost):
-            suspects.append(outcome.item)
-            continue
-        done += len(outcome.item.photos)
-        progress(done, total)
-    for suspect in suspects:
-        with writing_to(out):
-            write_shard(shard_path(out, suspect.index), _one_by_one(suspect, options))
-        done += len(suspect.photos)
-        progress(done, total)
-    return done
+def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[int], progress: Progress | None) -> int:
+    total: int = sum(min(SHARD_PHOTOS, table.num_rows - shard * SHARD_PHOTOS) for shard in to_do)
+    each_group(
+        processes,
+        partial(pack_shard, out, options),
+        (_slice(table, shard) for shard in to_do),
+        apart=partial(_pack_apart, out, options),
+        workers=options.workers,
+        total=total,
+        progress=progress,
+    )
+    return total
 
 
 def pack_shard(out: Path, options: PackOptions, shard: Slice) -> None:
     """In a worker: pack one shard. A decoder that hangs takes the process with it."""
+    photos = watched(shard.photos, options.timeout_s)
     with writing_to(out):
-        write_shard(shard_path(out, shard.index), (pack_photo(photo, options) for photo in _watched(shard, options)))
+        write_shard(shard_path(out, shard.index), (pack_photo(photo, options) for photo in photos))
 
 
-def _watched(shard: Slice, options: PackOptions) -> Iterator[Original]:
-    armed_at = -math.inf
-    for photo in shard.photos:
-        now = time.monotonic()
-        if now - armed_at > options.timeout_s / 4:  # arming starts a thread, which costs as much as a small photo
-            faulthandler.dump_traceback_later(1.25 * options.timeout_s, exit=True)
-            armed_at = now
-        yield photo
-    faulthandler.cancel_dump_traceback_later()
-
-
-def _one_by_one(shard: Slice, options: PackOptions) -> Iterable[Packed]:
-    """Each photo in a task of its own, so that the one that kills or hangs is named."""
-    packed: dict[Original, Packed] = {}
+def _pack_apart(out: Path, options: PackOptions, shard: Slice) -> None:
     function = partial(pack_photo, options=options)
-    for outcome in processes(function, shard.photos, workers=options.workers, timeout_s=options.timeout_s):
-        match outcome:
-            case Done(photo, result):
-                packed[photo] = result
-            case Lost(photo, reason):
-                error: PhotoError = WorkerDied("decoding it ended the process")
-                if reason == "timed out":
-                    error = TimedOut(f"decoding it took over {options.timeout_s:g} s (--timeout)")
-                packed[photo] = Packed(photo.sha256, error=str(error))
-    return [packed[photo] for photo in shard.photos]
+    found = one_by_one(function, shard.photos, workers=options.workers, timeout_s=options.timeout_s)
+    packed = [
+        Packed(photo.sha256, error=str(each)) if isinstance(each, PhotoError) else each
+        for photo, each in zip(shard.photos, found, strict=True)
+    ]
+    with writing_to(out):
+        write_shard(shard_path(out, shard.index), packed)
 
 
 def _packed_rows(out: Path, table: pa.Table, summary: Summary) -> pa.Table:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import faulthandler
-import math
 import os
 import shutil
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -18,11 +15,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from curate import manifest
-from curate.engines import ENGINES, Done, EngineName, Lost, processes
-from curate.errors import ManifestError, PhotoError, ScanError, TimedOut, WorkerDied
+from curate.engines import ENGINES, EngineName
+from curate.errors import ManifestError, PhotoError, ScanError
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.score import Record, ScoreOptions, score, score_all
 from curate.sources import WHOLE, Listed, Share, Sources, source_is_gone
+from curate.survive import Progress, each_group, one_by_one, watched
 from curate.worklist import Shard, Worklist
 
 
@@ -67,10 +65,6 @@ class Summary:
     levels: Counter[str] = field(default_factory=Counter)
 
 
-Progress = Callable[[int, int], None]
-"""Called with the number of photos measured and to be measured."""
-
-
 def scan(
     paths: Sequence[str | Path], out: Path, options: ScanOptions, *, command: str = "", progress: Progress | None = None
 ) -> Summary:
@@ -105,7 +99,7 @@ def scan(
         if not files and options.share == WHOLE:
             named = ", ".join(map(str, (*paths, *options.from_files)))
             raise ScanError(f"no photos below {named}: name a folder or a list that holds some")
-        _measure(work, options, to_do, progress or (lambda done, total: None))
+        _measure(work, options, to_do, progress)
         try:
             lineage = _lineage(sources, options, command, files)
             summary = _finish(work, known, out, lineage)
@@ -181,57 +175,33 @@ def _left_out(before: Lineage, now: Sources) -> str | None:
     return next((name for name in before.options.get("lists", ()) if name not in now.list_names()), None)
 
 
-def _measure(work: Worklist, options: ScanOptions, total: int, progress: Progress) -> None:
-    """Measure all shards; those that take a process with them are gone through photo by photo."""
-    done = 0
-    suspects: list[Shard] = []
-    progress(0, total)
-    measure = partial(measure_shard, work, options)
-    for outcome in ENGINES[options.engine](measure, work.shards(), workers=options.workers):
-        if isinstance(outcome, Lost):
-            suspects.append(outcome.item)
-            continue
-        done += len(outcome.item.photos)
-        progress(done, total)
-    for shard in suspects:
-        records = _one_by_one(shard, options)
-        _write_part(work, shard, records)
-        done += len(shard.photos)
-        progress(done, total)
+def _measure(work: Worklist, options: ScanOptions, total: int, progress: Progress | None) -> None:
+    """Measure all shards."""
+    each_group(
+        ENGINES[options.engine],
+        partial(measure_shard, work, options),
+        work.shards(),
+        apart=partial(_measure_apart, work, options),
+        workers=options.workers,
+        total=total,
+        progress=progress,
+    )
 
 
 def measure_shard(work: Worklist, options: ScanOptions, shard: Shard) -> None:
     """In a worker: measure a shard and write its part. A decoder that hangs takes the process with it."""
-    records = score_all(_watched(shard.photos, options.timeout_s), options.score)
+    records = score_all(watched(shard.photos, options.timeout_s), options.score)
     _write_part(work, shard, [_unless_source_gone(record) for record in records])
 
 
-def _watched(photos: Iterable[Listed], timeout_s: float) -> Iterator[Listed]:
-    """The photos; if the next isn't asked for in time, the process ends."""
-    armed_at = -math.inf
-    for photo in photos:
-        now = time.monotonic()
-        if now - armed_at > timeout_s / 4:  # arming starts a thread, which costs as much as a small photo
-            faulthandler.dump_traceback_later(1.25 * timeout_s, exit=True)
-            armed_at = now
-        yield photo
-    faulthandler.cancel_dump_traceback_later()
-
-
-def _one_by_one(shard: Shard, options: ScanOptions) -> list[Record | None]:
-    """Measure each photo in a task of its own, so that the one that kills or hangs is named."""
-    records: dict[Listed, Record | None] = {}
+def _measure_apart(work: Worklist, options: ScanOptions, shard: Shard) -> None:
     function = partial(_score, options=options.score)
-    for outcome in processes(function, shard.photos, workers=options.workers, timeout_s=options.timeout_s):
-        match outcome:
-            case Done(photo, record):
-                records[photo] = record
-            case Lost(photo, reason):
-                error: PhotoError = WorkerDied("decoding it ended the process")
-                if reason == "timed out":
-                    error = TimedOut(f"decoding it took over {options.timeout_s:g} s (--timeout)")
-                records[photo] = Record(photo, error=str(error))
-    return [records[photo] for photo in shard.photos]
+    found = one_by_one(function, shard.photos, workers=options.workers, timeout_s=options.timeout_s)
+    records = [
+        Record(photo, error=str(each)) if isinstance(each, PhotoError) else each
+        for photo, each in zip(shard.photos, found, strict=True)
+    ]
+    _write_part(work, shard, records)
 
 
 def _score(photo: Listed, options: ScoreOptions) -> Record | None:
