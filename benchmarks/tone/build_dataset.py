@@ -1,4 +1,4 @@
-"""Make the labelled pictures that the tone network is learned from and judged on; README.md has the whole command.
+"""Make the labelled pictures that the tone regression is learned from and judged on; README.md has the whole command.
 
     python benchmarks/tone/build_dataset.py OUT.parquet --colour NAME=FOLDER ... --prints FOLDER --gray FOLDER
 

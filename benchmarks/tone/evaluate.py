@@ -1,18 +1,15 @@
 """Judge the whole tone rule on photos that its weights have not seen, and print the tables as Markdown.
 
-    python benchmarks/tone/evaluate.py DATA.parquet RECIPES.parquet > tables.md
+    python benchmarks/tone/evaluate.py DATA.parquet > tables.md
 
-The rule is the shipped one: gray, else one ratio R : G : B, else the network. Weights are learned anew from the
-training part of every split, and the threshold from other folds' scores; the lines of the other two rules are the
-project's.
-`caught` is called anything but color; `leak` is called color with M >= 20, so that it would reach a colorizer's
-training set.
+The rule is the shipped one: gray, else one ratio R : G : B, else the regression. Weights are learned anew from the
+training part of every split, the threshold from other folds' scores; other lines and the products are the project's.
+`caught` is called anything but color; `leak` is called color with M >= 20: it would reach a training set.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +17,9 @@ import cv2
 import numpy as np
 import pandas as pd
 from build_dataset import PROBED_ENCODINGS, PROBED_STRENGTHS
-from network import COLORFUL_M, FOLDS, Matrix, fit, loud_originals, out_of_fold, read, shipped, threshold
 from numpy.typing import NDArray
+from regression import COLORFUL_M, FOLDS, Mask, Matrix, fit, loud_originals, out_of_fold, read, shipped, threshold
+from tables import show, wilson
 from toning import TONING
 from variants import GRAY
 
@@ -44,13 +42,11 @@ COLOUR_SOURCES = ("imagenet", "imagenette", "flowers", "clothing", "weather", "o
 SCORE_CUTS = (1.0, 0.5, 0.0, -0.5, -1.0, -1.16, -2.0, -3.0)
 BASELINE_FALSE_ALARMS = 0.005
 
-Mask = NDArray[np.bool_]
-
 
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, nargs="+")
+    parser.add_argument("data", type=Path)
     options = parser.parse_args()
     cv2.setNumThreads(1)
     table = read(options.data, measured)
@@ -64,7 +60,7 @@ def main() -> None:
     report_matrix(table)
     report_cuts(table)
     report_prints_left_out(table)
-    report_recipes_only(table)
+    report_kinds_left_out(table)
     report_sources_left_out(table)
     report_confidence(table)
     report_baselines(table)
@@ -75,7 +71,7 @@ def measured(small: NDArray[np.uint8]) -> dict[str, Any]:
     grid = cv2.resize(small, (GRID_COLUMNS, GRID_ROWS), interpolation=cv2.INTER_AREA)
     ab = cv2.cvtColor(grid.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 1:].reshape(-1, 2)
     found: dict[str, Any] = dict(features(small))
-    found["hue_concentration"] = float(np.hypot(*ab.mean(axis=0)) / (found["chroma_ab"] + 1e-3))
+    found["hue_concentration"] = float(np.hypot(*ab.mean(axis=0)) / (found["all_chroma_ab"] + 1e-3))
     found["mean_saturation"] = float(cv2.cvtColor(grid, cv2.COLOR_RGB2HSV)[..., 1].mean())
     if int(small.sum()) % 32 == 0:
         said = tone(small)
@@ -85,7 +81,7 @@ def measured(small: NDArray[np.uint8]) -> dict[str, Any]:
 
 def gray_rule(table: pd.DataFrame) -> Mask:
     """(n,) whether rule 1 says grayscale."""
-    mean, high = table.chroma_ab, table.chroma_p99_ab
+    mean, high = table.all_chroma_ab, table.all_chroma_p99_ab
     return ((mean <= GRAY_CHROMA_MEAN) & (high <= GRAY_CHROMA_P99)).to_numpy()
 
 
@@ -96,8 +92,8 @@ def one_ratio_rule(table: pd.DataFrame) -> Mask:
 
 
 def verdicts(table: pd.DataFrame, scores: Matrix) -> NDArray[np.str_]:
-    """(n,) verdicts of the whole rule for (n,) scores of a network."""
-    sepia = table.tone_hue_deg.between(*SEPIA_HUE_DEG).to_numpy()
+    """(n,) verdicts of the whole rule for (n,) scores of a regression."""
+    sepia = table.all_hue_deg.between(*SEPIA_HUE_DEG).to_numpy()
     toned = np.where(sepia, "sepia", "toned")
     return np.where(gray_rule(table), "grayscale", np.where((scores > 0) | one_ratio_rule(table), toned, "color"))
 
@@ -173,9 +169,9 @@ def truth_names(table: pd.DataFrame) -> pd.Series[str]:
 
 
 def report_parts(table: pd.DataFrame) -> None:
-    """What the one-ratio rule adds to the network."""
+    """What the one-ratio rule adds to the regression."""
     gray, ratio, score = gray_rule(table), one_ratio_rule(table), table.score.to_numpy() > 0
-    parts = {"gray, network": gray | score, "gray, one ratio": gray | ratio, "all three": gray | score | ratio}
+    parts = {"gray, regression": gray | score, "gray, one ratio": gray | ratio, "all three": gray | score | ratio}
     show(
         pd.DataFrame({name: summary(table, called) for name, called in parts.items()}).T.rename_axis("rules"),
         "The rules apart",
@@ -201,7 +197,7 @@ def summary(table: pd.DataFrame, called: Mask) -> dict[str, float]:
 def report_wrong_calls(table: pd.DataFrame) -> None:
     """The photos by name."""
     colour = (table.truth == "color") & (table.kind == "original") & (table.colorfulness >= COLORFUL_M)
-    named = table.assign(rule=np.where(table.score > 0, "network", "one ratio")).set_index("base")
+    named = table.assign(rule=np.where(table.score > 0, "regression", "one ratio")).set_index("base")
     lost = named[(colour & (table.verdict != "color")).to_numpy()].sort_values("score")
     show(lost[["colorfulness", "score", "rule", "verdict"]], "Colour originals with M >= 20 not called color")
     missed = named[((table.truth == "toned") & (table.verdict == "color")).to_numpy()]
@@ -217,8 +213,6 @@ def report_matrix(table: pd.DataFrame) -> None:
     found = groups.mean().unstack()[kind]
     found.insert(0, "photos", groups.size().unstack()[kind[0]])
     show(found, "The sepia matrix at strength 0.5 and 1, by encoding (JPEG quality and subsampling): caught")
-    alone = probes.assign(caught=gray_rule(probes) | (probes.score > 0)).groupby(["source", "kind"]).caught
-    show(alone.mean().unstack()[kind], "The same without the one-ratio rule")
 
 
 def report_cuts(table: pd.DataFrame) -> None:
@@ -236,12 +230,14 @@ def report_prints_left_out(table: pd.DataFrame) -> None:
     show(false_alarms(again, "kind").loc[["original"]], "Learned without any print: false alarms, out of fold")
 
 
-def report_recipes_only(table: pd.DataFrame) -> None:
-    """None of the kinds of toning.py was learned from: another hand toned what was."""
-    named = (table.kind.isin(list(TONING)) & (table.truth == "toned")).to_numpy()
-    again = table.assign(verdict=verdicts(table, judged(table, ~named)))
-    show(caught_by_kind(again), "Learned without any of the named kinds of toning and damage")
-    show(false_alarms(again, "kind").loc[["original"]], "The same: false alarms, out of fold")
+def report_kinds_left_out(table: pd.DataFrame) -> None:
+    """Each kind of toning or damage unseen, and the photos too."""
+    rows = []
+    for kind in TONING:
+        chosen = ((table.kind == kind) & (table.truth == "toned")).to_numpy()
+        again = table.assign(verdict=verdicts(table, judged(table, ~chosen)))
+        rows.append(caught_by_kind(again[chosen]))
+    show(pd.concat(rows)[["n", "caught", "leak"]], "Learned without one kind of toning or damage")
 
 
 def report_confidence(table: pd.DataFrame) -> None:
@@ -283,7 +279,7 @@ def report_sources_left_out(table: pd.DataFrame) -> None:
 def report_baselines(table: pd.DataFrame) -> None:
     """Single numbers, each with the best line for these very photos."""
     numbers = {
-        "relative residual of a curve in lightness": -table.curve_rms_ab / (table.chroma_ab + 1e-3),
+        "relative lightness-bin residual": -table.all_bin_rms_ab / (table.all_chroma_ab + 1e-3),
         "mean saturation": -table.mean_saturation,
         "hue concentration": table.hue_concentration,
     }
@@ -297,28 +293,6 @@ def report_baselines(table: pd.DataFrame) -> None:
         pd.DataFrame(rows).T.rename_axis("judged by"),
         "Baselines, with the gray rule, at 0.5 % false alarms on these photos",
     )
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share."""
-    z = 1.96
-    middle, reach = hits + z * z / 2, z * np.sqrt(hits * (n - hits) / n + z * z / 4)
-    return float((middle - reach) / (n + z * z)), float((middle + reach) / (n + z * z))
-
-
-def show(frame: pd.DataFrame, title: str) -> None:
-    """A Markdown table with the index as its first column."""
-    flat = frame.reset_index()
-    print(f"\n### {title}\n")
-    print("\n".join(lines(flat, lambda value: f"{value:.3f}" if isinstance(value, float) else str(value))), flush=True)
-
-
-def lines(flat: pd.DataFrame, cell: Callable[[Any], str]) -> Iterator[str]:
-    """The table's lines."""
-    yield "| " + " | ".join(map(str, flat.columns)) + " |"
-    yield "|" + "---|" * len(flat.columns)
-    for row in flat.itertuples(index=False):
-        yield "| " + " | ".join(map(cell, row)) + " |"
 
 
 if __name__ == "__main__":

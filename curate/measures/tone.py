@@ -2,16 +2,15 @@
 
 A toned monochrome is a photo whose colour is a function of its lightness (the toning), plus something smooth over the
 picture (fading, stains, the scanner's light), plus a minority of foreign pixels (a mount, a caption). So that much is
-explained away, over the whole picture, over its middle and in small windows, and what is left is looked at. What fading
-and ageing leave lies along one direction of hue; true colour has several, so the spread *across* the main direction
-(the minor axis) says most, and percentiles say more than means, because stains and captions are local.
+explained away, robustly, and what is left is looked at. What fading and ageing leave lies along one direction of hue;
+true colour has several, so the spread *across* the main direction (the minor axis) says most.
 
 Three rules, in this order:
 
 1. `grayscale`: hardly any chroma anywhere (mean and 99th percentile).
 2. toned: one ratio R : G : B throughout a photo with a range of brightness, which is what toning by a matrix leaves;
-   or a small network on the features below, with weights learned from labelled photos (`tone_weights`). No feature
-   knows an absolute hue.
+   or a logistic regression on the features below, with weights learned from labelled photos (`tone_weights`). No
+   feature knows an absolute hue.
 3. A toned photo is `sepia` if its mean hue lies at 40 to 100 degrees, brown to yellow; otherwise `toned`.
 
 How well it does, and what it gets wrong: docs/results/tone.md. How the weights were learned: benchmarks/tone.
@@ -28,7 +27,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.measures.tone_weights import CLIP, FEATURES, HIDDEN, HIDDEN_BIAS, OUTPUT, OUTPUT_BIAS
+from curate.measures import tone_weights
 
 Tone = Literal["color", "grayscale", "sepia", "toned"]
 TONES: tuple[Tone, ...] = ("color", "grayscale", "sepia", "toned")
@@ -42,11 +41,13 @@ ONE_RATIO_LEVELS = 5.0
 ONE_RATIO_BRIGHTNESS_SPREAD = 15.0
 """Levels of 255; a plain blue sky has one ratio too, but hardly a range of brightness."""
 
+LIGHTNESS_BINS = 32
 GRID_COLUMNS, GRID_ROWS = 40, 32
 """Nearly all is measured on so few cells, where JPEG's chroma noise has averaged out."""
 REGIONS: Mapping[str, tuple[slice, slice]] = {
-    "": (slice(0, 32), slice(0, 40)),
-    "mid_": (slice(6, 26), slice(8, 32)),  # the central 60 % of each side: a mount seldom reaches it
+    "all": (slice(0, 32), slice(0, 40)),
+    "mid": (slice(5, 27), slice(6, 34)),  # the central 70 % of each side: a mount seldom reaches it
+    "core": (slice(8, 24), slice(10, 30)),  # the central 50 %
 }
 
 Floats = NDArray[np.float32]
@@ -66,7 +67,7 @@ class ToneMeasure:
     tone_chroma_p99: float
     """99th percentile of the same."""
     tone_residual: float
-    """RMS distance of (a, b) from the best cubic curve in lightness: near 0 for any even toning, however coloured."""
+    """RMS distance of (a, b) from the mean of its lightness bin, 32 bins: 0 for any toning, however coloured."""
     tone_ratio_residual: float
     """90th percentile of the distance from one ratio R : G : B, in levels of 255."""
     tone_hue_deg: float
@@ -80,7 +81,7 @@ def tone(small: NDArray[np.uint8]) -> ToneMeasure:
         small: (h, w, 3) uint8 sRGB, a small copy as `curate.measures.small_copy` makes it.
     """
     found = features(small)
-    gray = max(found["chroma_ab"] / GRAY_CHROMA_MEAN, found["chroma_p99_ab"] / GRAY_CHROMA_P99)
+    gray = max(found["all_chroma_ab"] / GRAY_CHROMA_MEAN, found["all_chroma_p99_ab"] / GRAY_CHROMA_P99)
     score = log_odds(found)
     one_ratio = (
         found["ratio_p90_levels"] < ONE_RATIO_LEVELS
@@ -91,26 +92,29 @@ def tone(small: NDArray[np.uint8]) -> ToneMeasure:
     if gray <= 1:
         verdict, confidence = "grayscale", 1 - gray / 2
     elif score > 0 or one_ratio:
-        verdict = "sepia" if SEPIA_HUE_DEG[0] <= found["tone_hue_deg"] <= SEPIA_HUE_DEG[1] else "toned"
+        verdict = "sepia" if SEPIA_HUE_DEG[0] <= found["all_hue_deg"] <= SEPIA_HUE_DEG[1] else "toned"
         confidence = confidence if score > 0 else 0.5
     return ToneMeasure(
         tone=verdict,
         tone_score=score,
         tone_confidence=confidence,
-        tone_chroma=found["chroma_ab"],
-        tone_chroma_p99=found["chroma_p99_ab"],
-        tone_residual=found["curve_rms_ab"],
+        tone_chroma=found["all_chroma_ab"],
+        tone_chroma_p99=found["all_chroma_p99_ab"],
+        tone_residual=found["all_bin_rms_ab"],
         tone_ratio_residual=found["ratio_p90_levels"],
-        tone_hue_deg=found["tone_hue_deg"],
+        tone_hue_deg=found["all_hue_deg"],
     )
 
 
 def log_odds(found: Mapping[str, float]) -> float:
-    """The network: log(1 + feature), standardised and clipped, one layer of tanh, less the threshold."""
-    inputs = np.clip(
-        (np.log1p(np.array([found[name] for name in FEATURES], np.float32)) - _MEAN) / _DEVIATION, -CLIP, CLIP
-    )
-    return float(np.tanh(inputs @ _HIDDEN + _HIDDEN_BIAS) @ _OUTPUT) + OUTPUT_BIAS
+    """The regression: weights on standardised log(1 + feature), clipped to ±4, and on a few products of two."""
+    standardised = {
+        name: min(max((math.log1p(found[name]) - mean) / deviation, -4.0), 4.0)
+        for name, (mean, deviation, _) in tone_weights.FEATURES.items()
+    }
+    alone = sum(weight * standardised[name] for name, (_, _, weight) in tone_weights.FEATURES.items())
+    pairs = tone_weights.PRODUCTS.items()
+    return tone_weights.BIAS + alone + sum(weight * standardised[i] * standardised[j] for (i, j), weight in pairs)
 
 
 def features(small: NDArray[np.uint8]) -> dict[str, float]:
@@ -120,41 +124,36 @@ def features(small: NDArray[np.uint8]) -> dict[str, float]:
         small: (h, w, 3) uint8 sRGB.
 
     Returns:
-        By name; `mid_` is of the central 60 % of each side, all else of the whole picture:
+        By name:
 
         - `noise_ab`: chroma noise, differences of neighbouring pixels less what follows lightness
+        - `detail_p50_ab`: median of what a slope on lightness leaves of the detail, cells less their 5 × 5 mean
         - `ratio_p70_levels`, `ratio_p90_levels`: percentiles of the distance from one ratio R : G : B;
           `brightness_spread_levels`: standard deviation of the brightness of the same cells
-        - `local5_...`, `local9_...`: of what lightness leaves unexplained in windows of 5 and 9 cells, percentiles of
-          the minor axis (`minor`) and of the total spread (`total`)
-        - `detail_...`: of the detail (cells less their 5 x 5 mean), what a slope on lightness leaves, which may vary
-          with lightness and place: percentiles; `detail_all_minor_ab`: the minor axis of the detail itself
-        - `smooth_...`: of what lightness and a smooth field leave (fitted robustly): minor and major axis, of the best
-          85 % (`kept`), of blocks of 4 x 4 cells, where noise has averaged out (`block`), percentiles
-        - `curve_...`: of what a cubic in lightness alone leaves: percentiles, RMS, minor axis
-        - `minor_ab`, `mid_major_ab`: axes of (a, b) about their mean; `lightness_spread`: standard deviation of L
-        - `chroma_ab`, `chroma_p99_ab`, `mid_chroma_p50_ab`: mean and percentiles of chroma
-        - `across_p75_ab`, `mid_across_p75_ab`: 75th percentile of chroma across the median hue
-        - `tone_hue_deg`: hue of the mean colour; only names what was found toned
+        - `..._chroma_ab`: mean chroma; `all_chroma_p99_ab` its 99th percentile
+        - `..._major_ab`: spread of (a, b) along their main axis
+        - `all_curve_p90_ab`: 90th percentile of what a quadratic in lightness leaves
+        - `..._bin_minor_ab`, `all_bin_rms_ab`: minor axis and RMS of what the means of 32 lightness bins leave
+        - `..._smooth_...`: of what lightness and a smooth field over the picture leave: the minor axis (and RMS)
+          without the worst 15 % of cells (`kept`), percentiles, RMS
+        - `core_across_p75_ab`: 75th percentile of chroma across the mean hue
+        - `tile_minor_ab`: median over 4 × 4 tiles of the minor axis of what a line in lightness leaves
+        - `all_hue_deg`: hue of the mean colour; only names what was found toned
     """
-    grid = np.asarray(cv2.resize(small, (GRID_COLUMNS, GRID_ROWS), interpolation=cv2.INTER_AREA), np.float32)
-    lab = np.asarray(cv2.cvtColor(grid * np.float32(1 / 255), cv2.COLOR_RGB2LAB), np.float32)
-    found = {"noise_ab": _noise(small)}
-    found |= _ratio(small, np.ascontiguousarray(grid.reshape(-1, 3).T))
-    means = _local(lab, 5, found)
-    _local(lab, 9, found)
+    grid = _resized(small, GRID_COLUMNS, GRID_ROWS)
+    lab = np.asarray(cv2.cvtColor(grid.astype(np.float32) * np.float32(1 / 255), cv2.COLOR_RGB2LAB), np.float32)
+    lab[..., 0] *= 2.55
+    found = {"noise_ab": _noise(small), "detail_p50_ab": _detail(lab)}
+    found |= _ratio(small, np.ascontiguousarray(grid.reshape(-1, 3).T, np.float32))
     for name, region in REGIONS.items():
-        planes = _rows(lab[region])
-        tonal = planes[0] * np.float32(0.02) - 1
-        _region(name, planes, tonal, found)
-        if not name:
-            _detail(_rows(lab - means), tonal, found)
+        planes = np.ascontiguousarray(lab[region].reshape(-1, 3).T)
+        found |= _region(name, planes[0], planes[1:])
+    found["tile_minor_ab"] = _tiles(lab)
     return {name: float(value) for name, value in found.items()}
 
 
-def _rows(part: Floats) -> Floats:
-    """(n, 3) or (rows, columns, 3) as (3, n)."""
-    return np.ascontiguousarray(part.reshape(-1, 3).T)
+def _resized(image: NDArray[Any], columns: int, rows: int) -> NDArray[Any]:
+    return cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
 
 
 def _noise(small: NDArray[np.uint8]) -> float:
@@ -168,6 +167,14 @@ def _noise(small: NDArray[np.uint8]) -> float:
     return math.sqrt(max(float(left), 0.0))
 
 
+def _detail(lab: Floats) -> float:
+    light, *ab = np.ascontiguousarray((lab - cv2.blur(lab, (5, 5))).reshape(-1, 3).T)
+    tonal = lab[..., 0].ravel() / np.float32(127.5) - 1
+    slopes = np.concatenate([_FIELDS["all"][:3], [tonal, tonal * tonal]]) * light
+    left = _residual(slopes, np.stack(ab), ridge=max(1.0, float(light @ light) / light.size) / 2000)
+    return math.sqrt(_percentiles(left[0] ** 2 + left[1] ** 2, 50)[0])
+
+
 def _ratio(small: NDArray[np.uint8], cells: Floats) -> dict[str, float]:
     """How far the (3, n) R, G, B of the grid's cells lie from one ratio.
 
@@ -178,11 +185,8 @@ def _ratio(small: NDArray[np.uint8], cells: Floats) -> dict[str, float]:
     brightest = cv2.dilate(cv2.max(cv2.max(red, green), blue), np.ones((5, 5), np.uint8))
     unclipped = cv2.resize(brightest, (GRID_COLUMNS, GRID_ROWS), interpolation=cv2.INTER_NEAREST).ravel() < 245
     top = _highest(cells)
-    chosen = cells[:, unclipped & (top > 20) & (top < 225)]
-    if 10 * chosen.shape[1] < cells.shape[1]:
-        chosen = cells[:, (top > 20) & (top < 200)]
-    if 10 * chosen.shape[1] < cells.shape[1]:
-        chosen = cells
+    tries = (unclipped & (top > 20) & (top < 225), (top > 20) & (top < 200), np.ones_like(unclipped))
+    chosen = next(found for mask in tries if 10 * (found := cells[:, mask]).shape[1] >= cells.shape[1])
     brightness = (chosen[0] + chosen[1] + chosen[2]) * np.float32(1 / 3)
     ratio = chosen @ brightness / (brightness @ brightness + np.float32(1e-6))
     rank = len(brightness) * 7 // 10
@@ -191,10 +195,10 @@ def _ratio(small: NDArray[np.uint8], cells: Floats) -> dict[str, float]:
         kept = error <= np.partition(error, rank)[rank]
         ratio = chosen[:, kept] @ brightness[kept] / (brightness[kept] @ brightness[kept] + np.float32(1e-6))
     left = chosen - ratio[:, None] * brightness
-    ordered = np.sqrt(np.sort(left[0] ** 2 + left[1] ** 2 + left[2] ** 2))
+    p70, p90 = _percentiles(left[0] ** 2 + left[1] ** 2 + left[2] ** 2, 70, 90)
     return {
-        "ratio_p70_levels": ordered[len(ordered) * 7 // 10],
-        "ratio_p90_levels": ordered[len(ordered) * 9 // 10],
+        "ratio_p70_levels": math.sqrt(p70),
+        "ratio_p90_levels": math.sqrt(p90),
         "brightness_spread_levels": float(brightness.std()),
     }
 
@@ -205,79 +209,60 @@ def _highest(planes: Floats) -> Floats:
     return top
 
 
-def _local(lab: Floats, cells: int, found: dict[str, float]) -> Floats:
-    """Adds what lightness leaves unexplained in windows of so many cells; gives their (rows, columns, 3) means."""
-    products = np.concatenate([lab, lab * lab, lab[..., :1] * lab[..., 1:], lab[..., 1:2] * lab[..., 2:]], axis=2)
-    means = np.asarray(cv2.blur(products, (cells, cells)), np.float32)
-    light, a, b, light2, a2, b2, light_a, light_b, ab = np.ascontiguousarray(means.transpose(2, 0, 1))
-    spread, follows_a, follows_b = light2 - light * light + 2, light_a - light * a, light_b - light * b
-    left_a, left_b = a2 - a * a - follows_a * follows_a / spread, b2 - b * b - follows_b * follows_b / spread
-    total = left_a + left_b
-    minor = total / 2 - np.sqrt((left_a - left_b) ** 2 / 4 + (ab - a * b - follows_a * follows_b / spread) ** 2)
-    _percentiles(f"local{cells}_minor", minor, (25, 50, 75, 90) if cells == 5 else (25, 50, 90), found)
-    if cells == 5:
-        _percentiles("local5_total", total, (50,), found)
-        _percentiles("mid_local5_minor", minor[REGIONS["mid_"]], (25, 50), found)
-    return means[..., :3]
-
-
-def _detail(detail: Floats, tonal: Floats, found: dict[str, float]) -> None:
-    """The (3, n) detail of L, a, b of the whole picture, whose lightness is (n,) tonal, -1..1."""
-    lightness, ab = detail[0], detail[1:]
-    x, y, field = _FIELDS[""]
-    power = float(lightness @ lightness) / len(lightness)
-    left = _residual(np.stack([field[0], tonal, tonal * tonal, x, y]) * lightness, ab, 1e-3 * max(1.0, power))
-    found["detail_all_minor_ab"] = _axes(ab)[0]
-    _percentiles("detail", left[0] ** 2 + left[1] ** 2, (50, 90), found)
-
-
-def _region(name: str, planes: Floats, tonal: Floats, found: dict[str, float]) -> None:
-    """The statistics of the (3, n) L, a, b of a region, its lightness also as (n,) tonal, -1..1."""
-    ab = planes[1:]
-    chroma = np.sqrt(ab[0] ** 2 + ab[1] ** 2)
-    mean, median = ab.mean(axis=1), np.array([_nth(ab[0], 50), _nth(ab[1], 50)])
-    along = median / (math.hypot(*median) + 1e-6)
-    _percentiles(f"{name}across", (ab[1] * along[0] - ab[0] * along[1]) ** 2, (75,), found)
-    curve = _residual(np.stack([_FIELDS[name][2][0], tonal, tonal * tonal, tonal * tonal * tonal]), ab)
-    axes, rest = _axes(ab - mean[:, None]), _axes(curve)
-    if name:
-        found |= {"mid_major_ab": axes[1], "mid_curve_minor_ab": rest[0], "mid_curve_rms_ab": math.hypot(*rest)}
-        found["mid_chroma_p50_ab"] = _nth(chroma, 50)
-    else:
-        found |= {"minor_ab": axes[0], "curve_rms_ab": math.hypot(*rest), "lightness_spread": float(planes[0].std())}
-        found |= {"chroma_ab": float(chroma.mean()), "chroma_p99_ab": _nth(chroma, 99)}
-        found["tone_hue_deg"] = math.degrees(math.atan2(mean[1], mean[0])) % 360
-        _percentiles("curve", curve[0] ** 2 + curve[1] ** 2, (50, 75, 90), found)
-    _smooth(name, tonal, ab, found)
-
-
-def _smooth(name: str, tonal: Floats, ab: Floats, found: dict[str, float]) -> None:
-    """What lightness and a smooth field over the region leave, fitted again without the worst fifth of the cells."""
-    x, y, field = _FIELDS[name]
-    basis = np.concatenate([field, tonal * np.stack([field[0], tonal, tonal * tonal, x, y, field[3], field[4]])])
+def _region(name: str, lightness: Floats, ab: Floats) -> dict[str, float]:
+    """The statistics of one region: (n,) lightness 0..255 and (2, n) a, b."""
+    squares_ab, mean = ab[0] ** 2 + ab[1] ** 2, ab.mean(axis=1)
+    tonal = lightness * np.float32(1 / 127.5) - 1
+    basis = np.concatenate([_FIELDS[name], tonal * _FIELDS[name][:3], (tonal * tonal)[None]])
     left = _residual(basis, ab)
     squares = left[0] ** 2 + left[1] ** 2
-    left = _residual(basis, ab, weights=(squares <= _nth(squares, 80)).astype(np.float32))
-    squares = left[0] ** 2 + left[1] ** 2
-    rows, columns = (part.stop - part.start for part in REGIONS[name])
-    blocks = _resized(left.T.reshape(rows, columns, 2), columns // 4, rows // 4).reshape(-1, 2).T
-    minor, major = _axes(left)
-    found[f"{name}smooth_minor_ab"] = minor
-    found[f"{name}smooth_kept_minor_ab"] = _axes(left[:, squares <= _nth(squares, 85)])[0]
-    found[f"{name}smooth_block_major_ab"] = _axes(blocks)[1]
-    _percentiles(f"{name}smooth", squares, (97,) if name else (90,), found)
-    if name:
-        found["mid_smooth_major_ab"] = major
+    p85, p90, p98 = _percentiles(squares, 85, 90, 98)
+    kept = _axes(left[:, squares <= p85])
+    found = {"smooth_kept_minor_ab": kept[0]}
+    if name != "core":
+        binned = _axes(_less_bin_means(lightness, ab))
+        found |= {"bin_minor_ab": binned[0], "major_ab": _axes(ab - mean[:, None])[1]}
+    if name != "mid":
+        found["chroma_ab"] = float(np.sqrt(squares_ab).mean())
+    if name != "all":
+        found["smooth_rms_ab"] = math.sqrt(float(squares.mean()))
+    if name == "all":
+        curve = _residual(basis[[0, 6, 9]], ab)
+        found |= {
+            "chroma_p99_ab": math.sqrt(_percentiles(squares_ab, 99)[0]),
+            "curve_p90_ab": math.sqrt(_percentiles(curve[0] ** 2 + curve[1] ** 2, 90)[0]),
+            "bin_rms_ab": math.hypot(*binned),
+            "smooth_kept_rms_ab": math.hypot(*kept),
+            "smooth_p90_ab": math.sqrt(p90),
+            "hue_deg": math.degrees(math.atan2(mean[1], mean[0])) % 360,
+        }
+    elif name == "mid":
+        found["smooth_p98_ab"] = math.sqrt(p98)
     else:
-        _percentiles("smooth_block", blocks[0] ** 2 + blocks[1] ** 2, (50,), found)
+        along = mean / (math.hypot(*mean) + 1e-6)
+        across = (ab[1] * along[0] - ab[0] * along[1]) ** 2
+        found["across_p75_ab"] = math.sqrt(_percentiles(across, 75)[0])
+    return {f"{name}_{column}": value for column, value in found.items()}
 
 
-def _residual(basis: Floats, ab: Floats, ridge: float = 2e-3, weights: Floats | None = None) -> Floats:
-    """What a slightly ridged (weighted) least-squares fit of (2, n) a, b on (k, n) basis rows leaves."""
-    weighted = basis if weights is None else basis * weights
-    gram = weighted @ basis.T
-    gram.flat[:: len(gram) + 1] += ridge * (basis.shape[1] if weights is None else float(weights.sum()))
-    _, fitted = cv2.solve(gram, weighted @ ab.T, flags=cv2.DECOMP_CHOLESKY)
+def _tiles(lab: Floats) -> float:
+    tiles = _resized(lab, GRID_COLUMNS // 2, GRID_ROWS // 2)
+    tiles = tiles.reshape(4, GRID_ROWS // 8, 4, GRID_COLUMNS // 8, 3).swapaxes(1, 2).reshape(16, -1, 3)
+    tiles = tiles - tiles.mean(axis=1, keepdims=True)
+    moments = tiles.swapaxes(1, 2) @ tiles / tiles.shape[1]
+    slope, cross = moments[:, 0, 1:] / (moments[:, :1, 0] + 4), moments[:, 0, 1:]
+    outer = slope[:, :, None] * slope[:, None] * moments[:, :1, :1]
+    left = moments[:, 1:, 1:] - slope[:, :, None] * cross[:, None] - cross[:, :, None] * slope[:, None] + outer
+    middle = (left[:, 0, 0] + left[:, 1, 1]) / 2
+    reach = np.hypot((left[:, 0, 0] - left[:, 1, 1]) / 2, left[:, 0, 1])
+    return math.sqrt(max(float(np.sort(middle - reach)[7]), 0.0))
+
+
+def _residual(basis: Floats, ab: Floats, ridge: float = 2e-3) -> Floats:
+    """What a slightly ridged least-squares fit of (2, n) a, b on (k, n) basis rows leaves."""
+    gram = basis @ basis.T
+    gram.flat[:: len(gram) + 1] += ridge * basis.shape[1]
+    _, fitted = cv2.solve(gram, basis @ ab.T, flags=cv2.DECOMP_CHOLESKY)
     left: Floats = ab - fitted.T @ basis
     return left
 
@@ -289,30 +274,26 @@ def _axes(ab: Floats) -> tuple[float, float]:
     return math.sqrt(max(middle - reach, 0.0) / ab.shape[1]), math.sqrt((middle + reach) / ab.shape[1])
 
 
-def _nth(values: Floats, percent: int) -> float:
-    rank = len(values) * percent // 100
-    return float(np.partition(values, rank)[rank])
+def _less_bin_means(lightness: Floats, ab: Floats) -> Floats:
+    """(2, n) a, b less the mean of the cell's lightness bin: what no toning, split tones included, explains."""
+    bins = (lightness * np.float32(LIGHTNESS_BINS / 255.01)).astype(np.intp)
+    count = np.maximum(np.bincount(bins, minlength=LIGHTNESS_BINS), 1)
+    means = np.stack([np.bincount(bins, plane, LIGHTNESS_BINS) / count for plane in ab]).astype(np.float32)
+    left: Floats = ab - means[:, bins]
+    return left
 
 
-def _percentiles(name: str, squares: Floats, percents: tuple[int, ...], found: dict[str, float]) -> None:
-    """Adds the roots of percentiles of squared chromas, as `..._p50_ab`."""
-    ranks = [squares.size * percent // 100 for percent in percents]
-    ordered = np.sort(squares, axis=None)
-    for percent, rank in zip(percents, ranks, strict=True):
-        found[f"{name}_p{percent}_ab"] = math.sqrt(max(float(ordered[rank]), 0.0))
+def _percentiles(values: Floats, *percents: int) -> list[float]:
+    ranks = [len(values) * percent // 100 for percent in percents]
+    ordered = np.sort(values)  # quicker than np.partition at several ranks of so few
+    return [float(ordered[rank]) for rank in ranks]
 
 
-def _resized(image: NDArray[Any], columns: int, rows: int) -> NDArray[Any]:
-    return cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
-
-
-def _field(region: tuple[slice, slice]) -> tuple[Floats, Floats, Floats]:
-    """x, y and the rows 1, x, y, x², y², xy of a region, with x and y in −1..1 over the whole grid."""
+def _field(region: tuple[slice, slice]) -> Floats:
+    """The rows 1, x, y, x², y², xy of a region, with x and y in −1..1 over the whole grid."""
     rows, columns = np.mgrid[-1 : 1 : GRID_ROWS * 1j, -1 : 1 : GRID_COLUMNS * 1j].astype(np.float32)
     x, y = columns[region].ravel(), rows[region].ravel()
-    return x, y, np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])
+    return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])
 
 
 _FIELDS = {name: _field(region) for name, region in REGIONS.items()}
-_MEAN, _DEVIATION = np.array(list(FEATURES.values()), np.float32).reshape(-1, 2).T
-_HIDDEN, _HIDDEN_BIAS, _OUTPUT = (np.array(table, np.float32) for table in (HIDDEN, HIDDEN_BIAS, OUTPUT))

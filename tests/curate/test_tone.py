@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from curate.measures.tone import features, log_odds, tone
-from curate.measures.tone_weights import FEATURES, HIDDEN, HIDDEN_BIAS, OUTPUT, OUTPUT_BIAS
+from curate.measures.tone_weights import BIAS, FEATURES, PRODUCTS
 
 Levels = NDArray[np.float64]
 
@@ -67,19 +67,18 @@ def test_a_vignette_with_a_cast_does_not_hide_a_sepia() -> None:
     assert said(SEPIA * (1 - edge * [0.5, 0.45, 0.3])) != "color"
 
 
-def test_confidence_is_a_half_on_the_line_and_grows_away_from_it() -> None:
+def test_confidence_follows_from_the_score() -> None:
     sure = tone(np.clip(SEPIA, 0, 255).astype(np.uint8))
     assert sure.tone_score > 0
     assert sure.tone_confidence == pytest.approx(1 / (1 + math.exp(-sure.tone_score)))
 
 
-def test_the_network_is_what_its_tables_say() -> None:
+def test_the_regression_is_what_its_tables_say() -> None:
     found = features(np.clip(SEPIA, 0, 255).astype(np.uint8))
-    mean, deviation = np.array(list(FEATURES.values())).T
-    inputs = (np.log1p([found[name] for name in FEATURES]) - mean) / deviation
-    units = np.tanh(np.clip(inputs, -4, 4) @ np.array(HIDDEN) + HIDDEN_BIAS)
-    assert units.shape == np.shape(OUTPUT)
-    assert log_odds(found) == pytest.approx(float(units @ OUTPUT) + OUTPUT_BIAS, abs=1e-3)
+    inputs = {name: np.clip((np.log1p(found[name]) - mean) / sd, -4, 4) for name, (mean, sd, _) in FEATURES.items()}
+    linear = sum(weight * inputs[name] for name, (_, _, weight) in FEATURES.items())
+    bent = sum(weight * inputs[one] * inputs[other] for (one, other), weight in PRODUCTS.items())
+    assert log_odds(found) == pytest.approx(BIAS + linear + bent, abs=1e-6)
 
 
 @given(npst.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3))))

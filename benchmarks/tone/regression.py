@@ -1,0 +1,163 @@
+"""The tone regression: what it learns from, how it is fitted, and how a whole table is scored by it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curate.measures import tone_weights
+
+NOT_INPUTS = ("all_chroma_p99_ab", "all_bin_rms_ab", "brightness_spread_levels", "all_hue_deg")
+"""What `curate.measures.tone.features` measures for the other rules, the name and the manifest only."""
+CLIP = 4.0
+"""Standardised inputs stay within this, as in `curate.measures.tone.log_odds`."""
+COLORFUL_M = 20.0
+"""The threshold of a colorizer's training set: only colour photos above it can be lost, only toned ones can leak."""
+PRINT_COUNTS, LOUD_COUNTS, FADED_COUNTS, DULL_COUNTS = 20.0, 10.0, 0.5, 0.1
+"""What a row counts: real prints and real colour with M >= 20 much, for they are few and what matters."""
+PRODUCTS = (
+    ("all_major_ab", "tile_minor_ab"),
+    ("mid_smooth_rms_ab", "mid_smooth_p98_ab"),
+    ("noise_ab", "all_curve_p90_ab"),
+    ("mid_smooth_p98_ab", "core_smooth_kept_minor_ab"),
+    ("all_bin_minor_ab", "all_bin_minor_ab"),
+    ("core_chroma_ab", "core_chroma_ab"),
+    ("noise_ab", "all_major_ab"),
+    ("mid_smooth_kept_minor_ab", "core_smooth_kept_minor_ab"),
+    ("all_chroma_ab", "all_curve_p90_ab"),
+    ("ratio_p90_levels", "mid_smooth_p98_ab"),
+    ("ratio_p90_levels", "ratio_p90_levels"),
+    ("all_chroma_ab", "all_chroma_ab"),
+    ("all_bin_minor_ab", "core_smooth_kept_minor_ab"),
+    ("ratio_p90_levels", "all_curve_p90_ab"),
+    ("mid_major_ab", "mid_smooth_p98_ab"),
+    ("ratio_p70_levels", "core_across_p75_ab"),
+)
+"""Chosen once, one after another by a score test, on two fifths of the photos and none of the real prints."""
+FALSE_ALARMS = 0.0045
+"""Share of the colour photos with M >= 20 that may lie above the threshold, each judged by weights without it."""
+FOLDS = 5
+ROUNDS = 12
+"""Newton steps; the last ones change next to nothing."""
+
+Matrix = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """What `curate/measures/tone_weights.py` holds."""
+
+    bias: float
+    """Less the threshold."""
+    features: Mapping[str, tuple[float, float, float]]
+    """Mean and standard deviation of log(1 + feature), and weight."""
+    products: Mapping[tuple[str, str], float]
+
+    def scores(self, table: pd.DataFrame) -> Matrix:
+        """(n,) log odds less the threshold, as `curate.measures.tone.log_odds` gives them one by one."""
+        mean, deviation, weight = (np.array(column) for column in zip(*self.features.values(), strict=True))
+        names = list(self.features)
+        inputs = np.clip((_logs(table, names) - mean) / deviation, -CLIP, CLIP)
+        total = inputs @ weight + self.bias
+        for (i, j), factor in self.products.items():
+            total = total + factor * inputs[:, names.index(i)] * inputs[:, names.index(j)]
+        return np.asarray(total, np.float64)
+
+    def less(self, threshold: float) -> Regression:
+        """The same with another line."""
+        return replace(self, bias=self.bias - threshold)
+
+
+def shipped() -> Regression:
+    """The weights as the project has them."""
+    return Regression(tone_weights.BIAS, tone_weights.FEATURES, tone_weights.PRODUCTS)
+
+
+def read(path: Path, measure: Callable[[NDArray[np.uint8]], Mapping[str, Any]]) -> pd.DataFrame:
+    """Measure every picture of build_dataset.py's file.
+
+    Args:
+        path: the Parquet file.
+        measure: (h, w, 3) uint8 sRGB to columns by name.
+
+    Returns:
+        One row a picture: source, base, kind, truth, colorfulness, fold (of the base photo), the measured columns.
+    """
+    rows = []
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=1000):
+        for row in batch.to_pylist():
+            small = np.frombuffer(row.pop("rgb"), np.uint8).reshape(row.pop("height_px"), row.pop("width_px"), 3)
+            rows.append(row | {"fold": zlib.crc32(row["base"].encode()) % FOLDS} | dict(measure(small)))
+    return pd.DataFrame(rows)
+
+
+def loud_originals(table: pd.DataFrame) -> Mask:
+    """(n,) real colour photos with M >= 20, as they are: what false alarms are counted on."""
+    return ((table.truth == "color") & (table.kind == "original") & (table.colorfulness >= COLORFUL_M)).to_numpy()
+
+
+def out_of_fold(table: pd.DataFrame, learn: Mask) -> Matrix:
+    """(n,) scores, before any threshold, by regressions that saw neither the photo nor anything made from it."""
+    scores = np.zeros(len(table))
+    for fold in range(FOLDS):
+        unseen = (table.fold == fold).to_numpy()
+        scores[unseen] = fit(table[learn & ~unseen]).scores(table[unseen])
+    return scores
+
+
+def threshold(table: pd.DataFrame, scores: Matrix) -> float:
+    """The score that FALSE_ALARMS of the loud originals lie above."""
+    return float(np.quantile(scores[loud_originals(table)], 1 - FALSE_ALARMS))
+
+
+def fit(table: pd.DataFrame) -> Regression:
+    """Learn from the rows whose truth is color or toned; the others are passed over. Its threshold is 0."""
+    table = table[table.truth.isin(["color", "toned"])]
+    names = [name for name in table.columns if name.endswith(("_ab", "_levels")) and name not in NOT_INPUTS]
+    logs = _logs(table, names)
+    mean, deviation = logs.mean(axis=0), logs.std(axis=0)
+    inputs = np.clip((logs - mean) / deviation, -CLIP, CLIP).astype(np.float32)
+    toned, counts = (table.truth == "toned").to_numpy().astype(np.float32), _counts(table)
+    pairs = [inputs[:, names.index(one)] * inputs[:, names.index(other)] for one, other in PRODUCTS]
+    bias, *weights = _newton(np.column_stack([np.ones_like(toned), inputs, *pairs]), toned, counts).tolist()
+    return Regression(
+        bias=bias,
+        features={name: (float(mean[i]), float(deviation[i]), weights[i]) for i, name in enumerate(names)},
+        products=dict(zip(PRODUCTS, weights[len(names) :], strict=True)),
+    )
+
+
+def _counts(table: pd.DataFrame) -> Floats:
+    counts = np.ones(len(table), np.float32)
+    counts[(table.source == "prints").to_numpy()] = PRINT_COUNTS
+    counts[loud_originals(table)] = LOUD_COUNTS
+    counts[(table.kind == "c_faded").to_numpy()] = FADED_COUNTS
+    counts[((table.truth == "color") & (table.colorfulness < COLORFUL_M)).to_numpy()] = DULL_COUNTS
+    return counts
+
+
+def _newton(columns: Floats, toned: Floats, counts: Floats) -> Matrix:
+    """Weights of a logistic regression with a unit ridge on all but the first column, the bias."""
+    weights, ridge = np.zeros(columns.shape[1]), np.eye(columns.shape[1])
+    ridge[0, 0] = 1e-6
+    for _ in range(ROUNDS):
+        odds = 1 / (1 + np.exp(-np.clip(columns @ weights.astype(np.float32), -12, 12)))
+        slope = columns.T @ (counts * (toned - odds)) - ridge @ weights
+        bend = counts * np.maximum(odds * (1 - odds), np.float32(1e-4))
+        step = np.linalg.solve((columns * bend[:, None]).T @ columns + ridge, slope)
+        weights = weights + step * min(1.0, 4 / float(np.abs(step).max()))
+    return weights
+
+
+def _logs(table: pd.DataFrame, names: list[str]) -> Matrix:
+    return np.log1p(table[names].to_numpy(np.float64))
