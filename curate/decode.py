@@ -37,7 +37,7 @@ from curate.errors import (
     UnsupportedFormat,
 )
 from curate.extras import HEIF_BRANDS, JXL, JXL_SIGNATURES, extra_for, installed, jxl_pixels
-from curate.profiles import PILLOW_RAISES, converted, srgb_transform, to_srgb
+from curate.profiles import PILLOW_RAISES, converted_pixels, srgb_transform, to_srgb
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF")
 PHOTO_SUFFIXES = frozenset(
@@ -239,7 +239,7 @@ def _read(image: Image.Image, data: bytes, short_side_px: int | None, on_white: 
     pixels = _quickly(image, data, short_side_px)
     visible, alpha, turn_left_to_do = None, None, orientation
     if pixels is not None:
-        pixels = pixels if transform is None else np.asarray(converted(Image.fromarray(pixels), transform))
+        pixels = pixels if transform is None else converted_pixels(pixels, transform)
     else:
         image.load()
         turn_left_to_do = _orientation(image)  # the TIFF reader turns the picture itself, and then says 1

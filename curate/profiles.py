@@ -8,7 +8,10 @@ import zlib
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
+
+from curate.matrixprofile import MatrixTransform, matrix_transform
 
 PILLOW_RAISES = (
     OSError,
@@ -29,7 +32,7 @@ PILLOW_RAISES = (
 )
 """What Pillow's readers raise on malformed files, as found by fuzzing; caught only around calls into Pillow."""
 
-Transform = ImageCms.ImageCmsTransform
+Transform = ImageCms.ImageCmsTransform | MatrixTransform
 _WITHOUT_ALPHA = {"LA": "L", "La": "L", "RGBA": "RGB", "RGBa": "RGB", "P": "RGB", "PA": "RGB", "1": "L"}
 
 
@@ -102,10 +105,19 @@ def converted(image: Image.Image, transform: Transform) -> Image.Image:
     Raises:
         ValueError: it can't be applied.
     """
+    if isinstance(transform, MatrixTransform):
+        return Image.fromarray(transform(np.asarray(image)))
     flat = ImageCms.applyTransform(image, transform)
     if flat is None:
         raise ValueError("the profile could not be applied")
     return flat
+
+
+def converted_pixels(pixels: NDArray[np.uint8], transform: Transform) -> NDArray[np.uint8]:
+    """The same for (H, W, 3) uint8 pixels."""
+    if isinstance(transform, MatrixTransform):
+        return transform(pixels)
+    return np.asarray(converted(Image.fromarray(pixels), transform))
 
 
 @lru_cache(maxsize=1)
@@ -129,13 +141,29 @@ def _transform(icc_bytes: bytes, mode: str) -> tuple[str, Transform | None]:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_bytes))
         name = (ImageCms.getProfileDescription(profile) or "").strip() or "unnamed"
         transform = ImageCms.buildTransform(profile, _srgb(), mode, "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
-        return name, None if mode == "RGB" and _changes_nothing(transform) else transform
+        return name, transform if mode != "RGB" else _quickest(icc_bytes, profile, transform)
     except (ImageCms.PyCMSError, *PILLOW_RAISES):
         return "unreadable", None
 
 
-def _changes_nothing(transform: Transform) -> bool:
-    steps = np.linspace(0, 255, 9).astype(np.uint8)
-    grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3)
-    there = np.asarray(converted(Image.fromarray(grid), transform)).astype(np.int16)
-    return bool(np.abs(there - grid).max() <= 1)
+def _quickest(icc_bytes: bytes, profile: ImageCms.ImageCmsProfile, transform: Transform) -> Transform | None:
+    """None for sRGB; the matrix where it is within a level of LittleCMS on a grid and all grays; or LittleCMS."""
+    even = _grid(np.linspace(0, 255, 9).astype(np.uint8))
+    if _furthest(converted_pixels(even, transform), even) <= 1:
+        return None
+    quick = matrix_transform(icc_bytes, profile, _srgb())
+    if quick is None:
+        return transform
+    dense_in_darks = _grid(np.rint(255 * np.linspace(0, 1, 17) ** 2).astype(np.uint8))
+    grays = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 256, 3)
+    colours = np.concatenate([dense_in_darks, grays], axis=1)
+    return quick if _furthest(converted_pixels(colours, transform), quick(colours)) <= 1 else transform
+
+
+def _grid(steps: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(1, N ** 3, 3) uint8: every colour of these N levels."""
+    return np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
+
+
+def _furthest(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
+    return int(np.abs(one.astype(np.int16) - other).max())

@@ -53,6 +53,12 @@ def test_fidelity_prints_how_far_fast_is_off(folder: Path) -> None:
     assert "2 photos; M fast less M exact" in run("fidelity.py", str(folder))
 
 
+def test_profiles_prints_how_far_it_is_from_littlecms(folder: Path) -> None:
+    said = run("profiles.py", str(folder), "--rounds", "1")
+    assert "1 photos of 0.1 MP; furthest 0 level, M 0.00000 apart" in said
+    assert re.search(r"LittleCMS \d+\.\d: \d+\.\d\d times", said)
+
+
 def test_fuzz_prints_what_became_of_each_format() -> None:
     said = run("fuzz.py", "--mutants", "1", "--memory-gb", "8")
     assert said.count("; slowest ") == 26
