@@ -309,6 +309,8 @@ def _plain_jpeg(size: tuple[int, int], data: bytes, short_side_px: int | None) -
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", strict=True, **least)
     except ValueError:
         return None
+    except MemoryError as exc:
+        raise OutOfMemory(f"decoding {size[0]} x {size[1]} pixels wanted more memory than there is") from exc
     whole = pixels.shape[1::-1] == size
     return pixels if whole or short_side_px is not None else None
 

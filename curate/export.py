@@ -89,7 +89,7 @@ def _to_export(path: Path, kind: Kind) -> tuple[list[Exported], str]:
     if "error" in table.column_names:
         table = table.filter(pc.is_null(table["error"]))
     if not table.num_rows:
-        raise ManifestError(f"{path} holds no photo that could be read: look at its errors, or scan other folders")
+        raise ManifestError(manifest.none_to_use(read))
     if kind == "webdataset":  # tars are read from front to back, so each should be a fair sample
         table = table.sort_by([("sha256", "ascending"), ("source", "ascending"), ("path", "ascending")])
     rows = [{name: value for name, value in row.items() if value is not None} for row in _rows(table)]

@@ -30,6 +30,7 @@ SCORER_VERSION = 4
 METRIC = "hasler-susstrunk-2003-m3-signed"
 
 KEY = (pa.field("source", pa.string(), nullable=False), pa.field("path", pa.string(), nullable=False))
+KEY_NAMES = tuple(column.name for column in KEY)
 FILE = (
     pa.field("tar_offset", pa.int64()),
     pa.field("bytes", pa.int64()),
@@ -168,6 +169,13 @@ def read(path: Path, *, need: tuple[str, ...] = (), columns: tuple[str, ...] | N
         return Manifest(path, table, lineage, sha256_of(path))
 
 
+def none_to_use(read: Manifest) -> str:
+    """Why a manifest has no photo to work on, and what to do."""
+    if not read.table.num_rows:
+        return f"{read.path} has no rows: filter less strictly, or scan other folders"
+    return f"{read.path} holds no photo that could be read: look at its errors, or scan other folders"
+
+
 def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """A manifest's rows in order, at most ROWS_A_GROUP at a time; memory doesn't grow with their number.
 
@@ -211,6 +219,11 @@ def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Linea
         files = [pq.ParquetFile(part) for part in parts(path)]
         schema = pa.unify_schemas([file.schema_arrow for file in files], promote_options="permissive").remove_metadata()
         lineages = [Lineage.decoded(file.metadata.metadata) for file in files]
+        unnamed = {name for name in need if name in KEY_NAMES and any(_has_nulls(file, name) for file in files)}
+    if unnamed:
+        raise ManifestError(
+            f"{path} has rows without {' and '.join(sorted(unnamed))}: keep each as `curate scan` wrote it"
+        )
     lineage = lineages[0]
     if path.is_dir() and any(part and part.options.get("shard") for part in lineages):
         lineage = joined(parts(path), lineages)
@@ -221,6 +234,15 @@ def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Linea
         )
     _check_columns(path, schema, need)
     return schema, lineage
+
+
+def _has_nulls(file: pq.ParquetFile, name: str) -> bool:
+    """Whether any row lacks a value, by what the file's end says of its row groups."""
+    if name in file.schema_arrow.names and pa.types.is_null(file.schema_arrow.field(name).type):
+        return bool(file.metadata.num_rows)
+    groups = (file.metadata.row_group(number).to_dict()["columns"] for number in range(file.num_row_groups))
+    columns = (column for group in groups for column in group if column["path_in_schema"] == name)
+    return any((column["statistics"] or {}).get("null_count") for column in columns)
 
 
 def _check_columns(path: Path, schema: pa.Schema, need: tuple[str, ...]) -> None:

@@ -88,7 +88,7 @@ def _in_packed_order(read: Manifest) -> pa.Table:
         table = table.filter(pc.is_null(table["error"]))
     table = table.filter(pc.is_valid(table["sha256"]))
     if not table.num_rows:
-        raise ManifestError(f"{read.path} holds no photo that could be read: look at its errors, or scan other folders")
+        raise ManifestError(manifest.none_to_use(read))
     return table.sort_by([("sha256", "ascending"), ("source", "ascending"), ("path", "ascending")])
 
 

@@ -117,7 +117,9 @@ def _percent(text: str) -> float:
 def _check(path: Path, key: str, value: Any) -> None:
     example = _EXAMPLES.get(key)
     if example is None:
-        raise UsageError(f"{path}: no setting is called {key!r}: they are called as the options of `curate filter` are")
+        raise UsageError(
+            f"{path}: no setting is called {key!r}: they are called as the options of `curate filter`, like min-side"
+        )
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     fits = number if isinstance(example, float) else type(value) is type(example)
     if key == "keep-tone" and fits:

@@ -86,6 +86,8 @@ def scan(
     """
     sources = options.sources(paths)
     sources.check()
+    if out.is_dir():
+        raise ManifestError(f"{out} is a folder: choose another output with -o, like {out / 'scan.parquet'}")
     work = Worklist(out.absolute().with_name(f".{out.name}.scan"))
     with _locked(work, out):
         if options.overwrite:
@@ -168,7 +170,7 @@ def _known(out: Path, sources: Sources, options: ScanOptions, made_by: str) -> l
 def _left_out(before: Lineage, now: Sources) -> str | None:
     """The first path, list or part of an earlier scan that this one doesn't cover."""
     if before.options.get("shard") not in (None if now.share == WHOLE else str(now.share), str(now.share)):
-        return f"part {before.options.get('shard') or 'all'}"
+        return f"part {before.options['shard']}" if "shard" in before.options else "all parts"
     for path in before.options["paths"]:
         if not any(path == root or path.startswith(root.rstrip("/") + "/") for root in now.roots()):
             return str(path)

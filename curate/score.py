@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from curate.decode import MAX_PIXELS, RAW_SUFFIXES, SNIFF_BYTES, Header, decode, looks_like_photo
-from curate.errors import PhotoError, UnsupportedFormat
+from curate.errors import OutOfMemory, PhotoError, UnsupportedFormat
 from curate.manifest import METRIC
 from curate.measures import Look, Measures, describe, look
 from curate.sources import Listed, read_if
@@ -117,6 +117,8 @@ def _seen(photo: Listed, options: ScoreOptions) -> Record | _Seen | None:
         return _Seen(photo, digest, shown.header, look(shown.pixels, shown.visible))
     except PhotoError as exc:
         return Record(photo, digest, error=str(exc))
+    except MemoryError:
+        return Record(photo, digest, error=str(OutOfMemory("measuring it wanted more memory than there is")))
 
 
 def _described(batch: list[Record | _Seen | None]) -> list[Record | None]:

@@ -301,7 +301,9 @@ def where(photos: Photos, condition: str) -> NDArray[np.bool_]:
             found = connection.sql(question).fetchnumpy()
         except duckdb.Error as exc:
             why = str(exc).splitlines()[0]
-            raise UsageError(f"--where {condition!r} isn't understood: {why}") from exc
+            raise UsageError(
+                f"--where {condition!r} isn't understood: {why}: `curate inspect` names the columns"
+            ) from exc
     passes = np.zeros(count, np.bool_)
     if set(found) != {"vividset_row", "passes"} or len(found["passes"]) != count:
         raise UsageError(f'--where {condition!r} must be a condition on each photo, like "width > 800"')

@@ -159,7 +159,7 @@ def test_a_folder_of_other_things_is_left_alone(clean: Path, tmp_path: Path, kin
 def test_a_manifest_without_photos_is_refused(clean: Path, tmp_path: Path) -> None:
     empty = manifest.read(clean).table.slice(0, 0)
     manifest.write(clean, empty, Lineage("clean", "", {}))
-    with pytest.raises(ManifestError, match="no photo"):
+    with pytest.raises(ManifestError, match="has no rows"):
         export(clean, tmp_path / "out", "copy")
 
 
