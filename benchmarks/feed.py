@@ -56,7 +56,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
-        folders = options.folders or [made for made in make_photos(Path(scratch)) if made.name.endswith("jpeg")]
+        folders = options.folders or [made for made in make_photos(Path(scratch), 30) if made.name.endswith("jpeg")]
         for folder in folders:
             originals(folder, options.size, options.rounds, options.photos)
         packs(folders[0], Path(scratch), options.size, options.rounds)
