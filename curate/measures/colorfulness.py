@@ -89,7 +89,7 @@ def colorfulness(
             for comparing with those papers.
 
     Returns:
-        M in 0..about 226; 0 for gray. Population variance, as in the paper. NaN-free: an image without visible
+        M in 0..297.7 (red and cyan, 64 : 36); 0 for gray. Population variance, as in the paper. NaN-free: an image without visible
         pixels raises ValueError.
 
     >>> red = np.zeros((2, 2, 3), np.uint8); red[..., 0] = 255
