@@ -89,8 +89,8 @@ def colorfulness(
             for comparing with those papers.
 
     Returns:
-        M in 0..297.7 (red and cyan, 64 : 36); 0 for gray. Population variance, as in the paper. NaN-free: an image without visible
-        pixels raises ValueError.
+        M in 0..297.7 (red and cyan, 64 to 36); 0 for gray. Population variance, as in the paper. NaN-free: an image
+        without visible pixels raises ValueError.
 
     >>> red = np.zeros((2, 2, 3), np.uint8); red[..., 0] = 255
     >>> round(colorfulness(red), 2)      # 0.3 * hypot(255, 127.5)
