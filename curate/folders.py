@@ -44,12 +44,17 @@ def claimed(out: Path, made_of: dict[str, Any], *, overwrite: bool | None = None
         try:
             if stamp.exists() and stamp.read_text(encoding="utf-8") != text:
                 _clear(out, overwrite=overwrite)
-            for draft in out.glob(".*.draft"):
-                draft.unlink()
+            _remove_drafts(out)
             stamp.write_text(text, encoding="utf-8")
             yield
         finally:
+            _remove_drafts(out)  # of workers that were ended
             lock.release()
+
+
+def _remove_drafts(out: Path) -> None:
+    for draft in out.glob(".*.draft"):
+        draft.unlink(missing_ok=True)
 
 
 def _clear(out: Path, *, overwrite: bool | None) -> None:

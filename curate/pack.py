@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import manifest
-from curate.engines import processes
+from curate.engines import ENGINES
 from curate.errors import PASSING_KINDS, ManifestError, PhotoError
 from curate.folders import claimed, write_failed, writing_to
 from curate.manifest import Lineage, Manifest
@@ -110,7 +110,7 @@ def _finished(path: Path) -> bool:
 def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[int], progress: Progress | None) -> int:
     total: int = sum(min(SHARD_PHOTOS, table.num_rows - shard * SHARD_PHOTOS) for shard in to_do)
     each_group(
-        processes,
+        ENGINES[options.engine],
         partial(pack_shard, out, options),
         (_slice(table, shard) for shard in to_do),
         apart=partial(_pack_apart, out, options),

@@ -11,6 +11,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from curate.decode import decode
+from curate.engines import EngineName
 from curate.errors import PhotoError
 from curate.originals import Original
 from curate.shards import Packed
@@ -32,10 +33,13 @@ class PackOptions:
     encoding: Encoding = "raw"
     quality: int = 95
     """Of JPEGs, which are stored at 4:4:4."""
-    workers: int = 1
+    workers: int | None = None
+    """Processes that decode; None is one a core, of the whole cluster where the engine has one."""
     timeout_s: float = 60.0
     overwrite: bool = False
     """Replace another pack."""
+    engine: EngineName = "processes"
+    """Where photos are packed."""
 
     def recorded(self) -> dict[str, Any]:
         """What the pack's lineage keeps."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from curate.cli.shell import FILE, progress_bar, say, typed_command
 from curate.errors import VividsetError
 
 if TYPE_CHECKING:
+    from curate.engines import EngineName
     from curate.shrink import Encoding
 
 
@@ -38,9 +38,16 @@ if TYPE_CHECKING:
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    default=os.cpu_count() or 1,
+    default=None,
     show_default="one a core",
-    help="Processes that decode.",
+    help="Processes that decode; with ray, tasks at once.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["serial", "processes", "ray"]),
+    default="processes",
+    show_default=True,
+    help="Where photos are packed: in this process, on this machine, on a Ray cluster.",
 )
 @click.option(
     "--timeout",
@@ -57,7 +64,8 @@ def pack(
     size_px: int,
     encoding: Encoding,
     quality: int,
-    workers: int,
+    workers: int | None,
+    engine: EngineName,
     timeout_s: float,
     *,
     overwrite: bool,
@@ -71,7 +79,7 @@ def pack(
     from curate.shrink import PackOptions
 
     folder = out or Path("packs") / manifest.stem
-    options = PackOptions(size_px, encoding, quality, workers, timeout_s, overwrite)
+    options = PackOptions(size_px, encoding, quality, workers, timeout_s, overwrite, engine)
     with progress_bar("photos") as progress:
         summary = run_pack(manifest, folder, options, command=typed_command(), progress=progress)
     say(words.of_pack(summary, folder))

@@ -32,7 +32,7 @@ from curate.shrink import PackOptions, shrunk
 from curate.sources import listing
 
 Pixels = NDArray[np.uint8]
-SMALL = PackOptions(size_px=32)
+SMALL = PackOptions(size_px=32, workers=1)
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_only_what_is_missing_is_packed_again(clean: Path, tmp_path: Path, monke
 
 SLOW_PACK = (
     "import sys; from pathlib import Path; from curate import pack; pack.SHARD_PHOTOS = 1; "
-    "pack.pack(Path(sys.argv[1]), Path(sys.argv[2]), pack.PackOptions(size_px=32))"
+    "pack.pack(Path(sys.argv[1]), Path(sys.argv[2]), pack.PackOptions(size_px=32, workers=1))"
 )
 
 

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.engines import ENGINES, Done, EngineName, Lost, ray
+from curate.pack import pack
 from curate.scan import ScanOptions, scan
+from curate.shrink import PackOptions
 
 Pixels = NDArray[np.uint8]
 ROOT = Path(__file__).parent.parent.parent
@@ -89,6 +91,21 @@ def test_engines_give_the_same_rows_though_a_worker_is_killed(tmp_path: Path, en
     assert killed
     assert tables[0].num_rows == 600
     assert tables[0].equals(tables[1])
+
+
+@pytest.mark.usefixtures("cluster")
+def test_engines_pack_the_same_shards(tmp_path: Path, encoded: Callable[..., bytes]) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(5):
+        pixels = np.random.default_rng(number).integers(0, 256, (50, 40, 3), dtype=np.uint8)
+        (folder / f"{number}.png").write_bytes(encoded(pixels, "PNG"))
+    scan([folder], tmp_path / "scan.parquet", ScanOptions(engine="serial"))
+    engines: tuple[EngineName, ...] = ("ray", "serial")
+    for engine in engines:
+        assert pack(tmp_path / "scan.parquet", tmp_path / engine, PackOptions(size_px=32, engine=engine)).photos == 5
+    shards = [(tmp_path / engine / "shard-000000.arrow").read_bytes() for engine in engines]
+    assert shards[0] == shards[1]
 
 
 def kill_while_it_works(work: Path, killed: list[int]) -> None:
