@@ -70,9 +70,9 @@ def appearances(samples: Sequence[NDArray[np.uint8]], lumas: Sequence[NDArray[np
         _means(lightness, counts),
         _means(high <= 2, counts),
         _means(low >= 253, counts),
+        np.array([_sharpness(luma) for luma in lumas]),
     ]
-    rows = zip(*(column.tolist() for column in columns), lumas, strict=True)
-    return [Appearance(*numbers, sharpness=_sharpness(luma)) for *numbers, luma in rows]
+    return [Appearance(*numbers) for numbers in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def _means(values: NDArray[Any], counts: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -87,12 +87,14 @@ def _hue_weights(hue_deg: NDArray[Any], chroma: NDArray[Any], counts: NDArray[np
     bins = (hue_deg * np.float32(HUE_BINS / 360)).astype(np.intp)
     bins[bins == HUE_BINS] = 0  # 360 degrees
     weights = np.bincount(bins + firsts, chroma, HUE_BINS * len(counts)).reshape(-1, HUE_BINS)
-    return weights / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    shares: NDArray[np.float64] = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
+    return shares
 
 
 def _entropy_bits(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     bits: NDArray[np.float64] = np.log2(weights, out=np.zeros_like(weights), where=weights > 0)
-    return np.abs((weights * bits).sum(axis=1))
+    entropy: NDArray[np.float64] = np.abs((weights * bits).sum(axis=1))
+    return entropy
 
 
 def _peak_deg(weights: NDArray[np.float64]) -> NDArray[np.float64]:
