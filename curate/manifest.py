@@ -293,18 +293,23 @@ def make_folder(path: Path) -> None:
 
 
 @contextmanager
-def writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+def writer(path: Path, schema: pa.Schema, *, lasting: bool = True) -> Iterator[pq.ParquetWriter]:
     """Write a Parquet file in pieces; it appears under its name only when the block ends well.
+
+    Args:
+        path: the file.
+        schema: of all pieces.
+        lasting: False saves waiting for the disk once more, and a power cut may lose the file; never half of it.
 
     Raises:
         ManifestError: the disk says no.
     """
-    with writers([path], schema) as (out,):
+    with writers([path], schema, lasting=lasting) as (out,):
         yield out
 
 
 @contextmanager
-def writers(paths: Sequence[Path], schema: pa.Schema) -> Iterator[list[pq.ParquetWriter]]:
+def writers(paths: Sequence[Path], schema: pa.Schema, *, lasting: bool = True) -> Iterator[list[pq.ParquetWriter]]:
     """Write Parquet files of one schema side by side; they appear under their names when all of them are whole.
 
     Raises:
@@ -321,19 +326,20 @@ def writers(paths: Sequence[Path], schema: pa.Schema) -> Iterator[list[pq.Parque
                     for draft in drafts
                 ]
             for draft, path in zip(drafts, paths, strict=True):
-                settle(draft, path)
+                settle(draft, path, lasting=lasting)
         except BaseException:
             for draft in drafts:
                 draft.unlink(missing_ok=True)
             raise
 
 
-def settle(draft: Path, path: Path) -> None:
+def settle(draft: Path, path: Path, *, lasting: bool = True) -> None:
     """Give a finished draft its name, so that a crash leaves the old file or the new one, whole."""
     with open(draft, "rb+") as file:
         os.fsync(file.fileno())
     os.replace(draft, path)
-    sync_folder(path.parent)
+    if lasting:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -24,6 +25,9 @@ from curate.sources import Listed
 
 SHARD_PHOTOS = 256
 SHARD_BYTES = 64 << 20
+LAST_SHARDS = 4
+"""So many at the end are cut into LAST_PIECES each: no worker is to be left with much when the others are done."""
+LAST_PIECES = 4
 SHARDS_A_GROUP = 64
 """Of the listing: a reader holds what the file's end says of every row group, so there should be few."""
 
@@ -113,7 +117,7 @@ class Worklist:
     def write_part(self, index: int, rows: Sequence[dict[str, Any]], positions: Sequence[int]) -> None:
         """Write a shard's measured rows, whole or not at all."""
         table = pa.Table.from_pylist(list(rows), SCAN_SCHEMA).add_column(0, POSITION, [pa.array(positions, pa.int32())])
-        with writer(self.part_path(index), PART_SCHEMA) as out:
+        with writer(self.part_path(index), PART_SCHEMA, lasting=False) as out:
             out.write_table(table)
 
     def merged(self, known: Sequence[Path]) -> Iterator[pa.Table]:
@@ -163,6 +167,18 @@ def in_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _shards_of(found: Iterable[Listed]) -> Iterator[list[Listed]]:
+    """A listing in shards, the last ones smaller."""
+    waiting: deque[list[Listed]] = deque()
+    for group in _groups(found):
+        waiting.append(group)
+        if len(waiting) > LAST_SHARDS:
+            yield waiting.popleft()
+    for group in waiting:
+        size = -(-len(group) // LAST_PIECES)
+        yield from (group[start : start + size] for start in range(0, len(group), size))
+
+
+def _groups(found: Iterable[Listed]) -> Iterator[list[Listed]]:
     """Cut a listing where a shard has enough photos or bytes."""
     group: list[Listed] = []
     size = 0
