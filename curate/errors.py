@@ -165,3 +165,9 @@ class PlaceTaken(PhotoError):
 
 PASSING_KINDS = frozenset(kind.__name__ for kind in PhotoError.__subclasses__() if kind.passing)
 """Names of the errors that a later scan tries again by itself."""
+
+
+def told(exc: BaseException) -> str:
+    """What a foreign error says, in one line of at most 200 letters."""
+    text = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+    return " ".join(text.split())[:200].rstrip(".") or type(exc).__name__
