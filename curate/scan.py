@@ -171,7 +171,7 @@ def _left_out(before: Lineage, now: Sources) -> str | None:
     """The first path, list or part of an earlier scan that this one doesn't cover."""
     if before.options.get("shard") not in (None if now.share == WHOLE else str(now.share), str(now.share)):
         return f"part {before.options['shard']}" if "shard" in before.options else "all parts"
-    for path in before.options["paths"]:
+    for path in before.options.get("paths", ()):
         if not any(path == root or path.startswith(root.rstrip("/") + "/") for root in now.roots()):
             return str(path)
     return next((name for name in before.options.get("lists", ()) if name not in now.list_names()), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -56,11 +57,29 @@ class Lineage:
         ours = {k.decode(): v for k, v in (metadata or {}).items() if k.startswith(_PREFIX.encode())}
         if not ours:
             return None
-        fields = {key.removeprefix(_PREFIX): json.loads(value) for key, value in ours.items()}
-        known = {name: fields[name] for name in cls.__dataclass_fields__ if name in fields}
+        try:
+            fields = {key.removeprefix(_PREFIX): json.loads(value) for key, value in ours.items()}
+        except RecursionError as exc:
+            raise ValueError("the vividset metadata is damaged") from exc
+        known = {name: fields[name] for name in _KINDS if name in fields}
         if not {"kind", "command", "options"} <= known.keys():
             raise ValueError("the vividset metadata is incomplete")
+        wrong = [name for name, value in known.items() if not isinstance(value, _KINDS[name])]
+        inside = (known.get("ancestors", ()), dict), (known.get("counts", {}).values(), int)
+        if wrong or not all(isinstance(each, kind) for values, kind in inside for each in values):
+            raise ValueError("the vividset metadata is damaged")
         return cls(**known | {"ancestors": tuple(known.get("ancestors", ()))})
+
+
+_KINDS: Mapping[str, Any] = {
+    **dict.fromkeys(("kind", "command", "metric", "tool_version"), str),
+    **dict.fromkeys(("parent_sha256", "parent_path"), str | None),
+    **dict.fromkeys(("options", "counts"), dict),
+    **dict.fromkeys(("schema_version", "scorer_version"), int),
+    "ancestors": list,
+    "rows": int | None,
+}
+"""What each field of a `Lineage` is as JSON."""
 
 
 def chain(path: Path, sha256: str, lineage: Lineage | None) -> tuple[Mapping[str, str], ...]:
@@ -79,11 +98,14 @@ def joined(files: Sequence[Path], lineages: Sequence[Lineage | None]) -> Lineage
     by_shard: dict[str, Path] = {}
     first = lineages[0]
     for file, lineage in zip(files, lineages, strict=True):
-        if first is None or lineage is None or not lineage.options.get("shard"):
+        shard = str(lineage.options.get("shard")) if lineage else ""
+        if first is None or lineage is None or not re.fullmatch(r"\d+/\d+", shard):
             raise ManifestError(f"{file} is no part of a divided scan: name what `curate scan --shard` wrote")
-        differing = [name for name in ("made_by", "paths", "lists") if lineage.options[name] != first.options[name]]
-        shard, count = lineage.options["shard"], lineage.options["shard"].partition("/")[2]
-        if differing or count != first.options["shard"].partition("/")[2]:
+        differing = [
+            name for name in ("made_by", "paths", "lists") if lineage.options.get(name) != first.options.get(name)
+        ]
+        count = shard.partition("/")[2]
+        if differing or count != str(first.options["shard"]).partition("/")[2]:
             what = {"made_by": "scorer or options", "paths": "paths", "lists": "lists"}
             why = what[differing[0]] if differing else "number of parts"
             raise ManifestError(f"{file} and {files[0]} differ in their {why}: scan all parts alike, then merge again")

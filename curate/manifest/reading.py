@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -89,18 +91,15 @@ def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Linea
         need: columns that the caller can't do without.
 
     Raises:
-        ManifestError: missing, no Parquet, written by a newer version, or a needed column is not as it should be.
+        ManifestError: missing, no Parquet, written by a newer version, or a column is not as it should be.
     """
-    if not path.exists():
-        raise ManifestError(
-            f"{path} doesn't exist: make it with `curate scan`, then `curate filter`, or name another manifest"
-        )
-    if not (path.is_file() or path.is_dir()):
-        raise ManifestError(f"{path} is no file: name a manifest that `curate` wrote")
+    _check_place(path)
     with _as_unreadable(path):
         files = [pq.ParquetFile(part) for part in parts(path)]
         schema = pa.unify_schemas([file.schema_arrow for file in files], promote_options="permissive").remove_metadata()
         lineages = [Lineage.decoded(file.metadata.metadata) for file in files]
+    _check_columns(path, schema, need)
+    with _as_unreadable(path):
         unnamed = {name for name in need if name in KEY_NAMES and any(_has_nulls(file, name) for file in files)}
     if unnamed:
         raise ManifestError(
@@ -114,34 +113,57 @@ def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Linea
             f"{path} was written by vividset {lineage.tool_version} in schema {lineage.schema_version}, "
             f"and this is {__version__} with schema {SCHEMA_VERSION}: upgrade vividset"
         )
-    _check_columns(path, schema, need)
     return schema, lineage
 
 
+def _check_place(path: Path) -> None:
+    try:
+        kind = os.stat(path).st_mode
+    except FileNotFoundError as exc:
+        raise ManifestError(
+            f"{path} doesn't exist: make it with `curate scan`, then `curate filter`, or name another manifest"
+        ) from exc
+    except (OSError, ValueError) as exc:
+        raise ManifestError(f"{path} can't be read: {told(exc)}: name another manifest") from exc
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise ManifestError(f"{path} is no file: name a manifest that `curate` wrote")
+
+
 def _has_nulls(file: pq.ParquetFile, name: str) -> bool:
-    """Whether any row lacks a value, by what the file's end says of its row groups."""
-    if name in file.schema_arrow.names and pa.types.is_null(file.schema_arrow.field(name).type):
+    """Whether any row lacks a value: by what the file's end says of its row groups, or by looking where it doesn't."""
+    if name not in file.schema_arrow.names:
         return bool(file.metadata.num_rows)
     groups = (file.metadata.row_group(number).to_dict()["columns"] for number in range(file.num_row_groups))
     columns = (column for group in groups for column in group if column["path_in_schema"] == name)
-    return any((column["statistics"] or {}).get("null_count") for column in columns)
+    told_nulls = [(column["statistics"] or {}).get("null_count") for column in columns]
+    if None not in told_nulls and not pa.types.is_null(file.schema_arrow.field(name).type):
+        return any(told_nulls)
+    return any(batch.column(0).null_count for batch in file.iter_batches(columns=[name]))
 
 
 def _check_columns(path: Path, schema: pa.Schema, need: tuple[str, ...]) -> None:
     if missing := [name for name in need if name not in schema.names]:
         raise ManifestError(f"{path} has no column {', '.join(repr(name) for name in missing)}: {_advice(missing)}")
-    for name in need:
-        found, expected = schema.field(name).type, ALL_COLUMNS.field(name).type
-        if not pa.types.is_null(found) and _is_text(found) != _is_text(expected):
-            belongs = "text belongs" if _is_text(expected) else "numbers belong"
+    for name, found in zip(schema.names, schema.types, strict=True):
+        if schema.names.count(name) > 1:
+            raise ManifestError(f"{path} has two columns {name!r}: keep the one that `curate` wrote")
+        expected = ALL_COLUMNS.field(name).type if name in ALL_COLUMNS.names else found
+        if not pa.types.is_null(found) and _content(found) != (right := _content(expected)):
+            belongs = "text belongs" if right == "text" else f"{right} belong"
             raise ManifestError(
                 f"{path} has {found} in its column {name!r}, where {belongs}: keep it as `curate scan` wrote it"
             )
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+def _content(kind: pa.DataType) -> str:
+    """What a column of some type holds, in a word."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"lists of {_content(kind.value_type)}"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return "text"
+    return "numbers" if pa.types.is_integer(kind) or pa.types.is_floating(kind) else str(kind)
 
 
 def counts(path: Path, columns: Sequence[str]) -> dict[str, Counter[str]]:

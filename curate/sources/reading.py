@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from curate.errors import ChangedWhileRead, FileTooLarge
+from curate.errors import ChangedWhileRead, FileTooLarge, Vanished
 from curate.manifest import unescape
 from curate.sources import remote
 from curate.sources.listed import Listed, as_photo_error, file_of
@@ -37,6 +37,8 @@ def read_at(place: str, *, offset: int | None = None, size: int | None = None) -
         if offset is None:
             return remote.fetch(place)
         return _whole(remote.fetch(place, offset, offset + size) if size else b"", size)
+    if "\0" in place:
+        raise Vanished("the file can't be read: its name is no file's")
     try:
         with open(place, "rb") as file:
             if offset is None:
