@@ -69,8 +69,16 @@ def _place(source: str, path: str, offset: int | None) -> str:
 
 
 def source_is_gone(source: str) -> bool:
-    """Whether a whole source can't be reached any more: a mount was lost, say."""
-    return remote.is_gone(source) if remote.is_url(source) else not os.path.isdir(unescape(source))
+    """Whether a whole source can't be reached any more, or is empty: a mount was lost, say."""
+    if remote.is_url(source):
+        return remote.is_gone(source)
+    try:
+        with os.scandir(unescape(source)) as entries:
+            return next(entries, None) is None
+    except PermissionError:
+        return False
+    except OSError:
+        return True
 
 
 def read_if(photo: Listed, wanted: Callable[[bytes], bool], *, max_bytes: int) -> tuple[Listed, bytes]:
