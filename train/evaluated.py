@@ -34,7 +34,7 @@ MEASURES = (
 )
 NOT_MEASURED = "{} wants a network's file, {}: docs/evaluating.md."
 FEW_PHOTOS = f"FID grows as photos get fewer, steeply below {ENOUGH_PHOTOS:,}: compare it only on these same {{:,}}."
-WARNING = "PSNR and SSIM reward gray: read them beside colourfulness and the gray row."
+WARNING = "PSNR and SSIM reward gray: read them beside colourfulness and what gray scores."
 
 
 def lines(protocol: Protocol, judged: Sequence[Judged], rows: Mapping[Way, Summary]) -> Iterator[str]:
@@ -142,6 +142,7 @@ STYLE = """
 h1{font-size:clamp(1.2rem,4vw,2rem)}h1,p{overflow-wrap:anywhere}.wide{overflow-x:auto}table{border-collapse:collapse}
 th,td{padding:.2rem .5rem;text-align:right}th:first-child{text-align:left;padding-left:0}
 tr+tr{border-top:1px solid #8886}
+@media(max-width:30rem){table{font-size:.8rem}th,td{padding:.2rem}}
 .photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,26rem),1fr));gap:1.5rem}
 figure{margin:0}figure img{width:32%;margin-right:1%}figcaption{font-size:.85rem;overflow-wrap:anywhere}
 """
