@@ -15,6 +15,8 @@ from curate.errors import PASSING_KINDS
 from curate.manifest import SCAN_SCHEMA
 from curate.sources import Listed
 
+ROWS_AT_ONCE = 4096
+
 
 class KnownRows:
     """Finds the rows of photos that are asked for in listing order, in a manifest of the same order."""
@@ -35,7 +37,7 @@ class KnownRows:
     def _read(path: Path) -> Iterator[tuple[int, dict[str, Any], Any]]:
         columns = ["source", "path", "bytes", "modified_ns", "error"]
         number = itertools.count()
-        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(1024, columns=columns):
+        for batch in _batches(path, columns):
             for row in batch.to_pylist():
                 yield next(number), row, (row["source"], tuple(row["path"].split("/")))
 
@@ -70,11 +72,10 @@ class KnownRows:
 
 
 class RowReader:
-    """Takes rows by number from a manifest, numbers ever growing, holding one row group at a time."""
+    """Takes rows by number from a manifest, numbers ever growing, holding a few at a time."""
 
     def __init__(self, path: Path) -> None:
-        self._file = pq.ParquetFile(path, pre_buffer=False)
-        self._group = -1
+        self._batches = _batches(path, SCAN_SCHEMA.names)
         self._start = self._end = 0
         self._table = SCAN_SCHEMA.empty_table()
 
@@ -84,14 +85,19 @@ class RowReader:
         rest = list(rows)
         while rest:
             while rest[0] >= self._end:
-                self._next_group()
+                self._next()
             here = [row - self._start for row in rest if row < self._end]
             pieces.append(self._table.take(here))
             rest = rest[len(here) :]
         return pa.concat_tables(pieces) if pieces else SCAN_SCHEMA.empty_table()
 
-    def _next_group(self) -> None:
-        self._group += 1
-        self._start = self._end
-        self._end += self._file.metadata.row_group(self._group).num_rows
-        self._table = self._file.read_row_group(self._group, columns=SCAN_SCHEMA.names).cast(SCAN_SCHEMA)
+    def _next(self) -> None:
+        batch = next(self._batches)
+        self._start, self._end = self._end, self._end + batch.num_rows
+        self._table = pa.Table.from_batches([batch]).cast(SCAN_SCHEMA)
+
+
+def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Rows of a file, few at a time, read as they are wanted."""
+    file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16)
+    yield from file.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False)
