@@ -29,7 +29,7 @@ def diagnose(path: Path, neutral: float | None, *, as_json: bool) -> None:
     """Say whether a training run is healthy, and what to do if it isn't.
 
     RUN is a run's folder, or a CSV file with the columns step,loss of any trainer; without --neutral the mean of its
-    first 100 steps stands for the neutral prediction. Exits 0 if healthy, 1 if there is trouble.
+    first losses, 10 to 100, stands for the neutral prediction. Exits 0 if healthy, 1 if there is trouble.
     """
     from train.diagnose import diagnose as judge
     from train.diagnose import read_trace
