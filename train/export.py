@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from curate.errors import TrainingError, UsageError
-from curate.manifest import settle
+from curate.manifest import write_whole
 
 MOST_DIFFERENCE = 1e-3
 """In ab/50, so a twentieth of a unit of a or b."""
@@ -123,11 +123,7 @@ def _check_free(target: Path) -> None:
 
 
 def _write(data: bytes, target: Path) -> None:
-    draft = target.with_name(f".{target.name}.draft")
     try:
-        draft.write_bytes(data)
-        settle(draft, target)
+        write_whole(data, target)
     except OSError as exc:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
         raise UsageError(f"{target} can't be written: {exc.strerror}: choose another place with -o") from exc
