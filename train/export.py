@@ -76,7 +76,6 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def _traced(network: nn.Module, size_px: int) -> Any:
-    open_size = torch.export.Dim.DYNAMIC
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells everybody that torchvision isn't here
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's exporter uses what torch deprecates
@@ -85,7 +84,7 @@ def _traced(network: nn.Module, size_px: int) -> Any:
             (torch.zeros(2, 1, size_px, size_px + 16),),
             input_names=["lightness"],
             output_names=["ab"],
-            dynamic_shapes=({0: open_size, 2: open_size, 3: open_size},),
+            dynamic_shapes=({0: "photos", 2: "height", 3: "width"},),
             dynamo=True,
             verbose=False,
         )
