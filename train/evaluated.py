@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from curate.errors import UsageError
-from curate.manifest import settle
+from curate.manifest import write_whole
 from train.evaluate import Evaluation, Judged, Pixels, Protocol, Summary, Way
 from train.likeness import ENOUGH_PHOTOS
 
@@ -154,12 +154,10 @@ def write(path: Path, text: str) -> None:
     Raises:
         UsageError: something else is there, or the disk says no.
     """
-    draft = path.with_name(f".{path.name}.draft")
     try:
         if path.exists() and START.encode() != path.read_bytes()[: len(START)]:
             raise UsageError(f"{path} is in the way and no evaluation's page: choose another name with --html")
-        draft.write_text(text, encoding="utf-8")
-        settle(draft, path)
+        write_whole(text.encode(), path)
     except OSError as exc:
         raise UsageError(f"{path} can't be written: {exc.strerror}: choose another place with --html") from exc
 
