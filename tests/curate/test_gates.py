@@ -75,6 +75,22 @@ def test_a_condition_that_isnt_one_is_a_usage_error(condition: str) -> None:
         select(scanned(), FilterOptions(where=condition))
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "path IN (SELECT * FROM read_csv('{here}/secret.csv'))",
+        "true) AS BOOLEAN) FROM photos; COPY photos TO '{here}/stolen.csv'; SELECT CAST((true",
+        "true) AS BOOLEAN) FROM photos; ATTACH '{here}/other.db' AS other; --",
+        "true) AS BOOLEAN) FROM photos; SET enable_external_access = true; --",
+    ],
+)
+def test_a_condition_neither_reads_nor_writes_files(condition: str, tmp_path: Path) -> None:
+    (tmp_path / "secret.csv").write_text("a\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="--where"):
+        select(scanned(), FilterOptions(where=condition.format(here=tmp_path)))
+    assert [file.name for file in tmp_path.iterdir()] == ["secret.csv"]
+
+
 def test_an_unreadable_photo_has_its_own_reason_and_no_other() -> None:
     bounds = (Bound("sharpness", 5.0, lowest=True),)
     chosen = select(scanned(), FilterOptions(bounds=bounds, min_side_px=10, max_aspect=2, where="width > 1"))
