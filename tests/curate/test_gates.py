@@ -75,6 +75,22 @@ def test_a_condition_that_isnt_one_is_a_usage_error(condition: str) -> None:
         select(scanned(), FilterOptions(where=condition))
 
 
+def test_an_unknown_column_is_told_with_those_that_are_near() -> None:
+    with pytest.raises(UsageError, match=r'"widht" not found.*Candidate bindings: "width"'):
+        select(scanned(), FilterOptions(where="widht > 3"))
+
+
+def test_lines_that_let_nothing_through_are_refused() -> None:
+    both = (Bound("sharpness", 3.0, lowest=True), Bound("sharpness", 2.0, lowest=False))
+    for options in (
+        {"bounds": both},
+        {"min_colorfulness": 40.0, "bounds": (Bound("colorfulness", 30.0, lowest=False),)},
+    ):
+        with pytest.raises(UsageError, match="no photo can have both --min-"):
+            FilterOptions(**options)  # type: ignore[arg-type]
+    FilterOptions(40.0, bounds=(Bound("colorfulness", 40.0, lowest=False),))
+
+
 @pytest.mark.parametrize(
     "condition",
     [
