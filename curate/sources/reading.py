@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from curate.errors import ChangedWhileRead, FileTooLarge
+from curate.errors import ChangedWhileRead, FileTooLarge, Vanished
 from curate.manifest import unescape
 from curate.sources import remote
 from curate.sources.listed import Listed, as_photo_error, file_of
@@ -39,6 +39,8 @@ def read_at(place: str, *, offset: int | None = None, size: int | None = None) -
         if offset is None:
             return remote.fetch(place)
         return _whole(remote.fetch(place, offset, offset + size) if size else b"", size)
+    if "\0" in place:
+        raise Vanished("the file can't be read: its name is no file's")
     try:
         with open(place, "rb") as file:
             if offset is None:
@@ -69,8 +71,16 @@ def _place(source: str, path: str, offset: int | None) -> str:
 
 
 def source_is_gone(source: str) -> bool:
-    """Whether a whole source can't be reached any more: a mount was lost, say."""
-    return remote.is_gone(source) if remote.is_url(source) else not os.path.isdir(unescape(source))
+    """Whether a whole source can't be reached any more, or is empty: a mount was lost, say."""
+    if remote.is_url(source):
+        return remote.is_gone(source)
+    try:
+        with os.scandir(unescape(source)) as entries:
+            return next(entries, None) is None
+    except PermissionError:
+        return False
+    except OSError:
+        return True
 
 
 def read_if(photo: Listed, wanted: Callable[[bytes], bool], *, max_bytes: int) -> tuple[Listed, bytes]:
