@@ -27,7 +27,8 @@ from curate.errors import ManifestError, ScanError, SourceError
 from curate.manifest import SCAN_SCHEMA, unescape
 from curate.scan import ScanOptions, Summary, count_to_do, scan
 from curate.score import ScoreOptions, score
-from curate.sources import Sources, listing
+from curate.sources import Listed, Sources, listing
+from curate.worklist import Worklist
 
 Pixels = NDArray[np.uint8]
 
@@ -332,3 +333,17 @@ def test_a_wider_scan_may_take_the_place_of_a_narrower_one(photos: Path, tmp_pat
     scan([photos / "more"], tmp_path / "m.parquet", ScanOptions())
     scan([photos], tmp_path / "m.parquet", ScanOptions())
     assert len(rows_of(tmp_path / "m.parquet")) == 3
+
+
+@pytest.mark.parametrize(("photos", "most_in_the_last"), [(5, 2), (100, 25), (2000, 64)])
+def test_the_last_shards_are_small_so_that_all_workers_end_together(
+    tmp_path: Path, photos: int, most_in_the_last: int
+) -> None:
+    work = Worklist(tmp_path)
+    found = [Listed("/photos", f"{number:05}.jpg", 10, 1) for number in range(photos)]
+    work.write_listing(found, [], retry_errors=False)
+    shards = list(work.shards())
+    assert [photo for shard in shards for photo in shard.photos] == found
+    assert len(shards) > 2
+    assert max(len(shard.photos) for shard in shards) <= 256
+    assert max(len(shard.photos) for shard in shards[-2:]) <= most_in_the_last
