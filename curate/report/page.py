@@ -70,7 +70,7 @@ def write_report(path: Path, out: Path, roots: Sequence[Path] = (), *, workers: 
 
 def assembled(counted: dict[str, Any], photos: Sequence[dict[str, Any]]) -> tuple[str, int]:
     """The page's text, ASCII throughout, and how many of the photos are on it: as many from the first as fit."""
-    parts = {"title": html.escape(f"{counted['name']}: vividset report"), "version": html.escape(__version__)}
+    parts = {"name": html.escape(counted["name"]), "version": html.escape(__version__)}
     parts |= {"style": _file("page.css"), "script": _file("logic.js") + _file("page.js")}
     parts |= {"style_hash": _sha256(parts["style"]), "script_hash": _sha256(parts["script"])}
     template = _file("page.html")
@@ -92,7 +92,8 @@ def _photos(path: Path, rows: Rows, chosen: Indices, roots: tuple[Path, ...], wo
     blocked = rows.blocked
     for number in chosen.tolist():
         place = places[number]
-        yield payload.photo(number, found[number], bool(blocked[number]), pictures.get(place), place.url())
+        sector, is_blocked = int(rows.sectors[number]), bool(blocked[number])
+        yield payload.photo(number, found[number], sector, is_blocked, pictures.get(place), place.url())
 
 
 def _json(value: Any) -> str:
