@@ -87,7 +87,7 @@ def test_lines_that_let_nothing_through_are_refused() -> None:
         {"min_colorfulness": 40.0, "bounds": (Bound("colorfulness", 30.0, lowest=False),)},
     ):
         with pytest.raises(UsageError, match="no photo can have both --min-"):
-            FilterOptions(**options)  # type: ignore[arg-type]
+            FilterOptions(**options)
     FilterOptions(40.0, bounds=(Bound("colorfulness", 40.0, lowest=False),))
 
 
