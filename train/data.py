@@ -222,5 +222,6 @@ def _as_it_is(answer: Any) -> Any:
 
 def _start_worker(_number: int) -> None:
     """Leave Ctrl-C to the trainer: a terminal sends it to the readers too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(1)

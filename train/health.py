@@ -277,7 +277,7 @@ def _plateau(trace: Trace, ratios: NDArray[np.float64], neutrals: NDArray[np.flo
     looked = min(after, len(ratios), max(needed, trace.warmup_steps))
     level, fall = _pace(ratios[-looked:], neutrals[-looked:])
     alone = 0.0 if len(trace.neutrals) else noise / math.sqrt(looked)
-    doubt = 2 * math.hypot(alone, trace.baseline_doubt)
+    doubt = 2.3 * math.hypot(alone, trace.baseline_doubt)
     least_fall = LEAST_FALL * looked / patience
     if looked >= trace.warmup_steps and level >= NOTHING_LEARNED + doubt and fall < least_fall:
         evidence = (
