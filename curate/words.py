@@ -28,6 +28,8 @@ def of_scan(summary: Summary, out: Path) -> Iterator[str]:
     yield f"{summary.photos:,} photos: {summary.scored:,} scored, {sum(summary.errors.values()):,} failed"
     if summary.measured_now < summary.photos:
         yield f"  measured now: {summary.measured_now:,}; known and unchanged: the rest"
+    if summary.gone:
+        yield f"  no longer there: {summary.gone:,} of the photos that were known"
     if summary.passed_over:
         yield f"  passed over: {summary.passed_over:,} files that are no photos by name or content"
     for kind, count in summary.errors.most_common():
@@ -55,15 +57,15 @@ def of_selection(chosen: Selection) -> Iterator[str]:
     yield from _histogram(chosen.kept_by_ten.tolist(), chosen.rejected_by_ten.tolist())
 
 
-def of_gate_that_drops_most(chosen: Selection) -> str | None:
-    """A warning if less than half is left."""
+def of_gate_that_drops_most(chosen: Selection, look: str) -> str | None:
+    """A warning if less than half is left; `look` names the manifest that has the photos."""
     if 2 * chosen.kept >= chosen.scanned:
         return None
     worst = max(chosen.dropped_by, key=lambda name: chosen.dropped_by[name])
     if worst == "balance":  # a number that was asked for
         return None
     left = f"only {100 * chosen.kept / chosen.scanned:.1f} % was kept" if chosen.kept else "nothing was kept"
-    return f"Warning: {left}; most was dropped by: {worst}. Look at rejected.parquet before you train."
+    return f"Warning: {left}; most was dropped by: {worst}. See which with `curate report {look}` before you train."
 
 
 def of_pack(made: Pack, out: Path) -> Iterator[str]:

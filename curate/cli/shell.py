@@ -13,12 +13,35 @@ from typing import Any
 
 import click
 
-from curate.errors import UsageError, VividsetError
+from curate.errors import UsageError, VividsetError, told
 
 SCAN_MANIFEST = Path("manifests/scan.parquet")
 CLEAN_MANIFEST = Path("manifests/clean.parquet")
 FILE = click.Path(path_type=Path)
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+Command = Callable[..., Any]
+
+
+def workers(help_text: str) -> Callable[[Command], Command]:
+    """The option that says in how many processes."""
+    return click.option("--workers", type=click.IntRange(1), show_default="one a core", help=help_text)
+
+
+def on_engines(done: str) -> Callable[[Command], Command]:
+    """The options of a command that maps photos on any engine; `done` says what to them."""
+    where = f"Where photos are {done}: in this process (for debuggers), on this machine, on a Ray cluster."
+    engines = click.Choice(["serial", "processes", "ray"])
+    seconds = click.FloatRange(0.1)
+    given_up = "Seconds after which a photo is given up."
+
+    def give(command: Command) -> Command:
+        timeout = click.option("--timeout", "timeout_s", type=seconds, default=60.0, show_default=True, help=given_up)
+        engine = click.option("--engine", type=engines, default="processes", show_default=True, help=where)
+        return workers("Processes that decode; with ray, tasks at once.")(engine(timeout(command)))
+
+    return give
 
 
 class Commands(click.Group):
@@ -37,11 +60,18 @@ class Commands(click.Group):
         except OSError as exc:
             if exc.errno == errno.EPIPE:  # `| head` has seen enough; click knows what to do
                 raise
-            click.echo(f"Error: {exc.strerror or exc}: is the disk full, or the output gone?", err=True)
+            click.echo(f"Error: {_of_system(exc)}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("Interrupted: what was finished is kept; run the same command to go on.", err=True)
             ctx.exit(130)
+
+
+def _of_system(exc: OSError) -> str:
+    """What the system refused, for a command that didn't foresee it."""
+    where = f"{exc.filename}: " if exc.filename else ""
+    advice = {errno.ENOSPC: "free some space", errno.EACCES: "check its permissions"}
+    return f"{where}{told(exc)}: {advice.get(exc.errno or 0, 'is the disk full, or the output gone?')}"
 
 
 def say(lines: Iterable[str]) -> None:
