@@ -214,7 +214,7 @@ def restore_optimizer(
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, field_name = name.partition("/")
-        states.setdefault(int(index), {})[field_name] = tensor
+        states.setdefault(int(index), {})[field_name] = tensor.clone()  # processes were given the same memory
     optimizer.load_state_dict({"state": states, "param_groups": groups})
 
 

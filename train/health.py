@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.findings import CALMER, DOCUMENTED_NEUTRAL, RATE_FIRST, REMEDIES, WINDOW_STEPS, Finding, Kind
+from train.noise import pace, step_noise, steps_to_tell, window_means
 
 STUCK_RATIO = 0.10 / 0.12
 LEARNED_RATIO = 0.04 / 0.12
@@ -30,10 +31,6 @@ SETTLED_STEPS = 4 * WINDOW_STEPS
 LEAST_FALL = 0.05
 """Relative. A loss that falls by less in `PATIENCE_STEPS`, or in four warm-ups' time where that is more, is stuck."""
 PATIENCE_STEPS = 1000
-SURE = 3.8
-"""Standard errors between a run that falls as little as that and one that doesn't fall."""
-MOST_BLOCKS = 20
-"""A pace is read from the means of so many blocks."""
 MOST_JUDGED_STEPS = 5000
 """Findings are about the last so many steps, or about the last four warm-ups' time where that is more."""
 CALM_RATE = 10 * 5e-5
@@ -136,7 +133,7 @@ def examine(trace: Trace) -> list[Finding]:
     steps = len(trace.ratios)
     most = max(MOST_JUDGED_STEPS, 4 * trace.warmup_steps)
     ratios, neutrals = trace.judged(max(trace.first_step, steps - most))
-    means = _window_means(ratios, neutrals)
+    means = window_means(ratios, neutrals)
     thrown = _thrown_about(ratios, neutrals, trace) if len(trace.neutrals) else None
     found = [
         _divergence(ratios, neutrals, means, trace),
@@ -171,34 +168,6 @@ def _lost(trace: Trace) -> Finding | None:
     if len(last) < MOST_LOST_STEPS or any(math.isfinite(ratio) for ratio in last):
         return None
     return _finding("divergence", len(trace.ratios), f"the losses of the last {MOST_LOST_STEPS} steps are no numbers")
-
-
-def _window_means(ratios: NDArray[np.float64], neutrals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of whole windows, the last one ending at the last step: what their losses cost over what gray costs there.
-
-    Dividing by the windows' own neutral loss takes out that some photos are harder than others: with batches of 16
-    photos of all kinds, one step's loss varies by a third, and by an eighth when divided so.
-    """
-    count = len(ratios) // WINDOW_STEPS
-    rest = len(ratios) - count * WINDOW_STEPS
-    losses, grays = (values[rest:].reshape(count, WINDOW_STEPS).sum(axis=1) for values in (ratios, neutrals))
-    means: NDArray[np.float64] = losses / np.maximum(grays, 1e-12)
-    return means
-
-
-def step_noise(ratios: NDArray[np.float64], neutrals: NDArray[np.float64], piece: int) -> tuple[float, float]:
-    """Standard deviation of one step's loss around the level of its piece, over the mean, and how losses follow.
-
-    The second is the share of a deviation that the next step's has, 0 to 0.99: losses that somebody smoothed before
-    logging them follow each other. The first is what it was before that, as means are as uncertain as ever.
-    """
-    piece = min(piece, len(ratios))
-    losses, grays = (values[len(values) % piece :].reshape(-1, piece) for values in (ratios, neutrals))
-    left = losses - losses.sum(axis=1, keepdims=True) / np.maximum(grays.sum(axis=1, keepdims=True), 1e-12) * grays
-    follows = float((left[:, 1:] * left[:, :-1]).sum()) / max(1e-24, float((left**2).sum()))
-    follows = min(max(0.0, follows + (1 + 3 * follows) / piece), 0.99)  # short pieces show too little of it
-    fresh = (left[:, 1:] - follows * left[:, :-1]) / (1 - follows)
-    return float(np.sqrt((fresh**2).mean())) / max(1e-12, abs(float(losses.mean()))), follows
 
 
 def _divergence(
@@ -273,11 +242,11 @@ def _plateau(trace: Trace, ratios: NDArray[np.float64], neutrals: NDArray[np.flo
         return None
     noise, _ = step_noise(losses, grays, SETTLED_STEPS)
     patience = max(PATIENCE_STEPS, 4 * trace.warmup_steps)
-    needed = _steps_to_tell(noise, patience)
+    needed = max(SETTLED_STEPS, steps_to_tell(noise, LEAST_FALL / patience))
     looked = min(after, len(ratios), max(needed, trace.warmup_steps))
-    level, fall = _pace(ratios[-looked:], neutrals[-looked:])
+    level, fall = pace(ratios[-looked:], neutrals[-looked:])
     alone = 0.0 if len(trace.neutrals) else noise / math.sqrt(looked)
-    doubt = 2 * math.hypot(alone, trace.baseline_doubt)
+    doubt = 2.3 * math.hypot(alone, trace.baseline_doubt)
     least_fall = LEAST_FALL * looked / patience
     if looked >= trace.warmup_steps and level >= NOTHING_LEARNED + doubt and fall < least_fall:
         evidence = (
@@ -291,22 +260,6 @@ def _plateau(trace: Trace, ratios: NDArray[np.float64], neutrals: NDArray[np.flo
     else:
         return None
     return Finding("plateau", len(trace.ratios), evidence, _unstick(trace))
-
-
-def _steps_to_tell(noise: float, patience: float) -> int:
-    """So many that the least fall in `patience` steps is `SURE` standard errors of a straight line's slope."""
-    steps: float = (SURE * math.sqrt(12) * noise * patience / LEAST_FALL) ** (2 / 3)
-    return max(SETTLED_STEPS, math.ceil(steps))
-
-
-def _pace(ratios: NDArray[np.float64], neutrals: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean of a stretch, and by which part of it the loss falls along the stretch."""
-    size = len(ratios) // MOST_BLOCKS
-    losses, grays = (values[-size * MOST_BLOCKS :].reshape(-1, size).sum(axis=1) for values in (ratios, neutrals))
-    means = losses / np.maximum(grays, 1e-12)
-    slope = float(np.polyfit(np.arange(MOST_BLOCKS), means, 1, w=np.sqrt(grays))[0])
-    level = float(losses.sum() / max(1e-12, grays.sum()))
-    return level, -slope * MOST_BLOCKS / max(1e-12, abs(level))
 
 
 def _unstick(trace: Trace) -> str:

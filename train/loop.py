@@ -139,7 +139,7 @@ def _writing_to(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _stop_after_step() -> Iterator[threading.Event]:
-    """Let the first Ctrl-C end the run after a step, with a checkpoint; a second one ends it at once."""
+    """Let the first Ctrl-C or SIGTERM end the run after a step, with a checkpoint; a second Ctrl-C ends it at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked
@@ -149,8 +149,9 @@ def _stop_after_step() -> Iterator[threading.Event]:
         asked.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

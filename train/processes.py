@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import torch
@@ -25,7 +27,7 @@ def launch(fabric: Fabric, function: Callable[..., Any], *arguments: Any) -> Any
     if fabric.world_size == 1:
         return fabric.launch(function, *arguments)
     try:
-        with _left_to_the_processes(signal.SIGINT):
+        with _passed_on():
             return fabric.launch(_Sealed(function, arguments)).inside
     except ProcessException as exc:
         last = str(exc).strip().splitlines()[-1]
@@ -66,10 +68,19 @@ def gathered(fabric: Fabric, items: list[Any]) -> list[Any]:
 
 
 @contextmanager
-def _left_to_the_processes(number: signal.Signals) -> Iterator[None]:
-    """A terminal sends Ctrl-C to all of them; they decide together when to stop."""
-    before = signal.signal(number, signal.SIG_IGN)
+def _passed_on() -> Iterator[None]:
+    """Ask the processes to stop when this one is asked; they decide together after which step.
+
+    As SIGTERM, of which any number mean the same: a terminal sends its Ctrl-C to them as well.
+    """
+
+    def pass_on(_number: int, _frame: FrameType | None) -> None:
+        for process in multiprocessing.active_children():
+            process.terminate()
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(number, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -115,12 +115,13 @@ def test_a_batch_of_which_nothing_can_be_read_names_a_photo_and_why(seven: Photo
     assert "EmptyFile" in batch.errors[0][1]
 
 
-def test_workers_survive_the_interrupt_that_a_terminal_sends_to_all_processes(seven: PhotoList) -> None:
+def test_workers_survive_what_a_terminal_or_a_scheduler_sends_to_all_processes(seven: PhotoList) -> None:
     loader = iter(batches(Crops(seven, 32, seed=0), StepSampler(7, 2, 0, 0, 40), workers=1))
     seen = [next(loader)]
     for worker in multiprocessing.active_children():
         assert worker.pid
         os.kill(worker.pid, signal.SIGINT)
+        os.kill(worker.pid, signal.SIGTERM)
     seen += loader
     assert len(seen) == 40
 

@@ -222,7 +222,8 @@ def real(name: str) -> Trace:
     """A run on real photos, with what its log knows; see traces/README.md."""
     facts = FACTS[name]
     trace = read_trace(TRACES / f"{name}.csv", facts["neutral"])
-    return replace(trace, warmup_steps=facts["warmup_steps"], mean_color=facts["mean_color"], lr=facts["lr"])
+    known = {field: facts[field] for field in ("warmup_steps", "mean_color", "lr", "photos_per_step") if field in facts}
+    return replace(trace, **known)
 
 
 @pytest.mark.parametrize("name", [name for name, facts in FACTS.items() if facts["healthy"]])
@@ -231,11 +232,17 @@ def test_real_healthy_runs_raise_no_alarm(name: str) -> None:
     assert history(replace(read_trace(TRACES / f"{name}.csv", FACTS[name]["neutral"]), neutrals=())) == []
 
 
-@pytest.mark.parametrize("name", ["lr0.3-b16-batch", "lr1-b16-batch", "lr3-b16-group"])
+@pytest.mark.parametrize("name", ["lr0.3-b16-batch", "lr1-b16-batch", "lr3-b16-group", "lr5e-2-b2-nowarmup"])
 def test_real_runs_at_too_high_a_rate_are_found_within_500_steps_and_the_rate_is_named(name: str) -> None:
     first = history(real(name))[0]
     assert (first.kind, first.step <= 500) == ("oscillation", True)
     assert "--lr 2e-5" in first.remedy
+
+
+def test_a_real_run_that_diverges_is_found_within_500_steps() -> None:
+    first = history(real("lr10-b8-4channels"))[0]
+    assert (first.kind, first.step <= 500) == ("divergence", True)
+    assert "lower rate" in first.remedy
 
 
 @pytest.mark.parametrize("name", ["gray-photos", "tiny-network"])

@@ -171,9 +171,11 @@ def test_four_photos_are_learned_by_heart(clean_manifest: Manifests, train_on: T
     assert outcome.healthy
 
 
-@pytest.mark.parametrize("stop_at", [1, 3, 4, 7])
+@pytest.mark.parametrize(
+    ("stop_at", "number"), [(1, signal.SIGINT), (3, signal.SIGTERM), (4, signal.SIGINT), (7, signal.SIGINT)]
+)
 def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_wasnt(
-    clean_manifest: Manifests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+    clean_manifest: Manifests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int, number: signal.Signals
 ) -> None:
     monkeypatch.setattr("train.journal.SAY_EVERY_S", 0.0)
     found = photos.load(clean_manifest(("train",) * 5 + ("val",) * 2))
@@ -184,12 +186,12 @@ def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_wasnt(
 
     def stop(line: str) -> None:
         if line.split()[:2] == ["step", f"{stop_at}/12"]:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
-    handler = signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt):
         fit(found, LONG, CPU, stopped, say=stop)
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.getsignal(number) is handler
     before = resumable(stopped, found)
     assert before
     assert before.about.step == stop_at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,30 @@ def test_two_processes_learn_what_one_learns_from_the_doubled_batch_and_resume(
     log = (tmp_path / "two" / "log.jsonl").read_text(encoding="utf-8")
     assert log.count('"photo error"') == 3  # once an epoch, whichever process met it
     assert resumable(tmp_path / "two", found)
+
+
+def interrupt(line: str) -> None:
+    """Presses Ctrl-C when the first process has taken its first step."""
+    if line.lstrip().startswith("step 1/"):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_two_processes_that_were_interrupted_and_resumed_end_as_two_that_were_not(
+    clean_manifest: Manifests, tmp_path: Path
+) -> None:
+    found, recipe = photos.load(clean_manifest(("train",) * 7)), replace(TWO, max_steps=3)
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    fit(found, recipe, CPU, tmp_path / "whole", say=quiet)
+    with pytest.raises(KeyboardInterrupt):
+        fit(found, recipe, CPU, tmp_path / "stopped", say=interrupt)
+    before = resumable(tmp_path / "stopped", found)
+    assert before
+    assert before.about.step == 1
+    fit(found, recipe, CPU, tmp_path / "stopped", resume_from=before, say=quiet)
+    ours, theirs = (checkpoint.load(tmp_path / name / "last.safetensors").tensors for name in ("stopped", "whole"))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
 def fail_second(fabric: Fabric) -> None:

@@ -95,7 +95,7 @@ def fit(
 
     Defaults are the documented recipe (see `train recipe`). The run's folder gets run.html to look at,
     best.safetensors, last.safetensors, log.jsonl, loss.png and samples.
-    Ctrl-C stops after a step and keeps it; --resume goes on.
+    Ctrl-C or SIGTERM stops after a step and keeps it; --resume goes on.
     """
     asked = Recipe(**hyper_parameters)
     folder = run_dir or Path("runs") / manifest.stem
