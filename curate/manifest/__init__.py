@@ -27,7 +27,7 @@ from curate.manifest.schema import (
     SCHEMA_VERSION,
     SCORER_VERSION,
 )
-from curate.manifest.writing import make_folder, settle, sync_folder, write, writer, writers
+from curate.manifest.writing import make_folder, settle, sync_folder, write, write_whole, writer, writers
 
 __all__ = [
     "ALL_COLUMNS",
@@ -59,6 +59,7 @@ __all__ = [
     "sync_folder",
     "unescape",
     "write",
+    "write_whole",
     "writer",
     "writers",
 ]

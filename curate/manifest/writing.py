@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +74,22 @@ def settle(draft: Path, path: Path) -> None:
         os.fsync(file.fileno())
     os.replace(draft, path)
     sync_folder(path.parent)
+
+
+def write_whole(data: bytes | memoryview, path: Path) -> None:
+    """Write a file whole or not at all; nothing is left beside it, even by Ctrl-C.
+
+    Raises:
+        OSError: the disk says no.
+    """
+    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]  # short, however long the file's own name
+    draft = path.with_name(f".{name}.draft")
+    try:
+        draft.write_bytes(data)
+        settle(draft, path)
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -14,6 +14,8 @@ from curate.sources.listed import Listed, as_photo_error, file_of
 
 HEAD_BYTES = 32
 """What a photo is known by."""
+ONE_READ_BYTES = 1 << 20
+"""A larger file is read when its head is a photo's; of a smaller one the head would cost as much as all."""
 
 
 def read(source: str, path: str, *, offset: int | None = None, size: int | None = None) -> bytes:
@@ -97,17 +99,21 @@ def read_if(photo: Listed, wanted: Callable[[bytes], bool], *, max_bytes: int) -
                 _check_same(photo.modified_ns, before.st_mtime_ns)
                 size = photo.bytes or 0
                 file.seek(photo.offset)
-            head = file.read(min(HEAD_BYTES, size))
-            if not wanted(head):
-                return photo, head
+            wanted_bytes = size + (photo.offset is None)  # one more, to see whether it grows
+            data = file.read(wanted_bytes if size <= ONE_READ_BYTES else HEAD_BYTES)
+            if not wanted(data[:HEAD_BYTES]):
+                return photo, data[:HEAD_BYTES]
             if size > max_bytes:
                 raise FileTooLarge(f"{size} bytes are over the limit of {max_bytes}")
-            data = head + file.read(size - len(head) + (photo.offset is None))
+            if len(data) < size:
+                data += file.read(wanted_bytes - len(data))
             after = os.fstat(file.fileno())
     except OSError as exc:
         raise as_photo_error(exc, "the file can't be read") from exc
     _check_same((before.st_size, before.st_mtime_ns, size), (after.st_size, after.st_mtime_ns, len(data)))
-    return replace(photo, bytes=size, modified_ns=after.st_mtime_ns), data
+    if (photo.bytes, photo.modified_ns) != (size, after.st_mtime_ns):
+        photo = replace(photo, bytes=size, modified_ns=after.st_mtime_ns)
+    return photo, data
 
 
 def _fetched_if(photo: Listed, wanted: Callable[[bytes], bool], max_bytes: int) -> tuple[Listed, bytes]:
