@@ -171,6 +171,8 @@ PASSING_KINDS = frozenset(kind.__name__ for kind in PhotoError.__subclasses__() 
 
 def told(exc: BaseException) -> str:
     """What a foreign error says, in one line of at most 200 letters."""
+    if isinstance(exc, UnicodeEncodeError):
+        return "its name is no UTF-8"
     text = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
     text = re.sub(r".* Detail: \[errno \d+\] ", "", " ".join(text.split()))  # as Arrow says it
     return text[:200].rstrip(".") or type(exc).__name__

@@ -101,10 +101,14 @@ def _slice(table: pa.Table, shard: int) -> Slice:
 
 
 def _finished(path: Path) -> bool:
-    """Whether a shard is there and none of its photos failed for a reason that may have passed."""
+    """Whether a shard is there, undamaged, and none of its photos failed for a reason that may have passed."""
     if not path.exists():
         return False
-    return not any(error and error.partition(":")[0] in PASSING_KINDS for error in read_errors(path))
+    try:
+        errors = read_errors(path)
+    except (ValueError, OSError, KeyError, pa.ArrowException):
+        return False
+    return not any(error and error.partition(":")[0] in PASSING_KINDS for error in errors)
 
 
 def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[int], progress: Progress | None) -> int:

@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 
 from curate.decode import MAX_PIXELS, RAW_SUFFIXES, SNIFF_BYTES, Header, decode, looks_like_photo
-from curate.errors import OutOfMemory, PhotoError, UnsupportedFormat
+from curate.errors import PhotoError, UnsupportedFormat
 from curate.manifest import METRIC
 from curate.measures import Look, Measures, describe, look
+from curate.memory import memory_for
 from curate.sources import Listed, read_if
 
 Fidelity = Literal["exact", "fast"]
@@ -121,17 +122,16 @@ def _seen(photo: Listed, options: ScoreOptions) -> Record | _Seen | None:
         return Record(photo, error=photo.problem)
     digest = None
     try:
-        photo, data = _read(photo)
-        if data is None:
-            return None
-        if len(data) == photo.bytes:
-            digest = hashlib.sha256(data).hexdigest()
-        shown = decode(data, max_pixels=options.max_pixels, quarter=options.fidelity == "fast")
-        return _Seen(photo, digest, shown.header, look(shown.pixels, shown.visible))
+        with memory_for("measuring it"):
+            photo, data = _read(photo)
+            if data is None:
+                return None
+            if len(data) == photo.bytes:
+                digest = hashlib.sha256(data).hexdigest()
+            shown = decode(data, max_pixels=options.max_pixels, quarter=options.fidelity == "fast")
+            return _Seen(photo, digest, shown.header, look(shown.pixels, shown.visible))
     except PhotoError as exc:
         return Record(photo, digest, error=str(exc))
-    except MemoryError:
-        return Record(photo, digest, error=str(OutOfMemory("measuring it wanted more memory than there is")))
 
 
 def _described(batch: list[Record | _Seen | None]) -> list[Record | None]:

@@ -90,9 +90,15 @@ def _batch(photos: list[Packed]) -> pa.RecordBatch:
 
 
 def read_errors(path: Path) -> list[str | None]:
-    """Of each photo of a shard, why it isn't there; None for those that are."""
+    """Of each photo of a shard, why it isn't there; None for those that are.
+
+    Raises:
+        ValueError, OSError, KeyError: it is damaged.
+    """
     with pa.memory_map(str(path)) as source:
         file = pa.ipc.open_file(source)
+        if file.schema != SHARD_SCHEMA:
+            raise ValueError("it has other columns than a shard")
         batches = (file.get_batch(number) for number in range(file.num_record_batches))
         return [error for batch in batches for error in batch["error"].to_pylist()]
 

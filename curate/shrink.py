@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from curate.decode import decode
 from curate.engines import EngineName
 from curate.errors import PhotoError
+from curate.memory import memory_for
 from curate.originals import Original
 from curate.shards import Packed
 
@@ -50,7 +51,8 @@ class PackOptions:
 def pack_photo(photo: Original, options: PackOptions) -> Packed:
     """Read, decode and shrink one photo; with the reason if it can't be."""
     try:
-        pixels = shrunk(photo.read(), options.size_px)
+        with memory_for("shrinking it"):
+            pixels = shrunk(photo.read(), options.size_px)
     except PhotoError as exc:
         return Packed(photo.sha256, error=str(exc))
     height, width = pixels.shape[:2]

@@ -17,6 +17,7 @@ from curate import sources
 from curate.decode import decode, over_white
 from curate.errors import PhotoError
 from curate.manifest import escape
+from curate.memory import memory_for
 from curate.shrink import THINNEST
 from train import checkpoint, upsample
 from train.checkpoint import Checkpoint
@@ -119,7 +120,8 @@ def colorize_all(colorizer: Colorizer, jobs: Sequence[Job], *, drop_gps: bool) -
     for job in jobs:
         try:
             if job.photo.problem is None:
-                colorizer.colorize_job(job, drop_gps=drop_gps)
+                with memory_for("colorizing it"):
+                    colorizer.colorize_job(job, drop_gps=drop_gps)
             yield job, job.photo.problem
         except PhotoError as exc:
             yield job, str(exc)

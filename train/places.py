@@ -50,7 +50,9 @@ def plan(given: Sequence[Path], out: Path, roots: Sequence[Path] = ()) -> list[J
     jobs: dict[Path, Job] = {}
     for photo, is_below in found:
         start = out / _last(photo.source) if len(sources) > 1 and is_below else out
-        below = unescape(photo.path).split("/")
+        below = [part for part in unescape(photo.path).split("/") if part not in ("", ".", "..")]  # tars hold any name
+        if not below or "\0" in below[-1]:
+            raise UsageError(f"{photo.path!r} can't be a picture's name: leave that photo out")
         job = Job(_moved(photo, roots), _named(start.joinpath(*below) if is_below else start / below[-1]))
         if job.target in jobs:
             one = jobs[job.target].name()

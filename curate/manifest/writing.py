@@ -113,7 +113,7 @@ def sync_folder(folder: Path) -> None:
 def _as_unwritable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException) as exc:
+    except (OSError, UnicodeEncodeError, pa.ArrowException) as exc:
         full = isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         hint = (
             "free some space and run the same command, or choose another place with -o"

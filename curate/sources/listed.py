@@ -63,13 +63,13 @@ def has_tar_name(path: str) -> bool:
 
 
 def file_of(path: str) -> str:
-    """The tar's own path in a member's path: up to the first part that is named like a tar.
+    """The tar's own path in a member's path: up to the first part that is named like a tar; all of it if none is.
 
-    >>> file_of("shards/0001.tar/cat.jpg")
-    'shards/0001.tar'
+    >>> file_of("shards/0001.tar/cat.jpg"), file_of("cat.jpg")
+    ('shards/0001.tar', 'cat.jpg')
     """
     parts = path.split("/")
-    end = next(number for number, part in enumerate(parts, 1) if has_tar_name(part))
+    end = next((number for number, part in enumerate(parts, 1) if has_tar_name(part)), len(parts))
     return "/".join(parts[:end])
 
 

@@ -13,14 +13,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from curate import manifest
 from curate.criteria import FilterOptions
-from curate.errors import ScanError, SourceError, VividsetError
+from curate.errors import ManifestError, OutputError, ScanError, SourceError, VividsetError
 from curate.export import export
+from curate.memory import memory_for
 from curate.merge import merge
 from curate.pack import pack
 from curate.scan import ScanOptions, Summary, scan
@@ -281,3 +283,41 @@ def test_a_source_counts_as_gone_when_it_is_empty_but_not_when_it_is_closed(tmp_
     (shared / "photos").chmod(0)
     assert as_nobody(lambda: source_is_gone(str(shared / "photos"))) is False
     assert source_is_gone(str(tmp_path / "nowhere"))
+
+
+LITTLE = 256 << 20
+
+
+def with_little_memory(work: Callable[[], Any]) -> Any:
+    """With LITTLE bytes more than there are in use."""
+
+    def begin() -> None:
+        used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + LITTLE, used + LITTLE))
+
+    return in_a_child(begin, work)
+
+
+@pytest.mark.parametrize("library", ["numpy", "opencv"])
+def test_too_little_memory_is_the_photos_error_whichever_library_says_so(library: str) -> None:
+    def work() -> None:
+        with memory_for("measuring it"):
+            if library == "numpy":
+                np.ones(LITTLE, np.uint16)
+            cv2.resize(np.zeros((9, 9, 3), np.uint8), (20_000, 20_000))
+
+    assert with_little_memory(work) == "OutOfMemory: OutOfMemory: measuring it wanted more memory than there is"
+
+
+def test_what_else_opencv_raises_stays_a_bug() -> None:
+    with pytest.raises(cv2.error), memory_for("measuring it"):
+        cv2.resize(np.zeros((0, 0), np.uint8), (9, 9))
+
+
+def test_an_output_whose_name_is_no_utf8_is_one_line(photos: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    with pytest.raises(ManifestError, match="can't be written: its name is no UTF-8: choose another place"):
+        scan([photos], odd / "m.parquet", SERIAL)
+    scan([photos], tmp_path / "m.parquet", SERIAL)
+    with pytest.raises(OutputError, match="can't be written: its name is no UTF-8: choose another folder"):
+        pack(tmp_path / "m.parquet", odd, PackOptions(engine="serial"))

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,26 @@ def test_a_bucket_gives_the_rows_of_the_same_photos_on_disk(uploaded: str, photo
 
 def test_worker_processes_read_a_bucket_too(uploaded: str, tmp_path: Path) -> None:
     assert scan([f"{uploaded}/more"], tmp_path / "m.parquet", ScanOptions()).scored == 1
+
+
+def test_a_killed_scan_of_a_bucket_goes_on(photos: Path, s3: Any, tmp_path: Path) -> None:
+    data = (photos / "a-vivid.png").read_bytes()
+    many = {f"{number:03}.png": data[: len(data) - number % 2] for number in range(260)}
+    (tmp_path / "many").mkdir()
+    for name, content in many.items():
+        (tmp_path / "many" / name).write_bytes(content)
+    s3.pipe({f"bucket/many/{name}": content for name, content in many.items()})
+    out = tmp_path / "m.parquet"
+    command = [sys.executable, "-m", "curate", "scan", "s3://bucket/many", "-o", str(out), "--workers", "1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        limit = time.monotonic() + 60
+        while not any(out.parent.glob(".m.parquet.scan/part-*-000000.parquet")) and time.monotonic() < limit:
+            time.sleep(0.005)
+        running.kill()
+    resumed = scan(["s3://bucket/many"], out, SERIAL)
+    assert (resumed.photos, resumed.measured_now) == (260, 4)
+    scan([tmp_path / "many"], tmp_path / "here.parquet", SERIAL)
+    assert rows_of(out, "source", "modified_ns") == rows_of(tmp_path / "here.parquet", "source", "modified_ns")
 
 
 def test_a_photo_of_a_bucket_is_read_again_from_its_row(uploaded: str, photos: Path, tmp_path: Path) -> None:

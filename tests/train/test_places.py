@@ -69,3 +69,14 @@ def test_a_tar_gets_a_folder_of_its_name(tmp_path: Path) -> None:
     (job,) = plan([tmp_path / "shard.tar"], tmp_path / "out")
     assert job.target == tmp_path / "out" / "shard.tar" / "deep" / "a.png"
     assert job.photo.offset
+
+
+def test_names_in_a_tar_cant_lead_out_of_the_folder(tmp_path: Path) -> None:
+    picture = photo(tmp_path / "a.png")
+    names = ["../up.png", "../../../../up/and/away.png", "/rooted.png", "a/./b//c.png"]
+    with tarfile.open(tmp_path / "odd.tar", "w") as tar:
+        for name in names:
+            tar.add(picture, name)
+    places = {job.target for job in plan([tmp_path / "odd.tar"], tmp_path / "out")}
+    below = tmp_path / "out" / "odd.tar"
+    assert places == {below / "up.png", below / "up/and/away.png", below / "rooted.png", below / "a/b/c.png"}
