@@ -1,6 +1,6 @@
 """What a filter of many rows costs, beside plain pyarrow reading and writing the same file. `make bench` runs it small.
 
-    python benchmarks/filter.py [--rows 10000000] [--option "--keep-top 90%"]...
+    python benchmarks/filter.py [--rows 10000000] [--twice] [--option "--keep-top 90%"]...
 
 The manifest is made up, with the columns, types and spread of a real one. Each side runs in a process of its own, so
 that seconds, CPU seconds and the peak of memory are that side's alone.
@@ -39,11 +39,12 @@ def main() -> None:
     """Make the manifest, run both sides, print a line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--twice", action="store_true", help="let every photo be there twice, with the same content")
     parser.add_argument("--option", action="append", default=[], help="further options of curate filter")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         scan, out = Path(scratch) / "scan.parquet", Path(scratch) / "out" / "clean.parquet"
-        make_scan(scan, options.rows)
+        make_scan(scan, options.rows, twice=options.twice)
         out.parent.mkdir()
         print(f"{options.rows:,} rows, {scan.stat().st_size / 1e9:.2f} GB")
         plain = cost([sys.executable, "-c", PLAIN, str(scan), str(out.with_name("plain.parquet"))])
@@ -72,19 +73,20 @@ def said(name: str, used: tuple[float, float, float], plain: tuple[float, float,
     return f"{name:<40} {wall_s:7.1f} s  {cpu_s:7.1f} s CPU  {peak_mb:7,.0f} MB peak   {ratios}"
 
 
-def make_scan(path: Path, rows: int) -> None:
-    """Write a made-up scan, a row group at a time."""
+def make_scan(path: Path, rows: int, *, twice: bool = False) -> None:
+    """Write a made-up scan, a row group at a time; with `twice`, every other group has the contents of that before."""
     rng = np.random.default_rng(0)
     lineage = Lineage("scan", "benchmarks/filter.py", {}, rows=rows)
     with manifest.writer(path, SCAN_SCHEMA) as out:
         for start in range(0, rows, ROWS_A_GROUP):
-            out.write_table(some_rows(rng, start, min(ROWS_A_GROUP, rows - start)))
+            contents = np.random.default_rng([1, start // ROWS_A_GROUP // (2 if twice else 1)])
+            out.write_table(some_rows(rng, contents, start, min(ROWS_A_GROUP, rows - start)))
         out.add_key_value_metadata(lineage.encoded())
 
 
-def some_rows(rng: np.random.Generator, start: int, count: int) -> pa.Table:
+def some_rows(rng: np.random.Generator, contents: np.random.Generator, start: int, count: int) -> pa.Table:
     """Rows as a scan of web photos has them: an error in a thousand, 6 % gray or toned, median M 39."""
-    hashes = rng.bytes(32 * count).hex()
+    hashes = contents.bytes(32 * count).hex()
     colorfulness = rng.gamma(3.2, 13.5, count)
     tones = rng.choice(["color", "grayscale", "sepia", "toned"], count, p=[0.94, 0.03, 0.02, 0.01])
     levels = np.array(["not", "slightly", "moderately", "averagely", "quite", "highly", "extremely"])

@@ -11,7 +11,8 @@ other, so that 100,000 photos of a flat sky make one entry and not 100,000.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ _BLOCK = 1024
 """Photos that are looked up together, and compared with each other one by one."""
 _CANDIDATES = 1 << 22
 """Pairs that are compared at once, at most, to bound memory."""
+_PART_BITS = 4
+"""Equal hashes are looked for in so many parts: 2 ** _PART_BITS."""
 _BAND_BITS = BITS // BANDS
 _NONE = np.iinfo(np.int64).max
 _MIRROR = np.frombuffer(bytes.fromhex(MIRROR), ">u8").astype(np.uint64)
@@ -54,12 +57,33 @@ def near_groups(fingerprints: Words, best_first: Numbers) -> Numbers:
     return leaders
 
 
-def exact_groups(hashes: Words, best_first: Numbers) -> Numbers:
-    """Group photos of the same content; arguments and result as of `near_groups`."""
-    heads, group = _same(hashes[best_first])
-    leaders = np.empty_like(best_first)
-    leaders[best_first] = best_first[heads[group]]
+def exact_groups(hashes: Words, rows: Numbers, best: Sequence[NDArray[Any]] = ()) -> Numbers:
+    """Group photos of the same content, those of one beginning of the hash at a time, to bound memory.
+
+    Args:
+        hashes: (n, 2) uint64.
+        rows: the row numbers that are grouped, ascending.
+        best: (n,) each: what a group is led by, the highest; of those the highest by the next; then the first row.
+
+    Returns:
+        (n,) int64: as of `near_groups`.
+    """
+    leaders = np.arange(len(hashes))
+    beginning = (hashes[rows, 0] >> np.uint64(64 - _PART_BITS)).astype(np.uint8)
+    for part in range(1 << _PART_BITS):
+        here = _repeated(hashes, rows[beginning == part])
+        worst_last = (-each[here].astype(np.float64) for each in reversed(best))
+        here = here[np.lexsort((*worst_last, hashes[here, 1], hashes[here, 0]))]
+        starts = _starts(hashes[here])
+        leaders[here] = here[starts][np.cumsum(starts) - 1]
     return leaders
+
+
+def _repeated(hashes: Words, rows: Numbers) -> Numbers:
+    """The rows whose first 64 bits another of them has, too: all copies, and hardly anything else."""
+    ordered = np.sort(hashes[rows, 0])
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    return rows[np.isin(hashes[rows, 0], twice)]
 
 
 def distances(one: Words, other: Words) -> NDArray[np.uint8]:
@@ -85,13 +109,18 @@ def _same(fingerprints: Words) -> tuple[Numbers, Numbers]:
     """The first row of each fingerprint, in order, and for every row the number of its fingerprint among those."""
     order = np.lexsort((fingerprints[:, 1], fingerprints[:, 0]))
     ordered = fingerprints[order]
-    starts = np.concatenate([[True], np.any(ordered[1:] != ordered[:-1], axis=1)])[: len(order)]
+    starts = _starts(ordered)
     firsts = order[starts]
     rank = np.empty_like(firsts)
     rank[np.argsort(firsts)] = np.arange(len(firsts))
     group = np.empty_like(order)
     group[order] = rank[np.cumsum(starts) - 1]
     return np.sort(firsts), group
+
+
+def _starts(ordered: Words) -> NDArray[np.bool_]:
+    """Where another fingerprint begins."""
+    return np.concatenate([[True], np.any(ordered[1:] != ordered[:-1], axis=1)])[: len(ordered)]
 
 
 def _led_by(fingerprints: Words) -> Numbers:

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import wait as wait_for
@@ -106,6 +107,11 @@ def processes(
                     yield Lost(item, "timed out")
                 except ProcessExpired:
                     yield Lost(item, "died")
+                except BrokenProcessPool as exc:
+                    raise EngineError(
+                        "worker processes end as soon as they start: is a script that calls this guarded by "
+                        "`if __name__ == '__main__'`? Try --engine serial, which says what is wrong"
+                    ) from exc
         pool.close()  # type: ignore[no-untyped-call]
     except BaseException:
         pool.stop()  # type: ignore[no-untyped-call]

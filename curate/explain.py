@@ -13,7 +13,7 @@ from curate.errors import ManifestError, NotAPhoto
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.score import Record, ScoreOptions, score
 from curate.select import select
-from curate.sources import Listed, listing
+from curate.sources import Listed, has_tar_name, listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,14 @@ def explain(photo: Path, options: FilterOptions) -> Explanation:
 
     Raises:
         SourceError: it doesn't exist.
-        ManifestError: it is a folder.
+        ManifestError: it is a folder, a tar or a manifest.
     """
     if photo.is_dir():
         raise ManifestError(f"{photo} is a folder: name photos, or scan it with `curate scan`")
+    if photo.suffix == ".parquet":
+        raise ManifestError(f"{photo} is no photo: name photos, or see what a manifest holds with `curate inspect`")
+    if has_tar_name(photo.name):
+        raise ManifestError(f"{photo} is a tar: name photos, or scan it with `curate scan`")
     (listed,) = listing([photo])
     record = score(listed, ScoreOptions()) or _no_photo(listed)
     rejected = select(pa.Table.from_pylist([record.row()], SCAN_SCHEMA), options).rejected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from curate.errors import OutputError
+from curate.errors import OutputError, told
 from curate.manifest import settle
 
 STAMP = ".made_of"
@@ -78,11 +79,9 @@ def writing_to(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        why = exc.strerror or " ".join(str(exc).split())
-        raise OutputError(
-            f"{out} can't be written: {why}: free some space and run the same command (what is finished is kept), or "
-            "choose another folder with -o"
-        ) from exc
+        full = exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        mend = "free some space and run the same command (what is finished is kept), or " if full else ""
+        raise OutputError(f"{out} can't be written: {told(exc)}: {mend}choose another folder with -o") from exc
 
 
 def write_failed(out: Path, failed: Sequence[tuple[str, str]]) -> None:

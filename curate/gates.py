@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,24 @@ class Gate:
     fails: NDArray[np.bool_]
     reasons: pa.Array
     """Text for each failing row, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    """What a rule that looked at all photos rejects; the sentences are made when they are wanted."""
+
+    name: str
+    rows: NDArray[np.int64]
+    """Ascending."""
+    reasons: Callable[[slice], pa.Array]
+    """Text for some of those rows."""
+
+    def gate(self, rows: slice) -> Gate:
+        """The verdict on some rows of the whole set."""
+        first, last = np.searchsorted(self.rows, [rows.start, rows.stop])
+        fails = np.zeros(rows.stop - rows.start, np.bool_)
+        fails[self.rows[first:last] - rows.start] = True
+        return Gate(self.name, fails, self.reasons(slice(first, last)))
 
 
 def in_force(table: pa.Table, options: FilterOptions) -> Iterator[Gate]:

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,12 @@ from filelock import FileLock, Timeout
 
 from curate import manifest
 from curate.engines import ENGINES, EngineName
-from curate.errors import ManifestError, PhotoError, ScanError
+from curate.errors import ManifestError, PhotoError, ScanError, told
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.score import Record, ScoreOptions, score, score_all
 from curate.sources import WHOLE, Listed, Share, Sources, source_is_gone
 from curate.survive import Progress, each_group, one_by_one, watched
-from curate.worklist import Shard, Worklist
+from curate.worklist import Found, Shard, Worklist
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,8 @@ class Summary:
     measured_now: int = 0
     passed_over: int = 0
     """Files whose name and content are no photo's."""
+    gone: int = 0
+    """Photos that were there when the manifest was written before."""
     errors: Counter[str] = field(default_factory=Counter)
     tones: Counter[str] = field(default_factory=Counter)
     levels: Counter[str] = field(default_factory=Counter)
@@ -97,18 +99,20 @@ def scan(
         work.salvage(made_by)
         known = [*work.known_paths(), *known]
         found = sources.photos(leave_out=[work.folder])
-        files, to_do = work.write_listing(found, known, retry_errors=options.retry_errors)
-        if not files and options.share == WHOLE:
+        listed = work.write_listing(found, known, roots=sources.roots(), retry_errors=options.retry_errors)
+        _check_lost(listed, out)
+        if not listed.files and options.share == WHOLE:
             named = ", ".join(map(str, (*paths, *options.from_files)))
             raise ScanError(f"no photos below {named}: name a folder or a list that holds some")
-        _measure(work, options, to_do, progress)
+        _measure(work, options, listed.to_do, progress)
         try:
-            lineage = _lineage(sources, options, command, files)
+            lineage = _lineage(sources, options, command, listed.files)
             summary = _finish(work, known, out, lineage)
         except ScanError:
             _forget(work)
             raise
-        summary.measured_now = to_do - summary.passed_over
+        summary.measured_now = listed.to_do - summary.passed_over
+        summary.gone = listed.gone
         _forget(work)
     return summary
 
@@ -135,14 +139,23 @@ def _locked(work: Worklist, out: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as exc:
         raise ScanError(f"another scan is writing {out}: wait for it, or choose another output with -o") from exc
-    except OSError as exc:
-        raise ScanError(f"{out} can't be written: {exc.strerror}: choose another output with -o") from exc
+    except (OSError, NotImplementedError) as exc:
+        raise ScanError(f"{out} can't be written: {told(exc)}: choose another output with -o") from exc
     try:
         yield
     finally:
         lock.release()
-        if not any(path.match("part-*") or path.match("known-*") for path in work.folder.iterdir()):
-            shutil.rmtree(work.folder, ignore_errors=True)
+        with suppress(OSError):  # the disk is gone, perhaps, which is being said already
+            if not any(path.match("part-*") or path.match("known-*") for path in work.folder.iterdir()):
+                shutil.rmtree(work.folder, ignore_errors=True)
+
+
+def _check_lost(listed: Found, out: Path) -> None:
+    for source, photos in listed.lost.items():
+        raise ScanError(
+            f"{source} holds no file any more, and {out} knows {photos:,} photos of it (a lost mount?): bring it back, "
+            "or forget them with --overwrite"
+        )
 
 
 def _forget(work: Worklist) -> None:
@@ -171,7 +184,7 @@ def _left_out(before: Lineage, now: Sources) -> str | None:
     """The first path, list or part of an earlier scan that this one doesn't cover."""
     if before.options.get("shard") not in (None if now.share == WHOLE else str(now.share), str(now.share)):
         return f"part {before.options['shard']}" if "shard" in before.options else "all parts"
-    for path in before.options["paths"]:
+    for path in before.options.get("paths", ()):
         if not any(path == root or path.startswith(root.rstrip("/") + "/") for root in now.roots()):
             return str(path)
     return next((name for name in before.options.get("lists", ()) if name not in now.list_names()), None)

@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate import gates, manifest
+from curate.columns import Photos, batches
 from curate.criteria import FilterOptions, Split
 from curate.errors import ManifestError
 from curate.gates import Gate
 from curate.hextext import words
 from curate.manifest import DECISION, ROWS_A_GROUP, SCAN_SCHEMA, Lineage
-from curate.wholeset import Photos, Survey, batches, survey
+from curate.wholeset import Survey, survey
 
 NEEDED = ("source", "path", "sha256", "colorfulness", "tone", "error")
 TENS = tuple(range(0, 120, 10))
@@ -156,8 +157,7 @@ def _decided(photos: Photos, found: Survey, columns: list[str] | None = None) ->
 
 
 def _decide(table: pa.Table, rows: slice, found: Survey) -> Decided:
-    judged = list(gates.in_force(table, found.options))
-    judged += found.gates(rows, judged[0])
+    judged = found.judge(table, rows)
     rejected = np.logical_or.reduce([gate.fails for gate in judged])
     undecided = table.drop_columns([column.name for column in DECISION if column.name in table.column_names])
     kept_rows = undecided.filter(pa.array(~rejected))

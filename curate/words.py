@@ -28,6 +28,8 @@ def of_scan(summary: Summary, out: Path) -> Iterator[str]:
     yield f"{summary.photos:,} photos: {summary.scored:,} scored, {sum(summary.errors.values()):,} failed"
     if summary.measured_now < summary.photos:
         yield f"  measured now: {summary.measured_now:,}; known and unchanged: the rest"
+    if summary.gone:
+        yield f"  no longer there: {summary.gone:,} of the photos that were known"
     if summary.passed_over:
         yield f"  passed over: {summary.passed_over:,} files that are no photos by name or content"
     for kind, count in summary.errors.most_common():

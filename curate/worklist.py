@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.errors import PASSING_KINDS
+from curate.known import KnownRows, RowReader
 from curate.manifest import KEY, ROWS_A_GROUP, SCAN_SCHEMA, writer
 from curate.sources import Listed
 
@@ -55,6 +56,19 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What a listing came to."""
+
+    files: int
+    to_do: int
+    """Those that are to be measured."""
+    gone: int
+    """Photos known before that are no longer there."""
+    lost: Mapping[str, int]
+    """Of sources that have no file at all any more, the photos known before."""
+
+
+@dataclass(frozen=True, slots=True)
 class Worklist:
     """The work folder of one scan."""
 
@@ -75,13 +89,18 @@ class Worklist:
         """Rows that interrupted scans left behind."""
         return sorted(self.folder.glob("known-*.parquet"))
 
-    def write_listing(self, found: Iterable[Listed], known: Sequence[Path], *, retry_errors: bool) -> tuple[int, int]:
+    def write_listing(
+        self, found: Iterable[Listed], known: Sequence[Path], *, roots: Iterable[str] = (), retry_errors: bool
+    ) -> Found:
         """Write the listing, cut into shards, matching it against known rows on the way.
 
-        Returns:
-            The number of files found, and of those that are to be measured.
+        Args:
+            found: in listing order.
+            known: files of rows measured before, in the same order.
+            roots: sources whose photos ought to be there still.
+            retry_errors: measure unchanged files again that failed before.
         """
-        lookups = [_KnownRows(path, retry_errors) for path in known]
+        lookups = [KnownRows(path, frozenset(roots), retry_errors) for path in known]
         files = to_do = 0
         with writer(self.listing_path, LISTING_SCHEMA) as out:
             tables = (_listing_table(index, group, lookups) for index, group in enumerate(_shards_of(found)))
@@ -90,7 +109,12 @@ class Worklist:
                 out.write_table(table)
                 files += table.num_rows
                 to_do += pc.sum(pc.equal(table["known_file"], -1)).as_py()
-        return files, to_do
+        for lookup in lookups:
+            lookup.end()
+        lost = Counter[str]()
+        for lookup in lookups:
+            lost |= lookup.lost
+        return Found(files, to_do, lookups[-1].gone if lookups else 0, lost)
 
     def shards(self) -> Iterator[Shard]:
         """The shards that have photos to measure and no part file yet."""
@@ -111,7 +135,9 @@ class Worklist:
                 yield int(numbers[start]), table.slice(start, end - start)
 
     def write_part(self, index: int, rows: Sequence[dict[str, Any]], positions: Sequence[int]) -> None:
-        """Write a shard's measured rows, whole or not at all."""
+        """Write a shard's measured rows, whole or not at all; nothing where there are none."""
+        if not rows:
+            return
         table = pa.Table.from_pylist(list(rows), SCAN_SCHEMA).add_column(0, POSITION, [pa.array(positions, pa.int32())])
         with writer(self.part_path(index), PART_SCHEMA) as out:
             out.write_table(table)
@@ -121,7 +147,7 @@ class Worklist:
         return in_groups(self._merged_shards(known))
 
     def _merged_shards(self, known: Sequence[Path]) -> Iterator[pa.Table]:
-        readers = [_RowReader(path) for path in known]
+        readers = [RowReader(path) for path in known]
         for index, origin in self._listed(["shard", "known_file", "known_row"]):
             pieces = [_known_piece(origin, number, reader) for number, reader in enumerate(readers)]
             if self.part_path(index).exists():
@@ -176,7 +202,7 @@ def _shards_of(found: Iterable[Listed]) -> Iterator[list[Listed]]:
         yield group
 
 
-def _listing_table(index: int, group: list[Listed], lookups: list[_KnownRows]) -> pa.Table:
+def _listing_table(index: int, group: list[Listed], lookups: list[KnownRows]) -> pa.Table:
     origins = [_origin(photo, lookups) for photo in group]
     columns = {entry.name: [getattr(photo, entry.name) for photo in group] for entry in fields(Listed)}
     columns |= {"shard": [index] * len(group)}
@@ -184,7 +210,7 @@ def _listing_table(index: int, group: list[Listed], lookups: list[_KnownRows]) -
     return pa.table(columns, schema=LISTING_SCHEMA)
 
 
-def _origin(photo: Listed, lookups: list[_KnownRows]) -> tuple[int, int]:
+def _origin(photo: Listed, lookups: list[KnownRows]) -> tuple[int, int]:
     matches = [(number, lookup.row_of(photo)) for number, lookup in enumerate(lookups)]
     return next(((number, row) for number, row in matches if row is not None), (-1, -1))
 
@@ -198,63 +224,7 @@ def _shard(index: int, rows: pa.Table) -> Shard:
     return Shard(index, tuple(photos), tuple(positions))
 
 
-def _known_piece(origin: pa.Table, number: int, reader: _RowReader) -> pa.Table:
+def _known_piece(origin: pa.Table, number: int, reader: RowReader) -> pa.Table:
     chosen = pc.indices_nonzero(pc.equal(origin["known_file"], number))
     rows = reader.take(origin["known_row"].take(chosen).to_pylist())
     return rows.add_column(0, POSITION, [chosen.cast(pa.int32())])
-
-
-class _KnownRows:
-    """Finds the rows of photos that are asked for in listing order, in a manifest of the same order."""
-
-    def __init__(self, path: Path, retry_errors: bool) -> None:
-        self._rows = self._read(path)
-        self._retry_errors = retry_errors
-        self._head = next(self._rows, None)
-
-    @staticmethod
-    def _read(path: Path) -> Iterator[tuple[int, dict[str, Any], Any]]:
-        columns = ["source", "path", "bytes", "modified_ns", "error"]
-        number = itertools.count()
-        for batch in pq.ParquetFile(path).iter_batches(columns=columns):
-            for row in batch.to_pylist():
-                yield next(number), row, (row["source"], tuple(row["path"].split("/")))
-
-    def row_of(self, photo: Listed) -> int | None:
-        while self._head is not None and self._head[2] < photo.key:
-            self._head = next(self._rows, None)
-        if self._head is None or self._head[2] != photo.key or photo.problem is not None:
-            return None
-        number, row, _ = self._head
-        unchanged = (row["bytes"], row["modified_ns"]) == (photo.bytes, photo.modified_ns)
-        return number if unchanged and not self._again(row["error"]) else None
-
-    def _again(self, error: str | None) -> bool:
-        return error is not None and (self._retry_errors or error.partition(":")[0] in PASSING_KINDS)
-
-
-class _RowReader:
-    """Takes rows by number from a manifest, numbers ever growing, holding one row group at a time."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = pq.ParquetFile(path)
-        self._group = -1
-        self._start = self._end = 0
-        self._table = SCAN_SCHEMA.empty_table()
-
-    def take(self, rows: Sequence[int]) -> pa.Table:
-        pieces = []
-        rest = list(rows)
-        while rest:
-            while rest[0] >= self._end:
-                self._next_group()
-            here = [row - self._start for row in rest if row < self._end]
-            pieces.append(self._table.take(here))
-            rest = rest[len(here) :]
-        return pa.concat_tables(pieces) if pieces else SCAN_SCHEMA.empty_table()
-
-    def _next_group(self) -> None:
-        self._group += 1
-        self._start = self._end
-        self._end += self._file.metadata.row_group(self._group).num_rows
-        self._table = self._file.read_row_group(self._group, columns=SCAN_SCHEMA.names).cast(SCAN_SCHEMA)

@@ -10,7 +10,8 @@ The rooms, from the door inwards:
   speak in
 - `train.health`, `train.findings`, `train.journal`, `train.pictures`, `train.page`: is it going well, in words, lines
   and pictures
-- `train.checkpoint`, `train.evaluate`, `train.export`: keep what was learned, judge it, hand it on
+- `train.checkpoint`, `train.taught`: keep what was learned, and say which photos taught it
+- `train.evaluate`, `train.likeness`, `train.export`: judge it, hand it on
 - `train.colorize`: use it; `train.places` says where pictures go, `train.upsample` and `train.gamut` bring colour to
   full size, `train.marks` writes where it comes from
 

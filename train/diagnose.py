@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from curate.errors import TrainingError
 from train.findings import REMEDIES, WINDOW_STEPS, Finding, rung, summary
-from train.health import NOTHING_LEARNED, Trace, Validation, history, mean_ratio
+from train.health import NOTHING_LEARNED, Trace, Validation, history, mean_ratio, step_noise
+
+MOST_ROWS = 20_000
+"""Longer tables are judged as means of rows."""
+MOST_RESUMED = 0.1
+"""Share of rows before which the step counter may go back, because the run was resumed."""
+FEWEST_ROWS = 10
+MOST_DOUBT = 0.05
+"""So well should the mean of a curve's first losses be known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,10 @@ class Diagnosis:
 
 def diagnose(trace: Trace) -> Diagnosis:
     """Judge a whole curve; of a run that rescued itself, what came after."""
-    findings, steps = history(trace), len(trace.ratios)
+    steps = len(trace.ratios)
+    findings = history(trace)
+    if len(trace.labels):
+        findings = [replace(finding, step=int(trace.labels[finding.step - 1])) for finding in findings]
     if not math.isfinite(trace.ratios[-1]) and "divergence" not in {finding.kind for finding in findings}:
         findings.insert(0, Finding("divergence", steps, "the last loss is no number", REMEDIES["divergence"]))
     recent = trace.ratios[-WINDOW_STEPS:]
@@ -46,7 +59,7 @@ def read_trace(path: Path, neutral: float | None = None) -> Trace:
 
     Args:
         path: folder or file.
-        neutral: what the neutral prediction costs; without it a run's own, or the mean of a CSV's first 100 steps.
+        neutral: what the neutral prediction costs; without it a run's own, or the mean of a CSV's first 10 to 100 rows.
 
     Raises:
         TrainingError: nothing to judge there.
@@ -60,7 +73,7 @@ def read_trace(path: Path, neutral: float | None = None) -> Trace:
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as exc:
         kind = "a run's log" if path.suffix == ".jsonl" else "a table with the columns step,loss and a number in each"
         raise TrainingError(f"{path} can't be judged: it is not {kind}{_why(exc)}") from exc
-    if not trace.ratios:
+    if not len(trace.ratios):
         raise TrainingError(f"{path} holds no steps yet: train some first")
     return trace
 
@@ -116,18 +129,76 @@ def _validation(facts: dict[str, Any]) -> Validation:
 
 
 def _from_csv(path: Path, neutral: float | None) -> Trace:
-    table = pd.read_csv(path, skipinitialspace=True, comment="#")
+    table = pd.read_csv(path, skipinitialspace=True, comment="#", keep_default_na=False, na_values=[""])
     if missing := {"step", "loss"} - set(table.columns):
         raise _NoCurveError(f"it lacks the column {' and '.join(sorted(missing))}")
-    table = table.astype(dict.fromkeys({"step", "loss", "neutral"} & set(table.columns), float)).sort_values("step")
-    losses = table["loss"]
-    baseline = neutral or float(table.get("neutral", losses.head(WINDOW_STEPS)).mean())
+    table = table[[name for name in ("step", "loss", "neutral") if name in table]]
+    table = _thinned(_in_order(table.dropna().apply(_numbers)))  # loggers leave a loss blank in other things' rows
+    losses, neutrals = (table[name].to_numpy() if name in table else np.empty(0) for name in ("loss", "neutral"))
+    if neutral or len(neutrals):
+        baseline, doubt = neutral or float(np.nanmean(neutrals)), 0.0
+    else:
+        baseline, doubt = _start(losses[np.isfinite(losses)][:WINDOW_STEPS])
     if len(losses) and not baseline > 0:
         raise _NoCurveError("the mean of its first losses isn't above 0; give --neutral")
-    known = neutral or "neutral" in table
     return Trace(
-        ratios=(losses / baseline).tolist(),
+        ratios=losses / baseline,
         warmup_steps=len(losses) // 10,
-        neutrals=(table["neutral"] / baseline).tolist() if "neutral" in table else (),
-        baseline="neutral" if known else f"the first {min(WINDOW_STEPS, len(losses))} steps",
+        neutrals=neutrals / baseline,
+        baseline="the start" if doubt else "neutral",
+        baseline_doubt=doubt,
+        labels=table["step"].to_numpy(),
     )
+
+
+def _numbers(column: pd.Series[Any]) -> pd.Series[float]:
+    if not pd.api.types.is_numeric_dtype(column):
+        column = column.str.lower().replace(["none", "null", "na", "n/a"], "nan")
+    return column.astype(float)
+
+
+def _in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order in which they were learned, whatever became of the step counter.
+
+    Counters that begin anew, each epoch say, go on; where a run was resumed, its new rows stand for the old ones;
+    rows that are in no order at all are sorted.
+    """
+    steps = table["step"].to_numpy()
+    back = np.flatnonzero(np.diff(steps) < 0) + 1
+    if not len(back):
+        return table
+    if (steps[back] <= steps[0]).all() and steps[0] < steps[1]:
+        before = np.zeros(len(steps))
+        before[back] = steps[back - 1]
+        return table.assign(step=steps + before.cumsum())
+    if len(back) > MOST_RESUMED * len(steps):
+        return table.sort_values("step", kind="stable")
+    kept = np.ones(len(steps), bool)
+    for start in back:
+        kept[:start] &= steps[:start] < steps[start]
+    return table[kept]
+
+
+def _thinned(table: pd.DataFrame) -> pd.DataFrame:
+    """At most `MOST_ROWS`: means of so many rows each, as the last of them is called; no number where that is none."""
+    size = -(-len(table) // MOST_ROWS)
+    if size <= 1:
+        return table
+    table = table.iloc[len(table) % size :]
+    group = np.arange(len(table)) // size
+    last = table.groupby(group).last()
+    means = table.where(np.isfinite(table)).groupby(group).mean()
+    return means.assign(step=last["step"]).where(np.isfinite(last))
+
+
+def _start(losses: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean of the first losses, and its standard error over it: of as few as will do, since they fall.
+
+    A smoothed curve's first losses are all much like its very first.
+    """
+    if len(losses) <= FEWEST_ROWS:
+        return float(losses.mean()) if len(losses) else math.nan, 1.0
+    noise, follows = step_noise(losses, np.ones_like(losses), len(losses) // 2)
+    count = int(np.clip((noise / MOST_DOUBT) ** 2, FEWEST_ROWS, len(losses)))
+    like_first = (1 - follows**count) / (1 - follows) / count
+    return float(losses[:count].mean()), noise * math.hypot(count**-0.5, like_first)

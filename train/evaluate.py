@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,7 @@ from curate.measures import measure
 from curate.measures.colorfulness import colorfulness
 from train.data import Batch, Crops, Draw, batches, in_order
 from train.lab import join_lab, split_lab
+from train.likeness import Frechet, Lpips
 from train.loss import ColorizationWeightedLoss
 from train.photos import PhotoList
 
@@ -41,8 +42,10 @@ class Protocol:
     """That could be read."""
     unreadable: int
     size_px: int
+    lpips_weights_sha256: str | None = None
+    fid_weights_sha256: str | None = None
     crop: str = CENTER_CROP
-    color_space: str = "PSNR, SSIM and colourfulness on 8-bit sRGB; loss on CIELAB ab/50"
+    color_space: str = "loss on CIELAB ab/50, all else on 8-bit sRGB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Scores:
     """ColorizationWeightedLoss."""
     tone: str
     """As `curate` calls it."""
+    lpips: float | None
+    """How different it looks from the original; None where no network was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,9 @@ class Summary:
     loss: float
     loss_to_neutral: float
     tones: dict[str, int]
+    lpips: float | None
+    fid: float | None
+    """Of all pictures against all originals; None where no network was given."""
 
 
 class Evaluation:
@@ -107,6 +115,8 @@ class Evaluation:
         size_px: side of the square that is cut from each.
         criterion: the loss that it was trained by.
         device: where the network is.
+        lpips: measures it where given.
+        frechet: measures FID where given.
     """
 
     def __init__(
@@ -116,8 +126,11 @@ class Evaluation:
         size_px: int,
         criterion: ColorizationWeightedLoss,
         device: str,
+        lpips: Lpips | None = None,
+        frechet: Frechet | None = None,
     ) -> None:
         self.network, self.photos, self.criterion, self.device = network, photos, criterion, device
+        self.lpips, self.frechet = lpips, frechet
         self.crops = Crops(photos, size_px, seed=0)
         self.mean_ab = torch.zeros(1, 2, 1, 1)
 
@@ -157,15 +170,23 @@ class Evaluation:
             "mean colour": self.mean_ab.expand_as(target),
             "neutral gray": torch.zeros_like(target),
         }
-        pictures = {way: join_lab(lightness, ab) for way, ab in guesses.items()}
+        pictures: dict[str, Tensor] = {way: join_lab(lightness, ab) for way, ab in guesses.items()}
+        likeness = self.lpips.distances(batch.rgb, pictures) if self.lpips else [{}] * len(batch.photos)
+        if self.frechet:
+            self.frechet.see(batch.rgb, pictures)
         for row, place in enumerate(batch.photos):
             rgb = batch.rgb[row]
             m = colorfulness(rgb.numpy())
-            scores = {way: self._score(pictures[way][row], rgb, m, guesses[way][row], target[row]) for way in WAYS}
+            scores = {
+                way: self._score(pictures[way][row], rgb, m, guesses[way][row], target[row], likeness[row].get(way))
+                for way in WAYS
+            }
             absolute = colorfulness(rgb.numpy(), variant="absolute")
             yield Judged(place, self.photos.name(place), m, absolute, scores)
 
-    def _score(self, picture: Tensor, original: Tensor, m: float, ab: Tensor, target: Tensor) -> Scores:
+    def _score(
+        self, picture: Tensor, original: Tensor, m: float, ab: Tensor, target: Tensor, lpips: float | None
+    ) -> Scores:
         seen = measure(picture.numpy())
         ours, truth = (pixels.permute(2, 0, 1)[None].float() for pixels in (picture, original))
         return Scores(
@@ -176,6 +197,7 @@ class Evaluation:
             colorfulness_difference=abs(seen.colorfulness - m),
             loss=float(self.criterion(ab[None], target[None])),
             tone=seen.tone.tone,
+            lpips=lpips,
         )
 
     @torch.no_grad()
@@ -192,14 +214,22 @@ class Evaluation:
         return gray, ours, batch.rgb[0].numpy()
 
 
-def summarize(judged: Sequence[Judged]) -> dict[Way, Summary]:
-    """Each way over all photos. Loss ÷ neutral and colourfulness' share are ratios of sums, all else are means."""
+def summarize(judged: Sequence[Judged], fid: Mapping[str, float] | None = None) -> dict[Way, Summary]:
+    """Each way over all photos. Loss ÷ neutral and colourfulness' share are ratios of sums, all else are means.
+
+    Args:
+        judged: as from `Evaluation.run`.
+        fid: as from `Frechet.distances`; None where it wasn't measured.
+    """
     originals = math.fsum(photo.original_colorfulness for photo in judged)
     neutral = math.fsum(photo.by["neutral gray"].loss for photo in judged)
-    return {way: _summary([photo.by[way] for photo in judged], originals, neutral) for way in WAYS}
+    return {
+        way: _summary([photo.by[way] for photo in judged], originals, neutral, (fid or {}).get(way)) for way in WAYS
+    }
 
 
-def _summary(scores: Sequence[Scores], originals: float, neutral: float) -> Summary:
+def _summary(scores: Sequence[Scores], originals: float, neutral: float, fid: float | None) -> Summary:
+    likeness = [entry.lpips for entry in scores if entry.lpips is not None]
     loss, colors = (math.fsum(getattr(entry, name) for entry in scores) for name in ("loss", "colorfulness"))
     return Summary(
         psnr_db=_mean([entry.psnr_db for entry in scores]),
@@ -211,6 +241,8 @@ def _summary(scores: Sequence[Scores], originals: float, neutral: float) -> Summ
         loss=loss / len(scores),
         loss_to_neutral=loss / neutral if neutral else math.nan,
         tones=dict(Counter(entry.tone for entry in scores)),
+        lpips=_mean(likeness) if likeness else None,
+        fid=fid,
     )
 
 

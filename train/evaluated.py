@@ -15,12 +15,13 @@ from typing import Any
 from PIL import Image
 
 from curate.errors import UsageError
-from curate.manifest import settle
+from curate.manifest import write_whole
 from train.evaluate import Evaluation, Judged, Pixels, Protocol, Summary, Way
+from train.likeness import ENOUGH_PHOTOS
 
 SHOWN = 4
 """Photos of each kind on the page: best, median, worst."""
-COLUMNS = (
+MEASURES = (
     ("loss ÷ neutral", "loss_to_neutral", ".3f"),
     ("colourfulness", "colorfulness", ".1f"),
     ("of the originals'", "colorfulness_share", ".0%"),
@@ -28,25 +29,42 @@ COLUMNS = (
     ("absolute variant", "colorfulness_absolute", ".1f"),
     ("PSNR dB", "psnr_db", ".2f"),
     ("SSIM", "ssim", ".3f"),
+    ("LPIPS", "lpips", ".3f"),
+    ("FID", "fid", ".1f"),
 )
-NOT_MEASURED = (
-    "LPIPS and FID aren't measured: their networks need torchvision, and no package carries their weights. "
-    "torchmetrics[image] measures both on the pictures that train colorize makes."
-)
-WARNING = "PSNR and SSIM reward gray: read them beside colourfulness and the gray row."
+NOT_MEASURED = "{} wants a network's file, {}: docs/evaluating.md."
+FEW_PHOTOS = f"FID grows as photos get fewer, steeply below {ENOUGH_PHOTOS:,}: compare it only on these same {{:,}}."
+WARNING = "PSNR and SSIM reward gray: read them beside colourfulness and what gray scores."
 
 
 def lines(protocol: Protocol, judged: Sequence[Judged], rows: Mapping[Way, Summary]) -> Iterator[str]:
     """What `train evaluate` prints."""
     yield said(protocol)
-    yield f"{'':14}" + "".join(f"{head:>19}" for head, *_ in COLUMNS)
-    for way, row in rows.items():
-        yield f"{way:14}" + "".join(f"{format(getattr(row, name), how):>19}" for _, name, how in COLUMNS)
-    signed, absolute = originals(judged)
-    yield f"{'originals':14}{'':19}{signed:>19.1f}{'':38}{absolute:>19.1f}"
+    for name, cells in table(judged, rows):
+        yield f"{name:18}" + "".join(f"{cell:>14}" for cell in cells)
     yield f"tone of the network's pictures: {tones(rows['network'])}"
+    yield from notes(protocol, rows["network"])
+
+
+def table(judged: Sequence[Judged], rows: Mapping[Way, Summary]) -> Iterator[tuple[str, list[str]]]:
+    """Names and cells: a head, then every number that was measured, for each way to predict and for the originals."""
+    true = originals(judged)
+    yield "", [*rows, "originals"]
+    for head, name, how in MEASURES:
+        values = [getattr(row, name) for row in rows.values()]
+        if None not in values:
+            yield head, [format(value, how) for value in values] + [format(true[name], how) if name in true else ""]
+
+
+def notes(protocol: Protocol, row: Summary) -> Iterator[str]:
+    """How to read the numbers, and how to have those that are missing."""
     yield WARNING
-    yield NOT_MEASURED
+    if row.lpips is None:
+        yield NOT_MEASURED.format("LPIPS", "--lpips-weights")
+    if row.fid is None:
+        yield NOT_MEASURED.format("FID", "--fid-weights")
+    elif protocol.photos < ENOUGH_PHOTOS:
+        yield FEW_PHOTOS.format(protocol.photos)
 
 
 def said(protocol: Protocol) -> str:
@@ -58,10 +76,12 @@ def said(protocol: Protocol) -> str:
     )
 
 
-def originals(judged: Sequence[Judged]) -> tuple[float, float]:
+def originals(judged: Sequence[Judged]) -> dict[str, float]:
     """Mean colourfulness of the originals, signed and absolute."""
-    signed = math.fsum(photo.original_colorfulness for photo in judged) / len(judged)
-    return signed, math.fsum(photo.original_colorfulness_absolute for photo in judged) / len(judged)
+    return {
+        "colorfulness": math.fsum(photo.original_colorfulness for photo in judged) / len(judged),
+        "colorfulness_absolute": math.fsum(photo.original_colorfulness_absolute for photo in judged) / len(judged),
+    }
 
 
 def tones(row: Summary) -> str:
@@ -71,10 +91,9 @@ def tones(row: Summary) -> str:
 
 def as_json(protocol: Protocol, judged: Sequence[Judged], rows: Mapping[Way, Summary]) -> str:
     """Protocol, summaries, and the network's scores of each photo; what is infinite or undefined is null."""
-    signed, absolute = originals(judged)
     facts = {
         "protocol": asdict(protocol),
-        "originals": {"colorfulness": signed, "colorfulness_absolute": absolute},
+        "originals": originals(judged),
         "predictions": {way: asdict(row) for way, row in rows.items()},
         "photos": [{"path": photo.name, "gain": photo.gain, **asdict(photo.by["network"])} for photo in judged],
     }
@@ -94,24 +113,24 @@ def page(evaluation: Evaluation, protocol: Protocol, judged: Sequence[Judged], r
     ranked = sorted(judged, key=lambda photo: -photo.gain)
     middle = max(0, len(ranked) // 2 - SHOWN // 2)
     kinds = (("Best", ranked[:SHOWN]), ("Median", ranked[middle:][:SHOWN]), ("Worst", ranked[::-1][:SHOWN]))
-    heads = "".join(f"<th>{escape(head)}</th>" for head, *_ in COLUMNS)
-    body = "".join(
-        f"<tr><th>{way}</th>" + "".join(f"<td>{getattr(row, name):{how}}</td>" for _, name, how in COLUMNS) + "</tr>"
-        for way, row in rows.items()
+    beside = " ".join(notes(protocol, rows["network"]))
+    (_, heads), *body = table(judged, rows)
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
+    numbers = "".join(
+        f"<tr><th>{name}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>" for name, cells in body
     )
-    signed, absolute = originals(judged)
-    cells = "".join(f"<td>{cell}</td>" for cell in ("", f"{signed:.1f}", "", "", f"{absolute:.1f}", "", ""))
-    truth = f"<tr><th>originals</th>{cells}</tr>"
     photos = "".join(
-        f"<h2>{kind}</h2>" + "".join(_figure(photo, evaluation.pictures(photo.place)) for photo in chosen)
+        f'<h2>{kind}</h2><div class="photos">'
+        + "".join(_figure(photo, evaluation.pictures(photo.place)) for photo in chosen)
+        + "</div>"
         for kind, chosen in kinds
     )
     return (
         f"{START}{VIEWPORT}<style>{STYLE}</style>"
         f"<h1>Evaluation of {escape(protocol.checkpoint)}</h1><p>{escape(said(protocol))}</p>"
         f"<p>Checkpoint {protocol.checkpoint_sha256[:12]}, manifest {protocol.manifest_sha256[:12]}.</p>"
-        f'<div class="wide" tabindex="0"><table><tr><th></th>{heads}</tr>{body}{truth}</table></div>'
-        f"<p>Tone of the network's pictures: {escape(tones(rows['network']))}. {WARNING} {NOT_MEASURED}</p>"
+        f'<div class="wide" tabindex="0"><table><tr><th></th>{head}</tr>{numbers}</table></div>'
+        f"<p>Tone of the network's pictures: {escape(tones(rows['network']))}. {beside}</p>"
         f"<p>Below: gray, predicted, original; ordered by how much better than gray the network's loss is.</p>{photos}"
     )
 
@@ -120,11 +139,12 @@ START = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Evaluation 
 VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 STYLE = """
 :root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
-h1,p{overflow-wrap:anywhere}.wide{overflow-x:auto}table{border-collapse:collapse}
-th,td{padding:.2rem .6rem;text-align:right}
-th:first-child{text-align:left;white-space:nowrap}
-tr+tr{border-top:1px solid #8886}figure{margin:0 0 1.5rem}figure img{width:32%;margin-right:1%}
-figcaption{font-size:.85rem;overflow-wrap:anywhere}
+h1{font-size:clamp(1.2rem,4vw,2rem)}h1,p{overflow-wrap:anywhere}.wide{overflow-x:auto}table{border-collapse:collapse}
+th,td{padding:.2rem .5rem;text-align:right}th:first-child{text-align:left;padding-left:0}
+tr+tr{border-top:1px solid #8886}
+@media(max-width:30rem){table{font-size:.8rem}th,td{padding:.2rem}}
+.photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,26rem),1fr));gap:1.5rem}
+figure{margin:0}figure img{width:32%;margin-right:1%}figcaption{font-size:.85rem;overflow-wrap:anywhere}
 """
 
 
@@ -134,12 +154,10 @@ def write(path: Path, text: str) -> None:
     Raises:
         UsageError: something else is there, or the disk says no.
     """
-    draft = path.with_name(f".{path.name}.draft")
     try:
         if path.exists() and START.encode() != path.read_bytes()[: len(START)]:
             raise UsageError(f"{path} is in the way and no evaluation's page: choose another name with --html")
-        draft.write_text(text, encoding="utf-8")
-        settle(draft, path)
+        write_whole(text.encode(), path)
     except OSError as exc:
         raise UsageError(f"{path} can't be written: {exc.strerror}: choose another place with --html") from exc
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from curate.errors import TrainingError, UsageError
-from curate.manifest import settle
+from curate.manifest import write_whole
 
 MOST_DIFFERENCE = 1e-3
 """In ab/50, so a twentieth of a unit of a or b."""
@@ -76,7 +76,6 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def _traced(network: nn.Module, size_px: int) -> Any:
-    open_size = torch.export.Dim.DYNAMIC
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells everybody that torchvision isn't here
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's exporter uses what torch deprecates
@@ -85,7 +84,7 @@ def _traced(network: nn.Module, size_px: int) -> Any:
             (torch.zeros(2, 1, size_px, size_px + 16),),
             input_names=["lightness"],
             output_names=["ab"],
-            dynamic_shapes=({0: open_size, 2: open_size, 3: open_size},),
+            dynamic_shapes=({0: "photos", 2: "height", 3: "width"},),
             dynamo=True,
             verbose=False,
         )
@@ -123,11 +122,7 @@ def _check_free(target: Path) -> None:
 
 
 def _write(data: bytes, target: Path) -> None:
-    draft = target.with_name(f".{target.name}.draft")
     try:
-        draft.write_bytes(data)
-        settle(draft, target)
+        write_whole(data, target)
     except OSError as exc:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
         raise UsageError(f"{target} can't be written: {exc.strerror}: choose another place with -o") from exc

@@ -23,10 +23,19 @@ WORSE_THAN_GRAY = 1.15
 PALE_SHARE = 0.35
 """Predictions with less than this share of the originals' colourfulness are called gray."""
 
-SETTLED_STEPS = 5 * WINDOW_STEPS
-"""A loss that may be stuck is watched for at least so long, and for the length of the warm-up."""
-STEADY = 0.012
-"""Noise of the mean of a stretch, relative, at which it is long enough to be compared with the next."""
+LOOK_STEPS = WINDOW_STEPS // 2
+"""Health looks at a run so often."""
+SETTLED_STEPS = 4 * WINDOW_STEPS
+"""A loss that may be stuck is watched for at least so long."""
+LEAST_FALL = 0.05
+"""Relative. A loss that falls by less in `PATIENCE_STEPS`, or in four warm-ups' time where that is more, is stuck."""
+PATIENCE_STEPS = 1000
+SURE = 3.8
+"""Standard errors between a run that falls as little as that and one that doesn't fall."""
+MOST_BLOCKS = 20
+"""A pace is read from the means of so many blocks."""
+MOST_JUDGED_STEPS = 5000
+"""Findings are about the last so many steps, or about the last four warm-ups' time where that is more."""
 CALM_RATE = 10 * 5e-5
 """Peak rates up to ten times the documented one are not the first suspect when a loss sticks."""
 WORSE_BY = 0.1
@@ -95,6 +104,10 @@ class Trace:
     """Peak learning rate, where known."""
     colorfulness_median: float | None = None
     """Of the training photos, where known."""
+    baseline_doubt: float = 0.0
+    """Standard error of what the losses were divided by, relative."""
+    labels: Sequence[float] | NDArray[np.float64] = ()
+    """The step of each loss, where they aren't simply counted."""
     first_step: int = 0
     """Steps before it were rescued; they aren't judged."""
     rescues: int = 0
@@ -107,11 +120,11 @@ class Trace:
         seen = [validation for validation in self.validations if self.first_step < validation.step <= step]
         return replace(self, ratios=self.ratios[:step], neutrals=self.neutrals[:step], validations=seen)
 
-    def judged(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Ratios and neutrals since `first_step`; both 0 where the loss was no number, so that sums leave it out."""
-        ratios = np.asarray(self.ratios[self.first_step :], np.float64)
+    def judged(self, since: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Ratios and neutrals since a step; both 0 where the loss was no number, so that sums leave it out."""
+        ratios = np.asarray(self.ratios[since:], np.float64)
         known = len(self.neutrals) > 0
-        neutrals = np.asarray(self.neutrals[self.first_step :], np.float64) if known else np.ones_like(ratios)
+        neutrals = np.asarray(self.neutrals[since:], np.float64) if known else np.ones_like(ratios)
         good = np.isfinite(ratios)
         return np.where(good, ratios, 0), np.where(good, neutrals, 0)
 
@@ -120,12 +133,13 @@ def examine(trace: Trace) -> list[Finding]:
     """Everything that is wrong at the end of a trace; worst first, empty for a healthy run."""
     if finding := _lost(trace):
         return [finding]
-    ratios, neutrals = trace.judged()
-    means = _window_means(ratios, neutrals)
     steps = len(trace.ratios)
+    most = max(MOST_JUDGED_STEPS, 4 * trace.warmup_steps)
+    ratios, neutrals = trace.judged(max(trace.first_step, steps - most))
+    means = _window_means(ratios, neutrals)
     thrown = _thrown_about(ratios, neutrals, trace) if len(trace.neutrals) else None
     found = [
-        _divergence(means, steps),
+        _divergence(ratios, neutrals, means, trace),
         thrown or _oscillation(ratios, neutrals, means, steps),
         _plateau(trace, ratios, neutrals),
     ]
@@ -139,7 +153,8 @@ def history(trace: Trace) -> list[Finding]:
     """What `examine` would have said during the run, each kind at the step where it was first seen."""
     found: dict[Kind, Finding] = {}
     steps = len(trace.ratios)
-    for end in [*range(trace.first_step + WINDOW_STEPS, steps, WINDOW_STEPS), steps]:
+    trace = replace(trace, ratios=np.asarray(trace.ratios), neutrals=np.asarray(trace.neutrals))
+    for end in [*range(trace.first_step + WINDOW_STEPS, steps, LOOK_STEPS), steps]:
         for finding in examine(trace.until(end)):
             found.setdefault(finding.kind, finding)
     return list(found.values())
@@ -171,27 +186,42 @@ def _window_means(ratios: NDArray[np.float64], neutrals: NDArray[np.float64]) ->
     return means
 
 
-def _noise(ratios: NDArray[np.float64], neutrals: NDArray[np.float64]) -> float:
-    """Standard deviation of one step's loss around its trend, over the mean; from differences of neighbours."""
-    level = ratios.sum() / max(1e-12, neutrals.sum())
-    left = ratios - level * neutrals
-    return float(np.diff(left).std() / math.sqrt(2) / max(1e-12, ratios.mean()))
+def step_noise(ratios: NDArray[np.float64], neutrals: NDArray[np.float64], piece: int) -> tuple[float, float]:
+    """Standard deviation of one step's loss around the level of its piece, over the mean, and how losses follow.
+
+    The second is the share of a deviation that the next step's has, 0 to 0.99: losses that somebody smoothed before
+    logging them follow each other. The first is what it was before that, as means are as uncertain as ever.
+    """
+    piece = min(piece, len(ratios))
+    losses, grays = (values[len(values) % piece :].reshape(-1, piece) for values in (ratios, neutrals))
+    left = losses - losses.sum(axis=1, keepdims=True) / np.maximum(grays.sum(axis=1, keepdims=True), 1e-12) * grays
+    follows = float((left[:, 1:] * left[:, :-1]).sum()) / max(1e-24, float((left**2).sum()))
+    follows = min(max(0.0, follows + (1 + 3 * follows) / piece), 0.99)  # short pieces show too little of it
+    fresh = (left[:, 1:] - follows * left[:, :-1]) / (1 - follows)
+    return float(np.sqrt((fresh**2).mean())) / max(1e-12, abs(float(losses.mean()))), follows
 
 
-def _divergence(means: NDArray[np.float64], steps: int) -> Finding | None:
+def _divergence(
+    ratios: NDArray[np.float64], neutrals: NDArray[np.float64], means: NDArray[np.float64], trace: Trace
+) -> Finding | None:
     """Far above the best so far, or for two windows worse than the gray that an untrained network starts with."""
     if len(means) < 2:
         return None
-    if means[-1] >= 1.2 and means[-1] >= 1.5 * means.min():
-        evidence = f"the loss of the last {WINDOW_STEPS} steps is {means[-1]:.2f} of neutral, after {means.min():.2f}"
-    elif means[-2:].min() >= WORSE_THAN_GRAY:
+    now, best, both = means[-1], means.min(), means[-2:]
+    if both.min() < WORSE_THAN_GRAY and now < max(1.2, 1.5 * best):
+        return None
+    before = slice(-5 * WINDOW_STEPS, -WINDOW_STEPS)
+    noise = step_noise(ratios[before], neutrals[before], WINDOW_STEPS)[0] / math.sqrt(WINDOW_STEPS)
+    if now >= 1.2 + 3 * trace.baseline_doubt and now >= (1.5 + 4 * noise) * best:
+        evidence = f"the loss of the last {WINDOW_STEPS} steps is {now:.2f} of {trace.baseline}, after {best:.2f}"
+    elif both.min() >= WORSE_THAN_GRAY and both.mean() >= 1 + 3 * math.hypot(noise, trace.baseline_doubt):
         evidence = (
-            f"the loss of the last {2 * WINDOW_STEPS} steps is {means[-2:].mean():.2f} of neutral: "
+            f"the loss of the last {2 * WINDOW_STEPS} steps is {both.mean():.2f} of {trace.baseline}: "
             "worse than predicting gray, which is where training starts"
         )
     else:
         return None
-    return _finding("divergence", steps, evidence)
+    return _finding("divergence", len(trace.ratios), evidence)
 
 
 def _oscillation(
@@ -203,10 +233,11 @@ def _oscillation(
     last = means[-4:]
     moves = np.diff(last)
     turns = int((moves[1:] * moves[:-1] < 0).sum())
+    smallest = float(np.abs(moves).min()) / float(last.mean())
+    if turns < 2 or smallest < 0.12:
+        return None
     recent = slice(-4 * WINDOW_STEPS, None)
-    noise = _noise(ratios[recent], neutrals[recent]) * float(last.mean()) * math.sqrt(2 / WINDOW_STEPS)
-    smallest = float(np.abs(moves).min())
-    if turns < 2 or smallest < 0.12 * last.mean() or smallest < 4 * noise:
+    if smallest < 4 * step_noise(ratios[recent], neutrals[recent], WINDOW_STEPS)[0] * math.sqrt(2 / WINDOW_STEPS):
         return None
     shown = ", ".join(f"{value * DOCUMENTED_NEUTRAL:.2f}" for value in last)
     return _finding("oscillation", steps, f"means of {WINDOW_STEPS} steps bounce: {shown} on the documented scale")
@@ -233,33 +264,49 @@ def _thrown_about(ratios: NDArray[np.float64], neutrals: NDArray[np.float64], tr
 
 
 def _plateau(trace: Trace, ratios: NDArray[np.float64], neutrals: NDArray[np.float64]) -> Finding | None:
-    """No better than one colour everywhere, or high up and not falling, for long enough after the warm-up."""
-    after = len(ratios) - trace.warmup_steps
+    """Nothing learned, or high up and not falling, for long enough after the warm-up."""
+    after = len(trace.ratios) - trace.first_step - trace.warmup_steps
     if after < SETTLED_STEPS:
         return None
-    noise = _noise(ratios[-SETTLED_STEPS:], neutrals[-SETTLED_STEPS:])
-    half = int(np.clip(2 * (noise / STEADY) ** 2, SETTLED_STEPS // 2, 2 * SETTLED_STEPS))
-    half = max(half, trace.warmup_steps // 2)
-    looked = min(after, 2 * half)
-    before, now = (
-        float(ratios[part].sum() / max(1e-12, neutrals[part].sum()))
-        for part in (slice(-2 * half, -half), slice(-half, None))
-    )
-    doubt = 0.0 if len(trace.neutrals) else 2 * noise / math.sqrt(looked)
-    recent = float(ratios[-looked:].sum() / max(1e-12, neutrals[-looked:].sum()))
-    slow = now >= 0.97 * before
-    if slow and looked >= max(SETTLED_STEPS, trace.warmup_steps) and recent >= trace.mean_color + doubt:
+    losses, grays = ratios[-SETTLED_STEPS:], neutrals[-SETTLED_STEPS:]
+    if losses.sum() < STUCK_RATIO * grays.sum():
+        return None
+    noise, _ = step_noise(losses, grays, SETTLED_STEPS)
+    patience = max(PATIENCE_STEPS, 4 * trace.warmup_steps)
+    needed = _steps_to_tell(noise, patience)
+    looked = min(after, len(ratios), max(needed, trace.warmup_steps))
+    level, fall = _pace(ratios[-looked:], neutrals[-looked:])
+    alone = 0.0 if len(trace.neutrals) else noise / math.sqrt(looked)
+    doubt = 2 * math.hypot(alone, trace.baseline_doubt)
+    least_fall = LEAST_FALL * looked / patience
+    if looked >= trace.warmup_steps and level >= NOTHING_LEARNED + doubt and fall < least_fall:
         evidence = (
-            f"the loss of the last {looked} steps is {recent:.2f} of neutral, and painting one colour everywhere "
-            f"costs {trace.mean_color:.2f}: nothing but that was learned"
+            f"the loss of the last {looked} steps is {level:.2f} of {trace.baseline}, and painting one colour "
+            f"everywhere costs {trace.mean_color:.2f}: next to nothing was learned"
         )
-    elif after >= 2 * half and now >= STUCK_RATIO and now >= 0.995 * before:
+    elif looked >= needed and level >= STUCK_RATIO + doubt and fall < 0.3 * least_fall:
         evidence = (
-            f"the loss stays at {now:.2f} of neutral (documented: above 0.10 of 0.12), no lower than {half} steps ago"
+            f"the loss stays at {level:.2f} of {trace.baseline} (documented: above 0.10 of 0.12) for {looked} steps"
         )
     else:
         return None
     return Finding("plateau", len(trace.ratios), evidence, _unstick(trace))
+
+
+def _steps_to_tell(noise: float, patience: float) -> int:
+    """So many that the least fall in `patience` steps is `SURE` standard errors of a straight line's slope."""
+    steps: float = (SURE * math.sqrt(12) * noise * patience / LEAST_FALL) ** (2 / 3)
+    return max(SETTLED_STEPS, math.ceil(steps))
+
+
+def _pace(ratios: NDArray[np.float64], neutrals: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean of a stretch, and by which part of it the loss falls along the stretch."""
+    size = len(ratios) // MOST_BLOCKS
+    losses, grays = (values[-size * MOST_BLOCKS :].reshape(-1, size).sum(axis=1) for values in (ratios, neutrals))
+    means = losses / np.maximum(grays, 1e-12)
+    slope = float(np.polyfit(np.arange(MOST_BLOCKS), means, 1, w=np.sqrt(grays))[0])
+    level = float(losses.sum() / max(1e-12, grays.sum()))
+    return level, -slope * MOST_BLOCKS / max(1e-12, abs(level))
 
 
 def _unstick(trace: Trace) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from curate import __version__
 from curate.errors import PlaceTaken, UsageError
-from curate.manifest import settle
+from curate.manifest import write_whole
 from curate.profiles import PILLOW_RAISES
 
 JPEG_HOW = {"quality": 95, "subsampling": 0}
@@ -90,7 +92,7 @@ def check_free(target: Path, photo_sha256: str) -> None:
     Raises:
         PlaceTaken: something else lies there.
     """
-    if not target.is_symlink() and not target.exists():
+    if not os.path.lexists(target):
         return
     try:
         with Image.open(target) as picture:
@@ -131,6 +133,7 @@ def write_marked(picture: Image.Image, target: Path, provenance: Provenance, exi
         exif: as from `exif_of`.
 
     Raises:
+        PlaceTaken: the name is too long for the disk.
         UsageError: the disk says no.
     """
     buffer = io.BytesIO()
@@ -143,7 +146,7 @@ def write_marked(picture: Image.Image, target: Path, provenance: Provenance, exi
         chunks.add_itxt("XML:com.adobe.xmp", provenance.xmp().decode())
         chunks.add_text("Description", provenance.sentence())
         picture.save(buffer, "PNG", **PNG_HOW, exif=exif_bytes, icc_profile=profile, pnginfo=chunks)
-    _write_whole(buffer.getbuffer(), target)
+    _write(buffer.getbuffer(), target)
 
 
 def _marked(exif: Image.Exif, provenance: Provenance) -> bytes:
@@ -159,13 +162,11 @@ def _marked(exif: Image.Exif, provenance: Provenance) -> bytes:
     return least.tobytes()
 
 
-def _write_whole(data: memoryview, target: Path) -> None:
-    draft = target.with_name(f".{target.name}.draft")
+def _write(data: memoryview, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(data)
-        settle(draft, target)
+        write_whole(data, target)
     except OSError as exc:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
+        if exc.errno == errno.ENAMETOOLONG:
+            raise PlaceTaken(f"{target} is too long a name for this disk: give the photo a shorter one") from exc
         raise UsageError(f"{target} can't be written: {exc.strerror}: choose another folder with -o") from exc

@@ -6,7 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -124,7 +124,7 @@ def _colorfulness(trace: Trace, steps: int) -> list[str]:
 
 def _smooth(trace: Trace) -> list[tuple[int, float]]:
     """Stretches' losses over what gray costs on their photos, at most `MOST_POINTS` of them, each at its last step."""
-    ratios, neutrals = replace(trace, first_step=0).judged()
+    ratios, neutrals = trace.judged(0)
     steps = len(ratios)
     stretch = max(1, min(WINDOW_STEPS // 2, steps // 20), steps // MOST_POINTS)
     ends = range(stretch, steps + 1, stretch)

@@ -98,7 +98,7 @@ def _last(source: str) -> str:
 
 def _is_same(job: Job) -> bool:
     """Whether a picture's place is its photo's."""
-    if job.photo.offset is not None or not job.target.exists():
+    if job.photo.offset is not None or not os.path.exists(job.target):
         return False
     place = job.photo.open_path()
     return os.path.exists(place) and os.path.samefile(job.target, place)

@@ -15,8 +15,8 @@ import torch
 from curate.errors import TrainingError
 from train import page, rescue
 from train.feeding import Waiting
-from train.findings import WINDOW_STEPS, Finding
-from train.health import MOST_LOST_STEPS, Trace
+from train.findings import Finding
+from train.health import LOOK_STEPS, MOST_LOST_STEPS, Trace
 from train.journal import Journal
 from train.pictures import loss_plot, save_picture
 from train.recipe import Recipe
@@ -90,7 +90,7 @@ class Watch:
         journal.step(run.step, epoch, step, lr, photos, self.waiting.share)
         if epoch_ends and (seen := validate(run)):
             journal.validated(seen)
-        if run.step % WINDOW_STEPS == 0 or run.step == run.total_steps or run.lost_steps == MOST_LOST_STEPS:
+        if run.step % LOOK_STEPS == 0 or run.step == run.total_steps or run.lost_steps == MOST_LOST_STEPS:
             found = journal.check_health()
             if hint := self.waiting.hint():
                 self.say(hint)

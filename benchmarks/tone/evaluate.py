@@ -10,6 +10,8 @@ training part of every split, the threshold from other folds' scores; other line
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +28,12 @@ from variants import GRAY
 from curate.measures.tone import (
     GRAY_CHROMA_MEAN,
     GRAY_CHROMA_P99,
-    GRID_COLUMNS,
-    GRID_ROWS,
     ONE_RATIO_BRIGHTNESS_SPREAD,
     ONE_RATIO_LEVELS,
     SEPIA_HUE_DEG,
-    features,
     tone,
 )
+from curate.measures.tone_features import GRID_COLUMNS, GRID_ROWS, features
 
 PRINTS = ("print", "print_crop", "print_rot", "print_crop_rot")
 FOUND_TONED, FOUND_GRAY = "original (toned, by eye)", "original (gray)"
@@ -66,16 +66,17 @@ def main() -> None:
     report_baselines(table)
 
 
-def measured(small: NDArray[np.uint8]) -> dict[str, Any]:
-    """Features, the baselines' numbers, and for one picture in 32 what the project itself says of it."""
-    grid = cv2.resize(small, (GRID_COLUMNS, GRID_ROWS), interpolation=cv2.INTER_AREA)
-    ab = cv2.cvtColor(grid.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 1:].reshape(-1, 2)
-    found: dict[str, Any] = dict(features(small))
-    found["hue_concentration"] = float(np.hypot(*ab.mean(axis=0)) / (found["all_chroma_ab"] + 1e-3))
-    found["mean_saturation"] = float(cv2.cvtColor(grid, cv2.COLOR_RGB2HSV)[..., 1].mean())
-    if int(small.sum()) % 32 == 0:
-        said = tone(small)
-        found |= {"said": said.tone, "said_score": said.tone_score}
+def measured(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
+    """Features, the baselines' numbers, and for one picture in 32 what the project itself says of it alone."""
+    found: dict[str, Any] = dict(features(smalls))
+    grids = [cv2.resize(small, (GRID_COLUMNS, GRID_ROWS), interpolation=cv2.INTER_AREA) for small in smalls]
+    labs = [cv2.cvtColor(grid.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for grid in grids]
+    found["hue_concentration"] = [np.hypot(*lab[..., 1:].mean(axis=(0, 1))) for lab in labs]
+    found["hue_concentration"] /= found["all_chroma_ab"] + 1e-3
+    found["mean_saturation"] = [cv2.cvtColor(grid, cv2.COLOR_RGB2HSV)[..., 1].mean() for grid in grids]
+    said = [tone(small) if int(small.sum()) % 32 == 0 else None for small in smalls]
+    found["said"] = [each and each.tone for each in said]
+    found["said_score"] = [each.tone_score if each else math.nan for each in said]
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,22 +83,26 @@ def shipped() -> Regression:
     return Regression(tone_weights.BIAS, tone_weights.FEATURES, tone_weights.PRODUCTS)
 
 
-def read(path: Path, measure: Callable[[NDArray[np.uint8]], Mapping[str, Any]]) -> pd.DataFrame:
+def read(path: Path, measure: Callable[[Sequence[NDArray[np.uint8]]], Mapping[str, Any]]) -> pd.DataFrame:
     """Measure every picture of build_dataset.py's file.
 
     Args:
         path: the Parquet file.
-        measure: (h, w, 3) uint8 sRGB to columns by name.
+        measure: n pictures, each (h, w, 3) uint8 sRGB, to (n,) columns by name.
 
     Returns:
         One row a picture: source, base, kind, truth, colorfulness, fold (of the base photo), the measured columns.
     """
-    rows = []
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=1000):
-        for row in batch.to_pylist():
-            small = np.frombuffer(row.pop("rgb"), np.uint8).reshape(row.pop("height_px"), row.pop("width_px"), 3)
-            rows.append(row | {"fold": zlib.crc32(row["base"].encode()) % FOLDS} | dict(measure(small)))
-    return pd.DataFrame(rows)
+    pieces = []
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=500):
+        rows = batch.to_pylist()
+        smalls = [
+            np.frombuffer(row.pop("rgb"), np.uint8).reshape(row.pop("height_px"), row.pop("width_px"), 3)
+            for row in rows
+        ]
+        fold = [zlib.crc32(row["base"].encode()) % FOLDS for row in rows]
+        pieces.append(pd.DataFrame(rows).assign(fold=fold, **measure(smalls)))
+    return pd.concat(pieces, ignore_index=True)
 
 
 def loud_originals(table: pd.DataFrame) -> Mask:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from regression import Regression, fit, out_of_fold, read, threshold
 
-from curate.measures.tone import features
+from curate.measures.tone_features import features
 
 WEIGHTS = Path(__file__).parents[2] / "curate/measures/tone_weights.py"
 """Of the checkout that this script lies in, which need not be the one that is installed."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from curate.errors import UsageError, VividsetError
+from curate.errors import UsageError, VividsetError, told
 
 SCAN_MANIFEST = Path("manifests/scan.parquet")
 CLEAN_MANIFEST = Path("manifests/clean.parquet")
@@ -37,11 +37,18 @@ class Commands(click.Group):
         except OSError as exc:
             if exc.errno == errno.EPIPE:  # `| head` has seen enough; click knows what to do
                 raise
-            click.echo(f"Error: {exc.strerror or exc}: is the disk full, or the output gone?", err=True)
+            click.echo(f"Error: {_of_system(exc)}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("Interrupted: what was finished is kept; run the same command to go on.", err=True)
             ctx.exit(130)
+
+
+def _of_system(exc: OSError) -> str:
+    """What the system refused, for a command that didn't foresee it."""
+    where = f"{exc.filename}: " if exc.filename else ""
+    advice = {errno.ENOSPC: "free some space", errno.EACCES: "check its permissions"}
+    return f"{where}{told(exc)}: {advice.get(exc.errno or 0, 'is the disk full, or the output gone?')}"
 
 
 def say(lines: Iterable[str]) -> None:

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.measures.appearance import Appearance, appearance
+from curate.measures.appearance import Appearance, appearances
 from curate.measures.colorfulness import Moments, blocks, level
 from curate.measures.fingerprint import fingerprint
-from curate.measures.tone import ToneMeasure, tone
+from curate.measures.tone import ToneMeasure, tones
 
 __all__ = ["SAMPLE_PIXELS", "SMALL_SIDE_PX", "Look", "Measures", "describe", "look", "measure", "sample", "small_copy"]
 
@@ -71,14 +71,14 @@ def look(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) ->
 def describe(looks: Sequence[Look]) -> list[Measures]:
     """The other half of `measure`, for some photos: one measure after another, while its code is in the cache."""
     lumas = [np.asarray(cv2.cvtColor(seen.small, cv2.COLOR_RGB2GRAY), np.uint8) for seen in looks]
-    tones = [tone(seen.small if seen.visible is None else _filled(seen.small, seen.visible)) for seen in looks]
-    appearances = [appearance(seen.sample, luma) for seen, luma in zip(looks, lumas, strict=True)]
+    toned = tones([seen.small if seen.visible is None else _filled(seen.small, seen.visible) for seen in looks])
+    seen_as = appearances([seen.sample for seen in looks], lumas)
     return [
         Measures(
             colorfulness=seen.colorfulness,
             colorfulness_level=level(seen.colorfulness),
-            appearance=appearances[i],
-            tone=tones[i],
+            appearance=seen_as[i],
+            tone=toned[i],
             fingerprint=fingerprint(lumas[i]),
         )
         for i, seen in enumerate(looks)

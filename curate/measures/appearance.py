@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 NEUTRAL_CHROMA = 5.0
 """Below this CIELAB chroma a pixel looks gray beside a truly gray one."""
+
+COLORLESS_CHROMA = 1e-3
+"""Below this mean CIELAB chroma, which is rounding, a photo has no hue."""
 
 HUE_BINS = 36
 
@@ -39,48 +43,66 @@ class Appearance:
     """Variance of the 3 × 3 Laplacian of luma on the small copy (Pech-Pacheco 2000); compare photos, not cameras."""
 
 
-def appearance(rgb: NDArray[np.uint8], luma: NDArray[np.uint8]) -> Appearance:
-    """Describe a photo.
+def appearances(samples: Sequence[NDArray[np.uint8]], lumas: Sequence[NDArray[np.uint8]]) -> list[Appearance]:
+    """Describe some photos; none changes the numbers of another, not by a bit.
 
     Args:
-        rgb: (h, w, 3) uint8 sRGB, pixels of the whole photo in whatever arrangement.
-        luma: (H, W) uint8 gray values of the small copy.
+        samples: a photo each, (h, w, 3) uint8 sRGB, pixels of the whole photo in whatever arrangement.
+        lumas: (H, W) uint8 gray values of its small copy.
     """
+    if not samples:
+        return []
+    counts = np.array([sample.size // 3 for sample in samples])
+    rgb = np.concatenate([sample.reshape(1, -1, 3) for sample in samples], axis=1)
     lightness, a, b = cv2.split(cv2.cvtColor(rgb * np.float32(1 / 255), cv2.COLOR_RGB2Lab))
     chroma, hue_deg = cv2.cartToPolar(a, b, angleInDegrees=True)
     _, saturation, high = cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV))
-    red, green, blue = cv2.split(rgb)
-    low = cv2.min(cv2.min(red, green), blue)
-    weights = _hue_weights(hue_deg, chroma)
-    return Appearance(
-        chroma_mean=cv2.mean(chroma)[0],
-        saturation_mean=cv2.mean(saturation)[0] / 255,
-        hue_entropy_bits=_entropy_bits(weights),
-        hue_peak_deg=_peak_deg(weights),
-        neutral_share=np.count_nonzero(chroma < NEUTRAL_CHROMA) / chroma.size,
-        lightness_mean=cv2.mean(lightness)[0],
-        dark_clipped_share=np.count_nonzero(high <= 2) / high.size,
-        bright_clipped_share=np.count_nonzero(low >= 253) / low.size,
-        sharpness=float(cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S))[1][0, 0]) ** 2,
-    )
+    low = cv2.min(cv2.min(*cv2.split(rgb)[:2]), rgb[..., 2])
+    chroma_mean = _means(chroma, counts)
+    weights = _hue_weights(hue_deg.ravel(), chroma.ravel(), counts)
+    weights *= (chroma_mean >= COLORLESS_CHROMA)[:, None]
+    columns = [
+        chroma_mean,
+        _means(saturation, counts) / 255,
+        _entropy_bits(weights),
+        _peak_deg(weights),
+        _means(chroma < NEUTRAL_CHROMA, counts),
+        _means(lightness, counts),
+        _means(high <= 2, counts),
+        _means(low >= 253, counts),
+        np.array([_sharpness(luma) for luma in lumas]),
+    ]
+    return [Appearance(*numbers) for numbers in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def _hue_weights(hue_deg: NDArray[Any], chroma: NDArray[Any]) -> NDArray[np.float64]:
-    """(HUE_BINS,) share of all chroma in each bin of hue; all 0 for a photo without colour."""
-    bins = (hue_deg * np.float32(HUE_BINS / 360)).astype(np.intp).ravel()
-    weights = np.bincount(bins, chroma.ravel(), HUE_BINS + 1)
-    weights[0] += weights[HUE_BINS]  # 360 degrees
-    total = weights.sum()
-    return weights[:HUE_BINS] / total if total >= 1e-3 * chroma.size else np.zeros(HUE_BINS)
+def _means(values: NDArray[Any], counts: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(n,) means of so many values each, one photo's after another's."""
+    sums: NDArray[np.float64] = np.add.reduceat(values.ravel(), np.cumsum(counts) - counts, dtype=np.float64)
+    return sums / counts
 
 
-def _entropy_bits(weights: NDArray[np.float64]) -> float:
-    share = weights[weights > 0]
-    return abs(float(-(share * np.log2(share)).sum()))
+def _hue_weights(hue_deg: NDArray[Any], chroma: NDArray[Any], counts: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(n, HUE_BINS) share of all chroma in each bin of hue."""
+    firsts = np.repeat(np.arange(0, HUE_BINS * len(counts), HUE_BINS), counts)
+    bins = (hue_deg * np.float32(HUE_BINS / 360)).astype(np.intp)
+    bins[bins == HUE_BINS] = 0  # 360 degrees
+    weights = np.bincount(bins + firsts, chroma, HUE_BINS * len(counts)).reshape(-1, HUE_BINS)
+    shares: NDArray[np.float64] = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
+    return shares
 
 
-def _peak_deg(weights: NDArray[np.float64]) -> float:
-    if not weights.any():
-        return 0.0
-    ringed = np.concatenate([weights[-1:], weights, weights[:1]])
-    return (int(np.argmax(ringed[:-2] + 2 * weights + ringed[2:])) + 0.5) * 360 / HUE_BINS
+def _entropy_bits(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    bits: NDArray[np.float64] = np.log2(weights, out=np.zeros_like(weights), where=weights > 0)
+    entropy: NDArray[np.float64] = np.abs((weights * bits).sum(axis=1))
+    return entropy
+
+
+def _peak_deg(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    smooth = np.roll(weights, 1, axis=1) + 2 * weights + np.roll(weights, -1, axis=1)
+    return np.where(weights.any(axis=1), (smooth.argmax(axis=1) + 0.5) * (360 / HUE_BINS), 0.0)
+
+
+def _sharpness(luma: NDArray[np.uint8]) -> float:
+    edges = cv2.Laplacian(luma, cv2.CV_16S)
+    total, squares = round(cv2.sumElems(edges)[0]), round(cv2.norm(edges, cv2.NORM_L2SQR))
+    return (edges.size * squares - total * total) / edges.size**2

@@ -43,8 +43,8 @@ def twins(rows: Rows) -> Twins:
     keys = np.where(rows.fingerprints.any(axis=1, keepdims=True), rows.fingerprints, rows.contents)
     measured = np.flatnonzero((rows.bins >= 0) & keys.any(axis=1))
     near = len(measured) <= MAX_NEAR
-    group = near_groups if near else exact_groups
-    leaders = group(keys[measured], np.arange(len(measured)))
+    numbers = np.arange(len(measured))
+    leaders = near_groups(keys[measured], numbers) if near else exact_groups(keys[measured], numbers)
     order = np.argsort(leaders, kind="stable")
     starts = np.flatnonzero(np.diff(leaders[order], prepend=-1))
     order = measured[order]

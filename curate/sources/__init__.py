@@ -8,7 +8,7 @@ reading.py    a listed photo's bytes
 listed.py     one line of a listing
 """
 
-from curate.sources.listed import Listed, as_photo_error, has_photo_name
+from curate.sources.listed import Listed, as_photo_error, has_photo_name, has_tar_name
 from curate.sources.listing import WHOLE, Share, Sources, listing
 from curate.sources.reading import located, read, read_at, read_if, source_is_gone
 
@@ -19,6 +19,7 @@ __all__ = [
     "Sources",
     "as_photo_error",
     "has_photo_name",
+    "has_tar_name",
     "listing",
     "located",
     "read",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -29,8 +30,15 @@ class Walk:
         object.__setattr__(self, "source", escape(self.root))
 
     def photos(self) -> Iterator[Listed]:
-        """Every file below the folder, sorted by `Listed.key`."""
-        yield from self._below(self.root, (), (_identity(os.stat(self.root)),))
+        """Every file below the folder, sorted by `Listed.key`.
+
+        Raises:
+            SourceError: it went away before its end, a lost mount for instance.
+        """
+        began = _identity(os.stat(self.root))
+        yield from self._below(self.root, (), (began,))
+        if not (os.path.isdir(self.root) and _identity(os.stat(self.root)) == began):
+            raise SourceError(f"{self.source} went away while it was listed: bring it back and run the same command")
 
     def _below(self, folder: str, parts: tuple[str, ...], above: tuple[tuple[int, int], ...]) -> Iterator[Listed]:
         try:
@@ -45,8 +53,8 @@ class Walk:
             try:
                 found = os.stat(full)
             except OSError as exc:
-                if has_photo_name(text):
-                    problem = str(as_photo_error(exc, "the file can't be looked at"))
+                if has_photo_name(text) or not _leads_nowhere(exc):
+                    problem = str(as_photo_error(exc, "it can't be looked at"))
                     yield from self._if_wanted(Listed(self.source, path, None, None, problem))
                 continue
             if not stat.S_ISDIR(found.st_mode):
@@ -62,6 +70,11 @@ class Walk:
     def _if_wanted(self, photo: Listed) -> Iterator[Listed]:
         if self.wanted(photo.source, photo.path):
             yield photo
+
+
+def _leads_nowhere(exc: OSError) -> bool:
+    """Whether it is a link to nothing or to itself, rather than something that can't be reached."""
+    return isinstance(exc, FileNotFoundError) or exc.errno == errno.ELOOP
 
 
 def check_folder(root: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from curate.decode import PHOTO_SUFFIXES
-from curate.errors import NoPermission, PhotoError, ReadFailed, Vanished
+from curate.errors import NoPermission, PhotoError, ReadFailed, Vanished, told
 from curate.manifest import unescape
 
 TAR_SUFFIX = ".tar"
@@ -75,7 +75,7 @@ def file_of(path: str) -> str:
 
 def as_photo_error(exc: OSError, doing: str) -> PhotoError:
     """What an operating system's refusal means for a photo."""
-    text = f"{doing}: {exc.strerror or ' '.join(str(exc).split())[:200]}"
+    text = f"{doing}: {told(exc)}"
     if isinstance(exc, PermissionError):
         return NoPermission(text)
     if isinstance(exc, FileNotFoundError):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.errors import SourceError, UsageError
+from curate.errors import SourceError, UsageError, told
 from curate.manifest import escape
 from curate.sources import lists, remote
 from curate.sources.folders import Walk, check_folder, single
@@ -66,10 +66,9 @@ class _Roots:
             elif os.path.isdir(place):
                 check_folder(place)
                 folders.add(place)
-            elif os.path.lexists(place):
-                files.add(place)
             else:
-                raise SourceError(f"{escape(str(path))} doesn't exist: name a folder of photos, or a photo")
+                _check_file(place)
+                files.add(place)
         outermost = {root for root in folders if not _inside(root, folders - {root})}
         highest = {url for url in urls if not _inside(url, urls - {url})}
         return cls(tuple(sorted(outermost, key=escape)), tuple(sorted(files)), tuple(sorted(highest)))
@@ -110,8 +109,8 @@ class Sources:
         for name in self.lists:
             if remote.is_url(name):
                 remote.check(name)
-            elif name != lists.STDIN and not os.path.exists(name):
-                raise SourceError(f"the list {name} doesn't exist: name another with --from-file")
+            elif name != lists.STDIN:
+                lists.check(name)
 
     def photos(self, *, leave_out: Sequence[Path] = ()) -> Iterator[Listed]:
         """List every file that may be a photo, each once, sorted by `Listed.key`.
@@ -149,6 +148,15 @@ class Sources:
 def listing(paths: Sequence[str | Path], *, leave_out: Sequence[Path] = ()) -> Iterator[Listed]:
     """List some folders, photos, tars and URLs: see `Sources.photos`."""
     return Sources(tuple(paths)).photos(leave_out=leave_out)
+
+
+def _check_file(place: str) -> None:
+    try:
+        os.lstat(place)
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise SourceError(f"{escape(place)} doesn't exist: name a folder of photos, or a photo") from exc
+    except (OSError, ValueError) as exc:
+        raise SourceError(f"{escape(place)} can't be looked at: {told(exc)}: name another, or mend that") from exc
 
 
 def _inside(path: str, folders: Sequence[str] | set[str]) -> bool:

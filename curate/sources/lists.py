@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import BinaryIO
 
-from curate.errors import SourceError
+from curate.errors import SourceError, told
 from curate.sources import remote
 from curate.sources.listed import Listed
 
@@ -31,12 +31,22 @@ def entries(name: str, *, null: bool) -> Iterator[str]:
         with _opened(name) as file:
             for line in _split(file, b"\0" if null else b"\n"):
                 entry = line if null else line.removesuffix(b"\r")
+                if b"\0" in entry:
+                    raise SourceError(f"the list {name} has NUL bytes: give -0 if they end its paths, or name another")
                 if entry:
                     yield os.fsdecode(entry)
     except OSError as exc:
-        raise SourceError(
-            f"the list {name} can't be read: {exc.strerror or exc}: name another with --from-file"
-        ) from exc
+        raise SourceError(f"the list {name} can't be read: {told(exc)}: name another with --from-file") from exc
+
+
+def check(name: str) -> None:
+    """Raise a SourceError where a list on this machine isn't there or can't be reached."""
+    try:
+        os.stat(name)
+    except (OSError, ValueError) as exc:
+        missing = isinstance(exc, FileNotFoundError)
+        problem = "doesn't exist" if missing else f"can't be read: {told(exc)}"
+        raise SourceError(f"the list {name} {problem}: name another with --from-file") from exc
 
 
 @contextmanager

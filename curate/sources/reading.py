@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from curate.errors import ChangedWhileRead, FileTooLarge
+from curate.errors import ChangedWhileRead, FileTooLarge, Vanished
 from curate.manifest import unescape
 from curate.sources import remote
 from curate.sources.listed import Listed, as_photo_error, file_of
 
 HEAD_BYTES = 32
 """What a photo is known by."""
+ONE_READ_BYTES = 1 << 20
+"""A larger file is read when its head is a photo's; of a smaller one the head would cost as much as all."""
 
 
 def read(source: str, path: str, *, offset: int | None = None, size: int | None = None) -> bytes:
@@ -37,6 +39,8 @@ def read_at(place: str, *, offset: int | None = None, size: int | None = None) -
         if offset is None:
             return remote.fetch(place)
         return _whole(remote.fetch(place, offset, offset + size) if size else b"", size)
+    if "\0" in place:
+        raise Vanished("the file can't be read: its name is no file's")
     try:
         with open(place, "rb") as file:
             if offset is None:
@@ -67,8 +71,16 @@ def _place(source: str, path: str, offset: int | None) -> str:
 
 
 def source_is_gone(source: str) -> bool:
-    """Whether a whole source can't be reached any more: a mount was lost, say."""
-    return remote.is_gone(source) if remote.is_url(source) else not os.path.isdir(unescape(source))
+    """Whether a whole source can't be reached any more, or is empty: a mount was lost, say."""
+    if remote.is_url(source):
+        return remote.is_gone(source)
+    try:
+        with os.scandir(unescape(source)) as entries:
+            return next(entries, None) is None
+    except PermissionError:
+        return False
+    except OSError:
+        return True
 
 
 def read_if(photo: Listed, wanted: Callable[[bytes], bool], *, max_bytes: int) -> tuple[Listed, bytes]:
@@ -87,17 +99,21 @@ def read_if(photo: Listed, wanted: Callable[[bytes], bool], *, max_bytes: int) -
                 _check_same(photo.modified_ns, before.st_mtime_ns)
                 size = photo.bytes or 0
                 file.seek(photo.offset)
-            head = file.read(min(HEAD_BYTES, size))
-            if not wanted(head):
-                return photo, head
+            wanted_bytes = size + (photo.offset is None)  # one more, to see whether it grows
+            data = file.read(wanted_bytes if size <= ONE_READ_BYTES else HEAD_BYTES)
+            if not wanted(data[:HEAD_BYTES]):
+                return photo, data[:HEAD_BYTES]
             if size > max_bytes:
                 raise FileTooLarge(f"{size} bytes are over the limit of {max_bytes}")
-            data = head + file.read(size - len(head) + (photo.offset is None))
+            if len(data) < size:
+                data += file.read(wanted_bytes - len(data))
             after = os.fstat(file.fileno())
     except OSError as exc:
         raise as_photo_error(exc, "the file can't be read") from exc
     _check_same((before.st_size, before.st_mtime_ns, size), (after.st_size, after.st_mtime_ns, len(data)))
-    return replace(photo, bytes=size, modified_ns=after.st_mtime_ns), data
+    if (photo.bytes, photo.modified_ns) != (size, after.st_mtime_ns):
+        photo = replace(photo, bytes=size, modified_ns=after.st_mtime_ns)
+    return photo, data
 
 
 def _fetched_if(photo: Listed, wanted: Callable[[bytes], bool], max_bytes: int) -> tuple[Listed, bytes]:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from curate.errors import PhotoError, ReadFailed, SourceError, UnsupportedFormat, VividsetError
+from curate.errors import PhotoError, ReadFailed, SourceError, UnsupportedFormat, VividsetError, told
 from curate.manifest import escape, unescape
 from curate.sources.listed import Listed, Wanted, as_photo_error, has_tar_name
 from curate.sources.tars import PACKED, is_packed_tar, members_of_stream
@@ -130,7 +130,7 @@ def _as_source_error(url: str) -> Iterator[None]:
         raise SourceError(f"{url} needs what isn't installed: pip install 'vividset[remote]' ({exc})") from exc
     except Exception as exc:  # a file system raises whatever its library does
         raise SourceError(
-            f"{url} can't be read: {_one_line(exc)}: check the address, the credentials and the connection"
+            f"{url} can't be read: {told(exc)}: check the address, the credentials and the connection"
         ) from exc
 
 
@@ -209,8 +209,4 @@ def _modified_ns(info: dict[str, Any]) -> int | None:
 def _as_photo_error(exc: Exception, doing: str) -> PhotoError:
     if isinstance(exc, OSError):
         return as_photo_error(exc, doing)
-    return ReadFailed(f"{doing}: {_one_line(exc)}")
-
-
-def _one_line(exc: Exception) -> str:
-    return " ".join(f"{exc}".split())[:200] or type(exc).__name__
+    return ReadFailed(f"{doing}: {told(exc)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from curate import manifest
 from curate.decode import Header
 from curate.errors import ManifestError
-from curate.manifest import SCAN_SCHEMA, SCHEMA_VERSION, Lineage
+from curate.manifest import SCAN_SCHEMA, SCHEMA_VERSION, Lineage, write_whole
 from curate.measures import measure
 from curate.score import Record
 from curate.sources import Listed
@@ -198,3 +199,24 @@ def test_a_record_survives_as_a_row(tmp_path: Path, real_photo: Callable[[str], 
     assert {name for name, value in bad.items() if value is not None} == {
         *("source", "path", "bytes", "modified_ns", "error")
     }
+
+
+def interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_file_is_whole_or_not_there_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    write_whole(b"old", tmp_path / "a.bin")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_whole(b"new", tmp_path / "folder")
+    slow = bytes(100_000_000)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.005)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write_whole(slow, tmp_path / "a.bin")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert (tmp_path / "a.bin").read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "folder"]

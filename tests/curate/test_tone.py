@@ -1,16 +1,18 @@
 """Tone: gray in any encoding, toning in any hue with the damage of age, and colour that looks like it."""
 
 import math
+import random
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from curate.measures.tone import features, log_odds, tone
+from curate.measures.tone import log_odds, tone, tones
+from curate.measures.tone_features import features
 from curate.measures.tone_weights import BIAS, FEATURES, PRODUCTS
 
 Levels = NDArray[np.float64]
@@ -74,11 +76,24 @@ def test_confidence_follows_from_the_score() -> None:
 
 
 def test_the_regression_is_what_its_tables_say() -> None:
-    found = features(np.clip(SEPIA, 0, 255).astype(np.uint8))
-    inputs = {name: np.clip((np.log1p(found[name]) - mean) / sd, -4, 4) for name, (mean, sd, _) in FEATURES.items()}
+    found = features([np.clip(SEPIA, 0, 255).astype(np.uint8)])
+    inputs = {name: np.clip((np.log1p(found[name][0]) - mean) / sd, -4, 4) for name, (mean, sd, _) in FEATURES.items()}
     linear = sum(weight * inputs[name] for name, (_, _, weight) in FEATURES.items())
     bent = sum(weight * inputs[one] * inputs[other] for (one, other), weight in PRODUCTS.items())
-    assert log_odds(found) == pytest.approx(BIAS + linear + bent, abs=1e-6)
+    assert log_odds(found)[0] == pytest.approx(BIAS + linear + bent, abs=1e-6)
+
+
+@settings(max_examples=20)
+@given(st.randoms(use_true_random=False))
+def test_no_photo_changes_what_is_said_of_another_by_a_bit(dice: random.Random) -> None:
+    smalls = [np.clip(SEPIA[: 20 + 7 * i, i:], 0, 255).astype(np.uint8) for i in range(12)]
+    smalls += [np.random.default_rng(i).integers(0, 256, (1 + 9 * i, 160 - 12 * i, 3), np.uint8) for i in range(12)]
+    alone = [tone(small) for small in smalls]
+    order = dice.sample(range(24), 24)
+    cut = dice.randrange(24)
+    parts = (order[:cut], order[cut:])
+    together = {i: said for part in parts for i, said in zip(part, tones([smalls[i] for i in part]), strict=True)}
+    assert [together[i] for i in range(24)] == alone
 
 
 @given(npst.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3))))

@@ -315,8 +315,24 @@ def test_a_name_that_is_no_utf8_is_colorized(checkpoint_file: CheckpointFile, fo
     strange = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
     (folder / "a.png").rename(strange)
     out = tmp_path / "colored"
-    assert colorize(checkpoint_file(), folder, out=out).exit_code == 0
+    result = colorize(checkpoint_file(), folder, out=out)
+    assert result.exit_code == 0
+    assert str(out / r"caf\xe9.png") in result.stdout.splitlines()
     assert (out / strange.name).exists()
+
+
+def test_names_as_long_as_a_disk_takes_are_colorized_and_longer_ones_named(
+    checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path
+) -> None:
+    longest, too_long = "l" * 251 + ".png", "l" * 251 + ".tif"  # whose picture would be l...l.tif.png
+    (folder / "a.png").rename(folder / longest)
+    (folder / "c.png").rename(folder / too_long)
+    out = tmp_path / "colored"
+    result = colorize(checkpoint_file(), folder, out=out)
+    assert result.exit_code == 1
+    assert sorted(path.name for path in out.iterdir()) == ["b.jpg", longest]
+    assert f"{too_long}: PlaceTaken: " in result.stderr
+    assert "1 of 3 photos could not be colorized" in result.stderr
 
 
 def test_photos_in_a_tar_are_colorized(checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -44,7 +46,7 @@ def test_the_documents_bad_trace_is_named_with_its_remedies(tmp_path: Path) -> N
     (finding,) = json.loads(result.output)["findings"]
     assert set(finding) == {"kind", "step", "evidence", "remedy"}
     assert finding["kind"] == "oscillation"
-    assert finding["step"] == 400
+    assert finding["step"] == 399  # as the file counts
     assert (
         finding["remedy"].index("2e-5") < finding["remedy"].index("--batch-size 8") < finding["remedy"].index("warmup")
     )
@@ -75,3 +77,51 @@ def test_a_missing_run_is_said_in_one_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["diagnose", str(tmp_path / "nowhere")])
     assert result.exit_code == 1
     assert "doesn't exist" in result.output
+
+
+def judged(path: Path, text: str) -> Trace:
+    path.write_text(text, encoding="utf-8")
+    return read_trace(path, neutral=1.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "losses", "labels"),
+    [
+        ("3,.3 1,.1 2,.2", [0.1, 0.2, 0.3], [1, 2, 3]),  # in no order
+        ("1,.1 2,.2 2,.3 3,.4", [0.1, 0.2, 0.3, 0.4], [1, 2, 2, 3]),  # two processes that log
+        ("0,.1 1,.2 0,.3 1,.4 0,.5", [0.1, 0.2, 0.3, 0.4, 0.5], [0, 1, 1, 2, 2]),  # counted anew each epoch
+        ("1,.1 2, 2,.3", [0.1, 0.3], [1, 2]),  # a row with something else in it
+        ("1,.1 2,NaN 3,none 4,inf 5,.5", [0.1, math.nan, math.nan, math.inf, 0.5], [1, 2, 3, 4, 5]),
+    ],
+)
+def test_tables_as_loggers_write_them(tmp_path: Path, rows: str, losses: list[float], labels: list[int]) -> None:
+    trace = judged(tmp_path / "losses.csv", "step,loss\n" + rows.replace(" ", "\n"))
+    assert list(trace.ratios) == pytest.approx(losses, nan_ok=True)
+    assert list(trace.labels) == labels
+
+
+def test_a_resumed_curve_counts_once(tmp_path: Path) -> None:
+    steps = [*range(100), *range(90, 130)]
+    rows = "".join(f"{step},{row}\n" for row, step in enumerate(steps))
+    trace = judged(tmp_path / "losses.csv", "step,loss\n" + rows)
+    assert list(trace.labels) == list(range(130))
+    assert list(trace.ratios[88:92]) == [88, 89, 100, 101]
+
+
+def test_a_million_rows_are_judged_by_their_means(tmp_path: Path) -> None:
+    losses = np.random.default_rng(0).normal(0.96, 0.3, 1_000_000)
+    path = tmp_path / "losses.csv"
+    pd.DataFrame({"loss": losses}).to_csv(path, index_label="step")
+    trace = read_trace(path, neutral=1.0)
+    assert len(trace.ratios) == 20_000
+    (finding,) = diagnose(trace).findings
+    assert finding.kind == "plateau"
+    assert finding.step < 200_000  # the first tenth counts as warm-up
+
+
+@pytest.mark.parametrize("smoothing", [0.9, 0.98])
+def test_smoothed_losses_are_as_uncertain_as_what_they_were_made_of(tmp_path: Path, smoothing: float) -> None:
+    for seed in range(10):
+        noise = np.random.default_rng(seed).lognormal(0, 0.33, 3000)
+        losses = pd.Series(0.1 * 0.6 ** np.linspace(0, 1, 3000) * noise).ewm(alpha=1 - smoothing, adjust=False).mean()
+        assert diagnose(read_trace(csv(tmp_path / "losses.csv", list(losses)))).findings == []

@@ -76,7 +76,7 @@ def test_gray_is_neutral_and_no_constant_beats_the_mean_colour(clean_manifest: M
 
 def test_ratios_are_of_sums_and_the_rest_means() -> None:
     def scores(loss: float, m: float) -> Scores:
-        return Scores(20.0 + loss, 0.5, m, m - 3, abs(40 - m), loss, "color")
+        return Scores(20.0 + loss, 0.5, m, m - 3, abs(40 - m), loss, "color", None)
 
     judged = [
         Judged(

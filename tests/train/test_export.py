@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,17 +12,22 @@ import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
+from numpy.typing import NDArray
+from PIL import Image
 
+from curate.measures.colorfulness import colorfulness
 from train import checkpoint
 from train.cli import main
-from train.export import _evaluating
-from train.model import ColorUNet
+from train.export import MARK, _evaluating, export
+from train.model import ColorUNet, network_for
+from train.recipe import Recipe
 
 Made = Callable[..., Path]
+PAGE = Path(__file__).parents[2] / "docs" / "colorizing.md"
 
 
 def test_the_model_computes_what_torch_does_at_any_size_and_names_its_teachers(
-    checkpoint_file: Made, tmp_path: Path
+    checkpoint_file: Made, picture: Callable[..., NDArray[np.uint8]], tmp_path: Path
 ) -> None:
     path, out = checkpoint_file(), tmp_path / "model.onnx"
     result = CliRunner().invoke(main, ["export", str(path), "-o", str(out)])
@@ -37,6 +44,21 @@ def test_the_model_computes_what_torch_does_at_any_size_and_names_its_teachers(
     assert told["vividset.checkpoint_sha256"] == checkpoint.sha256_of(path)
     assert told["vividset.manifest_sha256"] == "ab" * 32
     assert [entry.name for entry in tmp_path.glob(".*")] == []
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    Image.fromarray(picture(height=40, width=50)).convert("L").save(tmp_path / "old-photo.jpg")
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    with Image.open(tmp_path / "colored.png") as colored, Image.open(tmp_path / "old-photo.jpg") as old:
+        assert colored.size == (50, 40)
+        assert colorfulness(np.asarray(colored)) > 10 * colorfulness(np.asarray(old.convert("RGB")))
+
+
+def test_an_encoder_and_group_norm_are_exported_too(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    network = network_for(Recipe(channels=2, image_size=64, encoder="efficientnet-lite0", norm="group"))
+    torch.nn.init.normal_(network.head.weight)
+    assert export(network.eval(), tmp_path / "model.onnx", 64, {MARK: "ab" * 32}) < 1e-3
+    (lightness,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").get_inputs()
+    assert (lightness.name, lightness.shape) == ("lightness", ["photos", 1, "height", "width"])
 
 
 def test_a_network_goes_on_training_even_where_its_export_failed() -> None:

@@ -134,4 +134,4 @@ def test_healthy_weights_are_kept_from_the_start_and_every_so_often(
     path, said = clean_manifest(("train",) * 40), list[str]()
     assert train_wildly(path, tmp_path / "run", said.append, "rescue", lr=1e-3, max_steps=101).healthy
     kept = sorted(path.name for path in (tmp_path / "run" / "healthy").iterdir())
-    assert kept == ["step-0000000.safetensors", "step-0000100.safetensors"]
+    assert kept == [f"step-{step:07d}.safetensors" for step in (0, 50, 100)]

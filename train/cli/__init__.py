@@ -15,7 +15,7 @@ from train.cli.colorize import colorize
 from train.cli.evaluate import evaluate
 from train.cli.export import export
 from train.cli.fit import fit
-from train.cli.look import diagnose, recipe
+from train.cli.look import diagnose, inspect, recipe
 
 
 @click.group(cls=Commands, context_settings=HELP)
@@ -31,5 +31,5 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-for _command in (fit, recipe, diagnose, evaluate, colorize, export):
+for _command in (fit, recipe, diagnose, inspect, evaluate, colorize, export):
     main.add_command(_command)

@@ -28,6 +28,7 @@ def colorize(
     picture says in its metadata that a machine colorized it, by which checkpoint, and which manifest's photos taught
     that. A picture of another photo is never replaced. Exits 1 if a photo failed, after doing the rest.
     """
+    from curate.manifest import escape
     from train import checkpoint
     from train.colorize import Colorizer, colorize_all
     from train.places import plan
@@ -42,7 +43,7 @@ def colorize(
         for done, (job, problem) in enumerate(colorize_all(colorizer, jobs, drop_gps=drop_gps), 1):
             failed += problem is not None
             if problem is None:
-                click.echo(str(job.target))
+                click.echo(escape(str(job.target)))
             else:
                 click.echo(f"{job.name()}: {problem}", err=True)
             progress(done, len(jobs))

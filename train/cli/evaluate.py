@@ -24,6 +24,8 @@ from train.cli.roots import root_option
 @click.option("--image-size", type=click.IntRange(32, 4096), help="Side of the squares in px.  [default: as trained]")
 @click.option("--limit", type=click.IntRange(1), help="Judge on so many photos, evenly spread.  [default: all]")
 @root_option
+@click.option("--lpips-weights", type=FILE, help="Measure LPIPS by this TorchScript file, vgg16.pt.")
+@click.option("--fid-weights", type=FILE, help="Measure FID by this TorchScript file, inception-2015-12-05.pt.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every photo's scores.")
 @click.option("--html", type=FILE, help="Write a page with the best, median and worst photos.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
@@ -34,6 +36,8 @@ def evaluate(
     image_size: int | None,
     limit: int | None,
     roots: tuple[Path, ...],
+    lpips_weights: Path | None,
+    fid_weights: Path | None,
     as_json: bool,
     html: Path | None,
     device: str,
@@ -42,10 +46,12 @@ def evaluate(
 
     Prints loss ÷ neutral, colourfulness (Hasler and Süsstrunk, signed; the absolute variant by name), its difference
     to the originals', PSNR, SSIM and tone, always beside what plain gray and the best single colour score. PSNR and
-    SSIM reward gray: a gray prediction is hard to beat by them. LPIPS and FID aren't measured.
+    SSIM reward gray: a gray prediction is hard to beat by them. LPIPS and FID are measured where you have their
+    networks' files, which run as programs: docs/evaluating.md.
     """
     from train import checkpoint, evaluated, photos
     from train.evaluate import Evaluation, Protocol, summarize
+    from train.likeness import Frechet, Lpips
     from train.loss import ColorizationWeightedLoss
 
     chosen, manifest_sha256 = photos.load_split(manifest, split, roots)
@@ -56,7 +62,9 @@ def evaluate(
         network = source.network().to(device)
     except (RuntimeError, AssertionError) as exc:
         raise UsageError(f"--device {device} can't be had: {' '.join(str(exc).split())[:200]}") from exc
-    evaluation = Evaluation(network, chosen, size_px, ColorizationWeightedLoss.of(recipe), device)
+    lpips = Lpips(lpips_weights, device) if lpips_weights else None
+    frechet = Frechet(fid_weights, device) if fid_weights else None
+    evaluation = Evaluation(network, chosen, size_px, ColorizationWeightedLoss.of(recipe), device, lpips, frechet)
     with progress_bar("photos") as progress:
         judged = evaluation.run(limit, progress)
     protocol = Protocol(
@@ -68,8 +76,10 @@ def evaluate(
         photos=len(judged),
         unreadable=min(limit or len(chosen), len(chosen)) - len(judged),
         size_px=size_px,
+        lpips_weights_sha256=lpips.features.sha256 if lpips else None,
+        fid_weights_sha256=frechet.features.sha256 if frechet else None,
     )
-    rows = summarize(judged)
+    rows = summarize(judged, frechet.distances() if frechet else None)
     if html:
         evaluated.write(html, evaluated.page(evaluation, protocol, judged, rows))
     say([evaluated.as_json(protocol, judged, rows)] if as_json else evaluated.lines(protocol, judged, rows))

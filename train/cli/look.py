@@ -1,4 +1,4 @@
-"""`train recipe` and `train diagnose`."""
+"""`train recipe`, `train diagnose` and `train inspect`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from curate.cli.shell import FILE
+from curate.cli.shell import FILE, say
+from curate.errors import ManifestError
 from train.recipe import Recipe
 
 
@@ -29,7 +30,7 @@ def diagnose(path: Path, neutral: float | None, *, as_json: bool) -> None:
     """Say whether a training run is healthy, and what to do if it isn't.
 
     RUN is a run's folder, or a CSV file with the columns step,loss of any trainer; without --neutral the mean of its
-    first 100 steps stands for the neutral prediction. Exits 0 if healthy, 1 if there is trouble.
+    first losses, 10 to 100, stands for the neutral prediction. Exits 0 if healthy, 1 if there is trouble.
     """
     from train.diagnose import diagnose as judge
     from train.diagnose import read_trace
@@ -42,3 +43,28 @@ def diagnose(path: Path, neutral: float | None, *, as_json: bool) -> None:
         for finding in diagnosis.findings:
             click.echo(f"! {finding}")
     click.get_current_context().exit(1 if diagnosis.findings else 0)
+
+
+@click.command()
+@click.argument("checkpoint_path", type=FILE, metavar="CHECKPOINT")
+@click.option("--photos", "as_photos", is_flag=True, help="List the photos that taught it, as sha256sum does.")
+@click.option("--manifest", "moved_to", type=FILE, help="Where its manifest lies by now.")
+def inspect(checkpoint_path: Path, moved_to: Path | None, *, as_photos: bool) -> None:
+    """Say what made a CHECKPOINT (a file, or a run's folder), and which photos taught it.
+
+    The photos are those of the manifest's split `train`; a manifest of another sha256 is refused. A colorized picture
+    names its checkpoint and manifest by sha256 in its description.
+    """
+    from train import checkpoint, taught
+
+    source = checkpoint.load(checkpoint_path, weights_only=True)
+    if as_photos:
+        say(taught.listed(taught.photos(source.about, moved_to)))
+        return
+    say(taught.told(source))
+    try:
+        count = taught.photos(source.about, moved_to).num_rows
+    except ManifestError as exc:
+        click.echo(f"  photos     can't be listed: {exc}")
+    else:
+        click.echo(f"  photos     {count:,}: --photos lists them")

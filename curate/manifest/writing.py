@@ -1,0 +1,112 @@
+"""Manifests to disk, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.errors import ManifestError, told
+from curate.manifest.lineage import Lineage
+from curate.manifest.schema import FEW_VALUES
+
+
+def write(path: Path, table: pa.Table, lineage: Lineage) -> None:
+    """Write a manifest, whole or not at all."""
+    make_folder(path)
+    with writer(path, table.schema) as out:
+        out.write_table(table)
+        out.add_key_value_metadata(replace(lineage, rows=table.num_rows).encoded())
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder that a file is to lie in."""
+    with _as_unwritable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """Write a Parquet file in pieces; it appears under its name only when the block ends well.
+
+    Raises:
+        ManifestError: the disk says no.
+    """
+    with writers([path], schema) as (out,):
+        yield out
+
+
+@contextmanager
+def writers(paths: Sequence[Path], schema: pa.Schema) -> Iterator[list[pq.ParquetWriter]]:
+    """Write Parquet files of one schema side by side; they appear under their names when all of them are whole.
+
+    Raises:
+        ManifestError: the disk says no.
+    """
+    drafts = [path.with_name(f".{path.name}.draft") for path in paths]
+    plain = schema.remove_metadata()
+    few = [name for name in FEW_VALUES if name in schema.names]
+    with _as_unwritable(paths[0]):
+        try:
+            with ExitStack() as files:
+                yield [
+                    files.enter_context(pq.ParquetWriter(draft, plain, compression="zstd", use_dictionary=few))
+                    for draft in drafts
+                ]
+            for draft, path in zip(drafts, paths, strict=True):
+                settle(draft, path)
+        except BaseException:
+            for draft in drafts:
+                draft.unlink(missing_ok=True)
+            raise
+
+
+def settle(draft: Path, path: Path) -> None:
+    """Give a finished draft its name, so that a crash leaves the old file or the new one, whole."""
+    with open(draft, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+    sync_folder(path.parent)
+
+
+def write_whole(data: bytes | memoryview, path: Path) -> None:
+    """Write a file whole or not at all; nothing is left beside it, even by Ctrl-C.
+
+    Raises:
+        OSError: the disk says no.
+    """
+    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]  # short, however long the file's own name
+    draft = path.with_name(f".{name}.draft")
+    try:
+        draft.write_bytes(data)
+        settle(draft, path)
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _as_unwritable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as exc:
+        full = isinstance(exc, OSError) and "No space left" in str(exc)
+        hint = "free some space or choose another place with -o" if full else "choose another place with -o"
+        raise ManifestError(f"{path} can't be written: {told(exc)}: {hint}") from exc

@@ -1,0 +1,271 @@
+"""What tells a toned monochrome from a colour photo, measured on small copies of some photos at once.
+
+A toned monochrome is a photo whose colour is a function of its lightness (the toning), plus something smooth over the
+picture (fading, stains, the scanner's light), plus a minority of foreign pixels (a mount, a caption). So that much is
+explained away, robustly, and what is left is looked at. What fading and ageing leave lies along one direction of hue;
+true colour has several, so the spread *across* the main direction (the minor axis) says most.
+
+Arrays hold n photos along their first axis, and nothing is summed across it: what stands in a batch beside a photo must
+not change its numbers, or a scan that was interrupted would end in other rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+LIGHTNESS_BINS = 32
+GRID_COLUMNS, GRID_ROWS = 40, 32
+"""Nearly all is measured on so few cells, where JPEG's chroma noise has averaged out."""
+REGIONS: Mapping[str, tuple[slice, slice]] = {
+    "all": (slice(0, 32), slice(0, 40)),
+    "mid": (slice(5, 27), slice(6, 34)),  # the central 70 % of each side: a mount seldom reaches it
+    "core": (slice(8, 24), slice(10, 30)),  # the central 50 %
+}
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+
+def features(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float64]]:
+    """Everything that a verdict is drawn from. Chromas are in CIELAB units (`_ab`), brightness in levels of 255.
+
+    Args:
+        smalls: n small copies, each (h, w, 3) uint8 sRGB.
+
+    Returns:
+        (n,) by name:
+
+        - `noise_ab`: chroma noise, differences of neighbouring pixels less what follows lightness
+        - `detail_p50_ab`: median of what a slope on lightness leaves of the detail, cells less their 5 × 5 mean
+        - `ratio_p70_levels`, `ratio_p90_levels`: percentiles of the distance from one ratio R : G : B;
+          `brightness_spread_levels`: standard deviation of the brightness of the same cells
+        - `..._chroma_ab`: mean chroma; `all_chroma_p99_ab` its 99th percentile
+        - `..._major_ab`: spread of (a, b) along their main axis
+        - `all_curve_p90_ab`: 90th percentile of what a quadratic in lightness leaves
+        - `..._bin_minor_ab`, `all_bin_rms_ab`: minor axis and RMS of what the means of 32 lightness bins leave
+        - `..._smooth_...`: of what lightness and a smooth field over the picture leave: the minor axis (and RMS)
+          without the worst 15 % of cells (`kept`), percentiles, RMS
+        - `core_across_p75_ab`: 75th percentile of chroma across the mean hue
+        - `tile_minor_ab`: median over 4 × 4 tiles of the minor axis of what a line in lightness leaves
+        - `all_hue_deg`: hue of the mean colour; only names what was found toned
+    """
+    size = (GRID_COLUMNS, GRID_ROWS)
+    grids = np.concatenate([cv2.resize(small, size, interpolation=cv2.INTER_AREA) for small in smalls])
+    grids = grids.astype(np.float32)
+    lab_grids = np.asarray(cv2.cvtColor(grids * np.float32(1 / 255), cv2.COLOR_RGB2LAB), np.float32)
+    lab_grids[..., 0] *= 2.55
+    lab = _planes(lab_grids)
+    found: dict[str, NDArray[Any]] = {"noise_ab": _noise(smalls)}
+    found["detail_p50_ab"] = _detail(lab, lab - _planes(_blurred(lab_grids)))
+    found |= _ratio(_unclipped(smalls), _planes(grids).reshape(len(smalls), 3, -1))
+    for name, (rows, columns) in REGIONS.items():
+        cells = np.ascontiguousarray(lab[:, :, rows, columns]).reshape(len(smalls), 3, -1)
+        found |= _region(name, cells[:, 0], cells[:, 1:])
+    found["tile_minor_ab"] = _tiles(lab)
+    return {name: values.astype(np.float64) for name, values in found.items()}
+
+
+def _planes(grids: NDArray[Any]) -> Floats:
+    """(n * rows, columns, 3) grids below each other as (n, 3, rows, columns)."""
+    planes: Floats = np.stack([each.reshape(-1, GRID_ROWS, GRID_COLUMNS) for each in cv2.split(grids)], axis=1)
+    return planes
+
+
+def _noise(smalls: Sequence[NDArray[np.uint8]]) -> Floats:
+    left = _less_slope(np.stack([_step_moments(small) for small in smalls]))
+    noise: Floats = np.sqrt(np.maximum(left[:, 0, 0] + left[:, 1, 1], 0))
+    return noise
+
+
+def _step_moments(small: NDArray[np.uint8]) -> Floats:
+    """(3, 3) second moments of the differences in L, a, b between neighbours in every fourth row."""
+    lab = cv2.cvtColor(np.ascontiguousarray(small[::4]), cv2.COLOR_RGB2LAB)
+    planes = np.stack(cv2.split(lab)).astype(np.float32)
+    steps = (planes[..., 1:] - planes[..., :-1]).reshape(3, -1)
+    moments: Floats = np.vecdot(steps[:, None], steps) / np.float32(max(1, steps.shape[1]))
+    return moments
+
+
+def _less_slope(moments: Floats) -> Floats:
+    """(..., 2, 2) second moments of a, b less what follows lightness, from (..., 3, 3) of lightness, a, b."""
+    light, cross = moments[..., :1, :1], moments[..., :1, 1:]
+    slope = cross / (light + 4)
+    shared = slope.swapaxes(-1, -2) * cross
+    left: Floats = moments[..., 1:, 1:] - shared - shared.swapaxes(-1, -2) + slope.swapaxes(-1, -2) * slope * light
+    return left
+
+
+def _blurred(grids: Floats) -> Floats:
+    """The mean of 5 × 5 cells for each, mirrored at the border; photo by photo, or they would reach into each other."""
+    tops = range(0, len(grids), GRID_ROWS)
+    return np.concatenate([cv2.blur(grids[top : top + GRID_ROWS], (5, 5)) for top in tops])
+
+
+def _detail(lab: Floats, detail: Floats) -> Floats:
+    """The median of what slopes on lightness leave of the detail; both (n, 3, rows, columns)."""
+    cells = detail.reshape(*detail.shape[:2], -1)
+    light = cells[:, :1]
+    tonal = lab[:, :1].reshape(light.shape) * np.float32(1 / 127.5) - 1
+    slopes = _stacked(_FIELDS["all"][:3], tonal, tonal * tonal) * light
+    ridge = np.maximum(1, (light * light).mean(axis=2, keepdims=True)) / 2000
+    left = _residual(np.concatenate([slopes, cells[:, 1:]], axis=1), ridge)
+    return np.sqrt(_percentiles(_squares(left), 50)[0])
+
+
+def _unclipped(smalls: Sequence[NDArray[np.uint8]]) -> Bools:
+    """(n, cells) whether no channel is clipped in a cell's middle or beside it."""
+    size = (GRID_COLUMNS, GRID_ROWS)
+    tops = [cv2.resize(cv2.dilate(small, _BESIDE), size, interpolation=cv2.INTER_NEAREST) for small in smalls]
+    unclipped: Bools = _planes(np.concatenate(tops)).max(axis=1) < 245
+    return unclipped.reshape(len(smalls), -1)
+
+
+def _ratio(unclipped: Bools, cells: Floats) -> dict[str, Floats]:
+    """How far the (n, 3, cells) R, G, B lie from one ratio.
+
+    Toning by a matrix keeps the ratio, and averaging pixels keeps it too, until a channel clips: so cells with a
+    clipped pixel in or beside them are left out, and those too dark to have a ratio.
+    """
+    top = cells.max(axis=1)
+    tries = np.stack([unclipped & (top > 20) & (top < 225), (top > 20) & (top < 200), np.ones_like(unclipped)])
+    first = (10 * tries.sum(axis=2) >= top.shape[1]).argmax(axis=0)
+    chosen = tries[first, np.arange(len(top))]
+    brightness = (cells[:, 0] + cells[:, 1] + cells[:, 2]) * np.float32(1 / 3)
+    left = _less_ratio(cells, brightness, chosen)
+    for _ in range(2):  # fit again without the worst 30 %
+        error = np.abs(left).max(axis=1)
+        (p70,) = _percentiles(error, 70, of=chosen)
+        left = _less_ratio(cells, brightness, chosen & (error <= p70[:, None]))
+    p70, p90 = _percentiles(_squares(left), 70, 90, of=chosen)
+    count = chosen.sum(axis=1, dtype=np.float32)
+    mean = (brightness * chosen).sum(axis=1) / count
+    off = (brightness - mean[:, None]) * chosen
+    return {
+        "ratio_p70_levels": np.sqrt(p70),
+        "ratio_p90_levels": np.sqrt(p90),
+        "brightness_spread_levels": np.sqrt((off * off).sum(axis=1) / count),
+    }
+
+
+def _less_ratio(cells: Floats, brightness: Floats, fitted_to: Bools) -> Floats:
+    """(n, 3, cells) less the ratio to brightness that fits some of them best."""
+    weights = (brightness * fitted_to)[:, :, None]
+    ratio: Floats = cells @ weights / (brightness[:, None] @ weights + np.float32(1e-6))
+    left: Floats = cells - ratio * brightness[:, None]
+    return left
+
+
+def _region(name: str, lightness: Floats, ab: Floats) -> dict[str, Floats]:
+    """The statistics of one region: (n, cells) lightness 0..255 and (n, 2, cells) a, b."""
+    squares_ab, mean = _squares(ab), ab.mean(axis=2, keepdims=True)
+    tonal = lightness[:, None] * np.float32(1 / 127.5) - 1
+    rows = _stacked(_FIELDS[name], tonal * _FIELDS[name][:3], tonal * tonal, ab)
+    left = _residual(rows)
+    squares = _squares(left)
+    p85, p90, p98 = _percentiles(squares, 85, 90, 98)
+    kept = _axes(left, squares <= p85[:, None])
+    found = {"smooth_kept_minor_ab": kept[0]}
+    if name != "core":
+        binned = _axes(_less_bin_means(lightness, ab))
+        found |= {"bin_minor_ab": binned[0], "major_ab": _axes(ab - mean)[1]}
+    if name != "mid":
+        found["chroma_ab"] = np.sqrt(squares_ab).mean(axis=1)
+    if name != "all":
+        found["smooth_rms_ab"] = np.sqrt(squares.mean(axis=1))
+    if name == "all":
+        curve = _squares(_residual(rows[:, [0, 6, 9, 10, 11]]))  # 1, lightness, its square; a, b
+        found |= {
+            "chroma_p99_ab": np.sqrt(_percentiles(squares_ab, 99)[0]),
+            "curve_p90_ab": np.sqrt(_percentiles(curve, 90)[0]),
+            "bin_rms_ab": np.hypot(*binned),
+            "smooth_kept_rms_ab": np.hypot(*kept),
+            "smooth_p90_ab": np.sqrt(p90),
+            "hue_deg": np.degrees(np.arctan2(mean[:, 1, 0], mean[:, 0, 0], dtype=np.float64)) % 360,
+        }
+    elif name == "mid":
+        found["smooth_p98_ab"] = np.sqrt(p98)
+    else:
+        along = mean / (np.hypot(mean[:, :1], mean[:, 1:]) + np.float32(1e-6))
+        across = ab[:, 1] * along[:, 0] - ab[:, 0] * along[:, 1]
+        found["across_p75_ab"] = np.sqrt(_percentiles(across**2, 75)[0])
+    return {f"{name}_{column}": values for column, values in found.items()}
+
+
+def _tiles(lab: Floats) -> Floats:
+    tiles = (lab[..., ::2, :] + lab[..., 1::2, :]) / 2
+    tiles = (tiles[..., ::2] + tiles[..., 1::2]) / 2
+    tiles = tiles.reshape(-1, 3, 4, GRID_ROWS // 8, 4, GRID_COLUMNS // 8).transpose(0, 2, 4, 1, 3, 5)
+    tiles = tiles.reshape(len(lab), 16, 3, -1)
+    tiles = tiles - tiles.mean(axis=3, keepdims=True)
+    left = _less_slope(tiles @ tiles.swapaxes(2, 3) / np.float32(tiles.shape[3]))
+    middle = (left[..., 0, 0] + left[..., 1, 1]) / 2
+    reach = np.hypot((left[..., 0, 0] - left[..., 1, 1]) / 2, left[..., 0, 1])
+    return np.sqrt(np.maximum(np.sort(middle - reach, axis=1)[:, 7], 0))
+
+
+def _stacked(fields: Floats, *rows: Floats) -> Floats:
+    """(n, k, cells) of (k', cells) that are the same for all photos and some (n, k'', cells)."""
+    return np.concatenate([np.broadcast_to(fields, (len(rows[0]), *fields.shape)), *rows], axis=1)
+
+
+def _residual(rows: Floats, ridge: Floats | float = 2e-3) -> Floats:
+    """What a slightly ridged least-squares fit of the last two of (n, k, cells) rows, a and b, on the others leaves."""
+    count, cells = rows.shape[1] - 2, rows.shape[2]
+    moments = rows @ rows.swapaxes(1, 2)
+    gram = moments[:, :count, :count] + np.eye(count, dtype=np.float32) * (np.float32(cells) * ridge)
+    fitted: Floats = np.linalg.solve(gram, moments[:, :count, count:])
+    left: Floats = rows[:, count:] - fitted.swapaxes(1, 2) @ rows[:, :count]
+    return left
+
+
+def _squares(planes: Floats) -> Floats:
+    """(n, cells) squared lengths of (n, k, cells)."""
+    total: Floats = (planes * planes).sum(axis=1)
+    return total
+
+
+def _axes(ab: Floats, of: Bools | None = None) -> tuple[Floats, Floats]:
+    """(n,) standard deviations about zero of (n, 2, cells) clouds along their minor and their major axes."""
+    count = ab.shape[2]
+    if of is not None:
+        ab, count = ab * of[:, None], of.sum(axis=1, dtype=np.float32)
+    moments = ab @ ab.swapaxes(1, 2)
+    aa, mixed, bb = moments[:, 0, 0], moments[:, 0, 1], moments[:, 1, 1]
+    middle, reach = (aa + bb) / 2, np.hypot((aa - bb) / 2, mixed)
+    return np.sqrt(np.maximum(middle - reach, 0) / count), np.sqrt((middle + reach) / count)
+
+
+def _less_bin_means(lightness: Floats, ab: Floats) -> Floats:
+    """a, b less the mean of the cell's lightness bin: what no toning, split tones included, explains."""
+    firsts = np.arange(0, len(ab) * LIGHTNESS_BINS, LIGHTNESS_BINS)[:, None]
+    bins = ((lightness * np.float32(LIGHTNESS_BINS / 255.01)).astype(np.intp) + firsts).ravel()
+    count = np.maximum(np.bincount(bins, minlength=len(ab) * LIGHTNESS_BINS), 1)
+    means = [(np.bincount(bins, ab[:, k].ravel(), len(count)) / count).astype(np.float32)[bins] for k in range(2)]
+    left: Floats = ab - np.stack([mean.reshape(lightness.shape) for mean in means], axis=1)
+    return left
+
+
+def _percentiles(values: Floats, *percents: int, of: Bools | None = None) -> list[Floats]:
+    """(n,) each, of (n, cells); of some of the cells if told which."""
+    if of is None:
+        count = np.full(len(values), values.shape[1])
+    else:
+        values, count = np.where(of, values, np.float32(np.inf)), of.sum(axis=1)
+    ordered = np.sort(values, axis=1)  # quicker than np.partition at several ranks of so few
+    return [ordered[np.arange(len(values)), count * percent // 100] for percent in percents]
+
+
+def _field(region: tuple[slice, slice]) -> Floats:
+    """The rows 1, x, y, x², y², xy of a region, with x and y in −1..1 over the whole grid."""
+    rows, columns = np.mgrid[-1 : 1 : GRID_ROWS * 1j, -1 : 1 : GRID_COLUMNS * 1j].astype(np.float32)
+    x, y = columns[region].ravel(), rows[region].ravel()
+    return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])
+
+
+_FIELDS = {name: _field(region) for name, region in REGIONS.items()}
+_BESIDE = np.ones((5, 5), np.uint8)
