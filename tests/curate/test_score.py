@@ -148,7 +148,9 @@ def as_pillow_reads(data: bytes) -> Pixels | None:
         return None
 
 
-@pytest.mark.parametrize(("kind", "options"), [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {})])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("WEBP", {})]
+)
 def test_quick_readers_show_of_damaged_files_what_pillow_shows(
     kind: str, options: dict[str, bool], real_photo: Callable[[str], Pixels], encoded: Encode
 ) -> None:
