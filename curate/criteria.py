@@ -124,6 +124,7 @@ class FilterOptions:
             raise UsageError(f"--duplicates {self.duplicates!r} isn't understood: choose from {', '.join(DUPLICATES)}")
         if self.min_colorfulness is not None and not math.isfinite(self.min_colorfulness):
             raise UsageError("--min-colorfulness must be a finite number, like 20")
+        self._check_that_some_can_pass()
         if self.keep_top_percent is not None and not 0 < self.keep_top_percent <= 100:
             raise UsageError("--keep-top must be a share of the photos over 0 % and up to 100 %, like 90%")
         if self.min_side_px < 0:
@@ -132,6 +133,17 @@ class FilterOptions:
             raise UsageError("--max-aspect must be at least 1, like 3 for panoramas up to 3:1")
         if unknown := self.keep_tones - set(TONES):
             raise UsageError(f"no tone is called {', '.join(sorted(unknown))}: choose from {', '.join(TONES)}")
+
+    def _check_that_some_can_pass(self) -> None:
+        least = [] if self.min_colorfulness is None else [Bound("colorfulness", self.min_colorfulness, lowest=True)]
+        lines = [*least, *self.bounds]
+        for low in lines:
+            for high in lines:
+                if low.column == high.column and low.lowest and not high.lowest and low.line > high.line:
+                    raise UsageError(
+                        f"no photo can have both {low.option} {plain(low.line)} and {high.option} {plain(high.line)}: "
+                        "change one of them"
+                    )
 
     def for_one_photo(self) -> FilterOptions:
         """Without the rules that need other photos to compare with."""

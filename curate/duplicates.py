@@ -22,6 +22,8 @@ from curate.measures.fingerprint import BITS, MIRROR
 NEAR_BITS = 11
 """Fingerprints that differ in no more bits are of one photo: docs/results/duplicates.md has the curve."""
 BANDS = 6
+QUICK_BITS = BANDS - 1
+"""Of fingerprints that differ in no more bits, one band at least is the same: no bit need be flipped to find them."""
 
 _BLOCK = 1024
 """Photos that are looked up together, and compared with each other one by one."""
@@ -40,18 +42,19 @@ Bands = NDArray[np.uint32]
 Numbers = NDArray[np.int64]
 
 
-def near_groups(fingerprints: Words, best_first: Numbers) -> Numbers:
+def near_groups(fingerprints: Words, best_first: Numbers, bits: int = NEAR_BITS) -> Numbers:
     """Group photos that look alike, mirrored ones too.
 
     Args:
         fingerprints: (n, 2) uint64.
         best_first: (n,) every row number once.
+        bits: in how many those of a group may differ from their leader; at most QUICK_BITS take a third of the time.
 
     Returns:
         (n,) int64: the row that leads each row's group; its own number where it leads.
     """
     heads, group = _same(fingerprints[best_first])
-    led_by = _led_by(fingerprints[best_first[heads]])
+    led_by = _led_by(fingerprints[best_first[heads]], bits)
     leaders = np.empty_like(best_first)
     leaders[best_first] = best_first[heads[led_by[group]]]
     return leaders
@@ -123,16 +126,16 @@ def _starts(ordered: Words) -> NDArray[np.bool_]:
     return np.concatenate([[True], np.any(ordered[1:] != ordered[:-1], axis=1)])[: len(ordered)]
 
 
-def _led_by(fingerprints: Words) -> Numbers:
+def _led_by(fingerprints: Words, bits: int) -> Numbers:
     """(n,) the leader of each of these fingerprints, all different and the best first."""
-    leaders, bands = _Leaders(), _bands(fingerprints)
+    leaders, bands = _Leaders(bits), _bands(fingerprints)
     led_by = np.arange(len(fingerprints))
     for start in range(0, len(fingerprints), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(fingerprints)))
         best = leaders.nearest(fingerprints[block], bands[block])
         inside = distances(fingerprints[block][:, None], fingerprints[block])
-        leading = _leading(best == _NONE, np.tril(inside <= NEAR_BITS, -1))
-        best = np.minimum(best, _nearest_inside(inside, leading, start))
+        leading = _leading(best == _NONE, np.tril(inside <= bits, -1))
+        best = np.minimum(best, _nearest_inside(inside, leading, start, bits))
         joins = ~leading
         led_by[block[joins]] = best[joins] & 0xFFFFFFFF
         leaders.add(fingerprints[block[leading]], bands[block[leading]], block[leading])
@@ -147,9 +150,9 @@ def _leading(free: NDArray[np.bool_], near_before: NDArray[np.bool_]) -> NDArray
     return leading
 
 
-def _nearest_inside(inside: NDArray[np.uint8], leading: NDArray[np.bool_], start: int) -> Numbers:
+def _nearest_inside(inside: NDArray[np.uint8], leading: NDArray[np.bool_], start: int, bits: int) -> Numbers:
     """The nearest leader of the same block that comes before each row, as `distance << 32 | number`."""
-    near = np.tril(inside <= NEAR_BITS, -1) & leading
+    near = np.tril(inside <= bits, -1) & leading
     row, leader = np.nonzero(near)
     best = np.full(len(inside), _NONE)
     np.minimum.at(best, row, _scored(inside[row, leader], leader + start))
@@ -182,7 +185,8 @@ _MIRROR_BANDS = _bands_of_some(_MIRROR[None])
 class _Leaders:
     """Leaders, in tables of growing size: a table is made anew when as many came as it holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, bits: int) -> None:
+        self._bits = bits
         self._tables: list[_Table] = []
 
     def add(self, words: Words, bands: Bands, numbers: Numbers) -> None:
@@ -198,7 +202,7 @@ class _Leaders:
         both_bands = np.concatenate([bands, bands ^ _MIRROR_BANDS])
         best = np.full(len(both), _NONE)
         for table in self._tables:
-            for query, place, distance in table.near(both, both_bands):
+            for query, place, distance in table.near(both, both_bands, self._bits):
                 np.minimum.at(best, query, _scored(distance, table.numbers[place]))
         return np.asarray(np.minimum(best[: len(words)], best[len(words) :]))
 
@@ -214,9 +218,9 @@ class _Table:
         counts = [np.bincount(keys[:, band], minlength=1 << self._bits) for band in range(BANDS)]
         self._ends = [np.concatenate([[0], np.cumsum(count)]).astype(np.int32) for count in counts]
 
-    def near(self, words: Words, bands: Bands) -> Iterator[tuple[Numbers, Numbers, NDArray[np.uint8]]]:
+    def near(self, words: Words, bands: Bands, bits: int) -> Iterator[tuple[Numbers, Numbers, NDArray[np.uint8]]]:
         """Pairs of a query and a place in the table that are near each other, and how near; some more than once."""
-        flips = np.concatenate([[0], 1 << np.arange(self._bits)]).astype(np.uint32)
+        flips = np.concatenate([[0], 1 << np.arange(self._bits if bits > QUICK_BITS else 0)]).astype(np.uint32)
         for band in range(BANDS):
             keys = ((bands[:, band] >> np.uint32(_BAND_BITS - self._bits))[:, None] ^ flips).ravel()
             starts = self._ends[band][keys]
@@ -226,7 +230,7 @@ class _Table:
                 before = np.cumsum(counts[hits]) - counts[hits]
                 place = self._places[band][np.arange(len(query)) + np.repeat(starts[hits] - before, counts[hits])]
                 apart = _ones(words[query, 0] ^ self.words[place, 0]) + _ones(words[query, 1] ^ self.words[place, 1])
-                near = np.flatnonzero(apart <= NEAR_BITS)
+                near = np.flatnonzero(apart <= bits)
                 yield query[near], place[near], apart[near]
 
 

@@ -5,6 +5,7 @@ A preset is complete: what it doesn't name isn't in force. Settings are called a
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import tomllib
@@ -117,8 +118,9 @@ def _percent(text: str) -> float:
 def _check(path: Path, key: str, value: Any) -> None:
     example = _EXAMPLES.get(key)
     if example is None:
+        near = next(iter(difflib.get_close_matches(key, NAMES, 1)), "min-side")
         raise UsageError(
-            f"{path}: no setting is called {key!r}: they are called as the options of `curate filter`, like min-side"
+            f"{path}: no setting is called {key!r}: they are called as the options of `curate filter`, like {near}"
         )
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     fits = number if isinstance(example, float) else type(value) is type(example)

@@ -136,7 +136,7 @@ def where(photos: Photos, condition: str) -> NDArray[np.bool_]:
         except duckdb.PermissionException as exc:
             raise UsageError(f"--where {condition!r} reaches for a file: it sees the manifest's columns only") from exc
         except duckdb.Error as exc:
-            why = str(exc).splitlines()[0]
+            why = " ".join(str(exc).partition("LINE ")[0].split())
             raise UsageError(
                 f"--where {condition!r} isn't understood: {why}: `curate inspect` names the columns"
             ) from exc

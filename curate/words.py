@@ -57,15 +57,15 @@ def of_selection(chosen: Selection) -> Iterator[str]:
     yield from _histogram(chosen.kept_by_ten.tolist(), chosen.rejected_by_ten.tolist())
 
 
-def of_gate_that_drops_most(chosen: Selection) -> str | None:
-    """A warning if less than half is left."""
+def of_gate_that_drops_most(chosen: Selection, look: str) -> str | None:
+    """A warning if less than half is left; `look` names the manifest that has the photos."""
     if 2 * chosen.kept >= chosen.scanned:
         return None
     worst = max(chosen.dropped_by, key=lambda name: chosen.dropped_by[name])
     if worst == "balance":  # a number that was asked for
         return None
     left = f"only {100 * chosen.kept / chosen.scanned:.1f} % was kept" if chosen.kept else "nothing was kept"
-    return f"Warning: {left}; most was dropped by: {worst}. Look at rejected.parquet before you train."
+    return f"Warning: {left}; most was dropped by: {worst}. See which with `curate report {look}` before you train."
 
 
 def of_pack(made: Pack, out: Path) -> Iterator[str]:

@@ -44,5 +44,6 @@ def filter_command(scan_path: Path, out: Path, settings: dict[str, Any], *, dry_
     chosen = write_selection(scan_path, out, options, command=typed_command(), dry_run=dry_run)
     say(words.of_selection(chosen))
     click.echo("dry run: nothing was written" if dry_run else f"written: {out} and {out.with_name('rejected.parquet')}")
-    if warning := words.of_gate_that_drops_most(chosen):
+    look = scan_path if dry_run else out.with_name("rejected.parquet")
+    if warning := words.of_gate_that_drops_most(chosen, str(look)):
         click.echo(warning, err=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from curate import words
-from curate.cli.shell import FILE, progress_bar, say, typed_command
+from curate.cli.shell import FILE, on_engines, progress_bar, say, typed_command
 from curate.errors import VividsetError
 
 if TYPE_CHECKING:
@@ -35,28 +35,7 @@ if TYPE_CHECKING:
     help="raw reads fastest; jpeg (4:4:4) takes about a fifth of the space.",
 )
 @click.option("--quality", type=click.IntRange(95, 100), default=95, show_default=True, help="Of JPEGs.")
-@click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=None,
-    show_default="one a core",
-    help="Processes that decode; with ray, tasks at once.",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["serial", "processes", "ray"]),
-    default="processes",
-    show_default=True,
-    help="Where photos are packed: in this process, on this machine, on a Ray cluster.",
-)
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(0.1),
-    default=60.0,
-    show_default=True,
-    help="Seconds after which a photo is given up.",
-)
+@on_engines("packed")
 @click.option("--overwrite", is_flag=True, help="Replace another pack in the folder.")
 def pack(
     manifest: Path,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from curate import words
 from curate.cli.shell import FILE, SCAN_MANIFEST, say
+from curate.cli.shell import workers as workers_option
 
 
 @click.command()
@@ -17,14 +17,8 @@ from curate.cli.shell import FILE, SCAN_MANIFEST, say
 @click.option(
     "--root", "roots", multiple=True, type=FILE, help="Where the photos are now, if they moved; may be repeated."
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=os.cpu_count() or 1,
-    show_default="one a core",
-    help="Processes that decode thumbnails.",
-)
-def report(path: Path, out: Path | None, roots: tuple[Path, ...], workers: int) -> None:
+@workers_option("Processes that decode thumbnails.")
+def report(path: Path, out: Path | None, roots: tuple[Path, ...], workers: int | None) -> None:
     """Write one HTML page to look at a manifest: the line to drag, and photos on either side of it.
 
     MANIFEST is what `curate scan` or `curate filter` wrote; without it, manifests/scan.parquet. The page needs no

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from curate import words
-from curate.cli.shell import FILE, SCAN_MANIFEST, progress_bar, say, typed_command
+from curate.cli.shell import FILE, SCAN_MANIFEST, on_engines, progress_bar, say, typed_command
 from curate.errors import UsageError, VividsetError
 
 if TYPE_CHECKING:
@@ -30,19 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--out", type=FILE, default=SCAN_MANIFEST, show_default=True, help="Manifest to write or bring up to date."
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(1),
-    show_default="one a core",
-    help="Processes that decode; with ray, tasks at once.",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["serial", "processes", "ray"]),
-    default="processes",
-    show_default=True,
-    help="Where photos are measured: in this process (for debuggers), on this machine, on a Ray cluster.",
-)
+@on_engines("measured")
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
@@ -56,14 +44,6 @@ if TYPE_CHECKING:
     default="exact",
     show_default=True,
     help="fast: JPEGs decoded at a quarter of their size; M is then some 1 lower.",
-)
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(0.1),
-    default=60.0,
-    show_default=True,
-    help="Seconds after which a photo is given up.",
 )
 @click.option("--shard", metavar="I/N", help="Measure part I of N only, for jobs side by side; then `curate merge`.")
 @click.option("--retry-errors", is_flag=True, help="Measure unchanged files again that failed before.")

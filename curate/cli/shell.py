@@ -21,6 +21,29 @@ FILE = click.Path(path_type=Path)
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+Command = Callable[..., Any]
+
+
+def workers(help_text: str) -> Callable[[Command], Command]:
+    """The option that says in how many processes."""
+    return click.option("--workers", type=click.IntRange(1), show_default="one a core", help=help_text)
+
+
+def on_engines(done: str) -> Callable[[Command], Command]:
+    """The options of a command that maps photos on any engine; `done` says what to them."""
+    where = f"Where photos are {done}: in this process (for debuggers), on this machine, on a Ray cluster."
+    engines = click.Choice(["serial", "processes", "ray"])
+    seconds = click.FloatRange(0.1)
+    given_up = "Seconds after which a photo is given up."
+
+    def give(command: Command) -> Command:
+        timeout = click.option("--timeout", "timeout_s", type=seconds, default=60.0, show_default=True, help=given_up)
+        engine = click.option("--engine", type=engines, default="processes", show_default=True, help=where)
+        return workers("Processes that decode; with ray, tasks at once.")(engine(timeout(command)))
+
+    return give
+
+
 class Commands(click.Group):
     """A group whose commands end every expected failure in one line and an exit code."""
 

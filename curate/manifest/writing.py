@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -107,6 +108,10 @@ def _as_unwritable(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as exc:
-        full = isinstance(exc, OSError) and "No space left" in str(exc)
-        hint = "free some space or choose another place with -o" if full else "choose another place with -o"
+        full = isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        hint = (
+            "free some space and run the same command, or choose another place with -o"
+            if full
+            else "choose another place with -o"
+        )
         raise ManifestError(f"{path} can't be written: {told(exc)}: {hint}") from exc

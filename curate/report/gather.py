@@ -139,7 +139,7 @@ def bins_of(colorfulness: NDArray[np.float64]) -> NDArray[np.int16]:
 
 def _counted(batch: pa.Table, errors: _Names, reasons: _Names) -> tuple[NDArray[Any], ...]:
     """One batch's share of `Rows`, in the order of its fields."""
-    error = _column(batch, "error", pa.string())
+    error = column(batch, "error", pa.string())
     bins = bins_of(_floats(batch, "colorfulness"))
     bins[_bools(pc.is_valid(error))] = -1
     unmeasured = pa.array(bins < 0)
@@ -147,13 +147,13 @@ def _counted(batch: pa.Table, errors: _Names, reasons: _Names) -> tuple[NDArray[
     hues = _floats(batch, next((name for name in HUES if name in batch.column_names), HUES[-1]))
     return (
         bins,
-        pc.fill_null(pc.index_in(_column(batch, "tone", pa.string()), pa.array(TONES)), -1).to_numpy().astype(np.int8),
+        pc.fill_null(pc.index_in(column(batch, "tone", pa.string()), pa.array(TONES)), -1).to_numpy().astype(np.int8),
         np.where(np.isfinite(hues), hues % 360 // (360 / SECTORS), -1).clip(-1, SECTORS - 1).astype(np.int8),
         _floats(batch, "tone_confidence").astype(np.float32),
         _codes(why, error_kind, errors),
-        _reason_bits(_column(batch, "reject_reasons", pa.list_(pa.string())), reasons),
-        _leading_128_bits(_column(batch, "sha256", pa.string())),
-        _leading_128_bits(_column(batch, "fingerprint", pa.string())),
+        _reason_bits(column(batch, "reject_reasons", pa.list_(pa.string())), reasons),
+        _leading_128_bits(column(batch, "sha256", pa.string())),
+        _leading_128_bits(column(batch, "fingerprint", pa.string())),
     )
 
 
@@ -181,7 +181,7 @@ def _leading_128_bits(texts: pa.Array) -> NDArray[np.uint64]:
     return hex_bytes(pc.if_else(is_hex, head, "0" * 32), 16).view(">u8").astype(np.uint64)
 
 
-def _column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
+def column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
     """In the scan's own type, for other programs save wider ones; nulls where there is no such column."""
     if name not in batch.column_names:
         return pa.nulls(batch.num_rows, kind)
@@ -195,7 +195,7 @@ def _column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
 
 
 def _floats(batch: pa.Table, name: str) -> NDArray[np.float64]:
-    values = _column(batch, name, pa.float64())
+    values = column(batch, name, pa.float64())
     return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
 
 

@@ -170,6 +170,20 @@ function hueName(deg) {
   return names.find(([end]) => ((deg % 360) + 360) % 360 < end)[1];
 }
 
+/** The named hues with the wheel's sectors that belong to each, and the direction of their middle. */
+function hueGroups(sectors) {
+  const groups = new Map();
+  for (let i = 0; i < sectors; i++) {
+    const name = hueName(((i + 0.5) * 360) / sectors);
+    groups.set(name, [...(groups.get(name) ?? []), i]);
+  }
+  const middle = (own) => {
+    const sum = (part) => own.reduce((total, i) => total + part(((i + 0.5) * 2 * Math.PI) / sectors), 0);
+    return (Math.atan2(sum(Math.sin), sum(Math.cos)) * 180) / Math.PI;
+  };
+  return [...groups].map(([name, own]) => ({ name, sectors: own, middleDeg: middle(own) }));
+}
+
 /** An SVG path of a ring's piece between two angles (degrees, counter-clockwise from the right) and two radii. */
 function wedgePath(fromDeg, toDeg, inner, outer) {
   const point = (deg, radius) => {

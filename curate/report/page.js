@@ -117,10 +117,10 @@ function picture(photo) {
 
 /** Buttons of which one is chosen, and the gallery of what it stands for. */
 class Facets {
-  constructor(section, choose, options) {
+  constructor(section, photosOf, options) {
     this.chips = section.querySelector(".chips");
     this.gallery = new Gallery(section.querySelector(".gallery"), options);
-    this.choose = choose;
+    this.photosOf = photosOf;
   }
 
   /** Offer {key, label, photos: count}; what was chosen before stays so, as far as it is still there. */
@@ -129,7 +129,7 @@ class Facets {
     const hadFocus = this.chips.contains(document.activeElement);
     this.chips.replaceChildren(...choices.map((choice) => this.chip(choice, choices)));
     if (hadFocus) this.chips.querySelector("[aria-pressed=true]")?.focus();
-    this.gallery.show(choices.length ? this.choose(this.chosen) : []);
+    this.gallery.show(choices.length ? this.photosOf(this.chosen) : []);
   }
 
   chip(choice, choices) {
@@ -137,11 +137,15 @@ class Facets {
     chip.type = "button";
     chip.setAttribute("aria-pressed", choice.key === this.chosen);
     chip.addEventListener("click", () => {
-      this.chosen = choice.key;
-      this.gallery.limit = this.gallery.first;
+      this.choose(choice.key);
       this.show(choices);
     });
     return chip;
+  }
+
+  choose(key) {
+    this.chosen = key;
+    this.gallery.limit = this.gallery.first;
   }
 }
 
@@ -153,6 +157,12 @@ const below = new Gallery(byId("below"), { sorted: true });
 const above = new Gallery(byId("above"), { sorted: true });
 const reasons = new Facets(byId("reasons"), (kind) =>
   spread(page.photos.filter((photo) => hasReason(photo, kind, page, state.lineBin, state.keep))), { sorted: true });
+
+const hues = new Facets(byId("hues"), (name) => {
+  const own = hueGroups(wheelSectors).find((hue) => hue.name === name).sectors;
+  return spread(page.photos.filter((photo) => own.includes(photo.sector) && !reasonsOf(photo, page, state.lineBin, state.keep).length));
+}, { sorted: true, empty: "" });
+const wheelSectors = Math.max(0, ...page.tones.map((tone) => tone.hues.length));
 
 let barWidthM = 0;
 
@@ -235,8 +245,8 @@ function followPhotos(counts) {
   byId("below-count").textContent = grouped(belowCount(page, lineBin, keep));
   byId("above-count").textContent = grouped(keptCount(page, lineBin, keep));
   reasons.show(counts.map((reason) => ({ key: kindOf(reason.name), label: reason.name, photos: reason.photos })));
-  byId("reasons").hidden = !counts.length;
-  drawWheel(hueCounts(page, lineBin, keep));
+  byId("reasons").hidden = !counts.length || page.unreadable === page.rows;
+  showHues(hueCounts(page, lineBin, keep));
 }
 
 /** A reason's name without the line's own number, so that a choice outlives a moving line. */
@@ -337,10 +347,13 @@ function showErrors() {
 
 function showTwins() {
   const photos = new Map(page.photos.map((photo) => [photo.row, photo]));
+  const { bits, nearBits } = page.twins;
+  const found = "curate filter --duplicates drop-near finds those";
   byId("twins-summary").textContent =
-    `${grouped(page.twins.photos)} photos in ${grouped(page.twins.groups)} groups ` + (page.twins.near
-      ? "look alike, as curate filter --duplicates drop-near finds them."
-      : "have the same fingerprint or content; curate filter --duplicates drop-near finds near ones, too.");
+    `${grouped(page.twins.photos)} photos in ${grouped(page.twins.groups)} groups ` + (
+      bits === nearBits ? "look alike, as curate filter --duplicates drop-near finds them."
+        : bits ? `differ in at most ${bits} of their fingerprints' 128 bits. In a set of this size the page looks no further; ${found} up to ${nearBits}.`
+          : `have the same fingerprint or content. In a set of this size the page looks for no others; ${found} that differ a little.`);
   for (const group of page.twins.shown) {
     const members = group.rows.map((row) => photos.get(row)).filter(Boolean);
     const box = element("div", "gallery squares");
@@ -351,40 +364,88 @@ function showTwins() {
   byId("twins").hidden = !page.twins.groups;
 }
 
-/** The wheel of kept photos: a wedge's area is its count; the rim shows which hue is where. */
-function drawWheel(counts) {
-  const total = counts.reduce((sum, count) => sum + count, 0);
+/** The wheel, its summary, and the gallery of the chosen hue. */
+function showHues(counts) {
   byId("hues").hidden = !counts.length;
   if (!counts.length) return;
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  const half = shortestHalf(counts);
+  const degrees = 360 / counts.length;
+  const middle = hueName((half.first + half.length / 2) * degrees);
+  byId("hue-summary").textContent = [
+    "Nothing is kept, so there are no hues.",
+    `The one photo has a hue around ${middle}.`,
+  ][total] ?? `Half of the ${grouped(total)} photos lie within ${half.length * degrees} degrees of hue, around ${middle}.`;
+  const choices = hueGroups(counts.length)
+    .map((hue) => ({ ...hue, key: hue.name, label: hue.name, photos: hue.sectors.reduce((sum, i) => sum + counts[i], 0) }));
+  const there = choices.filter((hue) => hue.photos);
+  hues.chosen ??= there.reduce((most, hue) => (hue.photos > most.photos ? hue : most), there[0] ?? {}).key;
+  hues.show(there);
+  drawWheel(counts, choices);
+}
+
+/** The wheel of kept photos: a wedge's area is its count, the rim shows which hue is where; each named hue can be chosen. */
+function drawWheel(counts, choices) {
   const deg = 360 / counts.length;
   const most = Math.max(...counts);
   const color = (i) => `lch(66% 58 ${(i + 0.5) * deg})`;
   const radius = (count) => Math.sqrt(20 * 20 + ((98 * 98 - 20 * 20) * count) / (most || 1));
-  const parts = counts.flatMap((count, i) => [
-    shape("path", { d: wedgePath(i * deg, (i + 1) * deg, 106, 112), fill: color(i) }),
-    shape("path", { d: wedgePath(i * deg + 0.6, (i + 1) * deg - 0.6, 20, radius(count)), fill: color(i) }),
-  ]);
-  byId("wheel").replaceChildren(shape("circle", { r: 98, class: "rim" }), ...parts);
-  const half = shortestHalf(counts);
-  const middle = hueName((half.first + half.length / 2) * deg);
-  const summary = [
-    "Nothing is kept, so there are no hues.",
-    `The one photo has a hue around ${middle}.`,
-  ][total] ?? `Half of the ${grouped(total)} photos lie within ${half.length * deg} degrees of hue, around ${middle}.`;
-  byId("hue-summary").textContent = summary;
-  byId("wheel").setAttribute("aria-label", "Hue wheel. " + summary);
+  const groups = choices.map((hue) => {
+    const chosen = hue.key === hues.chosen;
+    const group = shape("g", { role: "radio", "aria-checked": chosen, "aria-label": `${hue.name}: ${grouped(hue.photos)} photos` });
+    if (hue.photos) group.setAttribute("tabindex", chosen ? 0 : -1);
+    else group.setAttribute("aria-disabled", true);
+    for (const i of hue.sectors) {
+      group.append(
+        shape("path", { d: wedgePath(i * deg, (i + 1) * deg, 20, 122), class: "hit" }),
+        shape("path", { d: wedgePath(i * deg, (i + 1) * deg, 106, chosen ? 118 : 112), fill: color(i) }),
+        shape("path", { d: wedgePath(i * deg + 0.6, (i + 1) * deg - 0.6, 20, radius(counts[i])), fill: color(i), class: "wedge" }));
+    }
+    const angle = (-hue.middleDeg * Math.PI) / 180;
+    const anchor = Math.abs(Math.cos(angle)) < 0.4 ? "middle" : Math.cos(angle) < 0 ? "end" : "start";
+    const label = shape("text", { x: 124 * Math.cos(angle), y: 129 * Math.sin(angle), "text-anchor": anchor });
+    label.textContent = hue.name;
+    group.append(label);
+    group.addEventListener("click", () => {
+      if (!hue.photos) return;
+      hues.choose(hue.key);
+      showHues(counts);
+    });
+    return group;
+  });
+  const wheel = byId("wheel");
+  const hadFocus = wheel.contains(document.activeElement);
+  wheel.replaceChildren(shape("circle", { r: 98, class: "rim" }), ...groups);
+  if (hadFocus) wheel.querySelector("[aria-checked=true]")?.focus();
+}
+
+function startWheel() {
+  const draw = () => showHues(hueCounts(page, state.lineBin, state.keep));
+  byId("hues").querySelector(".chips").addEventListener("click", draw);
+  byId("wheel").addEventListener("keydown", (event) => {
+    const there = [...byId("wheel").querySelectorAll("g[tabindex]")];
+    const at = there.indexOf(document.activeElement);
+    const step = { ArrowLeft: 1, ArrowUp: 1, ArrowRight: -1, ArrowDown: -1, Enter: 0, " ": 0 }[event.key];
+    if (at < 0 || step === undefined) return;
+    event.preventDefault();
+    const to = there[(at + step + there.length) % there.length];
+    to.focus();
+    to.dispatchEvent(new MouseEvent("click"));
+  });
 }
 
 function showHeader() {
   const kinds = { scan: "a scan", clean: "the kept photos", rejected: "the rejected photos" };
-  byId("name").textContent = page.name;
   const sampled = page.photos.length < page.rows;
   byId("facts").textContent = [
     `${grouped(page.rows)} ${page.rows === 1 ? "photo" : "photos"}`,
     kinds[page.kind] ?? "lineage unknown",
     sampled ? `${grouped(page.photos.length)} of them shown` : "all shown",
   ].join(" \u00b7 ");
-  byId("scope").textContent = {
+  if (page.unreadable === page.rows) {
+    for (const part of document.querySelectorAll(".plot, .legend, .controls, .command, #nearest, #sides")) part.hidden = true;
+  }
+  byId("scope").textContent = page.unreadable === page.rows ? "No photo could be read, so there is no line to draw." : {
     clean: "This manifest holds only what was kept: for what a lower line would bring back, report on the scan.",
     rejected: "This manifest holds only what was rejected: kept are here those that another line would bring back.",
   }[page.kind] ?? "";
@@ -455,6 +516,7 @@ startLine();
 startTones();
 startCopy();
 startDialog();
+startWheel();
 drawHistogram();
 follow();
 showTones();

@@ -43,14 +43,14 @@ class Written:
     """Readable photos on the page without a picture: gone, or unreadable now."""
 
 
-def write_report(path: Path, out: Path, roots: Sequence[Path] = (), *, workers: int = 1) -> Written:
+def write_report(path: Path, out: Path, roots: Sequence[Path] = (), *, workers: int | None = 1) -> Written:
     """Write the page of a scan, a clean or a rejected manifest.
 
     Args:
         path: the manifest; one that another program saved shows what it has.
         out: the page; replaced if we made it.
         roots: folders to look in if the photos have moved since the scan.
-        workers: processes that decode thumbnails.
+        workers: processes that decode thumbnails; None is one a core.
 
     Raises:
         ManifestError: the manifest can't be read or has no rows; the page can't be written, or what is in its place
@@ -70,7 +70,7 @@ def write_report(path: Path, out: Path, roots: Sequence[Path] = (), *, workers: 
 
 def assembled(counted: dict[str, Any], photos: Sequence[dict[str, Any]]) -> tuple[str, int]:
     """The page's text, ASCII throughout, and how many of the photos are on it: as many from the first as fit."""
-    parts = {"title": html.escape(f"{counted['name']}: vividset report"), "version": html.escape(__version__)}
+    parts = {"name": html.escape(counted["name"]), "version": html.escape(__version__)}
     parts |= {"style": _file("page.css"), "script": _file("logic.js") + _file("page.js")}
     parts |= {"style_hash": _sha256(parts["style"]), "script_hash": _sha256(parts["script"])}
     template = _file("page.html")
@@ -83,7 +83,9 @@ def assembled(counted: dict[str, Any], photos: Sequence[dict[str, Any]]) -> tupl
     return re.sub(r"\{\{(\w+)\}\}", lambda name: parts[name[1]], template), fitting
 
 
-def _photos(path: Path, rows: Rows, chosen: Indices, roots: tuple[Path, ...], workers: int) -> Iterator[dict[str, Any]]:
+def _photos(
+    path: Path, rows: Rows, chosen: Indices, roots: tuple[Path, ...], workers: int | None
+) -> Iterator[dict[str, Any]]:
     """The chosen photos with their numbers and pictures, in their order."""
     found = payload.fetched(path, chosen)
     places = {number: Place.of(row, roots) for number, row in found.items()}
@@ -92,7 +94,8 @@ def _photos(path: Path, rows: Rows, chosen: Indices, roots: tuple[Path, ...], wo
     blocked = rows.blocked
     for number in chosen.tolist():
         place = places[number]
-        yield payload.photo(number, found[number], bool(blocked[number]), pictures.get(place), place.url())
+        sector, is_blocked = int(rows.sectors[number]), bool(blocked[number])
+        yield payload.photo(number, found[number], sector, is_blocked, pictures.get(place), place.url())
 
 
 def _json(value: Any) -> str:

@@ -14,10 +14,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import __version__, manifest
-from curate.manifest import MEASURES, Lineage
+from curate.duplicates import NEAR_BITS
+from curate.manifest import MEASURES, SCAN_SCHEMA, Lineage
 from curate.measures.colorfulness import LEVELS
 from curate.measures.tone import TONES
-from curate.report.gather import BINS, BINS_PER_M, SECTORS, Rows, bins_of, error_kind, reason_kind
+from curate.report.gather import BINS, BINS_PER_M, SECTORS, Rows, bins_of, column, error_kind, reason_kind
 from curate.report.rules import Rules
 from curate.report.sample import Indices, Twins
 from curate.report.thumbnails import Thumbnail
@@ -50,7 +51,13 @@ def counted(path: Path, lineage: Lineage | None, rows: Rows, rules: Rules, group
         "errors": _named(rows.error_names, [int((rows.errors == i).sum()) for i in range(len(rows.error_names))]),
         "reasons": _named(rows.reason_names, [_with_bit(rows.reasons, i) for i in range(len(rows.reason_names))]),
         "command": {"before": rules.before, "after": rules.after},
-        "twins": {"groups": groups.groups, "photos": groups.photos, "near": groups.near, "shown": shown_groups},
+        "twins": {
+            "groups": groups.groups,
+            "photos": groups.photos,
+            "bits": groups.bits,
+            "nearBits": NEAR_BITS,
+            "shown": shown_groups,
+        },
     }
 
 
@@ -89,17 +96,26 @@ def fetched(path: Path, chosen: Indices) -> Mapping[int, Json]:
     for batch in manifest.batches(path):
         here = wanted[(wanted >= first) & (wanted < first + batch.num_rows)]
         if len(here):
-            found.update(zip(here.tolist(), batch.take(pa.array(here - first)).to_pylist(), strict=True))
+            found.update(zip(here.tolist(), _as_scanned(batch.take(pa.array(here - first))).to_pylist(), strict=True))
         first += batch.num_rows
     return found
 
 
-def photo(number: int, row: Json, is_blocked: bool, thumbnail: Thumbnail | None, url: str | None) -> Json:
+def _as_scanned(rows: pa.Table) -> pa.Table:
+    """What the page works with in the scan's own types."""
+    for name in {"error", "bytes", "tar_offset"} & set(rows.column_names):
+        values = column(rows, name, SCAN_SCHEMA.field(name).type)
+        rows = rows.set_column(rows.column_names.index(name), name, values)
+    return rows
+
+
+def photo(number: int, row: Json, sector: int, is_blocked: bool, thumbnail: Thumbnail | None, url: str | None) -> Json:
     """One photo of the sample.
 
     Args:
         number: its row in the manifest.
         row: all its columns.
+        sector: its hue, see `Rows`.
         is_blocked: whether a rule beside line and tone rejected it.
         thumbnail: None where it is gone or can't be read.
         url: what leads to the file on this machine; None if nothing does.
@@ -115,6 +131,7 @@ def photo(number: int, row: Json, is_blocked: bool, thumbnail: Thumbnail | None,
         "path": row["path"],
         "m": _finite(row["colorfulness"]),
         "bin": bin_,
+        "sector": sector,
         "tone": row.get("tone") if row.get("tone") in TONES else None,
         "confidence": _finite(row.get("tone_confidence")),
         "blocked": is_blocked,

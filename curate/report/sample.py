@@ -9,15 +9,15 @@ from itertools import zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.duplicates import exact_groups, near_groups
+from curate.duplicates import NEAR_BITS, QUICK_BITS, exact_groups, near_groups
 from curate.measures.tone import TONES
 from curate.report.gather import BINS_PER_M, Rows
 
 MAX_PHOTOS = 1200
 MAX_GROUPS = 24
 MAX_OF_A_GROUP = 6
-MAX_NEAR = 200_000
-"""With more photos only equal ones are grouped: the page is to be quick, and near ones of a million take too long."""
+MAX_NEAR, MAX_QUICK = 200_000, 1_000_000
+"""With more photos only the nearest copies are grouped, then only equal ones: the page is to be quick."""
 _SEED = 0
 
 Indices = NDArray[np.int64]
@@ -34,17 +34,17 @@ class Twins:
     """The first rows of the largest groups."""
     sizes: tuple[int, ...]
     """How many photos each of those groups has."""
-    near: bool
-    """Whether photos that differ a little count as alike, or only equal fingerprints and contents."""
+    bits: int
+    """In how many bits of their fingerprints photos of a group may differ."""
 
 
 def twins(rows: Rows) -> Twins:
     """Group photos that look alike by their fingerprints; where there is none, those of the same content."""
     keys = np.where(rows.fingerprints.any(axis=1, keepdims=True), rows.fingerprints, rows.contents)
     measured = np.flatnonzero((rows.bins >= 0) & keys.any(axis=1))
-    near = len(measured) <= MAX_NEAR
+    bits = NEAR_BITS if len(measured) <= MAX_NEAR else QUICK_BITS if len(measured) <= MAX_QUICK else 0
     numbers = np.arange(len(measured))
-    leaders = near_groups(keys[measured], numbers) if near else exact_groups(keys[measured], numbers)
+    leaders = near_groups(keys[measured], numbers, bits) if bits else exact_groups(keys[measured], numbers)
     order = np.argsort(leaders, kind="stable")
     starts = np.flatnonzero(np.diff(leaders[order], prepend=-1))
     order = measured[order]
@@ -52,7 +52,7 @@ def twins(rows: Rows) -> Twins:
     several = sizes > 1
     largest = np.argsort(-sizes, kind="stable")[: min(MAX_GROUPS, int(several.sum()))]
     shown = tuple(order[starts[i] : starts[i] + min(sizes[i], MAX_OF_A_GROUP)] for i in largest)
-    return Twins(int(several.sum()), int(sizes[several].sum()), shown, tuple(sizes[largest].tolist()), near)
+    return Twins(int(several.sum()), int(sizes[several].sum()), shown, tuple(sizes[largest].tolist()), bits)
 
 
 def choose(rows: Rows, line_bin: int, keep_tones: frozenset[str], groups: Twins) -> Indices:
@@ -84,6 +84,7 @@ def _strata(rows: Rows, line_bin: int, keep_tones: frozenset[str], groups: Twins
         yield by_distance[side][:60]
     yield from groups.shown
     yield from _first_of_each(np.where(kept, rows.bins // (2 * BINS_PER_M), -1), shuffled, 6)
+    yield from _first_of_each(np.where(kept & (rows.bins >= line_bin), rows.sectors, -1), shuffled, 8)
     yield from _first_of_each(np.where(kept, -1, rows.bins // (20 * BINS_PER_M)), shuffled, 12)
     yield from _first_of_each(rows.tones, np.argsort(rows.confidences, kind="stable"), 36)
     yield from _first_of_each(rows.tones, shuffled, 36)

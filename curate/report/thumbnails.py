@@ -67,7 +67,7 @@ def side_px(photos: int) -> int:
     return 320 if photos <= 200 else 224 if photos <= 500 else 160
 
 
-def thumbnails(places: Sequence[Place], short_side_px: int, *, workers: int) -> Mapping[Place, Thumbnail]:
+def thumbnails(places: Sequence[Place], short_side_px: int, *, workers: int | None) -> Mapping[Place, Thumbnail]:
     """Thumbnails of those photos that are there and can be read; a decoder that crashes or hangs costs its photo."""
     draw = partial(thumbnail, short_side_px=short_side_px)
     outcomes = engines.processes(draw, places, workers=workers, timeout_s=_TIMEOUT_S)

@@ -12,12 +12,14 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
 from curate import duplicates, manifest
 from curate.criteria import FilterOptions, Split
-from curate.duplicates import NEAR_BITS, distances, near_groups
+from curate.duplicates import NEAR_BITS, QUICK_BITS, distances, exact_groups, near_groups
 from curate.errors import ManifestError
 from curate.manifest import SCAN_SCHEMA
 from curate.measures import measure
@@ -43,7 +45,7 @@ def some_fingerprints(rng: np.random.Generator) -> Words:
     return np.concatenate([*copies, mirrored, crowd])
 
 
-def by_comparing_all(fingerprints: Words, best_first: NDArray[np.int64]) -> NDArray[np.int64]:
+def by_comparing_all(fingerprints: Words, best_first: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
     """The same grouping as the module's docstring says it, one by one."""
     leaders: list[int] = []
     group: dict[tuple[int, ...], int] = {}
@@ -52,21 +54,35 @@ def by_comparing_all(fingerprints: Words, best_first: NDArray[np.int64]) -> NDAr
         if key in group:
             continue
         apart = distances(fingerprints[row], fingerprints[leaders])
-        near = bool(leaders) and apart.min() <= NEAR_BITS
+        near = bool(leaders) and apart.min() <= bits
         group[key] = leaders[int(apart.argmin())] if near else row
         leaders += [] if near else [row]
     return np.array([group[tuple(key)] for key in fingerprints.tolist()])
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_groups_are_those_that_comparing_all_pairs_finds(seed: int) -> None:
-    rng = np.random.default_rng(seed)
+@pytest.mark.parametrize("bits", [NEAR_BITS, QUICK_BITS])
+def test_groups_are_those_that_comparing_all_pairs_finds(bits: int) -> None:
+    rng = np.random.default_rng(bits)
     fingerprints = some_fingerprints(rng)
     best_first = rng.permutation(len(fingerprints))
-    found = near_groups(fingerprints, best_first)
-    assert np.array_equal(found, by_comparing_all(fingerprints, best_first))
-    assert (distances(fingerprints, fingerprints[found]) <= NEAR_BITS).all()
-    assert 200 < len(np.unique(found)) < 1500
+    found = near_groups(fingerprints, best_first, bits)
+    assert np.array_equal(found, by_comparing_all(fingerprints, best_first, bits))
+    assert (distances(fingerprints, fingerprints[found]) <= bits).all()
+    assert 200 < len(np.unique(found)) < 2500
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 2)), max_size=40), st.data())
+def test_of_equal_contents_the_highest_by_each_measure_in_turn_stays(
+    photos: list[tuple[int, int, int]], data: st.DataObject
+) -> None:
+    hashes = np.array([[content % 2 << 63, content // 2] for content, _, _ in photos], np.uint64).reshape(-1, 2)
+    best = [np.array([photo[k] for photo in photos], np.float32) for k in (1, 2)]
+    rows = sorted(data.draw(st.sets(st.integers(0, len(photos) - 1)))) if photos else []
+    found = exact_groups(hashes, np.array(rows, np.int64), best).tolist()
+    for row, (content, *_) in enumerate(photos):
+        alike = [other for other in rows if photos[other][0] == content]
+        wanted = max(alike, key=lambda other: (*photos[other][1:], -other)) if row in alike else row
+        assert found[row] == wanted
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
@@ -239,3 +255,4 @@ def test_a_real_copy_is_dropped_from_a_real_scan_read_in_parts(
 
 def test_the_pigeonhole_holds() -> None:
     assert duplicates.NEAR_BITS < 2 * duplicates.BANDS
+    assert duplicates.QUICK_BITS < duplicates.BANDS

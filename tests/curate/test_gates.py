@@ -75,6 +75,38 @@ def test_a_condition_that_isnt_one_is_a_usage_error(condition: str) -> None:
         select(scanned(), FilterOptions(where=condition))
 
 
+def test_an_unknown_column_is_told_with_those_that_are_near() -> None:
+    with pytest.raises(UsageError, match=r'"widht" not found.*Candidate bindings: "width"'):
+        select(scanned(), FilterOptions(where="widht > 3"))
+
+
+def test_lines_that_let_nothing_through_are_refused() -> None:
+    both = (Bound("sharpness", 3.0, lowest=True), Bound("sharpness", 2.0, lowest=False))
+    for options in (
+        {"bounds": both},
+        {"min_colorfulness": 40.0, "bounds": (Bound("colorfulness", 30.0, lowest=False),)},
+    ):
+        with pytest.raises(UsageError, match="no photo can have both --min-"):
+            FilterOptions(**options)
+    FilterOptions(40.0, bounds=(Bound("colorfulness", 40.0, lowest=False),))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "path IN (SELECT * FROM read_csv('{here}/secret.csv'))",
+        "true) AS BOOLEAN) FROM photos; COPY photos TO '{here}/stolen.csv'; SELECT CAST((true",
+        "true) AS BOOLEAN) FROM photos; ATTACH '{here}/other.db' AS other; --",
+        "true) AS BOOLEAN) FROM photos; SET enable_external_access = true; --",
+    ],
+)
+def test_a_condition_neither_reads_nor_writes_files(condition: str, tmp_path: Path) -> None:
+    (tmp_path / "secret.csv").write_text("a\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="--where"):
+        select(scanned(), FilterOptions(where=condition.format(here=tmp_path)))
+    assert [file.name for file in tmp_path.iterdir()] == ["secret.csv"]
+
+
 def test_an_unreadable_photo_has_its_own_reason_and_no_other() -> None:
     bounds = (Bound("sharpness", 5.0, lowest=True),)
     chosen = select(scanned(), FilterOptions(bounds=bounds, min_side_px=10, max_aspect=2, where="width > 1"))

@@ -89,7 +89,7 @@ def test_a_preset_is_complete() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("min-colourfulness = 3", "no setting is called 'min-colourfulness'"),
+        ("min-colourfulness = 3", "as the options of `curate filter`, like min-colorfulness"),
         ("min-side = 2.5", "min-side = 2.5 isn't understood: write it like min-side = 256"),
         ('max-sharpness = "much"', "write it like max-sharpness = 20.0"),
         ("max-sharpness = true", "write it like max-sharpness = 20.0"),

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import pyarrow.compute as pc
 import pytest
 from moto.server import ThreadedMotoServer
 
 from curate import manifest
 from curate.errors import SourceError
+from curate.report import write_report
 from curate.scan import ScanOptions, scan
 from curate.score import ScoreOptions, score
 from curate.sources import Listed, Sources, listing, read
@@ -83,6 +85,15 @@ def test_a_photo_of_a_bucket_is_read_again_from_its_row(uploaded: str, photos: P
         name = row["path"].removeprefix("0.tar/")
         data = read(row["source"], row["path"], offset=row["tar_offset"], size=row["bytes"])
         assert data == (photos / name).read_bytes()
+
+
+def test_the_page_has_pictures_of_photos_in_a_bucket_and_in_its_tars(uploaded: str, tmp_path: Path) -> None:
+    scan([uploaded], tmp_path / "scan.parquet", ScanOptions())
+    readable = manifest.read(tmp_path / "scan.parquet").table.filter(pc.field("error").is_null())
+    assert readable["tar_offset"].null_count < readable.num_rows
+    made = write_report(tmp_path / "scan.parquet", tmp_path / "scan.html")
+    assert (made.shown, made.missing) == (made.photos, 0)
+    assert (tmp_path / "scan.html").read_text(encoding="ascii").count('"thumbnail":"') == readable.num_rows
 
 
 def test_a_changed_object_is_measured_again(uploaded: str, photos: Path, s3: Any, tmp_path: Path) -> None:

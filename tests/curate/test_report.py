@@ -22,6 +22,7 @@ from click.testing import CliRunner, Result
 from curate import manifest
 from curate.cli import main
 from curate.criteria import FilterOptions
+from curate.duplicates import QUICK_BITS
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.measures.tone import TONES
 from curate.report import page as page_module
@@ -157,6 +158,10 @@ def test_photos_alike_may_differ_in_some_bits_unless_there_are_very_many(
     manifest.write(path, pa.Table.from_pylist(rows, SCAN_SCHEMA), Lineage("scan", "", {}))
     assert [group.tolist() for group in twins(gather(path)).shown] == [[0, 1, 2]]
     monkeypatch.setattr(sample, "MAX_NEAR", 5)
+    assert [group.tolist() for group in twins(gather(path)).shown] == [[0, 1, 2]]
+    assert twins(gather(path)).bits == QUICK_BITS
+    monkeypatch.setattr(sample, "MAX_QUICK", 5)
+    assert twins(gather(path)).bits == 0
     assert [group.tolist() for group in twins(gather(path)).shown] == [[0, 2]]
 
 
@@ -335,6 +340,11 @@ def test_what_cannot_be_shown_or_written_is_one_line(made_up: Path, tmp_path: Pa
         pa.table({"source": ["a"], "path": ["b"], "colorfulness": [1.5], "tone": [[7]]}), tmp_path / "odd.parquet"
     )
     assert_refused(report(tmp_path / "odd.parquet", "-o", out), "has list<element: int64> in its column 'tone'")
+    for name, value in (("bytes", "many"), ("tar_offset", float("nan")), ("error", ["cut"])):
+        pq.write_table(
+            pa.table({"source": ["a"], "path": ["b"], "colorfulness": [1.5], name: [value]}), tmp_path / "odd.parquet"
+        )
+        assert_refused(report(tmp_path / "odd.parquet", "-o", out), f"in its column '{name}'")
     assert not out.exists()
     out.write_text("<!doctype html>my own page", encoding="utf-8")
     assert_refused(report(made_up, "-o", out), "is no report of ours")

@@ -90,6 +90,15 @@ def test_the_shortest_half_holds_half_and_nothing_shorter_does(js: Js, counts: l
     assert all(2 * runs[n] < sum(counts) for n in range(1, half["length"]))
 
 
+def test_every_sector_has_one_named_hue_whose_middle_lies_among_its_own(js: Js) -> None:
+    groups = js("hueGroups(36)")
+    assert sorted(i for group in groups for i in group["sectors"]) == list(range(36))
+    assert [group["name"] for group in groups] == [
+        *("pink", "red", "orange", "yellow", "green", "teal", "blue", "violet")
+    ]
+    assert all(js("hueName(args[0])", group["middleDeg"]) == group["name"] for group in groups)
+
+
 @given(BINS, st.sampled_from([1, 2]))
 def test_bars_hold_every_photo(js: Js, bins: list[int], m_per_bar: int) -> None:
     bars = js("barsOf([args[0]], 10, args[1], 20)", bins, m_per_bar)

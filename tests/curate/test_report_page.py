@@ -45,7 +45,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def scanned_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty real files from gray to vivid, some sepia, two broken, one with a name that is code; scanned."""
+    """Forty-two real files from gray to vivid, some sepia, two broken, one with a name that is code; scanned."""
     home = tmp_path_factory.mktemp("report")
     photos = home / "my photos"
     (photos / WRONG_NAME).parent.mkdir(parents=True)
@@ -58,6 +58,8 @@ def scanned_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(6):
         sepia = (vivid * (0.6 + i / 15)) @ SEPIA.T
         Image.fromarray(sepia.clip(0, 255).astype(np.uint8)).save(photos / f"sepia-{i}.png")
+    for i in (1, 2):
+        Image.fromarray(np.roll(vivid, i, axis=2).clip(0, 255).astype(np.uint8)).save(photos / f"other-hue-{i}.png")
     shutil.copy(photos / "20.png", photos / "copy of 20.png")
     shutil.copy(photos / "25.png", photos / WRONG_NAME)
     for name in ("cut.png", "cut-too.png"):
@@ -264,7 +266,46 @@ def test_reasons_tones_errors_hues_and_twins_are_there(opened: Open, scanned_fol
     assert (page.text_content("#reasons [aria-pressed=true]") or "").startswith("tone is sepia")
     assert page.locator("#twin-groups .tile").count() >= 4
     assert f"Half of the {kept_of(scanned_folder, 25.0)} photos" in (page.text_content("#hue-summary") or "")
-    assert page.locator("#wheel path").count() == 72
+    assert page.locator("#wheel .wedge").count() == 36
+
+
+def test_a_hue_is_chosen_by_mouse_by_keys_and_by_name(opened: Open, scanned_folder: Path) -> None:
+    page = opened(scanned_folder / "scan.html")
+    names = [text.split()[0] for text in page.locator("#hues .chip").all_text_contents()]
+    table = manifest.read(scanned_folder / "my scan.parquet").table.to_pandas()
+    kept = table[(table["tone"] == "color") & (table["colorfulness"] >= 20)]
+
+    def assert_chosen(name: str) -> None:
+        assert page.get_attribute("#wheel [aria-checked=true]", "aria-label") == (
+            f"{name}: {(page.text_content('#hues [aria-pressed=true]') or '').split()[1]} photos"
+        )
+        ends = {"pink": (330, 15), "red": (15, 45), "orange": (45, 75), "yellow": (75, 110), "green": (110, 165)}
+        first, last = (ends | {"teal": (165, 220), "blue": (220, 290), "violet": (290, 330)})[name]
+        middles = kept["hue_peak_deg"] // 10 * 10 + 5
+        own = kept[((middles - first) % 360) < (last - first) % 360]
+        shown = page.locator("#hues .tile").evaluate_all("(all) => all.map((tile) => tile.getAttribute('aria-label'))")
+        assert {label.rpartition(", ")[0] for label in shown} <= set(own["path"])
+        assert len(shown) == min(24, len(own))
+
+    assert len(names) > 1
+    for name in names:
+        page.locator(f"#wheel g[aria-label^={name}] text").click()
+        assert_chosen(name)
+    page.keyboard.press("ArrowLeft")  # from the last hue around to the first
+    assert_chosen(names[0])
+    page.locator("#hues .chip", has_text=names[1]).click()
+    assert_chosen(names[1])
+
+
+def test_without_scripts_it_says_what_it_is_and_no_more(browser: Browser, scanned_folder: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((scanned_folder / "scan.html").as_uri())
+    said = page.locator("body").inner_text()
+    assert "my scan.parquet" in said
+    assert "Allow scripts" in said
+    assert "Where to draw the line" not in said
+    context.close()
 
 
 def test_a_name_that_is_code_stays_a_name(opened: Open, scanned_folder: Path) -> None:

@@ -1,0 +1,283 @@
+"""What the system refuses: permissions, space, a source that is gone. Named, with nothing lost."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import resource
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curate import manifest
+from curate.criteria import FilterOptions
+from curate.errors import ScanError, SourceError, VividsetError
+from curate.export import export
+from curate.merge import merge
+from curate.pack import pack
+from curate.scan import ScanOptions, Summary, scan
+from curate.select import write_selection
+from curate.shrink import PackOptions
+from curate.sources import Share, Sources, source_is_gone
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of forking beside threads
+NOBODY = 65534
+SERIAL = ScanOptions(engine="serial")
+
+
+def in_a_child(begin: Callable[[], None], work: Callable[[], Any]) -> Any:
+    """What `work` returns, or what it raises as text, in a process that `begin` has restricted."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            begin()
+            try:
+                found = work()
+            except VividsetError as exc:
+                found = f"{type(exc).__name__}: {exc}"
+            with open(writer, "wb") as file:
+                pickle.dump(found, file)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        data = file.read()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    return pickle.loads(data)  # noqa: S301 - ours
+
+
+def become_nobody() -> None:
+    """A user who must ask; other users than root already are."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+
+
+def as_nobody(work: Callable[[], Any]) -> Any:
+    return in_a_child(become_nobody, work)
+
+
+def with_files_up_to(limit_bytes: int, work: Callable[[], Any]) -> Any:
+    """As on a disk that is full: whatever grows beyond the limit can't be written."""
+    return in_a_child(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes)), work)
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that nobody can get at, unlike those of pytest, with a place in it for everybody to write."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "out").mkdir()
+        (folder / "out").chmod(0o777)
+        yield folder
+        for parent, folders, _ in os.walk(folder):
+            for each in folders:
+                (Path(parent) / each).chmod(0o755)
+
+
+def rows_of(out: Path) -> dict[str, str]:
+    """The kind of error of each photo, `fine` without one."""
+    return {
+        row["path"]: (row["error"] or "fine").partition(":")[0]
+        for row in manifest.read(out, columns=("path", "error")).table.to_pylist()
+    }
+
+
+def test_what_may_not_be_read_is_a_row_each_and_tried_again(photos: Path, shared: Path) -> None:
+    folder, out = shared / "photos", shared / "out" / "m.parquet"
+    shutil.copytree(photos, folder)
+    scan([folder], shared / "first.parquet", SERIAL)  # imports what nobody may not, perhaps
+    for name in ("closed", "names-only", "no-names"):
+        shutil.copytree(photos / "more", folder / name / "deep")
+        (folder / name / "notes.txt").touch()
+    with tarfile.open(folder / "shard.tar", "w") as tar:
+        tar.add(folder / "a-vivid.png", "a.png")
+    (folder / "more" / "b-gray.png").chmod(0)
+    (folder / "shard.tar").chmod(0)
+    (folder / "closed").chmod(0)
+    (folder / "names-only").chmod(0o744)
+    (folder / "no-names").chmod(0o311)
+    summary = as_nobody(lambda: scan([folder], out, SERIAL))
+    assert isinstance(summary, Summary), summary
+    assert rows_of(out) == {
+        "a-vivid.png": "fine",
+        "c-cut.png": "BrokenPhoto",
+        "closed": "NoPermission",
+        "more/b-gray.png": "NoPermission",
+        "names-only/deep": "NoPermission",
+        "names-only/notes.txt": "NoPermission",
+        "no-names": "NoPermission",
+        "shard.tar": "NoPermission",
+    }
+    for name in ("more/b-gray.png", "shard.tar", "closed", "names-only", "no-names"):
+        (folder / name).chmod(0o755)
+    scan([folder], out, SERIAL)
+    after = rows_of(out)
+    assert [name for name, error in after.items() if error != "fine"] == ["c-cut.png"]
+    assert len(after) == 7
+
+
+def test_what_may_not_be_listed_or_written_is_one_line(photos: Path, shared: Path) -> None:
+    folder, closed = shared / "photos", shared / "closed"
+    shutil.copytree(photos, folder)
+    shutil.copytree(photos, closed)
+    scan([folder], shared / "m.parquet", SERIAL)
+    shutil.copy(shared / "m.parquet", shared / "mine.parquet")
+    write_selection(shared / "m.parquet", shared / "clean.parquet", FilterOptions())
+    for path in (closed, shared / "mine.parquet"):
+        path.chmod(0)
+    tries: dict[str, Callable[[], Any]] = {
+        "SourceError: .*closed can't be listed: Permission denied": lambda: scan([closed], shared / "out/a", SERIAL),
+        "SourceError: .*a.png can't be looked at: Permission": lambda: scan(
+            [closed / "a.png"], shared / "out/a", SERIAL
+        ),
+        "SourceError: the list .*list can't be read: Permission": lambda: Sources(lists=(f"{closed}/list",)).check(),
+        "ScanError: .*new.parquet can't be written: Permission": lambda: scan([folder], shared / "new.parquet", SERIAL),
+        "ManifestError: .*mine.parquet can't be read: Permission": lambda: manifest.read(shared / "mine.parquet"),
+        "ManifestError: .*m.parquet can't be read: Permission": lambda: manifest.read(closed / "m.parquet"),
+        "ManifestError: .*can't be written: Permission": lambda: write_selection(
+            shared / "m.parquet", shared / "clean.parquet", FilterOptions()
+        ),
+        "OutputError: .*pack can't be written: Permission denied: choose another folder": lambda: pack(
+            shared / "clean.parquet", shared / "pack", PackOptions(engine="serial")
+        ),
+        "OutputError: .*x can't be written: Permission denied: choose another folder": lambda: export(
+            shared / "clean.parquet", shared / "x", "copy"
+        ),
+    }
+    before = sorted(shared.iterdir())
+    for said, work in tries.items():
+        found = as_nobody(work)
+        assert isinstance(found, str), said
+        assert re.match(said, found)
+    assert sorted(shared.iterdir()) == before
+
+
+@pytest.fixture
+def half_empty(tmp_path: Path, encoded: Callable[..., bytes]) -> Path:
+    """A shard of empty files, whose part is small, and one of photos, whose part is not."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(256):
+        (folder / f"{number:03}.jpg").touch()
+    for number in range(256, 376):
+        pixels = np.random.default_rng(number).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+        (folder / f"{number}.png").write_bytes(encoded(pixels, "PNG"))
+    return folder
+
+
+def as_folder(folder: Path) -> tuple[list[str], ScanOptions]:
+    return [str(folder)], SERIAL
+
+
+def as_tar(folder: Path) -> tuple[list[str], ScanOptions]:
+    with tarfile.open(folder.with_suffix(".tar"), "w") as tar:
+        for path in sorted(folder.iterdir()):
+            tar.add(path, path.name)
+    return [str(folder.with_suffix(".tar"))], SERIAL
+
+
+def as_list(folder: Path) -> tuple[list[str], ScanOptions]:
+    folder.with_suffix(".txt").write_text("\n".join(map(str, folder.iterdir())), encoding="utf-8")
+    return [], ScanOptions(engine="serial", from_files=(str(folder.with_suffix(".txt")),))
+
+
+@pytest.mark.parametrize("source", [as_folder, as_tar, as_list])
+def test_a_full_disk_keeps_what_is_finished(
+    source: Callable[[Path], tuple[list[str], ScanOptions]], half_empty: Path, tmp_path: Path
+) -> None:
+    paths, options = source(half_empty)
+    out = tmp_path / "full" / "m.parquet"
+    said = with_files_up_to(14_000, lambda: scan(paths, out, options))
+    assert isinstance(said, str), "it fitted"
+    assert "can't be written: File too large: free some space and run the same command" in said
+    assert not out.exists()
+    assert sum(1 for _ in out.parent.glob(".m.parquet.scan/part-*.parquet")) == 1
+    assert not list(out.parent.rglob("*.draft"))
+    resumed = scan(paths, out, options)
+    scan(paths, tmp_path / "untouched.parquet", options)
+    assert resumed.measured_now == 120
+    assert manifest.read(out).table.equals(manifest.read(tmp_path / "untouched.parquet").table)
+    assert os.listdir(out.parent) == ["m.parquet"]
+
+
+def test_a_full_disk_leaves_earlier_outputs(half_empty: Path, tmp_path: Path) -> None:
+    scanned, clean, pages = tmp_path / "m.parquet", tmp_path / "clean.parquet", tmp_path / "joined.parquet"
+    scan([half_empty], scanned, SERIAL)
+    write_selection(scanned, clean, FilterOptions(min_colorfulness=30))
+    parts = [tmp_path / f"part-{number}.parquet" for number in (1, 2)]
+    for number, part in enumerate(parts, 1):
+        scan([half_empty], part, ScanOptions(engine="serial", share=Share(number, 2)))
+    merge(parts, pages)
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.parquet")}
+    tries: list[Callable[[], Any]] = [
+        lambda: write_selection(scanned, clean, FilterOptions(min_colorfulness=20)),
+        lambda: merge(parts, pages, overwrite=True),
+        lambda: pack(clean, tmp_path / "pack", PackOptions(engine="serial")),
+        lambda: export(clean, tmp_path / "tars", "webdataset"),
+    ]
+    for work in tries:
+        assert "free some space" in with_files_up_to(9_000, work)
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.parquet")} == before
+    assert not list(tmp_path.rglob("*.draft"))
+    assert pack(clean, tmp_path / "pack", PackOptions(engine="serial")).photos == 120
+    assert export(clean, tmp_path / "tars", "webdataset").photos == 120
+
+
+def test_a_source_that_is_empty_now_doesnt_empty_the_manifest(photos: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "m.parquet", tmp_path / "disk"
+    shutil.copytree(photos, other)
+    scan([photos, other], out, SERIAL)
+    before = out.read_bytes()
+    shutil.move(other, tmp_path / "elsewhere")
+    with pytest.raises(SourceError, match=r"disk doesn't exist"):
+        scan([photos, other], out, SERIAL)
+    other.mkdir()  # as where a disk was mounted
+    with pytest.raises(ScanError, match=r"disk holds no file any more, and .* knows 3 photos of it"):
+        scan([photos, other], out, SERIAL)
+    assert out.read_bytes() == before
+    assert not out.with_name(".m.parquet.scan").exists()
+    assert scan([photos, other], out, ScanOptions(engine="serial", overwrite=True)).photos == 3
+
+
+def test_photos_that_are_gone_are_counted(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    scan([photos], out, SERIAL)
+    assert scan([photos], out, SERIAL).gone == 0
+    (photos / "c-cut.png").unlink()
+    shutil.rmtree(photos / "more")
+    Image.new("RGB", (9, 9), "red").save(photos / "new.png")
+    summary = scan([photos], out, SERIAL)
+    assert (summary.photos, summary.gone) == (2, 2)
+
+
+def test_a_folder_that_is_swapped_while_it_is_listed_stops_the_scan(photos: Path) -> None:
+    listing = Sources((photos,)).photos()
+    next(listing)
+    photos.rename(photos.with_name("moved"))
+    photos.mkdir()
+    with pytest.raises(SourceError, match="went away while it was listed"):
+        list(listing)
+
+
+def test_a_source_counts_as_gone_when_it_is_empty_but_not_when_it_is_closed(tmp_path: Path, shared: Path) -> None:
+    (shared / "photos").mkdir()
+    assert source_is_gone(str(shared / "photos"))
+    (shared / "photos" / "a.jpg").touch()
+    assert not source_is_gone(str(shared / "photos"))
+    (shared / "photos").chmod(0)
+    assert as_nobody(lambda: source_is_gone(str(shared / "photos"))) is False
+    assert source_is_gone(str(tmp_path / "nowhere"))
