@@ -6,8 +6,10 @@ import errno
 import io
 import os
 import re
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
@@ -138,15 +140,22 @@ def write_marked(picture: Image.Image, target: Path, provenance: Provenance, exi
     """
     buffer = io.BytesIO()
     exif_bytes = _marked(exif, provenance)
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     if target.suffix.lower() in (".jpg", ".jpeg"):
-        picture.save(buffer, "JPEG", **JPEG_HOW, exif=exif_bytes, icc_profile=profile, xmp=provenance.xmp())
+        picture.save(buffer, "JPEG", **JPEG_HOW, exif=exif_bytes, icc_profile=_srgb_profile(), xmp=provenance.xmp())
     else:
         chunks = PngImagePlugin.PngInfo()
         chunks.add_itxt("XML:com.adobe.xmp", provenance.xmp().decode())
         chunks.add_text("Description", provenance.sentence())
-        picture.save(buffer, "PNG", **PNG_HOW, exif=exif_bytes, icc_profile=profile, pnginfo=chunks)
+        picture.save(buffer, "PNG", **PNG_HOW, exif=exif_bytes, icc_profile=_srgb_profile(), pnginfo=chunks)
     _write(buffer.getbuffer(), target)
+
+
+@lru_cache(maxsize=1)
+def _srgb_profile() -> bytes:
+    """LittleCMS dates it now; with one date for all, the same photo always becomes the same file."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)  # where ICC.1:2022 has year to second
+    return bytes(profile)
 
 
 def _marked(exif: Image.Exif, provenance: Provenance) -> bytes:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import io
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
 from train.marks import Provenance, exif_of, write_marked
 
@@ -65,3 +66,12 @@ def test_exif_too_long_for_a_jpeg_is_left_out(tmp_path: Path) -> None:
     write_marked(Image.new("RGB", (24, 16)), tmp_path / "a.jpg", FROM, exif)
     with Image.open(tmp_path / "a.jpg") as picture:
         assert picture.getexif()[ExifTags.Base.ImageDescription] == FROM.sentence()
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_the_profile_is_srgb_and_tells_no_time(tmp_path: Path, name: str) -> None:
+    written(photo(), tmp_path / name)
+    with Image.open(tmp_path / name) as picture:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.info["icc_profile"]))
+    assert "sRGB" in ImageCms.getProfileDescription(profile)
+    assert profile.profile.creation_date == datetime(2000, 1, 1)  # noqa: DTZ001  # as LittleCMS gives it
