@@ -4,7 +4,8 @@
 
 One row a picture: its small copy as the project makes it, source, base photo (the group that cross-validation keeps
 together), kind (what was done to it), truth and colourfulness of the full picture. Everything random is seeded by the
-photo's name. Truths: color, toned and grayscale; `tinted` and `probe` are judged but never learned from.
+photo's name. Truths: color, toned and grayscale; `tinted` and `probe` are judged but never learned from, and kinds that
+begin with `more` are learned from but never judged.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ LONG_SIDE_PX = 1000
 """Larger photos are halved until they fit: toning a camera photo at full size takes minutes and changes nothing."""
 SHORTEST_SIDE_PX = 32
 TONINGS_A_PHOTO, VARIANTS_A_PHOTO, TINTED_SHARE = 5, 3, 0.15
+MORE_TONINGS_A_PHOTO, WHOLE_SHARE, CUT_SIDES = 4, 0.4, (0.35, 0.8)
+"""Further damaged prints to learn from: a share of whole photos, the others cut to so much of each side."""
+MORE_KINDS = ("noisy", "vignetted", "stained", "stained", "mount", "caption")
 PROBED_PHOTOS = 120
 """So many photos of each colour source, the first by name, are put through the sepia matrix in each encoding."""
 PROBED_STRENGTHS = (0.5, 1.0)
@@ -129,12 +133,14 @@ def pictures(options: argparse.Namespace, labels: Mapping[Path, str], review: Ma
                 continue
             truth = truth if truth in ("color", "grayscale") else "toned"
             yield from of_source(source, path.name, rgb, truth)
+            yield from more(source, path.name, rgb)
             if truth == "color" and probed < PROBED_PHOTOS:
                 probed += 1
                 yield from probes(source, path.name, rgb)
     for path in photos(options.gray):
         if (rgb := load(path)) is not None:
             yield from of_gray_scan(path.name, rgb)
+            yield from more("gray", path.name, rgb)
     for path in photos(options.prints):
         rgb = None if review.get(f"prints/{path.name}") == "exclude" else load(path)
         if rgb is not None:
@@ -200,6 +206,15 @@ def of_gray_scan(name: str, rgb: Rgb) -> Iterator[Picture]:
         yield Picture("gray", base, kind, "toned", _scanned(change, rgb, rng))
 
 
+def more(source: str, name: str, rgb: Rgb) -> Iterator[Picture]:
+    """Damaged prints of the whole photo and of parts of it."""
+    base = f"{source}/{name}"
+    rng = _generator(f"more {base}")
+    for kind in rng.choice(MORE_KINDS, MORE_TONINGS_A_PHOTO):
+        part = rgb if rng.random() < WHOLE_SHARE else _cut(rgb, rng)
+        yield Picture(source, base, f"more {kind}", "toned", _scanned(TONING[kind], part, rng))
+
+
 def of_print(name: str, rgb: Rgb) -> Iterator[Picture]:
     """A toned print, its central 70 % (mostly without the mount), and both in another hue."""
     base = f"prints/{name}"
@@ -212,6 +227,12 @@ def of_print(name: str, rgb: Rgb) -> Iterator[Picture]:
     for kind, part in (("print_rot", rgb), ("print_crop_rot", crop)):
         turned = rotate_hue(part, rng.uniform(30, 330))
         yield Picture("prints", base, kind, "toned", some_jpeg(turned, rng))
+
+
+def _cut(rgb: Rgb, rng: np.random.Generator) -> Rgb:
+    sides = [max(SHORTEST_SIDE_PX, int(side * rng.uniform(*CUT_SIDES))) for side in rgb.shape[:2]]
+    top, left = (int(rng.integers(0, whole - side + 1)) for whole, side in zip(rgb.shape[:2], sides, strict=True))
+    return np.ascontiguousarray(rgb[top : top + sides[0], left : left + sides[1]])
 
 
 def _scanned(change: Change, rgb: Rgb, rng: np.random.Generator) -> Rgb:

@@ -2,9 +2,9 @@
 
     python benchmarks/tone/train.py DATA.parquet [--out FILE]
 
-Logistic regression on standardised log(1 + feature) and on a few products of two. The
-threshold comes from regressions that have not seen the photo judged, as evaluate.py's does. The same data give the same
-file, up to the arithmetic of the machine.
+Logistic regression on standardised log(1 + feature) and on a few products of two. The threshold comes from regressions
+that have not seen the source of the photo judged, as evaluate.py's does. The same data give the same file, up to the
+arithmetic of the machine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from regression import Regression, fit, out_of_fold, read, threshold
+from regression import Regression, fit, out_of_source, read, threshold
 
 from curate.measures.tone_features import features
 
@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 BIAS = {bias:.4f}
-"""Less the threshold, above which 0.45 % of the colour photos with M >= 20 lie, judged out of fold."""
+"""Less the threshold: 0.45 % of the colour photos with M >= 20 lie above it, judged by weights without their source."""
 
 FEATURES: Mapping[str, tuple[float, float, float]] = {{
 {features}
@@ -49,7 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     table = read(options.data, features)
-    line = threshold(table, out_of_fold(table, np.ones(len(table), bool)))
+    line = threshold(table, out_of_source(table, np.ones(len(table), bool)))
     options.out.write_text(page(fit(table).less(line)), encoding="utf-8")
     print(f"{options.out.name}: learned from {table.truth.isin(['color', 'toned']).sum()} pictures")
 

@@ -41,32 +41,32 @@ def features(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float6
         (n,) by name:
 
         - `noise_ab`: chroma noise, differences of neighbouring pixels less what follows lightness
-        - `detail_p50_ab`: median of what a slope on lightness leaves of the detail, cells less their 5 × 5 mean
         - `ratio_p70_levels`, `ratio_p90_levels`: percentiles of the distance from one ratio R : G : B;
           `brightness_spread_levels`: standard deviation of the brightness of the same cells
         - `..._chroma_ab`: mean chroma; `all_chroma_p99_ab` its 99th percentile
         - `..._major_ab`: spread of (a, b) along their main axis
         - `all_curve_p90_ab`: 90th percentile of what a quadratic in lightness leaves
         - `..._bin_minor_ab`, `all_bin_rms_ab`: minor axis and RMS of what the means of 32 lightness bins leave
-        - `..._smooth_...`: of what lightness and a smooth field over the picture leave: the minor axis (and RMS)
-          without the worst 15 % of cells (`kept`), percentiles, RMS
+        - `..._smooth_...`: of what lightness and a smooth field over the picture leave: percentiles, RMS, and the minor
+          axis without the worst 15 % of cells (`kept`)
         - `core_across_p75_ab`: 75th percentile of chroma across the mean hue
         - `tile_minor_ab`: median over 4 × 4 tiles of the minor axis of what a line in lightness leaves
+        - `local_p50_ab`: median over squares of 4 × 4 cells of the RMS of (a, b) less their mean
+        - `block_p75_ab`: 75th percentile over squares of 8 × 8 cells of the RMS of what a quadratic in lightness and a
+          colour for each square leave: a stain or a caption spoils few squares
         - `all_hue_deg`: hue of the mean colour; only names what was found toned
     """
     size = (GRID_COLUMNS, GRID_ROWS)
     grids = np.concatenate([cv2.resize(small, size, interpolation=cv2.INTER_AREA) for small in smalls])
     grids = grids.astype(np.float32)
-    lab_grids = np.asarray(cv2.cvtColor(grids * np.float32(1 / 255), cv2.COLOR_RGB2LAB), np.float32)
-    lab_grids[..., 0] *= 2.55
-    lab = _planes(lab_grids)
+    lab = _planes(cv2.cvtColor(grids * np.float32(1 / 255), cv2.COLOR_RGB2LAB))
+    lab[:, 0] *= 2.55
     found: dict[str, NDArray[Any]] = {"noise_ab": _noise(smalls)}
-    found["detail_p50_ab"] = _detail(lab, lab - _planes(_blurred(lab_grids)))
     found |= _ratio(_unclipped(smalls), _planes(grids).reshape(len(smalls), 3, -1))
     for name, (rows, columns) in REGIONS.items():
         cells = np.ascontiguousarray(lab[:, :, rows, columns]).reshape(len(smalls), 3, -1)
         found |= _region(name, cells[:, 0], cells[:, 1:])
-    found["tile_minor_ab"] = _tiles(lab)
+    found |= {"tile_minor_ab": _tiles(lab), "local_p50_ab": _local(lab), "block_p75_ab": _blocks(lab)}
     return {name: values.astype(np.float64) for name, values in found.items()}
 
 
@@ -98,23 +98,6 @@ def _less_slope(moments: Floats) -> Floats:
     shared = slope.swapaxes(-1, -2) * cross
     left: Floats = moments[..., 1:, 1:] - shared - shared.swapaxes(-1, -2) + slope.swapaxes(-1, -2) * slope * light
     return left
-
-
-def _blurred(grids: Floats) -> Floats:
-    """The mean of 5 × 5 cells for each, mirrored at the border; photo by photo, or they would reach into each other."""
-    tops = range(0, len(grids), GRID_ROWS)
-    return np.concatenate([cv2.blur(grids[top : top + GRID_ROWS], (5, 5)) for top in tops])
-
-
-def _detail(lab: Floats, detail: Floats) -> Floats:
-    """The median of what slopes on lightness leave of the detail; both (n, 3, rows, columns)."""
-    cells = detail.reshape(*detail.shape[:2], -1)
-    light = cells[:, :1]
-    tonal = lab[:, :1].reshape(light.shape) * np.float32(1 / 127.5) - 1
-    slopes = _stacked(_FIELDS["all"][:3], tonal, tonal * tonal) * light
-    ridge = np.maximum(1, (light * light).mean(axis=2, keepdims=True)) / 2000
-    left = _residual(np.concatenate([slopes, cells[:, 1:]], axis=1), ridge)
-    return np.sqrt(_percentiles(_squares(left), 50)[0])
 
 
 def _unclipped(smalls: Sequence[NDArray[np.uint8]]) -> Bools:
@@ -168,11 +151,10 @@ def _region(name: str, lightness: Floats, ab: Floats) -> dict[str, Floats]:
     left = _residual(rows)
     squares = _squares(left)
     p85, p90, p98 = _percentiles(squares, 85, 90, 98)
-    kept = _axes(left, squares <= p85[:, None])
-    found = {"smooth_kept_minor_ab": kept[0]}
+    found: dict[str, Floats] = {}
     if name != "core":
         binned = _axes(_less_bin_means(lightness, ab))
-        found |= {"bin_minor_ab": binned[0], "major_ab": _axes(ab - mean)[1]}
+        found = {"bin_minor_ab": binned[0], "major_ab": _axes(ab - mean)[1]}
     if name != "mid":
         found["chroma_ab"] = np.sqrt(squares_ab).mean(axis=1)
     if name != "all":
@@ -183,7 +165,6 @@ def _region(name: str, lightness: Floats, ab: Floats) -> dict[str, Floats]:
             "chroma_p99_ab": np.sqrt(_percentiles(squares_ab, 99)[0]),
             "curve_p90_ab": np.sqrt(_percentiles(curve, 90)[0]),
             "bin_rms_ab": np.hypot(*binned),
-            "smooth_kept_rms_ab": np.hypot(*kept),
             "smooth_p90_ab": np.sqrt(p90),
             "hue_deg": np.degrees(np.arctan2(mean[:, 1, 0], mean[:, 0, 0], dtype=np.float64)) % 360,
         }
@@ -193,6 +174,7 @@ def _region(name: str, lightness: Floats, ab: Floats) -> dict[str, Floats]:
         along = mean / (np.hypot(mean[:, :1], mean[:, 1:]) + np.float32(1e-6))
         across = ab[:, 1] * along[:, 0] - ab[:, 0] * along[:, 1]
         found["across_p75_ab"] = np.sqrt(_percentiles(across**2, 75)[0])
+        found["smooth_kept_minor_ab"] = _axes(left, squares <= p85[:, None])[0]
     return {f"{name}_{column}": values for column, values in found.items()}
 
 
@@ -208,12 +190,33 @@ def _tiles(lab: Floats) -> Floats:
     return np.sqrt(np.maximum(np.sort(middle - reach, axis=1)[:, 7], 0))
 
 
+def _local(lab: Floats) -> Floats:
+    squares = _squared(lab[:, 1:], 4)
+    off = squares - squares.mean(axis=3, keepdims=True)
+    return np.sqrt(_percentiles((off * off).mean(axis=3).sum(axis=1), 50)[0])
+
+
+def _blocks(lab: Floats) -> Floats:
+    tonal = lab[:, :1] * np.float32(1 / 127.5) - 1
+    squares = _squared(np.concatenate([tonal, tonal * tonal, lab[:, 1:]], axis=1), 8)
+    off = squares - squares.mean(axis=3, keepdims=True)
+    left = _residual(off.reshape(len(lab), 4, -1)).reshape(len(lab), 2, *off.shape[2:])
+    return np.sqrt(_percentiles((left * left).mean(axis=3).sum(axis=1), 75)[0])
+
+
+def _squared(planes: Floats, side: int) -> Floats:
+    """(n, k, rows, columns) as (n, k, squares, side²)."""
+    n, k = planes.shape[:2]
+    cut = planes.reshape(n, k, GRID_ROWS // side, side, GRID_COLUMNS // side, side).swapaxes(3, 4)
+    return cut.reshape(n, k, -1, side * side)
+
+
 def _stacked(fields: Floats, *rows: Floats) -> Floats:
     """(n, k, cells) of (k', cells) that are the same for all photos and some (n, k'', cells)."""
     return np.concatenate([np.broadcast_to(fields, (len(rows[0]), *fields.shape)), *rows], axis=1)
 
 
-def _residual(rows: Floats, ridge: Floats | float = 2e-3) -> Floats:
+def _residual(rows: Floats, ridge: float = 2e-3) -> Floats:
     """What a slightly ridged least-squares fit of the last two of (n, k, cells) rows, a and b, on the others leaves."""
     count, cells = rows.shape[1] - 2, rows.shape[2]
     moments = rows @ rows.swapaxes(1, 2)

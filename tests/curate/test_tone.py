@@ -69,6 +69,20 @@ def test_a_vignette_with_a_cast_does_not_hide_a_sepia() -> None:
     assert said(SEPIA * (1 - edge * [0.5, 0.45, 0.3])) != "color"
 
 
+def test_a_stain_with_hard_edges_does_not_hide_a_sepia() -> None:
+    rows, columns = np.mgrid[0:120, 0:160]
+    stain = ((rows - 80) ** 2 + (columns - 110) ** 2 < 30**2)[..., None]
+    assert said(SEPIA * (1 - 0.4 * stain * [0.1, 0.3, 0.6])) == "sepia"
+
+
+def test_squares_that_differ_in_their_colour_alone_leave_nothing_in_the_squares() -> None:
+    quarters = np.kron([[0, 1], [1, 0]], np.ones((80, 80)))[..., None] * [20.0, -10, 0]
+    plain = toned(np.tile(scene(), (2, 1))[:160], (60, 60, 60), (200, 200, 200))
+    found = features([np.clip(np.rint(plain[:, :160] + quarters), 0, 255).astype(np.uint8)])
+    assert found["all_curve_p90_ab"] > 5
+    assert max(found["block_p75_ab"], found["local_p50_ab"]) < 1.5
+
+
 def test_confidence_follows_from_the_score() -> None:
     sure = tone(np.clip(SEPIA, 0, 255).astype(np.uint8))
     assert sure.tone_score > 0
