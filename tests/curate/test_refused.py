@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate import manifest
+from curate import manifest, words
 from curate.criteria import FilterOptions
 from curate.errors import ManifestError, OutputError, ScanError, SourceError, VividsetError
 from curate.export import export
@@ -130,6 +130,51 @@ def test_what_may_not_be_read_is_a_row_each_and_tried_again(photos: Path, shared
     after = rows_of(out)
     assert [name for name, error in after.items() if error != "fine"] == ["c-cut.png"]
     assert len(after) == 7
+
+
+def test_known_photos_of_what_cannot_be_read_any_more_stay_known(photos: Path, shared: Path) -> None:
+    folder, out = shared / "photos", shared / "out" / "m.parquet"
+    shutil.copytree(photos, folder)
+    shutil.copytree(photos / "more", folder / "more" / "deep")
+    with tarfile.open(folder / "n.tar", "w") as tar:
+        tar.add(folder / "a-vivid.png", "a.png")
+    scan([folder], out, SERIAL)
+    before = rows_of(out)
+    shutil.copytree(photos / "more", folder / "z-new")
+    for name in ("more", "n.tar"):
+        (folder / name).chmod(0)
+    for number in range(2):
+        summary = as_nobody(lambda: scan([folder], out, SERIAL))
+        assert isinstance(summary, Summary), summary
+        assert (summary.gone, summary.emptied) == (0, {})
+        assert summary.measured_now == 3 - number  # what can't be reached, and at first the new photo
+        assert rows_of(out) == before | {
+            "more": "NoPermission",
+            "n.tar": "NoPermission",
+            "z-new/b-gray.png": "fine",
+        }
+    for name in ("more", "n.tar"):
+        (folder / name).chmod(0o755)
+    assert scan([folder], out, SERIAL).measured_now == 0
+    assert rows_of(out) == before | {"z-new/b-gray.png": "fine"}
+
+
+def test_a_folder_that_is_empty_all_of_a_sudden_is_named(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    for name in ("disk/one", "disk/two", "mixed"):
+        shutil.copytree(photos / "more", photos / name)
+    (photos / "mixed" / "other.png").write_bytes((photos / "a-vivid.png").read_bytes())
+    scan([photos], out, SERIAL)
+    shutil.rmtree(photos / "disk")
+    (photos / "disk").mkdir()
+    (photos / "mixed" / "other.png").unlink()
+    summary = scan([photos], out, SERIAL)
+    assert summary.gone == 3
+    assert summary.emptied == {str(photos / "disk"): 2}
+    said = [line for line in words.of_scan(summary, out) if line.startswith("Warning: ")]
+    assert said == [
+        f"Warning: {photos / 'disk'} holds none of its 2 photos any more: if a disk is missing there, scan again"
+    ]
 
 
 def test_what_may_not_be_listed_or_written_is_one_line(photos: Path, shared: Path) -> None:
