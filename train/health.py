@@ -111,6 +111,8 @@ class Trace:
     """So far."""
     baseline: str = "neutral"
     """What the losses were divided by, in words."""
+    note: str = ""
+    """What had to be assumed to read them."""
 
     def until(self, step: int) -> Trace:
         """What was known at a step."""
