@@ -101,7 +101,9 @@ def test_a_finding_is_dated_to_where_it_was_first_seen() -> None:
     assert 1300 <= seen["oscillation"] <= 1500
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "step,loss\n", "step,loss\n1,x\n", "step,loss\n1,0\n"])
+@pytest.mark.parametrize(
+    "text", ["", "a,b\n1,2\n", "step,loss\n", "step,loss\n1,x\n", "step,loss\n1,0\n", "step,loss,neutral\n1,2,inf\n"]
+)
 def test_what_is_no_curve_is_said_in_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "losses.csv"
     path.write_text(text, encoding="utf-8")
