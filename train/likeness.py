@@ -50,8 +50,9 @@ class Features:
             self.sha256 = sha256_of(path)
         except (OSError, RuntimeError, ValueError) as exc:
             raise _wrong_file(path, option, " ".join(str(exc).split())[:150]) from exc
-        if found.ndim != 2 or len(found) != len(trial):
-            raise _wrong_file(path, option, f"it gives {tuple(found.shape)} for {len(trial)} pictures")
+        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(trial):
+            gives = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise _wrong_file(path, option, f"it gives {gives} for {len(trial)} pictures")
         self.width = found.shape[1]
 
     @torch.no_grad()
