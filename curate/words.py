@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from curate.scan import Summary
     from curate.select import Selection
 
+MOST_EMPTIED = 5
 LEVELS = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
 
 
@@ -30,6 +31,8 @@ def of_scan(summary: Summary, out: Path) -> Iterator[str]:
         yield f"  measured now: {summary.measured_now:,}; known and unchanged: the rest"
     if summary.gone:
         yield f"  no longer there: {summary.gone:,} of the photos that were known"
+    for folder, photos in sorted(summary.emptied.items(), key=lambda entry: -entry[1])[:MOST_EMPTIED]:
+        yield f"Warning: {folder} holds none of its {photos:,} photos any more: if a disk is missing there, scan again"
     if summary.passed_over:
         yield f"  passed over: {summary.passed_over:,} files that are no photos by name or content"
     for kind, count in summary.errors.most_common():

@@ -76,6 +76,7 @@ def render(
         f"<h1>{name}</h1>",
         f"<p>{steps:,} steps; loss ÷ neutral {ratio:.2f} at the end ({rung(ratio)} on the documented scale).</p>",
         *_trouble(findings, rescues),
+        *(f"<p>{escape(validation.note)}.</p>" for validation in trace.validations[-1:] if validation.note),
         "<h2>Loss ÷ neutral</h2>",
         KEY,
         _loss_chart(trace),

@@ -1,6 +1,7 @@
-"""Make the labelled pictures that the tone regression is learned from and judged on; README.md has the whole command.
+r"""Make the labelled pictures that the tone regression is learned from and judged on; README.md has the whole command.
 
-    python benchmarks/tone/build_dataset.py OUT.parquet --colour NAME=FOLDER ... --prints FOLDER --gray FOLDER
+    python benchmarks/tone/build_dataset.py OUT.parquet \
+        --colour NAME=FOLDER ... --prints FOLDER --gray FOLDER --archives FOLDER
 
 One row a picture: its small copy as the project makes it, source, base photo (the group that cross-validation keeps
 together), kind (what was done to it), truth and colourfulness of the full picture. Everything random is seeded by the
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -37,6 +39,10 @@ TONINGS_A_PHOTO, VARIANTS_A_PHOTO, TINTED_SHARE = 5, 3, 0.15
 MORE_TONINGS_A_PHOTO, WHOLE_SHARE, CUT_SIDES = 4, 0.4, (0.35, 0.8)
 """Further damaged prints to learn from: a share of whole photos, the others cut to so much of each side."""
 MORE_KINDS = ("noisy", "vignetted", "stained", "stained", "mount", "caption")
+STRONG_TONINGS_A_PHOTO = 2
+DRAWN = [kind for kind in TONING if kind != "strong"]
+"""The kinds of which TONINGS_A_PHOTO are drawn; strong ones have draws of their own."""
+ARCHIVES = Path(__file__).with_name("archives.csv")
 PROBED_PHOTOS = 120
 """So many photos of each colour source, the first by name, are put through the sepia matrix in each encoding."""
 PROBED_STRENGTHS = (0.5, 1.0)
@@ -92,6 +98,7 @@ def main() -> None:
     parser.add_argument("--colour", action="append", default=[], metavar="NAME=FOLDER", help="may be given again")
     parser.add_argument("--prints", type=Path, help="toned prints")
     parser.add_argument("--gray", type=Path, help="gray scans")
+    parser.add_argument("--archives", type=Path, help="where the files named in archives.csv lie, in any layout")
     parser.add_argument("--labels", type=Path, help="CSV path,label with paths relative to its own folder's parent")
     parser.add_argument("--review", type=Path, default=Path(__file__).with_name("review.csv"))
     options = parser.parse_args()
@@ -134,6 +141,7 @@ def pictures(options: argparse.Namespace, labels: Mapping[Path, str], review: Ma
             truth = truth if truth in ("color", "grayscale") else "toned"
             yield from of_source(source, path.name, rgb, truth)
             yield from more(source, path.name, rgb)
+            yield from strong_tones(source, path.name, rgb)
             if truth == "color" and probed < PROBED_PHOTOS:
                 probed += 1
                 yield from probes(source, path.name, rgb)
@@ -141,10 +149,13 @@ def pictures(options: argparse.Namespace, labels: Mapping[Path, str], review: Ma
         if (rgb := load(path)) is not None:
             yield from of_gray_scan(path.name, rgb)
             yield from more("gray", path.name, rgb)
+            yield from strong_tones("gray", path.name, rgb)
     for path in photos(options.prints):
         rgb = None if review.get(f"prints/{path.name}") == "exclude" else load(path)
         if rgb is not None:
             yield from of_print(path.name, rgb)
+    if options.archives:
+        yield from archived(options.archives)
 
 
 def photos(folder: Path | None) -> list[Path]:
@@ -156,11 +167,13 @@ def photos(folder: Path | None) -> list[Path]:
 def load(path: Path) -> Rgb | None:
     """(H, W, 3) uint8 sRGB of at most LONG_SIDE_PX; None if it can't be read or is tiny."""
     try:
-        rgb = decode(path.read_bytes()).pixels
+        photo = decode(path.read_bytes())
     except PhotoError as exc:
         print(f"skipped {path.name}: {exc}")
         return None
-    factor = 1
+    rgb, factor = photo.pixels, 1
+    if photo.visible is not None:
+        rgb = np.where(photo.visible[..., None], rgb, rgb[photo.visible].mean(axis=0).astype(np.uint8))
     while max(rgb.shape[:2]) // factor > LONG_SIDE_PX:
         factor *= 2
     if factor > 1:
@@ -178,7 +191,7 @@ def of_source(source: str, name: str, rgb: Rgb, truth: str) -> Iterator[Picture]
     if truth == "color":
         for kind in rng.choice(list(COLOUR), VARIANTS_A_PHOTO, replace=False):
             yield Picture(source, base, str(kind), "color", COLOUR[kind](rgb, rng))
-    for kind in rng.choice(list(TONING), TONINGS_A_PHOTO, replace=False):
+    for kind in rng.choice(DRAWN, TONINGS_A_PHOTO, replace=False):
         yield Picture(source, base, str(kind), "toned", _scanned(TONING[kind], rgb, rng))
     kind = str(rng.choice(list(GRAY)))
     yield Picture(source, base, kind, "grayscale", GRAY[kind](rgb, rng))
@@ -202,8 +215,8 @@ def of_gray_scan(name: str, rgb: Rgb) -> Iterator[Picture]:
     yield Picture("gray", base, "original", "grayscale", rgb)
     for kind, change in GRAY.items():
         yield Picture("gray", base, kind, "grayscale", change(rgb, rng))
-    for kind, change in TONING.items():
-        yield Picture("gray", base, kind, "toned", _scanned(change, rgb, rng))
+    for kind in DRAWN:
+        yield Picture("gray", base, kind, "toned", _scanned(TONING[kind], rgb, rng))
 
 
 def more(source: str, name: str, rgb: Rgb) -> Iterator[Picture]:
@@ -213,6 +226,14 @@ def more(source: str, name: str, rgb: Rgb) -> Iterator[Picture]:
     for kind in rng.choice(MORE_KINDS, MORE_TONINGS_A_PHOTO):
         part = rgb if rng.random() < WHOLE_SHARE else _cut(rgb, rng)
         yield Picture(source, base, f"more {kind}", "toned", _scanned(TONING[kind], part, rng))
+
+
+def strong_tones(source: str, name: str, rgb: Rgb) -> Iterator[Picture]:
+    """Strong tones of a photo."""
+    base = f"{source}/{name}"
+    rng = _generator(f"strong {base}")
+    for _ in range(STRONG_TONINGS_A_PHOTO):
+        yield Picture(source, base, "strong", "toned", _scanned(TONING["strong"], rgb, rng))
 
 
 def of_print(name: str, rgb: Rgb) -> Iterator[Picture]:
@@ -227,6 +248,19 @@ def of_print(name: str, rgb: Rgb) -> Iterator[Picture]:
     for kind, part in (("print_rot", rgb), ("print_crop_rot", crop)):
         turned = rotate_hue(part, rng.uniform(30, 330))
         yield Picture("prints", base, kind, "toned", some_jpeg(turned, rng))
+
+
+def archived(folder: Path) -> Iterator[Picture]:
+    """The photos of archives.csv, found below a folder by their sha256; what is left out is said."""
+    found = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in photos(folder)}
+    with ARCHIVES.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    print(f"{sum(row['sha256'] not in found for row in rows)} of {len(rows)} archived photos are missing")
+    for row in rows:
+        rgb = load(found[row["sha256"]]) if row["sha256"] in found else None
+        if rgb is not None:
+            kind = "original" if row["label"] == "color" else "archive"
+            yield Picture("archives", f"archives/{row['archive']}/{row['path']}", kind, row["label"], rgb)
 
 
 def _cut(rgb: Rgb, rng: np.random.Generator) -> Rgb:

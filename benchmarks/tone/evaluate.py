@@ -20,35 +20,16 @@ import cv2
 import numpy as np
 import pandas as pd
 from build_dataset import PROBED_ENCODINGS, PROBED_STRENGTHS
+from counting import caught_by_kind, false_alarms, judged, summary
 from numpy.typing import NDArray
-from regression import (
-    COLORFUL_M,
-    FOLDS,
-    Mask,
-    Matrix,
-    Regression,
-    fit,
-    loud_originals,
-    out_of_fold,
-    out_of_source,
-    read,
-    shipped,
-    threshold,
-)
+from regression import ARCHIVES, COLORFUL_M, loud_originals, read, shipped
 from rules import gray_rule, one_ratio_rule, verdicts
 from tables import show, wilson
-from toning import TONING
-from variants import GRAY
+from unseen import report_archives, report_kinds_left_out, report_prints_left_out, report_sources_left_out
 
-from curate.measures.tone import (
-    tone,
-)
+from curate.measures.tone import tone
 from curate.measures.tone_features import GRID_COLUMNS, GRID_ROWS, features
 
-PRINTS = ("print", "print_crop", "print_rot", "print_crop_rot")
-FOUND_TONED, FOUND_GRAY = "original (toned, by eye)", "original (gray)"
-KINDS = (*PRINTS, *TONING, *GRAY, FOUND_TONED, FOUND_GRAY, "tinted")
-COLOUR_SOURCES = ("imagenet", "imagenette", "flowers", "clothing", "weather", "other")
 SCORE_CUTS = (1.0, 0.5, 0.0, -0.5, -1.0, -1.16, -2.0, -3.0)
 BASELINE_FALSE_ALARMS = 0.005
 
@@ -65,6 +46,7 @@ def main() -> None:
     table["score"] = judged(table, everything)
     table["verdict"] = verdicts(table, table.score.to_numpy())
     report_whole_rule(table)
+    report_archives(table)
     report_parts(table)
     report_wrong_calls(table)
     report_matrix(table)
@@ -88,39 +70,6 @@ def measured(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
     found["said"] = [each and each.tone for each in said]
     found["said_score"] = [each.tone_score if each else math.nan for each in said]
     return found
-
-
-def judged(table: pd.DataFrame, learn: Mask) -> Matrix:
-    """(n,) out-of-fold scores, learned from rows in `learn`; the line of a fold comes from photos of the others."""
-    unseen = out_of_source(table, learn)
-    lines = [threshold(table[table.fold != fold], unseen[table.fold != fold]) for fold in range(FOLDS)]
-    return out_of_fold(table, learn) - np.array(lines)[table.fold]
-
-
-def caught_by_kind(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a kind of picture that is to be caught: how many, the share caught, and the leak."""
-    kind = table.kind.where(table.kind != "original", table.truth.map({"toned": FOUND_TONED, "grayscale": FOUND_GRAY}))
-    missed = table.verdict == "color"
-    rows = pd.DataFrame(
-        {
-            "n": 1,
-            "caught": ~missed,
-            "as grayscale": table.verdict == "grayscale",
-            "leak": missed & (table.colorfulness >= COLORFUL_M),
-        }
-    ).groupby(kind)
-    found = rows.agg({"n": "size", "caught": "mean", "as grayscale": "mean", "leak": "mean"})
-    found["leaked"] = rows.leak.sum()
-    return found.reindex([name for name in KINDS if name in found.index])
-
-
-def false_alarms(table: pd.DataFrame, by: str, originals_only: bool = False) -> pd.DataFrame:
-    """Colour pictures with M >= 20 called anything but color."""
-    chosen = (table.truth == "color") & (table.colorfulness >= COLORFUL_M)
-    if originals_only:
-        chosen &= table.kind == "original"
-    wrong = (table.verdict != "color")[chosen].groupby(table[by])
-    return wrong.agg(n="size", wrong="sum", rate="mean")
 
 
 def report_agreement(table: pd.DataFrame) -> None:
@@ -158,6 +107,7 @@ def truth_names(table: pd.DataFrame) -> pd.Series[str]:
     names = names.where(~toned, "other synthetic toning").where(~(toned & (table.kind == "sepia")), "sepia matrix")
     names = names.where(~(toned & (table.kind == "original")), "toned, found among the colour sources")
     names = names.where(table.source != "prints", "real prints (4 forms)").rename("truth")
+    names = names.where(table.source != ARCHIVES, "archives, " + table.truth)
     return names.where(~table.kind.str.startswith("more"))
 
 
@@ -169,22 +119,6 @@ def report_parts(table: pd.DataFrame) -> None:
         pd.DataFrame({name: summary(table, called) for name, called in parts.items()}).T.rename_axis("rules"),
         "The rules apart",
     )
-
-
-def summary(table: pd.DataFrame, called: Mask) -> dict[str, float]:
-    """The shares that matter of one way to call pictures not color."""
-    kind, leaking = table.kind, ~called & (table.colorfulness >= COLORFUL_M).to_numpy()
-    colour = ((table.truth == "color") & (table.colorfulness >= COLORFUL_M)).to_numpy()
-    synthetic = kind.isin(list(TONING)).to_numpy() & (table.truth == "toned").to_numpy()
-    return {
-        "false alarms": called[colour & (kind == "original")].mean(),
-        "faded colour wrong": called[colour & (kind == "c_faded")].mean(),
-        "clothing wrong": called[colour & (kind == "original") & (table.source == "clothing")].mean(),
-        "synthetic caught": called[synthetic].mean(),
-        **{f"{name} caught": called[kind == name].mean() for name in ("sepia", "noisy", "stained")},
-        "prints caught": called[kind == "print"].mean(),
-        **{f"{name} leak": leaking[kind == name].mean() for name in PRINTS[:3]},
-    }
 
 
 def report_wrong_calls(table: pd.DataFrame) -> None:
@@ -215,26 +149,6 @@ def report_cuts(table: pd.DataFrame) -> None:
     show(pd.DataFrame(rows).T.rename_axis("toned if tone_score is above"), "Other lines on tone_score, out of fold")
 
 
-def report_prints_left_out(table: pd.DataFrame) -> None:
-    """Learned from synthetic toning only: all real prints are unseen."""
-    others = (table.source != "prints").to_numpy()
-    again = table.assign(verdict=verdicts(table, judged(table, others)))
-    show(caught_by_kind(again[~others]), "Learned without any print: prints caught")
-    show(false_alarms(again, "kind").loc[["original"]], "Learned without any print: false alarms, out of fold")
-
-
-def report_kinds_left_out(table: pd.DataFrame) -> None:
-    """Each kind of toning or damage unseen, and the photos too."""
-    rows = []
-    for kind in TONING:
-        chosen = ((table.kind == kind) & (table.truth == "toned")).to_numpy()
-        again = table.assign(
-            verdict=verdicts(table, judged(table, ~chosen & (table.kind != f"more {kind}").to_numpy()))
-        )
-        rows.append(caught_by_kind(again[chosen]))
-    show(pd.concat(rows)[["n", "caught", "leak"]], "Learned without one kind of toning or damage")
-
-
 def report_confidence(table: pd.DataFrame) -> None:
     """How many of the wrong calls among photos as they are (colour and prints) stand among the least confident."""
     photos = table[loud_originals(table) | (table.kind == "print").to_numpy()]
@@ -245,37 +159,6 @@ def report_confidence(table: pd.DataFrame) -> None:
     order = np.argsort(sure)
     rows = {f"{share:.0%}": wrong[order[: round(share * len(photos))]].sum() for share in (0.01, 0.05, 0.1)}
     print(f"\nOf {int(wrong.sum())} wrong calls among {len(photos)} photos, among the least confident", rows)
-
-
-def report_sources_left_out(table: pd.DataFrame) -> None:
-    """Each colour source unseen by the weights, with everything made from it; and unseen by the line too."""
-    rows, scores = [], out_of_source(table, np.ones(len(table), bool))
-    for source in COLOUR_SOURCES:
-        held = (table.source == source).to_numpy()
-        learned = fit(table[~held])
-        row: dict[str, Any] = {"source": source}
-        for name, line in (("", threshold(table, scores)), (", line too", threshold(table[~held], scores[~held]))):
-            row |= {f"{column}{name}": share for column, share in left_out(table[held], learned.less(line)).items()}
-        rows.append(row)
-    found = pd.DataFrame(rows).set_index("source")
-    found = found.drop(columns="n, line too")
-    show(found, "Learned without a colour source: false alarms on its originals, and the rest")
-    for column in ("wrong", "wrong, line too"):
-        print(f"\nAll, {column}: {found[column].sum()} of {found.n.sum()} = {found[column].sum() / found.n.sum():.2%}.")
-
-
-def left_out(unseen: pd.DataFrame, learned: Regression) -> dict[str, float]:
-    """What a regression says of a source that it hasn't seen."""
-    unseen = unseen.assign(verdict=verdicts(unseen, learned.scores(unseen)))
-    alarms = false_alarms(unseen, "kind")
-    variants = alarms.drop(index="original").sum()
-    toned = unseen[unseen.kind.isin(list(TONING))]
-    return {
-        "n": int(alarms.n["original"]),
-        "wrong": int(alarms.wrong["original"]),
-        "variants wrong": variants.wrong / variants.n,
-        "toning caught": (toned.verdict != "color").mean(),
-    }
 
 
 def report_baselines(table: pd.DataFrame) -> None:

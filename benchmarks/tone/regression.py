@@ -21,8 +21,9 @@ CLIP = 4.0
 """Standardised inputs stay within this, as in `curate.measures.tone.log_odds`."""
 COLORFUL_M = 20.0
 """The threshold of a colorizer's training set: only colour photos above it can be lost, only toned ones can leak."""
-PRINT_COUNTS, LOUD_COUNTS, FADED_COUNTS, DULL_COUNTS, MORE_COUNTS = 20.0, 40.0, 0.5, 0.1, 0.3
-"""What a row counts: real prints and real colour with M >= 20 much, for they are few and what matters."""
+PRINT_COUNTS, ARCHIVED_COUNTS, LOUD_COUNTS, DULL_COUNTS = 20.0, 10.0, 40.0, 0.1
+"""What a row counts: real prints, toned photos of the archives and real colour with M >= 20 much, for they are few and
+what matters; colour below M 20 little."""
 PRODUCTS = (
     ("all_major_ab", "tile_minor_ab"),
     ("mid_smooth_rms_ab", "mid_smooth_p98_ab"),
@@ -44,6 +45,8 @@ PRODUCTS = (
 earlier list of features; a sixteenth went with its feature."""
 FALSE_ALARMS = 0.0045
 """Share of the colour photos with M >= 20 that may lie above the line, each judged by weights without its source."""
+ARCHIVES = "archives"
+"""The source of photos of many repositories, whose bases are `archives/OWNER/NAME/path`."""
 FOLDS = 5
 ROUNDS = 12
 """Newton steps; the last ones change next to nothing."""
@@ -91,7 +94,8 @@ def read(path: Path, measure: Callable[[Sequence[NDArray[np.uint8]]], Mapping[st
         measure: n pictures, each (h, w, 3) uint8 sRGB, to (n,) columns by name.
 
     Returns:
-        One row a picture: source, base, kind, truth, colorfulness, fold (of the base photo), the measured columns.
+        One row a picture: source, base, kind, truth, colorfulness, fold, the measured columns. The fold is of the base
+        photo, of archives of the whole repository: what is out of fold is out of repository there.
     """
     pieces = []
     for batch in pq.ParquetFile(path).iter_batches(batch_size=500):
@@ -100,9 +104,13 @@ def read(path: Path, measure: Callable[[Sequence[NDArray[np.uint8]]], Mapping[st
             np.frombuffer(row.pop("rgb"), np.uint8).reshape(row.pop("height_px"), row.pop("width_px"), 3)
             for row in rows
         ]
-        fold = [zlib.crc32(row["base"].encode()) % FOLDS for row in rows]
+        fold = [zlib.crc32(_kept_together(row).encode()) % FOLDS for row in rows]
         pieces.append(pd.DataFrame(rows).assign(fold=fold, **measure(smalls)))
     return pd.concat(pieces, ignore_index=True)
+
+
+def _kept_together(row: Mapping[str, Any]) -> str:
+    return "/".join(row["base"].split("/")[:3]) if row["source"] == ARCHIVES else str(row["base"])
 
 
 def loud_originals(table: pd.DataFrame) -> Mask:
@@ -120,11 +128,15 @@ def out_of_fold(table: pd.DataFrame, learn: Mask) -> Matrix:
 
 
 def out_of_source(table: pd.DataFrame, learn: Mask) -> Matrix:
-    """(n,) scores of the loud originals by regressions that saw nothing of their source; NaN for other rows."""
+    """(n,) scores of the loud originals by regressions that saw nothing of their source; NaN for other rows.
+
+    Of the archives, a fold of repositories is left out at a time.
+    """
     scores = np.full(len(table), np.nan)
     loud = loud_originals(table)
-    for source in table.source[loud].unique():
-        held = (table.source == source).to_numpy()
+    sources = table.source.where(table.source != ARCHIVES, ARCHIVES + table.fold.astype(str))
+    for source in sources[loud].unique():
+        held = (sources == source).to_numpy()
         scores[held & loud] = fit(table[learn & ~held]).scores(table[held & loud])
     return scores
 
@@ -154,9 +166,8 @@ def fit(table: pd.DataFrame) -> Regression:
 def _counts(table: pd.DataFrame) -> Floats:
     counts = np.ones(len(table), np.float32)
     counts[(table.source == "prints").to_numpy()] = PRINT_COUNTS
+    counts[((table.source == ARCHIVES) & (table.truth == "toned")).to_numpy()] = ARCHIVED_COUNTS
     counts[loud_originals(table)] = LOUD_COUNTS
-    counts[(table.kind == "c_faded").to_numpy()] = FADED_COUNTS
-    counts[table.kind.str.startswith("more").to_numpy()] = MORE_COUNTS
     counts[((table.truth == "color") & (table.colorfulness < COLORFUL_M)).to_numpy()] = DULL_COUNTS
     return counts
 

@@ -213,9 +213,23 @@ def tinted(rgb: Rgb, rng: np.random.Generator) -> Rgb:
     return from_lab(lab)
 
 
+def strong(rgb: Rgb, rng: np.random.Generator) -> Rgb:
+    """A strong tone as on old cards: a curve for each channel, so the hue turns with lightness; half fade unevenly."""
+    order = np.arange(3) if rng.random() < 0.65 else rng.permutation(3)
+    dark = rng.uniform(0, 0.25) * np.sort(rng.random(3))[::-1][order]
+    light = 1 - rng.random() * np.sort(rng.uniform(0, 0.45, 3))[order]
+    gammas = np.sort(rng.uniform(0.45, 2.2, 3))[order]
+    curves = dark + (light - dark) * _developed(rng)[:, None] ** gammas
+    out = curves.astype(np.float32)[gray(rgb)]
+    if rng.random() < 0.5:
+        paler = rng.uniform(0.1, 0.6) * field(out.shape, rng, int(rng.integers(1, 4)))[..., None]
+        out = out * (1 - paler) + paler * out.mean(axis=2, keepdims=True)
+    return rounded(out * 255)
+
+
 TONING: Mapping[str, Change] = {
     change.__name__: change
-    for change in (sepia, duotone, selenium, cyanotype, split, fade, noisy, vignetted, stained, mount, caption)
+    for change in (sepia, duotone, selenium, cyanotype, split, fade, noisy, vignetted, stained, mount, caption, strong)
 }
 
 
@@ -229,6 +243,15 @@ def _bath(lightness: Floats, rng: np.random.Generator) -> Floats:
     arch = 4 * tone * (1 - tone)
     curves = (arch, 1 - tone * 0.8, 0.2 + 0.8 * tone, np.sqrt(np.clip(arch, 0, 1)), np.ones_like(tone) * 0.9)
     return curves[rng.integers(5)]
+
+
+def _developed(rng: np.random.Generator) -> NDArray[np.float64]:
+    """(256,) tone 0..1 of each level: contrast, gamma, an S and the paper's range, clipped."""
+    levels = np.clip(np.linspace(-0.5, 0.5, 256) * rng.uniform(0.7, 1.5) + rng.uniform(0.42, 0.58), 0, 1)
+    levels **= rng.uniform(0.4, 2.2)
+    bent = rng.random()
+    levels = (1 - bent) * levels + bent * levels**2 * (3 - 2 * levels)
+    return np.clip(rng.uniform(-0.15, 0.35) * (1 - levels) + rng.uniform(0.6, 1.25) * levels, 0, 1)
 
 
 def _board(rng: np.random.Generator) -> NDArray[np.float64]:

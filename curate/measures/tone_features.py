@@ -54,6 +54,9 @@ def features(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float6
         - `local_p50_ab`: median over squares of 4 × 4 cells of the RMS of (a, b) less their mean
         - `block_p75_ab`: 75th percentile over squares of 8 × 8 cells of the RMS of what a quadratic in lightness and a
           colour for each square leave: a stain or a caption spoils few squares
+        - `flat_p75_ab`, `flat_p75_levels`: 75th percentile over the flattest 60 % of cells (edges mix colours) of what
+          eight straight pieces in lightness and a smooth field leave, in (a, b) and in (R - Y, B - Y)
+        - `strength_levels`: RMS of (R - Y, B - Y): a strong tone leaves more, of everything, than a faint one
         - `all_hue_deg`: hue of the mean colour; only names what was found toned
     """
     size = (GRID_COLUMNS, GRID_ROWS)
@@ -62,7 +65,8 @@ def features(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float6
     lab = _planes(cv2.cvtColor(grids * np.float32(1 / 255), cv2.COLOR_RGB2LAB))
     lab[:, 0] *= 2.55
     found: dict[str, NDArray[Any]] = {"noise_ab": _noise(smalls)}
-    found |= _ratio(_unclipped(smalls), _planes(grids).reshape(len(smalls), 3, -1))
+    cells = _planes(grids).reshape(len(smalls), 3, -1)
+    found |= _ratio(_unclipped(smalls), cells) | _flat(lab, cells)
     for name, (rows, columns) in REGIONS.items():
         cells = np.ascontiguousarray(lab[:, :, rows, columns]).reshape(len(smalls), 3, -1)
         found |= _region(name, cells[:, 0], cells[:, 1:])
@@ -178,6 +182,21 @@ def _region(name: str, lightness: Floats, ab: Floats) -> dict[str, Floats]:
     return {f"{name}_{column}": values for column, values in found.items()}
 
 
+def _flat(lab: Floats, rgb: Floats) -> dict[str, Floats]:
+    down, right = np.gradient(lab[:, 0], axis=(1, 2))
+    steep = (np.abs(down) + np.abs(right)).reshape(len(lab), -1)
+    flat = steep <= _percentiles(steep, 60)[0][:, None]
+    planes = lab.reshape(len(lab), 3, -1)
+    tonal = planes[:, :1] * np.float32(1 / 127.5) - 1
+    pieces = np.maximum(1 - np.abs(tonal - _KNOTS) * 4, 0)
+    off_gray = rgb[:, ::2] - (_LUMA * rgb).sum(axis=1, keepdims=True)
+    field = _FIELDS["all"][1:]
+    left = _residual(_stacked(field, pieces, tonal * field[:2], planes[:, 1:], off_gray), 4, of=flat)
+    squares = {"ab": _squares(left[:, :2]), "levels": _squares(left[:, 2:])}
+    found = {f"flat_p75_{unit}": np.sqrt(_percentiles(each, 75, of=flat)[0]) for unit, each in squares.items()}
+    return found | {"strength_levels": np.sqrt(_squares(off_gray).mean(axis=1))}
+
+
 def _tiles(lab: Floats) -> Floats:
     tiles = (lab[..., ::2, :] + lab[..., 1::2, :]) / 2
     tiles = (tiles[..., ::2] + tiles[..., 1::2]) / 2
@@ -216,10 +235,13 @@ def _stacked(fields: Floats, *rows: Floats) -> Floats:
     return np.concatenate([np.broadcast_to(fields, (len(rows[0]), *fields.shape)), *rows], axis=1)
 
 
-def _residual(rows: Floats, ridge: float = 2e-3) -> Floats:
-    """What a slightly ridged least-squares fit of the last two of (n, k, cells) rows, a and b, on the others leaves."""
-    count, cells = rows.shape[1] - 2, rows.shape[2]
-    moments = rows @ rows.swapaxes(1, 2)
+def _residual(rows: Floats, left_over: int = 2, ridge: float = 2e-3, of: Bools | None = None) -> Floats:
+    """What a slightly ridged least-squares fit of the last few of (n, k, cells) rows on the others leaves.
+
+    The last few are a and b unless told how many; the fit is to some of the cells if told which.
+    """
+    count, cells = rows.shape[1] - left_over, rows.shape[2]
+    moments = (rows if of is None else rows * of[:, None]) @ rows.swapaxes(1, 2)
     gram = moments[:, :count, :count] + np.eye(count, dtype=np.float32) * (np.float32(cells) * ridge)
     fitted: Floats = np.linalg.solve(gram, moments[:, :count, count:])
     left: Floats = rows[:, count:] - fitted.swapaxes(1, 2) @ rows[:, :count]
@@ -271,4 +293,6 @@ def _field(region: tuple[slice, slice]) -> Floats:
 
 
 _FIELDS = {name: _field(region) for name, region in REGIONS.items()}
+_KNOTS = np.linspace(-1, 1, 9, dtype=np.float32)[:, None]
+_LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)
 _BESIDE = np.ones((5, 5), np.uint8)

@@ -1,0 +1,62 @@
+"""What is counted of a table with verdicts: what was caught, what leaked, what was called otherwise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from regression import COLORFUL_M, FOLDS, Mask, Matrix, out_of_fold, out_of_source, threshold
+from toning import TONING
+from variants import GRAY
+
+PRINTS = ("print", "print_crop", "print_rot", "print_crop_rot")
+FOUND_TONED, FOUND_GRAY = "original (toned, by eye)", "original (gray)"
+KINDS = (*PRINTS, *TONING, *GRAY, FOUND_TONED, FOUND_GRAY, "tinted")
+
+
+def judged(table: pd.DataFrame, learn: Mask) -> Matrix:
+    """(n,) out-of-fold scores, learned from rows in `learn`; the line of a fold comes from photos of the others."""
+    unseen = out_of_source(table, learn)
+    lines = [threshold(table[table.fold != fold], unseen[table.fold != fold]) for fold in range(FOLDS)]
+    return out_of_fold(table, learn) - np.array(lines)[table.fold]
+
+
+def caught_by_kind(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a kind of picture that is to be caught: how many, the share caught, and the leak."""
+    kind = table.kind.where(table.kind != "original", table.truth.map({"toned": FOUND_TONED, "grayscale": FOUND_GRAY}))
+    missed = table.verdict == "color"
+    rows = pd.DataFrame(
+        {
+            "n": 1,
+            "caught": ~missed,
+            "as grayscale": table.verdict == "grayscale",
+            "leak": missed & (table.colorfulness >= COLORFUL_M),
+        }
+    ).groupby(kind)
+    found = rows.agg({"n": "size", "caught": "mean", "as grayscale": "mean", "leak": "mean"})
+    found["leaked"] = rows.leak.sum()
+    return found.reindex([name for name in KINDS if name in found.index])
+
+
+def false_alarms(table: pd.DataFrame, by: str, originals_only: bool = False) -> pd.DataFrame:
+    """Colour pictures with M >= 20 called anything but color."""
+    chosen = (table.truth == "color") & (table.colorfulness >= COLORFUL_M)
+    if originals_only:
+        chosen &= table.kind == "original"
+    wrong = (table.verdict != "color")[chosen].groupby(table[by])
+    return wrong.agg(n="size", wrong="sum", rate="mean")
+
+
+def summary(table: pd.DataFrame, called: Mask) -> dict[str, float]:
+    """The shares that matter of one way to call pictures not color."""
+    kind, leaking = table.kind, ~called & (table.colorfulness >= COLORFUL_M).to_numpy()
+    colour = ((table.truth == "color") & (table.colorfulness >= COLORFUL_M)).to_numpy()
+    synthetic = kind.isin(list(TONING)).to_numpy() & (table.truth == "toned").to_numpy()
+    return {
+        "false alarms": called[colour & (kind == "original")].mean(),
+        "faded colour wrong": called[colour & (kind == "c_faded")].mean(),
+        "clothing wrong": called[colour & (kind == "original") & (table.source == "clothing")].mean(),
+        "synthetic caught": called[synthetic].mean(),
+        **{f"{name} caught": called[kind == name].mean() for name in ("sepia", "noisy", "stained")},
+        "prints caught": called[kind == "print"].mean(),
+        **{f"{name} leak": leaking[kind == name].mean() for name in PRINTS[:3]},
+    }
