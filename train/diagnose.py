@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from curate.errors import TrainingError, UsageError
 from train.findings import REMEDIES, WINDOW_STEPS, Finding, rung, summary
-from train.health import NOTHING_LEARNED, Trace, Validation, history, mean_ratio
-from train.noise import step_noise
+from train.health import NOTHING_LEARNED, Trace, Validation, history
+from train.noise import mean_ratio, step_noise
 
 MOST_ROWS = 20_000
 """Longer tables are judged as means of rows."""

@@ -169,12 +169,6 @@ def history(trace: Trace) -> list[Finding]:
     return list(found.values())
 
 
-def mean_ratio(ratios: Sequence[float] | NDArray[np.float64]) -> float:
-    """Mean of those that are numbers; NaN if none is."""
-    known = [ratio for ratio in ratios if math.isfinite(ratio)]
-    return sum(known) / len(known) if known else math.nan
-
-
 def _lost(trace: Trace) -> Finding | None:
     last = trace.ratios[trace.first_step :][-MOST_LOST_STEPS:]
     if len(last) < MOST_LOST_STEPS or any(math.isfinite(ratio) for ratio in last):

@@ -15,7 +15,8 @@ from typing import Any
 from curate.errors import TrainingError
 from train.checkpoint import Rescue
 from train.findings import Finding, rung, summary
-from train.health import Trace, Validation, examine, mean_ratio
+from train.health import Trace, Validation, examine
+from train.noise import mean_ratio
 from train.step import Step
 
 SAY_EVERY_S = 5.0

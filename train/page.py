@@ -15,7 +15,8 @@ from PIL import Image
 from curate.manifest import settle
 from train.checkpoint import Rescue
 from train.findings import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS, Finding, rung
-from train.health import Trace, mean_ratio
+from train.health import Trace
+from train.noise import mean_ratio
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 220, 56, 22
 MOST_POINTS = 400
