@@ -19,14 +19,14 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from curate import plain
 from curate.errors import (
     BrokenPhoto,
     EmptyFile,
@@ -99,13 +99,6 @@ _MAGIC = (
     *JXL_SIGNATURES,
     b"\0\0\0\x0cjP  ",  # JPEG 2000
 )
-_START_OF_SCAN = 0xDA
-_START_OF_FRAME = (0xC0, 0xC1, 0xC2)
-_TELLS_NOTHING = frozenset([0xC4, 0xDB, 0xDD, 0xE0, 0xED, 0xEE, 0xFE])
-"""JPEG's tables (DHT, DQT, DRI), JFIF and Adobe headers (libjpeg heeds them), comments."""
-_PNG_8_BIT_RGB = b"\x08\x02"
-_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-_MATTERS_IN_PNG = frozenset(["icc_profile", "transparency", "loop"])  # loop: it is animated, of one frame even
 _MAY_TURN = frozenset(["exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"])
 """Where Pillow finds an orientation; looking for one costs as much as all else that it reads of a header."""
 
@@ -174,21 +167,14 @@ def decode(
     """
     if not data:
         raise EmptyFile("the file has zero bytes")
-    size = _bare_jpeg_size(data)
-    if size is not None and size[0] * size[1] <= max_pixels:
-        pixels = _plain_jpeg(size, data, _least_side_px(size, short_side_px, quarter))
-        if pixels is not None:
-            return Photo(Header(*size, "JPEG", "RGB", orientation=1, icc_profile=None), pixels, None)
-    size = _bare_webp_size(data)
-    if size is not None and size[0] * size[1] <= max_pixels:
-        pixels = _by_opencv(size, data)
-        if pixels is not None:
-            return Photo(Header(*size, "WEBP", "RGB", orientation=1, icc_profile=None), pixels, None)
+    least_side_px = partial(_least_side_px, short_side_px=short_side_px, quarter=quarter)
+    if bare := plain.of_bare_file(data, max_pixels, least_side_px):
+        return Photo(Header(*bare.size, bare.format, "RGB", orientation=1, icc_profile=None), bare.pixels, None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = _open(data, max_pixels)
         try:
-            return _read(image, data, _least_side_px(image.size, short_side_px, quarter), on_white)
+            return _read(image, data, least_side_px(image.size), on_white)
         except MemoryError as exc:
             claimed = f"{image.width} x {image.height}"
             raise OutOfMemory(f"decoding {claimed} pixels wanted more memory than there is") from exc
@@ -241,7 +227,7 @@ def _unidentified(data: bytes) -> NotAPhoto | UnsupportedFormat | BrokenPhoto:
 def _read(image: Image.Image, data: bytes, short_side_px: int | None, on_white: bool) -> Photo:
     orientation, mode, frame_size = _orientation(image), image.mode, image.size
     profile_name, transform = srgb_transform(image.info.get("icc_profile"), mode)
-    pixels = _quickly(image, data, short_side_px)
+    pixels = plain.of_image(image, data, short_side_px)
     visible, alpha, turn_left_to_do = None, None, orientation
     if pixels is not None:
         pixels = pixels if transform is None else converted_pixels(pixels, transform)
@@ -259,93 +245,12 @@ def _read(image: Image.Image, data: bytes, short_side_px: int | None, on_white: 
         visible = None if visible is None else _upright(visible, turn_left_to_do)
         alpha = None if alpha is None else _upright(alpha, turn_left_to_do)
     upright_size = frame_size[::-1] if turn_left_to_do >= 5 else image.size
-    header = Header(
-        width=upright_size[0],
-        height=upright_size[1],
-        format=str(image.format),
-        mode=mode,
-        orientation=orientation,
-        icc_profile=profile_name,
-    )
+    header = Header(*upright_size, str(image.format), mode, orientation, profile_name)
     return Photo(header, pixels, visible, alpha)
-
-
-def _quickly(image: Image.Image, data: bytes, short_side_px: int | None) -> NDArray[np.uint8] | None:
-    """Plain colour by quicker readers than Pillow's; None where only Pillow may judge the file.
-
-    They give the same pixels (docs/results/decoders.md) and refuse what is truncated or malformed.
-    """
-    if image.mode != "RGB":
-        return None
-    if image.format in ("JPEG", "MPO"):
-        return _plain_jpeg(image.size, data, short_side_px)
-    if image.format == "PNG" and _is_plain_png(image, data):
-        return _by_opencv(image.size, data)
-    return None
 
 
 def _least_side_px(size: tuple[int, int], short_side_px: int | None, quarter: bool) -> int | None:
     return max(QUARTER_SIDE_PX, -(-min(size) // 4)) if quarter else short_side_px
-
-
-def _bare_jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a colour JPEG that has nothing but a picture: no EXIF, no profile, no second picture.
-
-    Most photos on the web are such, and opening one with Pillow costs a tenth of decoding it.
-    """
-    size, at = None, 2
-    while data[at : at + 1] == b"\xff" and len(data) > at + 9:
-        marker = data[at + 1]
-        if marker == _START_OF_SCAN:
-            return size
-        if marker in _START_OF_FRAME and data[at + 4] == 8 and data[at + 9] == 3:
-            size = int.from_bytes(data[at + 7 : at + 9]), int.from_bytes(data[at + 5 : at + 7])
-        elif marker not in _TELLS_NOTHING:
-            return None
-        at += 2 + int.from_bytes(data[at + 2 : at + 4])
-    return None
-
-
-def _bare_webp_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a lossy WebP that has nothing but a picture, and as many bytes as it says.
-
-    Of those that are cut or patched OpenCV shows some that Pillow refuses.
-    """
-    if data[:4] != b"RIFF" or data[8:16] != b"WEBPVP8 " or data[23:26] != b"\x9d\x01\x2a":
-        return None
-    whole, picture = (int.from_bytes(data[at : at + 4], "little") for at in (4, 16))
-    if not len(data) == whole + 8 == picture + picture % 2 + 20:
-        return None
-    return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
-
-
-def _plain_jpeg(size: tuple[int, int], data: bytes, short_side_px: int | None) -> NDArray[np.uint8] | None:
-    try:
-        least = (
-            {} if short_side_px is None else {"min_height": short_side_px, "min_width": short_side_px, "min_factor": 2}
-        )
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", strict=True, **least)
-    except ValueError:
-        return None
-    except MemoryError as exc:
-        raise OutOfMemory(f"decoding {size[0]} x {size[1]} pixels wanted more memory than there is") from exc
-    whole = pixels.shape[1::-1] == size
-    return pixels if whole or short_side_px is not None else None
-
-
-def _is_plain_png(image: Image.Image, data: bytes) -> bool:
-    """Whether samples are 8-bit RGB with nothing declared transparent; libpng grumbles on stderr about profiles."""
-    return data[24:26] == _PNG_8_BIT_RGB and data.endswith(_PNG_END) and not _MATTERS_IN_PNG & image.info.keys()
-
-
-def _by_opencv(size: tuple[int, int], data: bytes) -> NDArray[np.uint8] | None:
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        return None
-    if pixels is None or pixels.shape[1::-1] != size:
-        return None
-    return np.asarray(pixels, np.uint8)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -166,7 +166,7 @@ def _forget(work: Worklist) -> None:
 
 def _known(out: Path, sources: Sources, options: ScanOptions, made_by: str) -> list[Path]:
     """The existing manifest, if its rows still hold; refuses to replace one that is something else."""
-    if options.overwrite or not out.exists():
+    if options.overwrite or not os.path.lexists(out):
         return []
     advice = "choose another output with -o, or replace it with --overwrite"
     try:

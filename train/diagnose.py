@@ -140,8 +140,9 @@ def _from_csv(path: Path, neutral: float | None) -> Trace:
         baseline, doubt = neutral or float(np.nanmean(neutrals)), 0.0
     else:
         baseline, doubt = _start(losses[np.isfinite(losses)][:WINDOW_STEPS])
-    if len(losses) and not baseline > 0:
-        raise _NoCurveError("the mean of its first losses isn't above 0; give --neutral")
+    if len(losses) and not 0 < baseline < math.inf:
+        first = "neutral losses" if len(neutrals) else "first losses"
+        raise _NoCurveError(f"the mean of its {first} isn't a number above 0; give --neutral")
     return Trace(
         ratios=losses / baseline,
         warmup_steps=len(losses) // 10,
@@ -174,10 +175,10 @@ def _in_order(table: pd.DataFrame) -> pd.DataFrame:
         return table.assign(step=steps + before.cumsum())
     if len(back) > MOST_RESUMED * len(steps):
         return table.sort_values("step", kind="stable")
-    kept = np.ones(len(steps), bool)
-    for start in back:
-        kept[:start] &= steps[:start] < steps[start]
-    return table[kept]
+    again = np.full(len(steps) + 1, np.inf)
+    again[back] = steps[back]
+    learned_again_from = np.minimum.accumulate(again[::-1])[::-1][1:]
+    return table[steps < learned_again_from]
 
 
 def _thinned(table: pd.DataFrame) -> pd.DataFrame:

@@ -51,4 +51,10 @@ def listed(table: pa.Table) -> Iterator[str]:
     """A line for each photo, as sha256sum writes them."""
     for batch in table.to_batches():
         for row in batch.to_pylist():
-            yield f"{row['sha256']}  {row['source']}/{row['path']}"
+            yield _line(row["sha256"], f"{row['source']}/{row['path']}")
+
+
+def _line(sha256: str, name: str) -> str:
+    if "\n" not in name:
+        return f"{sha256}  {name}"
+    return "\\{}  {}".format(sha256, name.replace("\\", "\\\\").replace("\n", "\\n"))

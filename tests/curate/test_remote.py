@@ -82,20 +82,21 @@ def test_worker_processes_read_a_bucket_too(uploaded: str, tmp_path: Path) -> No
 
 def test_a_killed_scan_of_a_bucket_goes_on(photos: Path, s3: Any, tmp_path: Path) -> None:
     data = (photos / "a-vivid.png").read_bytes()
-    many = {f"{number:03}.png": data[: len(data) - number % 2] for number in range(260)}
+    many = {f"{number:03}.png": data[: len(data) - number % 2] for number in range(40)}
     (tmp_path / "many").mkdir()
     for name, content in many.items():
         (tmp_path / "many" / name).write_bytes(content)
-    s3.pipe({f"bucket/many/{name}": content for name, content in many.items()})
+    s3.pipe({f"bucket/killed/{name}": content for name, content in many.items()})
     out = tmp_path / "m.parquet"
-    command = [sys.executable, "-m", "curate", "scan", "s3://bucket/many", "-o", str(out), "--workers", "1"]
+    command = [sys.executable, "-m", "curate", "scan", "s3://bucket/killed", "-o", str(out), "--workers", "1"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         limit = time.monotonic() + 60
         while not any(out.parent.glob(".m.parquet.scan/part-*-000000.parquet")) and time.monotonic() < limit:
             time.sleep(0.005)
         running.kill()
-    resumed = scan(["s3://bucket/many"], out, SERIAL)
-    assert (resumed.photos, resumed.measured_now) == (260, 4)
+    resumed = scan(["s3://bucket/killed"], out, SERIAL)
+    assert resumed.photos == 40
+    assert 0 < resumed.measured_now <= 30  # of four shards one at least was finished
     scan([tmp_path / "many"], tmp_path / "here.parquet", SERIAL)
     assert rows_of(out, "source", "modified_ns") == rows_of(tmp_path / "here.parquet", "source", "modified_ns")
 

@@ -46,6 +46,13 @@ class Mapper(nn.Module):
         return img.to(torch.float32) if return_features else img
 
 
+class Pair(nn.Module):
+    """Gives two things where features are wanted."""
+
+    def forward(self, img: Tensor, return_features: bool = False) -> tuple[Tensor, bool]:
+        return img.to(torch.float32).flatten(1), return_features
+
+
 def script(network: nn.Module, path: Path) -> Path:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
@@ -114,12 +121,13 @@ def test_a_file_that_is_no_such_network_is_one_line(seer: Path, averager: Path, 
     (tmp_path / "text.pt").write_text("hello")
     torch.save({"weight": torch.zeros(2)}, tmp_path / "weights.pth")
     script(Mapper(), tmp_path / "pictures.pt")
+    script(Pair(), tmp_path / "pair.pt")
     wrong = [tmp_path / name for name in ("text.pt", "weights.pth", "gone.pt", ".")]
     for path in (*wrong, averager):
         with pytest.raises(UsageError, match=r"can't be used .*: give --lpips-weights the file vgg16\.pt") as caught:
             Lpips(path, "cpu")
         assert "\n" not in str(caught.value)
-    for path in (*wrong, seer, tmp_path / "pictures.pt"):
+    for path in (*wrong, seer, tmp_path / "pictures.pt", tmp_path / "pair.pt"):
         with pytest.raises(UsageError, match="give --fid-weights the file inception-2015-12-05"):
             Frechet(path, "cpu")
 

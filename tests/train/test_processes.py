@@ -44,7 +44,13 @@ def test_the_shares_of_all_processes_are_the_doubled_batch(processes: int) -> No
         assert max(len(share[step]) for share in shares) <= 4
 
 
-def test_two_processes_learn_what_one_learns_from_the_doubled_batch_and_resume(
+def interrupt(line: str) -> None:
+    """Presses Ctrl-C when the first process has taken its first step."""
+    if line.lstrip().startswith("step 1/"):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_two_processes_learn_what_one_learns_from_the_doubled_batch_also_interrupted_and_resumed(
     clean_manifest: Manifests, tmp_path: Path
 ) -> None:
     """Seven photos: the last step of an epoch has shares of two and one; one photo can't be read."""
@@ -52,40 +58,24 @@ def test_two_processes_learn_what_one_learns_from_the_doubled_batch_and_resume(
     damaged = path.parent / "photos" / "p03.png"
     damaged.write_bytes(bytes(damaged.stat().st_size))
     found = photos.load(path)
-    for name in ("one", "two"):
+    for name in ("one", "two", "stopped"):
         (tmp_path / name).mkdir()
     fit(found, replace(TWO, devices=1, batch_size=4), CPU, tmp_path / "one", say=quiet)
     fit(found, replace(TWO, max_steps=6), CPU, tmp_path / "two", say=quiet)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
-    ours, theirs = (checkpoint.load(tmp_path / name / "last.safetensors").part("model") for name in ("two", "one"))
-    assert all(torch.allclose(value, theirs[name], atol=1e-4) for name, value in ours.items())
+    two, one = (checkpoint.load(tmp_path / name / "last.safetensors") for name in ("two", "one"))
+    assert all(torch.allclose(value, one.part("model")[name], atol=1e-4) for name, value in two.part("model").items())
     log = (tmp_path / "two" / "log.jsonl").read_text(encoding="utf-8")
     assert log.count('"photo error"') == 3  # once an epoch, whichever process met it
-    assert resumable(tmp_path / "two", found)
-
-
-def interrupt(line: str) -> None:
-    """Presses Ctrl-C when the first process has taken its first step."""
-    if line.lstrip().startswith("step 1/"):
-        signal.raise_signal(signal.SIGINT)
-
-
-def test_two_processes_that_were_interrupted_and_resumed_end_as_two_that_were_not(
-    clean_manifest: Manifests, tmp_path: Path
-) -> None:
-    found, recipe = photos.load(clean_manifest(("train",) * 7)), replace(TWO, max_steps=3)
-    for name in ("whole", "stopped"):
-        (tmp_path / name).mkdir()
-    fit(found, recipe, CPU, tmp_path / "whole", say=quiet)
     with pytest.raises(KeyboardInterrupt):
-        fit(found, recipe, CPU, tmp_path / "stopped", say=interrupt)
+        fit(found, replace(TWO, max_steps=6), CPU, tmp_path / "stopped", say=interrupt)
     before = resumable(tmp_path / "stopped", found)
     assert before
     assert before.about.step == 1
-    fit(found, recipe, CPU, tmp_path / "stopped", resume_from=before, say=quiet)
-    ours, theirs = (checkpoint.load(tmp_path / name / "last.safetensors").tensors for name in ("stopped", "whole"))
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    fit(found, replace(TWO, max_steps=6), CPU, tmp_path / "stopped", resume_from=before, say=quiet)
+    resumed = checkpoint.load(tmp_path / "stopped" / "last.safetensors")
+    assert resumed.tensors.keys() == two.tensors.keys()
+    assert all(torch.equal(value, two.tensors[name]) for name, value in resumed.tensors.items())
 
 
 def fail_second(fabric: Fabric) -> None:

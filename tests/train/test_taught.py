@@ -5,12 +5,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
 from curate.manifest import sha256_of
 from train.cli import main
 from train.loop import Outcome
+from train.taught import listed
 
 Manifest = Callable[..., Path]
 
@@ -32,6 +34,14 @@ def test_a_checkpoint_leads_back_to_every_photo_that_taught_it(run: Path, tmp_pa
     files = [tmp_path / "photos" / f"p0{number}.png" for number in (0, 2, 3)]
     assert result.stdout.splitlines() == [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file}" for file in files]
     subprocess.run(["sha256sum", "--check", "--strict"], input=result.stdout, text=True, check=True)
+
+
+def test_a_line_break_in_a_name_is_written_as_sha256sum_reads_it(tmp_path: Path) -> None:
+    place = tmp_path / "of two\nlines.png"
+    place.write_bytes(b"photo")
+    row = {"source": str(tmp_path), "path": place.name, "sha256": hashlib.sha256(b"photo").hexdigest()}
+    (line,) = listed(pa.Table.from_pylist([row]))
+    subprocess.run(["sha256sum", "--check", "--strict"], input=line + "\n", text=True, check=True)
 
 
 def test_what_made_it_is_said(run: Path, tmp_path: Path) -> None:
