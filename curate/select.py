@@ -233,6 +233,9 @@ class _Pieces:
 
 
 def _check_outputs(scan_path: Path, clean_path: Path, rejected_path: Path) -> None:
+    for path in (clean_path, rejected_path):
+        if path.is_dir():
+            raise ManifestError(f"{path} is a folder: choose another output with -o, like {path / 'clean.parquet'}")
     if clean_path.name == rejected_path.name:
         raise ManifestError("the kept photos can't be called rejected.parquet: choose another name with -o")
     for path in (clean_path, rejected_path):

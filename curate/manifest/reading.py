@@ -122,7 +122,8 @@ def _check_place(path: Path) -> None:
         kind = os.stat(path).st_mode
     except FileNotFoundError as exc:
         raise ManifestError(
-            f"{path} doesn't exist: make it with `curate scan`, then `curate filter`, or name another manifest"
+            f"{path} doesn't exist: make scans with `curate scan`, "
+            "clean manifests with `curate filter`, or name another manifest"
         ) from exc
     except (OSError, ValueError) as exc:
         raise ManifestError(f"{path} can't be read: {told(exc)}: name another manifest") from exc

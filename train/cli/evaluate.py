@@ -11,7 +11,7 @@ from curate.errors import UsageError
 from train.cli.roots import root_option
 
 
-@click.command()
+@click.command(short_help="Judge a checkpoint on photos it was not trained on.")
 @click.argument("checkpoint_path", type=FILE, metavar="CHECKPOINT")
 @click.argument("manifest", type=FILE)
 @click.option(

@@ -29,7 +29,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
     )
 
 
-@click.command()
+@click.command(short_help="Train on the photos of a manifest or a pack.")
 @click.argument("manifest", type=FILE)
 @_recipe_option("epochs", int, "Passes over the training photos.")
 @_recipe_option("max_steps", int, "Stop after so many optimizer steps; the learning rate's schedule ends there too.")

@@ -12,7 +12,7 @@ from curate.errors import ManifestError
 from train.recipe import Recipe
 
 
-@click.command()
+@click.command(short_help="Print every documented hyper-parameter with its reason.")
 def recipe() -> None:
     """Print the documented recipe: every hyper-parameter with its reason."""
     for name, value, reason in Recipe().described():
@@ -20,7 +20,7 @@ def recipe() -> None:
         click.echo(textwrap.fill(reason, 100, initial_indent=head, subsequent_indent=" " * len(head)))
 
 
-@click.command()
+@click.command(short_help="Say whether a training run is healthy, and what to do.")
 @click.argument("path", type=FILE, metavar="RUN")
 @click.option(
     "--neutral", type=click.FloatRange(0, min_open=True), help="Loss of predicting neutral gray, for a CSV file."
@@ -49,7 +49,7 @@ def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json
     click.get_current_context().exit(1 if diagnosis.findings else 0)
 
 
-@click.command()
+@click.command(short_help="Say what made a checkpoint, and which photos taught it.")
 @click.argument("checkpoint_path", type=FILE, metavar="CHECKPOINT")
 @click.option("--photos", "as_photos", is_flag=True, help="List the photos that taught it, as sha256sum does.")
 @click.option("--manifest", "moved_to", type=FILE, help="Where its manifest lies by now.")
