@@ -99,6 +99,6 @@ def left_out(unseen: pd.DataFrame, learned: Regression) -> dict[str, float]:
     return {
         "n": int(alarms.n["original"]),
         "wrong": int(alarms.wrong["original"]),
-        "variants wrong": variants.wrong / variants.n,
+        "variants wrong": variants.wrong / variants.n if variants.n else np.nan,
         "toning caught": (toned.verdict != "color").mean(),
     }

@@ -75,6 +75,21 @@ def test_a_stain_with_hard_edges_does_not_hide_a_sepia() -> None:
     assert said(SEPIA * (1 - 0.4 * stain * [0.1, 0.3, 0.6])) == "sepia"
 
 
+def test_a_strong_tone_whose_hue_turns_with_lightness_is_found() -> None:
+    curves = np.dstack([(1.2 * scene()).clip(0, 1) ** 0.6, scene() ** 1.1, 0.75 * scene() ** 1.9])
+    assert said(255 * curves) == "sepia"
+
+
+def test_pieces_in_lightness_explain_a_strong_tone_and_not_three_scenes() -> None:
+    strong, scenes = [scene() ** 0.6, scene(), scene() ** 1.9], [scene(1), scene(2), scene(3)]
+    found = features(
+        [np.clip(np.rint(255 * np.dstack(planes)), 0, 255).astype(np.uint8) for planes in (strong, scenes)]
+    )
+    for name in ("flat_p75_ab", "flat_p75_levels"):
+        assert 3 * found[name][0] < 15 < found[name][1], found[name]
+    assert found["strength_levels"].min() > 20
+
+
 def test_squares_that_differ_in_their_colour_alone_leave_nothing_in_the_squares() -> None:
     quarters = np.kron([[0, 1], [1, 0]], np.ones((80, 80)))[..., None] * [20.0, -10, 0]
     plain = toned(np.tile(scene(), (2, 1))[:160], (60, 60, 60), (200, 200, 200))
