@@ -29,6 +29,19 @@ def explain(photo: Path, options: FilterOptions) -> Explanation:
     """Score a photo, whether or not it was scanned, and decide it as a filter would.
 
     Raises:
+        VividsetError: as `named`.
+    """
+    listed = named(photo)
+    record = score(listed, ScoreOptions()) or _no_photo(listed)
+    rejected = select(pa.Table.from_pylist([record.row()], SCAN_SCHEMA), options).rejected
+    reasons = rejected["reject_reasons"].to_pylist()
+    return Explanation(record, tuple(reasons[0]) if reasons else ())
+
+
+def named(photo: Path) -> Listed:
+    """A photo that can be explained.
+
+    Raises:
         SourceError: it doesn't exist.
         ManifestError: it is a folder, a tar or a manifest.
     """
@@ -39,10 +52,7 @@ def explain(photo: Path, options: FilterOptions) -> Explanation:
     if has_tar_name(photo.name):
         raise ManifestError(f"{photo} is a tar: name photos, or scan it with `curate scan`")
     (listed,) = listing([photo])
-    record = score(listed, ScoreOptions()) or _no_photo(listed)
-    rejected = select(pa.Table.from_pylist([record.row()], SCAN_SCHEMA), options).rejected
-    reasons = rejected["reject_reasons"].to_pylist()
-    return Explanation(record, tuple(reasons[0]) if reasons else ())
+    return listed
 
 
 def _no_photo(listed: Listed) -> Record:

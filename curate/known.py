@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from curate.manifest import SCAN_SCHEMA
 from curate.sources import Listed
 
 ROWS_AT_ONCE = 4096
+Key = tuple[str, tuple[str, ...]]
+"""See `Listed.key`."""
 
 
 class KnownRows:
@@ -27,11 +30,13 @@ class KnownRows:
         self._retry_errors = retry_errors
         self._head = next(self._rows, None)
         self._is_there = False
-        self._source: str | None = None
+        self._last: Key | None = None
         self.gone = 0
         """Rows of the roots that were passed by without being asked for."""
         self.lost = Counter[str]()
         """Those among them of which no other photo of the same source was asked for, by source."""
+        self.emptied = Counter[str]()
+        """Those of which a photo of the source was asked for, but none of a folder in it, by the outermost such."""
 
     @staticmethod
     def _read(path: Path) -> Iterator[tuple[int, dict[str, Any], Any]]:
@@ -44,8 +49,8 @@ class KnownRows:
     def row_of(self, photo: Listed) -> int | None:
         """The number of the row that still holds of a photo; None if it is to be measured."""
         while self._head is not None and self._head[2] < photo.key:
-            self._pass_by(photo.source)
-        self._source = photo.source
+            self._pass_by(photo.key)
+        self._last = photo.key
         self._is_there = self._head is not None and self._head[2] == photo.key
         if self._head is None or not self._is_there or photo.problem is not None:
             return None
@@ -58,17 +63,67 @@ class KnownRows:
         while self._head is not None:
             self._pass_by(None)
 
-    def _pass_by(self, coming: str | None) -> None:
-        """Go on to the next row; `coming` is the source of the photo that is asked for."""
-        source = self._head[1]["source"] if self._head else None
-        if source in self._roots and not self._is_there:
+    def _pass_by(self, coming: Key | None) -> None:
+        """Go on to the next row; `coming` is the photo that is asked for."""
+        if self._head and self._head[1]["source"] in self._roots and not self._is_there:
             self.gone += 1
-            if source not in (self._source, coming):
+            source, parts = self._head[2]
+            shared = max(_shared(self._head[2], other) for other in (self._last, coming))
+            if not shared:
                 self.lost[source] += 1
+            elif shared < len(parts):
+                self.emptied["/".join((source.rstrip("/"), *parts[:shared]))] += 1
         self._head, self._is_there = next(self._rows, None), False
 
     def _again(self, error: str | None) -> bool:
         return error is not None and (self._retry_errors or error.partition(":")[0] in PASSING_KINDS)
+
+
+def _shared(one: Key, other: Key | None) -> int:
+    """How many names two keys begin with alike: the source, and folders in it."""
+    if other is None or one[0] != other[0]:
+        return 0
+    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one[1], other[1], strict=False))
+    return 1 + sum(1 for _ in alike)
+
+
+def with_unreached(found: Iterable[Listed], known: Sequence[Path]) -> Iterator[Listed]:
+    """A listing, and behind a folder or tar that can't be read now the photos that are known of it.
+
+    They are as they were, for all that one can tell, and stay known until it can be read again.
+
+    Args:
+        found: in listing order.
+        known: files of rows measured before, in the same order; not opened if all could be read.
+    """
+    merged = heapq.merge(*map(_photos, known), key=_key_of)
+    rows = (next(alike) for _, alike in itertools.groupby(merged, key=_key_of))
+    head = None
+    closed: Key | None = None
+    for photo in itertools.chain(found, [None]):
+        while closed and (head := head or next(rows, None)) and (photo is None or head.key <= photo.key):
+            if (photo is None or head.key < photo.key) and _is_below(head.key, closed):
+                yield head
+            head = None
+        if photo is not None:
+            yield photo
+            if photo.problem is not None and photo.problem.partition(":")[0] in PASSING_KINDS:
+                closed = photo.key
+
+
+def _is_below(key: Key, above: Key) -> bool:
+    return key != above and _shared(key, above) > len(above[1])
+
+
+def _photos(path: Path) -> Iterator[Listed]:
+    """Rows as a listing has them."""
+    for batch in _batches(path, ["source", "path", "bytes", "modified_ns", "tar_offset"]):
+        for row in batch.to_pylist():
+            yield Listed(row["source"], row["path"], row["bytes"], row["modified_ns"], offset=row["tar_offset"])
+
+
+def _key_of(photo: Listed) -> Key:
+    return photo.key
 
 
 class RowReader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,7 @@ def merge(paths: Sequence[Path], out: Path, *, command: str = "", overwrite: boo
             way or can't be written.
     """
     files = [part for path in paths for part in manifest.parts(path)]
-    if out.exists() and (not overwrite or out.resolve() in [file.resolve() for file in files]):
+    if os.path.lexists(out) and (not overwrite or os.path.realpath(out) in map(os.path.realpath, files)):
         raise ManifestError(f"{out} is in the way: choose another output with -o, or replace it with --overwrite")
     lineages = [manifest.inspect(file, need=("source", "path"))[1] for file in files]
     lineage = manifest.joined(files, lineages)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.criteria import BOUNDED, TONES, Bound, FilterOptions, Split
-from curate.errors import UsageError
+from curate.errors import UsageError, told
+from curate.manifest import check_readable
 
 Settings = Mapping[str, Any]
 
@@ -51,12 +52,13 @@ def load(name_or_path: str) -> Settings:
         return PRESETS[name_or_path]
     path = Path(name_or_path)
     try:
+        check_readable(path)
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
         names = ", ".join(PRESETS)
         raise UsageError(f"{path} is no preset and no file: choose from {names}, or name a TOML file") from exc
     except (OSError, ValueError) as exc:
-        why = " ".join(str(exc).split())
+        why = told(exc)
         raise UsageError(f"{path} can't be read as a preset: {why}: `curate filter --show` prints one") from exc
     for key, value in settings.items():
         _check(path, key, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -62,6 +62,8 @@ class Summary:
     """Files whose name and content are no photo's."""
     gone: int = 0
     """Photos that were there when the manifest was written before."""
+    emptied: Mapping[str, int] = field(default_factory=dict)
+    """Of folders that held some of them and hold none now, how many."""
     errors: Counter[str] = field(default_factory=Counter)
     tones: Counter[str] = field(default_factory=Counter)
     levels: Counter[str] = field(default_factory=Counter)
@@ -112,7 +114,7 @@ def scan(
             _forget(work)
             raise
         summary.measured_now = listed.to_do - summary.passed_over
-        summary.gone = listed.gone
+        summary.gone, summary.emptied = listed.gone, listed.emptied
         _forget(work)
     return summary
 
@@ -166,7 +168,7 @@ def _forget(work: Worklist) -> None:
 
 def _known(out: Path, sources: Sources, options: ScanOptions, made_by: str) -> list[Path]:
     """The existing manifest, if its rows still hold; refuses to replace one that is something else."""
-    if options.overwrite or not out.exists():
+    if options.overwrite or not os.path.lexists(out):
         return []
     advice = "choose another output with -o, or replace it with --overwrite"
     try:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from curate.decode import MAX_PIXELS, RAW_SUFFIXES, SNIFF_BYTES, Header, decode, looks_like_photo
-from curate.errors import PhotoError, UnsupportedFormat
+from curate.errors import OutOfMemory, PhotoError, UnsupportedFormat
 from curate.manifest import METRIC
 from curate.measures import Look, Measures, describe, look
 from curate.memory import memory_for
@@ -135,7 +135,16 @@ def _seen(photo: Listed, options: ScoreOptions) -> Record | _Seen | None:
 
 
 def _described(batch: list[Record | _Seen | None]) -> list[Record | None]:
-    measures = iter(describe([seen.look for seen in batch if isinstance(seen, _Seen)]))
+    """The batch's records; where it takes too much memory as a whole, one photo after another."""
+    looks = [(seen.photo, seen.sha256, seen.look) for seen in batch if isinstance(seen, _Seen)]
+    try:
+        with memory_for("measuring it"):
+            measures = iter(describe([look for _, _, look in looks]))
+    except OutOfMemory as exc:
+        if len(batch) > 1:
+            return [record for seen in batch for record in _described([seen])]
+        ((photo, digest, _),) = looks
+        return [Record(photo, digest, error=str(exc))]
     return [
         Record(seen.photo, seen.sha256, seen.header, next(measures)) if isinstance(seen, _Seen) else seen
         for seen in batch

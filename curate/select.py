@@ -233,10 +233,13 @@ class _Pieces:
 
 
 def _check_outputs(scan_path: Path, clean_path: Path, rejected_path: Path) -> None:
+    for path in (clean_path, rejected_path):
+        if path.is_dir():
+            raise ManifestError(f"{path} is a folder: choose another output with -o, like {path / 'clean.parquet'}")
     if clean_path.name == rejected_path.name:
         raise ManifestError("the kept photos can't be called rejected.parquet: choose another name with -o")
     for path in (clean_path, rejected_path):
-        if path.resolve() == scan_path.resolve():
+        if os.path.realpath(path) == os.path.realpath(scan_path):  # `resolve` fails on a link to itself
             raise ManifestError(f"{path} is the scan itself: choose another output with -o")
         if os.path.lexists(path) and not _ours(path):
             raise ManifestError(f"{path} is in the way and was not made by a filter: choose another output with -o")

@@ -11,6 +11,8 @@ from typing import Any, Protocol, TypeVar
 from curate.engines import Done, Engine, Lost, processes
 from curate.errors import PhotoError, TimedOut, WorkerDied
 
+STDERR = 2
+"""The descriptor itself: in notebooks and tests `sys.stderr` is none."""
 Photo = TypeVar("Photo")
 Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
@@ -70,7 +72,7 @@ def watched(photos: Iterable[Photo], timeout_s: float) -> Iterator[Photo]:
     for photo in photos:
         now = time.monotonic()
         if now - armed_at > timeout_s / 4:  # arming starts a thread, which costs as much as a small photo
-            faulthandler.dump_traceback_later(1.25 * timeout_s, exit=True)
+            faulthandler.dump_traceback_later(1.25 * timeout_s, exit=True, file=STDERR)
             armed_at = now
         yield photo
     faulthandler.cancel_dump_traceback_later()

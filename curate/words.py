@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from curate.scan import Summary
     from curate.select import Selection
 
+MOST_EMPTIED = 5
 LEVELS = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
 
 
@@ -30,6 +31,8 @@ def of_scan(summary: Summary, out: Path) -> Iterator[str]:
         yield f"  measured now: {summary.measured_now:,}; known and unchanged: the rest"
     if summary.gone:
         yield f"  no longer there: {summary.gone:,} of the photos that were known"
+    for folder, photos in sorted(summary.emptied.items(), key=lambda entry: -entry[1])[:MOST_EMPTIED]:
+        yield f"Warning: {folder} holds none of its {photos:,} photos any more: if a disk is missing there, scan again"
     if summary.passed_over:
         yield f"  passed over: {summary.passed_over:,} files that are no photos by name or content"
     for kind, count in summary.errors.most_common():
@@ -70,12 +73,22 @@ def of_gate_that_drops_most(chosen: Selection, look: str) -> str | None:
 
 def of_pack(made: Pack, out: Path) -> Iterator[str]:
     """A pack's closing summary; of many failures the first ten, and where the rest is."""
-    yield f"{made.photos:,} photos packed, {made.bytes / 1e9:,.2f} GB; {len(made.failed):,} failed"
+    yield f"{made.photos:,} photos packed, {amount(made.bytes)}; {len(made.failed):,} failed"
     if made.packed_now < made.photos + len(made.failed):
         yield f"  packed now: {made.packed_now:,}; there already: the rest"
     yield from _failed(made.failed, out)
     if made.photos:
         yield f"written: {out}; next: train fit {out}"
+
+
+def amount(count: int) -> str:
+    """Bytes in a unit that leaves something before the point.
+
+    >>> amount(7_654), amount(1_234_000_000)
+    ('7.65 kB', '1.23 GB')
+    """
+    unit, size = ("GB", 1e9) if count >= 1e9 else ("MB", 1e6) if count >= 1e6 else ("kB", 1e3)
+    return f"{count / size:,.2f} {unit}"
 
 
 def of_export(made: Exported, out: Path) -> Iterator[str]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.known import KnownRows, RowReader
+from curate.known import KnownRows, RowReader, with_unreached
 from curate.manifest import KEY, ROWS_A_GROUP, SCAN_SCHEMA, writer
 from curate.sources import Listed
 
@@ -69,6 +69,8 @@ class Found:
     """Photos known before that are no longer there."""
     lost: Mapping[str, int]
     """Of sources that have no file at all any more, the photos known before."""
+    emptied: Mapping[str, int]
+    """Of folders in other sources that have none of them any more, the photos known before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +106,10 @@ class Worklist:
             retry_errors: measure unchanged files again that failed before.
         """
         lookups = [KnownRows(path, frozenset(roots), retry_errors) for path in known]
+        all_found = with_unreached(found, known)
         files = to_do = 0
         with writer(self.listing_path, LISTING_SCHEMA) as out:
-            tables = (_listing_table(index, group, lookups) for index, group in enumerate(_shards_of(found)))
+            tables = (_listing_table(index, group, lookups) for index, group in enumerate(_shards_of(all_found)))
             while together := list(itertools.islice(tables, SHARDS_A_GROUP)):
                 table = pa.concat_tables(together)
                 out.write_table(table)
@@ -117,7 +120,8 @@ class Worklist:
         lost = Counter[str]()
         for lookup in lookups:
             lost |= lookup.lost
-        return Found(files, to_do, lookups[-1].gone if lookups else 0, lost)
+        gone, emptied = (lookups[-1].gone, lookups[-1].emptied) if lookups else (0, {})
+        return Found(files, to_do, gone, lost, emptied)
 
     def shards(self) -> Iterator[Shard]:
         """The shards that have photos to measure and no part file yet."""

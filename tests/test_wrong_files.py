@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,7 @@ TAKE_ANOTHER = (
     "curate scan --from-file FILE -o OUT/scan.parquet",
     "curate filter SCAN --preset FILE --show",
     "train evaluate FILE SCAN --split all",
+    "train inspect FILE",
     "train colorize FILE PHOTOS -o OUT/colored",
     "train colorize OUT/none.safetensors FILE -o OUT/colored",
     "train diagnose FILE",
@@ -50,6 +52,8 @@ NO_MISTAKE = (
     ("curate inspect FILE", "other.parquet"),  # its lineage is unknown
     ("curate explain FILE", "photo.png"),
     ("curate filter SCAN --preset FILE --show", "empty.parquet"),  # a preset that changes nothing
+    ("curate scan --from-file FILE -o OUT/scan.parquet", "pipe.parquet"),  # whose other end may yet write
+    ("train diagnose FILE", "pipe.parquet"),
 )
 
 
@@ -93,6 +97,10 @@ def wrong_files(folder: Path, table: pa.Table) -> Iterator[tuple[str, bytes | pa
     (folder / "folder").mkdir()
     shutil.copy(folder / "photos" / "a.png", folder / "folder" / "x.parquet")
     yield "folder", None
+    os.mkfifo(folder / "pipe.parquet")
+    (folder / "loop.parquet").symlink_to("loop.parquet")
+    yield "pipe.parquet", None
+    yield "loop.parquet", None
     (folder / "folder.parquet").mkdir()
     yield "folder.parquet", None
     yield "missing.parquet", None
@@ -107,7 +115,7 @@ NOT_MANIFESTS: tuple[str, ...] = (
     "text.txt",
     "folder",
 )
-NOT_MANIFESTS += ("folder.parquet", "missing.parquet")
+NOT_MANIFESTS += ("folder.parquet", "missing.parquet", "pipe.parquet", "loop.parquet")
 FOREIGN: tuple[str, ...] = tuple(
     f"{name}.parquet" for name in ("path", "colorfulness", "sha256", "error", "bytes", "split", "tone")
 )
@@ -141,7 +149,10 @@ def test_a_command_that_takes_a_manifest_says_what_is_wrong_with_it(name: str, p
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
-@pytest.mark.parametrize("name", ["empty.parquet", "binary.parquet", "photo.png", "folder", "scan.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    ["empty.parquet", "binary.parquet", "photo.png", "folder", "scan.parquet", "pipe.parquet", "loop.parquet"],
+)
 @pytest.mark.parametrize("command", TAKE_ANOTHER)
 def test_a_command_that_takes_something_else_says_so(command: str, name: str, place: Path, tmp_path: Path) -> None:
     if (command, name) in NO_MISTAKE:

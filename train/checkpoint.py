@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from curate import __version__
-from curate.errors import CheckpointError, UsageError
-from curate.manifest import settle
+from curate.errors import CheckpointError, UsageError, told
+from curate.manifest import check_readable, settle
 from train.model import ColorUNet, network_for
 from train.recipe import Recipe
 
@@ -152,8 +152,14 @@ def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
     """
     if path.is_dir():
         path = path / "best.safetensors"
-    if not path.exists():
-        raise CheckpointError(f"{path} doesn't exist: name RUN/best.safetensors of a run that `train fit` made")
+    try:
+        check_readable(path)
+    except FileNotFoundError as exc:
+        raise CheckpointError(
+            f"{path} doesn't exist: name RUN/best.safetensors of a run that `train fit` made"
+        ) from exc
+    except OSError as exc:
+        raise CheckpointError(f"{path} can't be read: {told(exc)}: name a checkpoint of `train fit`") from exc
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from curate.errors import PhotoError
+from curate.memory import memory_for
 from train.photos import Photos
 
 DECODED_SIDES = 1
@@ -74,12 +75,12 @@ class Crops:
         for draw in draws:
             chance = None if draw.epoch == CENTER else np.random.default_rng((self.seed, draw.epoch, draw.photo))
             try:
-                pixels = self.photos.pixels(draw.photo, DECODED_SIDES * self.size)
+                with memory_for("cropping it"):
+                    pixels = self.photos.pixels(draw.photo, DECODED_SIDES * self.size)
+                    crop(pixels, chance, rgb[len(photos)], at_scale=self.photos.at_scale)
+                photos.append(draw.photo)
             except PhotoError as exc:
                 errors.append((draw.photo, str(exc)))
-                continue
-            crop(pixels, chance, rgb[len(photos)], at_scale=self.photos.at_scale)
-            photos.append(draw.photo)
         return photos, errors
 
 

@@ -12,16 +12,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate.errors import TrainingError
+from curate.errors import TrainingError, UsageError
 from train.findings import REMEDIES, WINDOW_STEPS, Finding, rung, summary
-from train.health import NOTHING_LEARNED, Trace, Validation, history, mean_ratio
-from train.noise import step_noise
+from train.health import NOTHING_LEARNED, Trace, Validation, history
+from train.noise import mean_ratio, step_noise
 
 MOST_ROWS = 20_000
 """Longer tables are judged as means of rows."""
 MOST_RESUMED = 0.1
 """Share of rows before which the step counter may go back, because the run was resumed."""
 FEWEST_ROWS = 10
+STEP_NOISE = 1 / 3
+"""Of one step's loss, relative, with batches of 16 photos of all kinds; see `train.noise.window_means`."""
 MOST_DOUBT = 0.05
 """So well should the mean of a curve's first losses be known."""
 
@@ -52,25 +54,30 @@ def diagnose(trace: Trace) -> Diagnosis:
     state = summary(findings, steps - trace.first_step)
     ended = f"{ratio:.2f} of {trace.baseline} over the last {len(recent)} ({rung(ratio)} on the documented scale)"
     since = f"; rescued, judged since step {trace.first_step:,}" if trace.rescues else ""
-    return Diagnosis(f"{steps:,} steps, ending at {ended}{since}; {state}", findings)
+    note = f"; {trace.note}" if trace.note else ""
+    return Diagnosis(f"{steps:,} steps, ending at {ended}{since}; {state}{note}", findings)
 
 
-def read_trace(path: Path, neutral: float | None = None) -> Trace:
+def read_trace(path: Path, neutral: float | None = None, means_of: int = 0) -> Trace:
     """A curve from a run's folder, its log.jsonl, or a CSV file with the columns `step` and `loss`.
 
     Args:
         path: folder or file.
         neutral: what the neutral prediction costs; without it a run's own, or the mean of a CSV's first 10 to 100 rows.
+        means_of: of a CSV, each row is the mean of so many steps; 0: it is one step's loss.
 
     Raises:
         TrainingError: nothing to judge there.
+        UsageError: a run's own log holds no means.
     """
     if path.is_dir():
         path = path / "log.jsonl"
     if not path.exists():
         raise TrainingError(f"{path} doesn't exist: name a run's folder, or a CSV file with the columns step,loss")
+    if means_of and path.suffix == ".jsonl":
+        raise UsageError(f"{path} tells each step's loss: leave out --means, which is for CSV files")
     try:
-        trace = _from_log(path, neutral) if path.suffix == ".jsonl" else _from_csv(path, neutral)
+        trace = _from_log(path, neutral) if path.suffix == ".jsonl" else _from_csv(path, neutral, means_of)
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as exc:
         kind = "a run's log" if path.suffix == ".jsonl" else "a table with the columns step,loss and a number in each"
         raise TrainingError(f"{path} can't be judged: it is not {kind}{_why(exc)}") from exc
@@ -129,12 +136,14 @@ def _validation(facts: dict[str, Any]) -> Validation:
     return Validation(**facts | {name: math.inf for name in ("ratio", "loss") if facts[name] is None})
 
 
-def _from_csv(path: Path, neutral: float | None) -> Trace:
+def _from_csv(path: Path, neutral: float | None, means_of: int) -> Trace:
     table = pd.read_csv(path, skipinitialspace=True, comment="#", keep_default_na=False, na_values=[""])
     if missing := {"step", "loss"} - set(table.columns):
         raise _NoCurveError(f"it lacks the column {' and '.join(sorted(missing))}")
     table = table[[name for name in ("step", "loss", "neutral") if name in table]]
-    table = _thinned(_in_order(table.dropna().apply(_numbers)))  # loggers leave a loss blank in other things' rows
+    table = _in_order(table.dropna().apply(_numbers))  # loggers leave a loss blank in other things' rows
+    note = "" if means_of else _assumed(table["step"].to_numpy())
+    table = _thinned(_as_steps(table, means_of) if means_of else table)
     losses, neutrals = (table[name].to_numpy() if name in table else np.empty(0) for name in ("loss", "neutral"))
     if neutral or len(neutrals):
         baseline, doubt = neutral or float(np.nanmean(neutrals)), 0.0
@@ -150,7 +159,24 @@ def _from_csv(path: Path, neutral: float | None) -> Trace:
         baseline="the start" if doubt else "neutral",
         baseline_doubt=doubt,
         labels=table["step"].to_numpy(),
+        note=note,
     )
+
+
+def _assumed(steps: NDArray[np.float64]) -> str:
+    """How rows that stand apart were read, which they don't tell themselves."""
+    apart = round(float(np.median(np.diff(steps)))) if len(steps) > 1 else 1
+    if apart <= 1:
+        return ""
+    return f"each row was read as one step's loss: if it is a mean of {apart:,} steps, give --means {apart}"
+
+
+def _as_steps(table: pd.DataFrame, means_of: int) -> pd.DataFrame:
+    """Steps with these means, which scatter as batches of 16 do: a mean doesn't tell by how much its steps did."""
+    signs = np.resize([1.0, -1.0], means_of)
+    scatter = 1 + STEP_NOISE * np.tile(signs - signs.mean(), len(table))
+    steps = table.loc[table.index.repeat(means_of)]
+    return steps.assign(loss=steps["loss"] * scatter)
 
 
 def _numbers(column: pd.Series[Any]) -> pd.Series[float]:

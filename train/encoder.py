@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from curate.errors import CheckpointError, UsageError
+from curate.errors import CheckpointError, UsageError, told
+from curate.manifest import check_readable
 
 STRIDE = 32
 STAGES = ((0, 16), (2, 24), (4, 40), (10, 112), (15, 320))
@@ -107,6 +108,7 @@ def load_weights(network: LiteFeatures, path: Path | None) -> Path:
     """
     path = path or _packaged()
     try:
+        check_readable(path)
         if path.suffix == ".safetensors":
             weights = load_file(path)
         else:
@@ -117,7 +119,7 @@ def load_weights(network: LiteFeatures, path: Path | None) -> Path:
         wanted = {name: blocks[name] for name in network.blocks.state_dict()}
         network.blocks.load_state_dict(wanted)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, *NO_WEIGHTS) as exc:
-        why = " ".join(str(exc).split())[:150]
+        why = told(exc) if isinstance(exc, OSError) else " ".join(str(exc).split())[:150]
         raise CheckpointError(
             f"{path} holds no weights of efficientnet-lite0 ({why}): give another --encoder-weights, or none"
         ) from exc

@@ -6,7 +6,9 @@ import base64
 import io
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -14,8 +16,8 @@ from typing import Any
 
 from PIL import Image
 
-from curate.errors import UsageError
-from curate.manifest import write_whole
+from curate.errors import UsageError, told
+from curate.manifest import check_writable, write_whole
 from train.evaluate import Evaluation, Judged, Pixels, Protocol, Summary, Way
 from train.likeness import ENOUGH_PHOTOS
 
@@ -148,18 +150,36 @@ figure{margin:0}figure img{width:32%;margin-right:1%}figcaption{font-size:.85rem
 """
 
 
+def check_place(path: Path) -> None:
+    """Find out before the work that a page can't be written.
+
+    Raises:
+        UsageError: something else than a page of ours is there, or the disk says no.
+    """
+    with _as_unwritable(path):
+        if os.path.lexists(path) and not (path.is_file() and path.read_bytes().startswith(START.encode())):
+            raise UsageError(f"{path} is in the way and no evaluation's page: choose another name with --html")
+        check_writable(path)
+
+
 def write(path: Path, text: str) -> None:
     """Write a page whole; only a page of ours is replaced.
 
     Raises:
         UsageError: something else is there, or the disk says no.
     """
-    try:
-        if path.exists() and START.encode() != path.read_bytes()[: len(START)]:
-            raise UsageError(f"{path} is in the way and no evaluation's page: choose another name with --html")
+    check_place(path)
+    with _as_unwritable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(text.encode(), path)
+
+
+@contextmanager
+def _as_unwritable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as exc:
-        raise UsageError(f"{path} can't be written: {exc.strerror}: choose another place with --html") from exc
+        raise UsageError(f"{path} can't be written: {told(exc)}: choose another place with --html") from exc
 
 
 def _figure(photo: Judged, pictures: tuple[Pixels, Pixels, Pixels]) -> str:

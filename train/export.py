@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from curate.errors import TrainingError, UsageError
-from curate.manifest import write_whole
+from curate.errors import TrainingError, UsageError, told
+from curate.manifest import check_writable, write_whole
 
 MOST_DIFFERENCE = 1e-3
 """In ab/50, so a twentieth of a unit of a or b."""
@@ -114,15 +115,24 @@ def _by_torch(network: nn.Module, lightness: Tensor) -> Tensor:
 
 def _check_free(target: Path) -> None:
     try:
-        foreign = target.is_dir() or (target.exists() and MARK.encode() not in target.read_bytes())
+        ours = not os.path.lexists(target) or (target.is_file() and MARK.encode() in target.read_bytes())
     except OSError:
-        foreign = True
-    if foreign:
+        ours = False
+    if not ours:
         raise UsageError(f"{target} is in the way and no model of `train export`: choose another name with -o")
+    with _as_unwritable(target):
+        check_writable(target)
 
 
 def _write(data: bytes, target: Path) -> None:
-    try:
+    with _as_unwritable(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(data, target)
+
+
+@contextmanager
+def _as_unwritable(target: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as exc:
-        raise UsageError(f"{target} can't be written: {exc.strerror}: choose another place with -o") from exc
+        raise UsageError(f"{target} can't be written: {told(exc)}: choose another place with -o") from exc

@@ -70,6 +70,16 @@ class Validation:
         return self.colorfulness_share < PALE_SHARE or 2 * toned > count
 
     @property
+    def note(self) -> str:
+        """A warning in words where gray would have done clearly better; empty otherwise.
+
+        No finding: few photos are held out, and a pretrained encoder's first epochs pass through this.
+        """
+        if self.ratio < WORSE_THAN_GRAY:
+            return ""
+        return f"held-out photos cost {self.ratio:.2f} of what gray costs: not learned yet, or learned by heart"
+
+    @property
     def score(self) -> float:
         """What the best checkpoint is chosen by; lower is better.
 
@@ -111,6 +121,8 @@ class Trace:
     """So far."""
     baseline: str = "neutral"
     """What the losses were divided by, in words."""
+    note: str = ""
+    """What had to be assumed to read them."""
 
     def until(self, step: int) -> Trace:
         """What was known at a step."""
@@ -155,12 +167,6 @@ def history(trace: Trace) -> list[Finding]:
         for finding in examine(trace.until(end)):
             found.setdefault(finding.kind, finding)
     return list(found.values())
-
-
-def mean_ratio(ratios: Sequence[float] | NDArray[np.float64]) -> float:
-    """Mean of those that are numbers; NaN if none is."""
-    known = [ratio for ratio in ratios if math.isfinite(ratio)]
-    return sum(known) / len(known) if known else math.nan
 
 
 def _lost(trace: Trace) -> Finding | None:

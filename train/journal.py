@@ -15,7 +15,8 @@ from typing import Any
 from curate.errors import TrainingError
 from train.checkpoint import Rescue
 from train.findings import Finding, rung, summary
-from train.health import Trace, Validation, examine, mean_ratio
+from train.health import Trace, Validation, examine
+from train.noise import mean_ratio
 from train.step import Step
 
 SAY_EVERY_S = 5.0
@@ -125,6 +126,7 @@ class Journal:
             self._say(
                 f"  held out: loss {validation.loss:.4f}  {validation.ratio:.2f} of their neutral  "
                 f"colourfulness {validation.colorfulness_share:.0%} of the originals'"
+                + ("  (gray costs less)" if validation.note else "")
             )
 
     def _draw(self, step: int, scalars: dict[str, float]) -> None:
@@ -167,7 +169,8 @@ class Journal:
         ratio = mean_ratio(recent)
         health = summary(self.findings, len(self.ratios))
         scale = f"{rung(ratio)} on the documented scale"
-        return f"loss ÷ neutral {ratio:.2f} over the last {len(recent)} steps ({scale}); {health}"
+        note = f"; {self.validations[-1].note}" if self.validations and self.validations[-1].note else ""
+        return f"loss ÷ neutral {ratio:.2f} over the last {len(recent)} steps ({scale}); {health}{note}"
 
     def _keep(self, after_step: int) -> list[str]:
         """Lines of an earlier run up to a step; what they say is known again."""

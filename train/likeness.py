@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from curate.errors import UsageError
+from curate.errors import UsageError, told
+from curate.manifest import check_readable
 from train.checkpoint import sha256_of
 
 ENOUGH_PHOTOS = 2_048
@@ -43,13 +44,14 @@ class Features:
         self.device, self.dtype, self.how = device, dtype, how
         trial = torch.zeros(2, TRIED_AT_PX, TRIED_AT_PX, 3, dtype=torch.uint8)
         try:
+            check_readable(path)
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)  # nothing newer reads these files
                 self.network = torch.jit.load(path, map_location=device).eval()  # type: ignore[no-untyped-call]
                 found = self(trial)
             self.sha256 = sha256_of(path)
         except (OSError, RuntimeError, ValueError) as exc:
-            raise _wrong_file(path, option, " ".join(str(exc).split())[:150]) from exc
+            raise _wrong_file(path, option, told(exc)[:150]) from exc
         if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(trial):
             gives = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise _wrong_file(path, option, f"it gives {gives} for {len(trial)} pictures")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,12 @@ SURE = 3.8
 """Standard errors between a run that falls as little as that and one that doesn't fall."""
 MOST_BLOCKS = 20
 """A pace is read from the means of so many blocks."""
+
+
+def mean_ratio(ratios: Sequence[float] | NDArray[np.float64]) -> float:
+    """Mean of those that are numbers; NaN if none is."""
+    known = [ratio for ratio in ratios if math.isfinite(ratio)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def window_means(ratios: NDArray[np.float64], neutrals: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,7 +15,8 @@ from PIL import Image
 from curate.manifest import settle
 from train.checkpoint import Rescue
 from train.findings import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS, Finding, rung
-from train.health import Trace, mean_ratio
+from train.health import Trace
+from train.noise import mean_ratio
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 220, 56, 22
 MOST_POINTS = 400
@@ -76,6 +77,7 @@ def render(
         f"<h1>{name}</h1>",
         f"<p>{steps:,} steps; loss ÷ neutral {ratio:.2f} at the end ({rung(ratio)} on the documented scale).</p>",
         *_trouble(findings, rescues),
+        *(f"<p>{escape(validation.note)}.</p>" for validation in trace.validations[-1:] if validation.note),
         "<h2>Loss ÷ neutral</h2>",
         KEY,
         _loss_chart(trace),

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from curate import manifest
 from curate.decode import SNIFF_BYTES, looks_like_photo
-from curate.errors import SourceError, UsageError
+from curate.errors import SourceError, UsageError, told
 from curate.manifest import escape, unescape
 from curate.sources import Listed, listing, located
 
@@ -41,12 +41,17 @@ def plan(given: Sequence[Path], out: Path, roots: Sequence[Path] = ()) -> list[J
     Raises:
         SourceError: there is no photo, or a folder can't be listed.
         ManifestError: a manifest can't be read.
-        UsageError: two photos would get one place, or a photo would be overwritten by its own picture.
+        UsageError: two photos would get one place, a photo would be overwritten by its own picture, or `out` can't be
+            written.
     """
     found = list(_found(given, out))
     sources = {photo.source for photo, is_below in found if is_below}
     if len(sources) != len({_last(source) for source in sources}):
         raise UsageError("two of these folders have one name: colorize them one by one, each into its own -o")
+    try:
+        manifest.check_writable(out / "picture")
+    except OSError as exc:
+        raise UsageError(f"{out} can't be written: {told(exc)}: choose another folder with -o") from exc
     jobs: dict[Path, Job] = {}
     for photo, is_below in found:
         start = out / _last(photo.source) if len(sources) > 1 and is_below else out

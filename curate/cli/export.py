@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from curate.export import Kind
 
 
-@click.command()
+@click.command(short_help="Bring photos, unchanged, into a folder that other tools read.")
 @click.argument("manifest", type=FILE)
 @click.option("-o", "--out", type=FILE, required=True, help="New or empty folder, or one that holds a part of it.")
 @click.option(

@@ -12,7 +12,7 @@ from curate.cli.deciding import JUDGING, deciding
 from curate.cli.shell import FILE, say
 
 
-@click.command()
+@click.command(short_help="Say whether a filter would keep photos, and why not.")
 @click.argument("photos", nargs=-1, required=True, type=FILE, metavar="PHOTO...")
 @deciding(*JUDGING)
 def explain(photos: tuple[Path, ...], settings: dict[str, Any]) -> None:
@@ -22,13 +22,16 @@ def explain(photos: tuple[Path, ...], settings: dict[str, Any]) -> None:
     """
     from curate import presets
     from curate.explain import explain as explain_photo
+    from curate.explain import named
 
     options = presets.options_of(settings).for_one_photo()
+    for photo in photos:  # a name that is no photo's ends it before the first is scored
+        named(photo)
     for photo in photos:
         say(words.of_explanation(photo, explain_photo(photo, options)))
 
 
-@click.command()
+@click.command(short_help="Say what a manifest holds and what made it, back to the scan.")
 @click.argument("path", type=FILE, metavar="MANIFEST")
 def inspect(path: Path) -> None:
     """Say what a manifest holds, what made it, and where it comes from, back to the scan."""

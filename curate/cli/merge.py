@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from curate.cli.shell import FILE, SCAN_MANIFEST, typed_command
+from curate.cli.shell import FILE, SCAN_MANIFEST, say, typed_command
 
 
-@click.command()
+@click.command(short_help="Join the parts of `curate scan --shard` into one manifest.")
 @click.argument("parts", nargs=-1, required=True, type=FILE, metavar="PART...")
 @click.option("-o", "--out", type=FILE, default=SCAN_MANIFEST, show_default=True, help="Manifest to write.")
 @click.option("--overwrite", is_flag=True, help="Replace the output, whatever it is.")
@@ -22,4 +22,4 @@ def merge(parts: tuple[Path, ...], out: Path, *, overwrite: bool) -> None:
     from curate.merge import merge as merge_parts
 
     lineage = merge_parts(parts, out, command=typed_command(), overwrite=overwrite)
-    click.echo(f"{lineage.rows:,} photos from {len(lineage.options['parts']):,} parts\nwritten: {out}")
+    say([f"{lineage.rows:,} photos from {len(lineage.options['parts']):,} parts", f"written: {out}"])

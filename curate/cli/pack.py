@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from curate.shrink import Encoding
 
 
-@click.command()
+@click.command(short_help="Resize photos once, into shards that `train fit` reads fast.")
 @click.argument("manifest", type=FILE)
 @click.option("-o", "--out", type=FILE, help="Folder of the pack.  [default: packs/NAME OF THE MANIFEST]")
 @click.option(

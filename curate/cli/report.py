@@ -11,7 +11,7 @@ from curate.cli.shell import FILE, SCAN_MANIFEST, say
 from curate.cli.shell import workers as workers_option
 
 
-@click.command()
+@click.command(short_help="Write a page to look at a manifest, with a line to drag.")
 @click.argument("path", type=FILE, default=SCAN_MANIFEST, metavar="[MANIFEST]")
 @click.option("-o", "--out", type=FILE, help="Page to write; by default beside the manifest, with its name.")
 @click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from curate import words
-from curate.cli.shell import FILE, SCAN_MANIFEST, on_engines, progress_bar, say, typed_command
+from curate.cli.shell import FILE, SCAN_MANIFEST, Place, on_engines, progress_bar, say, typed_command
 from curate.errors import UsageError, VividsetError
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from curate.score import Fidelity
 
 
-@click.command()
-@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.command(short_help="Score every photo in folders, tars, lists or buckets.")
+@click.argument("paths", nargs=-1, type=Place(readable=False), metavar="[PATH]...")
 @click.option(
     "--from-file",
     "from_files",
@@ -93,7 +93,7 @@ def scan(
     )
     if dry_run:
         files, size = count_to_do(options.sources(paths), out)
-        click.echo(f"{files:,} files, {size / 1e9:,.2f} GB; nothing was measured or written")
+        click.echo(f"{files:,} files, {words.amount(size)}; nothing was measured or written")
         return
     with progress_bar("photos") as progress:
         summary = run_scan(paths, out, options, command=typed_command(), progress=progress)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
+import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +19,21 @@ from curate.errors import UsageError, VividsetError, told
 
 SCAN_MANIFEST = Path("manifests/scan.parquet")
 CLEAN_MANIFEST = Path("manifests/clean.parquet")
-FILE = click.Path(path_type=Path)
+
+
+class Place(click.Path):
+    """A path or URL. An empty one, as of a shell variable that isn't set, isn't the current folder."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Refuse the empty text; leave all else to click."""
+        if value == "":
+            self.fail("it is empty: is a variable not set? The current folder is .", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = Place(path_type=Path)
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -55,12 +71,12 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except VividsetError as exc:
-            click.echo(f"Error: {exc}", err=True)
+            click.echo(f"Error: {shown(str(exc))}", err=True)
             ctx.exit(2 if isinstance(exc, UsageError) else 1)
         except OSError as exc:
             if exc.errno == errno.EPIPE:  # `| head` has seen enough; click knows what to do
                 raise
-            click.echo(f"Error: {_of_system(exc)}", err=True)
+            click.echo(f"Error: {shown(_of_system(exc))}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("Interrupted: what was finished is kept; run the same command to go on.", err=True)
@@ -75,9 +91,18 @@ def _of_system(exc: OSError) -> str:
 
 
 def say(lines: Iterable[str]) -> None:
-    """Print lines on stdout."""
+    """Print lines on stdout, whatever names they hold."""
     for line in lines:
-        click.echo(line)
+        click.echo(shown(line))
+
+
+def shown(line: str) -> str:
+    r"""A line whose control characters are written as in manifests: a name can't end it, or steer the terminal.
+
+    >>> shown("new\nline\x1b[31m.jpg")
+    'new\\x0aline\\x1b[31m.jpg'
+    """
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: rf"\x{ord(control[0]):02x}", line)
 
 
 @contextmanager

@@ -12,7 +12,17 @@ writing.py    whole or not at all
 
 from curate.manifest.lineage import Lineage, chain, joined
 from curate.manifest.names import escape, unescape
-from curate.manifest.reading import Manifest, batches, counts, inspect, none_to_use, parts, read, sha256_of
+from curate.manifest.reading import (
+    Manifest,
+    batches,
+    check_readable,
+    counts,
+    inspect,
+    none_to_use,
+    parts,
+    read,
+    sha256_of,
+)
 from curate.manifest.schema import (
     ALL_COLUMNS,
     DECISION,
@@ -27,7 +37,16 @@ from curate.manifest.schema import (
     SCHEMA_VERSION,
     SCORER_VERSION,
 )
-from curate.manifest.writing import make_folder, settle, sync_folder, write, write_whole, writer, writers
+from curate.manifest.writing import (
+    check_writable,
+    make_folder,
+    settle,
+    sync_folder,
+    write,
+    write_whole,
+    writer,
+    writers,
+)
 
 __all__ = [
     "ALL_COLUMNS",
@@ -46,6 +65,8 @@ __all__ = [
     "Manifest",
     "batches",
     "chain",
+    "check_readable",
+    "check_writable",
     "counts",
     "escape",
     "inspect",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -121,12 +122,25 @@ def _check_place(path: Path) -> None:
         kind = os.stat(path).st_mode
     except FileNotFoundError as exc:
         raise ManifestError(
-            f"{path} doesn't exist: make it with `curate scan`, then `curate filter`, or name another manifest"
+            f"{path} doesn't exist: make scans with `curate scan`, "
+            "clean manifests with `curate filter`, or name another manifest"
         ) from exc
     except (OSError, ValueError) as exc:
         raise ManifestError(f"{path} can't be read: {told(exc)}: name another manifest") from exc
     if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
         raise ManifestError(f"{path} is no file: name a manifest that `curate` wrote")
+
+
+def check_readable(path: Path) -> None:
+    """Make sure of a file before a library is given its path: of a pipe it would wait, of others tell half the story.
+
+    Raises:
+        OSError: it is no file, or can't be opened; `strerror` says why.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    with open(path, "rb"):
+        pass
 
 
 def _has_nulls(file: pq.ParquetFile, name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -96,6 +97,17 @@ def write_whole(data: bytes | memoryview, path: Path) -> None:
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Find out before long work, leaving nothing, whether a file could be written to a path and its missing folders.
+
+    Raises:
+        OSError: the disk says no.
+    """
+    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def sync_folder(folder: Path) -> None:

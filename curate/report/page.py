@@ -9,14 +9,14 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from curate import __version__, manifest
-from curate.errors import ManifestError
+from curate.errors import ManifestError, told
 from curate.report import payload
 from curate.report.gather import Rows, gather
 from curate.report.rules import rules_of
@@ -113,20 +113,21 @@ def _sha256(text: str) -> str:
 
 
 def _check_output(out: Path) -> None:
-    if not os.path.lexists(out):
-        return
-    if not out.is_file() or _MARK.encode() not in out.read_bytes()[:1000]:
-        raise ManifestError(f"{out} is in the way and is no report of ours: choose another output with -o")
+    with _as_unwritable(out):
+        if os.path.lexists(out) and not (out.is_file() and _MARK.encode() in out.read_bytes()[:1000]):
+            raise ManifestError(f"{out} is in the way and is no report of ours: choose another output with -o")
+        manifest.check_writable(out)
+
+
+@contextmanager
+def _as_unwritable(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise ManifestError(f"{out} can't be written: {told(exc)}: choose another place with -o") from exc
 
 
 def _write(out: Path, text: str) -> None:
-    draft = out.with_name(f".{out.name}.draft")
-    try:
+    with _as_unwritable(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="ascii", newline="\n")
-        manifest.settle(draft, out)
-    except OSError as exc:
-        raise ManifestError(f"{out} can't be written: {exc.strerror}: choose another place with -o") from exc
-    finally:
-        with suppress(OSError):
-            draft.unlink()
+        manifest.write_whole(text.encode("ascii"), out)

@@ -124,7 +124,7 @@ def photo(number: int, row: Json, sector: int, is_blocked: bool, thumbnail: Thum
     bin_ = -1 if error is not None else int(bins_of(np.array([_number(row["colorfulness"])]))[0])
     if bin_ < 0 and error is None:
         error = "it was not measured"
-    reasons = row.get("reject_reasons") or []
+    reasons = [reason for reason in row.get("reject_reasons") or [] if reason is not None]
     return {
         "row": number,
         "source": row["source"],
@@ -158,7 +158,7 @@ def shown(name: str, value: Any, bin_: int) -> str:
     >>> shown("colorfulness", 19.999, 199), shown("bytes", 12345, 0), shown("chroma_mean", 1 / 3, 0)
     ('19.99', '12,345', '0.3333')
     """
-    if name == "colorfulness" and bin_ >= 0:
+    if name == "colorfulness" and bin_ >= 0 and math.isfinite(value):
         return f"{max(math.floor(value * 100) / 100, bin_ / BINS_PER_M):.2f}"
     if name == "modified_ns" and isinstance(value, int):
         return f"{datetime.fromtimestamp(value // 10**9, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -9,11 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from curate import engines
 from curate.decode import decode
 from curate.errors import PhotoError
+from curate.memory import memory_for
 from curate.sources import located, read_at, remote
 
 _QUALITY = 70
@@ -80,11 +83,14 @@ def thumbnail(place: Place, short_side_px: int) -> Thumbnail | None:
     if file_path is None:
         return None
     try:
-        pixels = decode(
-            read_at(file_path, offset=place.tar_offset, size=place.size), short_side_px=short_side_px
-        ).pixels
+        with memory_for("shrinking it"):
+            data = read_at(file_path, offset=place.tar_offset, size=place.size)
+            return _small(decode(data, short_side_px=short_side_px).pixels, short_side_px)
     except PhotoError:
         return None
+
+
+def _small(pixels: NDArray[np.uint8], short_side_px: int) -> Thumbnail:
     height, width = pixels.shape[:2]
     scale = min(1.0, short_side_px / min(height, width), _MAX_ASPECT * short_side_px / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -127,11 +127,17 @@ def _as_source_error(url: str) -> Iterator[None]:
     except FileNotFoundError as exc:
         raise SourceError(f"{url} doesn't exist, or isn't shown to you: check the address and the credentials") from exc
     except ImportError as exc:
-        raise SourceError(f"{url} needs what isn't installed: pip install 'vividset[remote]' ({exc})") from exc
+        raise SourceError(_not_installed(url, exc)) from exc
     except Exception as exc:  # a file system raises whatever its library does
         raise SourceError(
             f"{url} can't be read: {told(exc)}: check the address, the credentials and the connection"
         ) from exc
+
+
+def _not_installed(url: str, exc: ImportError) -> str:
+    package = getattr(exc.__cause__, "name", None)  # fsspec knows who speaks which protocol, and raises from that
+    wanted = "'vividset[remote]'" if package in (None, "s3fs") else package
+    return f"{url} needs what isn't installed: pip install {wanted} ({exc})"
 
 
 def _looked_up(url: str, wanted: Wanted) -> list[Listed]:
@@ -142,7 +148,7 @@ def _looked_up(url: str, wanted: Wanted) -> list[Listed]:
         fs, root = _connect(url)
         return list(_single(url, wanted, fs.info(root)))
     except ImportError as exc:
-        raise SourceError(f"{url} needs what isn't installed: pip install 'vividset[remote]' ({exc})") from exc
+        raise SourceError(_not_installed(url, exc)) from exc
     except Exception as exc:  # noqa: BLE001 - a file system raises whatever its library does
         return [Listed(source, path, None, None, str(_as_photo_error(exc, "the file can't be looked at")))]
 

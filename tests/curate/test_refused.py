@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate import manifest
+from curate import manifest, words
 from curate.criteria import FilterOptions
 from curate.errors import ManifestError, OutputError, ScanError, SourceError, VividsetError
 from curate.export import export
@@ -29,6 +29,7 @@ from curate.scan import ScanOptions, Summary, scan
 from curate.select import write_selection
 from curate.shrink import PackOptions
 from curate.sources import Share, Sources, source_is_gone
+from curate.worklist import LAST_PIECES
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of forking beside threads
 NOBODY = 65534
@@ -132,6 +133,51 @@ def test_what_may_not_be_read_is_a_row_each_and_tried_again(photos: Path, shared
     assert len(after) == 7
 
 
+def test_known_photos_of_what_cannot_be_read_any_more_stay_known(photos: Path, shared: Path) -> None:
+    folder, out = shared / "photos", shared / "out" / "m.parquet"
+    shutil.copytree(photos, folder)
+    shutil.copytree(photos / "more", folder / "more" / "deep")
+    with tarfile.open(folder / "n.tar", "w") as tar:
+        tar.add(folder / "a-vivid.png", "a.png")
+    scan([folder], out, SERIAL)
+    before = rows_of(out)
+    shutil.copytree(photos / "more", folder / "z-new")
+    for name in ("more", "n.tar"):
+        (folder / name).chmod(0)
+    for number in range(2):
+        summary = as_nobody(lambda: scan([folder], out, SERIAL))
+        assert isinstance(summary, Summary), summary
+        assert (summary.gone, summary.emptied) == (0, {})
+        assert summary.measured_now == 3 - number  # what can't be reached, and at first the new photo
+        assert rows_of(out) == before | {
+            "more": "NoPermission",
+            "n.tar": "NoPermission",
+            "z-new/b-gray.png": "fine",
+        }
+    for name in ("more", "n.tar"):
+        (folder / name).chmod(0o755)
+    assert scan([folder], out, SERIAL).measured_now == 0
+    assert rows_of(out) == before | {"z-new/b-gray.png": "fine"}
+
+
+def test_a_folder_that_is_empty_all_of_a_sudden_is_named(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    for name in ("disk/one", "disk/two", "mixed"):
+        shutil.copytree(photos / "more", photos / name)
+    (photos / "mixed" / "other.png").write_bytes((photos / "a-vivid.png").read_bytes())
+    scan([photos], out, SERIAL)
+    shutil.rmtree(photos / "disk")
+    (photos / "disk").mkdir()
+    (photos / "mixed" / "other.png").unlink()
+    summary = scan([photos], out, SERIAL)
+    assert summary.gone == 3
+    assert summary.emptied == {str(photos / "disk"): 2}
+    said = [line for line in words.of_scan(summary, out) if line.startswith("Warning: ")]
+    assert said == [
+        f"Warning: {photos / 'disk'} holds none of its 2 photos any more: if a disk is missing there, scan again"
+    ]
+
+
 def test_what_may_not_be_listed_or_written_is_one_line(photos: Path, shared: Path) -> None:
     folder, closed = shared / "photos", shared / "closed"
     shutil.copytree(photos, folder)
@@ -170,7 +216,7 @@ def test_what_may_not_be_listed_or_written_is_one_line(photos: Path, shared: Pat
 
 @pytest.fixture
 def half_empty(tmp_path: Path, encoded: Callable[..., bytes]) -> Path:
-    """256 empty files, whose parts take 8 KB each, and then 120 photos, whose parts take 12 KB."""
+    """A shard of empty files, whose parts take 8 KB each, and one of photos, whose parts take 13."""
     folder = tmp_path / "in"
     folder.mkdir()
     for number in range(256):
@@ -203,11 +249,11 @@ def test_a_full_disk_keeps_what_is_finished(
 ) -> None:
     paths, options = source(half_empty)
     out = tmp_path / "full" / "m.parquet"
-    said = with_files_up_to(10_000, lambda: scan(paths, out, options))
+    said = with_files_up_to(10_600, lambda: scan(paths, out, options))
     assert isinstance(said, str), "it fitted"
     assert "can't be written: File too large: free some space and run the same command" in said
     assert not out.exists()
-    assert sum(1 for _ in out.parent.glob(".m.parquet.scan/part-*.parquet")) == 4
+    assert sum(1 for _ in out.parent.glob(".m.parquet.scan/part-*.parquet")) == LAST_PIECES
     assert not list(out.parent.rglob("*.draft"))
     resumed = scan(paths, out, options)
     scan(paths, tmp_path / "untouched.parquet", options)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +23,6 @@ from curate.score import ScoreOptions, score
 from curate.sources import Listed, Sources, listing, read
 
 SERIAL = ScanOptions(engine="serial")
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[Any]:
-    """An S3 server on a free port, and the file system that talks to it."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")  # a page, which has 1,000 elsewhere
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_ACCESS_KEY_ID", "key")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        fs = fsspec.filesystem("s3", use_listings_cache=False)
-        fs.mkdir("bucket")
-        yield fs
-        server.stop()
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from curate import manifest
 from curate.cli import main
 from curate.criteria import FilterOptions
 from curate.duplicates import QUICK_BITS
-from curate.manifest import SCAN_SCHEMA, Lineage
+from curate.manifest import ALL_COLUMNS, SCAN_SCHEMA, Lineage
 from curate.measures.tone import TONES
 from curate.report import page as page_module
 from curate.report import sample, write_report
@@ -316,6 +316,31 @@ def test_a_folder_of_parts_is_one_manifest(made_up: Path, tmp_path: Path) -> Non
 def test_the_command_keeps_what_was_typed_but_for_the_line_and_the_tones(command: str, before: str, after: str) -> None:
     rules = rules_of(Path("m/rejected.parquet"), Lineage("rejected", command, {"min_colorfulness": 35.0}))
     assert (rules.line_bin, rules.before, rules.after) == (350, before, after)
+
+
+ODD: dict[str, list[Any]] = {
+    "sha256": [None, "", "abc", "zz" * 32, "12345"],
+    "fingerprint": [None, "", "f" * 31, "f" * 65, "zz" * 16],
+    "split": [None, "", "holdout"],
+    "colorfulness": [None, np.nan, np.inf, -np.inf, -5.0, 1e300],
+    "bytes": [None, -5, 0, 2**62],
+    "tar_offset": [-5, 2**62],
+    "width": [None, -1, 2**31 - 1],
+    "modified_ns": [-(2**63), 2**63 - 1],
+    "tone_confidence": [np.nan, np.inf, -1.0],
+    "hue_peak_deg": [np.nan, -400.0, 1e38],
+    "reject_reasons": [[], [None], ["", "not ("]],
+    "path": ["", "a\0b", "../..", "\\ud800", "x" * 5000],
+    "source": ["", "\0", "http://[", "s3://none"],
+}
+
+
+def test_odd_values_still_make_a_page(photos: Path, tmp_path: Path) -> None:
+    row = {"source": str(photos), "path": "a-vivid.png", "colorfulness": 30.0, "tone": "color", "sha256": "0" * 64}
+    rows = [row | {column: value} for column, values in ODD.items() for value in values]
+    pq.write_table(pa.Table.from_pylist(rows, ALL_COLUMNS), tmp_path / "m.parquet")
+    made = write_report(tmp_path / "m.parquet", tmp_path / "m.html")
+    assert len(data_of(tmp_path / "m.html")["photos"]) == made.photos == len(rows)
 
 
 def assert_refused(result: Result, said: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from curate.cli import main
 from curate.criteria import FilterOptions
 from curate.decode import QUARTER_SIDE_PX, decode
 from curate.errors import PhotoError
-from curate.measures import SAMPLE_PIXELS, describe, look, measure, sample, small_copy
+from curate.measures import SAMPLE_PIXELS, Look, Measures, describe, look, measure, sample, small_copy
 from curate.scan import ScanOptions, scan
 from curate.score import BATCH_PHOTOS, ScoreOptions, score, score_all
 from curate.select import write_selection
@@ -44,6 +44,28 @@ def test_photos_scored_in_batches_score_as_they_do_alone(photos: Path, vivid: Pi
     assert together == [score(photo, ScoreOptions()) for photo in listed]
     assert [record is None for record in together].count(True) == 1  # notes.txt
     assert len(together) > BATCH_PHOTOS
+
+
+def test_what_takes_too_much_memory_together_is_described_one_by_one(
+    photos: Path, vivid: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = np.concatenate([vivid, vivid], axis=1)
+    Image.fromarray(wide).save(photos / "b-wide.png")
+
+    def in_little(looks: Sequence[Look]) -> list[Measures]:
+        if len(looks) > 1 or any(seen.small.shape == wide.shape for seen in looks):
+            raise MemoryError
+        return describe(looks)
+
+    monkeypatch.setattr("curate.score.describe", in_little)
+    records = [record for record in score_all(listing([photos]), ScoreOptions()) if record]
+    assert {record.photo.path: (record.error or "fine").partition(":")[0] for record in records} == {
+        "a-vivid.png": "fine",
+        "b-wide.png": "OutOfMemory",
+        "c-cut.png": "BrokenPhoto",
+        "more/b-gray.png": "fine",
+    }
+    assert all(record.sha256 for record in records)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 500), (375, 500), (301, 1), (2, 700_000), (1001, 999)])

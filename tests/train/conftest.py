@@ -10,6 +10,7 @@ import colorsys
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,20 +53,28 @@ def picture() -> Callable[..., NDArray[np.uint8]]:
     return make
 
 
-@pytest.fixture
-def clean_manifest(tmp_path: Path) -> Callable[..., Path]:
-    """Photos `p00.png`, `p01.png`, ... below `tmp_path/photos`, and their manifest as `curate filter` writes it."""
+@pytest.fixture(scope="session")
+def clean_manifest_in() -> Callable[..., Path]:
+    """Photos `p00.png`, `p01.png`, ... below `photos` in a folder, and their manifest as `curate filter` writes it."""
 
-    def make(splits: Sequence[str] = ("train",) * 4, *, tone: str = "color", schema_version: int = 1) -> Path:
-        folder = tmp_path / "photos"
+    def make(
+        place: Path, splits: Sequence[str] = ("train",) * 4, *, tone: str = "color", schema_version: int = 1
+    ) -> Path:
+        folder = place / "photos"
         folder.mkdir(exist_ok=True)
         rows = [_row(folder, index, split, tone) for index, split in enumerate(splits)]
-        path = tmp_path / "clean.parquet"
+        path = place / "clean.parquet"
         lineage = replace(Lineage("clean", "curate filter", {}), schema_version=schema_version)
         manifest.write(path, pa.Table.from_pylist(rows, schema=CLEAN_SCHEMA), lineage)
         return path
 
     return make
+
+
+@pytest.fixture
+def clean_manifest(clean_manifest_in: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """As `clean_manifest_in`, in `tmp_path`."""
+    return partial(clean_manifest_in, tmp_path)
 
 
 def _row(folder: Path, index: int, split: str, tone: str) -> dict[str, Any]:

@@ -1,18 +1,15 @@
-"""Photos to colorize that lie in a bucket or a tar, known by their manifest; an S3 server runs here."""
+"""Photos to colorize that lie in a bucket or a tar, known by their manifest; an S3 server runs in this process."""
 
 from __future__ import annotations
 
-import logging
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from moto.server import ThreadedMotoServer
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,25 +19,6 @@ from train.cli import main
 CheckpointFile = Callable[..., Path]
 Picture = Callable[..., NDArray[np.uint8]]
 SERIAL = ScanOptions(engine="serial")
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[Any]:
-    """An S3 server on a free port, and the file system that talks to it."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_ACCESS_KEY_ID", "key")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        fs = fsspec.filesystem("s3", use_listings_cache=False)
-        fs.mkdir("bucket")
-        yield fs
-        server.stop()
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 @pytest.fixture

@@ -44,6 +44,19 @@ def place(listed: PhotoList, index: int) -> Path:
     return Path(found)
 
 
+def test_a_crop_that_takes_too_much_memory_costs_its_photo(seven: PhotoList, monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_little(pixels: Pixels, chance: np.random.Generator | None, out: Pixels, *, at_scale: bool = False) -> None:
+        if np.array_equal(pixels, seven.pixels(2, 32)):
+            raise MemoryError
+        crop(pixels, chance, out, at_scale=at_scale)
+
+    monkeypatch.setattr("train.data.crop", in_little)
+    batch = Crops(seven, 32, seed=3).batch([Draw(0, photo) for photo in (1, 2, 3)])
+    assert batch.photos == [1, 3]
+    assert batch.errors == [(2, "OutOfMemory: cropping it wanted more memory than there is")]
+    assert len(batch.rgb) == 2
+
+
 def test_crops_are_the_same_for_any_number_of_workers(seven: PhotoList) -> None:
     seen = []
     for workers in (0, 1, 2):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from curate.errors import TrainingError
+from curate.errors import TrainingError, UsageError
 from train.cli import main
 from train.diagnose import diagnose, read_trace
 from train.health import Trace, history
@@ -52,6 +52,42 @@ def test_the_documents_bad_trace_is_named_with_its_remedies(tmp_path: Path) -> N
     )
 
 
+@pytest.mark.parametrize("steps", [(100, 200, 300, 400), (0, 100, 200, 300)])
+def test_rows_are_means_only_where_that_is_said(tmp_path: Path, steps: tuple[int, ...]) -> None:
+    path = tmp_path / "losses.csv"
+    rows = zip(steps, (0.12, 0.15, 0.09, 0.13), strict=True)
+    path.write_text("step,loss\n" + "".join(f"{step},{loss}\n" for step, loss in rows), encoding="utf-8")
+    alone = CliRunner().invoke(main, ["diagnose", str(path), "--neutral", "0.12"])
+    assert alone.exit_code == 0
+    assert "too few steps" in alone.output
+    assert alone.output.endswith("if it is a mean of 100 steps, give --means 100\n")
+    told = CliRunner().invoke(main, ["diagnose", str(path), "--neutral", "0.12", "--means", "100"])
+    assert told.exit_code == 1
+    assert f"! oscillation at step {steps[-1]}: means of 100 steps bounce: 0.12, 0.15, 0.09, 0.13" in told.output
+    assert "--lr 2e-5, then --batch-size 8, then a longer --warmup 0.2" in told.output
+
+
+@pytest.mark.parametrize("means_of", [10, 25, 100, 101])
+def test_means_of_a_healthy_run_raise_no_alarm(tmp_path: Path, means_of: int) -> None:
+    chance = np.random.default_rng(5)
+    for _ in range(10):
+        level = 0.04 + 0.08 * np.exp(-np.arange(6000) / 1500)
+        losses = (level * chance.normal(1, 0.33, 6000)).clip(0)[: 6000 // means_of * means_of]
+        path = csv(tmp_path / "losses.csv", list(losses.reshape(-1, means_of).mean(axis=1)))
+        assert not diagnose(read_trace(path, 0.12, means_of)).findings
+
+
+def test_means_keep_their_values(tmp_path: Path) -> None:
+    trace = read_trace(csv(tmp_path / "losses.csv", [0.5, 0.25]), 1.0, 7)
+    assert np.reshape(trace.ratios, (2, 7)).mean(axis=1) == pytest.approx([0.5, 0.25])
+
+
+def test_a_runs_own_log_holds_no_means(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").touch()
+    with pytest.raises(UsageError, match="leave out --means"):
+        read_trace(tmp_path, means_of=100)
+
+
 def test_steps_are_judged_in_their_order_whatever_the_files(tmp_path: Path) -> None:
     path = csv(tmp_path / "losses.csv", falling())
     head, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -65,7 +101,9 @@ def test_a_finding_is_dated_to_where_it_was_first_seen() -> None:
     assert 1300 <= seen["oscillation"] <= 1500
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "step,loss\n", "step,loss\n1,x\n", "step,loss\n1,0\n"])
+@pytest.mark.parametrize(
+    "text", ["", "a,b\n1,2\n", "step,loss\n", "step,loss\n1,x\n", "step,loss\n1,0\n", "step,loss,neutral\n1,2,inf\n"]
+)
 def test_what_is_no_curve_is_said_in_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "losses.csv"
     path.write_text(text, encoding="utf-8")

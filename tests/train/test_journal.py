@@ -48,6 +48,20 @@ def test_a_step_is_a_line_with_loss_and_loss_over_neutral(tmp_path: Path) -> Non
     assert "loss 0.0800  0.80 of neutral" in said[0]
 
 
+@pytest.mark.parametrize(("ratio", "said_so"), [(1.23, True), (1.0, False)])
+def test_held_out_photos_that_cost_more_than_gray_are_a_note_and_no_finding(
+    tmp_path: Path, ratio: float, said_so: bool
+) -> None:
+    said: list[str] = []
+    write_steps(tmp_path, 500, loss=0.05)
+    journal = open_journal(tmp_path, 500, said)
+    journal.validated(Validation(500, ratio, 0.9, {"color": 4}, 0.1, 4))
+    assert not journal.check_health()
+    journal.close()
+    assert ("(gray costs less)" in said[0]) == said_so
+    assert ("no trouble seen; held-out photos cost 1.23 of what gray costs" in journal.verdict()) == said_so
+
+
 def test_the_first_and_the_last_step_are_always_said(tmp_path: Path) -> None:
     said: list[str] = []
     journal = open_journal(tmp_path, said=said, total_steps=50)

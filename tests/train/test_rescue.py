@@ -65,11 +65,13 @@ def test_stop_saves_says_why_and_exits_1_and_resume_goes_on_in_spite_of_it(
     assert (about.step, about.on_trouble) == (210, "stop")
 
 
-@pytest.fixture
-def rescued(clean_manifest: Manifests, tmp_path: Path) -> tuple[Path, Path, list[str]]:
-    path, said = clean_manifest(("train",) * 40 + ("val",)), list[str]()
-    train_wildly(path, tmp_path / "whole", said.append, "rescue")
-    return path, tmp_path / "whole", said
+@pytest.fixture(scope="module")
+def rescued(clean_manifest_in: Manifests, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[str]]:
+    """A manifest, the folder of a run on it that rescued itself, and what it said."""
+    place, said = tmp_path_factory.mktemp("rescued"), list[str]()
+    path = clean_manifest_in(place, ("train",) * 40 + ("val",))
+    train_wildly(path, place / "whole", said.append, "rescue")
+    return path, place / "whole", said
 
 
 def test_rescue_goes_back_on_more_calmly_and_says_so_everywhere(rescued: tuple[Path, Path, list[str]]) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from curate.cli.shell import FILE, progress_bar
+from curate.cli.shell import FILE, progress_bar, say, shown
 from curate.errors import UsageError, VividsetError
 from train.cli.roots import root_option
 
 
-@click.command()
+@click.command(short_help="Colorize photos with a trained checkpoint.")
 @click.argument("checkpoint_path", type=FILE, metavar="CHECKPOINT")
 @click.argument("photos", nargs=-1, required=True, type=FILE, metavar="PHOTO...")
 @click.option("-o", "--out", type=FILE, required=True, help="Folder for the colour pictures.")
@@ -43,9 +43,9 @@ def colorize(
         for done, (job, problem) in enumerate(colorize_all(colorizer, jobs, drop_gps=drop_gps), 1):
             failed += problem is not None
             if problem is None:
-                click.echo(escape(str(job.target)))
+                say([escape(str(job.target))])
             else:
-                click.echo(f"{job.name()}: {problem}", err=True)
+                click.echo(shown(f"{job.name()}: {problem}"), err=True)
             progress(done, len(jobs))
     if failed:
         raise VividsetError(f"{failed} of {len(jobs)} photos could not be colorized, each for the reason above")

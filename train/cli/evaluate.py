@@ -11,7 +11,7 @@ from curate.errors import UsageError
 from train.cli.roots import root_option
 
 
-@click.command()
+@click.command(short_help="Judge a checkpoint on photos it was not trained on.")
 @click.argument("checkpoint_path", type=FILE, metavar="CHECKPOINT")
 @click.argument("manifest", type=FILE)
 @click.option(
@@ -54,6 +54,8 @@ def evaluate(
     from train.likeness import Frechet, Lpips
     from train.loss import ColorizationWeightedLoss
 
+    if html:
+        evaluated.check_place(html)
     chosen, manifest_sha256 = photos.load_split(manifest, split, roots)
     source = checkpoint.load(checkpoint_path, weights_only=True)
     recipe = source.about.recipe
@@ -80,8 +82,7 @@ def evaluate(
         fid_weights_sha256=frechet.features.sha256 if frechet else None,
     )
     rows = summarize(judged, frechet.distances() if frechet else None)
+    say([evaluated.as_json(protocol, judged, rows)] if as_json else evaluated.lines(protocol, judged, rows))
     if html:
         evaluated.write(html, evaluated.page(evaluation, protocol, judged, rows))
-    say([evaluated.as_json(protocol, judged, rows)] if as_json else evaluated.lines(protocol, judged, rows))
-    if html and not as_json:
-        click.echo(f"written: {html}")
+        click.echo(f"written: {html}", err=as_json)

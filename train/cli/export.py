@@ -11,7 +11,7 @@ import click
 from curate.cli.shell import FILE
 
 
-@click.command()
+@click.command(short_help="Write a checkpoint's network as an ONNX model.")
 @click.argument("checkpoint_path", type=FILE, metavar="CHECKPOINT")
 @click.option("-o", "--out", type=FILE, required=True, help="The .onnx file.")
 def export(checkpoint_path: Path, out: Path) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from curate.cli.shell import FILE, typed_command
-from curate.errors import CheckpointError, UsageError
+from curate.errors import CheckpointError, UsageError, told
+from curate.manifest import check_writable
 from train.cli.roots import root_option
 from train.recipe import Recipe
 
@@ -28,7 +29,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
     )
 
 
-@click.command()
+@click.command(short_help="Train on the photos of a manifest or a pack.")
 @click.argument("manifest", type=FILE)
 @_recipe_option("epochs", int, "Passes over the training photos.")
 @_recipe_option("max_steps", int, "Stop after so many optimizer steps; the learning rate's schedule ends there too.")
@@ -150,18 +151,24 @@ def _typed(parameter: str) -> bool:
 def _check_run_dir(folder: Path, resume: bool) -> None:
     if not resume and any((folder / name).exists() for name in ("last.safetensors", "log.jsonl")):
         raise UsageError(f"{folder} holds a run: go on with --resume, or choose another folder with --run-dir")
+    with _as_unwritable(folder):
+        check_writable(folder / "last.safetensors")
 
 
 def _prepare(folder: Path) -> None:
     from train import checkpoint
 
-    try:
+    with _as_unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint.remove_drafts(folder)
+
+
+@contextmanager
+def _as_unwritable(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as exc:
-        raise CheckpointError(
-            f"{folder} can't be written: {exc.strerror}: choose another folder with --run-dir"
-        ) from exc
+        raise CheckpointError(f"{folder} can't be written: {told(exc)}: choose another folder with --run-dir") from exc
 
 
 def _resumed_recipe(before: Checkpoint, asked: Recipe) -> Recipe:

@@ -12,7 +12,7 @@ from curate.errors import ManifestError
 from train.recipe import Recipe
 
 
-@click.command()
+@click.command(short_help="Print every documented hyper-parameter with its reason.")
 def recipe() -> None:
     """Print the documented recipe: every hyper-parameter with its reason."""
     for name, value, reason in Recipe().described():
@@ -20,22 +20,26 @@ def recipe() -> None:
         click.echo(textwrap.fill(reason, 100, initial_indent=head, subsequent_indent=" " * len(head)))
 
 
-@click.command()
+@click.command(short_help="Say whether a training run is healthy, and what to do.")
 @click.argument("path", type=FILE, metavar="RUN")
 @click.option(
     "--neutral", type=click.FloatRange(0, min_open=True), help="Loss of predicting neutral gray, for a CSV file."
 )
+@click.option(
+    "--means", "means_of", type=click.IntRange(2, 100_000), help="Each row of the CSV file is a mean of so many steps."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print {verdict, findings: [{kind, step, evidence, remedy}]}.")
-def diagnose(path: Path, neutral: float | None, *, as_json: bool) -> None:
+def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json: bool) -> None:
     """Say whether a training run is healthy, and what to do if it isn't.
 
     RUN is a run's folder, or a CSV file with the columns step,loss of any trainer; without --neutral the mean of its
-    first losses, 10 to 100, stands for the neutral prediction. Exits 0 if healthy, 1 if there is trouble.
+    first losses, 10 to 100, stands for the neutral prediction. A row is one step's loss unless --means says that it is
+    a mean. Exits 0 if healthy, 1 if there is trouble.
     """
     from train.diagnose import diagnose as judge
     from train.diagnose import read_trace
 
-    diagnosis = judge(read_trace(path, neutral))
+    diagnosis = judge(read_trace(path, neutral, means_of or 0))
     if as_json:
         click.echo(diagnosis.as_json())
     else:
@@ -45,7 +49,7 @@ def diagnose(path: Path, neutral: float | None, *, as_json: bool) -> None:
     click.get_current_context().exit(1 if diagnosis.findings else 0)
 
 
-@click.command()
+@click.command(short_help="Say what made a checkpoint, and which photos taught it.")
 @click.argument("checkpoint_path", type=FILE, metavar="CHECKPOINT")
 @click.option("--photos", "as_photos", is_flag=True, help="List the photos that taught it, as sha256sum does.")
 @click.option("--manifest", "moved_to", type=FILE, help="Where its manifest lies by now.")

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    """An S3 server on a free port, and the file system that talks to it."""
+    import fsspec
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")  # a page, which has 1,000 elsewhere
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ACCESS_KEY_ID", "key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        fs = fsspec.filesystem("s3", use_listings_cache=False)
+        fs.mkdir("bucket")
+        yield fs
+        fs.rm("bucket", recursive=True)  # the next server in this process would still have it
+        server.stop()
+        fsspec.get_filesystem_class("s3").clear_instance_cache()

@@ -1,0 +1,74 @@
+"""What a stranger types and names: nothing said may mislead, and no name may steer the terminal."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from curate.cli import main as curate
+from train.cli import main as train
+
+
+def typed(program: click.Command, *arguments: str | Path) -> Result:
+    return CliRunner().invoke(program, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def odd_photo(tmp_path: Path) -> Path:
+    path = tmp_path / "new\nline\x1b[31m.png"
+    Image.fromarray(np.full((32, 32, 3), (200, 30, 30), np.uint8)).save(path)
+    return path
+
+
+def test_a_name_neither_ends_a_line_nor_steers_the_terminal(odd_photo: Path) -> None:
+    shown = typed(curate, "explain", odd_photo).output
+    assert shown.splitlines()[0].endswith(r"new\x0aline\x1b[31m.png: kept")
+    assert "\x1b" not in shown
+    missing = typed(curate, "explain", f"{odd_photo}.gone").stderr
+    assert missing.count("\n") == 1
+    assert "\x1b" not in missing
+
+
+@pytest.mark.parametrize("command", [["scan"], ["explain"], ["scan", "photos", "-o"]])
+def test_an_empty_path_is_not_the_current_folder(command: list[str]) -> None:
+    result = typed(curate, *command, "")
+    assert result.exit_code == 2
+    assert "is a variable not set?" in result.stderr
+
+
+def test_no_photo_is_explained_before_all_names_are_looked_at(odd_photo: Path, tmp_path: Path) -> None:
+    result = typed(curate, "explain", odd_photo, tmp_path)
+    assert result.exit_code == 1
+    assert not result.stdout
+
+
+def test_a_folder_as_a_filters_output_is_named(odd_photo: Path, tmp_path: Path) -> None:
+    scan = tmp_path / "scan.parquet"
+    made = typed(curate, "scan", odd_photo.parent, "-o", scan, "--workers", "1")
+    assert made.exit_code == 0, made.output
+    (tmp_path / "out").mkdir()
+    result = typed(curate, "filter", scan, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'out'} is a folder" in result.stderr
+    assert not (tmp_path / "rejected.parquet").exists()
+
+
+def test_a_protocol_without_its_package_says_which_to_install() -> None:
+    program = "import sys; sys.modules['gcsfs'] = None; from curate.cli import main; main(['scan', 'gs://bucket/x'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install gcsfs" in done.stderr
+
+
+@pytest.mark.parametrize("program", [curate, train])
+def test_the_list_of_commands_is_whole_sentences(program: click.Command) -> None:
+    listed = CliRunner(env={"COLUMNS": "80"}).invoke(program, ["--help"]).output.partition("Commands:")[2]
+    assert listed
+    assert "..." not in listed
