@@ -86,8 +86,7 @@ def test_pieces_in_lightness_explain_a_strong_tone_and_not_three_scenes() -> Non
         [np.clip(np.rint(255 * np.dstack(planes)), 0, 255).astype(np.uint8) for planes in (strong, scenes)]
     )
     for name in ("flat_p75_ab", "flat_p75_levels"):
-        assert found[name][0] < 5, found[name]
-        assert found[name][1] > 15, found[name]
+        assert 3 * found[name][0] < 15 < found[name][1], found[name]
     assert found["strength_levels"].min() > 20
 
 
