@@ -76,7 +76,8 @@ def pack(
         packed_now = _pack_shards(out, options, table, to_do, progress)
         summary = Summary(packed_now=packed_now)
         rows = _packed_rows(out, table, summary)
-        if rows.num_rows:
+        whole = not to_do and (out / MANIFEST_NAME).exists()
+        if rows.num_rows and not whole:  # written again it would have another sha256, and runs trained on it are lost
             write_failed(out, summary.failed)
             manifest.write(out / MANIFEST_NAME, rows, _lineage(read, options, command, summary))
     return summary

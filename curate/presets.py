@@ -15,7 +15,6 @@ from typing import Any
 
 from curate.criteria import BOUNDED, TONES, Bound, FilterOptions, Split
 from curate.errors import UsageError, told
-from curate.manifest import check_readable
 
 Settings = Mapping[str, Any]
 
@@ -48,6 +47,8 @@ def load(name_or_path: str) -> Settings:
     Raises:
         UsageError: there is none, it isn't TOML, or it holds what isn't a setting.
     """
+    from curate.manifest import check_readable
+
     if name_or_path in PRESETS:
         return PRESETS[name_or_path]
     path = Path(name_or_path)

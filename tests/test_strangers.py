@@ -23,7 +23,8 @@ def typed(program: click.Command, *arguments: str | Path) -> Result:
 @pytest.fixture
 def odd_photo(tmp_path: Path) -> Path:
     path = tmp_path / "new\nline\x1b[31m.png"
-    Image.fromarray(np.full((32, 32, 3), (200, 30, 30), np.uint8)).save(path)
+    colours = np.array([[(200, 30, 30), (30, 160, 40)], [(40, 60, 200), (220, 200, 40)]], np.uint8)
+    Image.fromarray(colours.repeat(16, axis=0).repeat(16, axis=1)).save(path)
     return path
 
 

@@ -43,8 +43,18 @@ class _Sealed:
         self.inside, self.arguments = inside, arguments
 
     def __call__(self, fabric: Fabric) -> _Sealed:
-        """In the process: call what is inside."""
-        return _Sealed(self.inside(fabric, *self.arguments))
+        """In the process: call what is inside.
+
+        The group is left before the process ends: its threads, still running then, would abort it now and then.
+        Not where one fails: the others would fail of that first, and their words would hide the cause.
+        """
+        try:
+            found = self.inside(fabric, *self.arguments)
+        except KeyboardInterrupt:  # in all of them, after the same step
+            distributed.destroy_process_group()
+            raise
+        distributed.destroy_process_group()
+        return _Sealed(found)
 
 
 def total(fabric: Fabric, *numbers: float) -> list[float]:

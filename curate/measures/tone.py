@@ -37,6 +37,8 @@ ONE_RATIO_BRIGHTNESS_SPREAD = 15.0
 
 PHOTOS_AT_ONCE = 32
 """More don't fit into the processor's cache and cost more each."""
+TONING_SPREAD_AB = 37.0
+"""No toning spreads (a, b) so far along its main axis: of 33,000 toned pictures one reached 36. Two flat colours do."""
 
 Numbers = NDArray[np.float64]
 
@@ -98,6 +100,8 @@ def _judged(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
 def log_odds(found: Mapping[str, Numbers]) -> Numbers:
     """(n,) of the regression: weights on standardised log(1 + feature), clipped to ±4, and on a few products of two.
 
+    Capped, so that colours further apart than any toning takes them are never above 0.
+
     Args:
         found: (n,) each; see `features`.
     """
@@ -107,5 +111,6 @@ def log_odds(found: Mapping[str, Numbers]) -> Numbers:
     places = {name: place for place, name in enumerate(tone_weights.FEATURES)}
     one, other = np.array([[places[i], places[j]] for i, j in tone_weights.PRODUCTS]).T
     products = standardised.take(one, axis=1) * standardised.take(other, axis=1) * list(tone_weights.PRODUCTS.values())
-    odds: Numbers = tone_weights.BIAS + (standardised * weights).sum(axis=1) + products.sum(axis=1)
-    return odds
+    odds = tone_weights.BIAS + (standardised * weights).sum(axis=1) + products.sum(axis=1)
+    capped: Numbers = np.minimum(odds, TONING_SPREAD_AB - found["all_major_ab"])
+    return capped

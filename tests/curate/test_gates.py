@@ -151,7 +151,7 @@ def test_a_filter_never_replaces_what_a_filter_didnt_make(tmp_path: Path, name: 
     else:
         victim.write_bytes(b"precious")
     out = victim if name != "rejected.parquet" else victim.with_name("clean.parquet")
-    with pytest.raises(ManifestError, match="in the way"):
+    with pytest.raises(ManifestError, match=r"is in the way|is a folder"):
         write_selection(tmp_path / "scan.parquet", out, FilterOptions())
     assert victim.is_dir() or victim.read_bytes() == b"precious"
 

@@ -96,6 +96,13 @@ def test_a_pack_has_the_manifests_rows_and_where_each_photo_lies(clean: Path, tm
         assert np.array_equal(shard[at : at + size].reshape(shape), shrunk(whole, 32))
 
 
+def test_a_whole_pack_keeps_its_manifest_for_runs_that_were_trained_on_it(clean: Path, tmp_path: Path) -> None:
+    pack(clean, tmp_path / "a", SMALL, command="curate pack clean.parquet")
+    before = manifest.sha256_of(tmp_path / "a" / "manifest.parquet")
+    pack(clean, tmp_path / "a", SMALL, command="curate pack clean.parquet --workers 2")
+    assert manifest.sha256_of(tmp_path / "a" / "manifest.parquet") == before
+
+
 def test_the_lineage_reaches_back_to_the_scan(clean: Path, tmp_path: Path) -> None:
     pack(clean, tmp_path / "a", SMALL, command="curate pack clean.parquet")
     _, lineage = manifest.inspect(tmp_path / "a")

@@ -136,3 +136,8 @@ def test_any_pixels_give_finite_numbers(pixels: NDArray[np.uint8]) -> None:
 @given(npst.arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24))))
 def test_equal_channels_are_grayscale(plane: NDArray[np.uint8]) -> None:
     assert tone(np.dstack([plane] * 3)).tone == "grayscale"
+
+
+@pytest.mark.parametrize("colours", [[(220, 40, 40), (40, 60, 220)], [(90, 150, 230), (60, 160, 50)]])
+def test_two_flat_colours_are_no_toning(colours: list[tuple[int, int, int]]) -> None:
+    assert said(np.array([colours], np.float64).repeat(96, axis=0).repeat(48, axis=1)) == "color"

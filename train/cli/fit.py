@@ -11,7 +11,6 @@ import click
 
 from curate.cli.shell import FILE, typed_command
 from curate.errors import CheckpointError, UsageError, told
-from curate.manifest import check_writable
 from train.cli.roots import root_option
 from train.recipe import Recipe
 
@@ -149,6 +148,8 @@ def _typed(parameter: str) -> bool:
 
 
 def _check_run_dir(folder: Path, resume: bool) -> None:
+    from curate.manifest import check_writable
+
     if not resume and any((folder / name).exists() for name in ("last.safetensors", "log.jsonl")):
         raise UsageError(f"{folder} holds a run: go on with --resume, or choose another folder with --run-dir")
     with _as_unwritable(folder):
