@@ -76,11 +76,18 @@ def pack(
         packed_now = _pack_shards(out, options, table, to_do, progress)
         summary = Summary(packed_now=packed_now)
         rows = _packed_rows(out, table, summary)
-        whole = not to_do and (out / MANIFEST_NAME).exists()
-        if rows.num_rows and not whole:  # written again it would have another sha256, and runs trained on it are lost
+        if rows.num_rows and (to_do or not _holds(out / MANIFEST_NAME, rows)):
             write_failed(out, summary.failed)
             manifest.write(out / MANIFEST_NAME, rows, _lineage(read, options, command, summary))
     return summary
+
+
+def _holds(path: Path, rows: pa.Table) -> bool:
+    """Whether a manifest is there and right: written again it would have another sha256, which runs know it by."""
+    try:
+        return bool(manifest.read(path).table.equals(rows))
+    except ManifestError:
+        return False
 
 
 def _in_packed_order(read: Manifest) -> pa.Table:

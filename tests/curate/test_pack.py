@@ -101,6 +101,9 @@ def test_a_whole_pack_keeps_its_manifest_for_runs_that_were_trained_on_it(clean:
     before = manifest.sha256_of(tmp_path / "a" / "manifest.parquet")
     pack(clean, tmp_path / "a", SMALL, command="curate pack clean.parquet --workers 2")
     assert manifest.sha256_of(tmp_path / "a" / "manifest.parquet") == before
+    (tmp_path / "a" / "manifest.parquet").write_bytes(b"damaged")
+    pack(clean, tmp_path / "a", SMALL, command="curate pack clean.parquet")
+    assert manifest.sha256_of(tmp_path / "a" / "manifest.parquet") == before
 
 
 def test_the_lineage_reaches_back_to_the_scan(clean: Path, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from curate.cli.shell import FILE, progress_bar, say, shown
-from curate.errors import UsageError, VividsetError
+from curate.errors import VividsetError
+from train.cli.devices import needing
 from train.cli.roots import root_option
 
 
@@ -34,10 +35,8 @@ def colorize(
     from train.places import plan
 
     jobs = plan(photos, out, roots)
-    try:
+    with needing(device):
         colorizer = Colorizer(checkpoint.load(checkpoint_path, weights_only=True), device)
-    except (RuntimeError, AssertionError) as exc:
-        raise UsageError(f"--device {device} can't be had: {' '.join(str(exc).split())[:200]}") from exc
     failed = 0
     with progress_bar("photos") as progress:
         for done, (job, problem) in enumerate(colorize_all(colorizer, jobs, drop_gps=drop_gps), 1):

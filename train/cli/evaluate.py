@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from curate.cli.shell import FILE, progress_bar, say
-from curate.errors import UsageError
+from train.cli.devices import needing
 from train.cli.roots import root_option
 
 
@@ -60,10 +60,8 @@ def evaluate(
     source = checkpoint.load(checkpoint_path, weights_only=True)
     recipe = source.about.recipe
     size_px = image_size or recipe.image_size
-    try:
+    with needing(device):
         network = source.network().to(device)
-    except (RuntimeError, AssertionError) as exc:
-        raise UsageError(f"--device {device} can't be had: {' '.join(str(exc).split())[:200]}") from exc
     lpips = Lpips(lpips_weights, device) if lpips_weights else None
     frechet = Frechet(fid_weights, device) if fid_weights else None
     evaluation = Evaluation(network, chosen, size_px, ColorizationWeightedLoss.of(recipe), device, lpips, frechet)
