@@ -13,9 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate.errors import TrainingError, UsageError
-from train.findings import REMEDIES, WINDOW_STEPS, Finding, rung, summary
+from train.findings import REMEDIES, WINDOW_STEPS, Finding, ending, summary
 from train.health import NOTHING_LEARNED, Trace, Validation, history
-from train.noise import mean_ratio, step_noise
+from train.noise import lost_stretches, step_noise
+from train.words import counted
 
 MOST_ROWS = 20_000
 """Longer tables are judged as means of rows."""
@@ -24,6 +25,10 @@ MOST_RESUMED = 0.1
 FEWEST_ROWS = 10
 STEP_NOISE = 1 / 3
 """Of one step's loss, relative, with batches of 16 photos of all kinds; see `train.noise.window_means`."""
+MOST_NOISE = 0.5
+"""Of one step's loss, relative: with batches of 8."""
+FEWEST_MEANS, FEWEST_AVERAGED = 12, 10
+"""Fewer rows, and rows fewer steps apart, don't tell whether they are means."""
 MOST_DOUBT = 0.05
 """So well should the mean of a curve's first losses be known."""
 
@@ -42,20 +47,27 @@ class Diagnosis:
 
 
 def diagnose(trace: Trace) -> Diagnosis:
-    """Judge a whole curve; of a run that rescued itself, what came after."""
+    """Judge a whole curve; of a run that rescued itself, what came after. Divergence comes first."""
     steps = len(trace.ratios)
-    findings = history(trace)
+    findings = sorted(history(trace), key=lambda finding: finding.kind != "divergence")
+    lost = lost_stretches(trace.ratios)
+    if not math.isfinite(trace.ratios[-1]) and "divergence" not in {finding.kind for finding in findings}:
+        findings.insert(0, Finding("divergence", lost[-1][0], "the last loss is no number", REMEDIES["divergence"]))
     if len(trace.labels):
         findings = [replace(finding, step=int(trace.labels[finding.step - 1])) for finding in findings]
-    if not math.isfinite(trace.ratios[-1]) and "divergence" not in {finding.kind for finding in findings}:
-        findings.insert(0, Finding("divergence", steps, "the last loss is no number", REMEDIES["divergence"]))
-    recent = trace.ratios[-WINDOW_STEPS:]
-    ratio = mean_ratio(recent)
     state = summary(findings, steps - trace.first_step)
-    ended = f"{ratio:.2f} of {trace.baseline} over the last {len(recent)} ({rung(ratio)} on the documented scale)"
+    head = f"{counted(steps, 'loss')}, ending {ending(trace.ratios, trace.baseline)}"
     since = f"; rescued, judged since step {trace.first_step:,}" if trace.rescues else ""
-    note = f"; {trace.note}" if trace.note else ""
-    return Diagnosis(f"{steps:,} steps, ending at {ended}{since}; {state}{note}", findings)
+    notes = [f"; {note}" for note in (_lost(trace, lost), trace.note) if note]
+    return Diagnosis(f"{head}{since}; {state}{''.join(notes)}", findings)
+
+
+def _lost(trace: Trace, lost: list[tuple[int, int]]) -> str:
+    if not lost:
+        return ""
+    count, first = sum(many for _, many in lost), lost[0][0]
+    step = int(trace.labels[first - 1]) if len(trace.labels) else first
+    return f"{counted(count, 'loss')} {'is no number' if count == 1 else 'are no numbers'}, the first at step {step:,}"
 
 
 def read_trace(path: Path, neutral: float | None = None, means_of: int = 0) -> Trace:
@@ -64,7 +76,7 @@ def read_trace(path: Path, neutral: float | None = None, means_of: int = 0) -> T
     Args:
         path: folder or file.
         neutral: what the neutral prediction costs; without it a run's own, or the mean of a CSV's first 10 to 100 rows.
-        means_of: of a CSV, each row is the mean of so many steps; 0: it is one step's loss.
+        means_of: of a CSV, each row is the mean of so many steps; 0: told from how they vary.
 
     Raises:
         TrainingError: nothing to judge there.
@@ -142,16 +154,38 @@ def _from_csv(path: Path, neutral: float | None, means_of: int) -> Trace:
         raise _NoCurveError(f"it lacks the column {' and '.join(sorted(missing))}")
     table = table[[name for name in ("step", "loss", "neutral") if name in table]]
     table = _in_order(table.dropna().apply(_numbers))  # loggers leave a loss blank in other things' rows
-    note = "" if means_of else _assumed(table["step"].to_numpy())
-    table = _thinned(_as_steps(table, means_of) if means_of else table)
+    base = _baseline(table, neutral)
+    apart = _apart(table)
+    if means_of:
+        means = _as_steps(table, means_of)
+        return _trace(means, _baseline(means, neutral))
+    if apart >= FEWEST_AVERAGED and len(table) >= FEWEST_MEANS and _vary_as_means(table, apart):
+        note = f"each row was read as a mean of {apart:,} steps, as rows vary no more; if it isn't, give --means 1"
+        means = _as_steps(table, apart)
+        higher = max(_baseline(means, neutral), base)  # rows may have been smoothed, from a first loss on
+        return replace(_trace(means, higher), note=note)
+    trace = _trace(table, base)
+    return trace if apart <= 1 else replace(trace, note=_if_means(table, apart, base))
+
+
+def _baseline(table: pd.DataFrame, neutral: float | None) -> tuple[float, float]:
+    """What the neutral prediction costs, and how doubtful that is, relative; 1 where no loss is a number."""
+    losses = table["loss"].to_numpy()
+    known = losses[np.isfinite(losses)]
+    baseline, doubt = neutral or 1.0, 0.0
+    if len(known) and not neutral:
+        given = "neutral" in table
+        baseline, doubt = (float(table["neutral"].mean()), 0.0) if given else _start(known[:WINDOW_STEPS])
+        if not 0 < baseline < math.inf:
+            first = "neutral losses" if given else "first losses"
+            raise _NoCurveError(f"the mean of its {first} isn't a number above 0; give --neutral")
+    return baseline, doubt
+
+
+def _trace(table: pd.DataFrame, base: tuple[float, float]) -> Trace:
+    table = _thinned(table)
+    baseline, doubt = base
     losses, neutrals = (table[name].to_numpy() if name in table else np.empty(0) for name in ("loss", "neutral"))
-    if neutral or len(neutrals):
-        baseline, doubt = neutral or float(np.nanmean(neutrals)), 0.0
-    else:
-        baseline, doubt = _start(losses[np.isfinite(losses)][:WINDOW_STEPS])
-    if len(losses) and not 0 < baseline < math.inf:
-        first = "neutral losses" if len(neutrals) else "first losses"
-        raise _NoCurveError(f"the mean of its {first} isn't a number above 0; give --neutral")
     return Trace(
         ratios=losses / baseline,
         warmup_steps=len(losses) // 10,
@@ -159,21 +193,39 @@ def _from_csv(path: Path, neutral: float | None, means_of: int) -> Trace:
         baseline="the start" if doubt else "neutral",
         baseline_doubt=doubt,
         labels=table["step"].to_numpy(),
-        note=note,
     )
 
 
-def _assumed(steps: NDArray[np.float64]) -> str:
-    """How rows that stand apart were read, which they don't tell themselves."""
-    apart = round(float(np.median(np.diff(steps)))) if len(steps) > 1 else 1
-    if apart <= 1:
-        return ""
-    return f"each row was read as one step's loss: if it is a mean of {apart:,} steps, give --means {apart}"
+def _apart(table: pd.DataFrame) -> int:
+    """Steps from one row to the next."""
+    return round(float(table["step"].diff().median())) if len(table) > 1 else 1
+
+
+def _vary_as_means(table: pd.DataFrame, apart: int) -> bool:
+    """Whether neighbouring rows differ no more than means of so many steps do: then judging them as such is safe.
+
+    By the median, which a few rows that bounce don't move.
+    """
+    with np.errstate(all="ignore"):
+        bends = np.abs(np.diff(np.log(table["loss"].to_numpy()), 2))
+    noise = float(np.nanmedian(bends)) / (0.6745 * math.sqrt(6)) if np.isfinite(bends).any() else math.inf
+    return noise <= MOST_NOISE / math.sqrt(apart)
+
+
+def _if_means(table: pd.DataFrame, apart: int, base: tuple[float, float]) -> str:
+    """What to say of rows that stand apart and weren't read as means."""
+    kinds = [finding.kind for finding in history(_trace(_as_steps(table, apart), base))]
+    if len(table) >= FEWEST_MEANS or not kinds:
+        return f"each row was read as one step's loss: if it is a mean of {apart:,} steps, give --means {apart}"
+    return (
+        f"each row was read as one step's loss, and those vary so much by their photos alone; if it is a mean of "
+        f"{apart:,} steps, this is {' and '.join(kinds)}: give --means {apart}"
+    )
 
 
 def _as_steps(table: pd.DataFrame, means_of: int) -> pd.DataFrame:
     """Steps with these means, which scatter as batches of 16 do: a mean doesn't tell by how much its steps did."""
-    signs = np.resize([1.0, -1.0], means_of)
+    signs = np.random.default_rng(0).permutation(np.resize([1.0, -1.0], means_of))  # in turn, pairs would cancel
     scatter = 1 + STEP_NOISE * np.tile(signs - signs.mean(), len(table))
     steps = table.loc[table.index.repeat(means_of)]
     return steps.assign(loss=steps["loss"] * scatter)

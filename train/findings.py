@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from train.words import counted
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Kind = Literal["divergence", "oscillation", "plateau", "gray output", "sepia output"]
 
@@ -60,6 +67,20 @@ def summary(findings: Sequence[Finding], steps: int) -> str:
     if findings:
         return "trouble: " + ", ".join(finding.kind for finding in findings)
     return "no trouble seen" if steps >= FEWEST_STEPS else f"too few steps to judge (under {FEWEST_STEPS})"
+
+
+def ending(ratios: Sequence[float] | NDArray[np.float64], baseline: str = "neutral") -> str:
+    """Where a curve stands at its end, in words.
+
+    >>> ending([1.0, 0.6, 0.4])
+    'at 0.67 of neutral over the last 3 losses (below 0.10 on the documented scale)'
+    """
+    recent = ratios[-WINDOW_STEPS:]
+    known = [ratio for ratio in recent if math.isfinite(ratio)]
+    if not known:
+        return f"without a number in the last {counted(len(recent), 'loss')}"
+    ratio, over = math.fsum(known) / len(known), counted(len(recent), "loss")
+    return f"at {ratio:.2f} of {baseline} over the last {over} ({rung(ratio)} on the documented scale)"
 
 
 def rung(ratio: float) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.findings import CALMER, DOCUMENTED_NEUTRAL, RATE_FIRST, REMEDIES, WINDOW_STEPS, Finding, Kind
-from train.noise import pace, step_noise, steps_to_tell, window_means
+from train.noise import bounce, doubt_of_fall, lost_stretches, pace, step_noise, steps_to_tell, window_means
 
 STUCK_RATIO = 0.10 / 0.12
 LEARNED_RATIO = 0.04 / 0.12
@@ -30,6 +30,9 @@ SETTLED_STEPS = 4 * WINDOW_STEPS
 """A loss that may be stuck is watched for at least so long."""
 LEAST_FALL = 0.05
 """Relative. A loss that falls by less in `PATIENCE_STEPS`, or in four warm-ups' time where that is more, is stuck."""
+SURE, SURE_ALONE = 3.4, 4.0
+"""Standard errors between a run that falls as little as that and one that doesn't; more from losses alone, whose noise
+has longer tails."""
 PATIENCE_STEPS = 1000
 MOST_JUDGED_STEPS = 5000
 """Findings are about the last so many steps, or about the last four warm-ups' time where that is more."""
@@ -139,19 +142,20 @@ class Trace:
 
 
 def examine(trace: Trace) -> list[Finding]:
-    """Everything that is wrong at the end of a trace; worst first, empty for a healthy run."""
+    """Everything that is wrong at the end of a trace; empty for a healthy run.
+
+    Divergence alone, and no plateau beside oscillation: those follow.
+    """
     if finding := _lost(trace):
         return [finding]
     steps = len(trace.ratios)
     most = max(MOST_JUDGED_STEPS, 4 * trace.warmup_steps)
     ratios, neutrals = trace.judged(max(trace.first_step, steps - most))
     means = window_means(ratios, neutrals)
+    if finding := _divergence(ratios, neutrals, means, trace):
+        return [finding]
     thrown = _thrown_about(ratios, neutrals, trace) if len(trace.neutrals) else None
-    found = [
-        _divergence(ratios, neutrals, means, trace),
-        thrown or _oscillation(ratios, neutrals, means, steps),
-        _plateau(trace, ratios, neutrals),
-    ]
+    found = [thrown or _oscillation(ratios, neutrals, trace) or _plateau(trace, ratios, neutrals)]
     if trace.validations:
         recent = float(means[-1]) if len(means) else math.inf
         found.append(_colorless(trace.validations[-1], recent))
@@ -170,24 +174,30 @@ def history(trace: Trace) -> list[Finding]:
 
 
 def _lost(trace: Trace) -> Finding | None:
-    last = trace.ratios[trace.first_step :][-MOST_LOST_STEPS:]
-    if len(last) < MOST_LOST_STEPS or any(math.isfinite(ratio) for ratio in last):
-        return None
-    return _finding("divergence", len(trace.ratios), f"the losses of the last {MOST_LOST_STEPS} steps are no numbers")
+    """Too many steps in a row without a number, since health last looked."""
+    steps = len(trace.ratios)
+    for first, count in lost_stretches(trace.ratios[trace.first_step :]):
+        start = trace.first_step + first
+        if count >= MOST_LOST_STEPS and start + count > steps - LOOK_STEPS:
+            ended = start + count > steps
+            evidence = "no loss from there on is a number" if ended else f"{count} losses in a row are no numbers"
+            return _finding("divergence", start, evidence)
+    return None
 
 
 def _divergence(
     ratios: NDArray[np.float64], neutrals: NDArray[np.float64], means: NDArray[np.float64], trace: Trace
 ) -> Finding | None:
-    """Far above the best so far, or for two windows worse than the gray that an untrained network starts with."""
+    """Far above the best so far and all before it, or for two windows worse than the gray that training starts with."""
     if len(means) < 2:
         return None
     now, best, both = means[-1], means.min(), means[-2:]
-    if both.min() < WORSE_THAN_GRAY and now < max(1.2, 1.5 * best):
+    before_best = means[: means.argmin()].max(initial=1.0)
+    if both.min() < WORSE_THAN_GRAY and now < max(1.2 * before_best, 1.5 * best):
         return None
     before = slice(-5 * WINDOW_STEPS, -WINDOW_STEPS)
     noise = step_noise(ratios[before], neutrals[before], WINDOW_STEPS)[0] / math.sqrt(WINDOW_STEPS)
-    if now >= 1.2 + 3 * trace.baseline_doubt and now >= (1.5 + 4 * noise) * best:
+    if now >= 1.2 * before_best + 3 * trace.baseline_doubt and now >= (1.5 + 4 * noise) * best:
         evidence = f"the loss of the last {WINDOW_STEPS} steps is {now:.2f} of {trace.baseline}, after {best:.2f}"
     elif both.min() >= WORSE_THAN_GRAY and both.mean() >= 1 + 3 * math.hypot(noise, trace.baseline_doubt):
         evidence = (
@@ -199,23 +209,14 @@ def _divergence(
     return _finding("divergence", len(trace.ratios), evidence)
 
 
-def _oscillation(
-    ratios: NDArray[np.float64], neutrals: NDArray[np.float64], means: NDArray[np.float64], steps: int
-) -> Finding | None:
+def _oscillation(ratios: NDArray[np.float64], neutrals: NDArray[np.float64], trace: Trace) -> Finding | None:
     """Up and down at least twice within four windows, by more than the batches' noise explains."""
-    if len(means) < 4:
+    found = bounce(ratios, neutrals)
+    if found is None:
         return None
-    last = means[-4:]
-    moves = np.diff(last)
-    turns = int((moves[1:] * moves[:-1] < 0).sum())
-    smallest = float(np.abs(moves).min()) / float(last.mean())
-    if turns < 2 or smallest < 0.12:
-        return None
-    recent = slice(-4 * WINDOW_STEPS, None)
-    if smallest < 4 * step_noise(ratios[recent], neutrals[recent], WINDOW_STEPS)[0] * math.sqrt(2 / WINDOW_STEPS):
-        return None
-    shown = ", ".join(f"{value * DOCUMENTED_NEUTRAL:.2f}" for value in last)
-    return _finding("oscillation", steps, f"means of {WINDOW_STEPS} steps bounce: {shown} on the documented scale")
+    steps, means = found
+    shown = ", ".join(f"{value * DOCUMENTED_NEUTRAL:.2f}" for value in means)
+    return _finding("oscillation", len(trace.ratios), f"means of {steps} steps bounce: {shown} on the documented scale")
 
 
 def _thrown_about(ratios: NDArray[np.float64], neutrals: NDArray[np.float64], trace: Trace) -> Finding | None:
@@ -248,18 +249,19 @@ def _plateau(trace: Trace, ratios: NDArray[np.float64], neutrals: NDArray[np.flo
         return None
     noise, _ = step_noise(losses, grays, SETTLED_STEPS)
     patience = max(PATIENCE_STEPS, 4 * trace.warmup_steps)
-    needed = max(SETTLED_STEPS, steps_to_tell(noise, LEAST_FALL / patience))
-    looked = min(after, len(ratios), max(needed, trace.warmup_steps))
+    sure = SURE if len(trace.neutrals) else SURE_ALONE
+    needed = max(SETTLED_STEPS, trace.warmup_steps, steps_to_tell(noise, LEAST_FALL / patience, sure))
+    looked = min(after, len(ratios), needed)
     level, fall = pace(ratios[-looked:], neutrals[-looked:])
     alone = 0.0 if len(trace.neutrals) else noise / math.sqrt(looked)
-    doubt = 2.3 * math.hypot(alone, trace.baseline_doubt)
+    doubt = 2.5 * math.hypot(alone, trace.baseline_doubt)
     least_fall = LEAST_FALL * looked / patience
     if looked >= trace.warmup_steps and level >= NOTHING_LEARNED + doubt and fall < least_fall:
         evidence = (
             f"the loss of the last {looked} steps is {level:.2f} of {trace.baseline}, and painting one colour "
             f"everywhere costs {trace.mean_color:.2f}: next to nothing was learned"
         )
-    elif looked >= needed and level >= STUCK_RATIO + doubt and fall < 0.3 * least_fall:
+    elif level >= STUCK_RATIO + doubt and fall + (sure - 1) * doubt_of_fall(noise, looked) < least_fall:
         evidence = (
             f"the loss stays at {level:.2f} of {trace.baseline} (documented: above 0.10 of 0.12) for {looked} steps"
         )

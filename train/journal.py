@@ -14,9 +14,8 @@ from typing import Any
 
 from curate.errors import TrainingError
 from train.checkpoint import Rescue
-from train.findings import Finding, rung, summary
+from train.findings import Finding, ending, summary
 from train.health import Trace, Validation, examine
-from train.noise import mean_ratio
 from train.step import Step
 
 SAY_EVERY_S = 5.0
@@ -165,12 +164,9 @@ class Journal:
 
     def verdict(self) -> str:
         """The closing sentence about the loss."""
-        recent = self.ratios[-100:]
-        ratio = mean_ratio(recent)
         health = summary(self.findings, len(self.ratios))
-        scale = f"{rung(ratio)} on the documented scale"
         note = f"; {self.validations[-1].note}" if self.validations and self.validations[-1].note else ""
-        return f"loss ÷ neutral {ratio:.2f} over the last {len(recent)} steps ({scale}); {health}{note}"
+        return f"ending {ending(self.ratios)}; {health}{note}"
 
     def _keep(self, after_step: int) -> list[str]:
         """Lines of an earlier run up to a step; what they say is known again."""

@@ -14,9 +14,9 @@ from PIL import Image
 
 from curate.manifest import settle
 from train.checkpoint import Rescue
-from train.findings import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS, Finding, rung
+from train.findings import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS, Finding, ending
 from train.health import Trace
-from train.noise import mean_ratio
+from train.words import counted
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 220, 56, 22
 MOST_POINTS = 400
@@ -72,10 +72,9 @@ def render(
         rescues: so far.
     """
     name, steps = escape(folder.resolve().name), len(trace.ratios)
-    ratio = mean_ratio(trace.ratios[-WINDOW_STEPS:])
     parts = [
         f"<h1>{name}</h1>",
-        f"<p>{steps:,} steps; loss ÷ neutral {ratio:.2f} at the end ({rung(ratio)} on the documented scale).</p>",
+        f"<p>{counted(steps, 'step')}, ending {ending(trace.ratios)}.</p>",
         *_trouble(findings, rescues),
         *(f"<p>{escape(validation.note)}.</p>" for validation in trace.validations[-1:] if validation.note),
         "<h2>Loss ÷ neutral</h2>",

@@ -53,14 +53,16 @@ def test_the_documents_bad_trace_is_named_with_its_remedies(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("steps", [(100, 200, 300, 400), (0, 100, 200, 300)])
-def test_rows_are_means_only_where_that_is_said(tmp_path: Path, steps: tuple[int, ...]) -> None:
+def test_four_rows_that_bounce_are_trouble_only_as_means_and_that_is_said(
+    tmp_path: Path, steps: tuple[int, ...]
+) -> None:
     path = tmp_path / "losses.csv"
     rows = zip(steps, (0.12, 0.15, 0.09, 0.13), strict=True)
     path.write_text("step,loss\n" + "".join(f"{step},{loss}\n" for step, loss in rows), encoding="utf-8")
     alone = CliRunner().invoke(main, ["diagnose", str(path), "--neutral", "0.12"])
     assert alone.exit_code == 0
     assert "too few steps" in alone.output
-    assert alone.output.endswith("if it is a mean of 100 steps, give --means 100\n")
+    assert alone.output.endswith("if it is a mean of 100 steps, this is oscillation: give --means 100\n")
     told = CliRunner().invoke(main, ["diagnose", str(path), "--neutral", "0.12", "--means", "100"])
     assert told.exit_code == 1
     assert f"! oscillation at step {steps[-1]}: means of 100 steps bounce: 0.12, 0.15, 0.09, 0.13" in told.output
@@ -163,3 +165,88 @@ def test_smoothed_losses_are_as_uncertain_as_what_they_were_made_of(tmp_path: Pa
         noise = np.random.default_rng(seed).lognormal(0, 0.33, 3000)
         losses = pd.Series(0.1 * 0.6 ** np.linspace(0, 1, 3000) * noise).ewm(alpha=1 - smoothing, adjust=False).mean()
         assert diagnose(read_trace(csv(tmp_path / "losses.csv", list(losses)))).findings == []
+
+
+def means(path: Path, values: list[float], apart: int) -> Path:
+    rows = "".join(f"{(row + 1) * apart},{value}\n" for row, value in enumerate(values))
+    path.write_text("step,loss\n" + rows, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("apart", [100, 150, 200])
+def test_rows_that_hardly_vary_are_means_and_a_bounce_among_them_is_found(tmp_path: Path, apart: int) -> None:
+    smooth = [0.12 - 0.0003 * row + 0.001 * (row % 3) for row in range(20)]
+    read = diagnose(read_trace(means(tmp_path / "losses.csv", [*smooth, 0.12, 0.15, 0.09, 0.13], apart), 0.2))
+    assert [finding.kind for finding in read.findings] == ["oscillation"]
+    assert f"each row was read as a mean of {apart} steps" in read.verdict
+    assert not diagnose(read_trace(means(tmp_path / "losses.csv", [*smooth, *smooth[::-1]], apart), 0.2)).findings
+
+
+@pytest.mark.parametrize("apart", [10, 50, 100])
+def test_losses_logged_now_and_then_are_no_means(tmp_path: Path, apart: int) -> None:
+    for seed in range(40):
+        level = 0.04 + 0.08 * np.exp(-np.arange(0, 6000, apart) / 1500)
+        losses = level * np.random.default_rng(seed).lognormal(0, 0.33, len(level))
+        trace = read_trace(means(tmp_path / "losses.csv", list(losses), apart))
+        assert (len(trace.ratios), history(trace)) == (len(losses), [])
+
+
+def test_means_1_says_that_rows_are_single_losses(tmp_path: Path) -> None:
+    path = means(tmp_path / "losses.csv", [0.12 - 0.001 * row for row in range(30)], 100)
+    assert len(read_trace(path).ratios) == 3000
+    assert len(read_trace(path, means_of=1).ratios) == 30
+
+
+@pytest.mark.parametrize("lost", ["nan", "inf"])
+def test_losses_that_end_without_a_number_are_divergence_first_and_alone(tmp_path: Path, lost: str) -> None:
+    path = csv(tmp_path / "losses.csv", [*falling(1000), *[float(lost)] * 1500])
+    read = diagnose(read_trace(path, 0.12))
+    assert [(finding.kind, finding.step) for finding in read.findings] == [("divergence", 1000)]
+    assert "no loss from there on is a number" in read.findings[0].evidence
+    assert "without a number in the last 100 losses" in read.verdict
+    assert "1,500 losses are no numbers, the first at step 1,000" in read.verdict
+
+
+def test_a_stuck_loss_that_then_is_no_number_is_divergence_first(tmp_path: Path) -> None:
+    stuck = list(0.115 * np.random.default_rng(6).lognormal(0, 0.33, 3000))
+    read = diagnose(read_trace(csv(tmp_path / "losses.csv", [*stuck, *[math.nan] * 30]), 0.12))
+    assert [finding.kind for finding in read.findings] == ["divergence", "plateau"]
+
+
+@pytest.mark.parametrize(("count", "step"), [(1, 1), (3, 1), (60, 1)])
+def test_a_table_without_a_number_is_divergence(tmp_path: Path, count: int, step: int) -> None:
+    rows = "".join(f"{row + 1},nan\n" for row in range(count))
+    (finding,) = diagnose(judged(tmp_path / "losses.csv", "step,loss\n" + rows)).findings
+    assert (finding.kind, finding.step) == ("divergence", step)
+
+
+def test_numbers_lost_on_the_way_are_counted_and_ten_in_a_row_are_divergence(tmp_path: Path) -> None:
+    few, many = falling(1000), falling(1000)
+    few[600] = few[700] = math.nan
+    read = diagnose(read_trace(csv(tmp_path / "losses.csv", few)))
+    assert not read.findings
+    assert read.verdict.endswith("2 losses are no numbers, the first at step 600")
+    many[603:615] = [math.inf] * 12
+    (finding,) = diagnose(read_trace(csv(tmp_path / "losses.csv", many))).findings
+    assert (finding.kind, finding.step, finding.evidence) == ("divergence", 603, "12 losses in a row are no numbers")
+
+
+def test_what_follows_from_divergence_is_not_named_beside_it(tmp_path: Path) -> None:
+    """To three times gray in 100 steps, and staying there: no plateau of its own."""
+    losses = [*falling(800), *np.geomspace(0.08, 0.36, 100), *[0.36] * 1500]
+    noise = np.random.default_rng(7).normal(1, 0.1, len(losses))
+    read = diagnose(read_trace(csv(tmp_path / "losses.csv", list(np.multiply(losses, noise))), 0.12))
+    assert [finding.kind for finding in read.findings] == ["divergence"]
+
+
+@pytest.mark.parametrize("hold", [50, 60, 75, 100, 150, 200])
+def test_a_square_wave_is_oscillation_and_nothing_else(tmp_path: Path, hold: int) -> None:
+    wave = np.repeat(np.resize([0.12, 0.15, 0.09, 0.13], 3000 // hold), hold)
+    noise = np.random.default_rng(8).normal(1, 0.12, len(wave))
+    found = diagnose(read_trace(csv(tmp_path / "losses.csv", list(wave * noise)), 0.2)).findings
+    assert [finding.kind for finding in found] == ["oscillation"]
+    if hold < 100:
+        return  # a mean of 10 may be 10 % off: so short waves can't be told from that
+    as_means = means(tmp_path / "means.csv", [float(part.mean()) for part in wave.reshape(-1, 10)], 10)
+    found = diagnose(read_trace(as_means, 0.2, 10)).findings
+    assert [finding.kind for finding in found] == ["oscillation"]

@@ -89,6 +89,28 @@ def test_a_run_that_stops_learning_on_its_way_is_found(seed: int) -> None:
     assert finding.step <= 430 + 750  # 0.9 is reached at step 430
 
 
+def test_most_runs_that_stick_at_09_are_found_within_500_steps_of_the_warmup() -> None:
+    found = [history(noisy(np.full(STEPS, 0.9), seed, 16, losses_alone=False))[0] for seed in range(20)]
+    assert {finding.kind for finding in found} == {"plateau"}
+    assert np.median([finding.step for finding in found]) <= STEPS // 10 + 500
+
+
+@pytest.mark.parametrize("hold", [40, 50, 60, 75, 100, 130])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wave_is_oscillation_within_500_steps_whatever_its_period(seed: int, hold: int) -> None:
+    level = np.where(np.arange(STEPS) // hold % 2, 0.8, 0.6)
+    level[:600] = np.geomspace(1, 0.7, 600)
+    (finding,) = history(noisy(level, seed, 16, losses_alone=False))
+    assert finding.kind == "oscillation"
+    assert 600 < finding.step <= 1100
+
+
+def test_a_wave_that_grows_beyond_what_was_before_is_divergence() -> None:
+    wave = np.repeat([1.0, 0.7, 1.25, 0.7, 1.25, 0.7], 100)
+    assert "divergence" not in kinds(wave.tolist())
+    assert kinds([*wave.tolist(), *[1.6] * 100]) == ["divergence"]
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.02])
 def test_a_flat_trace_high_up_is_a_plateau(noise: float) -> None:
     trace = 0.95 + np.random.default_rng(1).normal(0, noise, 2000)

@@ -153,7 +153,7 @@ def test_the_verdict_of_a_healthy_run_gives_ratio_rung_and_no_trouble(tmp_path: 
     write_steps(tmp_path, 5, loss=0.06)
     journal = open_journal(tmp_path, after_step=5)
     journal.close()
-    assert "0.60 over the last 5 steps (below 0.08 on the documented scale)" in journal.verdict()
+    assert "ending at 0.60 of neutral over the last 5 losses (below 0.08 on the documented scale)" in journal.verdict()
     assert journal.verdict().endswith("too few steps to judge (under 400)")
     write_steps(tmp_path, 400, loss=0.06)
     journal = open_journal(tmp_path, after_step=400)
