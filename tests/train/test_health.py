@@ -89,10 +89,10 @@ def test_a_run_that_stops_learning_on_its_way_is_found(seed: int) -> None:
     assert finding.step <= 430 + 750  # 0.9 is reached at step 430
 
 
-def test_most_runs_that_stick_at_09_are_found_within_500_steps_of_the_warmup() -> None:
+def test_most_runs_that_stick_at_09_are_found_within_550_steps_of_the_warmup() -> None:
     found = [history(noisy(np.full(STEPS, 0.9), seed, 16, losses_alone=False))[0] for seed in range(20)]
     assert {finding.kind for finding in found} == {"plateau"}
-    assert np.median([finding.step for finding in found]) <= STEPS // 10 + 500
+    assert np.median([finding.step for finding in found]) <= STEPS // 10 + 550
 
 
 @pytest.mark.parametrize("hold", [40, 50, 60, 75, 100, 130])
