@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -177,16 +178,19 @@ def batches(crops: Crops, steps: Sampler[list[Draw]] | list[list[Draw]], workers
     most = steps.batch_size if isinstance(steps, StepSampler) else max(map(len, steps), default=0)
     slots = torch.empty((BATCHES_AHEAD * workers + 2, most, crops.size, crops.size, 3), dtype=torch.uint8)
     slots.share_memory_()  # type: ignore[no-untyped-call]
-    loader = DataLoader(
-        _Slots(crops, slots),
-        batch_size=None,
-        sampler=_Numbered(steps),
-        num_workers=workers,
-        prefetch_factor=BATCHES_AHEAD,
-        collate_fn=_as_it_is,
-        worker_init_fn=_start_worker,
-    )
-    for number, (photos, errors) in enumerate(loader):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create")  # more readers than cores were asked for
+        loader = DataLoader(
+            _Slots(crops, slots),
+            batch_size=None,
+            sampler=_Numbered(steps),
+            num_workers=workers,
+            prefetch_factor=BATCHES_AHEAD,
+            collate_fn=_as_it_is,
+            worker_init_fn=_start_worker,
+        )
+        started = iter(loader)
+    for number, (photos, errors) in enumerate(started):
         yield Batch(photos, slots[number % len(slots), : len(photos)].clone(), errors)
 
 
