@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -188,6 +189,9 @@ def batches(crops: Crops, steps: Sampler[list[Draw]] | list[list[Draw]], workers
             prefetch_factor=BATCHES_AHEAD,
             collate_fn=_as_it_is,
             worker_init_fn=_start_worker,
+            multiprocessing_context="fork"
+            if sys.platform == "linux"
+            else None,  # --devices 2 would import torch in each
         )
         started = iter(loader)
     for number, (photos, errors) in enumerate(started):
