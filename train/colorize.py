@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -24,7 +25,7 @@ from train.checkpoint import Checkpoint
 from train.gamut import lightness, to_srgb
 from train.lab import split_lab
 from train.loss import AB_UNIT
-from train.marks import Provenance, check_free, exif_of, write_marked
+from train.marks import Provenance, exif_of, is_there, write_marked
 from train.model import STRIDE
 from train.places import Job
 
@@ -86,16 +87,20 @@ class Colorizer:
         predicted = self.network(light)[0, :, : target[1], : target[0]].float().permute(1, 2, 0).cpu().numpy()
         return upsample.coefficients(lightness(np.asarray(small, np.uint8)), predicted * np.float32(AB_UNIT))
 
-    def colorize_file(self, source: Path, target: Path, *, drop_gps: bool = False) -> None:
+    def colorize_file(self, source: Path, target: Path, *, drop_gps: bool = False) -> bool:
         """Colorize a photo file: upright, full size, sRGB, marked as machine-colorized; written whole.
+
+        Returns:
+            False where that very picture was there already.
 
         Raises:
             PhotoError: the photo can't be read, or something else is at its picture's place.
             UsageError: the target can't be written.
         """
-        self._colorize_bytes(sources.read(escape(str(source.parent)), escape(source.name)), target, drop_gps)
+        data = sources.read(escape(str(source.parent)), escape(source.name))
+        return self._colorize_bytes(data, target, drop_gps)
 
-    def colorize_job(self, job: Job, *, drop_gps: bool = False) -> None:
+    def colorize_job(self, job: Job, *, drop_gps: bool = False) -> bool:
         """As `colorize_file`, wherever the photo lies.
 
         Raises:
@@ -104,24 +109,39 @@ class Colorizer:
         """
         photo = job.photo
         data = sources.read(photo.source, photo.path, offset=photo.offset, size=photo.bytes)
-        self._colorize_bytes(data, job.target, drop_gps)
+        return self._colorize_bytes(data, job.target, drop_gps)
 
-    def _colorize_bytes(self, data: bytes, target: Path, drop_gps: bool) -> None:
+    def _colorize_bytes(self, data: bytes, target: Path, drop_gps: bool) -> bool:
         provenance = Provenance(self.checkpoint_sha256, self.manifest_sha256, hashlib.sha256(data).hexdigest())
-        check_free(target, provenance.photo_sha256)
+        if is_there(target, provenance, data, drop_gps=drop_gps):
+            return False
         photo = decode(data, on_white=target.suffix.lower() != ".png")
         pixels = self.colorize(photo.pixels, photo.alpha)
         picture = Image.fromarray(pixels if photo.alpha is None else np.dstack([pixels, photo.alpha]))
         write_marked(picture, target, provenance, exif_of(data, picture.size, drop_gps=drop_gps))
+        return True
 
 
-def colorize_all(colorizer: Colorizer, jobs: Sequence[Job], *, drop_gps: bool) -> Iterator[tuple[Job, str | None]]:
-    """Each job once it is done, with what was wrong if it couldn't be."""
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a photo."""
+
+    job: Job
+    made: bool = False
+    """False where its picture was there already, or couldn't be made."""
+    problem: str | None = None
+
+
+def colorize_all(colorizer: Colorizer, jobs: Iterable[Job], *, drop_gps: bool) -> Iterator[Done]:
+    """Each job once it is done."""
     for job in jobs:
+        if job.photo.problem is not None:
+            yield Done(job, problem=job.photo.problem)
+            continue
         try:
-            if job.photo.problem is None:
-                with memory_for("colorizing it"):
-                    colorizer.colorize_job(job, drop_gps=drop_gps)
-            yield job, job.photo.problem
+            with memory_for("colorizing it"):
+                made = colorizer.colorize_job(job, drop_gps=drop_gps)
         except PhotoError as exc:
-            yield job, str(exc)
+            yield Done(job, problem=str(exc))
+        else:
+            yield Done(job, made=made)

@@ -28,6 +28,7 @@ MACHINE_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrai
 """IPTC's term for a capture that a trained model has added to."""
 SRGB = 1
 """EXIF's ColorSpace."""
+GPS = ExifTags.IFD.GPSInfo
 KEPT = frozenset(
     [
         ExifTags.Base.DocumentName,
@@ -88,25 +89,38 @@ class Provenance:
         ).encode()
 
 
-def check_free(target: Path, photo_sha256: str) -> None:
-    """Make sure that writing would replace nothing but an earlier picture of the same photo.
+def is_there(target: Path, provenance: Provenance, photo: bytes, *, drop_gps: bool) -> bool:
+    """Whether the very picture that would be made lies there: of this photo and checkpoint, by this version.
+
+    Args:
+        target: where it would go.
+        provenance: what it would say.
+        photo: the file that is colorized.
+        drop_gps: whether it would lack the place where it was taken.
 
     Raises:
-        PlaceTaken: something else lies there.
+        PlaceTaken: something else lies there than an earlier picture of the same photo.
     """
     if not os.path.lexists(target):
-        return
+        return False
     try:
         with Image.open(target) as picture:
-            xmp = picture.info.get("xmp", b"")
+            found, place = picture.info.get("xmp", b""), _place(picture)
     except PILLOW_RAISES:
-        xmp = b""
-    text = xmp.decode(errors="replace") if isinstance(xmp, bytes) else str(xmp)
-    of = re.search(r'vividset:photo_sha256="([0-9a-f]{64})"', text)
+        found, place = b"", {}
+    xmp = found if isinstance(found, bytes) else str(found).encode()
+    of = re.search(rb'vividset:photo_sha256="([0-9a-f]{64})"', xmp)
     if of is None:
         raise PlaceTaken(f"{target} is in the way and no colorized picture: choose another folder with -o")
-    if of[1] != photo_sha256:
+    if of[1].decode() != provenance.photo_sha256:
         raise PlaceTaken(f"{target} is the picture of another photo: choose another folder with -o, or remove it")
+    if xmp != provenance.xmp():
+        return False
+    return not place if drop_gps else bool(place) or not exif_of(photo, (1, 1), drop_gps=False).get_ifd(GPS)
+
+
+def _place(picture: Image.Image) -> dict[int, object]:
+    return dict(picture.getexif().get_ifd(GPS))
 
 
 def exif_of(photo: bytes, size: tuple[int, int], *, drop_gps: bool) -> Image.Exif:
@@ -117,8 +131,8 @@ def exif_of(photo: bytes, size: tuple[int, int], *, drop_gps: bool) -> Image.Exi
         kept.update({tag: value for tag, value in found.items() if tag in KEPT})
         details = found.get_ifd(ExifTags.IFD.Exif)
         kept.get_ifd(ExifTags.IFD.Exif).update({tag: value for tag, value in details.items() if tag not in STALE})
-        if not drop_gps and (place := found.get_ifd(ExifTags.IFD.GPSInfo)):
-            kept.get_ifd(ExifTags.IFD.GPSInfo).update(place)
+        if not drop_gps and (place := found.get_ifd(GPS)):
+            kept.get_ifd(GPS).update(place)
     details = kept.get_ifd(ExifTags.IFD.Exif)
     details[ExifTags.Base.ExifImageWidth], details[ExifTags.Base.ExifImageHeight] = size
     details[ExifTags.Base.ColorSpace] = SRGB

@@ -5,13 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path, PurePath
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate import manifest
 from curate.decode import SNIFF_BYTES, looks_like_photo
 from curate.errors import SourceError, UsageError, told
 from curate.manifest import escape, unescape
 from curate.sources import Listed, listing, located
+
+ROWS_AT_ONCE = 10_000
+PLACED = pa.schema(
+    [
+        ("source", pa.large_string()),
+        ("path", pa.large_string()),
+        ("bytes", pa.int64()),
+        ("problem", pa.string()),
+        ("offset", pa.int64()),
+        ("is_below", pa.bool_()),
+    ]
+)
+"""Photos to colorize; `is_below` where one was found below a source rather than named itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +43,38 @@ class Job:
         return f"{self.photo.source}/{self.photo.path}" if self.photo.source else self.photo.path
 
 
-def plan(given: Sequence[Path], out: Path, roots: Sequence[Path] = ()) -> list[Job]:
+class Jobs:
+    """Many jobs in little memory: an Arrow table of photos, from which each job is made when its turn comes.
+
+    Args:
+        photos: columns as `PLACED`.
+        out: folder for the pictures.
+        roots: as `plan` takes them.
+    """
+
+    def __init__(self, photos: pa.Table, out: Path, roots: Sequence[Path]) -> None:
+        self.photos, self.out, self.roots = photos, out, roots
+        self.sources = set(pc.unique(photos["source"].filter(photos["is_below"])).to_pylist())
+
+    def __len__(self) -> int:
+        return int(self.photos.num_rows)
+
+    def __iter__(self) -> Iterator[Job]:
+        for batch in self.photos.to_batches():
+            for row in batch.to_pylist():
+                is_below = row.pop("is_below")
+                photo = Listed(modified_ns=None, **row)
+                yield Job(_moved(photo, self.roots), self._target(photo, is_below))
+
+    def _target(self, photo: Listed, is_below: bool) -> Path:
+        start = self.out / _last(photo.source) if len(self.sources) > 1 and is_below else self.out
+        below = [part for part in unescape(photo.path).split("/") if part not in ("", ".", "..")]  # tars hold any name
+        if not below or "\0" in below[-1]:
+            raise UsageError(f"{photo.path!r} can't be a picture's name: leave that photo out")
+        return _named(start.joinpath(*below) if is_below else start / below[-1])
+
+
+def plan(given: Sequence[Path], out: Path, roots: Sequence[Path] = ()) -> Jobs:
     """Every photo of some files, folders, tars and manifests, with a place below `out` that no other has.
 
     A file goes to its name, a folder's photos keep their tree, a manifest's the path below their source. Where several
@@ -44,30 +92,38 @@ def plan(given: Sequence[Path], out: Path, roots: Sequence[Path] = ()) -> list[J
         UsageError: two photos would get one place, a photo would be overwritten by its own picture, or `out` can't be
             written.
     """
-    found = list(_found(given, out))
-    sources = {photo.source for photo, is_below in found if is_below}
-    if len(sources) != len({_last(source) for source in sources}):
+    jobs = Jobs(_table(_found(given, out)), out, roots)
+    if not len(jobs):
+        raise SourceError(f"no photo in {', '.join(escape(str(path)) for path in given)}: name photos or their folder")
+    if len(jobs.sources) != len({_last(source) for source in jobs.sources}):
         raise UsageError("two of these folders have one name: colorize them one by one, each into its own -o")
     try:
         manifest.check_writable(out / "picture")
     except OSError as exc:
         raise UsageError(f"{out} can't be written: {told(exc)}: choose another folder with -o") from exc
-    jobs: dict[Path, Job] = {}
-    for photo, is_below in found:
-        start = out / _last(photo.source) if len(sources) > 1 and is_below else out
-        below = [part for part in unescape(photo.path).split("/") if part not in ("", ".", "..")]  # tars hold any name
-        if not below or "\0" in below[-1]:
-            raise UsageError(f"{photo.path!r} can't be a picture's name: leave that photo out")
-        job = Job(_moved(photo, roots), _named(start.joinpath(*below) if is_below else start / below[-1]))
-        if job.target in jobs:
-            one = jobs[job.target].name()
-            raise UsageError(f"{job.name()} and {one} would both become {job.target}: colorize one elsewhere")
+    _check_places(jobs)
+    return jobs
+
+
+def _check_places(jobs: Jobs) -> None:
+    taken: set[int] = set()
+    for job in jobs:
+        place = hash(job.target)  # a number takes a fourth of the path's memory
+        if place in taken:
+            others = [other.name() for other in jobs if other.target == job.target]
+            if len(others) > 1:
+                raise UsageError(f"{others[1]} and {others[0]} would both become {job.target}: colorize one elsewhere")
         if _is_same(job):
             raise UsageError(f"{job.target} would overwrite the photo itself: choose another folder with -o")
-        jobs[job.target] = job
-    if not jobs:
-        raise SourceError(f"no photo in {', '.join(escape(str(path)) for path in given)}: name photos or their folder")
-    return list(jobs.values())
+        taken.add(place)
+
+
+def _table(found: Iterator[tuple[Listed, bool]]) -> pa.Table:
+    parts = []
+    while rows := list(islice(found, ROWS_AT_ONCE)):
+        columns = {name: [getattr(photo, name) for photo, _ in rows] for name in PLACED.names[:-1]}
+        parts.append(pa.table(columns | {"is_below": [is_below for _, is_below in rows]}, schema=PLACED))
+    return pa.concat_tables(parts) if parts else PLACED.empty_table()
 
 
 def _found(given: Sequence[Path], out: Path) -> Iterator[tuple[Listed, bool]]:
@@ -85,9 +141,9 @@ def _found(given: Sequence[Path], out: Path) -> Iterator[tuple[Listed, bool]]:
 
 def _in_manifest(path: Path) -> Iterator[Listed]:
     columns = ("source", "path", "bytes", "tar_offset")
-    rows = manifest.read(path, need=columns[:2], columns=columns).table.to_pylist()
-    for row in rows:
-        yield Listed(row["source"], row["path"], row.get("bytes"), None, offset=row.get("tar_offset"))
+    for batch in manifest.read(path, need=columns[:2], columns=columns).table.to_batches(ROWS_AT_ONCE):
+        for row in batch.to_pylist():
+            yield Listed(row["source"], row["path"], row.get("bytes"), None, offset=row.get("tar_offset"))
 
 
 def _moved(photo: Listed, roots: Sequence[Path]) -> Listed:

@@ -223,7 +223,43 @@ def test_a_picture_of_another_photo_or_origin_is_never_replaced(
     assert "is in the way and no colorized picture" in result.stderr
     assert {name: (out / name).read_bytes() for name in before} == before
     assert (out / "c.png").exists()
-    assert colorize(path, folder / "a.png", out=out).exit_code == 0, "the same photo's picture may be made anew"
+    assert colorize(path, folder / "a.png", out=out).exit_code == 0, "the same photo's picture is no trouble"
+
+
+def test_run_again_it_makes_what_is_missing_and_says_so(
+    checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path
+) -> None:
+    path, out = checkpoint_file(), tmp_path / "colored"
+    assert len(colorize(path, folder, out=out).stdout.splitlines()) == 3
+    before = {picture.name: picture.stat().st_mtime_ns for picture in out.iterdir()}
+    (out / "b.jpg").unlink()
+    again = colorize(path, folder, out=out)
+    assert (again.exit_code, again.stdout) == (0, f"{out / 'b.jpg'}\n")
+    assert again.stderr == "2 of 3 pictures there already, made by this checkpoint\n"
+    assert (out / "a.png").stat().st_mtime_ns == before["a.png"]
+
+
+def test_another_checkpoint_makes_pictures_anew(checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "colored"
+    colorize(checkpoint_file(), folder / "a.png", out=out)
+    before = (out / "a.png").read_bytes()
+    assert colorize(checkpoint_file(strength=3.0), folder / "a.png", out=out).stdout == f"{out / 'a.png'}\n"
+    assert (out / "a.png").read_bytes() != before
+
+
+def test_a_picture_with_the_place_is_made_anew_without_it_and_back(
+    checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (52.0, 31.0, 0.0)
+    with Image.open(folder / "b.jpg") as photo:
+        photo.save(folder / "b.jpg", exif=exif)
+    path, out = checkpoint_file(), tmp_path / "colored"
+    for drop, made in (((), 1), ((), 0), (("--drop-gps",), 1), (("--drop-gps",), 0), ((), 1)):
+        result = CliRunner().invoke(main, ["colorize", str(path), str(folder / "b.jpg"), "-o", str(out), *drop])
+        assert len(result.stdout.splitlines()) == made
+        with Image.open(out / "b.jpg") as picture:
+            assert bool(picture.getexif().get_ifd(ExifTags.IFD.GPSInfo)) is not bool(drop)
 
 
 def test_a_link_that_leads_nowhere_is_in_the_way(colorizer: Colorizer, folder: Path, tmp_path: Path) -> None:

@@ -27,24 +27,32 @@ def colorize(
     PHOTO is a photo, a folder, a tar, or a manifest; a folder keeps its tree. Full size, upright, in sRGB. Lightness is
     the photo's own; only colour is the network's. JPEGs become JPEGs, all else PNGs, which keep transparency. Each
     picture says in its metadata that a machine colorized it, by which checkpoint, and which manifest's photos taught
-    that. A picture of another photo is never replaced. Exits 1 if a photo failed, after doing the rest.
+    that. Run again, it makes what is missing, and anew what another checkpoint made; a picture of another photo is
+    never replaced. Prints what was made. Exits 1 if a photo failed, after doing the rest.
     """
     from curate.manifest import escape
     from train import checkpoint
     from train.colorize import Colorizer, colorize_all
     from train.places import plan
+    from train.words import counted
 
     jobs = plan(photos, out, roots)
     with needing(device):
         colorizer = Colorizer(checkpoint.load(checkpoint_path, weights_only=True), device)
-    failed = 0
+    failed = there = 0
     with progress_bar("photos") as progress:
-        for done, (job, problem) in enumerate(colorize_all(colorizer, jobs, drop_gps=drop_gps), 1):
-            failed += problem is not None
-            if problem is None:
-                say([escape(str(job.target))])
+        for number, done in enumerate(colorize_all(colorizer, jobs, drop_gps=drop_gps), 1):
+            if done.made:
+                say([escape(str(done.job.target))])
+            elif done.problem is not None:
+                failed += 1
+                click.echo(shown(f"{done.job.name()}: {done.problem}"), err=True)
             else:
-                click.echo(shown(f"{job.name()}: {problem}"), err=True)
-            progress(done, len(jobs))
+                there += 1
+            progress(number, len(jobs))
+    if there:
+        click.echo(f"{there:,} of {counted(len(jobs), 'picture')} there already, made by this checkpoint", err=True)
     if failed:
-        raise VividsetError(f"{failed} of {len(jobs)} photos could not be colorized, each for the reason above")
+        raise VividsetError(
+            f"{failed:,} of {counted(len(jobs), 'photo')} could not be colorized, each for the reason above"
+        )
