@@ -70,6 +70,10 @@ class Commands(click.Group):
                 stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
+        except click.UsageError as exc:
+            names = [name for name in sys.argv[1:] if name.startswith("-") and os.path.lexists(name)]
+            exc.message += f" If you mean the file, write ./{names[0]}" if names else ""
+            raise
         except VividsetError as exc:
             click.echo(f"Error: {shown(str(exc))}", err=True)
             ctx.exit(2 if isinstance(exc, UsageError) else 1)
