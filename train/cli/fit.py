@@ -106,8 +106,6 @@ def fit(
 
     found = photos.load(manifest, roots)
     before = loop.resumable(folder, found) if resume else None
-    if resume and before is None:
-        click.echo(f"{folder} holds no checkpoint yet: starting fresh")
     recipe = _resumed_recipe(before, asked) if before else asked
     packs.check_size(manifest, found.packed_px, recipe.image_size)
     if before and before.about.threads != (threads := loop.threads()):
@@ -115,6 +113,8 @@ def fit(
     machine = loop.Machine(device, precision, workers, encoder_weights, compile)
     machine.fabric(recipe.devices)  # asked for once before anything is written
     _prepare(folder)
+    if resume and before is None:
+        _say(f"{folder} holds no checkpoint yet: starting fresh")
     try:
         outcome = loop.fit(
             found,
