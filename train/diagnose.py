@@ -56,7 +56,7 @@ def diagnose(trace: Trace) -> Diagnosis:
     if len(trace.labels):
         findings = [replace(finding, step=int(trace.labels[finding.step - 1])) for finding in findings]
     state = summary(findings, steps - trace.first_step)
-    head = f"{counted(steps, 'loss')}, ending {ending(trace.ratios, trace.baseline)}"
+    head = f"{counted(steps, 'loss' if len(trace.labels) else 'step')}, ending {ending(trace.ratios, trace.baseline)}"
     since = f"; rescued, judged since step {trace.first_step:,}" if trace.rescues else ""
     notes = [f"; {note}" for note in (_lost(trace, lost), trace.note) if note]
     return Diagnosis(f"{head}{since}; {state}{''.join(notes)}", findings)

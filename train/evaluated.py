@@ -20,6 +20,7 @@ from curate.errors import UsageError, told
 from curate.manifest import check_writable, write_whole
 from train.evaluate import Evaluation, Judged, Pixels, Protocol, Summary, Way
 from train.likeness import ENOUGH_PHOTOS
+from train.words import counted
 
 SHOWN = 4
 """Photos of each kind on the page: best, median, worst."""
@@ -73,7 +74,7 @@ def said(protocol: Protocol) -> str:
     """The protocol in a sentence."""
     left_out = f", {protocol.unreadable:,} more can't be read" if protocol.unreadable else ""
     return (
-        f"{protocol.photos:,} photos of {protocol.manifest} (split {protocol.split}{left_out}) "
+        f"{counted(protocol.photos, 'photo')} of {protocol.manifest} (split {protocol.split}{left_out}) "
         f"at {protocol.size_px} px: {protocol.crop}; {protocol.color_space}"
     )
 

@@ -72,8 +72,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except click.UsageError as exc:
             names = [name for name in sys.argv[1:] if name.startswith("-") and os.path.lexists(name)]
-            exc.message += f" If you mean the file, write ./{names[0]}" if names else ""
-            raise
+            if not names:
+                raise
+            hint = f"if you mean the file {names[0]}, write ./{names[0]}"
+            raise click.UsageError(f"{exc.format_message().rstrip('.')}: {hint}", exc.ctx) from exc
         except VividsetError as exc:
             click.echo(f"Error: {shown(str(exc))}", err=True)
             ctx.exit(2 if isinstance(exc, UsageError) else 1)

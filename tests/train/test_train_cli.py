@@ -262,7 +262,7 @@ def test_a_file_whose_name_begins_with_a_dash_is_told_how_to_be_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "-old.jpg").touch()
-    for name, hint in (("-old.jpg", "If you mean the file, write ./-old.jpg"), ("-xyz.jpg", "No such option")):
+    for name, hint in (("-old.jpg", "if you mean the file -old.jpg, write ./-old.jpg"), ("-xyz.jpg", "No such option")):
         told = ["colorize", "run", name, "-o", "out"]
         monkeypatch.setattr("sys.argv", ["train", *told])
         result = CliRunner().invoke(main, told)
