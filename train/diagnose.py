@@ -56,7 +56,8 @@ def diagnose(trace: Trace) -> Diagnosis:
     if len(trace.labels):
         findings = [replace(finding, step=int(trace.labels[finding.step - 1])) for finding in findings]
     state = summary(findings, steps - trace.first_step)
-    head = f"{counted(steps, 'loss' if len(trace.labels) else 'step')}, ending {ending(trace.ratios, trace.baseline)}"
+    ended = ending(trace.ratios, trace.neutrals, trace.baseline)
+    head = f"{counted(steps, 'loss' if len(trace.labels) else 'step')}, ending {ended}"
     since = f"; rescued, judged since step {trace.first_step:,}" if trace.rescues else ""
     notes = [f"; {note}" for note in (_lost(trace, lost), trace.note) if note]
     return Diagnosis(f"{head}{since}; {state}{''.join(notes)}", findings)
@@ -92,7 +93,8 @@ def read_trace(path: Path, neutral: float | None = None, means_of: int = 0) -> T
         trace = _from_log(path, neutral) if path.suffix == ".jsonl" else _from_csv(path, neutral, means_of)
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as exc:
         kind = "a run's log" if path.suffix == ".jsonl" else "a table with the columns step,loss and a number in each"
-        raise TrainingError(f"{path} can't be judged: it is not {kind}{_why(exc)}") from exc
+        advice = "name a run's folder, or a CSV file with the columns step,loss"
+        raise TrainingError(f"{path} can't be judged: it is not {kind}{_why(exc)}; {advice}") from exc
     if not len(trace.ratios):
         raise TrainingError(f"{path} holds no steps yet: train some first")
     return trace

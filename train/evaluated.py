@@ -115,7 +115,9 @@ def page(evaluation: Evaluation, protocol: Protocol, judged: Sequence[Judged], r
     """One HTML file that needs nothing else: the table, and the best, median and worst photos by gain over gray."""
     ranked = sorted(judged, key=lambda photo: -photo.gain)
     middle = max(0, len(ranked) // 2 - SHOWN // 2)
-    kinds = (("Best", ranked[:SHOWN]), ("Median", ranked[middle:][:SHOWN]), ("Worst", ranked[::-1][:SHOWN]))
+    kinds = [("Best", ranked[:SHOWN]), ("Median", ranked[middle:][:SHOWN]), ("Worst", ranked[::-1][:SHOWN])]
+    if len(ranked) <= 2 * SHOWN:
+        kinds = [("All of them, best first", ranked)]
     beside = " ".join(notes(protocol, rows["network"]))
     (_, heads), *body = table(judged, rows)
     head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)

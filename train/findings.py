@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Union
 
 from train.words import counted
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+Losses = Union[Sequence[float], "NDArray[np.float64]"]
 Kind = Literal["divergence", "oscillation", "plateau", "gray output", "sepia output"]
 
 DOCUMENTED_NEUTRAL = 0.12
@@ -69,17 +70,21 @@ def summary(findings: Sequence[Finding], steps: int) -> str:
     return "no trouble seen" if steps >= FEWEST_STEPS else f"too few steps to judge (under {FEWEST_STEPS})"
 
 
-def ending(ratios: Sequence[float] | NDArray[np.float64], baseline: str = "neutral") -> str:
-    """Where a curve stands at its end, in words.
+def ending(ratios: Losses, neutrals: Losses = (), baseline: str = "neutral") -> str:
+    """Where a curve stands at its end, in words; over what gray costs on the same photos where that is known.
 
     >>> ending([1.0, 0.6, 0.4])
     'at 0.67 of neutral over the last 3 losses (below 0.10 on the documented scale)'
+    >>> ending([1.0, 0.6, 0.4], [1.25, 0.75, 0.5])
+    'at 0.80 of neutral over the last 3 losses (below 0.10 on the documented scale)'
     """
-    recent = ratios[-WINDOW_STEPS:]
-    known = [ratio for ratio in recent if math.isfinite(ratio)]
+    recent = list(ratios[-WINDOW_STEPS:])
+    grays = list(neutrals[-WINDOW_STEPS:]) if len(neutrals) else [1.0] * len(recent)
+    known = [(loss, gray) for loss, gray in zip(recent, grays, strict=True) if math.isfinite(loss)]
+    over = counted(len(recent), "loss")
     if not known:
-        return f"without a number in the last {counted(len(recent), 'loss')}"
-    ratio, over = math.fsum(known) / len(known), counted(len(recent), "loss")
+        return f"without a number in the last {over}"
+    ratio = math.fsum(loss for loss, _ in known) / max(1e-12, math.fsum(gray for _, gray in known))
     return f"at {ratio:.2f} of {baseline} over the last {over} ({rung(ratio)} on the documented scale)"
 
 

@@ -166,7 +166,7 @@ class Journal:
         """The closing sentence about the loss."""
         health = summary(self.findings, len(self.ratios))
         note = f"; {self.validations[-1].note}" if self.validations and self.validations[-1].note else ""
-        return f"ending {ending(self.ratios)}; {health}{note}"
+        return f"ending {ending(self.ratios, self.neutrals)}; {health}{note}"
 
     def _keep(self, after_step: int) -> list[str]:
         """Lines of an earlier run up to a step; what they say is known again."""

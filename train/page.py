@@ -12,9 +12,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from curate.manifest import settle
+from curate.manifest import write_whole
 from train.checkpoint import Rescue
-from train.findings import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS, Finding, ending
+from train.findings import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS, Finding, ending, summary
 from train.health import Trace
 from train.words import counted
 
@@ -54,9 +54,7 @@ def write(
     folder: Path, trace: Trace, rates: Sequence[float], findings: Sequence[Finding], rescues: Sequence[Rescue]
 ) -> None:
     """Write run.html into a run's folder, whole or not at all; it needs no other file and no network."""
-    draft = folder / ".run.html.draft"
-    draft.write_text(render(folder, trace, rates, findings, rescues), encoding="utf-8")
-    settle(draft, folder / "run.html")
+    write_whole(render(folder, trace, rates, findings, rescues).encode(), folder / "run.html")
 
 
 def render(
@@ -74,8 +72,8 @@ def render(
     name, steps = escape(folder.resolve().name), len(trace.ratios)
     parts = [
         f"<h1>{name}</h1>",
-        f"<p>{counted(steps, 'step')}, ending {ending(trace.ratios)}.</p>",
-        *_trouble(findings, rescues),
+        f"<p>{counted(steps, 'step')}, ending {ending(trace.ratios, trace.neutrals)}.</p>",
+        *_trouble(findings, rescues, steps - trace.first_step),
         *(f"<p>{escape(validation.note)}.</p>" for validation in trace.validations[-1:] if validation.note),
         "<h2>Loss ÷ neutral</h2>",
         KEY,
@@ -94,7 +92,7 @@ def render(
     )
 
 
-def _trouble(findings: Sequence[Finding], rescues: Sequence[Rescue]) -> list[str]:
+def _trouble(findings: Sequence[Finding], rescues: Sequence[Rescue], steps: int) -> list[str]:
     said = [
         f"<div class='finding'><b>{escape(finding.kind)}</b> at step {finding.step:,}: {escape(finding.evidence)}."
         f"<br>What to do: {escape(finding.remedy)}.</div>"
@@ -105,7 +103,7 @@ def _trouble(findings: Sequence[Finding], rescues: Sequence[Rescue]) -> list[str
         f"{done.lr:.0e}, batch {done.batch_size}.</p>"
         for done in rescues
     ]
-    return said or ["<p>No trouble seen.</p>"]
+    return said or [f"<p>{summary(findings, steps).capitalize()}.</p>"]
 
 
 def _loss_chart(trace: Trace) -> str:

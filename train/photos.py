@@ -20,6 +20,7 @@ from curate.manifest import Manifest
 from curate.shards import MANIFEST_NAME, PACK_COLUMNS
 from curate.sources import located, read_at
 from train.packs import PackedList, check_shards, packed_list
+from train.words import counted
 
 NEEDED = ("source", "path", "bytes", "sha256", "colorfulness", "tone", "split")
 SPLITS = ("train", "val", "test")
@@ -194,11 +195,12 @@ def _check_there(path: Path, photos: PhotoList) -> None:
     if gone:
         where = f"below {', '.join(map(str, photos.roots))}" if photos.roots else "where they were scanned"
         raise ManifestError(
-            f"{len(gone):,} of {len(photos):,} photos of {path} are gone, {gone[0]} first: they aren't {where}; "
+            f"{len(gone):,} of {counted(len(photos), 'photo')} of {path} {'is' if len(gone) == 1 else 'are'} gone, "
+            f"{gone[0]} first: not {where}; "
             "say where they moved with --root, or run `curate scan` and `curate filter` again"
         )
     if changed:
         raise ManifestError(
-            f"{len(changed):,} photos of {path} have changed since the scan, {changed[0]} first: run `curate scan` "
-            "and `curate filter` again"
+            f"{len(changed):,} of {counted(len(photos), 'photo')} of {path} {'has' if len(changed) == 1 else 'have'} "
+            f"changed since the scan, {changed[0]} first: run `curate scan` and `curate filter` again"
         )

@@ -172,6 +172,11 @@ def test_best_and_worst_are_by_gain_over_gray(
     assert named == [*ranked[:4], *ranked[2:6], *ranked[::-1][:4]]
 
 
+def test_a_few_photos_are_shown_once(clean_manifest: Manifest, checkpoint_file: Manifest, tmp_path: Path) -> None:
+    run(checkpoint_file(), clean_manifest(["train", "test", "test"]), "--html", tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").count("<figcaption>") == 2
+
+
 def test_another_split_and_a_foreign_page(clean_manifest: Manifest, checkpoint_file: Manifest, tmp_path: Path) -> None:
     manifest, checkpoint = clean_manifest(["train", "train"]), checkpoint_file()
     result = run(checkpoint, manifest)

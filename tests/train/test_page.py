@@ -83,6 +83,13 @@ def test_it_stays_small_however_long_the_run(folder: Path) -> None:
     assert {entry.name for entry in folder.iterdir()} == {"run.html", "samples"}
 
 
+def test_a_page_that_cant_be_written_leaves_no_draft(tmp_path: Path) -> None:
+    (tmp_path / "run.html").mkdir()
+    with pytest.raises(IsADirectoryError):
+        page.write(tmp_path, Trace([1.0], 10), [5e-5], [], [])
+    assert [path.name for path in tmp_path.iterdir()] == ["run.html"]
+
+
 def test_a_page_of_a_run_that_has_hardly_begun(tmp_path: Path) -> None:
     page.write(tmp_path, Trace([1.0], 10), [5e-5], [], [])
-    assert "No trouble seen" in (tmp_path / "run.html").read_text(encoding="utf-8")
+    assert "Too few steps to judge" in (tmp_path / "run.html").read_text(encoding="utf-8")

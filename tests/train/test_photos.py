@@ -138,7 +138,7 @@ def test_a_photo_whose_size_changed_asks_for_a_new_scan(clean_manifest: Manifest
     path = clean_manifest()
     Image.new("RGB", (9, 9)).save(path.parent / "photos" / "p02.png")
     message = refusal(path)
-    assert "1 photos" in message
+    assert "1 of 4 photos" in message
     assert "p02.png first" in message
     assert "curate scan" in message
 
@@ -211,4 +211,4 @@ def test_photos_in_tars_and_behind_urls_are_trained_on_as_files_are(tmp_path: Pa
             seen.add(number)
     assert seen == set(range(48))
     (folder / "0.tar").write_bytes((folder / "0.tar").read_bytes()[:20_000])
-    assert "have changed since the scan" in refusal(tmp_path / "clean.parquet")
+    assert "changed since the scan" in refusal(tmp_path / "clean.parquet")
