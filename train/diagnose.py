@@ -27,6 +27,8 @@ STEP_NOISE = 1 / 3
 """Of one step's loss, relative, with batches of 16 photos of all kinds; see `train.noise.window_means`."""
 MOST_NOISE = 0.5
 """Of one step's loss, relative: with batches of 8."""
+FAR_ROWS, MOST_FARTHER = 5, 1.7
+"""Rows so far apart differ by no more than so many times as neighbours do, if they are independent."""
 FEWEST_MEANS, FEWEST_AVERAGED = 12, 10
 """Fewer rows, and rows fewer steps apart, don't tell whether they are means."""
 MOST_DOUBT = 0.05
@@ -93,8 +95,7 @@ def read_trace(path: Path, neutral: float | None = None, means_of: int = 0) -> T
         trace = _from_log(path, neutral) if path.suffix == ".jsonl" else _from_csv(path, neutral, means_of)
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as exc:
         kind = "a run's log" if path.suffix == ".jsonl" else "a table with the columns step,loss and a number in each"
-        advice = "name a run's folder, or a CSV file with the columns step,loss"
-        raise TrainingError(f"{path} can't be judged: it is not {kind}{_why(exc)}; {advice}") from exc
+        raise TrainingError(f"{path} can't be judged: it is not {kind}{_why(exc)}") from exc
     if not len(trace.ratios):
         raise TrainingError(f"{path} holds no steps yet: train some first")
     return trace
@@ -104,7 +105,7 @@ def _why(exc: Exception) -> str:
     """What we said ourselves or the system says; a library's own words tell a user nothing."""
     if isinstance(exc, OSError):
         return f" that can be read ({exc.strerror})"
-    return f": {exc}" if isinstance(exc, _NoCurveError) else ""
+    return f": {exc}" if isinstance(exc, _NoCurveError) else ": name a run's folder or such a file"
 
 
 class _NoCurveError(ValueError):
@@ -153,7 +154,7 @@ def _validation(facts: dict[str, Any]) -> Validation:
 def _from_csv(path: Path, neutral: float | None, means_of: int) -> Trace:
     table = pd.read_csv(path, skipinitialspace=True, comment="#", keep_default_na=False, na_values=[""])
     if missing := {"step", "loss"} - set(table.columns):
-        raise _NoCurveError(f"it lacks the column {' and '.join(sorted(missing))}")
+        raise _NoCurveError(f"it lacks the column {' and '.join(sorted(missing))}: name columns so in its first line")
     table = table[[name for name in ("step", "loss", "neutral") if name in table]]
     table = _in_order(table.dropna().apply(_numbers))  # loggers leave a loss blank in other things' rows
     base = _baseline(table, neutral)
@@ -204,14 +205,16 @@ def _apart(table: pd.DataFrame) -> int:
 
 
 def _vary_as_means(table: pd.DataFrame, apart: int) -> bool:
-    """Whether neighbouring rows differ no more than means of so many steps do: then judging them as such is safe.
+    """Whether rows differ no more than means of so many steps do, near or far: then judging them as such is safe.
 
-    By the median, which a few rows that bounce don't move.
+    Smoothed losses differ more from far ones than from their neighbours. By medians, which a bounce doesn't move.
     """
     with np.errstate(all="ignore"):
-        bends = np.abs(np.diff(np.log(table["loss"].to_numpy()), 2))
-    noise = float(np.nanmedian(bends)) / (0.6745 * math.sqrt(6)) if np.isfinite(bends).any() else math.inf
-    return noise <= MOST_NOISE / math.sqrt(apart)
+        logs = np.log(table["loss"].to_numpy())
+        near, far = np.diff(logs, 2), logs[FAR_ROWS:] - logs[:-FAR_ROWS]
+        noise = float(np.median(np.abs(near))) / math.sqrt(6)
+        noise_far = float(np.median(np.abs(far - np.median(far)))) / math.sqrt(2)
+    return noise <= 0.6745 * MOST_NOISE / math.sqrt(apart) and noise_far <= MOST_FARTHER * noise
 
 
 def _if_means(table: pd.DataFrame, apart: int, base: tuple[float, float]) -> str:

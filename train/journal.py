@@ -170,17 +170,21 @@ class Journal:
 
     def _keep(self, after_step: int) -> list[str]:
         """Lines of an earlier run up to a step; what they say is known again."""
-        if not after_step or not self.path.exists():
+        if not after_step:
             return []
         kept = []
-        for line in self.path.read_text(encoding="utf-8").splitlines(keepends=True):
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
+        for line in lines:
             facts = self._parse(line)
             if facts is None or facts.get("step", 0) > after_step:
                 break
             kept.append(line)
             self._remember(facts)
         if len(self.ratios) != after_step:
-            raise TrainingError(f"{self.path} lacks steps before the checkpoint's {after_step}: start a new --run-dir")
+            raise TrainingError(
+                f"{self.path} lacks steps before the checkpoint's {after_step}: "
+                "put the run's log back, or start a new --run-dir"
+            )
         return kept
 
     @staticmethod

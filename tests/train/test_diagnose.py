@@ -175,7 +175,7 @@ def means(path: Path, values: list[float], apart: int) -> Path:
 
 @pytest.mark.parametrize("apart", [100, 150, 200])
 def test_rows_that_hardly_vary_are_means_and_a_bounce_among_them_is_found(tmp_path: Path, apart: int) -> None:
-    smooth = [0.12 - 0.0003 * row + 0.001 * (row % 3) for row in range(20)]
+    smooth = list(np.linspace(0.12, 0.115, 20) * np.random.default_rng(2).normal(1, 0.01, 20))
     read = diagnose(read_trace(means(tmp_path / "losses.csv", [*smooth, 0.12, 0.15, 0.09, 0.13], apart), 0.2))
     assert [finding.kind for finding in read.findings] == ["oscillation"]
     assert f"each row was read as a mean of {apart} steps" in read.verdict
@@ -192,7 +192,9 @@ def test_losses_logged_now_and_then_are_no_means(tmp_path: Path, apart: int) -> 
 
 
 def test_means_1_says_that_rows_are_single_losses(tmp_path: Path) -> None:
-    path = means(tmp_path / "losses.csv", [0.12 - 0.001 * row for row in range(30)], 100)
+    path = means(
+        tmp_path / "losses.csv", list(np.linspace(0.12, 0.09, 30) * np.random.default_rng(9).normal(1, 0.02, 30)), 100
+    )
     assert len(read_trace(path).ratios) == 3000
     assert len(read_trace(path, means_of=1).ratios) == 30
 
