@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate import gates, manifest
@@ -85,7 +84,7 @@ def count(photos: Photos) -> int:
     """How many rows there are."""
     if not isinstance(photos, Path):
         return int(photos.num_rows)
-    return sum(pq.ParquetFile(part).metadata.num_rows for part in manifest.parts(photos))
+    return sum(manifest.opened(part).metadata.num_rows for part in manifest.parts(photos))
 
 
 def paths(photos: Photos, rows: NDArray[np.int64]) -> pa.Array:

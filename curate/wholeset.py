@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from curate import copies, diversity, gates, manifest
 from curate.columns import Columns, Photos, count, readable_colorfulness
 from curate.criteria import FilterOptions
-from curate.errors import EngineError, UsageError
+from curate.errors import EngineError, UsageError, told
 from curate.gates import Flagged, Gate
 
 
@@ -125,7 +125,7 @@ def where(photos: Photos, condition: str) -> NDArray[np.bool_]:
         raise EngineError("--where needs DuckDB: pip install 'vividset[sql]'") from missing
     passes = np.zeros(count(photos), np.bool_)
     if isinstance(photos, Path):
-        photos = ds.dataset(list(map(str, manifest.parts(photos))), schema=manifest.inspect(photos)[0])
+        photos = _as_dataset(photos)
     # a preset may come from a stranger: its condition sees the photos' numbers, and no file
     with duckdb.connect(config={"enable_external_access": "false", "lock_configuration": "true"}) as connection:
         connection.register("scan", photos)
@@ -144,3 +144,11 @@ def where(photos: Photos, condition: str) -> NDArray[np.bool_]:
         raise UsageError(f'--where {condition!r} must be a condition on each photo, like "width > 800"')
     passes[found["vividset_row"]] = np.ma.filled(found["passes"], fill_value=False)
     return passes
+
+
+def _as_dataset(scan: Path) -> ds.Dataset:
+    """A manifest that DuckDB can read more than once."""
+    try:
+        return ds.dataset(list(map(str, manifest.parts(scan))), schema=manifest.inspect(scan)[0])
+    except UnicodeEncodeError as exc:
+        raise UsageError(f"--where can't look into {scan}: {told(exc)}: give it another, or a link with one") from exc

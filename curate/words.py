@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.criteria import BOUNDED, TONES, plain
+from curate.errors import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,9 +31,9 @@ def of_scan(summary: Summary, out: Path) -> Iterator[str]:
     if summary.measured_now < summary.photos:
         yield f"  measured now: {summary.measured_now:,}; known and unchanged: the rest"
     if summary.gone:
-        yield f"  no longer there: {summary.gone:,} of the photos that were known"
+        yield f"  no longer there, or not named any more: {summary.gone:,} of the photos that were known"
     for folder, photos in sorted(summary.emptied.items(), key=lambda entry: -entry[1])[:MOST_EMPTIED]:
-        yield f"Warning: {folder} holds none of its {photos:,} photos any more: if a disk is missing there, scan again"
+        yield f"Warning: {folder} is gone with its {counted(photos, 'photo')}: if a disk is missing there, scan again"
     if summary.passed_over:
         yield f"  passed over: {summary.passed_over:,} files that are no photos by name or content"
     for kind, count in summary.errors.most_common():

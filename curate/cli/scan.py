@@ -48,6 +48,13 @@ if TYPE_CHECKING:
 @click.option("--shard", metavar="I/N", help="Measure part I of N only, for jobs side by side; then `curate merge`.")
 @click.option("--retry-errors", is_flag=True, help="Measure unchanged files again that failed before.")
 @click.option("--overwrite", is_flag=True, help="Measure everything again and replace the output, whatever it is.")
+@click.option(
+    "--forget",
+    multiple=True,
+    type=Place(readable=False),
+    metavar="PATH",
+    help="Give up known photos below this path that are gone, or that aren't named any more; may be given again.",
+)
 @click.option("--max-errors", metavar="N|N%", help="Exit 1 if more photos than this fail.")
 @click.option("--dry-run", is_flag=True, help="Only say how many files would be looked at.")
 def scan(
@@ -63,6 +70,7 @@ def scan(
     shard: str | None,
     retry_errors: bool,
     overwrite: bool,
+    forget: tuple[str, ...],
     max_errors: str | None,
     dry_run: bool,
 ) -> None:
@@ -90,6 +98,7 @@ def scan(
         null,
         engine,
         Share.parse(shard) if shard else WHOLE,
+        forget,
     )
     if dry_run:
         files, size = count_to_do(options.sources(paths), out)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -49,9 +50,14 @@ def read(path: Path, *, need: tuple[str, ...] = (), columns: tuple[str, ...] | N
     wanted = None if columns is None else [name for name in columns if name in schema.names]
     with _as_unreadable(path):
         table = pa.concat_tables(
-            [pq.ParquetFile(part).read(columns=wanted) for part in parts(path)], promote_options="permissive"
+            [opened(part).read(columns=wanted) for part in parts(path)], promote_options="permissive"
         )
         return Manifest(path, table, lineage, sha256_of(path))
+
+
+def opened(path: Path, **how: Any) -> pq.ParquetFile:
+    """A Parquet file, whatever bytes its name is made of; `how` goes to pyarrow."""
+    return pq.ParquetFile(pa.OSFile(os.fsencode(path)), **how)  # of text, pyarrow wants UTF-8
 
 
 def none_to_use(read: Manifest) -> str:
@@ -75,7 +81,7 @@ def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Tab
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     with _as_unreadable(path):
         for part in parts(path):
-            file = pq.ParquetFile(part, pre_buffer=False)
+            file = opened(part, pre_buffer=False)
             there = [name for name in wanted.names if name in file.schema_arrow.names]
             for batch in file.iter_batches(ROWS_A_GROUP, columns=there):
                 table = pa.Table.from_batches([batch])
@@ -96,7 +102,7 @@ def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Linea
     """
     _check_place(path)
     with _as_unreadable(path):
-        files = [pq.ParquetFile(part) for part in parts(path)]
+        files = [opened(part) for part in parts(path)]
         schema = pa.unify_schemas([file.schema_arrow for file in files], promote_options="permissive").remove_metadata()
         lineages = [Lineage.decoded(file.metadata.metadata) for file in files]
     _check_columns(path, schema, need)

@@ -62,9 +62,10 @@ def writers(paths: Sequence[Path], schema: pa.Schema, *, lasting: bool = True) -
     with _as_unwritable(paths[0]):
         try:
             with ExitStack() as files:
+                sinks = [files.enter_context(pa.OSFile(os.fsencode(draft), "wb")) for draft in drafts]
                 yield [
-                    files.enter_context(pq.ParquetWriter(draft, plain, compression="zstd", use_dictionary=few))
-                    for draft in drafts
+                    files.enter_context(pq.ParquetWriter(sink, plain, compression="zstd", use_dictionary=few))
+                    for sink in sinks
                 ]
             for draft, path in zip(drafts, paths, strict=True):
                 settle(draft, path, lasting=lasting)
@@ -125,7 +126,7 @@ def sync_folder(folder: Path) -> None:
 def _as_unwritable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, UnicodeEncodeError, pa.ArrowException) as exc:
+    except (OSError, pa.ArrowException) as exc:
         full = isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         hint = (
             "free some space and run the same command, or choose another place with -o"

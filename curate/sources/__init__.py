@@ -8,8 +8,9 @@ reading.py    a listed photo's bytes
 listed.py     one line of a listing
 """
 
+from curate.sources.folders import is_bare
 from curate.sources.listed import Listed, as_photo_error, has_photo_name, has_tar_name
-from curate.sources.listing import WHOLE, Share, Sources, listing
+from curate.sources.listing import WHOLE, Share, Sources, holds, listing
 from curate.sources.reading import located, read, read_at, read_if, source_is_gone
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "as_photo_error",
     "has_photo_name",
     "has_tar_name",
+    "holds",
+    "is_bare",
     "listing",
     "located",
     "read",

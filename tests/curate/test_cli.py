@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -170,3 +171,24 @@ def test_the_manifest_keeps_the_command_and_its_options(photos: Path, at_home: P
     assert lineage.options["max_pixels"] == 250_000_000
     assert lineage.options["paths"] == [str(photos)]
     assert lineage.counts == {"files_listed": 4}
+
+
+def test_paths_that_are_no_utf8_do_for_everything(at_home: Path, photos: Path) -> None:
+    odd = at_home / os.fsdecode(b"caf\xe9")
+    scan, clean = odd / os.fsdecode(b"\xfc.parquet"), odd / "clean.parquet"
+    commands: list[list[str | Path]] = [
+        ["scan", photos, "-o", scan, "--engine", "serial"],
+        ["filter", scan, "-o", clean],
+        ["inspect", clean],
+        ["report", clean, "--workers", "1"],
+        ["export", clean, "-o", odd / "tars", "--to", "webdataset"],
+        ["pack", clean, "-o", odd / "pack", "--engine", "serial"],
+    ]
+    for command in commands:
+        for _ in range(2):
+            result = curate(*command)
+            assert result.exit_code == 0, result.output
+    assert manifest.read(odd / "pack" / "manifest.parquet").table.num_rows == 1
+    assert not list(odd.rglob(".*.draft"))
+    result = curate("filter", scan, "-o", clean, "--where", "width > 1")
+    assert_ends_in_one_line(result, 2, "its name is no UTF-8: give it another, or a link with one")
