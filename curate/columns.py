@@ -104,13 +104,15 @@ def paths(photos: Photos, rows: NDArray[np.int64]) -> pa.Array:
     return pa.chunked_array([chunk for piece in pieces for chunk in piece.chunks], pa.string()).combine_chunks()
 
 
-def readable_colorfulness(photos: Photos) -> NDArray[np.float64]:
-    """M of every photo that has one."""
-    pieces = [np.zeros(0)]
-    for table in batches(photos, ["colorfulness", "error"]):
-        measured = pa.array(~gates.readable(table).fails)
-        pieces.append(table["colorfulness"].filter(measured).cast(pa.float64()).to_numpy())
-    return np.concatenate(pieces)
+def readable(photos: Photos, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Some measures of every readable photo that has them."""
+    pieces: dict[str, list[NDArray[np.float64]]] = {name: [np.zeros(0)] for name in names}
+    for table in batches(photos, sorted({"colorfulness", "error", *names})) if names else ():
+        measured = table.filter(pa.array(~gates.readable(table).fails))
+        for name in names:
+            values = measured[name].drop_null().cast(pa.float64()).to_numpy()
+            pieces[name].append(values[~np.isnan(values)])
+    return {name: np.concatenate(values) for name, values in pieces.items()}
 
 
 def _numbers(table: pa.Table, name: str) -> NDArray[np.float64]:

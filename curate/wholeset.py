@@ -12,8 +12,8 @@ import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from curate import copies, diversity, gates, manifest
-from curate.columns import Columns, Photos, count, readable_colorfulness
-from curate.criteria import FilterOptions
+from curate.columns import Columns, Photos, count, readable
+from curate.criteria import Bound, FilterOptions
 from curate.errors import EngineError, UsageError, told
 from curate.gates import Flagged, Gate
 
@@ -23,7 +23,7 @@ class Survey:
     """What those rules found, by row."""
 
     options: FilterOptions
-    """Those that were asked for, a share replaced by the line that it means."""
+    """Those that were asked for, and the lines that shares turned out to mean."""
     passes_where: NDArray[np.bool_] | None = None
     flagged: tuple[Flagged, ...] = ()
     split_bits: NDArray[np.uint32] | None = None
@@ -47,8 +47,10 @@ def survey(photos: Photos, options: FilterOptions) -> Survey:
         ManifestError: a column that a rule needs is missing, or holds something else.
         UsageError: the condition isn't understood.
     """
-    if options.keep_top_percent is not None:
-        options = replace(options, min_colorfulness=top_line(readable_colorfulness(photos), options.keep_top_percent))
+    values = readable(photos, [top.column for top in options.keep_top])
+    for top in options.keep_top:
+        line = top_line(values[top.column], top.percent)
+        options = options if line is None else options.with_line(Bound(top.column, line, lowest=True))
     found = Survey(options, None if options.where is None else where(photos, options.where))
     if options.duplicates == "keep" and not options.balance:
         return found

@@ -54,9 +54,11 @@ def of_selection(chosen: Selection) -> Iterator[str]:
         yield "scored with --fidelity fast, where M is off by 1 to 2: scan with --fidelity exact if the line matters"
     for name, count in chosen.dropped_by.items():
         yield f"  {count:>9,}  {name}"
-    if chosen.options.keep_top_percent is not None and chosen.options.min_colorfulness is not None:
-        share, line = chosen.options.keep_top_percent, chosen.options.min_colorfulness
-        yield f"the top {share:g} % by colourfulness: --min-colorfulness {plain(line)}"
+    lines = {bound.column: bound for bound in chosen.options.lines() if bound.lowest}
+    for top in chosen.options.keep_top:
+        if line := lines.get(top.column):
+            name = "colourfulness" if top.column == "colorfulness" else top.column
+            yield f"the top {top.percent:g} % by {name}: {line.option} {plain(line.line)}"
     yield "split: " + ", ".join(f"{chosen.splits[name]:,} {name}" for name in ("train", "val", "test"))
     yield from _histogram(chosen.kept_by_ten.tolist(), chosen.rejected_by_ten.tolist())
 

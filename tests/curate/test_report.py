@@ -310,6 +310,12 @@ def test_a_folder_of_parts_is_one_manifest(made_up: Path, tmp_path: Path) -> Non
             "curate filter",
             "'my scan.parquet' --where 'x; rm -rf /'",
         ),
+        ("curate filter --keep-top 90% --keep-top=80% -o x", "curate filter", "-o x"),
+        (
+            "curate filter --keep-top sharpness:90% --keep-top=chroma-mean:80% --keep-top 5%",
+            "curate filter",
+            "--keep-top sharpness:90% --keep-top=chroma-mean:80%",
+        ),
         ("rm -rf / ; curate filter", "curate filter m/rejected.parquet", "-o m/clean.parquet"),
     ],
 )

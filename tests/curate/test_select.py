@@ -225,7 +225,7 @@ def test_both_manifests_know_their_parent_and_their_counts(tmp_path: Path) -> No
             "min_side_px": 0,
             "max_aspect": None,
             "where": None,
-            "keep_top_percent": None,
+            "keep_top": {},
             "duplicates": "keep",
             "balance": 0,
         }
@@ -255,3 +255,24 @@ def test_the_scan_is_never_written_over(tmp_path: Path) -> None:
         write_selection(tmp_path / "rejected.parquet", tmp_path / "clean.parquet", FilterOptions())
     assert (tmp_path / "rejected.parquet").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["rejected.parquet"]
+
+
+def test_outputs_in_one_folder_keep_their_rejected_photos_apart(tmp_path: Path) -> None:
+    scan = tmp_path / "scan.parquet"
+    manifest.write(scan, scan_of(scored(0, 50), scored(1, 1)), LINEAGE)
+    for _ in range(2):  # each may replace its own
+        write_selection(scan, tmp_path / "clean.parquet", FilterOptions())
+        write_selection(scan, tmp_path / "strict.parquet", FilterOptions(60.0))
+    assert manifest.read(tmp_path / "rejected.parquet").table["path"].to_pylist() == ["1.jpg"]
+    assert manifest.read(tmp_path / "strict.rejected.parquet").table["path"].to_pylist() == ["0.jpg", "1.jpg"]
+    with pytest.raises(ManifestError, match=r"strict.rejected.parquet is in the way and is no clean manifest"):
+        write_selection(scan, tmp_path / "strict.rejected.parquet", FilterOptions())
+
+
+def test_two_filters_onto_one_output_at_once_are_refused(tmp_path: Path) -> None:
+    scan, clean = tmp_path / "scan.parquet", tmp_path / "clean.parquet"
+    manifest.write(scan, scan_of(scored(0, 50), scored(1, 1)), LINEAGE)
+    with manifest.writers([clean], SCAN_SCHEMA), pytest.raises(ManifestError, match=r"another run is writing .*clean"):
+        write_selection(scan, clean, FilterOptions())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clean.parquet", "scan.parquet"]
+    assert write_selection(scan, tmp_path / "other.parquet", FilterOptions()).kept == 1
