@@ -1,6 +1,7 @@
 """Does curation help? The same budget on a raw pile and on what `curate filter` keeps of it, judged on the same photos.
 
-    python benchmarks/proof_curation.py PHOTOS --prints PRINTS --work FOLDER [--steps 1000] [--seeds 3]
+    python benchmarks/proof_curation.py PHOTOS --prints PRINTS --work FOLDER [--steps 1000] [--seeds 0 1 2]
+        [--fit OPTIONS] [--device cuda]
 
 PHOTOS is a folder of photos. 200 of its colourful ones (M of 30 or more, in colour) are held out to judge on. The rest,
 with the toned or gray prints of PRINTS, is the raw pile; of its colourful photos so many become sepia or gray copies
@@ -40,15 +41,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--spoiled", type=float, default=40, help="percent of the raw pile")
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--fit", default="--image-size 64 --channels 24 --lr 1e-3", help="options of `train fit`")
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     if not (options.work / "curated.parquet").exists():
         build(options.photos, options.prints, options.work, options.spoiled / 100)
-    for seed in range(options.seeds):
+    how = ["--epochs", "1000", "--max-steps", str(options.steps), "--device", options.device, *options.fit.split()]
+    for seed in options.seeds:
         for pile in PILES:
-            fit(options.work, pile, seed, options.steps)
-    for pile in PILES:
-        judge(options.work, pile, options.seeds)
+            fit(options.work, pile, seed, how)
+    for pile in PILES if options.seeds else ():
+        judge(options.work, pile, options.seeds, options.device)
 
 
 def build(photos: Path, prints: Path, work: Path, spoiled_share: float) -> None:
@@ -126,12 +130,11 @@ def split(work: Path) -> None:
         print(f"{name}: {table.num_rows} photos to train, {tones}, {dull} with M below 20", flush=True)
 
 
-def fit(work: Path, pile: str, seed: int, steps: int) -> None:
+def fit(work: Path, pile: str, seed: int, how: list[str]) -> None:
     """Train one run, or go on with it."""
     run = work / f"{pile}-{seed}"
-    how = ["--image-size", "64", "--channels", "24", "--lr", "1e-3", "--epochs", "1000", "--max-steps", str(steps)]
     resume = ["--resume"] if run.exists() else []
-    if resume and about_step(run) == steps:
+    if resume and about_step(run) == int(how[how.index("--max-steps") + 1]):
         return
     told = ["fit", str(work / f"{pile}.parquet"), "--run-dir", str(run), "--seed", str(seed), *how, *resume]
     subprocess.run([sys.executable, "-m", "train", *told], check=True)
@@ -142,12 +145,12 @@ def about_step(run: Path) -> int:
     return checkpoint.load(run / "last.safetensors").about.step if (run / "last.safetensors").exists() else 0
 
 
-def judge(work: Path, pile: str, seeds: int) -> None:
+def judge(work: Path, pile: str, seeds: list[int], device: str) -> None:
     """Print what `train evaluate` says of each seed's last weights on the held-out photos, and mean and spread."""
     rows = []
-    for seed in range(seeds):
+    for seed in seeds:
         told = ["evaluate", str(work / f"{pile}-{seed}" / "last.safetensors"), str(work / "curated.parquet")]
-        how = ["--split", "val", "--json", "--html", str(work / f"{pile}-{seed}.html")]
+        how = ["--split", "val", "--device", device, "--json", "--html", str(work / f"{pile}-{seed}.html")]
         printed = subprocess.run(
             [sys.executable, "-m", "train", *told, *how], check=True, stdout=subprocess.PIPE
         ).stdout
@@ -156,7 +159,7 @@ def judge(work: Path, pile: str, seeds: int) -> None:
         print(pile, seed, *(f"{number:.3f}" for number in rows[-1]))
     found = np.array(rows)
     for name, mean, spread in zip((*JUDGED_BY, "toned"), found.mean(axis=0), np.ptp(found, axis=0), strict=True):
-        print(f"{pile}: {name} {mean:.3f}, spread of {seeds} seeds {spread:.3f}")
+        print(f"{pile}: {name} {mean:.3f}, spread of {len(seeds)} seeds {spread:.3f}")
 
 
 def curate(*told: str) -> None:

@@ -14,7 +14,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -28,6 +28,7 @@ GMAC_AT_96_AND_256 = 108
 class Way:
     """How a step is computed."""
 
+    tf32: bool = False
     channels_last: bool = False
     bf16: bool = False
     compiled: bool = False
@@ -35,7 +36,7 @@ class Way:
 
     def __str__(self) -> str:
         """Its parts."""
-        parts = [name for name in ("channels_last", "bf16", "compiled", "fused") if getattr(self, name)]
+        parts = [name for name in ("tf32", "channels_last", "bf16", "compiled", "fused") if getattr(self, name)]
         return " + ".join(parts) or "float32 eager"
 
 
@@ -51,10 +52,12 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="also on a CPU")
     parser.add_argument("--tflops", type=float)
     options = parser.parse_args()
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    ways = [Way(), Way(True), Way(True, fused=True), Way(True, bf16=True), Way(True, bf16=True, fused=True)]
+    quick = Way(channels_last=True, fused=True)
+    ways = [Way(), Way(channels_last=True), quick, Way(channels_last=True, bf16=True), replace(quick, bf16=True)]
+    if options.device != "cpu":
+        ways[3:3] = [Way(tf32=True), replace(quick, tf32=True)]
     if options.compile or options.device != "cpu":
-        ways.append(Way(True, True, True, True))
+        ways.append(replace(quick, bf16=True, compiled=True))
     steps = [step(way, options) for way in ways]
     rates: list[list[float]] = [[] for _ in ways]
     for _ in range(options.rounds):
@@ -74,7 +77,7 @@ def step(way: Way, options: argparse.Namespace) -> Callable[[], object]:
     network = ColorUNet(options.channels).to(options.device)
     if way.channels_last:
         network.to(memory_format=torch.channels_last)
-    model = torch.compile(network) if way.compiled else network
+    model = torch.compile(network, dynamic=False) if way.compiled else network
     adamw = torch.optim.AdamW(network.parameters(), lr=5e-5, fused=way.fused)
     criterion = ColorizationWeightedLoss()
     shape = (options.batch, 1, options.size, options.size)
@@ -82,6 +85,7 @@ def step(way: Way, options: argparse.Namespace) -> Callable[[], object]:
     target = torch.randn(shape[0], 2, *shape[2:], device=options.device)
 
     def once() -> None:
+        torch.backends.cudnn.allow_tf32 = way.tf32
         with torch.autocast(options.device.partition(":")[0], torch.bfloat16, enabled=way.bf16):
             predicted = model(lightness)
         criterion(predicted, target).backward()

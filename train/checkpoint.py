@@ -216,7 +216,11 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, groups: list[dict[str, Any]], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Undo `optimizer_tensors`; `groups` are the optimizer's numbers, from `About.schedule`."""
+    """Undo `optimizer_tensors`; `groups` are the optimizer's numbers, from `About.schedule`.
+
+    Whether it is one kernel depends on where it runs now, not on where it was saved.
+    """
+    groups = [group | {"fused": now["fused"]} for group, now in zip(groups, optimizer.param_groups, strict=True)]
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, field_name = name.partition("/")

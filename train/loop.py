@@ -18,10 +18,11 @@ from train import checkpoint
 from train.checkpoint import Checkpoint
 from train.data import Batch, Crops, StepSampler, batches
 from train.feeding import Waiting
+from train.machine import Machine
 from train.photos import PhotoLists
 from train.processes import gathered, launch, total
 from train.recipe import Recipe
-from train.run import Machine, Plan, Run, one_cycle, resumable, start
+from train.run import Plan, Run, one_cycle, resumable, start
 from train.step import advance, learn, out_of_memory
 from train.watch import Next, Outcome, Watch
 
@@ -132,9 +133,16 @@ def _writing_to(folder: Path) -> Iterator[None]:
             f"{folder} can't be written: {exc.strerror or exc}: free some space, then --resume"
         ) from exc
     except (RuntimeError, MemoryError, cv2.error) as exc:
+        if _of_compiling(exc):
+            why = " ".join(str(exc).split())[:200]
+            raise TrainingError(f"torch.compile fails here ({why}): leave out --compile") from exc
         if not out_of_memory(exc):
             raise
         raise TrainingError("there isn't enough memory: lower --batch-size, --channels or --image-size") from exc
+
+
+def _of_compiling(exc: BaseException) -> bool:
+    return type(exc).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,11 +12,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from curate.errors import CheckpointError, UsageError
+from curate.errors import CheckpointError
 from train import checkpoint
 from train.checkpoint import About, Checkpoint, Rescue
 from train.encoder import LiteEncoder, load_weights
 from train.loss import ColorizationWeightedLoss
+from train.machine import Machine
 from train.model import ColorUNet, network_for
 from train.perceptual import PerceptualLoss, check_same
 from train.photos import PhotoLists
@@ -26,49 +26,6 @@ from train.recipe import Recipe
 CHECKPOINT_STEPS = 100
 CHECKPOINT_TIME_SHARE = 0.05
 """Checkpoints are skipped while writing them would take more than this share of the time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """Where a run happens; none of it is part of the recipe."""
-
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`."""
-    precision: str = "32-true"
-    """As Lightning Fabric names them: `32-true`, `bf16-mixed`, `16-mixed`."""
-    workers: int = 1
-    """Processes that read photos."""
-    encoder_weights: Path | None = None
-    """Of efficientnet-lite0, for the encoder or the perceptual loss; None takes its package's."""
-
-    def fabric(self, devices: int = 1) -> Fabric:
-        """Lightning Fabric on this device, or on so many of its kind in as many processes.
-
-        Raises:
-            UsageError: no such device here, not so many, or not in that precision.
-        """
-        named = re.fullmatch(r"(auto|cpu|cuda|mps)(?::(\d+))?", self.device)
-        if named is None:
-            raise UsageError(f"there is no --device {self.device}: choose auto, cpu, cuda, cuda:1 or mps")
-        accelerator, number = named.groups()
-        if number and devices > 1:
-            raise UsageError(
-                f"--device {self.device} is one device: give --device {accelerator} with --devices {devices}"
-            )
-        strategy = "ddp_spawn" if devices > 1 else "auto"
-        if accelerator == "cuda" and not torch.cuda.is_available():
-            raise UsageError(f"--device {self.device}: there is no CUDA GPU that torch can use here: give --device cpu")
-        try:
-            return Fabric(
-                accelerator=accelerator,
-                strategy=strategy,
-                devices=[int(number)] if number else devices,
-                precision=self.precision,  # type: ignore[arg-type]  # checked there
-            )
-        except (RuntimeError, ValueError, TypeError, ImportError) as exc:
-            raise UsageError(
-                f"--device {self.device} --precision {self.precision} can't be had: {' '.join(str(exc).split())}"
-            ) from exc
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +93,11 @@ class Run:
         return self.ema.module if self.ema else self.network
 
     @property
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """What scales gradients up for float16 to hold them, and less where they overflow."""
+        return getattr(self.fabric.strategy.precision, "scaler", None)
+
+    @property
     def began(self) -> tuple[int, int]:
         """(step, epoch) at which it began, or was rescued."""
         return (self.rescues[-1].from_step, self.rescues[-1].epoch) if self.rescues else (0, 0)
@@ -168,10 +130,15 @@ def start(plan: Plan, fabric: Fabric, resume_from: Checkpoint | None) -> Run:
     elif isinstance(network.encoder, LiteEncoder):
         load_weights(network.encoder, plan.machine.encoder_weights)
     network = _for_device(network, fabric)
-    betas = (recipe.beta1, recipe.beta2)
-    adamw = torch.optim.AdamW(network.parameters(), lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
+    adamw = torch.optim.AdamW(
+        network.parameters(),
+        lr=recipe.lr,
+        betas=(recipe.beta1, recipe.beta2),
+        weight_decay=recipe.weight_decay,
+        fused=plan.machine.fuses(fabric),
+    )
     schedule = one_cycle(adamw, recipe, total_steps - since)
-    model, optimizer = fabric.setup(network, adamw)
+    model, optimizer = fabric.setup(plan.machine.compiled(network), adamw)
     criterion = ColorizationWeightedLoss.of(recipe, fabric.device)
     perceptual = None
     if recipe.perceptual_weight:  # after the network, whose first weights are so the same with and without
@@ -188,7 +155,7 @@ def start(plan: Plan, fabric: Fabric, resume_from: Checkpoint | None) -> Run:
 
 
 def _for_device(network: ColorUNet, fabric: Fabric) -> ColorUNet:
-    """In the memory layout that is a quarter quicker on CPUs; statistics over all GPUs that share a batch."""
+    """In the memory layout that is quicker, most of all on GPUs; statistics over all GPUs that share a batch."""
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     if fabric.world_size > 1 and fabric.device.type == "cuda":  # DDP refuses it on CPUs
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # torch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from traceback import clear_frames
 from typing import Any
 
 import torch
@@ -47,6 +48,7 @@ def learn(run: Run, batch: Batch, photos: int) -> Step:
     except (RuntimeError, MemoryError) as exc:
         if not out_of_memory(exc):
             raise
+        clear_frames(exc.__traceback__)  # they hold what filled the memory
         raise TrainingError(_what_fits(run, batch.rgb)) from exc
 
 
@@ -57,9 +59,11 @@ def _learn(run: Run, batch: Batch, photos: int) -> Step:
     norm: Any = run.fabric.clip_gradients(
         run.model, run.optimizer, max_norm=run.recipe.clip_grad or math.inf, error_if_nonfinite=False
     )
-    lost = None if math.isfinite(loss) and math.isfinite(float(norm)) else _culprits(run, batch)
-    if lost is None:
+    sound = math.isfinite(loss) and (math.isfinite(float(norm)) or _scaled_too_far(run))
+    lost = None if sound else _culprits(run, batch)
+    if lost is None or run.scaler:  # which then leaves the weights as they are, and lowers its scale
         run.optimizer.step()
+    if lost is None:
         if run.ema:
             run.ema.update_parameters(run.network)
     else:
@@ -70,18 +74,23 @@ def _learn(run: Run, batch: Batch, photos: int) -> Step:
     return Step(loss if lost is None else math.nan, neutral, perceptual if run.perceptual else None, lost)
 
 
+def _scaled_too_far(run: Run) -> bool:
+    """Whether gradients may overflow for no other reason than their scale: no fault of the photos or the weights."""
+    return run.scaler is not None and run.scaler.get_scale() > 1
+
+
 def _backward(run: Run, rgb: Tensor, photos: int) -> tuple[float, float, float]:
     """Gradients of the whole step's mean cost, a batch at a time.
 
     Returns:
         This process's part of the loss, of the neutral prediction's loss, and of the perceptual loss.
     """
-    loss = neutral = perceptual = 0.0
     if not len(rgb):  # all processes must take part, with a share of 0
         rgb = torch.zeros(1, run.recipe.image_size, run.recipe.image_size, 3, dtype=torch.uint8)
         parts, photos = [rgb], 0
     else:
         parts = list(torch.split(rgb, run.recipe.batch_size))
+    found = []
     for part in parts:
         lightness, target = split_lab(part.to(run.fabric.device))
         share = len(part) / photos if photos else 0.0
@@ -90,9 +99,9 @@ def _backward(run: Run, rgb: Tensor, photos: int) -> tuple[float, float, float]:
             cost, look = (term * share for term in _costs(run, lightness, run.model(lightness), target))
             whole = cost + run.recipe.perceptual_weight * look
             run.fabric.backward(whole * run.fabric.world_size)  # whose gradients the processes average
-        loss += float(cost.detach())
-        perceptual += float(look.detach())
-        neutral += share * float(run.criterion(torch.zeros_like(target), target))
+        neutral = share * run.criterion(torch.zeros_like(target), target)
+        found.append(torch.stack([cost.detach(), neutral, look.detach()]))
+    loss, neutral, perceptual = map(math.fsum, zip(*torch.stack(found).tolist(), strict=True))  # waits for a GPU once
     return loss, neutral, perceptual
 
 

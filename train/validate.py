@@ -46,7 +46,7 @@ def measure_baselines(run: Run) -> Baselines:
     draws = in_order(run.photos.train, run.recipe.batch_size, BASELINE_PHOTOS)
     targets = []
     for batch in _center_batches(run, run.photos.train, draws):
-        _, target = split_lab(batch.rgb)
+        _, target = split_lab(batch.rgb.to(run.fabric.device))
         targets.append(torch.nn.functional.avg_pool2d(target, 2).to(torch.float16))
     if not targets:
         raise TrainingError("not one training photo can be read: is the disk there? then start again")

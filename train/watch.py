@@ -164,6 +164,7 @@ def _open_journal(run: Run, baselines: Baselines, say: Callable[[str], None]) ->
         run.folder, known, neutral=baselines.neutral, total_steps=run.total_steps, after_step=run.step, say=say
     )
     parameters = sum(weight.numel() for weight in run.network.parameters())
+    precision = run.fabric.strategy.precision.precision
     journal.note(
         "resumed" if run.step else "start",
         at_step=run.step,
@@ -176,6 +177,7 @@ def _open_journal(run: Run, baselines: Baselines, say: Callable[[str], None]) ->
         colorfulness_median=photos.colorfulness_median,
         parameters=parameters,
         device=str(run.fabric.device),
+        precision=precision,
         threads=torch.get_num_threads(),
         neutral_loss=baselines.neutral,
         mean_color_loss=baselines.mean_color,
@@ -187,7 +189,7 @@ def _open_journal(run: Run, baselines: Baselines, say: Callable[[str], None]) ->
         f"{recipe.epochs} epochs, {run.total_steps:,} steps, AdamW lr {recipe.lr:g}"
     )
     size = f"{parameters / 1e6:.1f} M" if parameters >= 1e6 else f"{parameters:,}"
-    say(f"network   {size} parameters on {run.fabric.device}, {torch.get_num_threads()} threads")
+    say(f"network   {size} parameters on {run.fabric.device}, {precision}, {torch.get_num_threads()} threads")
     mean_ratio = baselines.mean_color / baselines.neutral
     say(
         f"baseline  neutral gray costs {baselines.neutral:.4f}, "

@@ -14,8 +14,9 @@ from torch import Tensor
 from train import checkpoint, photos
 from train.data import Batch, Crops, StepSampler
 from train.loss import ColorizationWeightedLoss
+from train.machine import Machine
 from train.recipe import Recipe
-from train.run import Machine, Plan, Run, start
+from train.run import Plan, Run, start
 from train.step import advance, learn
 
 Manifests = Callable[..., Path]

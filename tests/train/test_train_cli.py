@@ -49,7 +49,7 @@ def test_fit_offers_every_documented_option_with_its_default() -> None:
     options = "epochs batch-size lr weight-decay channels image-size warmup max-steps seed workers device precision"
     for option in (*options.split(), "run-dir", "resume", "root", "norm"):
         assert f"--{option} " in said
-    for default in ("100", "16", "5e-05", "1e-05", "96", "256", "0.1", "32-true"):
+    for default in ("100", "16", "5e-05", "1e-05", "96", "256", "0.1", "auto"):
         assert f"[default: {default}]" in said
 
 

@@ -74,11 +74,12 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option(
     "--precision",
-    type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]),
-    default="32-true",
+    type=click.Choice(["auto", "32-true", "bf16-mixed", "16-mixed"]),
+    default="auto",
     show_default=True,
-    help="As Lightning Fabric names them.",
+    help="As Lightning Fabric names them; auto is bf16-mixed on GPUs that multiply it, else 32-true.",
 )
+@click.option("--compile", is_flag=True, help="Compile the network: a slow first step, quicker ones after it.")
 def fit(
     manifest: Path,
     run_dir: Path | None,
@@ -87,6 +88,7 @@ def fit(
     workers: int,
     device: str,
     precision: str,
+    compile: bool,  # noqa: A002  # the option's name
     on_trouble: str,
     encoder_weights: Path | None,
     **hyper_parameters: Any,
@@ -115,7 +117,7 @@ def fit(
         outcome = loop.fit(
             found,
             recipe,
-            loop.Machine(device, precision, workers, encoder_weights),
+            loop.Machine(device, precision, workers, encoder_weights, compile),
             folder,
             resume_from=before,
             on_trouble=before.about.on_trouble if before and not _typed("on_trouble") else on_trouble,
