@@ -35,6 +35,7 @@ class Summary:
     """What an export came to."""
 
     photos: int = 0
+    exported_now: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason."""
 
@@ -177,8 +178,11 @@ def _in_tar(photo: Exported) -> str:
 
 
 def _is_whole(path: Path, photos: list[Exported]) -> bool:
-    with tarfile.open(path) as tar:
-        return {_in_tar(photo) for photo in photos} <= set(tar.getnames())
+    try:
+        with tarfile.open(path, "r:") as tar:
+            return {_in_tar(photo) for photo in photos} <= set(tar.getnames())
+    except tarfile.TarError:
+        return False
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -194,6 +198,7 @@ def _read(photo: Exported, summary: Summary) -> bytes | None:
         summary.failed.append((photo.row["path"], str(exc)))
         return None
     summary.photos += 1
+    summary.exported_now += 1
     return data
 
 
@@ -247,12 +252,19 @@ def _link(photo: Exported, target: Path, summary: Summary, *, hard: bool) -> Non
         reason = Vanished("it is gone, or no file of its own (in a tar, or remote: use --to copy)")
         summary.failed.append((photo.row["path"], str(reason)))
         return
+    summary.photos += 1
+    if os.path.samefile(source, target) if hard and target.exists() else _leads_to(target, source):
+        return
     target.unlink(missing_ok=True)
     if hard:
         _hard_link(source, target)
     else:
         target.symlink_to(source)
-    summary.photos += 1
+    summary.exported_now += 1
+
+
+def _leads_to(link: Path, place: str) -> bool:
+    return link.is_symlink() and os.readlink(link) == place
 
 
 def _hard_link(source: str, target: Path) -> None:

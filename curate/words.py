@@ -27,7 +27,7 @@ LEVELS = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extr
 
 def of_scan(summary: Summary, out: Path) -> Iterator[str]:
     """A scan's closing summary."""
-    yield f"{summary.photos:,} photos: {summary.scored:,} scored, {sum(summary.errors.values()):,} failed"
+    yield f"{counted(summary.photos, 'photo')}: {summary.scored:,} scored, {sum(summary.errors.values()):,} failed"
     if summary.measured_now < summary.photos:
         yield f"  measured now: {summary.measured_now:,}; known and unchanged: the rest"
     if summary.gone:
@@ -35,7 +35,7 @@ def of_scan(summary: Summary, out: Path) -> Iterator[str]:
     for folder, photos in sorted(summary.emptied.items(), key=lambda entry: -entry[1])[:MOST_EMPTIED]:
         yield f"Warning: {folder} is gone with its {counted(photos, 'photo')}: if a disk is missing there, scan again"
     if summary.passed_over:
-        yield f"  passed over: {summary.passed_over:,} files that are no photos by name or content"
+        yield f"  passed over, as no photo by name or content: {counted(summary.passed_over, 'file')}"
     for kind, count in summary.errors.most_common():
         yield f"  {count:>9,}  {kind}"
     if summary.scored:
@@ -76,7 +76,7 @@ def of_gate_that_drops_most(chosen: Selection, look: str) -> str | None:
 
 def of_pack(made: Pack, out: Path) -> Iterator[str]:
     """A pack's closing summary; of many failures the first ten, and where the rest is."""
-    yield f"{made.photos:,} photos packed, {amount(made.bytes)}; {len(made.failed):,} failed"
+    yield f"{counted(made.photos, 'photo')} packed, {amount(made.bytes)}; {len(made.failed):,} failed"
     if made.packed_now < made.photos + len(made.failed):
         yield f"  packed now: {made.packed_now:,}; there already: the rest"
     yield from _failed(made.failed, out)
@@ -96,7 +96,9 @@ def amount(count: int) -> str:
 
 def of_export(made: Exported, out: Path) -> Iterator[str]:
     """An export's closing summary."""
-    yield f"{made.photos:,} photos exported, {len(made.failed):,} failed"
+    yield f"{counted(made.photos, 'photo')} exported, {len(made.failed):,} failed"
+    if made.exported_now < made.photos:
+        yield f"  exported now: {made.exported_now:,}; there already: the rest"
     yield from _failed(made.failed, out)
     if made.photos:
         yield f"written: {out}"
@@ -121,7 +123,7 @@ def of_explanation(photo: Path, found: Explanation) -> Iterator[str]:
 
 def of_manifest(path: Path, counts: dict[str, Counter[str]], sha256: str) -> Iterator[str]:
     """A manifest's rows by split and tone."""
-    yield f"{path}: {counts['split'].total():,} rows, sha256 {sha256}"
+    yield f"{path}: {counted(counts['split'].total(), 'row')}, sha256 {sha256}"
     for column, found in counts.items():
         told = ", ".join(f"{count:,} {name}" for name, count in found.most_common() if name)
         if told:
@@ -173,7 +175,7 @@ def _wrapped(name: str, items: list[str]) -> Iterator[str]:
 
 def of_report(page: Written) -> Iterator[str]:
     """What a page shows, and where it is."""
-    yield f"{page.photos:,} photos: {page.shown:,} on the page"
+    yield f"{counted(page.photos, 'photo')}: {page.shown:,} on the page"
     if page.missing:
         yield f"  {page.missing:>9,}  without a picture: gone or unreadable now; say where they moved with --root"
     yield f"written: {page.out} ({page.bytes / 1e6:.1f} MB)"

@@ -10,7 +10,7 @@ import click
 
 from curate import words
 from curate.cli.shell import FILE, SCAN_MANIFEST, Place, on_engines, progress_bar, say, typed_command
-from curate.errors import UsageError, VividsetError
+from curate.errors import UsageError, VividsetError, counted
 
 if TYPE_CHECKING:
     from curate.engines import EngineName
@@ -102,18 +102,17 @@ def scan(
     )
     if dry_run:
         files, size = count_to_do(options.sources(paths), out)
-        click.echo(f"{files:,} files, {words.amount(size)}; nothing was measured or written")
+        click.echo(f"{counted(files, 'file')}, {words.amount(size)}; nothing was measured or written")
         return
     with progress_bar("photos") as progress:
         summary = run_scan(paths, out, options, command=typed_command(), progress=progress)
     say(words.of_scan(summary, out))
-    failed = sum(summary.errors.values())
     if summary.photos and not summary.scored:
-        raise VividsetError(f"none of {summary.photos:,} photos could be scored: {out} has the reason of each")
+        raise VividsetError(f"of {counted(summary.photos, 'photo')} none could be scored: {out} has the reason of each")
+    failed = sum(summary.errors.values())
     if too_many(failed, summary.photos):
-        raise VividsetError(
-            f"{failed:,} of {summary.photos:,} photos failed, over --max-errors {max_errors}: {out} has the reasons"
-        )
+        told = f"{failed:,} of {counted(summary.photos, 'photo')} failed, over --max-errors {max_errors}"
+        raise VividsetError(f"{told}: {out} has the reasons")
 
 
 def _error_limit(text: str | None) -> Callable[[int, int], bool]:

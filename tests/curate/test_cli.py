@@ -77,7 +77,7 @@ def test_scan_and_filter_as_the_readme_types_them() -> None:
     scan = curate("scan", "photos", "--workers", "1")
     assert scan.exit_code == 0
     assert "3 photos: 2 scored, 1 failed" in scan.stdout
-    assert "passed over: 1 files" in scan.stdout
+    assert "passed over, as no photo by name or content: 1 file\n" in scan.stdout
     assert "1  BrokenPhoto" in scan.stdout
     assert "written: manifests/scan.parquet" in scan.stdout
     assert scan.stderr == ""
@@ -97,7 +97,7 @@ def test_scan_and_filter_as_the_readme_types_them() -> None:
     both = curate("filter", "--min-colorfulness", "0", "--keep-tone", "grayscale", "-o", "elsewhere/all.parquet")
     assert "3 scanned: 2 kept, 1 rejected" in both.stdout
     assert both.stderr == ""
-    assert Path("elsewhere/rejected.parquet").exists()
+    assert Path("elsewhere/all.rejected.parquet").exists()
 
 
 @pytest.mark.usefixtures("photos")
@@ -134,7 +134,7 @@ def test_when_nothing_could_be_scored_it_exits_1_with_the_reasons_kept(tmp_path:
     folder.mkdir()
     (folder / "empty.jpg").touch()
     result = curate("scan", folder, "-o", out, "--workers", "1")
-    assert_ends_in_one_line(result, 1, "none of 1 photos could be scored")
+    assert_ends_in_one_line(result, 1, "of 1 photo none could be scored")
     assert manifest.read(out).table["error"].to_pylist() == ["EmptyFile: the file has zero bytes"]
 
 
@@ -192,3 +192,13 @@ def test_paths_that_are_no_utf8_do_for_everything(at_home: Path, photos: Path) -
     assert not list(odd.rglob(".*.draft"))
     result = curate("filter", scan, "-o", clean, "--where", "width > 1")
     assert_ends_in_one_line(result, 2, "its name is no UTF-8: give it another, or a link with one")
+
+
+@pytest.mark.usefixtures("at_home")
+def test_a_file_whose_name_begins_with_a_dash_is_told_from_an_option() -> None:
+    Path("-odd.jpg").touch()
+    said = curate("explain", "-odd.jpg").stderr
+    assert said.endswith("If the file -odd.jpg is meant, write ./-odd.jpg\n")
+    assert "is meant" not in curate("explain", "-z.jpg").stderr
+    for command in (["explain", "./-odd.jpg"], ["explain", "--", "-odd.jpg"]):
+        assert "rejected: unreadable: EmptyFile" in curate(*command).stdout

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate import export as exporting
-from curate import manifest
+from curate import manifest, words
 from curate.criteria import FilterOptions, Split
 from curate.errors import ManifestError, OutputError
 from curate.export import Kind, clean_name, export
@@ -111,6 +111,12 @@ def test_a_photo_that_fails_is_named_and_comes_with_the_next_run(clean: Path, tm
     (tmp_path / "kept").rename(gone)
     again = export(clean, tmp_path / "out", kind)
     assert (again.photos, again.failed) == (6, [])
+    assert again.exported_now >= 1
+    whole = export(clean, tmp_path / "out", kind)
+    assert list(words.of_export(whole, tmp_path / "out"))[:2] == [
+        "6 photos exported, 0 failed",
+        "  exported now: 0; there already: the rest",
+    ]
     assert not (tmp_path / "out" / "failed.csv").exists()
 
 
@@ -136,6 +142,9 @@ def test_tars_that_are_whole_are_kept(clean: Path, tmp_path: Path, monkeypatch: 
     assert export(clean, out, "webdataset").photos == 6
     assert first.exists()
     assert [path.stat().st_ino for path in others] == inodes
+    first.write_bytes(b"no tar at all" * 99)
+    assert export(clean, out, "webdataset").exported_now == 1
+    assert tarfile.is_tarfile(first)
 
 
 def test_a_changed_photo_is_not_passed_off_as_the_scanned_one(clean: Path, tmp_path: Path) -> None:
