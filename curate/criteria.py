@@ -147,6 +147,8 @@ class FilterOptions:
     """Keep so many photos, spread over hues and colourfulness; 0 keeps all that pass."""
 
     def __post_init__(self) -> None:
+        if self.where is not None and not self.where.strip():
+            raise UsageError('--where is empty: write a condition like "width > 800", or leave it out')
         if self.balance < 0:
             raise UsageError("--balance must be a number of photos, like 10000")
         if self.duplicates not in DUPLICATES:

@@ -24,6 +24,8 @@ from curate.originals import KEY_COLUMNS, Original
 from curate.sources import has_photo_name
 
 TAR_PHOTOS = 1000
+LONGEST_BYTES = 160
+"""Of a name: file systems take 255, of which some are for what is added to it."""
 Kind = Literal["webdataset", "imagefolder", "copy", "links", "hardlinks"]
 Progress = Callable[[int, int], None]
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
@@ -144,8 +146,17 @@ def clean_name(path: str) -> str:
     >>> clean_name("a/caf\\xe9: <b>/con.jpg")
     'a/caf_xe9_ _b_/_con.jpg'
     """
-    parts = (_UNSAFE.sub("_", part).strip(" ").rstrip(".") for part in path.split("/"))
+    parts = (_UNSAFE.sub("_", _short(part)).strip(" ").rstrip(".") for part in path.split("/"))
     return "/".join(_RESERVED.sub(r"_\g<0>", part) if _RESERVED.match(part) else part for part in parts if part) or "_"
+
+
+def _short(part: str) -> str:
+    """One part of a path, with room for what makes it unique, a draft's name and a row's suffix."""
+    if len(part.encode()) <= LONGEST_BYTES:
+        return part
+    stem, suffix = os.path.splitext(part)
+    suffix = suffix if len(suffix.encode()) <= 16 else ""
+    return stem.encode()[: LONGEST_BYTES - len(suffix.encode())].decode("utf-8", "ignore") + suffix
 
 
 def _write_tars(photos: list[Exported], out: Path, _kind: Kind, summary: Summary) -> Iterator[int]:

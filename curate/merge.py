@@ -32,6 +32,8 @@ def merge(paths: Sequence[Path], out: Path, *, command: str = "", overwrite: boo
     files = [part for path in paths for part in manifest.parts(path)]
     if os.path.lexists(out) and (not overwrite or os.path.realpath(out) in map(os.path.realpath, files)):
         raise ManifestError(f"{out} is in the way: choose another output with -o, or replace it with --overwrite")
+    if os.path.realpath(out.parent) in [os.path.realpath(path) for path in paths if path.is_dir()]:
+        raise ManifestError(f"{out} would lie among its parts: choose another folder with -o")
     lineages = [manifest.inspect(file, need=("source", "path"))[1] for file in files]
     lineage = manifest.joined(files, lineages)
     made_of = [

@@ -34,6 +34,8 @@ def check_outputs(scan_path: Path, clean_path: Path) -> None:
         ManifestError: something else is in the way.
     """
     rejected_path = rejected_beside(clean_path)
+    if scan_path.is_dir() and os.path.realpath(clean_path.parent) == os.path.realpath(scan_path):
+        raise ManifestError(f"{clean_path} would lie among the parts of the scan: choose another folder with -o")
     for path in (clean_path, rejected_path):
         if path.is_dir():
             raise ManifestError(f"{path} is a folder: choose another output with -o, like {path / _CLEAN}")

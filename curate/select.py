@@ -21,7 +21,7 @@ from curate.criteria import FilterOptions, Split
 from curate.errors import ManifestError
 from curate.gates import Gate
 from curate.hextext import words
-from curate.manifest import DECISION, SCAN_SCHEMA
+from curate.manifest import DECISION
 from curate.outputs import Pieces, check_outputs, lineage_of, rejected_beside
 from curate.wholeset import Survey, survey
 
@@ -86,7 +86,7 @@ def select(table: pa.Table, options: FilterOptions) -> Decided:
     Returns:
         Kept rows with their `split`, rejected rows with all their `reject_reasons`; both in the scan's order.
     """
-    table = _as_scanned(table)
+    table = manifest.as_written(table)
     return _decide(table, slice(0, table.num_rows), survey(table, options))
 
 
@@ -148,7 +148,7 @@ def _decided(photos: Photos, found: Survey, columns: list[str] | None = None) ->
     start = 0
     for table in batches(photos, columns):
         rows = slice(start, start + table.num_rows)
-        yield _decide(_as_scanned(table), rows, found)
+        yield _decide(table, rows, found)
         start = rows.stop
 
 
@@ -177,19 +177,10 @@ def _splits(kept: pa.Table, found: Survey, rows: slice, stays: NDArray[np.bool_]
         ) from exc
 
 
-def _as_scanned(table: pa.Table) -> pa.Table:
-    """The columns that decide, in the scan's own types: other programs save them in wider ones."""
-    for name in NEEDED:
-        table = table.set_column(
-            table.column_names.index(name), SCAN_SCHEMA.field(name), table[name].cast(SCAN_SCHEMA.field(name).type)
-        )
-    return table
-
-
 def _decided_schema(schema: pa.Schema) -> pa.Schema:
     """Of both outputs: the scan's columns, whatever they are, and the decision."""
     return _with_decision(
-        _as_scanned(schema.empty_table()).drop_columns([c.name for c in DECISION if c.name in schema.names]),
+        manifest.as_written(schema.empty_table()).drop_columns([c.name for c in DECISION if c.name in schema.names]),
         pa.nulls(0, pa.string()),
         _no_reasons(0),
     ).schema

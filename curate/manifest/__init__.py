@@ -14,6 +14,7 @@ from curate.manifest.lineage import Lineage, chain, joined
 from curate.manifest.names import escape, unescape
 from curate.manifest.reading import (
     Manifest,
+    as_written,
     batches,
     check_readable,
     counts,
@@ -64,6 +65,7 @@ __all__ = [
     "SCORER_VERSION",
     "Lineage",
     "Manifest",
+    "as_written",
     "batches",
     "chain",
     "check_readable",

@@ -52,7 +52,7 @@ def read(path: Path, *, need: tuple[str, ...] = (), columns: tuple[str, ...] | N
         table = pa.concat_tables(
             [opened(part).read(columns=wanted) for part in parts(path)], promote_options="permissive"
         )
-        return Manifest(path, table, lineage, sha256_of(path))
+        return Manifest(path, as_written(table), lineage, sha256_of(path))
 
 
 def opened(path: Path, **how: Any) -> pq.ParquetFile:
@@ -87,7 +87,26 @@ def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Tab
                 table = pa.Table.from_batches([batch])
                 if table.schema != wanted:
                     table = pa.concat_tables([wanted.empty_table(), table], promote_options="permissive")
-                yield table.select(wanted.names)
+                yield as_written(table.select(wanted.names))
+
+
+def as_written(table: pa.Table) -> pa.Table:
+    """The same rows, our columns in our own types: other programs save text and whole numbers in other ones.
+
+    Raises:
+        pa.ArrowInvalid: a value has no place in our type.
+    """
+    for number, column in enumerate(table.schema):
+        ours = ALL_COLUMNS.field(column.name).type if column.name in ALL_COLUMNS.names else column.type
+        if column.type != ours:
+            values = table[column.name]
+            if pa.types.is_floating(column.type) and pa.types.is_integer(ours):  # pandas has no other null for these
+                values = pc.if_else(pc.is_nan(values), None, values)
+            try:
+                table = table.set_column(number, ALL_COLUMNS.field(column.name), values.cast(ours))
+            except pa.ArrowInvalid as exc:
+                raise pa.ArrowInvalid(f"{exc} in its column {column.name!r}") from exc
+    return table
 
 
 def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Lineage | None]:
@@ -113,6 +132,8 @@ def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Linea
             f"{path} has rows without {' and '.join(sorted(unnamed))}: keep each as `curate scan` wrote it"
         )
     lineage = lineages[0]
+    if len(kinds := sorted({part.kind if part else "unknown" for part in lineages})) > 1:
+        raise ManifestError(f"{path} is a folder of different manifests ({', '.join(kinds)}): name one of them")
     if path.is_dir() and any(part and part.options.get("shard") for part in lineages):
         lineage = joined(parts(path), lineages)
     if lineage and lineage.schema_version > SCHEMA_VERSION:

@@ -96,6 +96,8 @@ def test_what_is_in_the_way_of_a_merge_stays(many: Path, tmp_path: Path) -> None
     with pytest.raises(ManifestError, match="is in the way"):
         merge(parts, parts[0], overwrite=True)
     merge(parts, tmp_path / "out.parquet", overwrite=True)
+    with pytest.raises(ManifestError, match="would lie among its parts"):
+        merge([tmp_path], tmp_path / "new.parquet")
 
 
 def test_the_scan_of_everything_is_no_part(many: Path, tmp_path: Path) -> None:

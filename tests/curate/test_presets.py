@@ -124,6 +124,7 @@ def test_a_preset_is_complete() -> None:
         ("split = '90'", "90/5/5"),
         ("min-side = -1", "min-side"),
         ("balance = -1", "balance"),
+        ("where = ' '", "--where is empty: write a condition"),
         ("balance = true", "write it like balance = 10000"),
         ("duplicates = 'drop'", "choose from keep, together, drop-exact, drop-near"),
         ("min-colorfulness = nan", "write it like min-colorfulness = 20.0"),

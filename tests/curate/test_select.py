@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -276,3 +277,23 @@ def test_two_filters_onto_one_output_at_once_are_refused(tmp_path: Path) -> None
         write_selection(scan, clean, FilterOptions())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clean.parquet", "scan.parquet"]
     assert write_selection(scan, tmp_path / "other.parquet", FilterOptions()).kept == 1
+
+
+def test_a_folder_of_different_manifests_is_no_manifest(tmp_path: Path) -> None:
+    scan = tmp_path / "m" / "scan.parquet"
+    manifest.write(scan, scan_of(scored(0, 50), scored(1, 1)), LINEAGE)
+    with pytest.raises(ManifestError, match=r"clean.parquet would lie among the parts of the scan"):
+        write_selection(tmp_path / "m", tmp_path / "m" / "clean.parquet", FilterOptions())
+    write_selection(scan, tmp_path / "m" / "clean.parquet", FilterOptions())
+    with pytest.raises(ManifestError, match=r"different manifests \(clean, rejected, scan\): name one of them"):
+        write_selection(tmp_path / "m", tmp_path / "o" / "clean.parquet", FilterOptions())
+
+
+def test_a_whole_number_that_another_program_made_a_fraction_is_named(tmp_path: Path) -> None:
+    scan = tmp_path / "scan.parquet"
+    table = scan_of(scored(0, 50))
+    wide = table.set_column(table.column_names.index("width"), "width", pa.array([10.5]))
+    pq.write_table(wide, scan)
+    with pytest.raises(ManifestError, match=r"scan.parquet can't be read: Float value 10.50* was truncated"):
+        write_selection(scan, tmp_path / "clean.parquet", FilterOptions())
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.parquet"]
