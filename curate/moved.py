@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,18 +11,19 @@ import pyarrow.compute as pc
 
 from curate.manifest import ROWS_A_GROUP, SCAN_SCHEMA, opened, writer
 from curate.rows import in_groups, in_order, sort, with_names
+from curate.sources import Sources
 
 Place = tuple[str, str]
 """A source, and the path in it that is to go before others: empty, or with a slash at its end."""
 
 
-def as_named_now(known: Path, folder: Path, name_now: Callable[[str], Place | None]) -> Path:
+def as_named_now(known: Path, folder: Path, now: Sources) -> Path:
     """A file of known rows whose sources are called, and whose rows are sorted, as in this scan's listing.
 
     Args:
         known: rows in the order of a listing.
         folder: where to write the file, if it has to be another one.
-        name_now: see `Sources.name_now`.
+        now: what this scan is of.
 
     Returns:
         The same file where all is called as it was.
@@ -30,11 +31,13 @@ def as_named_now(known: Path, folder: Path, name_now: Callable[[str], Place | No
     Raises:
         ManifestError: the disk says no.
     """
-    places = {source: name_now(source) or (source, "") for source in _sources(known)}
-    if all(place == (source, "") for source, place in places.items()):
+    names = {source: now.name_now(source) for source in _sources(known)}
+    places = {source: place for source, place in names.items() if place and place != (source, "")}
+    parts = {source: inside for source, place in names.items() if not place and (inside := now.parts_of(source))}
+    if not places and not parts:
         return known
     target = folder / f"moved-{known.name}"
-    renamed = (sort(with_names(_renamed(table, places))) for table in _tables(known))
+    renamed = (sort(with_names(_renamed(_apart(table, parts), places))) for table in _tables(known))
     runs = list(_sorted_runs(renamed, target))
     with writer(target, SCAN_SCHEMA, lasting=False) as out:
         for table in in_groups(in_order(runs)):
@@ -61,9 +64,22 @@ def _tables(known: Path) -> Iterator[pa.Table]:
         yield pa.table(columns, schema=SCAN_SCHEMA)
 
 
+def _apart(table: pa.Table, parts: Mapping[str, Mapping[str, str]]) -> pa.Table:
+    """Rows of sources of which only some folders are scanned now, these as sources of their own."""
+    for source, inside in parts.items():
+        for way, root in inside.items():
+            path = table["path"]
+            is_in = pc.and_(pc.equal(table["source"], source), pc.starts_with(path, way))
+            named = pc.if_else(is_in, root, table["source"])
+            table = table.set_column(0, SCAN_SCHEMA.field("source"), named)
+            below = pc.if_else(is_in, pc.utf8_slice_codeunits(path, len(way)), path)
+            table = table.set_column(1, SCAN_SCHEMA.field("path"), below)
+    return table
+
+
 def _renamed(table: pa.Table, places: Mapping[str, Place]) -> pa.Table:
     coded = table["source"].combine_chunks().dictionary_encode()
-    sources, folders = zip(*(places[source] for source in coded.dictionary.to_pylist()), strict=True)
+    sources, folders = zip(*(places.get(source, (source, "")) for source in coded.dictionary.to_pylist()), strict=True)
     paths = pc.binary_join_element_wise(pa.array(folders).take(coded.indices), table["path"], "")
     table = table.set_column(0, SCAN_SCHEMA.field("source"), pa.array(sources).take(coded.indices))
     return table.set_column(1, SCAN_SCHEMA.field("path"), paths)

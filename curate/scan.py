@@ -122,8 +122,8 @@ def _list(work: Worklist, out: Path, sources: Sources, options: ScanOptions) -> 
     forget, made_by = Sources(options.forget).roots(), _made_by(options.score)
     earlier = None if options.overwrite else lineage_of(out, sources, forget)
     work.salvage(made_by)
-    before = as_named_now(out, work.folder, sources.name_now) if earlier else None
-    known = [as_named_now(path, work.folder, sources.name_now) for path in work.known_paths()]
+    before = as_named_now(out, work.folder, sources) if earlier else None
+    known = [as_named_now(path, work.folder, sources) for path in work.known_paths()]
     if before and earlier and earlier.options.get("made_by") == made_by:
         known.append(before)
     found = sources.photos(leave_out=[work.folder])

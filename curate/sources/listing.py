@@ -113,6 +113,12 @@ class Sources:
         found = min((root for root in real if holds(root, here)), key=len, default=None)
         return None if found is None else (real[found], _below(found, here))
 
+    def parts_of(self, source: str) -> dict[str, str]:
+        """The outermost paths in what an earlier scan called a source, by the way to each, a slash at its end."""
+        roots = [root for root in self.roots() if root != source and holds(source, root)]
+        outermost = [root for root in roots if not any(root != other and holds(other, root) for other in roots)]
+        return {_below(source, root): root for root in outermost}
+
     def list_names(self) -> list[str]:
         """The lists, absolute, as manifest text."""
         return [name if name == lists.STDIN else escape(remote.absolute(name)) for name in self.lists]

@@ -120,7 +120,7 @@ def test_renamed_rows_are_in_the_order_of_the_wider_listing(
         if few:
             patch.setattr(moved, "ROWS_A_GROUP", 2)
             patch.setattr(rows, "ROWS_A_GROUP", 2)
-        renamed = as_named_now(folder / "known.parquet", folder, Sources(("/p",)).name_now)
+        renamed = as_named_now(folder / "known.parquet", folder, Sources(("/p",)))
     names = manifest.read(renamed).table["path"].to_pylist()
     assert names == sorted(("/".join(source + path) for source, path in found), key=lambda name: name.split("/"))
     assert len(list(folder.iterdir())) <= 2
@@ -212,6 +212,20 @@ def test_a_source_is_given_up_alone(tree: Path, tmp_path: Path) -> None:
     summary = scan([tree / "a"], out, replace(SERIAL, forget=(f"{tree}/z",)))
     assert (summary.measured_now, summary.photos, summary.gone) == (0, 4, 1)
     assert scan([tree / "a"], out, SERIAL).gone == 0
+
+
+def test_a_narrower_source_measures_nothing_and_gives_up_the_rest_when_asked(tree: Path, tmp_path: Path) -> None:
+    out, fresh = tmp_path / "m.parquet", tmp_path / "fresh.parquet"
+    narrow = [tree / "a-b", tree / "a" / "b", tree / "a"]
+    summary = rescanned([tree], narrow, out, replace(SERIAL, forget=(str(tree),)))
+    assert (summary.measured_now, summary.photos, summary.gone) == (0, 6, 5)
+    scan(narrow, fresh, SERIAL)
+    assert manifest.read(out).table.equals(manifest.read(fresh).table)
+
+
+def test_a_source_in_another_changes_no_name(tree: Path, tmp_path: Path) -> None:
+    assert rescanned([tree], [tree, tree / "a"], tmp_path / "m.parquet").measured_now == 0
+    assert scan([tree / "a", tree], tmp_path / "m.parquet", SERIAL).measured_now == 0
 
 
 def test_forgetting_gives_up_nothing_that_is_there(tree: Path, tmp_path: Path) -> None:
