@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import manifest
-from curate.errors import ManifestError, OutputError, PhotoError, Vanished
+from curate.errors import ManifestError, OutputError, PhotoError, Vanished, told
 from curate.folders import claimed, write_failed
 from curate.manifest import settle, unescape
 from curate.originals import KEY_COLUMNS, Original
@@ -282,6 +282,8 @@ def _hard_link(source: str, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError as exc:
-        if exc.errno != errno.EXDEV:
+        if exc.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):  # another disk, another owner, too many links
             raise
-        raise OutputError(f"{target.parent} is on another disk than {source}: use --to links or --to copy") from exc
+        raise OutputError(
+            f"{source} can't be linked from {target.parent}: {told(exc)}: use --to links or copy"
+        ) from exc
