@@ -102,8 +102,8 @@ def scan(
             _forget(work)
         listed, known = _list(work, out, sources, options)
         if not listed.files and options.share == WHOLE:
-            named = ", ".join(map(str, (*paths, *options.from_files)))
-            raise ScanError(f"no photos below {named}: name a folder or a list that holds some")
+            named = ", ".join("standard input" if name == "-" else str(name) for name in (*paths, *options.from_files))
+            raise ScanError(f"no photos in {named}: name a folder or a list that holds some")
         _measure(work, options, listed.to_do, progress)
         try:
             lineage = _lineage(sources, options, command, listed.files)

@@ -12,6 +12,7 @@ from curate.sources.folders import is_bare
 from curate.sources.listed import Listed, as_photo_error, has_photo_name, has_tar_name
 from curate.sources.listing import WHOLE, Share, Sources, holds, listing
 from curate.sources.reading import located, read, read_at, read_if, source_is_gone
+from curate.sources.remote import is_url
 
 __all__ = [
     "WHOLE",
@@ -23,6 +24,7 @@ __all__ = [
     "has_tar_name",
     "holds",
     "is_bare",
+    "is_url",
     "listing",
     "located",
     "read",

@@ -153,7 +153,7 @@ def test_what_cannot_be_done_exits_1_with_one_line() -> None:
     assert_ends_in_one_line(curate("scan", "nowhere"), 1, "nowhere doesn't exist")
     assert_ends_in_one_line(curate("filter"), 1, "manifests/scan.parquet doesn't exist")
     Path("empty").mkdir()
-    assert_ends_in_one_line(curate("scan", "empty", "-o", "m.parquet"), 1, "no photos below empty")
+    assert_ends_in_one_line(curate("scan", "empty", "-o", "m.parquet"), 1, "no photos in empty")
     Path("text.parquet").write_text("hello", encoding="utf-8")
     assert_ends_in_one_line(curate("filter", "text.parquet"), 1, "can't be read")
     assert_ends_in_one_line(curate("scan", "empty", "-o", "text.parquet"), 1, "no manifest of ours")
