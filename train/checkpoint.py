@@ -218,13 +218,17 @@ def restore_optimizer(
 ) -> None:
     """Undo `optimizer_tensors`; `groups` are the optimizer's numbers, from `About.schedule`.
 
-    Whether it is one kernel depends on where it runs now, not on where it was saved.
+    Whether it is one kernel depends on where it runs now, not on where it was saved. That kernel wants moments to lie
+    in memory as their weights do, which a file doesn't keep; and processes were all given the same memory: so, copies.
     """
     groups = [group | {"fused": now["fused"]} for group, now in zip(groups, optimizer.param_groups, strict=True)]
+    parameters = [weight for group in optimizer.param_groups for weight in group["params"]]
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, field_name = name.partition("/")
-        states.setdefault(int(index), {})[field_name] = tensor.clone()  # processes were given the same memory
+        weight = parameters[int(index)]
+        like = weight if tensor.shape == weight.shape else tensor
+        states.setdefault(int(index), {})[field_name] = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
     optimizer.load_state_dict({"state": states, "param_groups": groups})
 
 

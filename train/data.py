@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -185,6 +186,7 @@ def batches(crops: Crops, steps: Sampler[list[Draw]] | list[list[Draw]], workers
         prefetch_factor=BATCHES_AHEAD,
         collate_fn=_as_it_is,
         worker_init_fn=_start_worker,
+        multiprocessing_context="fork" if sys.platform == "linux" else None,  # --devices 2 would import torch in each
     )
     for number, (photos, errors) in enumerate(loader):
         yield Batch(photos, slots[number % len(slots), : len(photos)].clone(), errors)

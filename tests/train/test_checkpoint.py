@@ -73,6 +73,21 @@ def test_adamw_comes_back_with_its_moments() -> None:
     assert all(torch.equal(value, second.state[weight][name]) for name, value in first.state[weight].items())
 
 
+def test_moments_lie_in_memory_as_their_weights_do() -> None:
+    """Fused AdamW refuses others on GPUs, and takes one for the other on CPUs."""
+    weight = torch.nn.Parameter(torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last))
+    first = torch.optim.AdamW([weight], fused=True)
+    weight.square().sum().backward()  # type: ignore[no-untyped-call]  # torch has no types here
+    first.step()
+    moments = checkpoint.optimizer_tensors(first)
+    saved = {name.removeprefix("optimizer/"): value.contiguous() for name, value in moments.items()}  # as a file has it
+    second = torch.optim.AdamW([weight], fused=True)
+    checkpoint.restore_optimizer(second, first.state_dict()["param_groups"], saved)
+    for name in ("exp_avg", "exp_avg_sq"):
+        assert torch.equal(second.state[weight][name], first.state[weight][name])
+        assert second.state[weight][name].stride() == weight.stride()
+
+
 def test_a_checkpoint_is_plain_safetensors_that_no_pickle_could_hide_in(
     checkpoint_file: CheckpointFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor
 
 from train import checkpoint, photos
@@ -72,6 +74,45 @@ def test_a_gradient_that_is_no_number_is_left_out_too(run: Callable[..., Run]) -
     step = learn(ours, batch, 4)
     assert step.lost is not None
     assert all(torch.equal(before[name], value) for name, value in everything(ours).items())
+
+
+class Float16(Machine):
+    """float16 on a CPU, which Fabric only offers on GPUs, with gradients scaled so far that they overflow at first."""
+
+    def fabric(self, devices: int = 1) -> Fabric:
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+        return Fabric(accelerator="cpu", devices=devices, plugins=MixedPrecision("16-mixed", "cpu", scaler))
+
+
+def test_float16_that_overflows_scales_less_and_loses_no_step(clean_manifest: Manifests, tmp_path: Path) -> None:
+    plan = Plan(photos.load(clean_manifest()), replace(TINY, ema=0.5), Float16("cpu", "16-mixed"), tmp_path)
+    ours = start(plan, plan.machine.fabric(), None)
+    batch, before = first_batch(ours), checkpoint.weights(ours.network)
+    assert ours.scaler is not None
+    scales = []
+    for _ in range(40):
+        scales.append(ours.scaler.get_scale())
+        step = learn(ours, batch, 4)
+        assert step.lost is None
+        assert math.isfinite(step.loss)
+        if scales[-1] == scales[0]:
+            assert torch.equal(before["model/head.bias"], checkpoint.weights(ours.network)["model/head.bias"])
+    assert scales[0] == 2.0**40
+    assert scales[-1] < scales[0]
+    assert not torch.equal(before["model/head.bias"], checkpoint.weights(ours.network)["model/head.bias"])
+
+
+def test_float16_still_tells_a_photo_that_gives_no_number(
+    clean_manifest: Manifests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(photos.load(clean_manifest()), TINY, Float16("cpu", "16-mixed"), tmp_path)
+    ours = start(plan, plan.machine.fabric(), None)
+    true_loss = ColorizationWeightedLoss.forward
+    monkeypatch.setattr(
+        ColorizationWeightedLoss, "forward", lambda self, ours, target: true_loss(self, ours, target) * math.nan
+    )
+    batch = first_batch(ours)
+    assert set(learn(ours, batch, 4).lost or ()) == set(batch.photos)
 
 
 def test_the_average_is_the_one_by_hand_and_carries_the_networks_buffers(run: Callable[..., Run]) -> None:

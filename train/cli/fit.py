@@ -112,12 +112,14 @@ def fit(
     packs.check_size(manifest, found.packed_px, recipe.image_size)
     if before and before.about.threads != (threads := loop.threads()):
         _say(f"this run had {before.about.threads} CPU threads and now has {threads}: its last bits will differ")
+    machine = loop.Machine(device, precision, workers, encoder_weights, compile)
+    machine.fabric(recipe.devices)  # asked for once before anything is written
     _prepare(folder)
     try:
         outcome = loop.fit(
             found,
             recipe,
-            loop.Machine(device, precision, workers, encoder_weights, compile),
+            machine,
             folder,
             resume_from=before,
             on_trouble=before.about.on_trouble if before and not _typed("on_trouble") else on_trouble,
