@@ -14,7 +14,7 @@ from curate.errors import SourceError, UsageError, told
 from curate.manifest import escape, unescape
 from curate.sources import lists, remote
 from curate.sources.folders import Walk, check_folder, single
-from curate.sources.listed import Listed
+from curate.sources.listed import Listed, has_tar_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,8 @@ class Sources:
 
     def parts_of(self, source: str) -> dict[str, str]:
         """The outermost paths in what an earlier scan called a source, by the way to each, a slash at its end."""
-        roots = [root for root in self.roots() if root != source and holds(source, root)]
+        inside = (root for root in self.roots() if root != source and holds(source, root))
+        roots = [root for root in inside if not has_tar_name(root)]  # the source of its members is its folder
         outermost = [root for root in roots if not any(root != other and holds(other, root) for other in roots)]
         return {_below(source, root): root for root in outermost}
 

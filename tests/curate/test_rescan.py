@@ -71,6 +71,14 @@ def test_a_wider_source_takes_over_what_a_list_found(tree: Path, tmp_path: Path)
     assert scan([tree], out, listed).measured_now == 0
 
 
+@pytest.mark.parametrize("before", [["a/n.tar"], ["a/n.tar", "a/1.png"], ["a/n.tar", "z"]])
+def test_a_tar_or_photo_named_by_itself_is_known_as_it_was(before: list[str], tree: Path, tmp_path: Path) -> None:
+    out, named = tmp_path / "m.parquet", [tree / name for name in before]
+    assert rescanned(named, named, out).measured_now == 0
+    first = len(paths_in(out))
+    assert scan([tree], out, SERIAL).measured_now == 11 - first
+
+
 def test_a_source_named_by_a_link_is_the_folder_itself(tree: Path, tmp_path: Path) -> None:
     out, link = tmp_path / "m.parquet", tmp_path / "link"
     link.symlink_to(tree / "a")
