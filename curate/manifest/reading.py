@@ -120,8 +120,8 @@ def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Linea
         ManifestError: missing, no Parquet, written by a newer version, or a column is not as it should be.
     """
     _check_place(path)
+    files = [_opened(part) for part in parts(path)]
     with _as_unreadable(path):
-        files = [opened(part) for part in parts(path)]
         schema = pa.unify_schemas([file.schema_arrow for file in files], promote_options="permissive").remove_metadata()
         lineages = [Lineage.decoded(file.metadata.metadata) for file in files]
     _check_columns(path, schema, need)
@@ -142,6 +142,11 @@ def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Linea
             f"and this is {__version__} with schema {SCHEMA_VERSION}: upgrade vividset"
         )
     return schema, lineage
+
+
+def _opened(part: Path) -> pq.ParquetFile:
+    with _as_unreadable(part):
+        return opened(part)
 
 
 def _check_place(path: Path) -> None:

@@ -75,6 +75,15 @@ def test_a_part_that_is_missing_is_named(many: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out.parquet").exists()
 
 
+def test_a_part_that_is_damaged_is_named(many: Path, tmp_path: Path) -> None:
+    parts = divided(many, tmp_path / "parts", 2)
+    parts[1].write_bytes(parts[1].read_bytes()[:999])
+    with pytest.raises(ManifestError, match=r"part-02.parquet can't be read"):
+        merge([tmp_path / "parts"], tmp_path / "out.parquet")
+    with pytest.raises(ManifestError, match=r"part-02.parquet can't be read"):
+        manifest.inspect(tmp_path / "parts")
+
+
 def test_a_part_named_twice_or_made_otherwise_is_named(many: Path, tmp_path: Path) -> None:
     parts = divided(many, tmp_path, 2)
     with pytest.raises(ManifestError, match=r"part-01.* and .*part-01.* are both part 1/2"):
