@@ -33,7 +33,8 @@ def of_scan(summary: Summary, out: Path) -> Iterator[str]:
     if summary.gone:
         yield f"  no longer there, or not named any more: {summary.gone:,} of the photos that were known"
     for folder, photos in sorted(summary.emptied.items(), key=lambda entry: -entry[1])[:MOST_EMPTIED]:
-        yield f"Warning: {folder} is gone with its {counted(photos, 'photo')}: if a disk is missing there, scan again"
+        told = f"holds none of its {counted(photos, 'photo')} any more"
+        yield f"Warning: {folder} {told}: if a disk is missing there, mount it and scan again"
     if summary.passed_over:
         yield f"  passed over, as no photo by name or content: {counted(summary.passed_over, 'file')}"
     for kind, count in summary.errors.most_common():
@@ -169,7 +170,12 @@ def _wrapped(name: str, items: list[str]) -> Iterator[str]:
     """`name  item, item, ...`, in lines of 100 letters."""
     if items:
         yield from textwrap.wrap(
-            ", ".join(items), 100, initial_indent=f"  {name:<8} ", subsequent_indent=" " * 11, break_long_words=False
+            ", ".join(items),
+            100,
+            initial_indent=f"  {name:<8} ",
+            subsequent_indent=" " * 11,
+            break_long_words=False,
+            break_on_hyphens=False,
         )
 
 

@@ -192,8 +192,8 @@ def test_a_folder_that_is_gone_altogether_is_named(tree: Path, tmp_path: Path) -
     assert (summary.gone, summary.emptied) == (5, {f"{tree}/a": 4, f"{tree}/z": 1})
     said = [line for line in words.of_scan(summary, out) if line.startswith("Warning: ")]
     assert said == [
-        f"Warning: {tree}/a is gone with its 4 photos: if a disk is missing there, scan again",
-        f"Warning: {tree}/z is gone with its 1 photo: if a disk is missing there, scan again",
+        f"Warning: {tree}/a holds none of its 4 photos any more: if a disk is missing there, mount it and scan again",
+        f"Warning: {tree}/z holds none of its 1 photo any more: if a disk is missing there, mount it and scan again",
     ]
 
 
