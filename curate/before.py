@@ -39,7 +39,7 @@ def lineage_of(out: Path, sources: Sources, forget: Sequence[str]) -> Lineage | 
     if left_out := _left_out(lineage, sources, forget):
         raise ManifestError(
             f"{out} holds the scan of {left_out}, which this one leaves out: name it too, give its photos up with "
-            f"--forget {shlex.quote(left_out)}, or {advice}"
+            f"--forget {shlex.quote(left_out)}, {advice}"
         )
     return lineage
 
