@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -21,7 +21,7 @@ from curate.errors import ManifestError, PhotoError, ScanError, told
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.moved import as_named_now
 from curate.score import Record, ScoreOptions, score, score_all
-from curate.sources import WHOLE, Listed, Share, Sources, source_is_gone
+from curate.sources import WHOLE, Listed, Share, Sources, bare_folder_of, source_is_gone
 from curate.survive import Progress, each_group, one_by_one, watched
 from curate.worklist import Found, Shard, Worklist
 
@@ -216,7 +216,20 @@ def _unless_source_gone(record: Record | None) -> Record | None:
     return record
 
 
-def _write_part(work: Worklist, shard: Shard, records: Iterable[Record | None]) -> None:
+def _check_mounts(records: Sequence[Record | None]) -> None:
+    """Stop where several photos were listed, and their folder is there and empty now."""
+    failed = (record for record in records if record and record.error and record.photo.problem is None)
+    vanished = (record.photo for record in failed if str(record.error).startswith("Vanished"))
+    for folder, photos in Counter(map(bare_folder_of, vanished)).items():
+        if folder and photos > 1:  # one alone may have been taken away
+            raise ScanError(
+                f"{folder} is empty all of a sudden (a lost mount?): bring it back and run the same command; "
+                "what is done is kept"
+            )
+
+
+def _write_part(work: Worklist, shard: Shard, records: Sequence[Record | None]) -> None:
+    _check_mounts(records)
     kept = [(record.row(), position) for record, position in zip(records, shard.positions, strict=True) if record]
     work.write_part(shard.index, [row for row, _ in kept], [position for _, position in kept])
 

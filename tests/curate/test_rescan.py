@@ -19,9 +19,10 @@ from curate import manifest, moved, rows, words
 from curate.errors import ManifestError, ScanError, SourceError
 from curate.manifest import SCAN_SCHEMA
 from curate.moved import as_named_now
-from curate.scan import ScanOptions, Summary, scan
+from curate.scan import ScanOptions, Summary, measure_shard, scan
 from curate.score import ScoreOptions
 from curate.sources import Share, Sources
+from curate.worklist import Worklist
 
 SERIAL = ScanOptions(engine="serial")
 
@@ -275,6 +276,22 @@ def test_a_folder_of_links_to_a_lost_disk_keeps_its_rows(tree: Path, tmp_path: P
     with unmounted(tree / "a"), pytest.raises(ScanError, match=r"/links is empty or out of reach, and .* 2 photos"):
         scan([links], out, SERIAL)
     assert scan([links], out, SERIAL).measured_now == 0
+
+
+def test_a_disk_that_goes_while_its_photos_are_measured_stops_the_scan(tree: Path, tmp_path: Path) -> None:
+    work = Worklist(tmp_path)
+    work.write_listing(Sources((tree,)).photos(), [], retry_errors=False)
+    first, *_, last = work.shards()
+    with (
+        unmounted(tree / "a"),
+        pytest.raises(ScanError, match=r"/a is empty all of a sudden \(a lost mount\?\): bring"),
+    ):
+        measure_shard(work, SERIAL, first)
+    assert not list(tmp_path.glob("part-*"))
+    with unmounted(tree / "z"):  # one photo alone is a row
+        measure_shard(work, SERIAL, last)
+    (part,) = tmp_path.glob("part-*")
+    assert (manifest.read(part).table["error"].to_pylist()[-1] or "").startswith("Vanished: ")
 
 
 def test_a_part_of_a_scan_isnt_lost_where_other_parts_have_files(photos: Path, tmp_path: Path) -> None:
