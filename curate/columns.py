@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate import gates, manifest
@@ -85,7 +84,7 @@ def count(photos: Photos) -> int:
     """How many rows there are."""
     if not isinstance(photos, Path):
         return int(photos.num_rows)
-    return sum(pq.ParquetFile(part).metadata.num_rows for part in manifest.parts(photos))
+    return sum(manifest.opened(part).metadata.num_rows for part in manifest.parts(photos))
 
 
 def paths(photos: Photos, rows: NDArray[np.int64]) -> pa.Array:
@@ -105,13 +104,15 @@ def paths(photos: Photos, rows: NDArray[np.int64]) -> pa.Array:
     return pa.chunked_array([chunk for piece in pieces for chunk in piece.chunks], pa.string()).combine_chunks()
 
 
-def readable_colorfulness(photos: Photos) -> NDArray[np.float64]:
-    """M of every photo that has one."""
-    pieces = [np.zeros(0)]
-    for table in batches(photos, ["colorfulness", "error"]):
-        measured = pa.array(~gates.readable(table).fails)
-        pieces.append(table["colorfulness"].filter(measured).cast(pa.float64()).to_numpy())
-    return np.concatenate(pieces)
+def readable(photos: Photos, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Some measures of every readable photo that has them."""
+    pieces: dict[str, list[NDArray[np.float64]]] = {name: [np.zeros(0)] for name in names}
+    for table in batches(photos, sorted({"colorfulness", "error", *names})) if names else ():
+        measured = table.filter(pa.array(~gates.readable(table).fails))
+        for name in names:
+            values = measured[name].drop_null().cast(pa.float64()).to_numpy()
+            pieces[name].append(values[~np.isnan(values)])
+    return {name: np.concatenate(values) for name, values in pieces.items()}
 
 
 def _numbers(table: pa.Table, name: str) -> NDArray[np.float64]:

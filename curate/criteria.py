@@ -62,6 +62,36 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True)
+class Top:
+    """The share of the readable photos that has the highest values of one measure."""
+
+    column: str
+    percent: float
+
+    def __post_init__(self) -> None:
+        if self.column not in BOUNDED:
+            raise UsageError(f"--keep-top {self.column}: no measure is called so: choose from {', '.join(BOUNDED)}")
+        if not 0 < self.percent <= 100:
+            raise UsageError(
+                "--keep-top must be a share of the photos over 0 % and up to 100 %, like 90% or sharpness:90%"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Top:
+        """From `MEASURE:SHARE`, or a share alone, which is by colourfulness.
+
+        >>> Top.parse("90%"), Top.parse("hue-entropy-bits:12.5%")
+        (Top(column='colorfulness', percent=90.0), Top(column='hue_entropy_bits', percent=12.5))
+        """
+        measure, _, share = text.rpartition(":")
+        try:
+            percent = float(share.removesuffix("%")) if share.endswith("%") else math.nan
+        except ValueError:
+            percent = math.nan
+        return cls(measure.replace("-", "_") or "colorfulness", percent)
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
     """Shares of the kept photos, in percent; they add up to 100."""
 
@@ -109,15 +139,16 @@ class FilterOptions:
     """Photos whose long side is more than so many times the short one are rejected."""
     where: str | None = None
     """An SQL condition over the columns; photos for which it isn't true are rejected."""
-    keep_top_percent: float | None = None
-    """Draw the line on M where this share of the readable photos lies on or above it, in place of min_colorfulness."""
-
+    keep_top: tuple[Top, ...] = ()
+    """Draw lowest lines where these shares of the readable photos lie on or above them; at most one a measure."""
     duplicates: str = "keep"
     """One of `DUPLICATES`."""
     balance: int = 0
     """Keep so many photos, spread over hues and colourfulness; 0 keeps all that pass."""
 
     def __post_init__(self) -> None:
+        if self.where is not None and not self.where.strip():
+            raise UsageError('--where is empty: write a condition like "width > 800", or leave it out')
         if self.balance < 0:
             raise UsageError("--balance must be a number of photos, like 10000")
         if self.duplicates not in DUPLICATES:
@@ -125,8 +156,6 @@ class FilterOptions:
         if self.min_colorfulness is not None and not math.isfinite(self.min_colorfulness):
             raise UsageError("--min-colorfulness must be a finite number, like 20")
         self._check_that_some_can_pass()
-        if self.keep_top_percent is not None and not 0 < self.keep_top_percent <= 100:
-            raise UsageError("--keep-top must be a share of the photos over 0 % and up to 100 %, like 90%")
         if self.min_side_px < 0:
             raise UsageError("--min-side must be a number of pixels, like 256")
         if not self.max_aspect >= 1:
@@ -135,8 +164,7 @@ class FilterOptions:
             raise UsageError(f"no tone is called {', '.join(sorted(unknown))}: choose from {', '.join(TONES)}")
 
     def _check_that_some_can_pass(self) -> None:
-        least = [] if self.min_colorfulness is None else [Bound("colorfulness", self.min_colorfulness, lowest=True)]
-        lines = [*least, *self.bounds]
+        lines = self.lines()
         for low in lines:
             for high in lines:
                 if low.column == high.column and low.lowest and not high.lowest and low.line > high.line:
@@ -145,9 +173,20 @@ class FilterOptions:
                         "change one of them"
                     )
 
+    def lines(self) -> tuple[Bound, ...]:
+        """All lowest and highest values, that of colourfulness first."""
+        least = () if self.min_colorfulness is None else (Bound("colorfulness", self.min_colorfulness, lowest=True),)
+        return (*least, *self.bounds)
+
+    def with_line(self, line: Bound) -> FilterOptions:
+        """The same and one more lowest value."""
+        if line.column == "colorfulness":
+            return replace(self, min_colorfulness=line.line)
+        return replace(self, bounds=(*self.bounds, line))
+
     def for_one_photo(self) -> FilterOptions:
         """Without the rules that need other photos to compare with."""
-        return replace(self, keep_top_percent=None, duplicates="keep", balance=0)
+        return replace(self, keep_top=(), duplicates="keep", balance=0)
 
     def recorded(self) -> dict[str, Any]:
         """Every option in force, for the lineage of what was decided."""
@@ -159,7 +198,7 @@ class FilterOptions:
             "min_side_px": self.min_side_px,
             "max_aspect": self.max_aspect if math.isfinite(self.max_aspect) else None,
             "where": self.where,
-            "keep_top_percent": self.keep_top_percent,
+            "keep_top": {top.column: top.percent for top in self.keep_top},
             "duplicates": self.duplicates,
             "balance": self.balance,
         }

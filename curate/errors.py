@@ -169,6 +169,15 @@ PASSING_KINDS = frozenset(kind.__name__ for kind in PhotoError.__subclasses__() 
 """Names of the errors that a later scan tries again by itself."""
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "photo"), counted(2000, "photo")
+    ('1 photo', '2,000 photos')
+    """
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def told(exc: BaseException) -> str:
     """What a foreign error says, in one line of at most 200 letters."""
     if isinstance(exc, UnicodeEncodeError):

@@ -17,13 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import manifest
-from curate.errors import ManifestError, OutputError, PhotoError, Vanished
+from curate.errors import ManifestError, OutputError, PhotoError, Vanished, told
 from curate.folders import claimed, write_failed
 from curate.manifest import settle, unescape
 from curate.originals import KEY_COLUMNS, Original
 from curate.sources import has_photo_name
 
 TAR_PHOTOS = 1000
+LONGEST_BYTES = 160
+"""Of a name: file systems take 255, of which some are for what is added to it."""
 Kind = Literal["webdataset", "imagefolder", "copy", "links", "hardlinks"]
 Progress = Callable[[int, int], None]
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
@@ -35,6 +37,7 @@ class Summary:
     """What an export came to."""
 
     photos: int = 0
+    exported_now: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason."""
 
@@ -143,8 +146,17 @@ def clean_name(path: str) -> str:
     >>> clean_name("a/caf\\xe9: <b>/con.jpg")
     'a/caf_xe9_ _b_/_con.jpg'
     """
-    parts = (_UNSAFE.sub("_", part).strip(" ").rstrip(".") for part in path.split("/"))
+    parts = (_UNSAFE.sub("_", _short(part)).strip(" ").rstrip(".") for part in path.split("/"))
     return "/".join(_RESERVED.sub(r"_\g<0>", part) if _RESERVED.match(part) else part for part in parts if part) or "_"
+
+
+def _short(part: str) -> str:
+    """One part of a path, with room for what makes it unique, a draft's name and a row's suffix."""
+    if len(part.encode()) <= LONGEST_BYTES:
+        return part
+    stem, suffix = os.path.splitext(part)
+    suffix = suffix if len(suffix.encode()) <= 16 else ""
+    return stem.encode()[: LONGEST_BYTES - len(suffix.encode())].decode("utf-8", "ignore") + suffix
 
 
 def _write_tars(photos: list[Exported], out: Path, _kind: Kind, summary: Summary) -> Iterator[int]:
@@ -177,8 +189,11 @@ def _in_tar(photo: Exported) -> str:
 
 
 def _is_whole(path: Path, photos: list[Exported]) -> bool:
-    with tarfile.open(path) as tar:
-        return {_in_tar(photo) for photo in photos} <= set(tar.getnames())
+    try:
+        with tarfile.open(path, "r:") as tar:
+            return {_in_tar(photo) for photo in photos} <= set(tar.getnames())
+    except tarfile.TarError:
+        return False
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -194,6 +209,7 @@ def _read(photo: Exported, summary: Summary) -> bytes | None:
         summary.failed.append((photo.row["path"], str(exc)))
         return None
     summary.photos += 1
+    summary.exported_now += 1
     return data
 
 
@@ -247,18 +263,27 @@ def _link(photo: Exported, target: Path, summary: Summary, *, hard: bool) -> Non
         reason = Vanished("it is gone, or no file of its own (in a tar, or remote: use --to copy)")
         summary.failed.append((photo.row["path"], str(reason)))
         return
+    summary.photos += 1
+    if os.path.samefile(source, target) if hard and target.exists() else _leads_to(target, source):
+        return
     target.unlink(missing_ok=True)
     if hard:
         _hard_link(source, target)
     else:
         target.symlink_to(source)
-    summary.photos += 1
+    summary.exported_now += 1
+
+
+def _leads_to(link: Path, place: str) -> bool:
+    return link.is_symlink() and os.readlink(link) == place
 
 
 def _hard_link(source: str, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError as exc:
-        if exc.errno != errno.EXDEV:
+        if exc.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):  # another disk, another owner, too many links
             raise
-        raise OutputError(f"{target.parent} is on another disk than {source}: use --to links or --to copy") from exc
+        raise OutputError(
+            f"{source} can't be linked from {target.parent}: {told(exc)}: use --to links or copy"
+        ) from exc

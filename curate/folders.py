@@ -78,8 +78,8 @@ def writing_to(out: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, UnicodeEncodeError) as exc:
-        full = isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    except OSError as exc:
+        full = exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         mend = "free some space and run the same command (what is finished is kept), or " if full else ""
         raise OutputError(f"{out} can't be written: {told(exc)}: {mend}choose another folder with -o") from exc
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate.errors import PASSING_KINDS
-from curate.manifest import SCAN_SCHEMA
+from curate.manifest import SCAN_SCHEMA, opened
 from curate.sources import Listed
 
 ROWS_AT_ONCE = 4096
+OUT_OF_REACH = ("Vanished", "ReadFailed")
+"""Kinds of problem that a lost mount gives what was listed of it by name."""
 Key = tuple[str, tuple[str, ...]]
 """See `Listed.key`."""
 
@@ -29,14 +30,16 @@ class KnownRows:
         self._roots = roots
         self._retry_errors = retry_errors
         self._head = next(self._rows, None)
-        self._is_there = False
         self._last: Key | None = None
         self.gone = 0
-        """Rows of the roots that were passed by without being asked for."""
+        """Rows that were passed by without being asked for."""
         self.lost = Counter[str]()
-        """Those among them of which no other photo of the same source was asked for, by source."""
+        """Those among them of a root of which no photo at all was asked for, by root."""
         self.emptied = Counter[str]()
-        """Those of which a photo of the source was asked for, but none of a folder in it, by the outermost such."""
+        """Those of which a photo of the root was asked for, but none of a folder in it, by the outermost such."""
+        self.out_of_reach = Counter[str]()
+        """Photos that were measured and can't be looked at now, of sources where that is so of all, by source."""
+        self._reached: str | None = None
 
     @staticmethod
     def _read(path: Path) -> Iterator[tuple[int, dict[str, Any], Any]]:
@@ -51,10 +54,16 @@ class KnownRows:
         while self._head is not None and self._head[2] < photo.key:
             self._pass_by(photo.key)
         self._last = photo.key
-        self._is_there = self._head is not None and self._head[2] == photo.key
-        if self._head is None or not self._is_there or photo.problem is not None:
+        if photo.problem is None:
+            self._reached = photo.source
+            self.out_of_reach.pop(photo.source, None)
+        if self._head is None or self._head[2] != photo.key:
             return None
         number, row, _ = self._head
+        if photo.problem is not None:
+            measured = row["error"] is None and photo.problem.partition(":")[0] in OUT_OF_REACH
+            self.out_of_reach[photo.source] += measured and self._reached != photo.source
+            return None
         unchanged = (row["bytes"], row["modified_ns"]) == (photo.bytes, photo.modified_ns)
         return number if unchanged and not self._again(row["error"]) else None
 
@@ -65,15 +74,15 @@ class KnownRows:
 
     def _pass_by(self, coming: Key | None) -> None:
         """Go on to the next row; `coming` is the photo that is asked for."""
-        if self._head and self._head[1]["source"] in self._roots and not self._is_there:
+        if self._head and self._head[2] != self._last:
             self.gone += 1
             source, parts = self._head[2]
             shared = max(_shared(self._head[2], other) for other in (self._last, coming))
-            if not shared:
+            if source in self._roots and not shared:
                 self.lost[source] += 1
-            elif shared < len(parts):
+            elif source in self._roots and shared < len(parts):
                 self.emptied["/".join((source.rstrip("/"), *parts[:shared]))] += 1
-        self._head, self._is_there = next(self._rows, None), False
+        self._head = next(self._rows, None)
 
     def _again(self, error: str | None) -> bool:
         return error is not None and (self._retry_errors or error.partition(":")[0] in PASSING_KINDS)
@@ -154,5 +163,5 @@ class RowReader:
 
 def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Rows of a file, few at a time, read as they are wanted."""
-    file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16)
+    file = opened(path, pre_buffer=False, buffer_size=1 << 16)
     yield from file.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False)

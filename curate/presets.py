@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from curate.criteria import BOUNDED, TONES, Bound, FilterOptions, Split
+from curate.criteria import BOUNDED, TONES, Bound, FilterOptions, Split, Top, plain
 from curate.errors import UsageError, told
 
 Settings = Mapping[str, Any]
@@ -27,7 +27,7 @@ DEFAULT = "colorization"
 
 _LINES = {f"{end}-{name.replace('_', '-')}": (name, end == "min") for name in BOUNDED for end in ("min", "max")}
 _EXAMPLES: Mapping[str, Any] = {
-    "keep-top": "90%",
+    "keep-top": ["90%", "sharpness:80%"],
     **dict.fromkeys(_LINES, 20.0),
     "keep-tone": ["sepia"],
     "min-side": 256,
@@ -67,12 +67,13 @@ def load(name_or_path: str) -> Settings:
 
 
 def joined(preset: Settings, typed: Settings) -> Settings:
-    """A preset's settings with typed ones in their place; typing --keep-top or --min-colorfulness unsets the other."""
-    settings = {**preset, **typed}
-    for one, other in (("keep-top", "min-colorfulness"), ("min-colorfulness", "keep-top")):
-        if one in typed and other not in typed:
-            settings.pop(other, None)
-    return settings
+    """A preset's settings with typed ones in their place; a share takes a lowest line's place too, and the reverse."""
+    shares = {top.column: top for top in _tops(typed)}
+    left = [top for top in _tops(preset) if top.column not in shares and _lowest(top) not in typed]
+    unset = {_lowest(top) for top in shares.values()}
+    settings = {key: value for key, value in preset.items() if key not in unset and key != "keep-top"} | {**typed}
+    tops = [_said(top) for top in left] + [_said(top) for top in _tops(typed)]
+    return {**settings, "keep-top": tops} if tops else settings
 
 
 def options_of(settings: Settings) -> FilterOptions:
@@ -81,8 +82,12 @@ def options_of(settings: Settings) -> FilterOptions:
     Raises:
         UsageError: they contradict each other, or a value makes no sense.
     """
-    if "keep-top" in settings and "min-colorfulness" in settings:
-        raise UsageError("--keep-top and --min-colorfulness both draw the line on colourfulness: give one of them")
+    tops = _tops(settings)
+    for top in tops:
+        if _lowest(top) in settings:
+            raise UsageError(f"--keep-top and --{_lowest(top)} both draw the line on {top.column}: give one of them")
+        if [each.column for each in tops].count(top.column) > 1:
+            raise UsageError(f"--keep-top is given twice for {top.column}: give it once a measure")
     return FilterOptions(
         min_colorfulness=settings.get("min-colorfulness"),
         keep_tones=frozenset({"color", *settings.get("keep-tone", ())}),
@@ -93,7 +98,7 @@ def options_of(settings: Settings) -> FilterOptions:
         where=settings.get("where"),
         duplicates=settings.get("duplicates", "keep"),
         balance=settings.get("balance", 0),
-        keep_top_percent=_percent(settings["keep-top"]) if "keep-top" in settings else None,
+        keep_top=tops,
     )
 
 
@@ -110,12 +115,20 @@ def _bounds(settings: Settings) -> Iterator[Bound]:
             yield Bound(column, float(settings[key]), lowest)
 
 
-def _percent(text: str) -> float:
-    """From `90%`."""
-    try:
-        return float(text.removesuffix("%")) if text.endswith("%") else math.nan
-    except ValueError:
-        return math.nan
+def _tops(settings: Settings) -> tuple[Top, ...]:
+    """The shares to keep; one alone may be written without brackets."""
+    shares = settings.get("keep-top", ())
+    return tuple(map(Top.parse, [shares] if isinstance(shares, str) else shares))
+
+
+def _lowest(top: Top) -> str:
+    """The setting that draws the line which a share draws."""
+    return f"min-{top.column.replace('_', '-')}"
+
+
+def _said(top: Top) -> str:
+    measure = "" if top.column == "colorfulness" else top.column.replace("_", "-") + ":"
+    return f"{measure}{plain(top.percent)}%"
 
 
 def _check(path: Path, key: str, value: Any) -> None:
@@ -127,6 +140,8 @@ def _check(path: Path, key: str, value: Any) -> None:
         )
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     fits = number if isinstance(example, float) else type(value) is type(example)
+    if key == "keep-top":
+        fits = all(isinstance(share, str) for share in (value if isinstance(value, list) else [value]))
     if key == "keep-tone" and fits:
         fits = all(tone in TONES for tone in value)
     if not fits:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -15,11 +15,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from curate import manifest
+from curate.before import check_nothing_lost, lineage_of
 from curate.engines import ENGINES, EngineName
 from curate.errors import ManifestError, PhotoError, ScanError, told
 from curate.manifest import SCAN_SCHEMA, Lineage
+from curate.moved import as_named_now
 from curate.score import Record, ScoreOptions, score, score_all
-from curate.sources import WHOLE, Listed, Share, Sources, source_is_gone
+from curate.sources import WHOLE, Listed, Share, Sources, bare_folder_of, source_is_gone
 from curate.survive import Progress, each_group, one_by_one, watched
 from curate.worklist import Found, Shard, Worklist
 
@@ -45,6 +47,8 @@ class ScanOptions:
     """What maps the shards."""
     share: Share = WHOLE
     """The part of everything that this scan measures."""
+    forget: tuple[str, ...] = ()
+    """Paths below which known photos may leave the manifest though a disk seems to be missing, or they aren't named."""
 
     def sources(self, paths: Sequence[str | Path]) -> Sources:
         """What to scan, of these paths."""
@@ -96,16 +100,10 @@ def scan(
     with _locked(work, out):
         if options.overwrite:
             _forget(work)
-        made_by = _made_by(options.score)
-        known = _known(out, sources, options, made_by)
-        work.salvage(made_by)
-        known = [*work.known_paths(), *known]
-        found = sources.photos(leave_out=[work.folder])
-        listed = work.write_listing(found, known, roots=sources.roots(), retry_errors=options.retry_errors)
-        _check_lost(listed, out)
+        listed, known = _list(work, out, sources, options)
         if not listed.files and options.share == WHOLE:
-            named = ", ".join(map(str, (*paths, *options.from_files)))
-            raise ScanError(f"no photos below {named}: name a folder or a list that holds some")
+            named = ", ".join("standard input" if name == "-" else str(name) for name in (*paths, *options.from_files))
+            raise ScanError(f"no photos in {named}: name a folder or a list that holds some")
         _measure(work, options, listed.to_do, progress)
         try:
             lineage = _lineage(sources, options, command, listed.files)
@@ -117,6 +115,21 @@ def scan(
         summary.gone, summary.emptied = listed.gone, listed.emptied
         _forget(work)
     return summary
+
+
+def _list(work: Worklist, out: Path, sources: Sources, options: ScanOptions) -> tuple[Found, list[Path]]:
+    """Write the listing; what it came to, and the files of rows that it refers to."""
+    forget, made_by = Sources(options.forget).roots(), _made_by(options.score)
+    earlier = None if options.overwrite else lineage_of(out, sources, forget)
+    work.salvage(made_by)
+    before = as_named_now(out, work.folder, sources) if earlier else None
+    known = [as_named_now(path, work.folder, sources) for path in work.known_paths()]
+    if before and earlier and earlier.options.get("made_by") == made_by:
+        known.append(before)
+    found = sources.photos(leave_out=[work.folder])
+    listed = work.write_listing(found, known, before=before, roots=sources.roots(), retry_errors=options.retry_errors)
+    check_nothing_lost(listed, out, sources, forget)
+    return listed, known
 
 
 def count_to_do(sources: Sources, out: Path) -> tuple[int, int]:
@@ -152,44 +165,10 @@ def _locked(work: Worklist, out: Path) -> Iterator[None]:
                 shutil.rmtree(work.folder, ignore_errors=True)
 
 
-def _check_lost(listed: Found, out: Path) -> None:
-    for source, photos in listed.lost.items():
-        raise ScanError(
-            f"{source} holds no file any more, and {out} knows {photos:,} photos of it (a lost mount?): bring it back, "
-            "or forget them with --overwrite"
-        )
-
-
 def _forget(work: Worklist) -> None:
     for path in work.folder.iterdir():
         if path.name != "lock":
             path.unlink()
-
-
-def _known(out: Path, sources: Sources, options: ScanOptions, made_by: str) -> list[Path]:
-    """The existing manifest, if its rows still hold; refuses to replace one that is something else."""
-    if options.overwrite or not os.path.lexists(out):
-        return []
-    advice = "choose another output with -o, or replace it with --overwrite"
-    try:
-        _, lineage = manifest.inspect(out)
-    except ManifestError as exc:
-        raise ManifestError(f"{out} is in the way and is no manifest of ours: {advice}") from exc
-    if lineage is None or lineage.kind != "scan":
-        raise ManifestError(f"{out} is in the way and is no scan: {advice}")
-    if left_out := _left_out(lineage, sources):
-        raise ManifestError(f"{out} holds the scan of {left_out}, which this one leaves out: {advice}, or name it too")
-    return [out] if lineage.options.get("made_by") == made_by else []
-
-
-def _left_out(before: Lineage, now: Sources) -> str | None:
-    """The first path, list or part of an earlier scan that this one doesn't cover."""
-    if before.options.get("shard") not in (None if now.share == WHOLE else str(now.share), str(now.share)):
-        return f"part {before.options['shard']}" if "shard" in before.options else "all parts"
-    for path in before.options.get("paths", ()):
-        if not any(path == root or path.startswith(root.rstrip("/") + "/") for root in now.roots()):
-            return str(path)
-    return next((name for name in before.options.get("lists", ()) if name not in now.list_names()), None)
 
 
 def _measure(work: Worklist, options: ScanOptions, total: int, progress: Progress | None) -> None:
@@ -237,7 +216,20 @@ def _unless_source_gone(record: Record | None) -> Record | None:
     return record
 
 
-def _write_part(work: Worklist, shard: Shard, records: Iterable[Record | None]) -> None:
+def _check_mounts(records: Sequence[Record | None]) -> None:
+    """Stop where several photos were listed, and their folder is there and empty now."""
+    failed = (record for record in records if record and record.error and record.photo.problem is None)
+    vanished = (record.photo for record in failed if str(record.error).startswith("Vanished"))
+    for folder, photos in Counter(map(bare_folder_of, vanished)).items():
+        if folder and photos > 1:  # one alone may have been taken away
+            raise ScanError(
+                f"{folder} is empty all of a sudden (a lost mount?): bring it back and run the same command; "
+                "what is done is kept"
+            )
+
+
+def _write_part(work: Worklist, shard: Shard, records: Sequence[Record | None]) -> None:
+    _check_mounts(records)
     kept = [(record.row(), position) for record, position in zip(records, shard.positions, strict=True) if record]
     work.write_part(shard.index, [row for row, _ in kept], [position for _, position in kept])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate import gates, manifest
@@ -23,7 +21,8 @@ from curate.criteria import FilterOptions, Split
 from curate.errors import ManifestError
 from curate.gates import Gate
 from curate.hextext import words
-from curate.manifest import DECISION, ROWS_A_GROUP, SCAN_SCHEMA, Lineage
+from curate.manifest import DECISION
+from curate.outputs import Pieces, check_outputs, lineage_of, rejected_beside
 from curate.wholeset import Survey, survey
 
 NEEDED = ("source", "path", "sha256", "colorfulness", "tone", "error")
@@ -87,22 +86,21 @@ def select(table: pa.Table, options: FilterOptions) -> Decided:
     Returns:
         Kept rows with their `split`, rejected rows with all their `reject_reasons`; both in the scan's order.
     """
-    table = _as_scanned(table)
+    table = manifest.as_written(table)
     return _decide(table, slice(0, table.num_rows), survey(table, options))
 
 
 def write_selection(
     scan_path: Path, clean_path: Path, options: FilterOptions, *, command: str = "", dry_run: bool = False
 ) -> Selection:
-    """Read a scan, decide, and write the clean manifest and `rejected.parquet` beside it, unless it is a dry run.
+    """Read a scan, decide, and write the clean manifest and that of the rejected beside it, unless it is a dry run.
 
     Rows are read, decided and written some at a time; only rules that look at all photos keep a few numbers of each.
 
     Raises:
         ManifestError: the scan can't be read, or an output can't be written or would replace the scan.
     """
-    rejected_path = clean_path.with_name("rejected.parquet")
-    _check_outputs(scan_path, clean_path, rejected_path)
+    check_outputs(scan_path, clean_path)
     schema, lineage = manifest.inspect(scan_path, need=NEEDED)
     found = survey(scan_path, options)
     chosen = Selection(found.options, lineage.metric if lineage else manifest.METRIC)
@@ -111,18 +109,16 @@ def write_selection(
             chosen.count(part)
         return chosen
     manifest.make_folder(clean_path)
-    with (
-        ThreadPoolExecutor(1) as beside,
-        manifest.writers([rejected_path, clean_path], _decided_schema(schema)) as files,
-    ):
+    paths = [rejected_beside(clean_path), clean_path]
+    with ThreadPoolExecutor(1) as beside, manifest.writers(paths, _decided_schema(schema)) as files:
         digest = beside.submit(manifest.sha256_of, scan_path)
-        rejected, clean = _Pieces(files[0]), _Pieces(files[1])
+        rejected, clean = map(Pieces, files)
         for part in _ahead(_decided(scan_path, found)):
             chosen.count(part)
             rejected.add(part.rejected)
             clean.add(part.kept)
         counts = {"scanned": chosen.scanned, "kept": chosen.kept, "rejected": chosen.rejected}
-        made = partial(_lineage, scan_path, digest.result(), lineage, found.options, command, counts)
+        made = partial(lineage_of, scan_path, digest.result(), lineage, found.options, command, counts)
         rejected.end(made("rejected", chosen.rejected))
         clean.end(made("clean", chosen.kept))
     return chosen
@@ -152,7 +148,7 @@ def _decided(photos: Photos, found: Survey, columns: list[str] | None = None) ->
     start = 0
     for table in batches(photos, columns):
         rows = slice(start, start + table.num_rows)
-        yield _decide(_as_scanned(table), rows, found)
+        yield _decide(table, rows, found)
         start = rows.stop
 
 
@@ -181,19 +177,10 @@ def _splits(kept: pa.Table, found: Survey, rows: slice, stays: NDArray[np.bool_]
         ) from exc
 
 
-def _as_scanned(table: pa.Table) -> pa.Table:
-    """The columns that decide, in the scan's own types: other programs save them in wider ones."""
-    for name in NEEDED:
-        table = table.set_column(
-            table.column_names.index(name), SCAN_SCHEMA.field(name), table[name].cast(SCAN_SCHEMA.field(name).type)
-        )
-    return table
-
-
 def _decided_schema(schema: pa.Schema) -> pa.Schema:
     """Of both outputs: the scan's columns, whatever they are, and the decision."""
     return _with_decision(
-        _as_scanned(schema.empty_table()).drop_columns([c.name for c in DECISION if c.name in schema.names]),
+        manifest.as_written(schema.empty_table()).drop_columns([c.name for c in DECISION if c.name in schema.names]),
         pa.nulls(0, pa.string()),
         _no_reasons(0),
     ).schema
@@ -206,76 +193,6 @@ def _ahead(items: Iterator[Item]) -> Iterator[Item]:
         while (item := coming.result()) is not None:
             coming = maker.submit(next, items, None)
             yield item
-
-
-class _Pieces:
-    """Writes tables into one file, in row groups of the usual size whatever the tables' sizes are."""
-
-    def __init__(self, file: pq.ParquetWriter) -> None:
-        self._file = file
-        self._waiting: list[pa.Table] = []
-        self._rows = 0
-
-    def add(self, table: pa.Table) -> None:
-        self._waiting.append(table)
-        self._rows += table.num_rows
-        if self._rows >= ROWS_A_GROUP:
-            self._flush()
-
-    def end(self, lineage: Lineage) -> None:
-        self._flush()
-        self._file.add_key_value_metadata(lineage.encoded())
-
-    def _flush(self) -> None:
-        if self._rows:
-            self._file.write_table(pa.concat_tables(self._waiting))
-        self._waiting, self._rows = [], 0
-
-
-def _check_outputs(scan_path: Path, clean_path: Path, rejected_path: Path) -> None:
-    for path in (clean_path, rejected_path):
-        if path.is_dir():
-            raise ManifestError(f"{path} is a folder: choose another output with -o, like {path / 'clean.parquet'}")
-    if clean_path.name == rejected_path.name:
-        raise ManifestError("the kept photos can't be called rejected.parquet: choose another name with -o")
-    for path in (clean_path, rejected_path):
-        if os.path.realpath(path) == os.path.realpath(scan_path):  # `resolve` fails on a link to itself
-            raise ManifestError(f"{path} is the scan itself: choose another output with -o")
-        if os.path.lexists(path) and not _ours(path):
-            raise ManifestError(f"{path} is in the way and was not made by a filter: choose another output with -o")
-
-
-def _ours(path: Path) -> bool:
-    """Whether a filter made the file, so that another may replace it."""
-    try:
-        _, lineage = manifest.inspect(path)
-    except ManifestError:
-        return False
-    return lineage is not None and lineage.kind in ("clean", "rejected")
-
-
-def _lineage(
-    scan_path: Path,
-    scan_sha256: str,
-    scan: Lineage | None,
-    options: FilterOptions,
-    command: str,
-    counts: dict[str, int],
-    kind: str,
-    rows: int,
-) -> Lineage:
-    return Lineage(
-        kind,
-        command,
-        options.recorded(),
-        parent_sha256=scan_sha256,
-        parent_path=str(scan_path),
-        ancestors=manifest.chain(scan_path, scan_sha256, scan),
-        rows=rows,
-        metric=scan.metric if scan else "unknown",
-        scorer_version=scan.scorer_version if scan else 0,
-        counts=counts,
-    )
 
 
 def _with_decision(table: pa.Table, split: pa.Array, reasons: pa.Array) -> pa.Table:

@@ -69,7 +69,7 @@ def write_shard(path: Path, photos: Iterable[Packed]) -> None:
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")  # a killed run's worker may still write its own
     try:
-        with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, SHARD_SCHEMA) as out:
+        with pa.OSFile(os.fsencode(draft), "wb") as sink, pa.ipc.new_file(sink, SHARD_SCHEMA) as out:
             waiting: list[Packed] = []
             for photo in photos:
                 waiting.append(photo)
@@ -95,7 +95,7 @@ def read_errors(path: Path) -> list[str | None]:
     Raises:
         ValueError, OSError, KeyError: it is damaged.
     """
-    with pa.memory_map(str(path)) as source:
+    with pa.memory_map(os.fsencode(path)) as source:
         file = pa.ipc.open_file(source)
         if file.schema != SHARD_SCHEMA:
             raise ValueError("it has other columns than a shard")
@@ -105,7 +105,7 @@ def read_errors(path: Path) -> list[str | None]:
 
 def read_places(path: Path, index: int) -> pa.Table:
     """`PACK_COLUMNS` of all photos of a shard, those that failed included."""
-    with pa.memory_map(str(path)) as source:
+    with pa.memory_map(os.fsencode(path)) as source:
         start = source.read_buffer(source.size()).address
         file = pa.ipc.open_file(source)
         pieces = [_places(file.get_batch(number), start, index) for number in range(file.num_record_batches)]

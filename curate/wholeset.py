@@ -12,9 +12,9 @@ import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from curate import copies, diversity, gates, manifest
-from curate.columns import Columns, Photos, count, readable_colorfulness
-from curate.criteria import FilterOptions
-from curate.errors import EngineError, UsageError
+from curate.columns import Columns, Photos, count, readable
+from curate.criteria import Bound, FilterOptions
+from curate.errors import EngineError, UsageError, told
 from curate.gates import Flagged, Gate
 
 
@@ -23,7 +23,7 @@ class Survey:
     """What those rules found, by row."""
 
     options: FilterOptions
-    """Those that were asked for, a share replaced by the line that it means."""
+    """Those that were asked for, and the lines that shares turned out to mean."""
     passes_where: NDArray[np.bool_] | None = None
     flagged: tuple[Flagged, ...] = ()
     split_bits: NDArray[np.uint32] | None = None
@@ -47,8 +47,10 @@ def survey(photos: Photos, options: FilterOptions) -> Survey:
         ManifestError: a column that a rule needs is missing, or holds something else.
         UsageError: the condition isn't understood.
     """
-    if options.keep_top_percent is not None:
-        options = replace(options, min_colorfulness=top_line(readable_colorfulness(photos), options.keep_top_percent))
+    values = readable(photos, [top.column for top in options.keep_top])
+    for top in options.keep_top:
+        line = top_line(values[top.column], top.percent)
+        options = options if line is None else options.with_line(Bound(top.column, line, lowest=True))
     found = Survey(options, None if options.where is None else where(photos, options.where))
     if options.duplicates == "keep" and not options.balance:
         return found
@@ -125,7 +127,7 @@ def where(photos: Photos, condition: str) -> NDArray[np.bool_]:
         raise EngineError("--where needs DuckDB: pip install 'vividset[sql]'") from missing
     passes = np.zeros(count(photos), np.bool_)
     if isinstance(photos, Path):
-        photos = ds.dataset(list(map(str, manifest.parts(photos))), schema=manifest.inspect(photos)[0])
+        photos = _as_dataset(photos)
     # a preset may come from a stranger: its condition sees the photos' numbers, and no file
     with duckdb.connect(config={"enable_external_access": "false", "lock_configuration": "true"}) as connection:
         connection.register("scan", photos)
@@ -144,3 +146,11 @@ def where(photos: Photos, condition: str) -> NDArray[np.bool_]:
         raise UsageError(f'--where {condition!r} must be a condition on each photo, like "width > 800"')
     passes[found["vividset_row"]] = np.ma.filled(found["passes"], fill_value=False)
     return passes
+
+
+def _as_dataset(scan: Path) -> ds.Dataset:
+    """A manifest that DuckDB can read more than once."""
+    try:
+        return ds.dataset(list(map(str, manifest.parts(scan))), schema=manifest.inspect(scan)[0])
+    except UnicodeEncodeError as exc:
+        raise UsageError(f"--where can't look into {scan}: {told(exc)}: give it another, or a link with one") from exc

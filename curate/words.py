@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.criteria import BOUNDED, TONES, plain
+from curate.errors import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,15 +27,16 @@ LEVELS = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extr
 
 def of_scan(summary: Summary, out: Path) -> Iterator[str]:
     """A scan's closing summary."""
-    yield f"{summary.photos:,} photos: {summary.scored:,} scored, {sum(summary.errors.values()):,} failed"
+    yield f"{counted(summary.photos, 'photo')}: {summary.scored:,} scored, {sum(summary.errors.values()):,} failed"
     if summary.measured_now < summary.photos:
         yield f"  measured now: {summary.measured_now:,}; known and unchanged: the rest"
     if summary.gone:
-        yield f"  no longer there: {summary.gone:,} of the photos that were known"
+        yield f"  no longer there, or not named any more: {summary.gone:,} of the photos that were known"
     for folder, photos in sorted(summary.emptied.items(), key=lambda entry: -entry[1])[:MOST_EMPTIED]:
-        yield f"Warning: {folder} holds none of its {photos:,} photos any more: if a disk is missing there, scan again"
+        told = f"holds none of its {counted(photos, 'photo')} any more"
+        yield f"Warning: {folder} {told}: if a disk is missing there, mount it and scan again"
     if summary.passed_over:
-        yield f"  passed over: {summary.passed_over:,} files that are no photos by name or content"
+        yield f"  passed over, as no photo by name or content: {counted(summary.passed_over, 'file')}"
     for kind, count in summary.errors.most_common():
         yield f"  {count:>9,}  {kind}"
     if summary.scored:
@@ -53,9 +55,11 @@ def of_selection(chosen: Selection) -> Iterator[str]:
         yield "scored with --fidelity fast, where M is off by 1 to 2: scan with --fidelity exact if the line matters"
     for name, count in chosen.dropped_by.items():
         yield f"  {count:>9,}  {name}"
-    if chosen.options.keep_top_percent is not None and chosen.options.min_colorfulness is not None:
-        share, line = chosen.options.keep_top_percent, chosen.options.min_colorfulness
-        yield f"the top {share:g} % by colourfulness: --min-colorfulness {plain(line)}"
+    lines = {bound.column: bound for bound in chosen.options.lines() if bound.lowest}
+    for top in chosen.options.keep_top:
+        if line := lines.get(top.column):
+            name = "colourfulness" if top.column == "colorfulness" else top.column
+            yield f"the top {top.percent:g} % by {name}: {line.option} {plain(line.line)}"
     yield "split: " + ", ".join(f"{chosen.splits[name]:,} {name}" for name in ("train", "val", "test"))
     yield from _histogram(chosen.kept_by_ten.tolist(), chosen.rejected_by_ten.tolist())
 
@@ -73,7 +77,7 @@ def of_gate_that_drops_most(chosen: Selection, look: str) -> str | None:
 
 def of_pack(made: Pack, out: Path) -> Iterator[str]:
     """A pack's closing summary; of many failures the first ten, and where the rest is."""
-    yield f"{made.photos:,} photos packed, {amount(made.bytes)}; {len(made.failed):,} failed"
+    yield f"{counted(made.photos, 'photo')} packed, {amount(made.bytes)}; {len(made.failed):,} failed"
     if made.packed_now < made.photos + len(made.failed):
         yield f"  packed now: {made.packed_now:,}; there already: the rest"
     yield from _failed(made.failed, out)
@@ -93,7 +97,9 @@ def amount(count: int) -> str:
 
 def of_export(made: Exported, out: Path) -> Iterator[str]:
     """An export's closing summary."""
-    yield f"{made.photos:,} photos exported, {len(made.failed):,} failed"
+    yield f"{counted(made.photos, 'photo')} exported, {len(made.failed):,} failed"
+    if made.exported_now < made.photos:
+        yield f"  exported now: {made.exported_now:,}; there already: the rest"
     yield from _failed(made.failed, out)
     if made.photos:
         yield f"written: {out}"
@@ -118,7 +124,7 @@ def of_explanation(photo: Path, found: Explanation) -> Iterator[str]:
 
 def of_manifest(path: Path, counts: dict[str, Counter[str]], sha256: str) -> Iterator[str]:
     """A manifest's rows by split and tone."""
-    yield f"{path}: {counts['split'].total():,} rows, sha256 {sha256}"
+    yield f"{path}: {counted(counts['split'].total(), 'row')}, sha256 {sha256}"
     for column, found in counts.items():
         told = ", ".join(f"{count:,} {name}" for name, count in found.most_common() if name)
         if told:
@@ -164,13 +170,18 @@ def _wrapped(name: str, items: list[str]) -> Iterator[str]:
     """`name  item, item, ...`, in lines of 100 letters."""
     if items:
         yield from textwrap.wrap(
-            ", ".join(items), 100, initial_indent=f"  {name:<8} ", subsequent_indent=" " * 11, break_long_words=False
+            ", ".join(items),
+            100,
+            initial_indent=f"  {name:<8} ",
+            subsequent_indent=" " * 11,
+            break_long_words=False,
+            break_on_hyphens=False,
         )
 
 
 def of_report(page: Written) -> Iterator[str]:
     """What a page shows, and where it is."""
-    yield f"{page.photos:,} photos: {page.shown:,} on the page"
+    yield f"{counted(page.photos, 'photo')}: {page.shown:,} on the page"
     if page.missing:
         yield f"  {page.missing:>9,}  without a picture: gone or unreadable now; say where they moved with --root"
     yield f"written: {page.out} ({page.bytes / 1e6:.1f} MB)"

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from curate import manifest
 from curate.known import KnownRows, RowReader, with_unreached
-from curate.manifest import KEY, ROWS_A_GROUP, SCAN_SCHEMA, writer
+from curate.manifest import KEY, SCAN_SCHEMA, writer
+from curate.rows import in_groups
 from curate.sources import Listed
 
 SHARD_PHOTOS = 256
@@ -65,12 +66,14 @@ class Found:
     files: int
     to_do: int
     """Those that are to be measured."""
-    gone: int
+    gone: int = 0
     """Photos known before that are no longer there."""
-    lost: Mapping[str, int]
+    lost: Mapping[str, int] = field(default_factory=dict)
     """Of sources that have no file at all any more, the photos known before."""
-    emptied: Mapping[str, int]
+    emptied: Mapping[str, int] = field(default_factory=dict)
     """Of folders in other sources that have none of them any more, the photos known before."""
+    out_of_reach: Mapping[str, int] = field(default_factory=dict)
+    """Of sources whose photos are all listed but can't be looked at, those that were measured before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,33 +98,37 @@ class Worklist:
         return sorted(self.folder.glob("known-*.parquet"))
 
     def write_listing(
-        self, found: Iterable[Listed], known: Sequence[Path], *, roots: Iterable[str] = (), retry_errors: bool
+        self,
+        found: Iterable[Listed],
+        known: Sequence[Path],
+        *,
+        before: Path | None = None,
+        roots: Iterable[str] = (),
+        retry_errors: bool,
     ) -> Found:
         """Write the listing, cut into shards, matching it against known rows on the way.
 
         Args:
             found: in listing order.
-            known: files of rows measured before, in the same order.
+            known: files of rows measured before that hold, in the same order.
+            before: the manifest so far, whose photos ought to be there still; its rows may not hold.
             roots: sources whose photos ought to be there still.
             retry_errors: measure unchanged files again that failed before.
         """
-        lookups = [KnownRows(path, frozenset(roots), retry_errors) for path in known]
+        looked_at = [*known, before] if before and before not in known else known
+        lookups = [KnownRows(path, frozenset(roots), retry_errors) for path in looked_at]
         all_found = with_unreached(found, known)
         files = to_do = 0
         with writer(self.listing_path, LISTING_SCHEMA) as out:
-            tables = (_listing_table(index, group, lookups) for index, group in enumerate(_shards_of(all_found)))
+            tables = (
+                _listing_table(index, group, lookups, len(known)) for index, group in enumerate(_shards_of(all_found))
+            )
             while together := list(itertools.islice(tables, SHARDS_A_GROUP)):
                 table = pa.concat_tables(together)
                 out.write_table(table)
                 files += table.num_rows
                 to_do += pc.sum(pc.equal(table["known_file"], -1)).as_py()
-        for lookup in lookups:
-            lookup.end()
-        lost = Counter[str]()
-        for lookup in lookups:
-            lost |= lookup.lost
-        gone, emptied = (lookups[-1].gone, lookups[-1].emptied) if lookups else (0, {})
-        return Found(files, to_do, gone, lost, emptied)
+        return _found(files, to_do, lookups)
 
     def shards(self) -> Iterator[Shard]:
         """The shards that have photos to measure and no part file yet."""
@@ -133,7 +140,7 @@ class Worklist:
 
     def _listed(self, columns: Sequence[str] = LISTING_SCHEMA.names) -> Iterator[tuple[int, pa.Table]]:
         """The listing's rows, a shard at a time."""
-        file = pq.ParquetFile(self.listing_path)
+        file = manifest.opened(self.listing_path)
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, columns=list(columns))
             numbers = table["shard"].to_numpy()
@@ -158,7 +165,7 @@ class Worklist:
         for index, origin in self._listed(["shard", "known_file", "known_row"]):
             pieces = [_known_piece(origin, number, reader) for number, reader in enumerate(readers)]
             if self.part_path(index).exists():
-                pieces.append(pq.ParquetFile(self.part_path(index)).read())
+                pieces.append(manifest.opened(self.part_path(index)).read())
             together = pa.concat_tables([PART_SCHEMA.empty_table(), *(piece.cast(PART_SCHEMA) for piece in pieces)])
             yield together.sort_by("position").drop_columns(["position"])
 
@@ -180,19 +187,7 @@ class Worklist:
         target = self.folder / f"known-{len(self.known_paths()):04d}.parquet"
         with writer(target, SCAN_SCHEMA) as out:
             for part in parts:
-                out.write_table(pq.ParquetFile(part).read().drop_columns(["position"]))
-
-
-def in_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in pieces of at least `ROWS_A_GROUP`, but for the last."""
-    waiting: list[pa.Table] = []
-    for table in tables:
-        waiting.append(table)
-        if sum(piece.num_rows for piece in waiting) >= ROWS_A_GROUP:
-            yield pa.concat_tables(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)
+                out.write_table(manifest.opened(part).read().drop_columns(["position"]))
 
 
 def _shards_of(found: Iterable[Listed]) -> Iterator[list[Listed]]:
@@ -221,16 +216,27 @@ def _groups(found: Iterable[Listed]) -> Iterator[list[Listed]]:
         yield group
 
 
-def _listing_table(index: int, group: list[Listed], lookups: list[KnownRows]) -> pa.Table:
-    origins = [_origin(photo, lookups) for photo in group]
+def _found(files: int, to_do: int, lookups: Sequence[KnownRows]) -> Found:
+    lost, emptied, out_of_reach = Counter[str](), Counter[str](), Counter[str]()
+    for lookup in lookups:
+        lookup.end()
+        lost |= lookup.lost
+        emptied |= lookup.emptied
+        out_of_reach |= lookup.out_of_reach
+    return Found(files, to_do, max((lookup.gone for lookup in lookups), default=0), lost, emptied, out_of_reach)
+
+
+def _listing_table(index: int, group: list[Listed], lookups: list[KnownRows], known: int) -> pa.Table:
+    """One shard's lines; the rows of the first `known` lookups hold."""
+    origins = [_origin(photo, lookups, known) for photo in group]
     columns = {entry.name: [getattr(photo, entry.name) for photo in group] for entry in fields(Listed)}
     columns |= {"shard": [index] * len(group)}
     columns |= {"known_file": [file for file, _ in origins], "known_row": [row for _, row in origins]}
     return pa.table(columns, schema=LISTING_SCHEMA)
 
 
-def _origin(photo: Listed, lookups: list[KnownRows]) -> tuple[int, int]:
-    matches = [(number, lookup.row_of(photo)) for number, lookup in enumerate(lookups)]
+def _origin(photo: Listed, lookups: list[KnownRows], known: int) -> tuple[int, int]:
+    matches = [(number, lookup.row_of(photo)) for number, lookup in enumerate(lookups)][:known]
     return next(((number, row) for number, row in matches if row is not None), (-1, -1))
 
 

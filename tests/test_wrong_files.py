@@ -158,7 +158,7 @@ def test_a_command_that_takes_something_else_says_so(command: str, name: str, pl
     if (command, name) in NO_MISTAKE:
         return
     line = error_of(command, place, name, tmp_path)
-    assert name in line or "none.safetensors" in line or "no photos below" in line
+    assert name in line or "none.safetensors" in line or "no photos in" in line
 
 
 def test_explaining_a_manifest_says_what_does(place: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from regression import COLORFUL_M, FOLDS, Mask, Matrix, out_of_fold, out_of_source, threshold
+from regression import COLORFUL_M, FOLDS, Mask, Matrix, fit, out_of_source, threshold
 from toning import TONING
 from variants import GRAY
 
@@ -14,10 +14,16 @@ KINDS = (*PRINTS, *TONING, *GRAY, FOUND_TONED, FOUND_GRAY, "tinted")
 
 
 def judged(table: pd.DataFrame, learn: Mask) -> Matrix:
-    """(n,) out-of-fold scores, learned from rows in `learn`; the line of a fold comes from photos of the others."""
-    unseen = out_of_source(table, learn)
-    lines = [threshold(table[table.fold != fold], unseen[table.fold != fold]) for fold in range(FOLDS)]
-    return out_of_fold(table, learn) - np.array(lines)[table.fold]
+    """(n,) scores by regressions, learned from rows in `learn`, that saw neither the photo nor anything made from it.
+
+    The line of a fold comes from photos of the others.
+    """
+    unseen, scores = out_of_source(table, learn), np.zeros(len(table))
+    for fold in range(FOLDS):
+        held = (table.fold == fold).to_numpy()
+        line = threshold(table[~held], unseen[~held])
+        scores[held] = fit(table[learn & ~held]).less(line).scores(table[held])
+    return scores
 
 
 def caught_by_kind(table: pd.DataFrame) -> pd.DataFrame:

@@ -45,8 +45,10 @@ JUDGING: tuple[Option, ...] = (
 CHOOSING: tuple[Option, ...] = (
     click.option(
         "--keep-top",
-        metavar="SHARE",
-        help="Keep this share of the readable photos, like 90%, by colourfulness; in place of --min-colorfulness.",
+        multiple=True,
+        metavar="[MEASURE:]SHARE",
+        help="Keep this share of the readable photos, like 90%, by colourfulness, or sharpness:90% by another measure; "
+        "in place of its --min line. May be given again.",
     ),
     click.option(
         "--duplicates",

@@ -9,7 +9,7 @@ import click
 
 from curate import words
 from curate.cli.shell import FILE, progress_bar, say
-from curate.errors import VividsetError
+from curate.errors import VividsetError, counted
 
 if TYPE_CHECKING:
     from curate.export import Kind
@@ -38,4 +38,4 @@ def export(manifest: Path, out: Path, kind: Kind) -> None:
         summary = run_export(manifest, out, kind, progress=progress)
     say(words.of_export(summary, out))
     if not summary.photos:
-        raise VividsetError(f"none of {len(summary.failed):,} photos could be exported, each for the reason above")
+        raise VividsetError(f"of {counted(len(summary.failed), 'photo')} none could be exported, for the reasons above")

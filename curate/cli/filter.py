@@ -21,7 +21,7 @@ from curate.cli.shell import CLEAN_MANIFEST, FILE, SCAN_MANIFEST, say, typed_com
     type=FILE,
     default=CLEAN_MANIFEST,
     show_default=True,
-    help="Manifest of the kept photos; rejected.parquet goes beside it.",
+    help="Manifest of the kept photos; rejected.parquet goes beside it, or X.rejected.parquet beside X.parquet.",
 )
 @click.option("--dry-run", is_flag=True, help="Decide and print, but write nothing.")
 @click.option("--show", is_flag=True, help="Print what is in force as a preset, and do nothing else.")
@@ -35,6 +35,7 @@ def filter_command(scan_path: Path, out: Path, settings: dict[str, Any], *, dry_
     file, change it, and give it as --preset FILE.
     """
     from curate import presets
+    from curate.outputs import rejected_beside
     from curate.select import write_selection
 
     options = presets.options_of(settings)
@@ -43,7 +44,8 @@ def filter_command(scan_path: Path, out: Path, settings: dict[str, Any], *, dry_
         return
     chosen = write_selection(scan_path, out, options, command=typed_command(), dry_run=dry_run)
     say(words.of_selection(chosen))
-    click.echo("dry run: nothing was written" if dry_run else f"written: {out} and {out.with_name('rejected.parquet')}")
-    look = scan_path if dry_run else out.with_name("rejected.parquet")
+    rejected = rejected_beside(out)
+    say(["dry run: nothing was written" if dry_run else f"written: {out} and {rejected}"])
+    look = scan_path if dry_run else rejected
     if warning := words.of_gate_that_drops_most(chosen, str(look)):
         click.echo(warning, err=True)

@@ -9,13 +9,14 @@ import click
 
 from curate import words
 from curate.cli.deciding import JUDGING, deciding
-from curate.cli.shell import FILE, say
+from curate.cli.shell import FILE, Place, say
+from curate.errors import UsageError
 
 
 @click.command(short_help="Say whether a filter would keep photos, and why not.")
-@click.argument("photos", nargs=-1, required=True, type=FILE, metavar="PHOTO...")
+@click.argument("places", nargs=-1, required=True, type=Place(), metavar="PHOTO...")
 @deciding(*JUDGING)
-def explain(photos: tuple[Path, ...], settings: dict[str, Any]) -> None:
+def explain(places: tuple[str, ...], settings: dict[str, Any]) -> None:
     """Score photos, scanned or not, and say whether a filter would keep each, and why not.
 
     Rules of a preset that need other photos to compare with are left out.
@@ -23,8 +24,12 @@ def explain(photos: tuple[Path, ...], settings: dict[str, Any]) -> None:
     from curate import presets
     from curate.explain import explain as explain_photo
     from curate.explain import named
+    from curate.sources import is_url
 
     options = presets.options_of(settings).for_one_photo()
+    if url := next(filter(is_url, places), None):
+        raise UsageError(f"{url} isn't on this machine: fetch it first, or scan it with `curate scan`")
+    photos = list(map(Path, places))
     for photo in photos:  # a name that is no photo's ends it before the first is scored
         named(photo)
     for photo in photos:

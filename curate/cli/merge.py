@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from curate.cli.shell import FILE, SCAN_MANIFEST, say, typed_command
+from curate.errors import counted
 
 
 @click.command(short_help="Join the parts of `curate scan --shard` into one manifest.")
@@ -22,4 +23,9 @@ def merge(parts: tuple[Path, ...], out: Path, *, overwrite: bool) -> None:
     from curate.merge import merge as merge_parts
 
     lineage = merge_parts(parts, out, command=typed_command(), overwrite=overwrite)
-    say([f"{lineage.rows:,} photos from {len(lineage.options['parts']):,} parts", f"written: {out}"])
+    say(
+        [
+            f"{counted(lineage.rows or 0, 'photo')} from {counted(len(lineage.options['parts']), 'part')}",
+            f"written: {out}",
+        ]
+    )

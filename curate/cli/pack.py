@@ -9,7 +9,7 @@ import click
 
 from curate import words
 from curate.cli.shell import FILE, on_engines, progress_bar, say, typed_command
-from curate.errors import VividsetError
+from curate.errors import VividsetError, counted
 
 if TYPE_CHECKING:
     from curate.engines import EngineName
@@ -63,4 +63,4 @@ def pack(
         summary = run_pack(manifest, folder, options, command=typed_command(), progress=progress)
     say(words.of_pack(summary, folder))
     if not summary.photos:
-        raise VividsetError(f"none of {len(summary.failed):,} photos could be packed, each for the reason above")
+        raise VividsetError(f"of {counted(len(summary.failed), 'photo')} none could be packed, for the reasons above")

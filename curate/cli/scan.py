@@ -10,7 +10,7 @@ import click
 
 from curate import words
 from curate.cli.shell import FILE, SCAN_MANIFEST, Place, on_engines, progress_bar, say, typed_command
-from curate.errors import UsageError, VividsetError
+from curate.errors import UsageError, VividsetError, counted
 
 if TYPE_CHECKING:
     from curate.engines import EngineName
@@ -48,6 +48,13 @@ if TYPE_CHECKING:
 @click.option("--shard", metavar="I/N", help="Measure part I of N only, for jobs side by side; then `curate merge`.")
 @click.option("--retry-errors", is_flag=True, help="Measure unchanged files again that failed before.")
 @click.option("--overwrite", is_flag=True, help="Measure everything again and replace the output, whatever it is.")
+@click.option(
+    "--forget",
+    multiple=True,
+    type=Place(readable=False),
+    metavar="PATH",
+    help="Give up known photos below this path that are gone, or that aren't named any more; may be given again.",
+)
 @click.option("--max-errors", metavar="N|N%", help="Exit 1 if more photos than this fail.")
 @click.option("--dry-run", is_flag=True, help="Only say how many files would be looked at.")
 def scan(
@@ -63,6 +70,7 @@ def scan(
     shard: str | None,
     retry_errors: bool,
     overwrite: bool,
+    forget: tuple[str, ...],
     max_errors: str | None,
     dry_run: bool,
 ) -> None:
@@ -90,21 +98,21 @@ def scan(
         null,
         engine,
         Share.parse(shard) if shard else WHOLE,
+        forget,
     )
     if dry_run:
         files, size = count_to_do(options.sources(paths), out)
-        click.echo(f"{files:,} files, {words.amount(size)}; nothing was measured or written")
+        click.echo(f"{counted(files, 'file')}, {words.amount(size)}; nothing was measured or written")
         return
     with progress_bar("photos") as progress:
         summary = run_scan(paths, out, options, command=typed_command(), progress=progress)
     say(words.of_scan(summary, out))
-    failed = sum(summary.errors.values())
     if summary.photos and not summary.scored:
-        raise VividsetError(f"none of {summary.photos:,} photos could be scored: {out} has the reason of each")
+        raise VividsetError(f"of {counted(summary.photos, 'photo')} none could be scored: {out} has the reason of each")
+    failed = sum(summary.errors.values())
     if too_many(failed, summary.photos):
-        raise VividsetError(
-            f"{failed:,} of {summary.photos:,} photos failed, over --max-errors {max_errors}: {out} has the reasons"
-        )
+        told = f"{failed:,} of {counted(summary.photos, 'photo')} failed, over --max-errors {max_errors}"
+        raise VividsetError(f"{told}: {out} has the reasons")
 
 
 def _error_limit(text: str | None) -> Callable[[int, int], bool]:

@@ -37,6 +37,7 @@ FILE = Place(path_type=Path)
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+_TYPED = f"{__name__}.typed"
 Command = Callable[..., Any]
 
 
@@ -63,6 +64,11 @@ def on_engines(done: str) -> Callable[[Command], Command]:
 class Commands(click.Group):
     """A group whose commands end every expected failure in one line and an exit code."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Remember what was typed."""
+        ctx.meta[_TYPED] = [*args]
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn what it raises on purpose into one line and an exit code."""
         for stream in (sys.stdout, sys.stderr):  # a name that is no UTF-8 must not end a run
@@ -70,12 +76,12 @@ class Commands(click.Group):
                 stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
-        except click.UsageError as exc:
-            names = [name for name in sys.argv[1:] if name.startswith("-") and os.path.lexists(name)]
-            if not names:
-                raise
-            hint = f"if you mean the file {names[0]}, write ./{names[0]}"
-            raise click.UsageError(f"{exc.format_message().rstrip('.')}: {hint}", exc.ctx) from exc
+        except click.NoSuchOption as exc:
+            if file := next((word for word in ctx.meta[_TYPED] if word[:1] == "-" and os.path.lexists(word)), None):
+                place = os.path.join(os.curdir, file)
+                text = f"{exc.format_message()} If the file {file} is meant, write {place}"
+                raise click.UsageError(text, exc.ctx) from exc
+            raise
         except VividsetError as exc:
             click.echo(f"Error: {shown(str(exc))}", err=True)
             ctx.exit(2 if isinstance(exc, UsageError) else 1)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -49,9 +50,14 @@ def read(path: Path, *, need: tuple[str, ...] = (), columns: tuple[str, ...] | N
     wanted = None if columns is None else [name for name in columns if name in schema.names]
     with _as_unreadable(path):
         table = pa.concat_tables(
-            [pq.ParquetFile(part).read(columns=wanted) for part in parts(path)], promote_options="permissive"
+            [opened(part).read(columns=wanted) for part in parts(path)], promote_options="permissive"
         )
-        return Manifest(path, table, lineage, sha256_of(path))
+        return Manifest(path, as_written(table), lineage, sha256_of(path))
+
+
+def opened(path: Path, **how: Any) -> pq.ParquetFile:
+    """A Parquet file, whatever bytes its name is made of; `how` goes to pyarrow."""
+    return pq.ParquetFile(pa.OSFile(os.fsencode(path)), **how)  # of text, pyarrow wants UTF-8
 
 
 def none_to_use(read: Manifest) -> str:
@@ -75,13 +81,32 @@ def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Tab
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     with _as_unreadable(path):
         for part in parts(path):
-            file = pq.ParquetFile(part, pre_buffer=False)
+            file = opened(part, pre_buffer=False)
             there = [name for name in wanted.names if name in file.schema_arrow.names]
             for batch in file.iter_batches(ROWS_A_GROUP, columns=there):
                 table = pa.Table.from_batches([batch])
                 if table.schema != wanted:
                     table = pa.concat_tables([wanted.empty_table(), table], promote_options="permissive")
-                yield table.select(wanted.names)
+                yield as_written(table.select(wanted.names))
+
+
+def as_written(table: pa.Table) -> pa.Table:
+    """The same rows, our columns in our own types: other programs save text and whole numbers in other ones.
+
+    Raises:
+        pa.ArrowInvalid: a value has no place in our type.
+    """
+    for number, column in enumerate(table.schema):
+        ours = ALL_COLUMNS.field(column.name).type if column.name in ALL_COLUMNS.names else column.type
+        if column.type != ours:
+            values = table[column.name]
+            if pa.types.is_floating(column.type) and pa.types.is_integer(ours):  # pandas has no other null for these
+                values = pc.if_else(pc.is_nan(values), None, values)
+            try:
+                table = table.set_column(number, ALL_COLUMNS.field(column.name), values.cast(ours))
+            except pa.ArrowInvalid as exc:
+                raise pa.ArrowInvalid(f"{exc} in its column {column.name!r}") from exc
+    return table
 
 
 def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Lineage | None]:
@@ -95,8 +120,8 @@ def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Linea
         ManifestError: missing, no Parquet, written by a newer version, or a column is not as it should be.
     """
     _check_place(path)
+    files = [_opened(part) for part in parts(path)]
     with _as_unreadable(path):
-        files = [pq.ParquetFile(part) for part in parts(path)]
         schema = pa.unify_schemas([file.schema_arrow for file in files], promote_options="permissive").remove_metadata()
         lineages = [Lineage.decoded(file.metadata.metadata) for file in files]
     _check_columns(path, schema, need)
@@ -107,6 +132,8 @@ def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Linea
             f"{path} has rows without {' and '.join(sorted(unnamed))}: keep each as `curate scan` wrote it"
         )
     lineage = lineages[0]
+    if len(kinds := sorted({part.kind if part else "unknown" for part in lineages})) > 1:
+        raise ManifestError(f"{path} is a folder of different manifests ({', '.join(kinds)}): name one of them")
     if path.is_dir() and any(part and part.options.get("shard") for part in lineages):
         lineage = joined(parts(path), lineages)
     if lineage and lineage.schema_version > SCHEMA_VERSION:
@@ -115,6 +142,11 @@ def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Linea
             f"and this is {__version__} with schema {SCHEMA_VERSION}: upgrade vividset"
         )
     return schema, lineage
+
+
+def _opened(part: Path) -> pq.ParquetFile:
+    with _as_unreadable(part):
+        return opened(part)
 
 
 def _check_place(path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,22 +58,48 @@ def writers(paths: Sequence[Path], schema: pa.Schema, *, lasting: bool = True) -
     Raises:
         ManifestError: the disk says no.
     """
-    drafts = [path.with_name(f".{path.name}.draft") for path in paths]
     plain = schema.remove_metadata()
     few = [name for name in FEW_VALUES if name in schema.names]
-    with _as_unwritable(paths[0]):
+    with _as_unwritable(paths[0]), ExitStack() as held:
+        drafts = [held.enter_context(_draft_of(path, alone=lasting)) for path in paths]
+        with ExitStack() as files:
+            sinks = [files.enter_context(pa.OSFile(os.fsencode(draft), "wb")) for draft in drafts]
+            yield [
+                files.enter_context(pq.ParquetWriter(sink, plain, compression="zstd", use_dictionary=few))
+                for sink in sinks
+            ]
+        for draft, path in zip(drafts, paths, strict=True):
+            settle(draft, path, lasting=lasting)
+
+
+@contextmanager
+def _draft_of(path: Path, *, alone: bool) -> Iterator[Path]:
+    """Where to write a file until it is whole; gone if that fails.
+
+    Args:
+        path: the file.
+        alone: let no other process write the same draft, where the system can.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    with ExitStack() as lock:
+        if alone and sys.platform != "win32":
+            _lock(lock.enter_context(open(draft, "ab")), path)
         try:
-            with ExitStack() as files:
-                yield [
-                    files.enter_context(pq.ParquetWriter(draft, plain, compression="zstd", use_dictionary=few))
-                    for draft in drafts
-                ]
-            for draft, path in zip(drafts, paths, strict=True):
-                settle(draft, path, lasting=lasting)
+            yield draft
         except BaseException:
-            for draft in drafts:
-                draft.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
             raise
+
+
+def _lock(draft: BinaryIO, path: Path) -> None:
+    import fcntl
+
+    try:
+        fcntl.flock(draft, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        raise ManifestError(f"another run is writing {path}: wait for it, or choose another output with -o") from exc
+    except OSError:  # the file system knows no locks
+        return
 
 
 def settle(draft: Path, path: Path, *, lasting: bool = True) -> None:
@@ -125,7 +153,7 @@ def sync_folder(folder: Path) -> None:
 def _as_unwritable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, UnicodeEncodeError, pa.ArrowException) as exc:
+    except (OSError, pa.ArrowException) as exc:
         full = isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         hint = (
             "free some space and run the same command, or choose another place with -o"

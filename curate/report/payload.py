@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from curate import __version__, manifest
 from curate.duplicates import NEAR_BITS
-from curate.manifest import MEASURES, SCAN_SCHEMA, Lineage
+from curate.manifest import MEASURES, Lineage
 from curate.measures.colorfulness import LEVELS
 from curate.measures.tone import TONES
-from curate.report.gather import BINS, BINS_PER_M, SECTORS, Rows, bins_of, column, error_kind, reason_kind
+from curate.report.gather import BINS, BINS_PER_M, SECTORS, Rows, bins_of, error_kind, reason_kind
 from curate.report.rules import Rules
 from curate.report.sample import Indices, Twins
 from curate.report.thumbnails import Thumbnail
@@ -96,17 +96,9 @@ def fetched(path: Path, chosen: Indices) -> Mapping[int, Json]:
     for batch in manifest.batches(path):
         here = wanted[(wanted >= first) & (wanted < first + batch.num_rows)]
         if len(here):
-            found.update(zip(here.tolist(), _as_scanned(batch.take(pa.array(here - first))).to_pylist(), strict=True))
+            found.update(zip(here.tolist(), batch.take(pa.array(here - first)).to_pylist(), strict=True))
         first += batch.num_rows
     return found
-
-
-def _as_scanned(rows: pa.Table) -> pa.Table:
-    """What the page works with in the scan's own types."""
-    for name in {"error", "bytes", "tar_offset"} & set(rows.column_names):
-        values = column(rows, name, SCAN_SCHEMA.field(name).type)
-        rows = rows.set_column(rows.column_names.index(name), name, values)
-    return rows
 
 
 def photo(number: int, row: Json, sector: int, is_blocked: bool, thumbnail: Thumbnail | None, url: str | None) -> Json:

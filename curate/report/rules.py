@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from curate.report.gather import BINS, BINS_PER_M
 _DEFAULT_LINE = 20.0
 _MAKERS = (["curate", "filter"], ["python", "-m", "curate", "filter"])
 _MOVED = ("--min-colorfulness", "--keep-top", "--keep-tone")
-"""What the page itself decides, so that it isn't repeated from the command that was typed."""
+"""What the page itself decides, so that it isn't repeated from the command that was typed; of shares only that of M."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,12 @@ def _command(path: Path, lineage: Lineage | None) -> tuple[str, str]:
 
 def _without_moved(words: list[str]) -> list[str]:
     """Leave out the options that the page sets, with their values."""
-    left, skip = [], False
-    for word in words:
-        if not skip and not word.startswith(tuple(f"{name}=" for name in _MOVED)) and word not in _MOVED:
-            left.append(word)
-        skip = not skip and word in _MOVED
+    left, rest = [], iter(words)
+    for word in rest:
+        name, is_joined, value = word.partition("=")
+        given = [word] if is_joined or name not in _MOVED else [word, *itertools.islice(rest, 1)]
+        if name not in _MOVED or (name == "--keep-top" and ":" in (value or given[-1])):
+            left += given
     return left
 
 

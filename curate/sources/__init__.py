@@ -8,9 +8,11 @@ reading.py    a listed photo's bytes
 listed.py     one line of a listing
 """
 
+from curate.sources.folders import bare_folder_of, is_bare
 from curate.sources.listed import Listed, as_photo_error, has_photo_name, has_tar_name
-from curate.sources.listing import WHOLE, Share, Sources, listing
+from curate.sources.listing import WHOLE, Share, Sources, holds, listing
 from curate.sources.reading import located, read, read_at, read_if, source_is_gone
+from curate.sources.remote import is_url
 
 __all__ = [
     "WHOLE",
@@ -18,8 +20,12 @@ __all__ = [
     "Share",
     "Sources",
     "as_photo_error",
+    "bare_folder_of",
     "has_photo_name",
     "has_tar_name",
+    "holds",
+    "is_bare",
+    "is_url",
     "listing",
     "located",
     "read",

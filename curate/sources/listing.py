@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.errors import SourceError, UsageError, told
-from curate.manifest import escape
+from curate.manifest import escape, unescape
 from curate.sources import lists, remote
 from curate.sources.folders import Walk, check_folder, single
-from curate.sources.listed import Listed
+from curate.sources.listed import Listed, has_tar_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,31 @@ class Sources:
         """The paths, absolute, and URLs, as manifest text."""
         return [escape(remote.absolute(path)) for path in self.paths]
 
+    def name_now(self, source: str) -> tuple[str, str] | None:
+        """What an earlier scan's source is called now, as manifest text; None if no path holds it.
+
+        Where links lead counts, unless a photo may be listed by the link's own name.
+
+        Returns:
+            The outermost path that holds it, and what goes before paths below it.
+        """
+        roots = self.roots()
+        if root := min((root for root in roots if holds(root, source)), key=len, default=None):
+            return root, _below(root, source)
+        if remote.is_url(source) or self.lists or any(holds(source, root) for root in roots):
+            return None
+        real = {_resolved(root): root for root in roots if not remote.is_url(root)}
+        here = _resolved(source)
+        found = min((root for root in real if holds(root, here)), key=len, default=None)
+        return None if found is None else (real[found], _below(found, here))
+
+    def parts_of(self, source: str) -> dict[str, str]:
+        """The outermost paths in what an earlier scan called a source, by the way to each, a slash at its end."""
+        inside = (root for root in self.roots() if root != source and holds(source, root))
+        roots = [root for root in inside if not has_tar_name(root)]  # the source of its members is its folder
+        outermost = [root for root in roots if not any(root != other and holds(other, root) for other in roots)]
+        return {_below(source, root): root for root in outermost}
+
     def list_names(self) -> list[str]:
         """The lists, absolute, as manifest text."""
         return [name if name == lists.STDIN else escape(remote.absolute(name)) for name in self.lists]
@@ -157,6 +182,20 @@ def _check_file(place: str) -> None:
         raise SourceError(f"{escape(place)} doesn't exist: name a folder of photos, or a photo") from exc
     except (OSError, ValueError) as exc:
         raise SourceError(f"{escape(place)} can't be looked at: {told(exc)}: name another, or mend that") from exc
+
+
+def holds(root: str, place: str) -> bool:
+    """Whether a path or URL is another one or below it, by their texts alone."""
+    return place == root or place.startswith(root.rstrip("/") + "/")
+
+
+def _below(root: str, place: str) -> str:
+    """The way from a root to a place in it: empty, or with a slash at its end."""
+    return place[len(root) :].strip("/") + "/" if place != root else ""
+
+
+def _resolved(place: str) -> str:
+    return escape(os.path.realpath(unescape(place)))
 
 
 def _inside(path: str, folders: Sequence[str] | set[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def test_scan_and_filter_as_the_readme_types_them() -> None:
     scan = curate("scan", "photos", "--workers", "1")
     assert scan.exit_code == 0
     assert "3 photos: 2 scored, 1 failed" in scan.stdout
-    assert "passed over: 1 files" in scan.stdout
+    assert "passed over, as no photo by name or content: 1 file\n" in scan.stdout
     assert "1  BrokenPhoto" in scan.stdout
     assert "written: manifests/scan.parquet" in scan.stdout
     assert scan.stderr == ""
@@ -96,7 +97,7 @@ def test_scan_and_filter_as_the_readme_types_them() -> None:
     both = curate("filter", "--min-colorfulness", "0", "--keep-tone", "grayscale", "-o", "elsewhere/all.parquet")
     assert "3 scanned: 2 kept, 1 rejected" in both.stdout
     assert both.stderr == ""
-    assert Path("elsewhere/rejected.parquet").exists()
+    assert Path("elsewhere/all.rejected.parquet").exists()
 
 
 @pytest.mark.usefixtures("photos")
@@ -133,7 +134,7 @@ def test_when_nothing_could_be_scored_it_exits_1_with_the_reasons_kept(tmp_path:
     folder.mkdir()
     (folder / "empty.jpg").touch()
     result = curate("scan", folder, "-o", out, "--workers", "1")
-    assert_ends_in_one_line(result, 1, "none of 1 photos could be scored")
+    assert_ends_in_one_line(result, 1, "of 1 photo none could be scored")
     assert manifest.read(out).table["error"].to_pylist() == ["EmptyFile: the file has zero bytes"]
 
 
@@ -152,7 +153,7 @@ def test_what_cannot_be_done_exits_1_with_one_line() -> None:
     assert_ends_in_one_line(curate("scan", "nowhere"), 1, "nowhere doesn't exist")
     assert_ends_in_one_line(curate("filter"), 1, "manifests/scan.parquet doesn't exist")
     Path("empty").mkdir()
-    assert_ends_in_one_line(curate("scan", "empty", "-o", "m.parquet"), 1, "no photos below empty")
+    assert_ends_in_one_line(curate("scan", "empty", "-o", "m.parquet"), 1, "no photos in empty")
     Path("text.parquet").write_text("hello", encoding="utf-8")
     assert_ends_in_one_line(curate("filter", "text.parquet"), 1, "can't be read")
     assert_ends_in_one_line(curate("scan", "empty", "-o", "text.parquet"), 1, "no manifest of ours")
@@ -170,3 +171,34 @@ def test_the_manifest_keeps_the_command_and_its_options(photos: Path, at_home: P
     assert lineage.options["max_pixels"] == 250_000_000
     assert lineage.options["paths"] == [str(photos)]
     assert lineage.counts == {"files_listed": 4}
+
+
+def test_paths_that_are_no_utf8_do_for_everything(at_home: Path, photos: Path) -> None:
+    odd = at_home / os.fsdecode(b"caf\xe9")
+    scan, clean = odd / os.fsdecode(b"\xfc.parquet"), odd / "clean.parquet"
+    commands: list[list[str | Path]] = [
+        ["scan", photos, "-o", scan, "--engine", "serial"],
+        ["filter", scan, "-o", clean],
+        ["inspect", clean],
+        ["report", clean, "--workers", "1"],
+        ["export", clean, "-o", odd / "tars", "--to", "webdataset"],
+        ["pack", clean, "-o", odd / "pack", "--engine", "serial"],
+    ]
+    for command in commands:
+        for _ in range(2):
+            result = curate(*command)
+            assert result.exit_code == 0, result.output
+    assert manifest.read(odd / "pack" / "manifest.parquet").table.num_rows == 1
+    assert not list(odd.rglob(".*.draft"))
+    result = curate("filter", scan, "-o", clean, "--where", "width > 1")
+    assert_ends_in_one_line(result, 2, "its name is no UTF-8: give it another, or a link with one")
+
+
+@pytest.mark.usefixtures("at_home")
+def test_a_file_whose_name_begins_with_a_dash_is_told_from_an_option() -> None:
+    Path("-odd.jpg").touch()
+    said = curate("explain", "-odd.jpg").stderr
+    assert said.endswith("If the file -odd.jpg is meant, write ./-odd.jpg\n")
+    assert "is meant" not in curate("explain", "-z.jpg").stderr
+    for command in (["explain", "./-odd.jpg"], ["explain", "--", "-odd.jpg"]):
+        assert "rejected: unreadable: EmptyFile" in curate(*command).stdout

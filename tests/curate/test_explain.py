@@ -81,3 +81,9 @@ def test_a_manifest_that_moved_with_its_parent_still_finds_it(project: Path) -> 
 def test_a_manifest_that_pandas_saved_has_no_known_lineage(project: Path) -> None:
     pd.read_parquet("manifests/clean.parquet").to_parquet("saved.parquet")
     assert "saved.parquet: lineage unknown" in run("inspect", project / "saved.parquet").output
+
+
+def test_a_url_is_told_from_a_file_that_is_missing() -> None:
+    result = run("explain", "https://example.org/a.jpg")
+    assert result.exit_code == 2
+    assert "Error: https://example.org/a.jpg isn't on this machine: fetch it first" in result.stderr

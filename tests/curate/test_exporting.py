@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import webdataset
@@ -15,13 +16,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from curate import export as exporting
-from curate import manifest
+from curate import manifest, words
 from curate.criteria import FilterOptions, Split
 from curate.errors import ManifestError, OutputError
 from curate.export import Kind, clean_name, export
 from curate.manifest import SCAN_SCHEMA, Lineage
+from curate.pack import pack
+from curate.scan import ScanOptions, scan
 from curate.score import ScoreOptions, score
 from curate.select import write_selection
+from curate.shrink import PackOptions
 from curate.sources import listing
 
 NAMES = ("a.jpg", "A.png", "more/a.b.jpg", "more/a_b.png", "more/c: <x>.jpg", "no-suffix")
@@ -111,6 +115,12 @@ def test_a_photo_that_fails_is_named_and_comes_with_the_next_run(clean: Path, tm
     (tmp_path / "kept").rename(gone)
     again = export(clean, tmp_path / "out", kind)
     assert (again.photos, again.failed) == (6, [])
+    assert again.exported_now >= 1
+    whole = export(clean, tmp_path / "out", kind)
+    assert list(words.of_export(whole, tmp_path / "out"))[:2] == [
+        "6 photos exported, 0 failed",
+        "  exported now: 0; there already: the rest",
+    ]
     assert not (tmp_path / "out" / "failed.csv").exists()
 
 
@@ -136,6 +146,9 @@ def test_tars_that_are_whole_are_kept(clean: Path, tmp_path: Path, monkeypatch: 
     assert export(clean, out, "webdataset").photos == 6
     assert first.exists()
     assert [path.stat().st_ino for path in others] == inodes
+    first.write_bytes(b"no tar at all" * 99)
+    assert export(clean, out, "webdataset").exported_now == 1
+    assert tarfile.is_tarfile(first)
 
 
 def test_a_changed_photo_is_not_passed_off_as_the_scanned_one(clean: Path, tmp_path: Path) -> None:
@@ -167,7 +180,10 @@ def names(rows: list[dict[str, str]], kind: Kind) -> Iterator[str]:
     return exporting._names(rows, kind, several=False)
 
 
-@given(st.lists(st.text(max_size=9), min_size=1, max_size=12), st.sampled_from(["webdataset", "copy", "imagefolder"]))
+paths = st.lists(st.text(max_size=9) | st.text("ä/.", max_size=600), min_size=1, max_size=12)
+
+
+@given(paths, st.sampled_from(["webdataset", "copy", "imagefolder"]))
 def test_any_paths_give_names_that_are_clean_relative_and_unique(paths: list[str], kind: Kind) -> None:
     rows = [
         {"source": "/s", "path": path, "sha256": f"{number:064x}", "format": "PNG"} for number, path in enumerate(paths)
@@ -179,6 +195,7 @@ def test_any_paths_give_names_that_are_clean_relative_and_unique(paths: list[str
         assert not name.startswith("/")
         assert not {"", ".", ".."} & set(name.split("/"))
         assert not any(character in name for character in '<>:"|?*\\\0\n')
+        assert all(len(part.encode()) <= 240 for part in name.split("/"))
 
 
 def test_photos_of_several_folders_are_kept_apart() -> None:
@@ -200,3 +217,23 @@ def test_a_tar_holds_photo_and_row_side_by_side(clean: Path, tmp_path: Path) -> 
         members = tar.getnames()
     assert [name.rpartition(".")[0] for name in members[::2]] == [name.rpartition(".")[0] for name in members[1::2]]
     assert all(name.endswith(".json") for name in members[1::2])
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "imagefolder", "copy"])
+def test_members_of_tars_are_found_by_what_pandas_saved_and_long_names_are_cut(tmp_path: Path, kind: Kind) -> None:
+    colors = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    Image.fromarray(colors).resize((50, 40)).save(tmp_path / "a.png")
+    names = ("a.png", "ä" * 200 + ".png", "ä" * 200 + "2.png")
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        for name in names:
+            tar.add(tmp_path / "a.png", name)
+    scan([tmp_path / "shard.tar", tmp_path / "a.png"], tmp_path / "scan.parquet", ScanOptions(engine="serial"))
+    pd.read_parquet(tmp_path / "scan.parquet").to_parquet(tmp_path / "saved.parquet")
+    summary = export(tmp_path / "saved.parquet", tmp_path / "out", kind)
+    assert (summary.photos, summary.failed) == (4, [])
+    write_selection(
+        tmp_path / "saved.parquet", tmp_path / "c.parquet", FilterOptions(0, max_aspect=3, duplicates="drop-near")
+    )
+    assert manifest.read(tmp_path / "c.parquet").table.num_rows == 1
+    packed = pack(tmp_path / "saved.parquet", tmp_path / "pack", PackOptions(engine="serial"))
+    assert (packed.photos, packed.failed) == (4, [])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate import manifest
-from curate.errors import SourceError
+from curate.errors import ScanError, SourceError
 from curate.manifest import unescape
 from curate.scan import ScanOptions, scan
 from curate.sources import Listed, Sources
@@ -149,3 +149,14 @@ def test_photos_of_a_list_become_measured_rows(vivid: Pixels, tmp_path: Path) ->
     assert (
         scan([], tmp_path / "m.parquet", ScanOptions(engine="serial", from_files=(str(tmp_path / "list"),))).scored == 1
     )
+
+
+def test_standard_input_that_is_closed_or_empty_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ScanOptions(engine="serial", from_files=("-",))
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(SourceError, match="the list - can't be read: standard input is closed"):
+        scan([], tmp_path / "m.parquet", options)
+    with open(os.devnull, encoding="utf-8") as nothing:
+        monkeypatch.setattr("sys.stdin", nothing)
+        with pytest.raises(ScanError, match="no photos in standard input: name"):
+            scan([], tmp_path / "m.parquet", options)

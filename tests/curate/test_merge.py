@@ -75,6 +75,15 @@ def test_a_part_that_is_missing_is_named(many: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out.parquet").exists()
 
 
+def test_a_part_that_is_damaged_is_named(many: Path, tmp_path: Path) -> None:
+    parts = divided(many, tmp_path / "parts", 2)
+    parts[1].write_bytes(parts[1].read_bytes()[:999])
+    with pytest.raises(ManifestError, match=r"part-02.parquet can't be read"):
+        merge([tmp_path / "parts"], tmp_path / "out.parquet")
+    with pytest.raises(ManifestError, match=r"part-02.parquet can't be read"):
+        manifest.inspect(tmp_path / "parts")
+
+
 def test_a_part_named_twice_or_made_otherwise_is_named(many: Path, tmp_path: Path) -> None:
     parts = divided(many, tmp_path, 2)
     with pytest.raises(ManifestError, match=r"part-01.* and .*part-01.* are both part 1/2"):
@@ -96,6 +105,8 @@ def test_what_is_in_the_way_of_a_merge_stays(many: Path, tmp_path: Path) -> None
     with pytest.raises(ManifestError, match="is in the way"):
         merge(parts, parts[0], overwrite=True)
     merge(parts, tmp_path / "out.parquet", overwrite=True)
+    with pytest.raises(ManifestError, match="would lie among its parts"):
+        merge([tmp_path], tmp_path / "new.parquet")
 
 
 def test_the_scan_of_everything_is_no_part(many: Path, tmp_path: Path) -> None:

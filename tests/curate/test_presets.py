@@ -7,15 +7,17 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate import presets
+from curate import manifest, presets
 from curate.cli import main
 from curate.criteria import BOUNDED, TONES, FilterOptions
 from curate.errors import UsageError
+from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.measures.tone import TONES as SCANNED_TONES
 from curate.scan import Summary
 from curate.wholeset import top_line
@@ -73,12 +75,23 @@ def test_what_is_typed_goes_before_the_preset(tmp_path: Path) -> None:
 
 
 def test_a_share_and_a_line_take_each_others_place_but_are_not_given_together() -> None:
-    line, share = {"min-colorfulness": 20}, {"keep-top": "90%"}
+    line, share = {"min-colorfulness": 20}, {"keep-top": ["90%"]}
     assert presets.joined(line, share) == share
+    assert presets.joined(line, {"keep-top": "90%"}) == share
     assert presets.joined(share, line) == line
     for both in (presets.joined(line, {**line, **share}), {**line, **share}):
         with pytest.raises(UsageError, match="give one of them"):
             presets.options_of(both)
+
+
+def test_shares_and_lines_of_other_measures_are_left_alone() -> None:
+    preset = {"min-colorfulness": 20, "min-sharpness": 2, "keep-top": ["chroma-mean:70%", "neutral_share:60.5%"]}
+    typed = {"keep-top": ("sharpness:90%",), "min-chroma-mean": 3.0}
+    assert presets.joined(preset, typed) == {
+        "min-colorfulness": 20,
+        "min-chroma-mean": 3.0,
+        "keep-top": ["neutral-share:60.5%", "sharpness:90%"],
+    }
 
 
 def test_a_preset_is_complete() -> None:
@@ -100,12 +113,18 @@ def test_a_preset_is_complete() -> None:
         ("min-side 3", "can't be read as a preset"),
         ("max-aspect = inf", "max-aspect"),
         ("keep-top = 'most'", "like 90%"),
+        ("keep-top = 7", 'write it like keep-top = ["90%", "sharpness:80%"]'),
+        ("keep-top = [7]", 'write it like keep-top = ["90%", "sharpness:80%"]'),
+        ("keep-top = ['beauty:90%']", "--keep-top beauty: no measure is called so: choose from colorfulness,"),
+        ("keep-top = ['90%', 'colorfulness:80%']", "--keep-top is given twice for colorfulness"),
+        ("keep-top = ['sharpness:90%']\nmin-sharpness = 2", "--keep-top and --min-sharpness both draw the line"),
         ("keep-top = '0%'", "like 90%"),
         ("keep-top = '101%'", "like 90%"),
         ("keep-top = '90'", "like 90%"),
         ("split = '90'", "90/5/5"),
         ("min-side = -1", "min-side"),
         ("balance = -1", "balance"),
+        ("where = ' '", "--where is empty: write a condition"),
         ("balance = true", "write it like balance = 10000"),
         ("duplicates = 'drop'", "choose from keep, together, drop-exact, drop-near"),
         ("min-colorfulness = nan", "write it like min-colorfulness = 20.0"),
@@ -154,6 +173,26 @@ def test_a_share_is_of_the_readable_photos_and_its_line_is_said(scanned: tuple[P
     assert "3 scanned: 1 kept, 2 rejected" in result.stdout
     line = result.stdout.split("the top 50 % by colourfulness: --min-colorfulness ")[1].split()[0]
     assert f"1  colorfulness < {line}" in result.stdout
+
+
+def test_shares_by_several_measures_each_draw_their_line(tmp_path: Path) -> None:
+    row = {"source": "/p", "sha256": "0" * 64, "tone": "color", "error": None}
+    table = pa.Table.from_pylist(
+        [
+            {**row, "path": f"{number}.jpg", "colorfulness": 50.0 + number, "sharpness": float(10 - number)}
+            for number in range(10)
+        ],
+        SCAN_SCHEMA,
+    )
+    scan, out = tmp_path / "scan.parquet", tmp_path / "o" / "sharp.parquet"
+    manifest.write(scan, table, Lineage("scan", "", {}))
+    result = run("filter", scan, "--keep-top", "70%", "--keep-top", "sharpness:60%", "-o", out)
+    assert result.exit_code == 0, result.output
+    assert manifest.read(out).table["path"].to_pylist() == ["3.jpg", "4.jpg", "5.jpg"]
+    assert "the top 70 % by colourfulness: --min-colorfulness 53\n" in result.stdout
+    assert "the top 60 % by sharpness: --min-sharpness 5\n" in result.stdout
+    same = run("filter", scan, "--min-colorfulness", "53", "--min-sharpness", "5", "--dry-run")
+    assert same.stdout.splitlines()[0] == result.stdout.splitlines()[0]
 
 
 def test_explain_judges_by_a_preset_but_not_by_shares(photos: Path, tmp_path: Path) -> None:

@@ -16,11 +16,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
-from curate import manifest, words
+from curate import manifest
 from curate.criteria import FilterOptions
-from curate.errors import ManifestError, OutputError, ScanError, SourceError, VividsetError
+from curate.errors import SourceError, VividsetError
 from curate.export import export
 from curate.memory import memory_for
 from curate.merge import merge
@@ -160,24 +159,6 @@ def test_known_photos_of_what_cannot_be_read_any_more_stay_known(photos: Path, s
     assert rows_of(out) == before | {"z-new/b-gray.png": "fine"}
 
 
-def test_a_folder_that_is_empty_all_of_a_sudden_is_named(photos: Path, tmp_path: Path) -> None:
-    out = tmp_path / "m.parquet"
-    for name in ("disk/one", "disk/two", "mixed"):
-        shutil.copytree(photos / "more", photos / name)
-    (photos / "mixed" / "other.png").write_bytes((photos / "a-vivid.png").read_bytes())
-    scan([photos], out, SERIAL)
-    shutil.rmtree(photos / "disk")
-    (photos / "disk").mkdir()
-    (photos / "mixed" / "other.png").unlink()
-    summary = scan([photos], out, SERIAL)
-    assert summary.gone == 3
-    assert summary.emptied == {str(photos / "disk"): 2}
-    said = [line for line in words.of_scan(summary, out) if line.startswith("Warning: ")]
-    assert said == [
-        f"Warning: {photos / 'disk'} holds none of its 2 photos any more: if a disk is missing there, scan again"
-    ]
-
-
 def test_what_may_not_be_listed_or_written_is_one_line(photos: Path, shared: Path) -> None:
     folder, closed = shared / "photos", shared / "closed"
     shutil.copytree(photos, folder)
@@ -285,33 +266,6 @@ def test_a_full_disk_leaves_earlier_outputs(half_empty: Path, tmp_path: Path) ->
     assert export(clean, tmp_path / "tars", "webdataset").photos == 120
 
 
-def test_a_source_that_is_empty_now_doesnt_empty_the_manifest(photos: Path, tmp_path: Path) -> None:
-    out, other = tmp_path / "m.parquet", tmp_path / "disk"
-    shutil.copytree(photos, other)
-    scan([photos, other], out, SERIAL)
-    before = out.read_bytes()
-    shutil.move(other, tmp_path / "elsewhere")
-    with pytest.raises(SourceError, match=r"disk doesn't exist"):
-        scan([photos, other], out, SERIAL)
-    other.mkdir()  # as where a disk was mounted
-    with pytest.raises(ScanError, match=r"disk holds no file any more, and .* knows 3 photos of it"):
-        scan([photos, other], out, SERIAL)
-    assert out.read_bytes() == before
-    assert not out.with_name(".m.parquet.scan").exists()
-    assert scan([photos, other], out, ScanOptions(engine="serial", overwrite=True)).photos == 3
-
-
-def test_photos_that_are_gone_are_counted(photos: Path, tmp_path: Path) -> None:
-    out = tmp_path / "m.parquet"
-    scan([photos], out, SERIAL)
-    assert scan([photos], out, SERIAL).gone == 0
-    (photos / "c-cut.png").unlink()
-    shutil.rmtree(photos / "more")
-    Image.new("RGB", (9, 9), "red").save(photos / "new.png")
-    summary = scan([photos], out, SERIAL)
-    assert (summary.photos, summary.gone) == (2, 2)
-
-
 def test_a_folder_that_is_swapped_while_it_is_listed_stops_the_scan(photos: Path) -> None:
     listing = Sources((photos,)).photos()
     next(listing)
@@ -358,12 +312,3 @@ def test_too_little_memory_is_the_photos_error_whichever_library_says_so(library
 def test_what_else_opencv_raises_stays_a_bug() -> None:
     with pytest.raises(cv2.error), memory_for("measuring it"):
         cv2.resize(np.zeros((0, 0), np.uint8), (9, 9))
-
-
-def test_an_output_whose_name_is_no_utf8_is_one_line(photos: Path, tmp_path: Path) -> None:
-    odd = tmp_path / os.fsdecode(b"caf\xe9")
-    with pytest.raises(ManifestError, match="can't be written: its name is no UTF-8: choose another place"):
-        scan([photos], odd / "m.parquet", SERIAL)
-    scan([photos], tmp_path / "m.parquet", SERIAL)
-    with pytest.raises(OutputError, match="can't be written: its name is no UTF-8: choose another folder"):
-        pack(tmp_path / "m.parquet", odd, PackOptions(engine="serial"))

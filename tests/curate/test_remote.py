@@ -54,6 +54,14 @@ def test_a_bucket_gives_the_rows_of_the_same_photos_on_disk(uploaded: str, photo
     assert scan([uploaded], there, SERIAL).measured_now == 0
 
 
+def test_a_wider_prefix_takes_over_what_is_known(uploaded: str, tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    assert scan([f"{uploaded}/more"], out, SERIAL).measured_now == 1
+    assert scan([uploaded], out, SERIAL).measured_now == 5
+    assert scan([uploaded], out, SERIAL).measured_now == 0
+    assert {row["source"] for row in rows_of(out)} == {uploaded}
+
+
 def test_worker_processes_read_a_bucket_too(uploaded: str, tmp_path: Path) -> None:
     assert scan([f"{uploaded}/more"], tmp_path / "m.parquet", ScanOptions()).scored == 1
 

@@ -310,6 +310,12 @@ def test_a_folder_of_parts_is_one_manifest(made_up: Path, tmp_path: Path) -> Non
             "curate filter",
             "'my scan.parquet' --where 'x; rm -rf /'",
         ),
+        ("curate filter --keep-top 90% --keep-top=80% -o x", "curate filter", "-o x"),
+        (
+            "curate filter --keep-top sharpness:90% --keep-top=chroma-mean:80% --keep-top 5%",
+            "curate filter",
+            "--keep-top sharpness:90% --keep-top=chroma-mean:80%",
+        ),
         ("rm -rf / ; curate filter", "curate filter m/rejected.parquet", "-o m/clean.parquet"),
     ],
 )
@@ -365,7 +371,7 @@ def test_what_cannot_be_shown_or_written_is_one_line(made_up: Path, tmp_path: Pa
         pa.table({"source": ["a"], "path": ["b"], "colorfulness": [1.5], "tone": [[7]]}), tmp_path / "odd.parquet"
     )
     assert_refused(report(tmp_path / "odd.parquet", "-o", out), "has list<element: int64> in its column 'tone'")
-    for name, value in (("bytes", "many"), ("tar_offset", float("nan")), ("error", ["cut"])):
+    for name, value in (("bytes", "many"), ("tar_offset", 1.5), ("error", ["cut"])):
         pq.write_table(
             pa.table({"source": ["a"], "path": ["b"], "colorfulness": [1.5], name: [value]}), tmp_path / "odd.parquet"
         )

@@ -237,11 +237,12 @@ def test_the_keyboard_alone_reaches_a_photo_and_comes_back(opened: Open, scanned
     assert page.locator("#photo").is_visible()
     name = page.text_content("#photo-path") or ""
     assert second.startswith(name)
-    assert page.text_content("#photo-place") == "2 of 6"
+    place = page.text_content("#photo-place") or ""
+    assert re.fullmatch(r"2 of \d+", place)
     assert "sharpness" in (page.text_content("#photo-numbers") or "")
     assert re.search(r"Dropped: colorfulness \d+\.\d\d < 60", page.text_content("#photo-verdict") or "")
     page.keyboard.press("ArrowRight")
-    assert page.text_content("#photo-place") == "3 of 6"
+    assert page.text_content("#photo-place") == place.replace("2", "3", 1)
     assert page.text_content("#photo-path") != name
     page.keyboard.press("ArrowLeft")
     assert page.text_content("#photo-path") == name

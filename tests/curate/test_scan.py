@@ -163,7 +163,7 @@ def test_a_scan_without_photos_says_so_and_leaves_nothing(content: str, tmp_path
         folder.mkdir()
     if content == "text":
         (folder / "notes.txt").write_text("no photo", encoding="utf-8")
-    with pytest.raises((ScanError, SourceError), match=r"no photos below|none of the files is|doesn't exist"):
+    with pytest.raises((ScanError, SourceError), match=r"no photos in|none of the files is|doesn't exist"):
         scan([folder], tmp_path / "out" / "m.parquet", ScanOptions())
     assert not list(tmp_path.glob("out/*"))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -225,7 +226,7 @@ def test_both_manifests_know_their_parent_and_their_counts(tmp_path: Path) -> No
             "min_side_px": 0,
             "max_aspect": None,
             "where": None,
-            "keep_top_percent": None,
+            "keep_top": {},
             "duplicates": "keep",
             "balance": 0,
         }
@@ -255,3 +256,44 @@ def test_the_scan_is_never_written_over(tmp_path: Path) -> None:
         write_selection(tmp_path / "rejected.parquet", tmp_path / "clean.parquet", FilterOptions())
     assert (tmp_path / "rejected.parquet").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["rejected.parquet"]
+
+
+def test_outputs_in_one_folder_keep_their_rejected_photos_apart(tmp_path: Path) -> None:
+    scan = tmp_path / "scan.parquet"
+    manifest.write(scan, scan_of(scored(0, 50), scored(1, 1)), LINEAGE)
+    for _ in range(2):  # each may replace its own
+        write_selection(scan, tmp_path / "clean.parquet", FilterOptions())
+        write_selection(scan, tmp_path / "strict.parquet", FilterOptions(60.0))
+    assert manifest.read(tmp_path / "rejected.parquet").table["path"].to_pylist() == ["1.jpg"]
+    assert manifest.read(tmp_path / "strict.rejected.parquet").table["path"].to_pylist() == ["0.jpg", "1.jpg"]
+    with pytest.raises(ManifestError, match=r"strict.rejected.parquet is in the way and is no clean manifest"):
+        write_selection(scan, tmp_path / "strict.rejected.parquet", FilterOptions())
+
+
+def test_two_filters_onto_one_output_at_once_are_refused(tmp_path: Path) -> None:
+    scan, clean = tmp_path / "scan.parquet", tmp_path / "clean.parquet"
+    manifest.write(scan, scan_of(scored(0, 50), scored(1, 1)), LINEAGE)
+    with manifest.writers([clean], SCAN_SCHEMA), pytest.raises(ManifestError, match=r"another run is writing .*clean"):
+        write_selection(scan, clean, FilterOptions())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clean.parquet", "scan.parquet"]
+    assert write_selection(scan, tmp_path / "other.parquet", FilterOptions()).kept == 1
+
+
+def test_a_folder_of_different_manifests_is_no_manifest(tmp_path: Path) -> None:
+    scan = tmp_path / "m" / "scan.parquet"
+    manifest.write(scan, scan_of(scored(0, 50), scored(1, 1)), LINEAGE)
+    with pytest.raises(ManifestError, match=r"clean.parquet would lie among the parts of the scan"):
+        write_selection(tmp_path / "m", tmp_path / "m" / "clean.parquet", FilterOptions())
+    write_selection(scan, tmp_path / "m" / "clean.parquet", FilterOptions())
+    with pytest.raises(ManifestError, match=r"different manifests \(clean, rejected, scan\): name one of them"):
+        write_selection(tmp_path / "m", tmp_path / "o" / "clean.parquet", FilterOptions())
+
+
+def test_a_whole_number_that_another_program_made_a_fraction_is_named(tmp_path: Path) -> None:
+    scan = tmp_path / "scan.parquet"
+    table = scan_of(scored(0, 50))
+    wide = table.set_column(table.column_names.index("width"), "width", pa.array([10.5]))
+    pq.write_table(wide, scan)
+    with pytest.raises(ManifestError, match=r"scan.parquet can't be read: Float value 10.50* was truncated"):
+        write_selection(scan, tmp_path / "clean.parquet", FilterOptions())
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.parquet"]

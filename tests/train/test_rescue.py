@@ -57,7 +57,9 @@ def test_stop_saves_says_why_and_exits_1_and_resume_goes_on_in_spite_of_it(
     words += options.split()
     stopped = CliRunner().invoke(main, [*words, "--on-trouble", "stop"])
     assert stopped.exit_code == 1
-    assert re.search("^Error: stopped, as --on-trouble stop asks: (divergence|oscillation)", stopped.stderr, re.MULTILINE)
+    assert re.search(
+        "^Error: stopped, as --on-trouble stop asks: (divergence|oscillation)", stopped.stderr, re.MULTILINE
+    )
     assert checkpoint.load(tmp_path / "run" / "last.safetensors").about.step == 200
     resumed = CliRunner().invoke(main, [*words, "--resume"])
     assert resumed.exit_code == 0, resumed.output

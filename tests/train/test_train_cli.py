@@ -255,17 +255,3 @@ def test_resuming_with_another_number_of_threads_is_said(clean_manifest: Manifes
     finally:
         torch.set_num_threads(before)
     assert f"this run had {before} CPU threads and now has {before + 1}" in said
-
-
-def test_a_file_whose_name_begins_with_a_dash_is_told_how_to_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "-old.jpg").touch()
-    for name, hint in (("-old.jpg", "if you mean the file -old.jpg, write ./-old.jpg"), ("-xyz.jpg", "No such option")):
-        told = ["colorize", "run", name, "-o", "out"]
-        monkeypatch.setattr("sys.argv", ["train", *told])
-        result = CliRunner().invoke(main, told)
-        assert result.exit_code == 2
-        assert hint in result.stderr
-        assert ("./" in result.stderr) is (name == "-old.jpg")
