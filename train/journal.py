@@ -155,7 +155,10 @@ class Journal:
         """Say what is wrong, each kind once; what is new."""
         found = examine(self.trace().until(len(self.ratios)))
         self.troubled = bool(found)
-        new = [finding for finding in found if finding.kind not in {known.kind for known in self.findings}]
+        known = {finding.kind for finding in self.findings}
+        if "divergence" in known:
+            known.add("oscillation")  # follows, and has the same remedy
+        new = [finding for finding in found if finding.kind not in known]
         for finding in new:
             self.findings.append(finding)
             self.note("finding", **asdict(finding))
