@@ -73,8 +73,8 @@ def summary(findings: Sequence[Finding], steps: int) -> str:
 def ending(ratios: Losses, neutrals: Losses = (), baseline: str = "neutral") -> str:
     """Where a curve stands at its end, in words; over what gray costs on the same photos where that is known.
 
-    >>> ending([1.0, 0.6, 0.4])
-    'at 0.67 of neutral over the last 3 losses (below 0.10 on the documented scale)'
+    >>> ending([1.0, 0.7, 0.4])
+    'at 0.70 of neutral over the last 3 losses (below 0.10 on the documented scale)'
     >>> ending([1.0, 0.6, 0.4], [1.25, 0.75, 0.5])
     'at 0.80 of neutral over the last 3 losses (below 0.10 on the documented scale)'
     """
