@@ -10,7 +10,7 @@ from pathlib import Path
 from curate import manifest
 from curate.errors import ManifestError, ScanError, counted
 from curate.manifest import Lineage
-from curate.sources import WHOLE, Sources, holds, is_bare, source_is_gone
+from curate.sources import WHOLE, Sources, holds, is_bare, is_untouched, source_is_gone
 from curate.worklist import Found
 
 
@@ -62,9 +62,11 @@ def check_nothing_lost(found: Found, out: Path, sources: Sources, forget: Sequen
     """Stop where a disk seems to be missing: else the numbers of its photos would be gone, and measured anew.
 
     Raises:
-        ScanError: a source or folder is there and empty, or none of its photos can be reached.
+        ScanError: a source is there and empty, or a folder that nobody has touched since the last scan, or none of
+            its photos can be reached.
     """
-    places = sorted(_lost(found, sources), key=lambda place: -place[1])
+    since_ns = os.stat(out).st_mtime_ns if out.exists() else 0
+    places = sorted(_lost(found, sources, since_ns), key=lambda place: -place[1])
     if lost := [place for place in places if not _is_in(place[0], forget)]:
         place, photos = lost[0]
         more = f" (and {counted(len(lost) - 1, 'folder')} more like it)" if len(lost) > 1 else ""
@@ -74,12 +76,14 @@ def check_nothing_lost(found: Found, out: Path, sources: Sources, forget: Sequen
         )
 
 
-def _lost(found: Found, sources: Sources) -> Iterator[tuple[str, int]]:
+def _lost(found: Found, sources: Sources, since_ns: int) -> Iterator[tuple[str, int]]:
     roots = sources.roots()
     for source, photos in found.lost.items():
         if sources.share == WHOLE or is_bare(source):
             yield source, photos
-    yield from ((folder, photos) for folder, photos in found.emptied.items() if is_bare(folder))
+    for folder, photos in found.emptied.items():
+        if is_bare(folder) and is_untouched(folder, since_ns):
+            yield folder, photos
     for source, photos in found.out_of_reach.items():
         if source in roots or source_is_gone(source):
             yield source, photos

@@ -83,6 +83,14 @@ def is_bare(folder: str) -> bool:
     return os.path.isdir(place) and not any(files for _, _, files in os.walk(place))
 
 
+def is_untouched(folder: str, since_ns: int) -> bool:
+    """Whether nothing was put into or taken out of a folder, or one below it, since then (ns since 1970).
+
+    Who takes photos out of a folder changes it. Where a disk is unmounted, an old folder comes to light.
+    """
+    return all(os.stat(place).st_mtime_ns <= since_ns for place, _, _ in os.walk(unescape(folder)))
+
+
 def bare_folder_of(photo: Listed) -> str | None:
     """The innermost folder of a photo's path below its source that is still there, if no file is in it any more."""
     parts = file_of(photo.path).split("/")[:-1]

@@ -140,12 +140,19 @@ def in_line(error: pytest.ExceptionInfo[BaseException]) -> str:
     return str(error.value)
 
 
+def mount_point(folder: Path, *inside: str) -> None:
+    """Make an empty folder that has been there for long."""
+    (folder / Path(*inside)).mkdir(parents=True)
+    for place, _, _ in os.walk(folder):
+        os.utime(place, (0, 0))
+
+
 @contextlib.contextmanager
 def unmounted(folder: Path) -> Iterator[None]:
     """A folder as it is where its disk isn't mounted."""
     away = folder.with_name(f"{folder.name}-away")
     folder.rename(away)
-    folder.mkdir()
+    mount_point(folder)
     yield
     folder.rmdir()
     away.rename(folder)
@@ -158,7 +165,7 @@ def test_a_lost_mount_below_a_source_stops_the_scan(where: str, tree: Path, tmp_
     before = out.read_bytes()
     aside = tmp_path / "aside"
     shutil.move(tree / where, aside)
-    (tree / where / "empty" / "folders").mkdir(parents=True)
+    mount_point(tree / where, "empty", "folders")
     with pytest.raises(
         ScanError, match=rf"/{where} is empty or out of reach, and .*m.parquet knows \d photos? of it"
     ) as no:
@@ -175,13 +182,23 @@ def test_photos_of_an_empty_folder_are_given_up_when_asked_alone(tree: Path, tmp
     scan([tree], out, SERIAL)
     for name in ("a", "z"):
         shutil.rmtree(tree / name)
-        (tree / name).mkdir()
+        mount_point(tree / name)
     with pytest.raises(ScanError, match=r"photos/a is empty .* knows 4 photos of it \(and 1 folder more like it\)"):
         scan([tree], out, SERIAL)
     with pytest.raises(ScanError, match=r"photos/z is empty .* knows 1 photo of it:"):
         scan([tree], out, replace(SERIAL, forget=(f"{tree}/a",)))
     given_up = scan([tree], out, replace(SERIAL, forget=(f"{tree}/a", f"{tree}/z")))
     assert (given_up.measured_now, given_up.gone, given_up.photos) == (0, 5, 6)
+
+
+def test_a_folder_that_was_emptied_by_hand_is_named_and_stops_nothing(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    scan([tree], out, SERIAL)
+    (tree / "z" / "6.png").unlink()
+    shutil.rmtree(tree / "a-b" / "c")
+    (tree / "a-b" / "4.png").unlink()
+    summary = scan([tree], out, SERIAL)
+    assert (summary.measured_now, summary.gone, summary.emptied) == (0, 3, {f"{tree}/a-b": 2, f"{tree}/z": 1})
 
 
 def test_a_folder_that_is_gone_altogether_is_named(tree: Path, tmp_path: Path) -> None:
