@@ -21,6 +21,7 @@ BOUNDED = (
     "dark_clipped_share",
     "bright_clipped_share",
     "sharpness",
+    "tone_score",
 )
 """Measures that can have a line."""
 LEVEL_STARTS = (0, 15, 33, 45, 59, 82, 109)

@@ -116,7 +116,7 @@ def of_explanation(photo: Path, found: Explanation) -> Iterator[str]:
     """A photo's verdict and scores."""
     yield f"{photo}: {'rejected: ' + '; '.join(found.reasons) if found.reasons else 'kept'}"
     row = found.record.row()
-    for name in ("error", "format", "width", "height", *BOUNDED, "tone", "tone_score", "tone_confidence"):
+    for name in ("error", "format", "width", "height", *BOUNDED, "tone", "tone_confidence"):
         value = row.get(name)
         if value is not None:
             yield f"  {name:<21} {f'{value:.4g}' if isinstance(value, float) else value}"
