@@ -26,6 +26,8 @@ CENTER = -1
 """As an epoch: the crop that validation uses, from the middle and not flipped."""
 BATCHES_AHEAD = 2
 """Each reader works on so many batches before they are asked for."""
+READERS_START_BY = "fork" if sys.platform == "linux" else None
+"""In each of several processes too, where they would else import torch again; None leaves it to the platform."""
 POOLED_SHARDS = 16
 """Of a pack, so many shards are mixed at a time: about 8,000 photos."""
 
@@ -189,9 +191,7 @@ def batches(crops: Crops, steps: Sampler[list[Draw]] | list[list[Draw]], workers
             prefetch_factor=BATCHES_AHEAD,
             collate_fn=_as_it_is,
             worker_init_fn=_start_worker,
-            multiprocessing_context="fork"
-            if sys.platform == "linux"
-            else None,  # --devices 2 would import torch in each
+            multiprocessing_context=READERS_START_BY,
         )
         started = iter(loader)
     for number, (photos, errors) in enumerate(started):
