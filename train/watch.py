@@ -164,7 +164,6 @@ def _open_journal(run: Run, baselines: Baselines, say: Callable[[str], None]) ->
         run.folder, known, neutral=baselines.neutral, total_steps=run.total_steps, after_step=run.step, say=say
     )
     parameters = sum(weight.numel() for weight in run.network.parameters())
-    precision = run.fabric.strategy.precision.precision
     journal.note(
         "resumed" if run.step else "start",
         at_step=run.step,
@@ -177,11 +176,22 @@ def _open_journal(run: Run, baselines: Baselines, say: Callable[[str], None]) ->
         colorfulness_median=photos.colorfulness_median,
         parameters=parameters,
         device=str(run.fabric.device),
-        precision=precision,
+        precision=run.fabric.strategy.precision.precision,
         threads=torch.get_num_threads(),
         neutral_loss=baselines.neutral,
         mean_color_loss=baselines.mean_color,
     )
+    _introduce(run, baselines, parameters, say)
+    for number, done in enumerate(run.rescues, 1):
+        journal.rescued(number, done, recipe.warmup)
+    if run.step:
+        say(f"resumed at step {run.step:,}")
+    return journal
+
+
+def _introduce(run: Run, baselines: Baselines, parameters: int, say: Callable[[str], None]) -> None:
+    recipe, photos = run.recipe, run.photos
+    precision = run.fabric.strategy.precision.precision
     counts = f"{len(photos.train):,} to train, {len(photos.val):,} held out to validate"
     say(f"photos    {counts}; {photos.manifest_path} {photos.manifest_sha256[:12]}")
     say(
@@ -197,11 +207,6 @@ def _open_journal(run: Run, baselines: Baselines, say: Callable[[str], None]) ->
     )
     if not len(photos.val):
         say("no photos are held out (split 'val'): best.safetensors will be the last")
-    for number, done in enumerate(run.rescues, 1):
-        journal.rescued(number, done, recipe.warmup)
-    if run.step:
-        say(f"resumed at step {run.step:,}")
-    return journal
 
 
 def _batch(recipe: Recipe) -> str:
