@@ -172,10 +172,11 @@ PASSING_KINDS = frozenset(kind.__name__ for kind in PhotoError.__subclasses__() 
 def counted(number: int, thing: str) -> str:
     """A number of things.
 
-    >>> counted(1, "photo"), counted(2000, "photo")
-    ('1 photo', '2,000 photos')
+    >>> counted(1, "photo"), counted(2000, "photo"), counted(2, "loss")
+    ('1 photo', '2,000 photos', '2 losses')
     """
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    more = "es" if thing.endswith("s") else "s"
+    return f"{number:,} {thing}{'' if number == 1 else more}"
 
 
 def told(exc: BaseException) -> str:

@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate.errors import TrainingError, UsageError
+from curate.errors import TrainingError, UsageError, counted
 from train.findings import REMEDIES, WINDOW_STEPS, Finding, ending, summary
 from train.health import NOTHING_LEARNED, Trace, Validation, history
 from train.noise import lost_stretches, step_noise
-from train.words import counted
 
 MOST_ROWS = 20_000
 """Longer tables are judged as means of rows."""

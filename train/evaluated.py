@@ -16,11 +16,10 @@ from typing import Any
 
 from PIL import Image
 
-from curate.errors import UsageError, told
+from curate.errors import UsageError, counted, told
 from curate.manifest import check_writable, write_whole
 from train.evaluate import Evaluation, Judged, Pixels, Protocol, Summary, Way
 from train.likeness import ENOUGH_PHOTOS
-from train.words import counted
 
 SHOWN = 4
 """Photos of each kind on the page: best, median, worst."""

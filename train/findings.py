@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Union
 
-from train.words import counted
+from curate.errors import counted
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from curate.errors import counted
 from curate.manifest import write_whole
 from train.checkpoint import Rescue
 from train.findings import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS, Finding, ending, summary
 from train.health import Trace
-from train.words import counted
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 220, 56, 22
 MOST_POINTS = 400

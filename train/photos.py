@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.decode import decode
-from curate.errors import ManifestError, Vanished
+from curate.errors import ManifestError, Vanished, counted
 from curate.manifest import Manifest
 from curate.shards import MANIFEST_NAME, PACK_COLUMNS
 from curate.sources import located, read_at
 from train.packs import PackedList, check_shards, packed_list
-from train.words import counted
 
 NEEDED = ("source", "path", "bytes", "sha256", "colorfulness", "tone", "split")
 SPLITS = ("train", "val", "test")

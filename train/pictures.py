@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from curate.errors import counted
 from curate.manifest import write_whole
 from train.findings import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS
 from train.health import Validation
-from train.words import counted
 
 Picture = NDArray[np.uint8]
 GAP_PX = 4

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
+from benchmarks.health import STEPS, falling, noisy
 from curate.cli import main as curate
 from train.cli import main as train
 from train.diagnose import read_trace
@@ -20,32 +21,11 @@ from train.recipe import Recipe
 
 BAD_TRACE = (0.12, 0.15, 0.09, 0.13)
 """Of the documents: means of 100 steps."""
-STEPS = 3000
 WARMUP = 500
 
 
 def kinds(ratios: list[float], validations: tuple[Validation, ...] = (), warmup: int = WARMUP) -> list[Kind]:
     return [finding.kind for finding in examine(Trace(ratios, warmup, validations))]
-
-
-def noisy(level: NDArray[np.float64], seed: int, batch_size: int, *, losses_alone: bool) -> Trace:
-    """A curve with the noise that real batches have, as measured at batch 16 (docs/results/health.md).
-
-    What gray costs varies by a third from batch to batch, and a step's loss by up to 12 % around its share of that,
-    less while the network still paints almost gray.
-    """
-    chance = np.random.default_rng(seed)
-    scatter = (16 / batch_size) ** 0.5
-    neutrals = chance.lognormal(0, 0.33 * scatter, len(level))
-    neutrals /= neutrals.mean()
-    own = np.minimum(0.12, 0.54 * np.abs(1 - level)) * scatter
-    ratios = neutrals * level * (1 + own * chance.normal(0, 1, len(level)))
-    return Trace(ratios, len(level) // 10, neutrals=() if losses_alone else neutrals, photos_per_step=batch_size)
-
-
-def falling(seed: int, steps: int = STEPS) -> NDArray[np.float64]:
-    """From neutral down to between a third and two thirds of it."""
-    return np.random.default_rng(seed).uniform(0.33, 0.67) ** (np.arange(steps) / steps)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from curate.cli.shell import FILE, progress_bar, say, shown
-from curate.errors import VividsetError
+from curate.errors import VividsetError, counted
 from train.cli.devices import needing
 from train.cli.roots import root_option
 
@@ -34,7 +34,6 @@ def colorize(
     from train import checkpoint
     from train.colorize import Colorizer, colorize_all
     from train.places import plan
-    from train.words import counted
 
     jobs = plan(photos, out, roots)
     with needing(device):
