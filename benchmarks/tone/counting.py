@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from regression import COLORFUL_M, FOLDS, Mask, Matrix, fit, out_of_source, threshold
+from regression import COLORFUL_M, FOLDS, Mask, Matrix, fit, out_of_source, second_look, threshold
 from toning import TONING
 from variants import GRAY
 
@@ -23,6 +23,15 @@ def judged(table: pd.DataFrame, learn: Mask) -> Matrix:
         held = (table.fold == fold).to_numpy()
         line = threshold(table[~held], unseen[~held])
         scores[held] = fit(table[learn & ~held]).less(line).scores(table[held])
+    return scores
+
+
+def judged_twice(table: pd.DataFrame, first: Matrix) -> Matrix:
+    """(n,) scores of regression and network, both out of fold; what is made of both is learned from the other folds."""
+    scores = np.zeros(len(table))
+    for fold in range(FOLDS):
+        held = (table.fold == fold).to_numpy()
+        scores[held] = second_look(table[~held], first[~held]).scores(table[held], first[held])
     return scores
 
 

@@ -1,10 +1,11 @@
 """Judge the whole tone rule on photos that its weights have not seen, and print the tables as Markdown.
 
-    python benchmarks/tone/evaluate.py DATA.parquet > tables.md
+    python benchmarks/tone/evaluate.py DATA.parquet ODDS.npy > tables.md
 
-The rule is the shipped one: gray, else one ratio R : G : B, else the regression. Weights are learned anew from the
-training part of every split, the threshold from photos of other folds, each judged by weights that saw nothing of its
-source; other lines, the features and the products are the project's.
+The rule is the shipped one: gray, else one ratio R : G : B, else the regression and where it is in doubt the network.
+Weights are learned anew from the training part of every split, the line from photos of other folds; the features and
+the products are the project's. ODDS.npy holds what networks that hadn't seen a photo say of it (train_network.py). What
+is learned without prints, kinds or sources is the regression alone.
 `caught` is called anything but color; `leak` is called color with M >= 20: it would reach a training set.
 """
 
@@ -20,15 +21,16 @@ import cv2
 import numpy as np
 import pandas as pd
 from build_dataset import PROBED_ENCODINGS, PROBED_STRENGTHS
-from counting import caught_by_kind, false_alarms, judged, summary
+from counting import caught_by_kind, false_alarms, judged, judged_twice, summary
 from numpy.typing import NDArray
-from regression import ARCHIVES, COLORFUL_M, loud_originals, read, shipped
+from regression import ARCHIVES, COLORFUL_M, loud_originals, read, shipped, shipped_second
 from rules import gray_rule, one_ratio_rule, verdicts
 from tables import show, wilson
 from unseen import report_archives, report_kinds_left_out, report_prints_left_out, report_sources_left_out
 
 from curate.measures.tone import tone
 from curate.measures.tone_features import GRID_COLUMNS, GRID_ROWS, features
+from curate.measures.tone_network import log_odds
 
 SCORE_CUTS = (1.0, 0.5, 0.0, -0.5, -1.0, -1.16, -2.0, -3.0)
 BASELINE_FALSE_ALARMS = 0.005
@@ -38,12 +40,15 @@ def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
+    parser.add_argument("odds", type=Path)
     options = parser.parse_args()
     cv2.setNumThreads(1)
     table = read(options.data, measured)
     report_agreement(table)
+    table["network"] = np.load(options.odds)
     everything = np.ones(len(table), bool)
-    table["score"] = judged(table, everything)
+    table["regression"] = judged(table, everything)
+    table["score"] = judged_twice(table, table.regression.to_numpy())
     table["verdict"] = verdicts(table, table.score.to_numpy())
     report_whole_rule(table)
     report_archives(table)
@@ -66,16 +71,19 @@ def measured(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
     found["hue_concentration"] = [np.hypot(*lab[..., 1:].mean(axis=(0, 1))) for lab in labs]
     found["hue_concentration"] /= found["all_chroma_ab"] + 1e-3
     found["mean_saturation"] = [cv2.cvtColor(grid, cv2.COLOR_RGB2HSV)[..., 1].mean() for grid in grids]
-    said = [tone(small) if int(small.sum()) % 32 == 0 else None for small in smalls]
+    sampled = [int(small.sum()) % 32 == 0 for small in smalls]
+    said = [tone(small) if chosen else None for small, chosen in zip(smalls, sampled, strict=True)]
     found["said"] = [each and each.tone for each in said]
     found["said_score"] = [each.tone_score if each else math.nan for each in said]
+    both = zip(smalls, sampled, strict=True)
+    found["said_network"] = [log_odds(small) if chosen else math.nan for small, chosen in both]
     return found
 
 
 def report_agreement(table: pd.DataFrame) -> None:
     """That the vectorised rule here and the project's own say the same, with the project's weights."""
     sample = table[table.said.notna()]
-    scores = shipped().scores(sample)
+    scores = shipped_second().scores(sample.assign(network=sample.said_network), shipped().scores(sample))
     differ = int((verdicts(sample, scores) != sample.said).sum())
     apart = float(np.abs(scores - sample.said_score).max())
     print(f"{len(table)} pictures. Of {len(sample)} judged by the project too, {differ} verdicts differ;", end=" ")
@@ -112,9 +120,16 @@ def truth_names(table: pd.DataFrame) -> pd.Series[str]:
 
 
 def report_parts(table: pd.DataFrame) -> None:
-    """What the one-ratio rule adds to the regression."""
+    """What the one-ratio rule and the network add to the regression."""
     gray, ratio, score = gray_rule(table), one_ratio_rule(table), table.score.to_numpy() > 0
-    parts = {"gray, regression": gray | score, "gray, one ratio": gray | ratio, "all three": gray | score | ratio}
+    first = table.regression.to_numpy() > 0
+    parts = {
+        "gray, regression": gray | first,
+        "gray, one ratio": gray | ratio,
+        "gray, ratio, regression": gray | ratio | first,
+    }
+    parts["gray, regression and network"] = gray | score
+    parts["all"] = gray | score | ratio
     show(
         pd.DataFrame({name: summary(table, called) for name, called in parts.items()}).T.rename_axis("rules"),
         "The rules apart",

@@ -87,6 +87,47 @@ def shipped() -> Regression:
     return Regression(tone_weights.BIAS, tone_weights.FEATURES, tone_weights.PRODUCTS)
 
 
+DOUBTFUL = (-3.5, 2.5)
+"""The network is asked where the regression's log odds lie between: with wider bounds as many photos leak."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """What is made of the regression's and the network's log odds where the regression is in doubt."""
+
+    bias: float
+    regression: float
+    network: float
+
+    def scores(self, table: pd.DataFrame, first: Matrix) -> Matrix:
+        """(n,) scores from the (n,) of a regression."""
+        both = self.bias + self.regression * first + self.network * table.network.to_numpy()
+        return np.where((first > DOUBTFUL[0]) & (first < DOUBTFUL[1]), both, first)
+
+    def less(self, threshold: float) -> SecondLook:
+        """The same with another line."""
+        return replace(self, bias=self.bias - threshold)
+
+
+def shipped_second() -> SecondLook:
+    """What is made of both, as the project has it."""
+    return SecondLook(*tone_weights.SECOND_LOOK)
+
+
+def second_look(table: pd.DataFrame, first: Matrix) -> SecondLook:
+    """Learn it from scores and log odds that are out of fold; its line is where FALSE_ALARMS say.
+
+    Args:
+        table: with the network's log odds as `network`.
+        first: (n,) scores of regressions.
+    """
+    used = ((first > DOUBTFUL[0]) & (first < DOUBTFUL[1]) & table.truth.isin(["color", "toned"])).to_numpy()
+    inputs = np.column_stack([np.ones_like(first), first, table.network]).astype(np.float32)[used]
+    toned = (table.truth == "toned").to_numpy()[used].astype(np.float32)
+    learned = SecondLook(*_newton(inputs, toned, _counts(table)[used]).tolist())
+    return learned.less(threshold(table, learned.scores(table, first)))
+
+
 def read(path: Path, measure: Callable[[Sequence[NDArray[np.uint8]]], Mapping[str, Any]]) -> pd.DataFrame:
     """Measure every picture of build_dataset.py's file.
 
@@ -105,13 +146,15 @@ def read(path: Path, measure: Callable[[Sequence[NDArray[np.uint8]]], Mapping[st
             np.frombuffer(row.pop("rgb"), np.uint8).reshape(row.pop("height_px"), row.pop("width_px"), 3)
             for row in rows
         ]
-        fold = [zlib.crc32(_kept_together(row).encode()) % FOLDS for row in rows]
+        fold = [fold_of(row) for row in rows]
         pieces.append(pd.DataFrame(rows).assign(fold=fold, **measure(smalls)))
     return pd.concat(pieces, ignore_index=True)
 
 
-def _kept_together(row: Mapping[str, Any]) -> str:
-    return "/".join(row["base"].split("/")[:3]) if row["source"] == ARCHIVES else str(row["base"])
+def fold_of(row: Mapping[str, Any]) -> int:
+    """0 to FOLDS - 1: of the base photo, of archives of the whole repository."""
+    together = "/".join(row["base"].split("/")[:3]) if row["source"] == ARCHIVES else str(row["base"])
+    return zlib.crc32(together.encode()) % FOLDS
 
 
 def loud_originals(table: pd.DataFrame) -> Mask:

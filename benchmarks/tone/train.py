@@ -1,10 +1,11 @@
 """Learn the tone regression and write curate/measures/tone_weights.py.
 
-    python benchmarks/tone/train.py DATA.parquet [--out FILE]
+    python benchmarks/tone/train.py DATA.parquet ODDS.npy [--out FILE]
 
 Logistic regression on standardised log(1 + feature) and on a few products of two. The threshold comes from regressions
-that have not seen the source of the photo judged, as evaluate.py's does. The same data give the same file, up to the
-arithmetic of the machine.
+that have not seen the source of the photo judged, as evaluate.py's does. ODDS.npy is what train_network.py's networks
+say of photos that they haven't seen; what is made of both where the regression is in doubt is learned from such scores.
+The same data give the same file, up to the arithmetic of the machine.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from regression import Regression, fit, out_of_source, read, threshold
+from counting import judged
+from regression import DOUBTFUL, Regression, SecondLook, fit, out_of_source, read, second_look, threshold
 
 from curate.measures.tone_features import features
 
@@ -38,6 +40,12 @@ PRODUCTS: Mapping[tuple[str, str], float] = {{
 {products}
 }}
 """Weights of products of two standardised features."""
+
+DOUBTFUL = {doubtful}
+"""Where the log odds lie between, the network is asked."""
+
+SECOND_LOOK = ({second.bias:.4f}, {second.regression:.4f}, {second.network:.4f})
+"""Then they become the first number, plus the second times themselves, plus the third times the network's."""
 '''
 
 
@@ -45,23 +53,29 @@ def main() -> None:
     """Write one file of plain numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
+    parser.add_argument("odds", type=Path)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     options = parser.parse_args()
     cv2.setNumThreads(1)
     table = read(options.data, features)
-    line = threshold(table, out_of_source(table, np.ones(len(table), bool)))
-    options.out.write_text(page(fit(table).less(line)), encoding="utf-8")
+    table["network"] = np.load(options.odds)
+    everything = np.ones(len(table), bool)
+    line = threshold(table, out_of_source(table, everything))
+    second = second_look(table, judged(table, everything))
+    options.out.write_text(page(fit(table).less(line), second), encoding="utf-8")
     print(f"{options.out.name}: learned from {table.truth.isin(['color', 'toned']).sum()} pictures")
 
 
-def page(learned: Regression) -> str:
+def page(learned: Regression, second: SecondLook) -> str:
     """The file's text."""
     rows = (
         f'    "{name}": ({mean:.4f}, {deviation:.4f}, {weight:+.4f}),'
         for name, (mean, deviation, weight) in learned.features.items()
     )
     products = (f'    ("{one}", "{other}"): {weight:+.4f},' for (one, other), weight in learned.products.items())
-    return PAGE.format(bias=learned.bias, features="\n".join(rows), products="\n".join(products))
+    return PAGE.format(
+        bias=learned.bias, features="\n".join(rows), products="\n".join(products), doubtful=DOUBTFUL, second=second
+    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def report_archives(table: pd.DataFrame) -> None:
     held = (table.source == ARCHIVES).to_numpy()
     without = table.assign(score=judged(table, ~held))
     without["verdict"] = verdicts(without, without.score.to_numpy())
-    for name, each in (("out of repository", table[held]), ("learned without any archive", without[held])):
+    for name, each in (("out of repository", table[held]), ("regression learned without any archive", without[held])):
         show(by_band(each), f"Archives, {name}: leaked of toned, wrong of colour, by M")
         for wrong in (leaks(each), loud_originals(each) & (each.verdict != "color").to_numpy()):
             show(each[wrong].sort_values("score").set_index("base")[["colorfulness", "score", "verdict"]], name)

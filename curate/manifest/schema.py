@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 SCHEMA_VERSION = 2
-SCORER_VERSION = 6
+SCORER_VERSION = 7
 """Changes whenever any number of a scan would: rows of another scorer are measured again."""
 METRIC = "hasler-susstrunk-2003-m3-signed"
 

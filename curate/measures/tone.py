@@ -4,8 +4,8 @@ Three rules, in this order, on what `tone_features` measures:
 
 1. `grayscale`: hardly any chroma anywhere (mean and 99th percentile).
 2. toned: one ratio R : G : B throughout a photo with a range of brightness, which is what toning by a matrix leaves;
-   or a logistic regression on the features, with weights learned from labelled photos (`tone_weights`). No feature
-   knows an absolute hue.
+   or a logistic regression on the features, with weights learned from labelled photos (`tone_weights`), which knows no
+   absolute hue. Where it is in doubt, about one photo in ten, a small network looks too (`tone_network`).
 3. A toned photo is `sepia` if its mean hue lies at 40 to 100 degrees, brown to yellow; otherwise `toned`.
 
 How well it does, and what it gets wrong: docs/results/tone.md. How the weights were learned: benchmarks/tone.
@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.measures import tone_weights
+from curate.measures import tone_network, tone_weights
 from curate.measures.tone_features import features
 
 Tone = Literal["color", "grayscale", "sepia", "toned"]
@@ -49,7 +49,8 @@ class ToneMeasure:
 
     tone: Tone
     tone_score: float
-    """Log odds of toned against colour, less the threshold: above 0 is toned (or gray), below is colour."""
+    """Log odds of toned against colour, less the threshold: above 0 is toned (or gray), below is colour. The
+    regression's; where that is in doubt the network's too."""
     tone_confidence: float
     """How far from the line, 0.5 (on it) to 1: review the photos near 0.5."""
     tone_chroma: float
@@ -83,6 +84,8 @@ def _judged(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
     found = features(smalls)
     scores = log_odds(found)
     gray = np.maximum(found["all_chroma_ab"] / GRAY_CHROMA_MEAN, found["all_chroma_p99_ab"] / GRAY_CHROMA_P99)
+    for place in np.flatnonzero(doubtful(scores) & (gray > 1)).tolist():
+        scores[place] = second_look(scores[place], tone_network.log_odds(smalls[place]))
     one_ratio = (found["ratio_p90_levels"] < ONE_RATIO_LEVELS) & (
         found["brightness_spread_levels"] >= ONE_RATIO_BRIGHTNESS_SPREAD
     )
@@ -95,6 +98,18 @@ def _judged(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
     kept = ("all_chroma_ab", "all_chroma_p99_ab", "all_bin_rms_ab", "ratio_p90_levels", "all_hue_deg")
     columns = [verdicts, scores, confidence, *(found[name] for name in kept)]
     return [ToneMeasure(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+def doubtful(scores: Numbers) -> NDArray[np.bool_]:
+    """(n,) whether the regression's log odds call for a second look."""
+    low, high = tone_weights.DOUBTFUL
+    return (scores > low) & (scores < high)
+
+
+def second_look(regression: float, network: float) -> float:
+    """The log odds of both together."""
+    bias, by_regression, by_network = tone_weights.SECOND_LOOK
+    return bias + by_regression * regression + by_network * network
 
 
 def log_odds(found: Mapping[str, Numbers]) -> Numbers:

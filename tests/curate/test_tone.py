@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from curate.measures.tone import log_odds, tone, tones
+from curate.measures import tone_network
+from curate.measures.tone import doubtful, log_odds, second_look, tone, tones
 from curate.measures.tone_features import features
 from curate.measures.tone_weights import BIAS, FEATURES, PRODUCTS
 
@@ -110,6 +111,33 @@ def test_the_regression_is_what_its_tables_say() -> None:
     linear = sum(weight * inputs[name] for name, (_, _, weight) in FEATURES.items())
     bent = sum(weight * inputs[one] * inputs[other] for (one, other), weight in PRODUCTS.items())
     assert log_odds(found)[0] == pytest.approx(BIAS + linear + bent, abs=1e-6)
+
+
+def test_where_the_regression_is_in_doubt_both_make_the_score() -> None:
+    colour = 255 * np.dstack([scene(1), scene(2), scene(3)])
+    mixed = [np.rint(SEPIA + share * (colour - SEPIA)).astype(np.uint8) for share in np.linspace(0, 0.5, 26)]
+    alone = log_odds(features(mixed))
+    doubted = doubtful(alone)
+    assert 0 < doubted.sum() < len(mixed)
+    for picture, score, doubt in zip(mixed, alone.tolist(), doubted.tolist(), strict=True):
+        both = second_look(score, tone_network.log_odds(picture)) if doubt else score
+        assert tone(picture).tone_score == pytest.approx(both, abs=1e-6)
+
+
+def test_the_network_knows_a_print_on_a_coloured_mount_from_a_colour_photo() -> None:
+    mounted = np.full((150, 200, 3), (60.0, 105, 125))
+    mounted[15:135, 20:180] = SEPIA
+    assert tone_network.log_odds(mounted.astype(np.uint8)) > 3
+    colour = 255 * np.dstack([scene(1), scene(2), scene(3)])
+    assert tone_network.log_odds(colour.astype(np.uint8)) < -3
+
+
+def test_the_network_reads_chroma_in_its_own_unit_too() -> None:
+    lab = np.zeros((3, 32, 40), np.float32)
+    lab[0], lab[1] = 75, 30
+    lightness, a, b, own_a, own_b = tone_network.inputs(lab)
+    assert [plane.mean().round(4) for plane in (lightness, a, b, own_b)] == [1, 1.5, 0, 0]
+    assert own_a.mean() == pytest.approx(30 / 33)
 
 
 @settings(max_examples=20)
