@@ -7,8 +7,8 @@ r"""Learn the tone network: the first time on a GPU, with further photos on any 
     python benchmarks/tone/train_network.py judge OUT DATA.parquet
 
 `bases` packs the photos and prints that pictures are made from: of build_dataset.py's file those that nothing was done
-to, of FOLDER further colour photos. `pool` makes colour and toned pictures of them (`aging.py`). `learn` teaches a large
-network by them, then a small one by what the large one says of them; with `--fold F` both without the photos and
+to, of FOLDER further colour photos. `pool` makes colour and toned pictures of them (`aging.py`). `learn` teaches a
+large network by them, then a small one by what that says of them; with `--fold F` both without the photos and
 repositories of that fold. `tune` goes on from there. `judge` writes OUT/odds.npy, what the networks say of pictures of
 DATA whose photos they haven't seen, and from fold -1 curate/measures/tone_network.onnx.
 """
