@@ -283,7 +283,10 @@ def wait_until(happened: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def start_and_kill(folder: Path, out: Path, *, after_part: int) -> list[int]:
-    """Start `python -m curate scan`, kill -9 it once a part is finished; the workers that it leaves behind."""
+    """Start `python -m curate scan`, kill -9 it once a part is finished; the processes that it leaves behind.
+
+    Among them is the one that workers are forked from, which ends after the last of them.
+    """
     command = [sys.executable, "-m", "curate", "scan", str(folder), "-o", str(out), "--workers", "1"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         work = out.with_name(f".{out.name}.scan")
