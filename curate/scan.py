@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from curate import manifest
 from curate.before import check_nothing_lost, lineage_of
 from curate.engines import ENGINES, EngineName
@@ -148,6 +146,8 @@ def _made_by(options: ScoreOptions) -> str:
 @contextmanager
 def _locked(work: Worklist, out: Path) -> Iterator[None]:
     """Hold the work folder; a scan that died let go of it with its process."""
+    from filelock import FileLock, Timeout  # here, as workers don't need it
+
     try:
         work.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(work.folder / "lock")
