@@ -2,8 +2,8 @@
 
     python benchmarks/startup.py [FOLDER...] [--rounds N]
 
-Without a folder it scans the pictures that scikit-image carries. CPU time is that of all processes, those included that outlive the command for a moment (on Linux, which hands them over
-to this program).
+Without a folder it scans the pictures that scikit-image carries. CPU time is that of all processes, those included that
+outlive the command for a moment (on Linux, which hands them over to this program).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ SUBREAPER = 36
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="*", type=Path, default=[Path(skimage.__file__).parent / "data"])
+    parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
-    for folder in options.folders:
+    for folder in options.folders or [Path(skimage.__file__).parent / "data"]:
         taken: dict[str, list[tuple[float, float]]] = {"scan": [], "again": []}
         for _ in range(options.rounds):
             with tempfile.TemporaryDirectory() as scratch:

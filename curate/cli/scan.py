@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     help="Give up known photos below this path that are gone, or that aren't named any more; may be given again.",
 )
 @click.option("--max-errors", metavar="N|N%", help="Exit 1 if more photos than this fail.")
-@click.option("--dry-run", is_flag=True, help="Only say how many files would be looked at.")
+@click.option("--dry-run", is_flag=True, help="Only say how many files there are, and how many of them would be read.")
 def scan(
     paths: tuple[str, ...],
     from_files: tuple[str, ...],
@@ -106,8 +106,7 @@ def scan(
         forget,
     )
     if dry_run:
-        files, size = count_to_do(options.sources(paths), out)
-        click.echo(f"{counted(files, 'file')}, {words.amount(size)}; nothing was measured or written")
+        say(words.of_dry_scan(count_to_do(paths, out, options)))
         return
     with progress_bar("photos") as progress:
         summary = run_scan(paths, out, options, command=typed_command(), progress=progress)
