@@ -108,7 +108,7 @@ def _pool(size: int, module: str) -> Iterator[ProcessPool]:
     from pebble import CONSTS, ProcessPool  # here, so that `--help` answers at once
 
     CONSTS.sleep_unit = POLL_S
-    pool = ProcessPool(max_workers=size, context=prepare(module), initializer=settle_in)
+    pool = ProcessPool(size, initializer=settle_in, initargs=[dict(os.environ)], context=prepare(module))
     try:
         yield pool
         pool.close()  # type: ignore[no-untyped-call]

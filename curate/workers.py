@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -60,8 +60,14 @@ def _as_workers_need_it() -> Iterator[None]:
         os.environ.update(before)
 
 
-def settle_in() -> None:
-    """In a worker: end with the parent, leave Ctrl-C to it, be lean, and let nobody hear what decoders mutter."""
+def settle_in(environment: Mapping[str, str]) -> None:
+    """In a worker: end with the parent, leave Ctrl-C to it, be lean, and let nobody hear what decoders mutter.
+
+    Args:
+        environment: the parent's, which may have changed since the process began that this one is forked from.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=[parent.sentinel], daemon=True).start()

@@ -34,6 +34,13 @@ def test_no_more_workers_start_than_there_are_items() -> None:
     assert in_a_worker(f"len({siblings})") == 1
 
 
+def test_workers_see_the_environment_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    for word in ("one", "other"):
+        monkeypatch.setenv("VIVIDSET_TEST", word)
+        seen = "[__import__('os').environ.get(name) for name in ('VIVIDSET_TEST', 'PYTHONSAFEPATH')]"
+        assert in_a_worker(seen) == [word, os.environ.get("PYTHONSAFEPATH")]
+
+
 def test_workers_import_from_where_the_program_does(tmp_path: Path) -> None:
     (tmp_path / "numpy.py").write_text("raise SystemExit('a file that lies beside photos was run')", encoding="utf-8")
     command = [sys.executable, "-P", "-c", SCAN, os.getcwd(), "m.parquet"]
