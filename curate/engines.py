@@ -137,8 +137,8 @@ def _not_started(exc: BrokenProcessPool) -> EngineError:
     if isinstance(exc.__cause__, OSError):
         return EngineError(f"worker processes can't be started: {told(exc.__cause__)}: try fewer with --workers")
     return EngineError(
-        "worker processes end as soon as they start: is a script that calls this guarded by "
-        "`if __name__ == '__main__'`? Try --engine serial, which says what is wrong"
+        "worker processes end by themselves: run the same command to go on; if they do at once, is a script that calls "
+        "this guarded by `if __name__ == '__main__'`? --engine serial says what is wrong"
     )
 
 
