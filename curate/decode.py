@@ -272,26 +272,25 @@ def _orientation(image: Image.Image) -> int:
 def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[np.uint8]:
     """Undo an EXIF orientation (2..8) on (H, W, ...) uint8; OpenCV takes a fifth of the time of a copy by numpy."""
     with memory_for("turning it"):
-        if orientation >= 5:
-            pixels = cv2.transpose(pixels)
-        if orientation in _FLIPS:
-            pixels = cv2.flip(pixels, _FLIPS[orientation])
-        return pixels
+        turned = cv2.transpose(pixels) if orientation >= 5 else pixels
+        return np.asarray(cv2.flip(turned, _FLIPS[orientation]) if orientation in _FLIPS else turned, np.uint8)
 
 
 def _layers(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """(H, W, 3) colours and (H, W) alpha of an RGB or RGBA picture; no alpha where all is opaque."""
-    samples: NDArray[np.uint8] = np.asarray(image)
+    samples = np.asarray(image)
     if image.mode == "RGB":
         return samples, None
-    colors, alpha = np.ascontiguousarray(samples[..., :3]), np.ascontiguousarray(samples[..., 3])
+    colors = np.asarray(cv2.cvtColor(samples, cv2.COLOR_RGBA2RGB), np.uint8)
+    alpha = np.asarray(cv2.extractChannel(samples, 3), np.uint8)
     return colors, None if (alpha == 255).all() else alpha
 
 
 def over_white(colors: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W, 3) colours under (H, W) alpha, as they look on white."""
-    share = alpha[..., None].astype(np.uint16)
-    return ((colors * share + np.uint16(255) * (255 - share) + 127) // 255).astype(np.uint8)
+    share = cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB).astype(np.uint16)
+    scaled = np.uint16(65_152) - share * (255 - colors)  # 255 times the wanted, and 127 for rounding
+    return ((scaled + 1 + (scaled >> 8)) >> 8).astype(np.uint8)  # scaled // 255, at a quarter of its cost
 
 
 def _one_line(exc: BaseException) -> str:
