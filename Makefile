@@ -30,6 +30,7 @@ docs: $(INSTALLED)    ## Write docs/cli.md from the commands' own --help
 
 bench: $(INSTALLED)    ## Ratios of our speed to named others, measured in one run
 	$(BIN)/python benchmarks/scan.py --rounds 3
+	$(BIN)/python benchmarks/startup.py --rounds 3
 	$(BIN)/python benchmarks/filter.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/feed.py

@@ -80,7 +80,7 @@ def scan(folder: Path, names: Path) -> tuple[float, int, int]:
     with subprocess.Popen([sys.executable, "-m", "curate", *arguments], stdout=subprocess.DEVNULL) as running:
         while running.poll() is None:
             parent = max(parent, peak_kib(running.pid))
-            workers += map(peak_kib, children_of(running.pid))
+            workers += map(peak_kib, descendants_of(running.pid))
             time.sleep(0.2)
     return time.monotonic() - began, parent, max(workers)
 
@@ -95,12 +95,15 @@ def peak_kib(process: int) -> int:
     return int(found[1]) if found else 0
 
 
-def children_of(process: int) -> Iterator[int]:
-    """The processes that a process started."""
+def descendants_of(process: int) -> Iterator[int]:
+    """The processes that a process started, and those that they started."""
     try:
-        yield from map(int, Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split())
+        children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split()
     except OSError:
         return
+    for child in map(int, children):
+        yield child
+        yield from descendants_of(child)
 
 
 if __name__ == "__main__":

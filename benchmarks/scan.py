@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import statistics
 import tempfile
 import time
@@ -29,6 +30,7 @@ from curate.profiles import srgb_transform
 from curate.scan import ScanOptions, measure_shard
 from curate.score import ScoreOptions
 from curate.sources import Listed, listing
+from curate.workers import THREADLESS
 from curate.worklist import Shard, Worklist
 
 WEB_LONG_SIDE_PX = 500
@@ -73,6 +75,7 @@ def report(name: str, photos: list[Listed], scratch: Path, rounds: int) -> None:
 def report_second_worker(photos: list[Listed], scratch: Path, rounds: int) -> None:
     """Print how much quicker two processes are than one, for both sides."""
     context = get_context("spawn")
+    os.environ.update(THREADLESS)  # as a scan's workers have it
     halves = [photos[::2], photos[1::2]]
     with ProcessPoolExecutor(2, mp_context=context) as pool:
         gains: dict[str, list[float]] = {}

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -37,6 +38,7 @@ from curate.errors import (
     UnsupportedFormat,
 )
 from curate.extras import HEIF_BRANDS, JXL, JXL_SIGNATURES, extra_for, installed, jxl_pixels
+from curate.memory import memory_for
 from curate.profiles import PILLOW_RAISES, converted_pixels, srgb_transform, to_srgb
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF")
@@ -101,6 +103,8 @@ _MAGIC = (
 )
 _MAY_TURN = frozenset(["exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"])
 """Where Pillow finds an orientation; looking for one costs as much as all else that it reads of a header."""
+_FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
+"""By orientation, what `cv2.flip` is to do: 1 left to right, 0 top to bottom, -1 both; from 5 on, of the transposed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +246,7 @@ def _read(image: Image.Image, data: bytes, short_side_px: int | None, on_white: 
         raise NothingVisible(f"all {frame_size[0]} x {frame_size[1]} pixels are fully transparent")
     if turn_left_to_do != 1:
         pixels = _upright(pixels, turn_left_to_do)
-        visible = None if visible is None else _upright(visible, turn_left_to_do)
+        visible = None if visible is None else _upright(visible.view(np.uint8), turn_left_to_do).view(np.bool_)
         alpha = None if alpha is None else _upright(alpha, turn_left_to_do)
     upright_size = frame_size[::-1] if turn_left_to_do >= 5 else image.size
     header = Header(*upright_size, str(image.format), mode, orientation, profile_name)
@@ -265,30 +269,28 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Undo an EXIF orientation (1..8) on (H, W, ...)."""
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
+def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[np.uint8]:
+    """Undo an EXIF orientation (2..8) on (H, W, ...) uint8; OpenCV takes a fifth of the time of a copy by numpy."""
+    with memory_for("turning it"):
+        turned = cv2.transpose(pixels) if orientation >= 5 else pixels
+        return np.asarray(cv2.flip(turned, _FLIPS[orientation]) if orientation in _FLIPS else turned, np.uint8)
 
 
 def _layers(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """(H, W, 3) colours and (H, W) alpha of an RGB or RGBA picture; no alpha where all is opaque."""
-    samples: NDArray[np.uint8] = np.asarray(image)
+    samples = np.asarray(image)
     if image.mode == "RGB":
         return samples, None
-    colors, alpha = np.ascontiguousarray(samples[..., :3]), np.ascontiguousarray(samples[..., 3])
+    colors = np.asarray(cv2.cvtColor(samples, cv2.COLOR_RGBA2RGB), np.uint8)
+    alpha = np.asarray(cv2.extractChannel(samples, 3), np.uint8)
     return colors, None if (alpha == 255).all() else alpha
 
 
 def over_white(colors: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W, 3) colours under (H, W) alpha, as they look on white."""
-    share = alpha[..., None].astype(np.uint16)
-    return ((colors * share + np.uint16(255) * (255 - share) + 127) // 255).astype(np.uint8)
+    share = cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB).astype(np.uint16)
+    scaled = np.uint16(65_152) - share * (255 - colors)  # 255 times the wanted, and 127 for rounding
+    return ((scaled + 1 + (scaled >> 8)) >> 8).astype(np.uint8)  # scaled // 255, at a quarter of its cost
 
 
 def _one_line(exc: BaseException) -> str:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
-from multiprocessing.connection import wait as wait_for
+from itertools import chain, islice
 from types import MappingProxyType
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
-from curate.errors import EngineError
+from curate.errors import EngineError, told
+from curate.workers import prepare, settle_in, take_one_core
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,6 +40,8 @@ class Lost(Generic[Item]):
 
 
 Outcome = Done[Item, Result] | Lost[Item]
+POLL_S = 0.02
+"""How often a pool looks after its workers; so long, once or twice, it takes to end."""
 RAY_TRIES = 2
 """A node that is taken away costs its tasks once; a photo that kills its worker is to be found out soon."""
 
@@ -77,47 +80,66 @@ def processes(
     Args:
         function: picklable, as are items and results.
         items: consumed as workers get free, never all at once.
-        workers: number of processes; None is one a core.
+        workers: number of processes, if there are as many items; None is one a core.
         timeout_s: end an item's process after so many seconds.
 
     Raises:
         EngineError: worker processes can't be started.
     """
-    from pebble import ProcessExpired, ProcessPool  # here, so that `--help` answers at once
-
-    workers = workers or os.cpu_count() or 1
-    context = multiprocessing.get_context("spawn")
     source = iter(items)
+    first = list(islice(source, workers or os.cpu_count() or 1))
+    if not first:
+        return
+    source, at_once = chain(first, source), 2 * len(first)
     running: dict[Future[Result], Item] = {}
-    try:
-        pool = ProcessPool(max_workers=workers, context=context, initializer=_start_worker)
-    except OSError as exc:
-        raise EngineError(f"worker processes can't be started: {exc.strerror}: try fewer with --workers") from exc
-    try:
+    with _pool(len(first), getattr(function, "func", function).__module__) as pool:
         while True:
-            for item in islice(source, 2 * workers - len(running)):
+            for item in islice(source, at_once - len(running)):
                 running[pool.schedule(function, args=[item], timeout=timeout_s)] = item
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                item = running.pop(future)
-                try:
-                    yield Done(item, future.result())
-                except TimeoutError:
-                    yield Lost(item, "timed out")
-                except ProcessExpired:
-                    yield Lost(item, "died")
-                except BrokenProcessPool as exc:
-                    raise EngineError(
-                        "worker processes end as soon as they start: is a script that calls this guarded by "
-                        "`if __name__ == '__main__'`? Try --engine serial, which says what is wrong"
-                    ) from exc
+                yield _outcome(running.pop(future), future)
+
+
+@contextmanager
+def _pool(size: int, module: str) -> Iterator[ProcessPool]:
+    """So many workers, which need a module; they end with the block, in the midst of their work if it fails."""
+    from pebble import CONSTS, ProcessPool  # here, so that `--help` answers at once
+
+    CONSTS.sleep_unit = POLL_S
+    pool = ProcessPool(size, initializer=settle_in, initargs=[dict(os.environ)], context=prepare(module))
+    try:
+        yield pool
         pool.close()  # type: ignore[no-untyped-call]
+    except BrokenProcessPool as exc:
+        pool.stop()  # type: ignore[no-untyped-call]
+        raise _not_started(exc) from exc
     except BaseException:
         pool.stop()  # type: ignore[no-untyped-call]
         raise
     finally:
         pool.join()
+
+
+def _outcome(item: Item, future: Future[Result]) -> Outcome[Item, Result]:
+    from pebble import ProcessExpired
+
+    try:
+        return Done(item, future.result())
+    except TimeoutError:
+        return Lost(item, "timed out")
+    except ProcessExpired:
+        return Lost(item, "died")
+
+
+def _not_started(exc: BrokenProcessPool) -> EngineError:
+    if isinstance(exc.__cause__, OSError):
+        return EngineError(f"worker processes can't be started: {told(exc.__cause__)}: try fewer with --workers")
+    return EngineError(
+        "worker processes end by themselves: run the same command to go on; if they do at once, is a script that calls "
+        "this guarded by `if __name__ == '__main__'`? --engine serial says what is wrong"
+    )
 
 
 def ray(
@@ -178,28 +200,5 @@ def _connected_ray() -> Any:
 
 
 def _in_ray(function: Callable[[Item], Result], item: Item) -> Result:
-    _take_one_core()
+    take_one_core()
     return function(item)
-
-
-def _end_with(sentinel: int) -> None:
-    """A killed scan must not leave workers behind that go on writing."""
-    wait_for([sentinel])
-    os._exit(1)
-
-
-def _start_worker() -> None:
-    """End with the parent, leave Ctrl-C to it, take one core, and let nobody hear what decoding libraries mutter."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=[parent.sentinel], daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    _take_one_core()
-
-
-def _take_one_core() -> None:
-    """One core a task, as tasks are as many as cores."""
-    import cv2
-
-    cv2.setNumThreads(1)

@@ -10,9 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from curate import manifest
 from curate.before import check_nothing_lost, lineage_of
@@ -96,7 +95,7 @@ def scan(
     sources.check()
     if out.is_dir():
         raise ManifestError(f"{out} is a folder: choose another output with -o, like {out / 'scan.parquet'}")
-    work = Worklist(out.absolute().with_name(f".{out.name}.scan"))
+    work = Worklist(_work_folder(out))
     with _locked(work, out):
         if options.overwrite:
             _forget(work)
@@ -117,6 +116,10 @@ def scan(
     return summary
 
 
+def _work_folder(out: Path) -> Path:
+    return out.absolute().with_name(f".{out.name}.scan")
+
+
 def _list(work: Worklist, out: Path, sources: Sources, options: ScanOptions) -> tuple[Found, list[Path]]:
     """Write the listing; what it came to, and the files of rows that it refers to."""
     forget, made_by = Sources(options.forget).roots(), _made_by(options.score)
@@ -126,19 +129,22 @@ def _list(work: Worklist, out: Path, sources: Sources, options: ScanOptions) -> 
     known = [as_named_now(path, work.folder, sources) for path in work.known_paths()]
     if before and earlier and earlier.options.get("made_by") == made_by:
         known.append(before)
-    found = sources.photos(leave_out=[work.folder])
+    found = sources.photos(leave_out=[work.folder, _work_folder(out)])
     listed = work.write_listing(found, known, before=before, roots=sources.roots(), retry_errors=options.retry_errors)
     check_nothing_lost(listed, out, sources, forget)
     return listed, known
 
 
-def count_to_do(sources: Sources, out: Path) -> tuple[int, int]:
-    """Files and bytes that a scan would look at, for a dry run."""
-    files = total = 0
-    for photo in sources.photos(leave_out=[out.with_name(f".{out.name}.scan")]):
-        files += 1
-        total += photo.bytes or 0
-    return files, total
+def count_to_do(paths: Sequence[str | Path], out: Path, options: ScanOptions) -> Found:
+    """What a scan would find, writing nothing that stays; what an interrupted one finished counts as not done.
+
+    Raises:
+        As `scan`.
+    """
+    sources = options.sources(paths)
+    sources.check()
+    with TemporaryDirectory() as scratch:
+        return _list(Worklist(Path(scratch)), out, sources, options)[0]
 
 
 def _made_by(options: ScoreOptions) -> str:
@@ -148,6 +154,8 @@ def _made_by(options: ScoreOptions) -> str:
 @contextmanager
 def _locked(work: Worklist, out: Path) -> Iterator[None]:
     """Hold the work folder; a scan that died let go of it with its process."""
+    from filelock import FileLock, Timeout  # here, as workers don't need it
+
     try:
         work.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(work.folder / "lock")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from curate.report import Written
     from curate.scan import Summary
     from curate.select import Selection
+    from curate.worklist import Found
 
 MOST_EMPTIED = 5
 LEVELS = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
@@ -45,6 +46,12 @@ def of_scan(summary: Summary, out: Path) -> Iterator[str]:
         yield "colourfulness (M: 0 not, 15 slightly, 33 moderately, 45 averagely, 59 quite, 82 highly, 109 extremely)"
         yield from _bars(LEVELS, summary.levels)
     yield f"written: {out}"
+
+
+def of_dry_scan(found: Found) -> Iterator[str]:
+    """What a scan would do."""
+    to_do = f"{found.to_do:,} to be read, {amount(found.bytes_to_do)}"
+    yield f"{counted(found.files, 'file')}, of these {to_do}; nothing was measured or written"
 
 
 def of_selection(chosen: Selection) -> Iterator[str]:

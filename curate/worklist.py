@@ -66,6 +66,8 @@ class Found:
     files: int
     to_do: int
     """Those that are to be measured."""
+    bytes_to_do: int = 0
+    """Of these together, as far as it is known."""
     gone: int = 0
     """Photos known before that are no longer there."""
     lost: Mapping[str, int] = field(default_factory=dict)
@@ -118,7 +120,7 @@ class Worklist:
         looked_at = [*known, before] if before and before not in known else known
         lookups = [KnownRows(path, frozenset(roots), retry_errors) for path in looked_at]
         all_found = with_unreached(found, known)
-        files = to_do = 0
+        files = to_do = size = 0
         with writer(self.listing_path, LISTING_SCHEMA) as out:
             tables = (
                 _listing_table(index, group, lookups, len(known)) for index, group in enumerate(_shards_of(all_found))
@@ -127,8 +129,10 @@ class Worklist:
                 table = pa.concat_tables(together)
                 out.write_table(table)
                 files += table.num_rows
-                to_do += pc.sum(pc.equal(table["known_file"], -1)).as_py()
-        return _found(files, to_do, lookups)
+                sizes = table["bytes"].filter(pc.equal(table["known_file"], -1))
+                to_do += len(sizes)
+                size += pc.sum(sizes).as_py() or 0
+        return _found(files, to_do, size, lookups)
 
     def shards(self) -> Iterator[Shard]:
         """The shards that have photos to measure and no part file yet."""
@@ -216,14 +220,15 @@ def _groups(found: Iterable[Listed]) -> Iterator[list[Listed]]:
         yield group
 
 
-def _found(files: int, to_do: int, lookups: Sequence[KnownRows]) -> Found:
+def _found(files: int, to_do: int, size: int, lookups: Sequence[KnownRows]) -> Found:
     lost, emptied, out_of_reach = Counter[str](), Counter[str](), Counter[str]()
     for lookup in lookups:
         lookup.end()
         lost |= lookup.lost
         emptied |= lookup.emptied
         out_of_reach |= lookup.out_of_reach
-    return Found(files, to_do, max((lookup.gone for lookup in lookups), default=0), lost, emptied, out_of_reach)
+    gone = max((lookup.gone for lookup in lookups), default=0)
+    return Found(files, to_do, size, gone, lost, emptied, out_of_reach)
 
 
 def _listing_table(index: int, group: list[Listed], lookups: list[KnownRows], known: int) -> pa.Table:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +18,7 @@ from curate.errors import UsageError, VividsetError, counted
 
 if TYPE_CHECKING:
     from curate.engines import EngineName
+    from curate.scan import Summary
     from curate.score import Fidelity
 
 
@@ -56,7 +61,7 @@ if TYPE_CHECKING:
     help="Give up known photos below this path that are gone, or that aren't named any more; may be given again.",
 )
 @click.option("--max-errors", metavar="N|N%", help="Exit 1 if more photos than this fail.")
-@click.option("--dry-run", is_flag=True, help="Only say how many files would be looked at.")
+@click.option("--dry-run", is_flag=True, help="Only say how many files there are, and how many of them would be read.")
 def scan(
     paths: tuple[str, ...],
     from_files: tuple[str, ...],
@@ -80,39 +85,51 @@ def scan(
     from later; no verdicts. A photo that can't be read is a row with the reason. Run it again after adding photos, or
     after it was interrupted: only what is new or changed is measured.
     """
+    too_many = _error_limit(max_errors)
+    if not paths and not from_files:
+        raise UsageError("nothing to scan: name folders, photos or tars, or a list of them with --from-file")
+    _hurry(forked=engine == "processes" and (overwrite or not os.path.exists(out)) and not dry_run)
     from curate.scan import ScanOptions, count_to_do
     from curate.scan import scan as run_scan
     from curate.score import ScoreOptions
     from curate.sources import WHOLE, Share
 
-    too_many = _error_limit(max_errors)
-    if not paths and not from_files:
-        raise UsageError("nothing to scan: name folders, photos or tars, or a list of them with --from-file")
-    options = ScanOptions(
-        workers,
-        ScoreOptions(max_pixels, fidelity),
-        timeout_s,
-        retry_errors,
-        overwrite,
-        from_files,
-        null,
-        engine,
-        Share.parse(shard) if shard else WHOLE,
-        forget,
-    )
+    score = ScoreOptions(max_pixels, fidelity)
+    share = Share.parse(shard) if shard else WHOLE
+    options = ScanOptions(workers, score, timeout_s, retry_errors, overwrite, from_files, null, engine, share, forget)
     if dry_run:
-        files, size = count_to_do(options.sources(paths), out)
-        click.echo(f"{counted(files, 'file')}, {words.amount(size)}; nothing was measured or written")
+        say(words.of_dry_scan(count_to_do(paths, out, options)))
         return
     with progress_bar("photos") as progress:
         summary = run_scan(paths, out, options, command=typed_command(), progress=progress)
     say(words.of_scan(summary, out))
+    _check_errors(summary, out, too_many, f"over --max-errors {max_errors}")
+
+
+def _check_errors(summary: Summary, out: Path, too_many: Callable[[int, int], bool], limit: str) -> None:
+    """Raise where no photo could be scored, or too many couldn't."""
+    photos, failed = counted(summary.photos, "photo"), sum(summary.errors.values())
     if summary.photos and not summary.scored:
-        raise VividsetError(f"of {counted(summary.photos, 'photo')} none could be scored: {out} has the reason of each")
-    failed = sum(summary.errors.values())
+        raise VividsetError(f"of {photos} none could be scored: {out} has the reason of each")
     if too_many(failed, summary.photos):
-        told = f"{failed:,} of {counted(summary.photos, 'photo')} failed, over --max-errors {max_errors}"
-        raise VividsetError(f"{told}: {out} has the reasons")
+        raise VividsetError(f"{failed:,} of {photos} failed, {limit}: {out} has the reasons")
+
+
+def _hurry(*, forked: bool) -> None:
+    """In a process of our own, save what importing libraries takes.
+
+    Args:
+        forked: workers will be needed for sure, so start at once what they are forked from.
+    """
+    if "numpy" in sys.modules:  # another program calls this
+        return
+    from curate.workers import THREADLESS, prepare, spare_pandas
+
+    os.environ.update(THREADLESS)
+    if forked:
+        prepare("curate.warm")
+    spare_pandas()
+    atexit.register(gc.freeze)  # or Python looks through all that was imported once more as it ends, for 0.03 s
 
 
 def _error_limit(text: str | None) -> Callable[[int, int], bool]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.measures.appearance import Appearance, appearances
-from curate.measures.colorfulness import Moments, blocks, level
+from curate.measures.colorfulness import Moments, blocks, counted, level
 from curate.measures.fingerprint import fingerprint
 from curate.measures.tone import ToneMeasure, tones
 
@@ -23,6 +23,9 @@ SMALL_SIDE_PX = 160
 
 SAMPLE_PIXELS = 4000
 """Chroma, saturation, hue, lightness and clipping are measured on about so many pixels of the whole photo."""
+
+HALVED_AT_ONCE = 3
+"""Blocks are halved so often at most: their rows are a multiple of 2**3, and should be few, to stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,38 +124,45 @@ def _in_one_pass(
     pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None
 ) -> tuple[float, NDArray[np.uint8], NDArray[np.bool_] | None]:
     """M and the small copy: a block is split into planes, summed and halved while it lies in the processor's cache."""
-    moments = Moments()
-    large = _is_large(pixels.shape)
-    halves = [np.empty((pixels.shape[0] // 2, pixels.shape[1] // 2), np.uint8) for _ in range(3 * large)]
-    for rows, planes in blocks(pixels):
-        moments.add(planes, None if visible is None else visible[rows])
-        for plane, half in zip(planes, halves, strict=False):
-            _halved(plane, half[rows.start // 2 : rows.stop // 2])
-    if not large:
+    moments, (height, width) = Moments(), pixels.shape[:2]
+    times = min(HALVED_AT_ONCE, _halvings(height, width))
+    halves = np.empty((3, height >> times, width >> times), np.uint8)
+    for rows, planes in blocks(pixels, multiple=1 << times):
+        moments.add(*counted(planes, rows, visible))
+        here = halves[:, rows.start >> times : rows.stop >> times]
+        below_each_other = _halved(planes.reshape(-1, width), times)
+        here[:] = below_each_other.reshape(3, -1, width >> times)[:, : here.shape[1]]
+    if not times:
         return moments.colorfulness(), pixels, visible
-    return moments.colorfulness(), *_shrunk(halves, None if visible is None else _halved(visible.astype(np.float32)))
+    red, blue, green = halves
+    shares = None if visible is None else _halved(visible.astype(np.float32), times)
+    return moments.colorfulness(), *_shrunk([red, green, blue], shares)
 
 
 def _shrunk(
     planes: Sequence[NDArray[np.uint8]], shares: NDArray[np.float32] | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    while _is_large(planes[0].shape):
-        planes = [_halved(plane) for plane in planes]
-        shares = None if shares is None else _halved(shares)
-    seen = None if shares is None else shares >= min(0.5, float(shares.max()))
-    return np.asarray(cv2.merge(planes), np.uint8), seen
+    times = _halvings(*planes[0].shape)
+    small = np.asarray(cv2.merge([_halved(plane, times) for plane in planes]), np.uint8)
+    if shares is None:
+        return small, None
+    shares = _halved(shares, times)
+    return small, shares >= min(0.5, float(shares.max()))
 
 
-def _is_large(shape: tuple[int, ...]) -> bool:
-    return max(shape[:2]) > SMALL_SIDE_PX and min(shape[:2]) >= 2
+def _halvings(height: int, width: int) -> int:
+    """How often to halve until it is small."""
+    if max(height, width) <= SMALL_SIDE_PX or min(height, width) < 2:
+        return 0
+    return 1 + _halvings(height // 2, width // 2)
 
 
-def _halved(plane: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """(h, w) to (h // 2, w // 2), into `out` if given. One plane at a time: OpenCV is six times quicker then."""
-    height, width = plane.shape[0] // 2, plane.shape[1] // 2
-    if not height:
-        return plane[:0]
-    return cv2.resize(plane[: 2 * height, : 2 * width], (width, height), dst=out, interpolation=cv2.INTER_AREA)
+def _halved(plane: NDArray[Any], times: int) -> NDArray[Any]:
+    """(h, w) to (h >> times, w >> times). One plane at a time: OpenCV is six times quicker then."""
+    for _ in range(times):
+        height, width = plane.shape[0] // 2, plane.shape[1] // 2
+        plane = cv2.resize(plane[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+    return plane
 
 
 def _filled(small: NDArray[np.uint8], seen: NDArray[np.bool_]) -> NDArray[np.uint8]:

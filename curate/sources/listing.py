@@ -14,7 +14,7 @@ from curate.errors import SourceError, UsageError, told
 from curate.manifest import escape, unescape
 from curate.sources import lists, remote
 from curate.sources.folders import Walk, check_folder, single
-from curate.sources.listed import Listed, has_tar_name
+from curate.sources.listed import Listed, has_photo_name, has_tar_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +114,19 @@ class Sources:
         return None if found is None else (real[found], _below(found, here))
 
     def parts_of(self, source: str) -> dict[str, str]:
-        """The outermost paths in what an earlier scan called a source, by the way to each, a slash at its end."""
-        inside = (root for root in self.roots() if root != source and holds(source, root))
-        roots = [root for root in inside if not has_tar_name(root)]  # the source of its members is its folder
-        outermost = [root for root in roots if not any(root != other and holds(other, root) for other in roots)]
-        return {_below(source, root): root for root in outermost}
+        """Under what photos of an earlier scan's source are listed now that only parts of it are scanned.
+
+        Returns:
+            The outermost folders, and those of single photos and tars, by the way from the source to each, a slash
+            at its end; one inside another comes first.
+        """
+        inside = [root for root in self.roots() if root != source and holds(source, root)]
+        folders = [root for root in inside if not _is_file(root)]
+        listed_under = {root for root in folders if not any(root != other and holds(other, root) for other in folders)}
+        for folder in {root.rpartition("/")[0] for root in inside if _is_file(root)} - {source}:
+            if not any(holds(root, folder) for root in folders):
+                listed_under.add(folder)
+        return {_below(source, folder): folder for folder in sorted(listed_under, key=len, reverse=True)}
 
     def list_names(self) -> list[str]:
         """The lists, absolute, as manifest text."""
@@ -187,6 +195,13 @@ def _check_file(place: str) -> None:
 def holds(root: str, place: str) -> bool:
     """Whether a path or URL is another one or below it, by their texts alone."""
     return place == root or place.startswith(root.rstrip("/") + "/")
+
+
+def _is_file(root: str) -> bool:
+    """Whether a path, as manifest text, is that of a photo or tar; of a URL its name must tell."""
+    if remote.is_url(root):
+        return has_tar_name(root) or has_photo_name(root)
+    return not os.path.isdir(unescape(root))
 
 
 def _below(root: str, place: str) -> str:

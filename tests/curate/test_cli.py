@@ -105,7 +105,7 @@ def test_a_dry_run_measures_and_writes_nothing(at_home: Path) -> None:
     before = sorted(at_home.rglob("*"))
     result = curate("scan", "photos", "--dry-run")
     assert result.exit_code == 0
-    assert re.match(r"4 files, \d+\.\d\d kB; nothing was", result.stdout)
+    assert re.match(r"4 files, of these 4 to be read, \d+\.\d\d kB; nothing was", result.stdout)
     assert sorted(at_home.rglob("*")) == before
 
 

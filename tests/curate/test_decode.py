@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 
-from curate.decode import FORMATS, decode, looks_like_photo
+from curate.decode import FORMATS, decode, looks_like_photo, over_white
 from curate.errors import (
     BrokenPhoto,
     EmptyFile,
@@ -358,3 +358,11 @@ def test_a_photo_decoded_small_looks_like_the_whole_one_shrunk(encoded: Callable
     whole = decode(data).pixels.reshape(80, 8, 100, 8, 3).mean(axis=(1, 3))
     assert small.shape == (80, 100, 3)
     assert np.abs(small - whole).mean() < 1.5
+
+
+def test_every_colour_under_every_alpha_is_composited_to_the_nearest_level() -> None:
+    colour, alpha = (np.ascontiguousarray(plane.astype(np.uint8)) for plane in np.mgrid[0:256, 0:256])
+    share = alpha.astype(np.float64) / 255
+    exact = colour * share + 255 * (1 - share)
+    shown = over_white(np.stack([colour] * 3, axis=-1), alpha)
+    assert np.array_equal(shown, np.stack([np.round(exact)] * 3, axis=-1))

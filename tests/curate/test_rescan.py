@@ -242,11 +242,22 @@ def test_a_source_is_given_up_alone(tree: Path, tmp_path: Path) -> None:
     assert scan([tree / "a"], out, SERIAL).gone == 0
 
 
-def test_a_narrower_source_measures_nothing_and_gives_up_the_rest_when_asked(tree: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("names", "photos_left"),
+    [
+        (["a-b", "a/b", "a"], 6),
+        (["a/n.tar"], 1),
+        (["a-vivid.png", "a/b/2.png", "a-b/4.png", "a-b/c"], 4),
+        (["a/b", "a/1.png", "a/n.tar"], 3),
+    ],
+)
+def test_a_narrower_source_measures_nothing_and_gives_up_the_rest_when_asked(
+    names: list[str], photos_left: int, tree: Path, tmp_path: Path
+) -> None:
     out, fresh = tmp_path / "m.parquet", tmp_path / "fresh.parquet"
-    narrow = [tree / "a-b", tree / "a" / "b", tree / "a"]
+    narrow = [tree / name for name in names]
     summary = rescanned([tree], narrow, out, replace(SERIAL, forget=(str(tree),)))
-    assert (summary.measured_now, summary.photos, summary.gone) == (0, 6, 5)
+    assert (summary.measured_now, summary.photos, summary.gone) == (0, photos_left, 11 - photos_left)
     scan(narrow, fresh, SERIAL)
     assert manifest.read(out).table.equals(manifest.read(fresh).table)
 

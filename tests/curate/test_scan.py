@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ from curate.errors import ManifestError, ScanError, SourceError
 from curate.manifest import SCAN_SCHEMA, unescape
 from curate.scan import ScanOptions, Summary, count_to_do, scan
 from curate.score import ScoreOptions, score
-from curate.sources import Listed, Sources, listing
-from curate.worklist import Worklist
+from curate.sources import Listed, listing
+from curate.worklist import Found, Worklist
 
 Pixels = NDArray[np.uint8]
 
@@ -227,9 +228,19 @@ def test_a_photo_that_is_gone_when_its_turn_comes_is_a_row(tmp_path: Path) -> No
     assert (record.error or "").startswith("Vanished: ")
 
 
-def test_counting_opens_nothing(photos: Path, tmp_path: Path) -> None:
+def test_counting_tells_all_files_from_those_to_be_read(photos: Path, tmp_path: Path) -> None:
+    out, options = tmp_path / "m.parquet", ScanOptions()
     size = sum(path.stat().st_size for path in photos.rglob("*") if path.is_file())
-    assert count_to_do(Sources((photos,)), tmp_path / "m.parquet") == (4, size)
+    assert count_to_do([photos], out, options) == Found(4, 4, size)
+    scan([photos], out, options)
+    before = sorted(tmp_path.rglob("*"))
+    (photos / "a-vivid.png").write_bytes((photos / "more" / "b-gray.png").read_bytes())
+    found = count_to_do([photos], out, options)
+    again = (photos / "a-vivid.png", photos / "notes.txt")  # what is no photo is looked at each time
+    assert found == Found(4, 2, sum(path.stat().st_size for path in again))
+    assert count_to_do([photos], out, replace(options, overwrite=True)).to_do == 4
+    assert sorted(tmp_path.rglob("*")) == before
+    assert scan([photos], out, options).measured_now == 1
 
 
 def endless(side: int, scans: int, encoded: Callable[..., bytes]) -> bytes:
@@ -283,7 +294,10 @@ def wait_until(happened: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def start_and_kill(folder: Path, out: Path, *, after_part: int) -> list[int]:
-    """Start `python -m curate scan`, kill -9 it once a part is finished; the workers that it leaves behind."""
+    """Start `python -m curate scan`, kill -9 it once a part is finished; the processes that it leaves behind.
+
+    Among them is the one that workers are forked from, which ends after the last of them.
+    """
     command = [sys.executable, "-m", "curate", "scan", str(folder), "-o", str(out), "--workers", "1"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         work = out.with_name(f".{out.name}.scan")

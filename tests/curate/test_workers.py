@@ -1,0 +1,100 @@
+"""Worker processes: how they come to be, and how little they take to start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curate.engines import Done, processes
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers aren't forked")
+
+
+def in_a_worker(program: str) -> object:
+    """What an expression comes to in a worker."""
+    (done,) = processes(eval, [program], workers=4)
+    assert isinstance(done, Done)
+    return done.result
+
+
+@LINUX
+def test_workers_are_forked_from_a_process_without_threads() -> None:
+    status = in_a_worker("open(f'/proc/{__import__(\"os\").getppid()}/status').read()")
+    assert "Threads:\t1\n" in str(status)
+
+
+@LINUX
+def test_no_more_workers_start_than_there_are_items() -> None:
+    siblings = "open('/proc/{0}/task/{0}/children'.format(__import__('os').getppid())).read().split()"
+    assert in_a_worker(f"len({siblings})") == 1
+
+
+def test_workers_see_the_environment_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    for word in ("one", "other"):
+        monkeypatch.setenv("VIVIDSET_TEST", word)
+        seen = "[__import__('os').environ.get(name) for name in ('VIVIDSET_TEST', 'PYTHONSAFEPATH')]"
+        assert in_a_worker(seen) == [word, os.environ.get("PYTHONSAFEPATH")]
+
+
+def test_workers_import_from_where_the_program_does(tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit('a file that lies beside photos was run')", encoding="utf-8")
+    command = [sys.executable, "-P", "-c", SCAN, os.getcwd(), "m.parquet"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout == np.__file__ + "\n"
+
+
+SCAN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from curate.engines import processes
+from curate.workers import prepare
+prepare("curate.warm")
+done, = processes(eval, ["__import__('numpy').__file__"])
+print(done.result)
+"""
+
+
+def test_a_worker_makes_arrow_columns_without_pandas() -> None:
+    assert in_a_worker("__import__('pyarrow').array([1]) and 'pandas' in __import__('sys').modules") is False
+
+
+LEAN_SCAN = """
+import sys
+from curate.cli import main
+try:
+    main(["scan", sys.argv[1], "-o", sys.argv[2], "--engine", "serial"])
+except SystemExit as end:
+    assert not end.code
+assert "pandas" not in sys.modules
+import pyarrow as pa
+assert list(pa.table({"a": [1, 2]}).to_pandas()["a"]) == [1, 2]
+"""
+
+
+def test_a_scan_imports_no_pandas_and_whoever_needs_it_still_can(photos: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", LEAN_SCAN, str(photos), str(tmp_path / "m.parquet")], check=True)
+
+
+def test_workers_start_where_there_is_no_place_for_a_socket(photos: Path, tmp_path: Path) -> None:
+    too_long = tmp_path / ("x" * 110)
+    too_long.mkdir()
+    command = [sys.executable, "-m", "curate", "scan", str(photos), "-o", str(tmp_path / "m.parquet")]
+    done = subprocess.run(
+        command, env=os.environ | {"TMPDIR": str(too_long)}, capture_output=True, text=True, check=True
+    )
+    assert "3 photos: 2 scored, 1 failed" in done.stdout
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("from curate.engines import processes\nprint(list(processes(abs, [1])))\n", encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "is a script that calls this guarded by `if __name__ == '__main__'`?" in done.stderr.splitlines()[-1]
