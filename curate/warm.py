@@ -1,6 +1,7 @@
 """To be imported where workers are forked from: all that measuring needs, used once.
 
-OpenCV fills its tables for Lab when they are first used, for 0.07 s, and Pillow imports readers of formats for 0.02 s.
+OpenCV fills its tables for Lab when they are first used, for 0.07 s, and reads the tone network for 0.04 s; Pillow
+imports readers of formats for 0.02 s.
 """
 
 import gc
@@ -10,9 +11,11 @@ from PIL import Image
 
 import curate.scan  # noqa: F401 - what workers run
 from curate.measures import measure
+from curate.measures.tone_network import log_odds
 from curate.workers import take_one_core
 
 take_one_core()
 measure(np.zeros((2, 2, 3), np.uint8))
+log_odds(np.zeros((2, 2, 3), np.uint8))
 Image.preinit()
 gc.freeze()  # nothing of this is to be looked through again, in processes that share the memory
