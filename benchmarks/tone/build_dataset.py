@@ -251,16 +251,21 @@ def of_print(name: str, rgb: Rgb) -> Iterator[Picture]:
 
 
 def archived(folder: Path) -> Iterator[Picture]:
-    """The photos of archives.csv, found below a folder by their sha256; what is left out is said."""
-    found = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in photos(folder)}
-    with ARCHIVES.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    print(f"{sum(row['sha256'] not in found for row in rows)} of {len(rows)} archived photos are missing")
-    for row in rows:
-        rgb = load(found[row["sha256"]]) if row["sha256"] in found else None
+    """The photos of archives.csv."""
+    for row, path in found(folder, ARCHIVES):
+        rgb = load(path)
         if rgb is not None:
             kind = "original" if row["label"] == "color" else "archive"
             yield Picture("archives", f"archives/{row['archive']}/{row['path']}", kind, row["label"], rgb)
+
+
+def found(folder: Path, listed: Path) -> Iterator[tuple[dict[str, str], Path]]:
+    """The rows of a list like archives.csv whose files lie below a folder, known by sha256; says how many don't."""
+    files = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in photos(folder)}
+    with listed.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    print(f"{sum(row['sha256'] not in files for row in rows)} of {len(rows)} archived photos are missing")
+    yield from ((row, files[row["sha256"]]) for row in rows if row["sha256"] in files)
 
 
 def _cut(rgb: Rgb, rng: np.random.Generator) -> Rgb:

@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 BIAS = {bias:.4f}
-"""Less the threshold: 0.48 % of the colour photos with M >= 20 lie above it, judged by weights without their source."""
+"""Less the threshold: 0.45 % of the colour photos with M >= 20 lie above it, judged by weights without their source."""
 
 FEATURES: Mapping[str, tuple[float, float, float]] = {{
 {features}

@@ -1,0 +1,51 @@
+"""Judge the project's detector on photos of archives that nothing was learned or chosen from, listed in unseen.csv.
+
+    python benchmarks/tone/judge_unseen.py REPOSITORIES [--below LINE]
+
+REPOSITORIES holds clones of theirs, anywhere below it. With --below, what has a higher tone_score counts as toned too,
+as with `curate filter --max-tone-score LINE`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import pandas as pd
+from build_dataset import found
+from regression import COLORFUL_M
+from tables import show
+from unseen import by_band, leaks
+
+from curate.decode import decode
+from curate.measures import measure
+
+UNSEEN = Path(__file__).with_name("unseen.csv")
+
+
+def main() -> None:
+    """Print leaks and false alarms by M, and the repositories that leak."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("repositories", type=Path)
+    parser.add_argument("--below", type=float, default=0.0)
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    rows = []
+    for row, path in found(options.repositories, UNSEEN):
+        photo = decode(path.read_bytes())
+        measured = measure(photo.pixels, photo.visible)
+        said = measured.tone
+        verdict = "toned" if said.tone == "color" and said.tone_score > options.below else said.tone
+        kind = "original" if row["label"] == "color" else "archive"
+        rows.append((f"archives/{row['archive']}/{row['path']}", kind, row["label"], measured.colorfulness, verdict))
+    table = pd.DataFrame(rows, columns=["base", "kind", "truth", "colorfulness", "verdict"])
+    show(by_band(table), "Leaked of toned, wrong of colour, by M")
+    toned = table[(table.truth == "toned") & (table.colorfulness >= COLORFUL_M)]
+    origin = toned.base.str.split("/").str[1:3].str.join("/")
+    counts = leaks(toned) * pd.Series(1, toned.index)
+    show(counts.groupby(origin).agg(toned="size", leaked="sum").query("leaked > 0"), "Repositories that leak")
+
+
+if __name__ == "__main__":
+    main()
