@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from clock import clock_and_cpu_s
 
 WORKERS = 2
 CLEANVISION = f"""
@@ -49,7 +48,7 @@ def main() -> None:
         out = Path(scratch) / "scan.parquet"
         ours = [sys.executable, "-m", "curate", "scan", str(photos), "--overwrite", "-o", str(out)]
         ours += ["--workers", str(WORKERS)]
-        pairs = [(seconds(ours), seconds(theirs)) for _ in range(options.rounds)]
+        pairs = [(clock_and_cpu_s(ours), clock_and_cpu_s(theirs)) for _ in range(options.rounds)]
     for (our_s, our_cpu_s), (their_s, their_cpu_s) in pairs:
         print(
             f"curate scan {options.photos / our_s:7.1f} photos/s ({our_cpu_s:.1f} CPU s)   "
@@ -66,14 +65,6 @@ def gather(folders: list[Path], count: int, into: Path) -> Path:
     for number, photo in enumerate(itertools.islice(itertools.cycle(found), count)):
         shutil.copyfile(photo, into / f"{number:06}{photo.suffix}")
     return into
-
-
-def seconds(command: list[str]) -> tuple[float, float]:
-    """Wall and CPU seconds of a command and its children."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, env=os.environ)
-    wall_s, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 if __name__ == "__main__":
