@@ -46,6 +46,8 @@ PRODUCTS = (
 earlier list of features; a sixteenth went with its feature."""
 FALSE_ALARMS = 0.0045
 """Share of the colour photos with M >= 20 that may lie above the line, each judged by weights without its source."""
+DOUBTFUL = (-3.5, 2.5)
+"""The network is asked where the regression's log odds lie between: with wider bounds as many photos leak."""
 ARCHIVES = "archives"
 """The source of photos of many repositories, whose bases are `archives/OWNER/NAME/path`."""
 FOLDS = 5
@@ -85,10 +87,6 @@ class Regression:
 def shipped() -> Regression:
     """The weights as the project has them."""
     return Regression(tone_weights.BIAS, tone_weights.FEATURES, tone_weights.PRODUCTS)
-
-
-DOUBTFUL = (-3.5, 2.5)
-"""The network is asked where the regression's log odds lie between: with wider bounds as many photos leak."""
 
 
 @dataclass(frozen=True, slots=True)
