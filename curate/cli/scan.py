@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +127,7 @@ def _hurry(*, forked: bool) -> None:
     from curate.workers import THREADLESS, prepare, spare_pandas
 
     os.environ.update(THREADLESS)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what workers need is cleared away
     if forked:
         prepare("curate.warm")
     spare_pandas()
