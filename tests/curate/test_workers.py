@@ -165,7 +165,8 @@ def test_a_damaged_network_is_one_line_whoever_meets_it(kept: int | None, tmp_pa
 
 
 @LINUX
-def test_sigterm_leaves_nothing_behind(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_end_leaves_nothing_behind(number: signal.Signals, photos: Path, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     command = [sys.executable, "-m", "curate", "scan", str(photos), "-o", str(tmp_path / "m.parquet")]
@@ -173,7 +174,7 @@ def test_sigterm_leaves_nothing_behind(photos: Path, tmp_path: Path) -> None:
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         while not list(scratch.glob("*/listener-*")):
             time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         _, said = process.communicate(timeout=30)
     assert said == "Interrupted: what was finished is kept; run the same command to go on.\n"
     assert process.returncode == 130
@@ -185,3 +186,21 @@ def test_streams_may_be_closed(closed: str, photos: Path, tmp_path: Path) -> Non
     command = f'"$0" -m curate scan "$1" -o "$2" {closed}'
     subprocess.run(["sh", "-c", command, sys.executable, str(photos), str(tmp_path / "m.parquet")], check=True)
     assert (tmp_path / "m.parquet").exists()
+
+
+IN_A_THREAD = """
+import sys, threading
+from curate.cli import main
+if __name__ == "__main__":
+    command = ["scan", sys.argv[1], "-o", sys.argv[2]]
+    thread = threading.Thread(target=main, args=[command], kwargs={"standalone_mode": False})
+    thread.start()
+    thread.join()
+"""
+
+
+def test_another_program_may_call_the_command_from_a_thread(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    command = [sys.executable, "-c", IN_A_THREAD, str(photos), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (out.exists(), done.stderr) == (True, "")
