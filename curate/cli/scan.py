@@ -125,9 +125,10 @@ def _hurry(*, forked: bool) -> None:
     """
     if "numpy" in sys.modules or current_thread() is not main_thread():  # another program calls this
         return
-    from curate.workers import THREADLESS, prepare, spare_pandas
+    from curate.workers import PRELOADED, THREADLESS, prepare, spare_pandas
 
     os.environ.update(THREADLESS)
+    PRELOADED.insert(0, "curate.mute")
     for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C, so that what workers need is cleared away
         if signal.getsignal(number) == signal.SIG_DFL:  # `nohup` ignores one
             signal.signal(number, signal.default_int_handler)
