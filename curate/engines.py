@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
+from multiprocessing import current_process
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
@@ -107,6 +108,8 @@ def _pool(size: int, module: str) -> Iterator[ProcessPool]:
     """So many workers, which need a module; they end with the block, in the midst of their work if it fails."""
     from pebble import CONSTS, ProcessPool  # here, so that `--help` answers at once
 
+    if current_process().daemon:
+        raise EngineError("a worker of a multiprocessing pool may start none: choose the serial engine there")
     CONSTS.sleep_unit = POLL_S
     pool = ProcessPool(size, initializer=settle_in, initargs=[dict(os.environ)], context=prepare(module))
     try:
@@ -135,7 +138,9 @@ def _outcome(item: Item, future: Future[Result]) -> Outcome[Item, Result]:
 
 def _not_started(exc: BrokenProcessPool) -> EngineError:
     if isinstance(exc.__cause__, OSError):
-        return EngineError(f"worker processes can't be started: {told(exc.__cause__)}: try fewer with --workers")
+        gone = isinstance(exc.__cause__, FileNotFoundError)
+        advice = "is the current folder gone? Go to another" if gone else "try fewer with --workers"
+        return EngineError(f"worker processes can't be started: {told(exc.__cause__)}: {advice}")
     return EngineError(
         "worker processes end by themselves: run the same command to go on; if they do at once, is a script that calls "
         "this guarded by `if __name__ == '__main__'`? --engine serial says what is wrong"

@@ -5,17 +5,21 @@ imports readers of formats for 0.02 s.
 """
 
 import gc
+from contextlib import suppress
 
+import cv2
 import numpy as np
 from PIL import Image
 
 import curate.scan  # noqa: F401 - what workers run
+from curate.errors import VividsetError
 from curate.measures import measure
 from curate.measures.tone_network import log_odds
 from curate.workers import take_one_core
 
 take_one_core()
-measure(np.zeros((2, 2, 3), np.uint8))
-log_odds(np.zeros((2, 2, 3), np.uint8))
+with suppress(VividsetError, MemoryError, cv2.error):  # workers meet it again, and can tell
+    measure(np.zeros((2, 2, 3), np.uint8))
+    log_odds(np.zeros((2, 2, 3), np.uint8))
 Image.preinit()
 gc.freeze()  # nothing of this is to be looked through again, in processes that share the memory

@@ -21,6 +21,9 @@ THREADLESS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_t
 0.1 s of every core, and a process that others are forked from should have none.
 """
 
+PRELOADED = [__name__]
+"""What the process that workers are forked from imports first."""
+
 
 def prepare(*modules: str) -> ForkServerContext | SpawnContext:
     """Have workers started by what this returns; on Linux, start the process that they will be forked from.
@@ -34,7 +37,7 @@ def prepare(*modules: str) -> ForkServerContext | SpawnContext:
         from multiprocessing import forkserver, resource_tracker
 
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__, *modules])
+        context.set_forkserver_preload([*PRELOADED, *modules])
         try:
             resource_tracker.ensure_running()  # first, as it ends by letting SIGINT through
             with _as_workers_need_it():

@@ -176,7 +176,8 @@ def as_onnx(path: Path) -> bytes:
         weights = values[f"body.{place}.0.weight"] * scale[:, None, None, None]
         names = [f"weights{place}", f"bias{place}"]
         tensors += _tensors(names, [weights, values[norm + "bias"] - values[norm + "running_mean"] * scale])
-        node = make_node("Conv", [came, *names], [f"sum{place}"], strides=[stride] * 2, pads=[1] * 4)
+        shape = {"kernel_shape": [3, 3], "strides": [stride] * 2, "pads": [1] * 4}
+        node = make_node("Conv", [came, *names], [f"sum{place}"], **shape)
         nodes += [node, make_node("Relu", [f"sum{place}"], [came := f"found{place}"])]
     nodes += [make_node(f"Global{kind}Pool", [came], [kind]) for kind in ("Average", "Max")]
     nodes += [make_node("Concat", ["Average", "Max"], ["both"], axis=1), make_node("Flatten", ["both"], ["flat"])]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING
 
 import click
@@ -121,11 +123,15 @@ def _hurry(*, forked: bool) -> None:
     Args:
         forked: workers will be needed for sure, so start at once what they are forked from.
     """
-    if "numpy" in sys.modules:  # another program calls this
+    if "numpy" in sys.modules or current_thread() is not main_thread():  # another program calls this
         return
-    from curate.workers import THREADLESS, prepare, spare_pandas
+    from curate.workers import PRELOADED, THREADLESS, prepare, spare_pandas
 
     os.environ.update(THREADLESS)
+    PRELOADED.insert(0, "curate.mute")
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C, so that what workers need is cleared away
+        if signal.getsignal(number) == signal.SIG_DFL:  # `nohup` ignores one
+            signal.signal(number, signal.default_int_handler)
     if forked:
         prepare("curate.warm")
     spare_pandas()

@@ -71,6 +71,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn what it raises on purpose into one line and an exit code."""
+        _open_closed_streams()
         for stream in (sys.stdout, sys.stderr):  # a name that is no UTF-8 must not end a run
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
@@ -95,10 +96,19 @@ class Commands(click.Group):
             ctx.exit(130)
 
 
+def _open_closed_streams() -> None:
+    """Let nothing hear and say what the caller closed (`2>&-`), lest a file become number 2 and be written errors."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
+
+
 def _of_system(exc: OSError) -> str:
     """What the system refused, for a command that didn't foresee it."""
     where = f"{exc.filename}: " if exc.filename else ""
-    advice = {errno.ENOSPC: "free some space", errno.EACCES: "check its permissions"}
+    advice = {errno.ENOSPC: "free some space", errno.EACCES: "check its permissions", errno.EMFILE: "raise `ulimit -n`"}
     return f"{where}{told(exc)}: {advice.get(exc.errno or 0, 'is the disk full, or the output gone?')}"
 
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.errors import VividsetError
 from curate.measures.tone_features import GRID_COLUMNS, GRID_ROWS
 
 Network = Any
@@ -27,6 +28,9 @@ def log_odds(small: NDArray[np.uint8], network: Network | None = None) -> float:
     Args:
         small: (h, w, 3) uint8 sRGB, a small copy as `curate.measures.small_copy` makes it.
         network: another one than the shipped one.
+
+    Raises:
+        VividsetError: the shipped one is missing or damaged.
     """
     network = network or _shipped()
     cells = cv2.resize(small, (GRID_COLUMNS, GRID_ROWS), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -53,4 +57,10 @@ def loaded(onnx: bytes) -> Network:
 
 @functools.cache
 def _shipped() -> Network:
-    return loaded((files(__package__) / "tone_network.onnx").read_bytes())
+    file = files(__package__) / "tone_network.onnx"
+    try:
+        return loaded(file.read_bytes())
+    except (OSError, cv2.error) as exc:
+        if isinstance(exc, cv2.error) and exc.code >= 0:  # std::bad_alloc, which has no code of OpenCV's
+            raise MemoryError from exc
+        raise VividsetError(f"{file} is missing or damaged: pip install --force-reinstall --no-deps vividset") from exc

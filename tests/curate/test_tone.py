@@ -2,9 +2,11 @@
 
 import math
 import random
+from importlib.resources import files
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -169,3 +171,11 @@ def test_equal_channels_are_grayscale(plane: NDArray[np.uint8]) -> None:
 @pytest.mark.parametrize("colours", [[(220, 40, 40), (40, 60, 220)], [(90, 150, 230), (60, 160, 50)]])
 def test_two_flat_colours_are_no_toning(colours: list[tuple[int, int, int]]) -> None:
     assert said(np.array([colours], np.float64).repeat(96, axis=0).repeat(48, axis=1)) == "color"
+
+
+def test_the_network_says_its_kernels_sizes_which_opencv_4_needs() -> None:
+    graph = onnx.load_from_string((files("curate.measures") / "tone_network.onnx").read_bytes()).graph
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    assert convolutions
+    for node in convolutions:
+        assert {entry.name: list(entry.ints) for entry in node.attribute}["kernel_shape"] == [3, 3]
