@@ -129,7 +129,7 @@ def _hurry(*, forked: bool) -> None:
 
     os.environ.update(THREADLESS)
     PRELOADED.insert(0, "curate.mute")
-    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C, so that what workers need is cleared away
+    for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:  # as Ctrl-C, so that workers clear up
         if signal.getsignal(number) == signal.SIG_DFL:  # `nohup` ignores one
             signal.signal(number, signal.default_int_handler)
     if forked:
