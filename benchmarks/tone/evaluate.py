@@ -71,12 +71,10 @@ def measured(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
     found["hue_concentration"] = [np.hypot(*lab[..., 1:].mean(axis=(0, 1))) for lab in labs]
     found["hue_concentration"] /= found["all_chroma_ab"] + 1e-3
     found["mean_saturation"] = [cv2.cvtColor(grid, cv2.COLOR_RGB2HSV)[..., 1].mean() for grid in grids]
-    sampled = [int(small.sum()) % 32 == 0 for small in smalls]
-    said = [tone(small) if chosen else None for small, chosen in zip(smalls, sampled, strict=True)]
+    said = [tone(small) if int(small.sum()) % 32 == 0 else None for small in smalls]
     found["said"] = [each and each.tone for each in said]
     found["said_score"] = [each.tone_score if each else math.nan for each in said]
-    both = zip(smalls, sampled, strict=True)
-    found["said_network"] = [log_odds(small) if chosen else math.nan for small, chosen in both]
+    found["said_network"] = [log_odds(small) if each else math.nan for small, each in zip(smalls, said, strict=True)]
     return found
 
 

@@ -43,8 +43,8 @@ def main() -> None:
     show(by_band(table), "Leaked of toned, wrong of colour, by M")
     toned = table[(table.truth == "toned") & (table.colorfulness >= COLORFUL_M)]
     origin = toned.base.str.split("/").str[1:3].str.join("/")
-    counts = leaks(toned) * pd.Series(1, toned.index)
-    show(counts.groupby(origin).agg(toned="size", leaked="sum").query("leaked > 0"), "Repositories that leak")
+    leaked = pd.Series(leaks(toned), toned.index, dtype=int)
+    show(leaked.groupby(origin).agg(toned="size", leaked="sum").query("leaked > 0"), "Repositories that leak")
 
 
 if __name__ == "__main__":

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import pyarrow.parquet as pq
 import simplejpeg
 import torch
 from aging import Darkroom
 from kornia.color import rgb_to_lab
 from numpy.typing import NDArray
-from regression import ARCHIVES, COLORFUL_M, fold_of
+from regression import ARCHIVES, COLORFUL_M, batches
 from torch import Tensor
 
 from curate.decode import PHOTO_SUFFIXES, decode
@@ -39,7 +37,7 @@ LEAST_M_REAL, LEAST_M_DULL = 6.0, 8.0
 def bases(data: Path, more: Path, out: Path) -> None:
     """Pack what pictures are made of."""
     rows, packed = [], []
-    for row, small in pictures(data):
+    for row, small in itertools.chain.from_iterable(batches(data)):
         if row["kind"] in ("original", "archive", "print"):
             rows.append((row["source"], row["truth"], row["colorfulness"], row["fold"]))
             packed.append(_packed(small))
@@ -51,14 +49,6 @@ def bases(data: Path, more: Path, out: Path) -> None:
     )
     np.savez(out, jpegs=np.frombuffer(b"".join(packed), np.uint8), ends=np.cumsum([0, *map(len, packed)]), **columns)
     print(len(packed), "photos")
-
-
-def pictures(data: Path) -> Iterator[tuple[dict[str, Any], NDArray[np.uint8]]]:
-    """Each row of build_dataset.py's file, with its fold, and its (h, w, 3) uint8 small copy."""
-    for batch in pq.ParquetFile(data).iter_batches(batch_size=500):
-        for row in batch.to_pylist():
-            pixels = np.frombuffer(row.pop("rgb"), np.uint8)
-            yield row | {"fold": fold_of(row)}, pixels.reshape(row["height_px"], row["width_px"], 3)
 
 
 def further(folder: Path) -> list[NDArray[np.uint8]]:

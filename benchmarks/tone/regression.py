@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -138,15 +138,21 @@ def read(path: Path, measure: Callable[[Sequence[NDArray[np.uint8]]], Mapping[st
         photo, of archives of the whole repository: what is out of fold is out of repository there.
     """
     pieces = []
+    for batch in batches(path):
+        rows, smalls = zip(*batch, strict=True)
+        pieces.append(pd.DataFrame(rows).assign(**measure(smalls)))
+    return pd.concat(pieces, ignore_index=True)
+
+
+def batches(path: Path) -> Iterator[list[tuple[dict[str, Any], NDArray[np.uint8]]]]:
+    """Rows of build_dataset.py's file, each with its fold, and their (h, w, 3) uint8 small copies, 500 at a time."""
     for batch in pq.ParquetFile(path).iter_batches(batch_size=500):
         rows = batch.to_pylist()
+        pixels = [np.frombuffer(row.pop("rgb"), np.uint8) for row in rows]
         smalls = [
-            np.frombuffer(row.pop("rgb"), np.uint8).reshape(row.pop("height_px"), row.pop("width_px"), 3)
-            for row in rows
+            flat.reshape(row.pop("height_px"), row.pop("width_px"), 3) for row, flat in zip(rows, pixels, strict=True)
         ]
-        fold = [fold_of(row) for row in rows]
-        pieces.append(pd.DataFrame(rows).assign(fold=fold, **measure(smalls)))
-    return pd.concat(pieces, ignore_index=True)
+        yield [(row | {"fold": fold_of(row)}, small) for row, small in zip(rows, smalls, strict=True)]
 
 
 def fold_of(row: Mapping[str, Any]) -> int:

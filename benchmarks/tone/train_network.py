@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx.numpy_helper import from_array
-from pools import NOWHERE, POOL_PICTURES, bases, pictures, pool
-from regression import FOLDS
+from pools import NOWHERE, POOL_PICTURES, bases, pool
+from regression import FOLDS, batches
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -160,7 +160,7 @@ def _save(network: ToneNetwork, path: Path) -> None:
 def judge(out: Path, data: Path) -> None:
     """Write the shipped network, and (n,) float32 log odds by those that haven't seen a picture's photo."""
     unseen = [loaded(as_onnx(out / f"small{fold}.pt")) for fold in range(FOLDS)]
-    odds = [log_odds(small, unseen[row["fold"]]) for row, small in pictures(data)]
+    odds = [log_odds(small, unseen[row["fold"]]) for batch in batches(data) for row, small in batch]
     np.save(out / "odds.npy", np.array(odds, np.float32))
     WEIGHTS.write_bytes(as_onnx(out / f"small{NOWHERE}.pt"))
     print(len(odds), "pictures")
