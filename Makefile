@@ -13,7 +13,8 @@ demo: $(INSTALLED)    ## Scan, filter, train and colorize real photos in a few m
 	$(BIN)/python examples/demo.py
 
 test: $(INSTALLED) lint    ## Everything a contributor needs to trust the tree
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov --cov-report=
+	@echo "Line coverage: $$($(BIN)/coverage report --format=total) % (.venv/bin/coverage report lists the lines)"
 
 lint: $(INSTALLED)    ## ruff, mypy strict, import contracts
 	$(BIN)/ruff format --check .
