@@ -28,6 +28,7 @@ TUTORIAL = DOCS / "tutorial" / "first-colorizer.md"
 PICTURE = DOCS / "images" / "tutorial.jpg"
 SHOWN_FOLDER = "/home/you/colors"
 """Stands in the tutorial's outputs for the temporary folder in which its commands ran."""
+LONGEST_OUTPUT = 40
 _CONSOLE = re.compile(r"```console\n\$ (?P<command>[^\n]+)\n(?P<output>.*?)```", re.DOTALL)
 _PROGRAM = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
@@ -96,7 +97,13 @@ def _run(name: str, arguments: list[str], home: Path) -> str:
     )
     if done.returncode:
         sys.exit(f"the tutorial's command failed: {shlex.join([name, *arguments])}\n{done.stdout}")
-    return done.stdout.replace(str(home.resolve()), SHOWN_FOLDER).replace(f"python -m {name}", name)
+    return _shortened(done.stdout.replace(str(home.resolve()), SHOWN_FOLDER).replace(f"python -m {name}", name))
+
+
+def _shortened(output: str) -> str:
+    """The start and the end of an output that would fill the page, such as the progress of a training."""
+    lines = output.splitlines(keepends=True)
+    return output if len(lines) <= LONGEST_OUTPUT else "".join([*lines[:12], "...\n", *lines[-6:]])
 
 
 def _draw(home: Path) -> None:
