@@ -120,6 +120,12 @@ def test_every_option_that_the_pages_name_exists() -> None:
     assert not [option for option in sorted(named) if not re.search(rf"{option}(?![\w-])", commands)]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_installs_the_package_from_an_index(page: Path) -> None:
+    """No index has it: `pip install '.[heic]'` works in a clone."""
+    assert not re.findall(r"pip install '?vividset", page.read_text(encoding="utf-8"))
+
+
 def test_the_schema_page_names_every_column() -> None:
     from curate.manifest import DECISION, SCAN_SCHEMA
 
@@ -140,7 +146,7 @@ def test_the_page_of_errors_names_every_kind() -> None:
     from curate import errors
 
     page = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
-    kinds = [errors.PhotoError, *errors.VividsetError.__subclasses__(), *errors.PhotoError.__subclasses__()]
+    kinds: list[type[errors.VividsetError]] = [errors.PhotoError, *errors.VividsetError.__subclasses__(), *errors.PhotoError.__subclasses__()]
     assert not [kind.__name__ for kind in kinds if f"`{kind.__name__}`" not in page]
     passing = set(re.findall(r"^\| `(\w+)` \|.*\| yes \|$", page, re.MULTILINE))
     assert passing == errors.PASSING_KINDS
