@@ -26,7 +26,7 @@ format: $(INSTALLED)    ## Let ruff lay out the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(INSTALLED)    ## Write docs/cli.md from the commands' own --help
+docs: $(INSTALLED)    ## Write the generated pages of docs/
 	$(BIN)/python docs/generate.py
 
 bench: $(INSTALLED)    ## Ratios of our speed to named others, measured in one run

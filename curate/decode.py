@@ -1,6 +1,6 @@
 """Bytes to sRGB pixels: the one room that knows formats, orientation, profiles, alpha and size.
 
-The rules, in the order they apply (docs/decoding.md has the table with its golden values):
+The rules, in the order they apply (docs/reference/formats.md has the table with its golden values):
 
 1. The content decides the format, never the name. JPEG (also MPO), PNG, WebP, TIFF, GIF, BMP and AVIF are photos;
    HEIC and JPEG XL are where their extras are installed.

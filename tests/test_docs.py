@@ -4,48 +4,154 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("manifests/*.md")])
+CODE = sorted(
+    path
+    for folder in ("curate", "train", "tests", "benchmarks", "examples")
+    for path in ROOT.rglob(f"{folder}/**/*.py")
+)
+COMMANDS = ROOT / "docs" / "reference" / "cli.md"
 
 
-def test_the_page_of_commands_is_their_own_help() -> None:
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     assert spec is not None
     assert spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
-    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == generate.page(), "run `make docs`"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_commands_is_their_own_help(generate: ModuleType) -> None:
+    assert COMMANDS.read_text(encoding="utf-8") == generate.commands_page(), "run `make docs`"
+
+
+def test_the_page_of_the_recipe_is_the_recipe(generate: ModuleType) -> None:
+    page = (ROOT / "docs" / "reference" / "recipe.md").read_text(encoding="utf-8")
+    assert page == generate.recipe_page(), "run `make docs`"
+
+
+def test_the_tutorial_shows_what_curate_prints(generate: ModuleType, tmp_path: Path) -> None:
+    page = generate.TUTORIAL.read_text(encoding="utf-8")
+    printed = generate.tutorial_page(page, tmp_path, with_training=False)
+    assert _without_what_varies(page) == _without_what_varies(printed), "run `make docs`"
+
+
+def _without_what_varies(page: str) -> str:
+    """A page without hashes, sizes of files and line breaks: these depend on the folder's name and on the time."""
+    return " ".join(re.sub(r"\b[0-9a-f]{12,64}\b|[\d.]+ (?=[kM]B\b)", "", page).split())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target
+    for target in re.findall(r"\]\(\s*([^)\s]+)\s*\)", _without_code(page)):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        linked = page if not path else page.parent / path
+        assert linked.exists(), target
+        assert not anchor or anchor in _anchors(linked.resolve()), target
 
 
-def test_every_option_that_the_readme_names_exists() -> None:
-    commands = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`?(--[a-z][a-z-]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+@cache
+def _anchors(page: Path) -> frozenset[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    found: list[str] = []
+    for heading in re.findall(r"^#+ (.+)$", _without_code(page), re.MULTILINE):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        anchor = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+        repeats = sum(re.fullmatch(rf"{re.escape(anchor)}(-\d+)?", other) is not None for other in found)
+        found.append(f"{anchor}-{repeats}" if repeats else anchor)
+    return frozenset(found)
+
+
+def _without_code(page: Path) -> str:
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("folder", ["how-to", "reference", "explanation", "tutorial"])
+def test_the_index_lists_every_page(folder: str) -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = sorted(page.name for page in (ROOT / "docs" / folder).glob("*.md"))
+    assert pages
+    assert not [name for name in pages if f"({folder}/{name})" not in index]
+
+
+def test_every_page_that_the_code_names_exists() -> None:
+    named = {
+        (name, str(path.relative_to(ROOT)))
+        for path in CODE
+        for name in re.findall(r"\bdocs/[\w/-]+\.md\b", path.read_text(encoding="utf-8"))
+    }
     assert named
-    assert not [option for option in named if option not in commands]
+    assert not [pair for pair in sorted(named) if not (ROOT / pair[0]).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_and_option_of_a_page_exists(page: Path) -> None:
+    """In the command lines of a page; results and the changelog tell of commands as they were."""
+    if page.parent.name in ("results", "decisions") or page.name == "CHANGELOG.md":
+        return
+    commands = COMMANDS.read_text(encoding="utf-8")
+    lines = re.findall(r"^(?: {4}|\$ )((?:curate|train) [^#\n]*)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    lines += re.findall(r"`((?:curate|train) [a-z][^`]*)`", page.read_text(encoding="utf-8"))
+    for line in lines:
+        program, command = line.split()[:2]
+        section = re.search(rf"^## {program} {command}\n(.*?)(?=^## |\Z)", commands, re.DOTALL | re.MULTILINE)
+        assert section is not None, line
+        options = re.findall(r"(?<=\s)(--[a-z][a-z-]+)", line)
+        assert not [option for option in options if not re.search(rf"{option}(?![\w-])", section[1])], line
+
+
+def test_every_option_that_the_pages_name_exists() -> None:
+    commands = COMMANDS.read_text(encoding="utf-8")
+    pages = [ROOT / "README.md", *ROOT.glob("docs/how-to/*.md"), *ROOT.glob("docs/explanation/*.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    named = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", re.sub(r".*pip install.*", "", text)))
+    assert named
+    assert not [option for option in sorted(named) if not re.search(rf"{option}(?![\w-])", commands)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_installs_the_package_from_an_index(page: Path) -> None:
+    """No index has it: `pip install '.[heic]'` works in a clone."""
+    assert not re.findall(r"pip install '?vividset", page.read_text(encoding="utf-8"))
 
 
 def test_the_schema_page_names_every_column() -> None:
     from curate.manifest import DECISION, SCAN_SCHEMA
 
-    page = (ROOT / "manifests" / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "manifest.md").read_text(encoding="utf-8")
     columns = [*SCAN_SCHEMA.names, *(column.name for column in DECISION)]
     assert not [name for name in columns if f"`{name}`" not in page and not name.startswith("tone_")]
 
 
-def test_every_command_and_option_of_the_page_on_scale_exists() -> None:
-    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
-    commands = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+def test_the_page_of_measures_names_every_measure() -> None:
+    from curate.manifest.schema import MEASURES
+
+    page = (ROOT / "docs" / "reference" / "measures.md").read_text(encoding="utf-8")
+    names = [column.name for column in MEASURES if column.name != "colorfulness_level"]
+    assert not [name for name in names if f"`{name}`" not in page]
+
+
+def test_the_page_of_errors_names_every_kind() -> None:
+    from curate import errors
+
+    page = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
+    kinds = [*errors.VividsetError.__subclasses__(), *errors.PhotoError.__subclasses__()]
+    assert not [kind.__name__ for kind in kinds if f"`{kind.__name__}`" not in page]
+    passing = set(re.findall(r"^\| `(\w+)` \|.*\| yes \|$", page, re.MULTILINE))
+    assert passing == errors.PASSING_KINDS
+
+
+def test_the_scale_page_shows_the_commands_of_a_divided_scan() -> None:
+    page = (ROOT / "docs" / "how-to" / "scan-on-many-machines.md").read_text(encoding="utf-8")
     assert {"merge", "scan", "filter"} <= set(re.findall(r"curate ([a-z]+)", page))
-    assert not [name for name in re.findall(r"curate ([a-z]+)", page) if f"## curate {name}" not in commands]
-    assert not [name for name in re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", page) if name not in commands]

@@ -1,4 +1,4 @@
-"""The programs that the manifests' page shows run as they stand there."""
+"""The programs that the pages on manifests show run without changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from curate.scan import ScanOptions, scan
 from curate.select import write_selection
 
 ROOT = Path(__file__).parent.parent
-SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "manifests" / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+PAGES = ("read-a-manifest.md", "review-tone.md")
+SNIPPETS = {
+    page: re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "how-to" / page).read_text(encoding="utf-8"), re.DOTALL)
+    for page in PAGES
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +38,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.mark.parametrize(("library", "said"), [("pandas", "colorfulness … < …"), ("duckdb", "2.png")])
-def test_a_program_of_the_page_runs(library: str, said: str, home: Path) -> None:
-    (program,) = [snippet for snippet in SNIPPETS if f"import {library}" in snippet]
+@pytest.mark.parametrize(
+    ("page", "library", "said"),
+    [
+        ("read-a-manifest.md", "pandas", "colorfulness … < …"),
+        ("read-a-manifest.md", "duckdb", "2.png"),
+        ("review-tone.md", "pandas", "1.png"),
+    ],
+)
+def test_a_program_of_the_page_runs(page: str, library: str, said: str, home: Path) -> None:
+    (program,) = [snippet for snippet in SNIPPETS[page] if f"import {library}" in snippet]
     done = subprocess.run([sys.executable, "-c", program], cwd=home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert said in done.stdout

@@ -34,7 +34,7 @@ MEASURES = (
     ("LPIPS", "lpips", ".3f"),
     ("FID", "fid", ".1f"),
 )
-NOT_MEASURED = "{} wants a network's file, {}: docs/evaluating.md."
+NOT_MEASURED = "{} wants a network's file, {}: docs/how-to/measure-lpips-and-fid.md."
 FEW_PHOTOS = f"FID grows as photos get fewer, steeply below {ENOUGH_PHOTOS:,}: compare it only on these same {{:,}}."
 WARNING = "PSNR and SSIM reward gray: read them beside colourfulness and what gray scores."
 

@@ -2,7 +2,7 @@
 
 Sources: R. Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (2018); M. Heusel et
 al., "GANs Trained by a Two Time-Scale Update Rule" (2017). The files are those of NVIDIA's StyleGAN2-ADA, network and
-weights in one; docs/evaluating.md says more. TorchScript is a program: naming a file runs it.
+weights in one; docs/how-to/measure-lpips-and-fid.md says more. TorchScript is a program: naming a file runs it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Features:
 def _wrong_file(path: Path, option: tuple[str, str], why: str) -> UsageError:
     name, wanted = option
     return UsageError(
-        f"{path} can't be used ({why}): give {name} the file {wanted}, which docs/evaluating.md describes"
+        f"{path} can't be used ({why}): give {name} the file {wanted}: docs/how-to/measure-lpips-and-fid.md"
     )
 
 

@@ -1,4 +1,4 @@
-"""What "saturated" and "diverse" are measured by; docs/measures.md has each definition with its source."""
+"""What "saturated" and "diverse" are measured by; docs/reference/measures.md has each definition with its source."""
 
 from __future__ import annotations
 

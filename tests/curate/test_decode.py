@@ -1,4 +1,4 @@
-"""Bytes to sRGB pixels: the table in docs/decoding.md, row by row, and bytes that nobody meant."""
+"""Bytes to sRGB pixels: the table in docs/reference/formats.md, row by row, and bytes that nobody meant."""
 
 from __future__ import annotations
 

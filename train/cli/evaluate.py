@@ -47,7 +47,7 @@ def evaluate(
     Prints loss ÷ neutral, colourfulness (Hasler and Süsstrunk, signed; the absolute variant by name), its difference
     to the originals', PSNR, SSIM and tone, always beside what plain gray and the best single colour score. PSNR and
     SSIM reward gray: a gray prediction is hard to beat by them. LPIPS and FID are measured where you have their
-    networks' files, which run as programs: docs/evaluating.md.
+    networks' files, which run as programs: docs/how-to/measure-lpips-and-fid.md.
     """
     from train import checkpoint, evaluated, photos
     from train.evaluate import Evaluation, Protocol, summarize
