@@ -105,7 +105,7 @@ make_root() {
   home=$(in_root getent passwd "$user" | cut -d: -f6)
   git -C "$here" bundle create -q "$root/tmp/vividset.bundle" HEAD
   cp "$here/photos.py" "$root/tmp/"
-  chroot --userspec="$user" "$root" env -i PATH=/usr/bin:/bin HOME="$home" git clone -q /tmp/vividset.bundle "$home/vividset"
+  chroot --userspec="$user" "$root" env -i PATH=/usr/bin:/bin HOME="$home" git clone -q -c advice.detachedHead=false /tmp/vividset.bundle "$home/vividset"
 }
 
 remove_root() {
@@ -147,7 +147,7 @@ check_wheel() {
 }
 
 summary() { # the line to show of a log: pytest's count, the demo's time, or the last line
-  grep -aE '^(=+ )?[0-9]+ (passed|failed).* in |^Done in ' "$1" | tail -n 1 | grep . || tail -n 1 "$1"
+  grep -aE '^(=+ )?[0-9]+ (passed|failed).* in |^Done in |cannot make virtual' "$1" | tail -n 1 | grep . || tail -n 1 "$1"
 }
 
 failed=0
