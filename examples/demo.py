@@ -78,7 +78,7 @@ def gather() -> None:
             shutil.rmtree(HERE)
         PHOTOS.mkdir(parents=True)
     except OSError as exc:  # made by another user, say by an earlier `sudo make demo`
-        sys.exit(f"can't write to {exc.filename}: {exc.strerror}. Remove {HERE}, or change its owner, and run again")
+        sys.exit(f"can't write to {HERE}: {exc.strerror}. Remove it, or change its owner, and run again")
     packaged = Path(skimage.__file__).parent / "data"
     learned = Path(sklearn.datasets.__file__).parent / "images"
     sources = [packaged / name for name in (*COLOR, *GRAY)] + sorted(learned.glob("*.jpg"))
