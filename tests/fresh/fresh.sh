@@ -26,10 +26,11 @@ Options:
   --pip-conf FILE   copied to /etc/pip.conf
   --keep-env NAME   hand this environment variable over; all others are dropped; may be repeated
   --keep            leave the new Debian in place afterwards
+  --again           use the Debian and the clone that --keep left, brought up to this commit
 HELP
 }
 
-suite=bookworm user=root chromium='' work=/var/tmp/vividset-fresh mirror=http://deb.debian.org/debian pip_conf='' keep=''
+suite=bookworm user=root chromium='' work=/var/tmp/vividset-fresh mirror=http://deb.debian.org/debian pip_conf='' keep='' again=''
 binds=() copies=() variables=() checks=()
 arguments=("$@")
 while (($#)); do
@@ -44,6 +45,7 @@ while (($#)); do
     --pip-conf) pip_conf=$2; shift ;;
     --keep-env) variables+=("$2"); shift ;;
     --keep) keep=yes ;;
+    --again) again=yes ;;
     -h | --help) usage; exit ;;
     no-venv | demo | demo-again | test | wheel | headless) checks+=("$1") ;;
     *) echo "unknown: $1 (see --help)" >&2; exit 2 ;;
@@ -67,6 +69,8 @@ mkdir -p "$logs"
 
 in_root() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive "$@"; }
 
+find_home() { home=$(in_root getent passwd "$user" | cut -d: -f6); }
+
 install() { in_root apt-get install -qq -y --no-install-recommends "$@" > "$logs/$name-apt.log" 2>&1; }
 
 as_user() { # a shell command in the clone, as the user, without the variables, locale and files of this machine
@@ -74,6 +78,24 @@ as_user() { # a shell command in the clone, as the user, without the variables, 
   for variable in "${variables[@]}"; do kept+=("$variable=${!variable-}"); done
   chroot --userspec="$user" "$root" env -i PATH=/usr/local/bin:/usr/bin:/bin HOME="$home" USER="$user" "${kept[@]}" \
     sh -c "cd $home/vividset && $1"
+}
+
+hand_over() {
+  git -C "$here" bundle create -q "$root/tmp/vividset.bundle" HEAD
+  cp "$here/photos.py" "$root/tmp/"
+}
+
+mount_root() {
+  local path
+  mount -t proc proc "$root/proc"
+  mkdir -p "$root/dev/shm" "$root/dev/pts"
+  mount -t tmpfs tmpfs "$root/dev/shm"
+  mount -t devpts devpts "$root/dev/pts"
+  for path in "${binds[@]}"; do
+    mkdir -p "$root$path"
+    mount --bind "$path" "$root$path"
+    mount -o remount,bind,ro "$root$path"
+  done
 }
 
 make_root() {
@@ -84,15 +106,7 @@ make_root() {
   fi
   rm -rf --one-file-system "$root"
   cp -a "$base" "$root"
-  mount -t proc proc "$root/proc"
-  mkdir -p "$root/dev/shm" "$root/dev/pts"
-  mount -t tmpfs tmpfs "$root/dev/shm"
-  mount -t devpts devpts "$root/dev/pts"
-  for path in "${binds[@]}"; do
-    mkdir -p "$root$path"
-    mount --bind "$path" "$root$path"
-    mount -o remount,bind,ro "$root$path"
-  done
+  mount_root
   for path in /etc/resolv.conf "${copies[@]}"; do
     mkdir -p "$root$(dirname "$path")"
     cp -rL --remove-destination "$path" "$root$(dirname "$path")/"
@@ -102,10 +116,10 @@ make_root() {
   if [[ ${checks[0]} == no-venv ]]; then install git make python3; else install "${packages[@]}"; fi
   [[ -z $chromium ]] || install chromium fonts-liberation
   [[ $user == root ]] || in_root useradd --create-home "$user"
-  home=$(in_root getent passwd "$user" | cut -d: -f6)
-  git -C "$here" bundle create -q "$root/tmp/vividset.bundle" HEAD
-  cp "$here/photos.py" "$root/tmp/"
-  chroot --userspec="$user" "$root" env -i PATH=/usr/bin:/bin HOME="$home" git clone -q -c advice.detachedHead=false /tmp/vividset.bundle "$home/vividset"
+  find_home
+  hand_over
+  chroot --userspec="$user" "$root" env -i PATH=/usr/bin:/bin HOME="$home" git clone -q -c advice.detachedHead=false \
+    /tmp/vividset.bundle "$home/vividset"
 }
 
 remove_root() {
@@ -151,7 +165,14 @@ summary() { # the line to show of a log: pytest's count, the demo's time, or the
 }
 
 failed=0
-make_root
+if [[ -n $again ]]; then
+  find_home
+  mount_root
+  hand_over
+  as_user 'git fetch -q /tmp/vividset.bundle HEAD && git checkout -q FETCH_HEAD'
+else
+  make_root
+fi
 version="Debian $(cat "$root/etc/debian_version"), $(in_root python3 --version)"
 for check in "${checks[@]}"; do
   log=$logs/$name-$check.log began=$SECONDS
