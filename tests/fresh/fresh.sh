@@ -13,12 +13,12 @@ Checks, in the order given, all in one new Debian:
   demo-again  `make demo` with everything installed
   test      `make test`
   wheel     the wheel in a new environment and an empty folder: scan, filter, fit, colorize on generated photos
+  chromium  no check: installs chromium and fonts-liberation for the checks that follow
   headless  import cv2 of opencv-python (expected to fail) and of opencv-python-headless
 
 Options:
   --suite NAME      Debian's name: bookworm (12, the default), trixie (13)
   --user NAME       who runs the commands: root (the default), or an ordinary user, who is made
-  --chromium        install chromium and fonts-liberation first
   --work DIR        where the Debians, logs and results.md go (/var/tmp/vividset-fresh)
   --mirror URL      Debian mirror (http://deb.debian.org/debian)
   --bind DIR        show this folder to the new Debian, read-only, at the same path (local wheels); may be repeated
@@ -37,7 +37,6 @@ while (($#)); do
   case $1 in
     --suite) suite=$2; shift ;;
     --user) user=$2; shift ;;
-    --chromium) chromium=yes ;;
     --work) work=$2; shift ;;
     --mirror) mirror=$2; shift ;;
     --bind) binds+=("$2"); shift ;;
@@ -47,7 +46,7 @@ while (($#)); do
     --keep) keep=yes ;;
     --again) again=yes ;;
     -h | --help) usage; exit ;;
-    no-venv | demo | demo-again | test | wheel | headless) checks+=("$1") ;;
+    no-venv | demo | demo-again | test | wheel | headless | chromium) checks+=("$1") ;;
     *) echo "unknown: $1 (see --help)" >&2; exit 2 ;;
   esac
   shift
@@ -62,7 +61,7 @@ if [[ -z ${VIVIDSET_FRESH_INSIDE:-} ]]; then
 fi
 
 here=$(cd "$(dirname "$0")" && pwd)
-name=$suite-$user${chromium:+-chromium}
+name=$suite-$user
 base=$work/base-$suite root=$work/$name logs=$work/logs
 packages=(git make python3 python3-venv) # what the README names
 mkdir -p "$logs"
@@ -114,7 +113,6 @@ make_root() {
   [[ -z $pip_conf ]] || cp "$pip_conf" "$root/etc/pip.conf"
   in_root apt-get update -qq > "$logs/$name-apt.log" 2>&1
   if [[ ${checks[0]} == no-venv ]]; then install git make python3; else install "${packages[@]}"; fi
-  [[ -z $chromium ]] || install chromium fonts-liberation
   [[ $user == root ]] || in_root useradd --create-home "$user"
   find_home
   hand_over
@@ -175,7 +173,12 @@ else
 fi
 version="Debian $(cat "$root/etc/debian_version"), $(in_root python3 --version)"
 for check in "${checks[@]}"; do
-  log=$logs/$name-$check.log began=$SECONDS
+  if [[ $check == chromium ]]; then
+    install chromium fonts-liberation
+    chromium=-chromium
+    continue
+  fi
+  log=$logs/$name$chromium-$check.log began=$SECONDS
   case $check in
     no-venv) command=check_no_venv ;;
     headless) command=check_headless ;;
