@@ -65,6 +65,8 @@ name=$suite-$user
 base=$work/base-$suite root=$work/$name logs=$work/logs
 packages=(git make python3 python3-venv) # what the README names
 mkdir -p "$logs"
+exec 9> "$logs/$name.lock"
+flock --nonblock 9 || { echo "another run uses $root: wait for it" >&2; exit 2; }
 
 in_root() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive "$@"; }
 
