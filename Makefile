@@ -42,10 +42,19 @@ bench: $(INSTALLED)    ## Ratios of our speed to named others, measured in one r
 clean:           ## Remove what make made
 	rm -rf $(VENV) build
 
-# torch first and by constraint: a later one would bring gigabytes of CUDA.
+# Each line can run again after an interrupted one: a .venv without pip gets pip, and what pip had not finished is installed again
+# (pip writes INSTALLER last, so a package without it is incomplete).
+# torch comes first and by constraint: a later one would bring gigabytes of CUDA.
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vividset needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@command -v $(PYTHON) > /dev/null || { echo '$(PYTHON) not found: apt install python3, or name another one: make PYTHON=...' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vividset needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
+	  echo '$(PYTHON) cannot make virtual environments: apt install $(notdir $(PYTHON))-venv, then run make again' >&2; exit 1; }
+	@test -w . && { test ! -e $(VENV) || test -w $(VENV); } || { \
+	  echo "no permission to write to $(CURDIR) or its $(VENV): copy the repository to a folder of yours" >&2; exit 1; }
+	$(BIN)/python -c '' 2> /dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@for package in $(VENV)/lib/python*/site-packages/*.dist-info; do test -e $$package/INSTALLER || rm -rf $$package; done
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(BIN)/python -m ensurepip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev]'
 	touch $(INSTALLED)

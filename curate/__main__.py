@@ -1,6 +1,15 @@
-"""`python -m curate`."""
+"""`curate` and `python -m curate`."""
 
-from curate.cli import main
+from curate import interrupts
+
+
+def main() -> None:
+    """Run the command that was typed."""
+    interrupts.exit_at_once()
+    from curate.cli import main as commands
+
+    commands()
+
 
 if __name__ == "__main__":
     main()

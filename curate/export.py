@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from curate import manifest
 from curate.errors import ManifestError, OutputError, PhotoError, Vanished, told
 from curate.folders import claimed, write_failed
-from curate.manifest import settle, unescape
+from curate.manifest import settle, unescape, write_whole
 from curate.originals import KEY_COLUMNS, Original
 from curate.sources import has_photo_name
 
@@ -224,9 +224,7 @@ def _write_imagefolder(photos: list[Exported], out: Path, kind: Kind, summary: S
             row = {"file_name": name} | {column: photo.row.get(column) for column in columns}
             lines.setdefault(split, []).append(json.dumps(row) + "\n")
     for split, rows in lines.items():
-        draft = out / split / ".metadata.jsonl.draft"
-        draft.write_text("".join(rows), encoding="utf-8")
-        settle(draft, out / split / "metadata.jsonl")
+        write_whole("".join(rows).encode(), out / split / "metadata.jsonl")
 
 
 def _write_tree(photos: list[Exported], out: Path, kind: Kind, summary: Summary) -> Iterator[int]:

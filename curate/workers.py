@@ -21,8 +21,8 @@ THREADLESS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_t
 0.1 s of every core, and a process that others are forked from should have none.
 """
 
-PRELOADED = [__name__]
-"""What the process that workers are forked from imports first."""
+PRELOADED = ["curate.mute", __name__]
+"""What the process that workers are forked from imports first. Only the waiting program prints errors."""
 
 
 def prepare(*modules: str) -> ForkServerContext | SpawnContext:

@@ -73,8 +73,12 @@ def run(*words: str | Path) -> None:
 
 def gather() -> None:
     """Fill the photos' folder anew: colour, gray, toned and one broken photo."""
-    shutil.rmtree(HERE, ignore_errors=True)
-    PHOTOS.mkdir(parents=True)
+    try:
+        if HERE.exists():
+            shutil.rmtree(HERE)
+        PHOTOS.mkdir(parents=True)
+    except OSError as exc:  # made by another user, say by an earlier `sudo make demo`
+        sys.exit(f"can't write to {HERE}: {exc.strerror}. Remove it, or change its owner, and run again")
     packaged = Path(skimage.__file__).parent / "data"
     learned = Path(sklearn.datasets.__file__).parent / "images"
     sources = [packaged / name for name in (*COLOR, *GRAY)] + sorted(learned.glob("*.jpg"))

@@ -1,6 +1,15 @@
-"""`python -m train`."""
+"""`train` and `python -m train`."""
 
-from train.cli import main
+from curate import interrupts
+
+
+def main() -> None:
+    """Run the command that was typed."""
+    interrupts.exit_at_once()
+    from train.cli import main as commands
+
+    commands()
+
 
 if __name__ == "__main__":
     main()

@@ -147,7 +147,10 @@ def _of_compiling(exc: BaseException) -> bool:
 
 @contextmanager
 def _stop_after_step() -> Iterator[threading.Event]:
-    """Let the first Ctrl-C or SIGTERM end the run after a step, with a checkpoint; a second Ctrl-C ends it at once."""
+    """Let the first Ctrl-C or SIGTERM end the run after a step, with a checkpoint.
+
+    A second Ctrl-C does what Ctrl-C did before.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked
@@ -155,7 +158,7 @@ def _stop_after_step() -> Iterator[threading.Event]:
 
     def ask(_number: int, _frame: FrameType | None) -> None:
         asked.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -17,6 +18,9 @@ from torch.multiprocessing.spawn import ProcessException
 
 from curate.errors import TrainingError
 
+LOOK_S = 0.05
+"""Between two looks whether all processes have started."""
+
 
 def launch(fabric: Fabric, function: Callable[..., Any], *arguments: Any) -> Any:
     """Run `function(fabric, *arguments)` in every process; what the first one returned.
@@ -27,9 +31,11 @@ def launch(fabric: Fabric, function: Callable[..., Any], *arguments: Any) -> Any
     if fabric.world_size == 1:
         return fabric.launch(function, *arguments)
     try:
-        with _passed_on():
+        with _passed_on() as asked, _starting_without_interrupts(fabric.world_size):
             return fabric.launch(_Sealed(function, arguments)).inside
     except ProcessException as exc:
+        if asked.is_set():  # before it could stop after a step
+            raise KeyboardInterrupt from exc
         last = str(exc).strip().splitlines()[-1]
         ours = re.fullmatch(r"curate\.errors\.\w+: (.*)", last)
         said = ours[1] if ours else f"{last}: --resume goes on from the last checkpoint"
@@ -78,19 +84,48 @@ def gathered(fabric: Fabric, items: list[Any]) -> list[Any]:
 
 
 @contextmanager
-def _passed_on() -> Iterator[None]:
+def _passed_on() -> Iterator[threading.Event]:
     """Ask the processes to stop when this one is asked; they decide together after which step.
 
-    As SIGTERM, of which any number mean the same: a terminal sends its Ctrl-C to them as well.
+    As SIGTERM, of which any number mean the same. A second Ctrl-C does what Ctrl-C did before.
     """
+    asked = threading.Event()
 
-    def pass_on(_number: int, _frame: FrameType | None) -> None:
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        if asked.is_set() and number == signal.SIGINT:
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
+        asked.set()
         for process in multiprocessing.active_children():
             process.terminate()
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _starting_without_interrupts(processes: int) -> Iterator[None]:
+    """Block SIGINT until so many processes have started, which inherit that: a terminal sends its Ctrl-C to all.
+
+    Fabric starts them and waits for them in one call, so a timer looks whether they have started.
+    """
+
+    def look(_number: int, _frame: FrameType | None) -> None:
+        if len(multiprocessing.active_children()) >= processes:
+            end()
+
+    def end() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    signal.setitimer(signal.ITIMER_REAL, LOOK_S, LOOK_S)
+    try:
+        yield
+    finally:
+        end()
+        signal.signal(signal.SIGALRM, before)

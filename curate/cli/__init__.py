@@ -15,7 +15,7 @@ from curate.cli.merge import merge
 from curate.cli.pack import pack
 from curate.cli.report import report
 from curate.cli.scan import scan
-from curate.cli.shell import HELP, Commands
+from curate.cli.shell import GOES_ON, HELP, WRITES_NOTHING, WRITES_WHOLE, Commands
 
 
 @click.group(cls=Commands, context_settings=HELP)
@@ -31,5 +31,15 @@ def main() -> None:
     """
 
 
-for _command in (scan, merge, filter_command, report, explain, inspect, pack, export):
-    main.add_command(_command)
+main.add(
+    {
+        scan: GOES_ON,
+        merge: WRITES_WHOLE,
+        filter_command: WRITES_WHOLE,
+        report: WRITES_WHOLE,
+        explain: WRITES_NOTHING,
+        inspect: WRITES_NOTHING,
+        pack: GOES_ON,
+        export: GOES_ON,
+    }
+)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -125,13 +124,9 @@ def _hurry(*, forked: bool) -> None:
     """
     if "numpy" in sys.modules or current_thread() is not main_thread():  # another program calls this
         return
-    from curate.workers import PRELOADED, THREADLESS, prepare, spare_pandas
+    from curate.workers import THREADLESS, prepare, spare_pandas
 
     os.environ.update(THREADLESS)
-    PRELOADED.insert(0, "curate.mute")
-    for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:  # as Ctrl-C, so that workers clear up
-        if signal.getsignal(number) == signal.SIG_DFL:  # `nohup` ignores one
-            signal.signal(number, signal.default_int_handler)
     if forked:
         prepare("curate.warm")
     spare_pandas()

@@ -8,17 +8,24 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from curate.cli.libraries import failed_import
 from curate.errors import UsageError, VividsetError, told
+from curate.interrupts import EXIT_CODE, Interrupts
 
 SCAN_MANIFEST = Path("manifests/scan.parquet")
 CLEAN_MANIFEST = Path("manifests/clean.parquet")
+GOES_ON = "what was finished is kept; run the same command to go on"
+"""After an interrupt: of commands that write many files."""
+WRITES_WHOLE = "no output was half-written; run the same command again"
+"""Of commands that write one file, or files that belong together, at their end."""
+WRITES_NOTHING = "nothing is written by this command; run it again"
 
 
 class Place(click.Path):
@@ -64,36 +71,57 @@ def on_engines(done: str) -> Callable[[Command], Command]:
 class Commands(click.Group):
     """A group whose commands end every expected failure in one line and an exit code."""
 
+    def add(self, interrupted: Mapping[click.Command, str]) -> None:
+        """Add commands, each with what is true when it was interrupted and what to do then."""
+        self.interrupted = {command.name: said for command, said in interrupted.items()}
+        for command in interrupted:
+            self.add_command(command)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Remember what was typed."""
         ctx.meta[_TYPED] = [*args]
         return super().parse_args(ctx, args)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: RET503 - `ctx.exit` doesn't return
         """Run the command; turn what it raises on purpose into one line and an exit code."""
         _open_closed_streams()
         for stream in (sys.stdout, sys.stderr):  # a name that is no UTF-8 must not end a run
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
-        try:
-            return super().invoke(ctx)
-        except click.NoSuchOption as exc:
-            if file := next((word for word in ctx.meta[_TYPED] if word[:1] == "-" and os.path.lexists(word)), None):
-                place = os.path.join(os.curdir, file)
-                text = f"{exc.format_message()} If the file {file} is meant, write {place}"
-                raise click.UsageError(text, exc.ctx) from exc
-            raise
-        except VividsetError as exc:
-            click.echo(f"Error: {shown(str(exc))}", err=True)
-            ctx.exit(2 if isinstance(exc, UsageError) else 1)
-        except OSError as exc:
-            if exc.errno == errno.EPIPE:  # `| head` has seen enough; click knows what to do
-                raise
-            click.echo(f"Error: {shown(_of_system(exc))}", err=True)
-            ctx.exit(1)
-        except KeyboardInterrupt:
-            click.echo("Interrupted: what was finished is kept; run the same command to go on.", err=True)
-            ctx.exit(130)
+        with Interrupts() as interrupts:
+            try:
+                return super().invoke(ctx)
+            except BaseException as exc:  # noqa: BLE001 - raised again, if it isn't on purpose
+                interrupts.end()
+                if interrupts.asked or isinstance(exc, KeyboardInterrupt):
+                    line, code = f"Interrupted: {self._after_interrupt(ctx, exc)}.", EXIT_CODE
+                else:
+                    line, code = _ending(ctx, exc)
+            click.echo(shown(line), err=True)
+            ctx.exit(code)
+
+    def _after_interrupt(self, ctx: click.Context, exc: BaseException) -> str:
+        """What the command says of itself; else what is true for it whenever it is interrupted."""
+        if isinstance(exc, KeyboardInterrupt) and exc.args:
+            return str(exc)
+        return self.interrupted.get(ctx.invoked_subcommand, WRITES_NOTHING)
+
+
+def _ending(ctx: click.Context, exc: BaseException) -> tuple[str, int]:
+    """The line and exit code for what a command raised on purpose; all else is raised again."""
+    if isinstance(exc, click.NoSuchOption):
+        if file := next((word for word in ctx.meta[_TYPED] if word[:1] == "-" and os.path.lexists(word)), None):
+            place = os.path.join(os.curdir, file)
+            text = f"{exc.format_message()} If the file {file} is meant, write {place}"
+            raise click.UsageError(text, exc.ctx) from exc
+        raise exc
+    if isinstance(exc, VividsetError):
+        return f"Error: {exc}", 2 if isinstance(exc, UsageError) else 1
+    if isinstance(exc, ImportError | OSError) and (said := failed_import(exc)):
+        return f"Error: {said}", 1
+    if isinstance(exc, OSError) and exc.errno != errno.EPIPE:  # `| head` has seen enough; click knows what to do
+        return f"Error: {_of_system(exc)}", 1
+    raise exc
 
 
 def _open_closed_streams() -> None:

@@ -119,12 +119,11 @@ def test_a_worker_of_another_pool_is_told_to_take_the_serial_engine() -> None:
 
 
 HALF_STARTED = """
-from curate.workers import PRELOADED, prepare
+from curate.workers import prepare
 class Bad:
     def __reduce__(self):
         return eval, ("1 / 0",)
 if __name__ == "__main__":
-    PRELOADED.insert(0, "curate.mute")
     process = prepare("curate.scan").Process(target=print, args=[Bad()])
     process.start()
     process.join()

@@ -10,7 +10,7 @@ import os
 import click
 
 from curate import __version__
-from curate.cli.shell import HELP, Commands
+from curate.cli.shell import GOES_ON, HELP, WRITES_NOTHING, WRITES_WHOLE, Commands
 from train.cli.colorize import colorize
 from train.cli.evaluate import evaluate
 from train.cli.export import export
@@ -31,5 +31,14 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-for _command in (fit, recipe, diagnose, inspect, evaluate, colorize, export):
-    main.add_command(_command)
+main.add(
+    {
+        fit: "--resume goes on if the run had begun",  # as it is before the run begins; later it says more
+        recipe: WRITES_NOTHING,
+        diagnose: WRITES_NOTHING,
+        inspect: WRITES_NOTHING,
+        evaluate: WRITES_WHOLE,
+        colorize: GOES_ON,
+        export: WRITES_WHOLE,
+    }
+)

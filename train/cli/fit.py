@@ -126,11 +126,21 @@ def fit(
             command=typed_command(),
             say=_say,
         )
-    except KeyboardInterrupt:
-        _say(f"Interrupted: {folder} keeps what was learned; give the same command with --resume to go on.")
-        click.get_current_context().exit(130)
+    except KeyboardInterrupt as exc:
+        raise KeyboardInterrupt(_after_interrupt(folder)) from exc
     _say(outcome.verdict)
     _say(f"written: {_written(folder)}")
+
+
+def _after_interrupt(folder: Path) -> str:
+    """What the run's folder holds, and how to go on; drafts of processes that were ended are removed."""
+    from train import checkpoint
+
+    checkpoint.remove_drafts(folder)
+    if (folder / "last.safetensors").exists():
+        return f"{folder} keeps what was learned; give the same command with --resume to go on"
+    again = "with --resume" if (folder / "log.jsonl").exists() else "again"
+    return f"nothing was learned yet; give the same command {again}"
 
 
 def _say(line: str) -> None:
