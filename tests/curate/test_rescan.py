@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate import manifest, moved, rows, words
+from curate import manifest, rows, words
 from curate.errors import ManifestError, ScanError, SourceError
 from curate.manifest import SCAN_SCHEMA
-from curate.moved import as_named_now
+from curate.known import Line
 from curate.scan import ScanOptions, Summary, measure_shard, scan
 from curate.score import ScoreOptions
 from curate.sources import Share, Sources
@@ -308,7 +308,7 @@ def test_a_folder_of_links_to_a_lost_disk_keeps_its_rows(tree: Path, tmp_path: P
 
 def test_a_disk_that_goes_while_its_photos_are_measured_stops_the_scan(tree: Path, tmp_path: Path) -> None:
     work = Worklist(tmp_path)
-    work.write_listing(Sources((tree,)).photos(), [], retry_errors=False)
+    work.write_listing(map(Line, Sources((tree,)).photos()))
     first, *_, last = work.shards()
     with (
         unmounted(tree / "a"),

@@ -25,6 +25,7 @@ from PIL import Image
 from curate import manifest
 from curate.engines import Done, Lost, processes, serial
 from curate.errors import ManifestError, ScanError, SourceError
+from curate.known import Line
 from curate.manifest import SCAN_SCHEMA, unescape
 from curate.scan import ScanOptions, Summary, count_to_do, scan
 from curate.score import ScoreOptions, score
@@ -355,7 +356,7 @@ def test_the_last_shards_are_small_so_that_all_workers_end_together(
 ) -> None:
     work = Worklist(tmp_path)
     found = [Listed("/photos", f"{number:05}.jpg", 10, 1) for number in range(photos)]
-    work.write_listing(found, [], retry_errors=False)
+    work.write_listing(map(Line, found))
     shards = list(work.shards())
     assert [photo for shard in shards for photo in shard.photos] == found
     assert len(shards) > 2
