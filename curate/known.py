@@ -57,7 +57,7 @@ class MissingRows:
     """Which rows of the manifest stay in it although the scan doesn't find their photos."""
 
     now_us: int = 0
-    """When the scan began, in microseconds since 1970: the `missing_since` of rows that are missing for the first time."""
+    """When the scan began, in microseconds since 1970: the `missing_since` of rows that weren't missing before."""
     prune: bool = False
     """Drop all of them."""
     forget: tuple[str, ...] = ()
@@ -118,7 +118,7 @@ class Matcher:
         for row in self._earlier.pass_to(key) if self._earlier else ():
             if self._missing.drops(location(row.source, row.path)):
                 self.dropped += 1
-            else:
+            elif row.error is None or row.missing_since is not None:  # an error row has no measures to keep
                 yield self._missing_line(row)
 
     def _missing_line(self, row: KnownRow) -> Line:

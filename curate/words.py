@@ -124,7 +124,9 @@ def _failed(failed: list[tuple[str, str]], out: Path) -> Iterator[str]:
 def of_explanation(photo: Path, found: Explanation) -> Iterator[str]:
     """A photo's verdict and scores."""
     yield f"{photo}: {'rejected: ' + '; '.join(found.reasons) if found.reasons else 'kept'}"
-    row = found.record.row()
+    row = found.row
+    if since := row.get("missing_since"):
+        yield f"  {'missing_since':<21} {since:%Y-%m-%d %H:%M:%S} UTC"
     for name in ("error", "format", "width", "height", *BOUNDED, "tone", "tone_confidence"):
         value = row.get(name)
         if value is not None:

@@ -36,7 +36,15 @@ def page(color: list[int], sepia: list[int], **more: Any) -> dict[str, Any]:
         {"name": "sepia", "kept": False, "photos": sum(sepia), "bins": sepia, "hues": []},
         {"name": None, "kept": True, "photos": 0, "bins": [], "hues": []},
     ]
-    plain = {"binsPerM": 10, "lineBin": 200, "tones": tones, "blocked": [], "reasons": [], "unreadable": 0}
+    plain = {
+        "binsPerM": 10,
+        "lineBin": 200,
+        "tones": tones,
+        "blocked": [],
+        "reasons": [],
+        "unreadable": 0,
+        "missing": 0,
+    }
     return {**plain, "command": {"before": "curate filter scan.parquet", "after": "-o out.parquet"}, **more}
 
 
