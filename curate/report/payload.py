@@ -130,7 +130,7 @@ def photo(number: int, row: Json, sector: int, is_blocked: bool, thumbnail: Thum
         "m": _finite(row["colorfulness"]),
         "bin": bin_,
         "sector": sector,
-        "tone": row.get("tone") if row.get("tone") in TONES else None,
+        "tone": row.get("tone") if row.get("tone") in TONES and error != MISSING else None,
         "confidence": _finite(row.get("tone_confidence")),
         "blocked": is_blocked,
         "error": error,

@@ -95,8 +95,10 @@ def test_new_changed_and_removed_photos_are_noticed(scanned: tuple[Path, Summary
     Image.fromarray(vivid).save(photos / "c-cut.png")  # mended
     summary = scan([photos], out, ScanOptions())
     after = rows_of(out)
-    assert list(after) == ["0-new.png", "c-cut.png", "more/b-gray.png"]
-    assert summary.measured_now == 2
+    assert list(after) == ["0-new.png", "a-vivid.png", "c-cut.png", "more/b-gray.png"]
+    assert (summary.photos, summary.measured_now, summary.missing) == (3, 2, 1)
+    assert after["a-vivid.png"] | {"missing_since": None} == before["a-vivid.png"]
+    assert after["a-vivid.png"]["missing_since"] is not None
     assert after["c-cut.png"]["error"] is None
     assert after["more/b-gray.png"] == before["more/b-gray.png"]
 
