@@ -180,7 +180,7 @@ def test_a_missing_photo_is_rejected_and_keeps_its_other_reasons() -> None:
 def test_a_missing_photo_is_no_photo_to_the_rules_on_the_whole_set() -> None:
     best_is_gone = with_missing(scanned(sha256=[f"{1:064x}"] * 3), "c")
     assert reasons(best_is_gone, duplicates="drop-exact") == {
-        "a": ["duplicate of b (same content)"],
+        "b": ["duplicate of a (same content)"],
         "c": ["missing"],
     }
     assert reasons(with_missing(scanned(), "c"), keep_top=(Top("colorfulness", 50),)) == {
