@@ -72,7 +72,7 @@ class Summary:
     missing: int = 0
     """Rows of photos that this scan didn't find; `photos` and the other counts don't contain them."""
     dropped: int = 0
-    """Rows of such photos that left the manifest."""
+    """Rows of such photos that left the manifest, pruned or forgotten."""
     errors: Counter[str] = field(default_factory=Counter)
     tones: Counter[str] = field(default_factory=Counter)
     levels: Counter[str] = field(default_factory=Counter)

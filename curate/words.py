@@ -33,7 +33,7 @@ def of_scan(summary: Summary, out: Path) -> Iterator[str]:
     if summary.missing:
         yield f"  missing now, rows kept: {counted(summary.missing, 'photo')}; `curate scan --prune` drops these rows"
     if summary.dropped:
-        yield f"  no longer there, rows dropped: {counted(summary.dropped, 'photo')}"
+        yield f"  not found now, rows dropped: {counted(summary.dropped, 'photo')}"
     if summary.passed_over:
         yield f"  passed over, as no photo by name or content: {counted(summary.passed_over, 'file')}"
     for kind, count in summary.errors.most_common():
@@ -53,7 +53,7 @@ def of_dry_scan(found: Found) -> Iterator[str]:
     if found.missing:
         yield f"  missing now, rows kept: {counted(found.missing, 'known photo')}"
     if found.dropped:
-        yield f"  no longer there, rows to be dropped: {counted(found.dropped, 'known photo')}"
+        yield f"  not found now, rows to be dropped: {counted(found.dropped, 'known photo')}"
 
 
 def of_selection(chosen: Selection) -> Iterator[str]:

@@ -117,7 +117,7 @@ def test_missing_photos_are_no_errors(scanned: tuple[Path, Summary], photos: Pat
     assert result.exit_code == 0
     assert "1 photo: 1 scored, 0 failed" in result.stdout
     assert "  missing now, rows kept: 1 photo; `curate scan --prune` drops these rows" in result.stdout
-    assert "no longer there, rows dropped: 1 photo" in curate("scan", photos, "-o", out, "--prune").stdout
+    assert "not found now, rows dropped: 1 photo" in curate("scan", photos, "-o", out, "--prune").stdout
     assert manifest.read(out).table["path"].to_pylist() == ["more/b-gray.png"]
 
 

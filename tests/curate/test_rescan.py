@@ -210,7 +210,7 @@ def test_prune_drops_the_rows_of_missing_photos(tree: Path, tmp_path: Path) -> N
     assert (summary.photos, summary.measured_now, summary.missing, summary.dropped) == (9, 0, 0, 2)
     assert len(paths_in(out)) == 9
     said = list(words.of_scan(summary, out))
-    assert "  no longer there, rows dropped: 2 photos" in said
+    assert "  not found now, rows dropped: 2 photos" in said
 
 
 def test_what_was_an_error_and_is_gone_leaves_the_manifest(tree: Path, tmp_path: Path) -> None:
