@@ -113,7 +113,9 @@ def some_rows(rng: np.random.Generator, contents: np.random.Generator, start: in
     table = []
     for column in SCAN_SCHEMA:
         values = columns.get(column.name, rng.random(count))
-        if column.name == "error":
+        if column.name == "missing_since":
+            values = pa.nulls(count)
+        elif column.name == "error":
             values = np.where(broken, "BrokenPhoto: image file is truncated", None)
         elif column.name not in ("source", "path", "tar_offset", "bytes", "modified_ns", "sha256"):
             values = pc.if_else(pa.array(broken), None, pa.array(values))

@@ -20,7 +20,7 @@ from curate.hextext import words
 Photos: TypeAlias = Path | Any
 """The rows to judge: a manifest, or a `pa.Table` in memory."""
 Judge: TypeAlias = Callable[[pa.Table, slice], Sequence[Gate]]
-"""All verdicts on some rows; the first is that of `gates.readable`."""
+"""All verdicts on some rows."""
 _PLACES = pa.schema([("source", pa.string()), ("path", pa.string())])
 
 
@@ -28,13 +28,14 @@ _PLACES = pa.schema([("source", pa.string()), ("path", pa.string())])
 class Columns:
     """What duplicates and balance are decided from; zeros, which take no memory, where a column wasn't asked for."""
 
-    readable: NDArray[np.bool_]
+    usable: NDArray[np.bool_]
+    """See `gates.usable`."""
     passes: NDArray[np.bool_]
     """Whether a photo passes all rules so far."""
     colorfulness: NDArray[np.float32]
     pixels: NDArray[np.uint32]
     sha256: NDArray[np.uint64]
-    """(rows, 2) its first 128 bits; 0 for photos that aren't readable."""
+    """(rows, 2) its first 128 bits; 0 for photos that aren't usable."""
     looks: NDArray[np.uint64]
     """(rows, 2) the fingerprint, likewise."""
     hue_deg: NDArray[np.float32]
@@ -57,8 +58,8 @@ class Columns:
 
     def _fill(self, table: pa.Table, rows: slice, judge: Judge) -> None:
         judged = judge(table, rows)
-        readable = ~judged[0].fails
-        self.readable[rows] = readable
+        usable = gates.usable(table)
+        self.usable[rows] = usable
         self.passes[rows] = ~np.logical_or.reduce([gate.fails for gate in judged])
         self.colorfulness[rows] = _numbers(table, "colorfulness")
         if {"width", "height"} <= set(table.column_names):
@@ -67,14 +68,16 @@ class Columns:
             self.hue_deg[rows] = _numbers(table, "hue_peak_deg")
         for name, pairs in (("sha256", self.sha256), ("fingerprint", self.looks)):
             if name in table.column_names:
-                pairs[rows][readable] = _leading_bits(table[name].filter(pa.array(readable)), name)
+                pairs[rows][usable] = _leading_bits(table[name].filter(pa.array(usable)), name)
 
 
 def batches(photos: Photos, columns: list[str] | None = None) -> Iterator[pa.Table]:
     """The rows in order, some at a time."""
     names = manifest.inspect(photos)[0].names if isinstance(photos, Path) else photos.column_names
-    if missing := set(columns or ()) - set(names):
-        raise ManifestError(f"the scan has no column {min(missing)!r}: run `curate scan` again with this version")
+    if columns is not None and "missing_since" not in names:  # an older version made the scan
+        columns = [name for name in columns if name != "missing_since"]
+    if absent := set(columns or ()) - set(names):
+        raise ManifestError(f"the scan has no column {min(absent)!r}: run `curate scan` again with this version")
     if isinstance(photos, Path):
         return manifest.batches(photos, columns)
     return iter([photos if columns is None else photos.select(columns)])
@@ -104,11 +107,11 @@ def paths(photos: Photos, rows: NDArray[np.int64]) -> pa.Array:
     return pa.chunked_array([chunk for piece in pieces for chunk in piece.chunks], pa.string()).combine_chunks()
 
 
-def readable(photos: Photos, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Some measures of every readable photo that has them."""
+def usable(photos: Photos, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Some measures of every usable photo that has them: see `gates.usable`."""
     pieces: dict[str, list[NDArray[np.float64]]] = {name: [np.zeros(0)] for name in names}
-    for table in batches(photos, sorted({"colorfulness", "error", *names})) if names else ():
-        measured = table.filter(pa.array(~gates.readable(table).fails))
+    for table in batches(photos, sorted({"colorfulness", "error", "missing_since", *names})) if names else ():
+        measured = table.filter(pa.array(gates.usable(table)))
         for name in names:
             values = measured[name].drop_null().cast(pa.float64()).to_numpy()
             pieces[name].append(values[~np.isnan(values)])

@@ -51,17 +51,17 @@ class Copies:
 def exact(known: Columns) -> Copies:
     """Photos of the same content as a better one."""
     best = (known.passes, known.pixels, known.colorfulness)
-    kept = duplicates.exact_groups(known.sha256, np.flatnonzero(known.readable), best)
+    kept = duplicates.exact_groups(known.sha256, np.flatnonzero(known.usable), best)
     return Copies.among(kept, lambda rows, _: repeated("same content", len(rows)))
 
 
 def near(known: Columns) -> tuple[Copies, NDArray[np.uint32]]:
     """Photos that look like a better one, and the bits that draw each photo's split."""
-    rows = np.flatnonzero(known.readable)
+    rows = np.flatnonzero(known.usable)
     best_first = np.lexsort((-known.colorfulness[rows], -known.pixels[rows].astype(np.int64)))
     leader = rows[duplicates.near_groups(known.looks[rows], best_first)]
     stays = _keepers(known.passes, rows[best_first], leader[best_first])
-    kept = np.arange(len(known.readable))
+    kept = np.arange(len(known.usable))
     kept[rows] = stays[leader]
     return Copies.among(kept, partial(_how, known)), _drawn_together(known, rows, leader)
 

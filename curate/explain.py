@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate import manifest
 from curate.criteria import FilterOptions
 from curate.errors import ManifestError, NotAPhoto
-from curate.manifest import SCAN_SCHEMA, Lineage
+from curate.manifest import KEY_NAMES, SCAN_SCHEMA, Lineage
 from curate.score import Record, ScoreOptions, score
 from curate.select import select
-from curate.sources import Listed, has_tar_name, listing
+from curate.sources import Listed, Sources, has_tar_name, listing
+
+NO_PHOTO = "neither its name nor its content is a photo's"
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """One photo's scores and verdict."""
 
-    record: Record
+    row: Mapping[str, Any]
+    """In the scan schema."""
     reasons: tuple[str, ...]
     """Why it would be rejected; empty if it would be kept."""
 
@@ -32,10 +39,34 @@ def explain(photo: Path, options: FilterOptions) -> Explanation:
         VividsetError: as `named`.
     """
     listed = named(photo)
-    record = score(listed, ScoreOptions()) or _no_photo(listed)
-    rejected = select(pa.Table.from_pylist([record.row()], SCAN_SCHEMA), options).rejected
-    reasons = rejected["reject_reasons"].to_pylist()
-    return Explanation(record, tuple(reasons[0]) if reasons else ())
+    record = score(listed, ScoreOptions()) or Record(listed, error=str(NotAPhoto(NO_PHOTO)))
+    return explain_row(pa.Table.from_pylist([record.row()], SCAN_SCHEMA), options)
+
+
+def explain_row(row: pa.Table, options: FilterOptions) -> Explanation:
+    """Decide one row of a scan as a filter would."""
+    reasons = select(row, options).rejected["reject_reasons"].to_pylist()
+    return Explanation(manifest.as_rows(row)[0], tuple(reasons[0]) if reasons else ())
+
+
+def missing_row(photo: Path, scan: Path) -> pa.Table | None:
+    """The row that a scan kept of a photo that isn't there any more; None if the photo is there, or has no such row.
+
+    Raises:
+        ManifestError: the scan can't be read.
+    """
+    if os.path.lexists(photo) or not scan.exists():
+        return None
+    (place,) = Sources((photo,)).roots()
+    names = manifest.inspect(scan, need=KEY_NAMES)[0].names
+    if "missing_since" not in names:
+        return None
+    for table in manifest.batches(scan, [name for name in SCAN_SCHEMA.names if name in names]):
+        places = pc.binary_join_element_wise(pc.utf8_rtrim(table["source"], "/"), table["path"], "/")
+        found = table.filter(pc.and_(pc.equal(places, place), pc.is_valid(table["missing_since"])))
+        if found.num_rows:
+            return found.slice(0, 1)
+    return None
 
 
 def named(photo: Path) -> Listed:
@@ -53,10 +84,6 @@ def named(photo: Path) -> Listed:
         raise ManifestError(f"{photo} is a tar: name photos, or scan it with `curate scan`")
     (listed,) = listing([photo])
     return listed
-
-
-def _no_photo(listed: Listed) -> Record:
-    return Record(listed, error=str(NotAPhoto("neither its name nor its content is a photo's")))
 
 
 @dataclass(frozen=True, slots=True)

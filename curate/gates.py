@@ -45,8 +45,10 @@ class Flagged:
 
 
 def in_force(table: pa.Table, options: FilterOptions) -> Iterator[Gate]:
-    """Every rule on single photos; one that lets all through by its default isn't in force."""
+    """Every rule on single photos, `readable` first; one that lets all through by its default isn't in force."""
     yield readable(table)
+    if (gone := missing(table)).fails.any():
+        yield gone
     if options.min_colorfulness is not None:
         yield bound(table, Bound("colorfulness", options.min_colorfulness, lowest=True))
     yield tone(table, options.keep_tones)
@@ -60,7 +62,7 @@ def in_force(table: pa.Table, options: FilterOptions) -> Iterator[Gate]:
 
 def columns(options: FilterOptions) -> set[str]:
     """The columns that those rules look at."""
-    needed = {"colorfulness", "tone", "error", *(rule.column for rule in options.bounds)}
+    needed = {"colorfulness", "tone", "error", "missing_since", *(rule.column for rule in options.bounds)}
     return needed | ({"width", "height"} if options.min_side_px or math.isfinite(options.max_aspect) else set())
 
 
@@ -70,6 +72,19 @@ def readable(table: pa.Table) -> Gate:
     fails = bools(pc.is_valid(error)) | bools(pc.is_null(table["colorfulness"], nan_is_null=True))
     text = pc.fill_null(error.filter(pa.array(fails)), "it was not measured")
     return Gate("unreadable", fails, pc.binary_join_element_wise("unreadable:", text, " "))
+
+
+def missing(table: pa.Table) -> Gate:
+    """Photos that the last scan didn't find fail, whatever was measured of them before."""
+    if "missing_since" not in table.column_names:  # an older version made the scan
+        return Gate("missing", np.zeros(table.num_rows, np.bool_), repeated("missing", 0))
+    fails = bools(pc.is_valid(table["missing_since"].combine_chunks()))
+    return Gate("missing", fails, repeated("missing", int(fails.sum())))
+
+
+def usable(table: pa.Table) -> NDArray[np.bool_]:
+    """(rows,) bool: whether a photo was measured and is there."""
+    return ~(readable(table).fails | missing(table).fails)
 
 
 def tone(table: pa.Table, keep: frozenset[str]) -> Gate:

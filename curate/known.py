@@ -1,138 +1,211 @@
-"""Rows that an earlier scan measured, found and taken by walking both sorted lists side by side."""
+"""Rows of earlier scans, matched with a listing by walking both, which are in the same order, side by side."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from curate.errors import PASSING_KINDS
 from curate.manifest import SCAN_SCHEMA, opened
-from curate.sources import Listed
+from curate.rows import in_scan_schema
+from curate.sources import Key, Listed, holds, location
 
 ROWS_AT_ONCE = 4096
-OUT_OF_REACH = ("Vanished", "ReadFailed")
-"""Kinds of problem that a lost mount gives what was listed of it by name."""
-Key = tuple[str, tuple[str, ...]]
-"""See `Listed.key`."""
+UNREACHED_KINDS = frozenset({"Vanished", "ReadFailed"})
+"""A listed photo with a problem of these kinds is gone, or its disk is: what was measured of it is kept."""
+_COLUMNS = ["source", "path", "bytes", "modified_ns", "tar_offset", "error", "missing_since"]
 
 
-class KnownRows:
-    """Finds the rows of photos that are asked for in listing order, in a manifest of the same order."""
+class KnownRow(NamedTuple):
+    """What a scan needs to know of a row to decide whether it still holds."""
 
-    def __init__(self, path: Path, roots: frozenset[str], retry_errors: bool) -> None:
-        self._rows = self._read(path)
-        self._roots = roots
+    key: Key
+    number: int
+    source: str
+    path: str
+    bytes: int | None
+    modified_ns: int | None
+    offset: int | None
+    error: str | None
+    missing_since: int | None
+    """Microseconds since 1970."""
+
+    def listed(self) -> Listed:
+        """The row as a listing has it."""
+        return Listed(self.source, self.path, self.bytes, self.modified_ns, offset=self.offset)
+
+
+class Line(NamedTuple):
+    """One line of a scan's listing: a file, or a row of the manifest whose photo is missing."""
+
+    photo: Listed
+    known_file: int = -1
+    """Index of the file of known rows; -1: to be measured."""
+    known_row: int = -1
+    missing_since: int | None = None
+    """Microseconds since 1970; None: the file was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRows:
+    """Which rows of the manifest stay in it although the scan doesn't find their photos."""
+
+    now_us: int = 0
+    """When the scan began, in microseconds since 1970: the `missing_since` of rows that weren't missing before."""
+    prune: bool = False
+    """Drop all of them."""
+    forget: tuple[str, ...] = ()
+    """Drop those below these paths or URLs, as `Sources.roots` writes them."""
+    named: tuple[str, ...] | None = None
+    """Where set, drop those outside of these paths too: the list that named their photos is left out now."""
+
+    def drops(self, place: str) -> bool:
+        """Whether the row of a photo, by its `location`, leaves the manifest if the scan doesn't find the photo."""
+        unnamed = self.named is not None and not any(holds(path, place) for path in self.named)
+        return self.prune or unnamed or self.forgets(place)
+
+    def forgets(self, place: str) -> bool:
+        """Whether `forget` names a photo or a folder above it."""
+        return any(holds(path, place) for path in self.forget)
+
+
+class Matcher:
+    """Matches a listing with the rows that earlier scans measured; memory stays flat whatever their number."""
+
+    def __init__(
+        self,
+        salvaged: Sequence[Path] = (),
+        earlier: Path | None = None,
+        *,
+        earlier_holds: bool = True,
+        missing: MissingRows | None = None,
+        retry_errors: bool = False,
+    ) -> None:
+        """Open the files of known rows; each is in listing order.
+
+        Args:
+            salvaged: rows that interrupted scans measured.
+            earlier: the manifest that is brought up to date; its index as a known file follows those of `salvaged`.
+            earlier_holds: whether the same scorer and options made it.
+            missing: what becomes of its rows whose photos aren't found.
+            retry_errors: measure unchanged files again that failed before.
+        """
+        self._files = [*salvaged, earlier] if earlier else list(salvaged)
+        self._salvaged = [_Cursor(path) for path in salvaged]
+        self._earlier = _Cursor(earlier) if earlier else None
+        self._earlier_holds = earlier_holds
+        self._missing = missing or MissingRows()
         self._retry_errors = retry_errors
-        self._head = next(self._rows, None)
-        self._last: Key | None = None
-        self.gone = 0
-        """Rows that were passed by without being asked for."""
-        self.lost = Counter[str]()
-        """Those among them of a root of which no photo at all was asked for, by root."""
-        self.emptied = Counter[str]()
-        """Those of which a photo of the root was asked for, but none of a folder in it, by the outermost such."""
-        self.out_of_reach = Counter[str]()
-        """Photos that were measured and can't be looked at now, of sources where that is so of all, by source."""
-        self._reached: str | None = None
+        self.dropped = 0
+        """Rows of the manifest that left it."""
 
-    @staticmethod
-    def _read(path: Path) -> Iterator[tuple[int, dict[str, Any], Any]]:
-        columns = ["source", "path", "bytes", "modified_ns", "error"]
-        number = itertools.count()
-        for batch in _batches(path, columns):
-            for row in batch.to_pylist():
-                yield next(number), row, (row["source"], tuple(row["path"].split("/")))
+    def lines(self, found: Iterable[Listed]) -> Iterator[Line]:
+        """A listing in order, with where each file is known, and in between the rows whose photos are missing."""
+        for photo in self._with_unreached(found):
+            key = photo.key
+            yield from self._not_found(key)
+            yield self._line(photo, key)
+        yield from self._not_found(None)
 
-    def row_of(self, photo: Listed) -> int | None:
-        """The number of the row that still holds of a photo; None if it is to be measured."""
-        while self._head is not None and self._head[2] < photo.key:
-            self._pass_by(photo.key)
-        self._last = photo.key
-        if photo.problem is None:
-            self._reached = photo.source
-            self.out_of_reach.pop(photo.source, None)
-        if self._head is None or self._head[2] != photo.key:
-            return None
-        number, row, _ = self._head
+    def _not_found(self, key: Key | None) -> Iterator[Line]:
+        """Rows of the manifest before a key that no listed photo matched."""
+        for row in self._earlier.pass_to(key) if self._earlier else ():
+            if self._missing.drops(location(row.source, row.path)):
+                self.dropped += 1
+            elif row.error is None or row.missing_since is not None:  # an error row has no measures to keep
+                yield self._missing_line(row)
+
+    def _missing_line(self, row: KnownRow) -> Line:
+        return Line(row.listed(), len(self._salvaged), row.number, row.missing_since or self._missing.now_us)
+
+    def _line(self, photo: Listed, key: Key) -> Line:
+        matches = [(number, cursor.take(key)) for number, cursor in enumerate(self._salvaged)]
+        row = self._earlier.take(key) if self._earlier else None
+        if self._earlier_holds:
+            matches.append((len(self._salvaged), row))
         if photo.problem is not None:
-            measured = row["error"] is None and photo.problem.partition(":")[0] in OUT_OF_REACH
-            self.out_of_reach[photo.source] += measured and self._reached != photo.source
-            return None
-        unchanged = (row["bytes"], row["modified_ns"]) == (photo.bytes, photo.modified_ns)
-        return number if unchanged and not self._again(row["error"]) else None
+            kind = photo.problem.partition(":")[0]
+            measured = row is not None and self._earlier_holds and row.error is None
+            if row and measured and kind in UNREACHED_KINDS and not self._missing.drops("/".join(key)):
+                return self._missing_line(row)
+            return Line(photo)
+        unchanged = ((number, row.number) for number, row in matches if row and self._still_holds(row, photo))
+        return Line(photo, *next(unchanged, ()))
 
-    def end(self) -> None:
-        """Nothing more will be asked for."""
-        while self._head is not None:
-            self._pass_by(None)
+    def _still_holds(self, row: KnownRow, photo: Listed) -> bool:
+        unchanged = (row.bytes, row.modified_ns) == (photo.bytes, photo.modified_ns)
+        return unchanged and not (row.error is not None and (self._retry_errors or _is_passing(row.error)))
 
-    def _pass_by(self, coming: Key | None) -> None:
-        """Go on to the next row; `coming` is the photo that is asked for."""
-        if self._head and self._head[2] != self._last:
-            self.gone += 1
-            source, parts = self._head[2]
-            shared = max(_shared(self._head[2], other) for other in (self._last, coming))
-            if source in self._roots and not shared:
-                self.lost[source] += 1
-            elif source in self._roots and shared < len(parts):
-                self.emptied["/".join((source.rstrip("/"), *parts[:shared]))] += 1
+    def _with_unreached(self, found: Iterable[Listed]) -> Iterator[Listed]:
+        """A listing, and behind a folder or tar that can't be read now the photos that are known of it.
+
+        As far as a scan can tell they are unchanged, so they stay known until the folder can be read again. The
+        known rows are not opened if everything could be read.
+        """
+        merged = heapq.merge(*map(_rows, self._files), key=_key_of)
+        rows = (next(alike) for _, alike in itertools.groupby(merged, key=_key_of))
+        head = None
+        closed: Key | None = None
+        for photo in itertools.chain(found, [None]):
+            while closed and (head := head or next(rows, None)) and (photo is None or head.key <= photo.key):
+                if (photo is None or head.key < photo.key) and self._is_unreached(head, closed):
+                    yield head.listed()
+                head = None
+            if photo is not None:
+                yield photo
+                if photo.problem is not None and _is_passing(photo.problem):
+                    closed = photo.key
+
+    def _is_unreached(self, row: KnownRow, closed: Key) -> bool:
+        below = len(row.key) > len(closed) and row.key[: len(closed)] == closed
+        return below and row.missing_since is None and not self._missing.forgets("/".join(row.key))
+
+
+class _Cursor:
+    """Goes through the rows of a file once, by ever larger keys."""
+
+    def __init__(self, path: Path) -> None:
+        self._rows = _rows(path)
         self._head = next(self._rows, None)
 
-    def _again(self, error: str | None) -> bool:
-        return error is not None and (self._retry_errors or error.partition(":")[0] in PASSING_KINDS)
+    def pass_to(self, key: Key | None) -> Iterator[KnownRow]:
+        """The rows before a key that weren't taken; None: all that are left."""
+        while self._head is not None and (key is None or self._head.key < key):
+            row, self._head = self._head, next(self._rows, None)
+            yield row
+
+    def take(self, key: Key) -> KnownRow | None:
+        """The row with a key."""
+        for _ in self.pass_to(key):
+            pass
+        if self._head is None or self._head.key != key:
+            return None
+        row, self._head = self._head, next(self._rows, None)
+        return row
 
 
-def _shared(one: Key, other: Key | None) -> int:
-    """How many names two keys begin with alike: the source, and folders in it."""
-    if other is None or one[0] != other[0]:
-        return 0
-    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one[1], other[1], strict=False))
-    return 1 + sum(1 for _ in alike)
+def _rows(path: Path) -> Iterator[KnownRow]:
+    number = itertools.count()
+    for batch in _batches(path, _COLUMNS):
+        names = set(batch.schema.names)
+        columns = [batch[name].to_pylist() for name in _COLUMNS[:-1]]
+        since = batch["missing_since"].cast(pa.int64()) if "missing_since" in names else pa.nulls(batch.num_rows)
+        for source, below, *rest in zip(*columns, since.to_pylist(), strict=True):
+            yield KnownRow(tuple(location(source, below).split("/")), next(number), source, below, *rest)
 
 
-def with_unreached(found: Iterable[Listed], known: Sequence[Path]) -> Iterator[Listed]:
-    """A listing, and behind a folder or tar that can't be read now the photos that are known of it.
-
-    They are as they were, for all that one can tell, and stay known until it can be read again.
-
-    Args:
-        found: in listing order.
-        known: files of rows measured before, in the same order; not opened if all could be read.
-    """
-    merged = heapq.merge(*map(_photos, known), key=_key_of)
-    rows = (next(alike) for _, alike in itertools.groupby(merged, key=_key_of))
-    head = None
-    closed: Key | None = None
-    for photo in itertools.chain(found, [None]):
-        while closed and (head := head or next(rows, None)) and (photo is None or head.key <= photo.key):
-            if (photo is None or head.key < photo.key) and _is_below(head.key, closed):
-                yield head
-            head = None
-        if photo is not None:
-            yield photo
-            if photo.problem is not None and photo.problem.partition(":")[0] in PASSING_KINDS:
-                closed = photo.key
+def _is_passing(error: str) -> bool:
+    return error.partition(":")[0] in PASSING_KINDS
 
 
-def _is_below(key: Key, above: Key) -> bool:
-    return key != above and _shared(key, above) > len(above[1])
-
-
-def _photos(path: Path) -> Iterator[Listed]:
-    """Rows as a listing has them."""
-    for batch in _batches(path, ["source", "path", "bytes", "modified_ns", "tar_offset"]):
-        for row in batch.to_pylist():
-            yield Listed(row["source"], row["path"], row["bytes"], row["modified_ns"], offset=row["tar_offset"])
-
-
-def _key_of(photo: Listed) -> Key:
-    return photo.key
+def _key_of(row: KnownRow) -> Key:
+    return row.key
 
 
 class RowReader:
@@ -158,7 +231,7 @@ class RowReader:
     def _next(self) -> None:
         batch = next(self._batches)
         self._start, self._end = self._end, self._end + batch.num_rows
-        self._table = pa.Table.from_batches([batch]).cast(SCAN_SCHEMA)
+        self._table = in_scan_schema(batch)
 
 
 def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:

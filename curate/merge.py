@@ -6,11 +6,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 
 from curate import manifest
 from curate.errors import ManifestError
 from curate.manifest import SCAN_SCHEMA, Lineage
-from curate.rows import in_groups, in_order
+from curate.rows import in_groups, in_listing_order, in_order
 
 
 def merge(paths: Sequence[Path], out: Path, *, command: str = "", overwrite: bool = False) -> Lineage:
@@ -41,8 +42,9 @@ def merge(paths: Sequence[Path], out: Path, *, command: str = "", overwrite: boo
     ]
     lineage = replace(lineage, command=command, options={**lineage.options, "parts": made_of})
     manifest.make_folder(out)
-    with manifest.writer(out, SCAN_SCHEMA) as file:
-        for table in in_groups(in_order(files)):
+    with TemporaryDirectory() as scratch, manifest.writer(out, SCAN_SCHEMA) as file:
+        ordered = [in_listing_order(part, Path(mkdtemp(dir=scratch))) for part in files]
+        for table in in_groups(in_order(ordered)):
             file.write_table(table)
         file.add_key_value_metadata(lineage.encoded())
     return lineage

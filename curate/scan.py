@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -13,14 +14,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow.compute as pc
+
 from curate import manifest
-from curate.before import check_nothing_lost, lineage_of
+from curate.before import lineage_of
 from curate.engines import ENGINES, EngineName
 from curate.errors import ManifestError, PhotoError, ScanError, told
+from curate.known import Matcher, MissingRows
 from curate.manifest import SCAN_SCHEMA, Lineage
-from curate.moved import as_named_now
+from curate.rows import in_listing_order
 from curate.score import Record, ScoreOptions, score, score_all
-from curate.sources import WHOLE, Listed, Share, Sources, bare_folder_of, source_is_gone
+from curate.sources import WHOLE, Listed, Share, Sources, source_is_gone
 from curate.survive import Progress, each_group, one_by_one, watched
 from curate.worklist import Found, Shard, Worklist
 
@@ -47,7 +51,9 @@ class ScanOptions:
     share: Share = WHOLE
     """The part of everything that this scan measures."""
     forget: tuple[str, ...] = ()
-    """Paths below which known photos may leave the manifest though a disk seems to be missing, or they aren't named."""
+    """Paths or URLs below which rows leave the manifest unless this scan finds their photos."""
+    prune: bool = False
+    """Rows whose photos this scan doesn't find leave the manifest."""
 
     def sources(self, paths: Sequence[str | Path]) -> Sources:
         """What to scan, of these paths."""
@@ -63,10 +69,10 @@ class Summary:
     measured_now: int = 0
     passed_over: int = 0
     """Files whose name and content are no photo's."""
-    gone: int = 0
-    """Photos that were there when the manifest was written before."""
-    emptied: Mapping[str, int] = field(default_factory=dict)
-    """Of folders that held some of them and hold none now, how many."""
+    missing: int = 0
+    """Rows of photos that this scan didn't find; `photos` and the other counts don't contain them."""
+    dropped: int = 0
+    """Rows of such photos that left the manifest, pruned or forgotten."""
     errors: Counter[str] = field(default_factory=Counter)
     tones: Counter[str] = field(default_factory=Counter)
     levels: Counter[str] = field(default_factory=Counter)
@@ -100,7 +106,7 @@ def scan(
         if options.overwrite:
             _forget(work)
         listed, known = _list(work, out, sources, options)
-        if not listed.files and options.share == WHOLE:
+        if not (listed.files or listed.missing) and options.share == WHOLE:
             named = ", ".join("standard input" if name == "-" else str(name) for name in (*paths, *options.from_files))
             raise ScanError(f"no photos in {named}: name a folder or a list that holds some")
         _measure(work, options, listed.to_do, progress)
@@ -111,7 +117,7 @@ def scan(
             _forget(work)
             raise
         summary.measured_now = listed.to_do - summary.passed_over
-        summary.gone, summary.emptied = listed.gone, listed.emptied
+        summary.dropped = listed.dropped
         _forget(work)
     return summary
 
@@ -120,19 +126,30 @@ def _work_folder(out: Path) -> Path:
     return out.absolute().with_name(f".{out.name}.scan")
 
 
-def _list(work: Worklist, out: Path, sources: Sources, options: ScanOptions) -> tuple[Found, list[Path]]:
-    """Write the listing; what it came to, and the files of rows that it refers to."""
-    forget, made_by = Sources(options.forget).roots(), _made_by(options.score)
-    earlier = None if options.overwrite else lineage_of(out, sources, forget)
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Files of known rows, by their index in the listing."""
+
+    files: Sequence[Path]
+    stale: Path | None = None
+    """The manifest among them, if another scorer or other options made it."""
+
+
+def _list(work: Worklist, out: Path, sources: Sources, options: ScanOptions) -> tuple[Found, _Known]:
+    """Write the listing; what was found, and the known rows that it refers to."""
+    forget, made_by = tuple(Sources(options.forget).roots()), _made_by(options.score)
+    lineage = None if options.overwrite else lineage_of(out, sources, forget)
     work.salvage(made_by)
-    before = as_named_now(out, work.folder, sources) if earlier else None
-    known = [as_named_now(path, work.folder, sources) for path in work.known_paths()]
-    if before and earlier and earlier.options.get("made_by") == made_by:
-        known.append(before)
+    salvaged = work.known_paths()
+    earlier = in_listing_order(out, work.folder) if lineage else None
+    holds = lineage is None or lineage.options.get("made_by") == made_by
+    lists_left_out = lineage is not None and set(lineage.options.get("lists", ())) - set(sources.list_names())
+    now_us = time.time_ns() // 1000
+    missing = MissingRows(now_us, options.prune, forget, tuple(sources.roots()) if lists_left_out else None)
+    matcher = Matcher(salvaged, earlier, earlier_holds=holds, missing=missing, retry_errors=options.retry_errors)
     found = sources.photos(leave_out=[work.folder, _work_folder(out)])
-    listed = work.write_listing(found, known, before=before, roots=sources.roots(), retry_errors=options.retry_errors)
-    check_nothing_lost(listed, out, sources, forget)
-    return listed, known
+    listed = replace(work.write_listing(matcher.lines(found)), dropped=matcher.dropped)
+    return listed, _Known([*salvaged, *([earlier] if earlier else [])], None if holds else earlier)
 
 
 def count_to_do(paths: Sequence[str | Path], out: Path, options: ScanOptions) -> Found:
@@ -224,20 +241,7 @@ def _unless_source_gone(record: Record | None) -> Record | None:
     return record
 
 
-def _check_mounts(records: Sequence[Record | None]) -> None:
-    """Stop where several photos were listed, and their folder is there and empty now."""
-    failed = (record for record in records if record and record.error and record.photo.problem is None)
-    vanished = (record.photo for record in failed if str(record.error).startswith("Vanished"))
-    for folder, photos in Counter(map(bare_folder_of, vanished)).items():
-        if folder and photos > 1:  # one alone may have been taken away
-            raise ScanError(
-                f"{folder} is empty all of a sudden (a lost mount?): bring it back and run the same command; "
-                "what is done is kept"
-            )
-
-
 def _write_part(work: Worklist, shard: Shard, records: Sequence[Record | None]) -> None:
-    _check_mounts(records)
     kept = [(record.row(), position) for record, position in zip(records, shard.positions, strict=True) if record]
     work.write_part(shard.index, [row for row, _ in kept], [position for _, position in kept])
 
@@ -253,19 +257,19 @@ def _lineage(sources: Sources, options: ScanOptions, command: str, files: int) -
     return Lineage("scan", command, recorded, metric=options.score.metric, counts={"files_listed": files})
 
 
-def _finish(work: Worklist, known: list[Path], out: Path, lineage: Lineage) -> Summary:
+def _finish(work: Worklist, known: _Known, out: Path, lineage: Lineage) -> Summary:
     """Merge into the manifest, counting on the way."""
     summary = Summary()
     draft = work.folder / "manifest.parquet"
     with manifest.writer(draft, SCAN_SCHEMA) as file:
-        for table in work.merged(known):
+        for table in work.merged(known.files, known.stale):
             if table.num_rows:
                 file.write_table(table)
             _count(table, summary)
-        if not summary.photos and "shard" not in lineage.options:
+        if not (summary.photos or summary.missing) and "shard" not in lineage.options:
             raise ScanError("none of the files is a photo, by name or by content: name a folder that holds some")
         summary.passed_over = lineage.counts["files_listed"] - summary.photos
-        file.add_key_value_metadata(replace(lineage, rows=summary.photos).encoded())
+        file.add_key_value_metadata(replace(lineage, rows=summary.photos + summary.missing).encoded())
     _replace(draft, out)
     return summary
 
@@ -279,6 +283,9 @@ def _replace(draft: Path, out: Path) -> None:
 
 
 def _count(table: Any, summary: Summary) -> None:
+    found = table.filter(pc.is_null(table["missing_since"]))
+    summary.missing += table.num_rows - found.num_rows
+    table = found
     errors = [text.partition(":")[0] for text in table["error"].drop_null().to_pylist()]
     summary.photos += table.num_rows
     summary.scored += table.num_rows - len(errors)

@@ -68,6 +68,7 @@ class Record:
             "modified_ns": self.photo.modified_ns,
             "sha256": self.sha256,
             "error": self.error,
+            "missing_since": None,
         }
         if self.header and self.measures:
             for group in (self.header, self.measures.appearance, self.measures.tone):

@@ -12,7 +12,7 @@ import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from curate import copies, diversity, gates, manifest
-from curate.columns import Columns, Photos, count, readable
+from curate.columns import Columns, Photos, count, usable
 from curate.criteria import Bound, FilterOptions
 from curate.errors import EngineError, UsageError, told
 from curate.gates import Flagged, Gate
@@ -47,7 +47,7 @@ def survey(photos: Photos, options: FilterOptions) -> Survey:
         ManifestError: a column that a rule needs is missing, or holds something else.
         UsageError: the condition isn't understood.
     """
-    values = readable(photos, [top.column for top in options.keep_top])
+    values = usable(photos, [top.column for top in options.keep_top])
     for top in options.keep_top:
         line = top_line(values[top.column], top.percent)
         options = options if line is None else options.with_line(Bound(top.column, line, lowest=True))

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from curate.select import Selection
     from curate.worklist import Found
 
-MOST_EMPTIED = 5
 LEVELS = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
 
 
@@ -31,11 +30,10 @@ def of_scan(summary: Summary, out: Path) -> Iterator[str]:
     yield f"{counted(summary.photos, 'photo')}: {summary.scored:,} scored, {sum(summary.errors.values()):,} failed"
     if summary.measured_now < summary.photos:
         yield f"  measured now: {summary.measured_now:,}; known and unchanged: the rest"
-    if summary.gone:
-        yield f"  no longer there, or not named any more: {summary.gone:,} of the photos that were known"
-    for folder, photos in sorted(summary.emptied.items(), key=lambda entry: -entry[1])[:MOST_EMPTIED]:
-        told = f"holds none of its {counted(photos, 'photo')} any more"
-        yield f"Warning: {folder} {told}: if a disk is missing there, mount it and scan again"
+    if summary.missing:
+        yield f"  missing now, rows kept: {counted(summary.missing, 'photo')}; `curate scan --prune` drops these rows"
+    if summary.dropped:
+        yield f"  not found now, rows dropped: {counted(summary.dropped, 'photo')}"
     if summary.passed_over:
         yield f"  passed over, as no photo by name or content: {counted(summary.passed_over, 'file')}"
     for kind, count in summary.errors.most_common():
@@ -52,6 +50,10 @@ def of_dry_scan(found: Found) -> Iterator[str]:
     """What a scan would do."""
     to_do = f"{found.to_do:,} to be read, {amount(found.bytes_to_do)}"
     yield f"{counted(found.files, 'file')}, of these {to_do}; nothing was measured or written"
+    if found.missing:
+        yield f"  missing now, rows kept: {counted(found.missing, 'known photo')}"
+    if found.dropped:
+        yield f"  not found now, rows to be dropped: {counted(found.dropped, 'known photo')}"
 
 
 def of_selection(chosen: Selection) -> Iterator[str]:
@@ -122,7 +124,9 @@ def _failed(failed: list[tuple[str, str]], out: Path) -> Iterator[str]:
 def of_explanation(photo: Path, found: Explanation) -> Iterator[str]:
     """A photo's verdict and scores."""
     yield f"{photo}: {'rejected: ' + '; '.join(found.reasons) if found.reasons else 'kept'}"
-    row = found.record.row()
+    row = found.row
+    if since := row.get("missing_since"):
+        yield f"  {'missing_since':<21} {since:%Y-%m-%d %H:%M:%S} UTC"
     for name in ("error", "format", "width", "height", *BOUNDED, "tone", "tone_confidence"):
         value = row.get(name)
         if value is not None:

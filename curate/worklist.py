@@ -1,15 +1,14 @@
 """A scan's work folder: the listing cut into shards, one part file a shard, and the merge into a manifest.
 
-Rows that an earlier scan measured are found by walking both sorted lists side by side, so memory stays flat whatever
-their length. A part file is its own completion marker: it appears under its name whole, or not at all.
+A part file is its own completion marker: it appears under its name whole, or not at all.
 """
 
 from __future__ import annotations
 
 import itertools
 import secrets
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import manifest
-from curate.known import KnownRows, RowReader, with_unreached
-from curate.manifest import KEY, SCAN_SCHEMA, writer
-from curate.rows import in_groups
+from curate.errors import Vanished
+from curate.known import Line, RowReader
+from curate.manifest import HEADER, KEY, KEY_NAMES, MEASURES, SCAN_SCHEMA, writer
+from curate.rows import in_groups, in_scan_schema
 from curate.sources import Listed
 
 SHARD_PHOTOS = 256
@@ -39,11 +39,13 @@ LISTING_SCHEMA = pa.schema(
         pa.field("modified_ns", pa.int64()),
         pa.field("problem", pa.string()),
         pa.field("offset", pa.int64()),
+        SCAN_SCHEMA.field("missing_since"),
         pa.field("shard", pa.int32(), nullable=False),
         pa.field("known_file", pa.int16(), nullable=False),  # index into the known files, -1: to be measured
         pa.field("known_row", pa.int64(), nullable=False),
     ]
 )
+NOT_MEASURED_AGAIN = str(Vanished("it was missing when all photos were measured again by another scorer or options"))
 POSITION = pa.field("position", pa.int32(), nullable=False)
 PART_SCHEMA = pa.schema([POSITION, *SCAN_SCHEMA])
 
@@ -68,14 +70,10 @@ class Found:
     """Those that are to be measured."""
     bytes_to_do: int = 0
     """Of these together, as far as it is known."""
-    gone: int = 0
-    """Photos known before that are no longer there."""
-    lost: Mapping[str, int] = field(default_factory=dict)
-    """Of sources that have no file at all any more, the photos known before."""
-    emptied: Mapping[str, int] = field(default_factory=dict)
-    """Of folders in other sources that have none of them any more, the photos known before."""
-    out_of_reach: Mapping[str, int] = field(default_factory=dict)
-    """Of sources whose photos are all listed but can't be looked at, those that were measured before."""
+    missing: int = 0
+    """Photos known before that are no longer there, and whose rows stay."""
+    dropped: int = 0
+    """Photos known before that are no longer there, and whose rows leave the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,40 +97,25 @@ class Worklist:
         """Rows that interrupted scans left behind."""
         return sorted(self.folder.glob("known-*.parquet"))
 
-    def write_listing(
-        self,
-        found: Iterable[Listed],
-        known: Sequence[Path],
-        *,
-        before: Path | None = None,
-        roots: Iterable[str] = (),
-        retry_errors: bool,
-    ) -> Found:
-        """Write the listing, cut into shards, matching it against known rows on the way.
+    def write_listing(self, lines: Iterable[Line]) -> Found:
+        """Write the listing, cut into shards.
 
         Args:
-            found: in listing order.
-            known: files of rows measured before that hold, in the same order.
-            before: the manifest so far, whose photos ought to be there still; its rows may not hold.
-            roots: sources whose photos ought to be there still.
-            retry_errors: measure unchanged files again that failed before.
+            lines: in listing order, matched with known rows.
         """
-        looked_at = [*known, before] if before and before not in known else known
-        lookups = [KnownRows(path, frozenset(roots), retry_errors) for path in looked_at]
-        all_found = with_unreached(found, known)
-        files = to_do = size = 0
+        files = missing = to_do = size = 0
         with writer(self.listing_path, LISTING_SCHEMA) as out:
-            tables = (
-                _listing_table(index, group, lookups, len(known)) for index, group in enumerate(_shards_of(all_found))
-            )
+            tables = itertools.starmap(_listing_table, enumerate(_shards_of(lines)))
             while together := list(itertools.islice(tables, SHARDS_A_GROUP)):
                 table = pa.concat_tables(together)
                 out.write_table(table)
-                files += table.num_rows
+                found = table["missing_since"].null_count
+                files += found
+                missing += table.num_rows - found
                 sizes = table["bytes"].filter(pc.equal(table["known_file"], -1))
                 to_do += len(sizes)
                 size += pc.sum(sizes).as_py() or 0
-        return _found(files, to_do, size, lookups)
+        return Found(files, to_do, size, missing)
 
     def shards(self) -> Iterator[Shard]:
         """The shards that have photos to measure and no part file yet."""
@@ -160,14 +143,21 @@ class Worklist:
         with writer(self.part_path(index), PART_SCHEMA, lasting=False) as out:
             out.write_table(table)
 
-    def merged(self, known: Sequence[Path]) -> Iterator[pa.Table]:
-        """The manifest's rows in listing order, in pieces: known ones and measured ones."""
-        return in_groups(self._merged_shards(known))
+    def merged(self, known: Sequence[Path], stale: Path | None = None) -> Iterator[pa.Table]:
+        """The manifest's rows in listing order, in pieces.
 
-    def _merged_shards(self, known: Sequence[Path]) -> Iterator[pa.Table]:
+        Args:
+            known: files of known rows, by their index in the listing.
+            stale: the one among them whose measures don't hold any more: its rows lose them.
+        """
+        return in_groups(self._merged_shards(known, stale))
+
+    def _merged_shards(self, known: Sequence[Path], stale: Path | None) -> Iterator[pa.Table]:
         readers = [RowReader(path) for path in known]
-        for index, origin in self._listed(["shard", "known_file", "known_row"]):
-            pieces = [_known_piece(origin, number, reader) for number, reader in enumerate(readers)]
+        for index, lines in self._listed([*KEY_NAMES, "missing_since", "shard", "known_file", "known_row"]):
+            pieces = [_known_piece(lines, number, reader) for number, reader in enumerate(readers)]
+            if stale is not None:
+                pieces[known.index(stale)] = _without_measures(pieces[known.index(stale)])
             if self.part_path(index).exists():
                 pieces.append(manifest.opened(self.part_path(index)).read())
             together = pa.concat_tables([PART_SCHEMA.empty_table(), *(piece.cast(PART_SCHEMA) for piece in pieces)])
@@ -191,13 +181,13 @@ class Worklist:
         target = self.folder / f"known-{len(self.known_paths()):04d}.parquet"
         with writer(target, SCAN_SCHEMA) as out:
             for part in parts:
-                out.write_table(manifest.opened(part).read().drop_columns(["position"]))
+                out.write_table(in_scan_schema(manifest.opened(part).read()))
 
 
-def _shards_of(found: Iterable[Listed]) -> Iterator[list[Listed]]:
+def _shards_of(lines: Iterable[Line]) -> Iterator[list[Line]]:
     """A listing in shards, the last ones smaller."""
-    waiting: deque[list[Listed]] = deque()
-    for group in _groups(found):
+    waiting: deque[list[Line]] = deque()
+    for group in _groups(lines):
         waiting.append(group)
         if len(waiting) > LAST_SHARDS:
             yield waiting.popleft()
@@ -206,13 +196,13 @@ def _shards_of(found: Iterable[Listed]) -> Iterator[list[Listed]]:
         yield from (group[start : start + size] for start in range(0, len(group), size))
 
 
-def _groups(found: Iterable[Listed]) -> Iterator[list[Listed]]:
+def _groups(lines: Iterable[Line]) -> Iterator[list[Line]]:
     """Cut a listing where a shard has enough photos or bytes."""
-    group: list[Listed] = []
+    group: list[Line] = []
     size = 0
-    for photo in found:
-        group.append(photo)
-        size += photo.bytes or 0
+    for line in lines:
+        group.append(line)
+        size += line.photo.bytes or 0
         if len(group) >= SHARD_PHOTOS or size >= SHARD_BYTES:
             yield group
             group, size = [], 0
@@ -220,29 +210,11 @@ def _groups(found: Iterable[Listed]) -> Iterator[list[Listed]]:
         yield group
 
 
-def _found(files: int, to_do: int, size: int, lookups: Sequence[KnownRows]) -> Found:
-    lost, emptied, out_of_reach = Counter[str](), Counter[str](), Counter[str]()
-    for lookup in lookups:
-        lookup.end()
-        lost |= lookup.lost
-        emptied |= lookup.emptied
-        out_of_reach |= lookup.out_of_reach
-    gone = max((lookup.gone for lookup in lookups), default=0)
-    return Found(files, to_do, size, gone, lost, emptied, out_of_reach)
-
-
-def _listing_table(index: int, group: list[Listed], lookups: list[KnownRows], known: int) -> pa.Table:
-    """One shard's lines; the rows of the first `known` lookups hold."""
-    origins = [_origin(photo, lookups, known) for photo in group]
-    columns = {entry.name: [getattr(photo, entry.name) for photo in group] for entry in fields(Listed)}
-    columns |= {"shard": [index] * len(group)}
-    columns |= {"known_file": [file for file, _ in origins], "known_row": [row for _, row in origins]}
-    return pa.table(columns, schema=LISTING_SCHEMA)
-
-
-def _origin(photo: Listed, lookups: list[KnownRows], known: int) -> tuple[int, int]:
-    matches = [(number, lookup.row_of(photo)) for number, lookup in enumerate(lookups)][:known]
-    return next(((number, row) for number, row in matches if row is not None), (-1, -1))
+def _listing_table(index: int, group: list[Line]) -> pa.Table:
+    """The lines of one shard."""
+    columns = {entry.name: [getattr(line.photo, entry.name) for line in group] for entry in fields(Listed)}
+    columns |= {name: [getattr(line, name) for line in group] for name in Line._fields if name != "photo"}
+    return pa.table(columns | {"shard": [index] * len(group)}, schema=LISTING_SCHEMA)
 
 
 def _shard(index: int, rows: pa.Table) -> Shard:
@@ -254,7 +226,18 @@ def _shard(index: int, rows: pa.Table) -> Shard:
     return Shard(index, tuple(photos), tuple(positions))
 
 
-def _known_piece(origin: pa.Table, number: int, reader: RowReader) -> pa.Table:
-    chosen = pc.indices_nonzero(pc.equal(origin["known_file"], number))
-    rows = reader.take(origin["known_row"].take(chosen).to_pylist())
+def _known_piece(lines: pa.Table, number: int, reader: RowReader) -> pa.Table:
+    """Known rows of a shard under the source and path of this scan, missing or not as this scan found."""
+    chosen = pc.indices_nonzero(pc.equal(lines["known_file"], number))
+    rows = reader.take(lines["known_row"].take(chosen).to_pylist())
+    for name in (*KEY_NAMES, "missing_since"):
+        rows = rows.set_column(rows.column_names.index(name), SCAN_SCHEMA.field(name), lines[name].take(chosen))
     return rows.add_column(0, POSITION, [chosen.cast(pa.int32())])
+
+
+def _without_measures(rows: pa.Table) -> pa.Table:
+    """Rows of missing photos that another scorer measured: an error stands in for the measures."""
+    for column in (*HEADER, *MEASURES):
+        rows = rows.set_column(rows.column_names.index(column.name), column, pa.nulls(rows.num_rows, column.type))
+    errors = pa.array([NOT_MEASURED_AGAIN] * rows.num_rows, pa.string())
+    return rows.set_column(rows.column_names.index("error"), SCAN_SCHEMA.field("error"), errors)

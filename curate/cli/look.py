@@ -9,31 +9,45 @@ import click
 
 from curate import words
 from curate.cli.deciding import JUDGING, deciding
-from curate.cli.shell import FILE, Place, say
+from curate.cli.shell import FILE, SCAN_MANIFEST, Place, say
 from curate.errors import UsageError
 
 
 @click.command(short_help="Say whether a filter would keep photos, and why not.")
 @click.argument("places", nargs=-1, required=True, type=Place(), metavar="PHOTO...")
+@click.option(
+    "--scan",
+    type=FILE,
+    default=SCAN_MANIFEST,
+    show_default=True,
+    help="Manifest to look up photos in that aren't there any more.",
+)
 @deciding(*JUDGING)
-def explain(places: tuple[str, ...], settings: dict[str, Any]) -> None:
+def explain(places: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> None:
     """Score photos, scanned or not, and say whether a filter would keep each, and why not.
+
+    A photo that isn't there any more is explained by the row that the scan kept of it, with the time since when it is
+    missing.
 
     Rules of a preset that need other photos to compare with are left out.
     """
     from curate import presets
     from curate.explain import explain as explain_photo
-    from curate.explain import named
+    from curate.explain import explain_row, missing_row, named
     from curate.sources import is_url
 
     options = presets.options_of(settings).for_one_photo()
     if url := next(filter(is_url, places), None):
         raise UsageError(f"{url} isn't on this machine: fetch it first, or scan it with `curate scan`")
     photos = list(map(Path, places))
+    missing = {photo: row for photo in photos if (row := missing_row(photo, scan)) is not None}
     for photo in photos:  # a name that is no photo's ends it before the first is scored
-        named(photo)
+        if photo not in missing:
+            named(photo)
     for photo in photos:
-        say(words.of_explanation(photo, explain_photo(photo, options)))
+        row = missing.get(photo)
+        found = explain_photo(photo, options) if row is None else explain_row(row, options)
+        say(words.of_explanation(photo, found))
 
 
 @click.command(short_help="Say what a manifest holds and what made it, back to the scan.")

@@ -59,8 +59,9 @@ if TYPE_CHECKING:
     multiple=True,
     type=Place(readable=False),
     metavar="PATH",
-    help="Give up known photos below this path that are gone, or that aren't named any more; may be given again.",
+    help="Drop the rows below this path from the manifest, except of photos that this scan finds; may be given again.",
 )
+@click.option("--prune", is_flag=True, help="Drop the rows of photos that are missing now from the manifest.")
 @click.option("--max-errors", metavar="N|N%", help="Exit 1 if more photos than this fail.")
 @click.option("--dry-run", is_flag=True, help="Only say how many files there are, and how many of them would be read.")
 def scan(
@@ -77,6 +78,7 @@ def scan(
     retry_errors: bool,
     overwrite: bool,
     forget: tuple[str, ...],
+    prune: bool,
     max_errors: str | None,
     dry_run: bool,
 ) -> None:
@@ -97,7 +99,9 @@ def scan(
 
     score = ScoreOptions(max_pixels, fidelity)
     share = Share.parse(shard) if shard else WHOLE
-    options = ScanOptions(workers, score, timeout_s, retry_errors, overwrite, from_files, null, engine, share, forget)
+    options = ScanOptions(
+        workers, score, timeout_s, retry_errors, overwrite, from_files, null, engine, share, forget, prune
+    )
     if dry_run:
         say(words.of_dry_scan(count_to_do(paths, out, options)))
         return

@@ -14,6 +14,7 @@ from curate.manifest.lineage import Lineage, chain, joined
 from curate.manifest.names import escape, unescape
 from curate.manifest.reading import (
     Manifest,
+    as_rows,
     as_written,
     batches,
     check_readable,
@@ -65,6 +66,7 @@ __all__ = [
     "SCORER_VERSION",
     "Lineage",
     "Manifest",
+    "as_rows",
     "as_written",
     "batches",
     "chain",

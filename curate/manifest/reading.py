@@ -109,6 +109,15 @@ def as_written(table: pa.Table) -> pa.Table:
     return table
 
 
+def as_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """Rows as dicts. Times are in UTC without saying so: with a zone, pyarrow asks for a database of time zones."""
+    for number, column in enumerate(table.schema):
+        if pa.types.is_timestamp(column.type):
+            table = table.set_column(number, column.name, table[column.name].cast(pa.timestamp(column.type.unit)))
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
 def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Lineage | None]:
     """A manifest's schema and lineage, without its rows.
 
@@ -206,6 +215,8 @@ def _content(kind: pa.DataType) -> str:
         return f"lists of {_content(kind.value_type)}"
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return "text"
+    if pa.types.is_timestamp(kind):
+        return "times" if kind.tz else "times without a time zone"
     return "numbers" if pa.types.is_integer(kind) or pa.types.is_floating(kind) else str(kind)
 
 

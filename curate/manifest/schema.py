@@ -47,7 +47,9 @@ MEASURES = (
     pa.field("tone_hue_deg", pa.float32()),
     pa.field("fingerprint", pa.string()),
 )
-SCAN_SCHEMA = pa.schema([*KEY, *FILE, *HEADER, *MEASURES, pa.field("error", pa.string())])
+STATE = (pa.field("error", pa.string()), pa.field("missing_since", pa.timestamp("us", tz="UTC")))
+"""Why there are no measures; since when scans don't find the photo, a column that older versions didn't write."""
+SCAN_SCHEMA = pa.schema([*KEY, *FILE, *HEADER, *MEASURES, *STATE])
 DECISION = (pa.field("split", pa.string()), pa.field("reject_reasons", pa.list_(pa.string())))
 ALL_COLUMNS = pa.schema([*SCAN_SCHEMA, *DECISION])
 
@@ -65,5 +67,5 @@ FEW_VALUES = [
     "colorfulness_level",
     "tone",
 ]
-FEW_VALUES += ["error", "split"]
+FEW_VALUES += ["error", "missing_since", "split"]
 """Columns worth a dictionary; trying one on hashes and measures doubles the time that writing takes."""

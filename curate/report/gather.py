@@ -16,14 +16,18 @@ from numpy.typing import NDArray
 from curate import manifest
 from curate.errors import ManifestError
 from curate.hextext import hex_bytes
+from curate.manifest import SCAN_SCHEMA
 from curate.measures.tone import TONES
 
 NEEDED = ("source", "path", "colorfulness")
 HUES = ("hue_peak_deg", "tone_hue_deg")
 """A photo's hue: the one most seen, or, of older scans, that of its mean colour."""
-COUNTED = ("colorfulness", "tone", "tone_confidence", *HUES, "error", "reject_reasons", "sha256", "fingerprint")
+COUNTED = ("colorfulness", "tone", "tone_confidence", *HUES, "error", "missing_since")
+DECIDED = ("reject_reasons", "sha256", "fingerprint")
 
 
+MISSING = "missing"
+"""What stands for an error where the last scan didn't find the photo."""
 BINS_PER_M = 10
 """The line moves in tenths of M."""
 BINS = 4000
@@ -44,7 +48,7 @@ class Rows:
     """What decides, one element a row."""
 
     bins: NDArray[np.int16]
-    """Tenths of M, 0..3999; -1 where the photo was not measured."""
+    """Tenths of M, 0..3999; -1 where the photo was not measured, or is missing."""
     tones: NDArray[np.int8]
     """Index into TONES; -1 where there is none."""
     sectors: NDArray[np.int8]
@@ -52,7 +56,7 @@ class Rows:
     confidences: NDArray[np.float32]
     """0.5 (on the line between tones) to 1; NaN where there is none."""
     errors: NDArray[np.int8]
-    """Index into `error_names`; -1 where the photo was measured."""
+    """Index into `error_names`, `MISSING` among them; -1 where the photo was measured and is there."""
     reasons: NDArray[np.uint64]
     """Bit i: rejected for `reason_names[i]`."""
     contents: NDArray[np.uint64]
@@ -95,7 +99,7 @@ def gather(path: Path) -> Rows:
     """
     errors, reasons = _Names(), _Names()
     schema, _ = manifest.inspect(path, need=NEEDED)
-    batches = manifest.batches(path, [name for name in COUNTED if name in schema.names])
+    batches = manifest.batches(path, [name for name in (*COUNTED, *DECIDED) if name in schema.names])
     counted = [_counted(batch, errors, reasons) for batch in batches if batch.num_rows]
     if not counted:
         raise ManifestError(f"{path} has no rows, so there is nothing to show: scan photos, or filter less strictly")
@@ -141,13 +145,16 @@ def _counted(batch: pa.Table, errors: _Names, reasons: _Names) -> tuple[NDArray[
     """One batch's share of `Rows`, in the order of its fields."""
     error = column(batch, "error", pa.string())
     bins = bins_of(_floats(batch, "colorfulness"))
-    bins[_bools(pc.is_valid(error))] = -1
+    missing = pc.is_valid(column(batch, "missing_since", SCAN_SCHEMA.field("missing_since").type))
+    bins[_bools(pc.or_(pc.is_valid(error), missing))] = -1
     unmeasured = pa.array(bins < 0)
     why = pc.if_else(unmeasured, pc.fill_null(error, "it was not measured"), pa.scalar(None, pa.string()))
+    why = pc.if_else(missing, MISSING, why)
+    tones = pc.fill_null(pc.index_in(column(batch, "tone", pa.string()), pa.array(TONES)), -1)
     hues = _floats(batch, next((name for name in HUES if name in batch.column_names), HUES[-1]))
     return (
         bins,
-        pc.fill_null(pc.index_in(column(batch, "tone", pa.string()), pa.array(TONES)), -1).to_numpy().astype(np.int8),
+        pc.if_else(missing, -1, tones).to_numpy(zero_copy_only=False).astype(np.int8),
         np.where(np.isfinite(hues), hues % 360 // (360 / SECTORS), -1).clip(-1, SECTORS - 1).astype(np.int8),
         _floats(batch, "tone_confidence").astype(np.float32),
         _codes(why, error_kind, errors),

@@ -41,7 +41,8 @@ function reasonCounts(page, lineBin, keep) {
   for (const tone of page.tones) {
     if (!keep.has(tone.name)) counts.push({ name: "tone is " + tone.name, photos: tone.photos });
   }
-  counts.push({ name: "unreadable", photos: page.unreadable });
+  counts.push({ name: "unreadable", photos: page.unreadable - page.missing });
+  counts.push({ name: "missing", photos: page.missing });
   return counts.filter((reason) => reason.photos > 0);
 }
 
@@ -70,6 +71,7 @@ function levelAt(levels, m) {
 
 /** Why a photo is dropped, in the filter's words; empty where it is kept. */
 function reasonsOf(photo, page, lineBin, keep) {
+  if (photo.errorKind === "missing") return ["missing"];
   if (photo.error !== null) return ["unreadable: " + photo.error];
   const others = photo.blocked ? photo.reasons.filter((reason) => !/^(colorfulness \S+ <|tone is) /.test(reason)) : [];
   const line = photo.bin < lineBin ? ["colorfulness " + mOf(photo) + " < " + lineText(lineBin, page.binsPerM)] : [];
@@ -80,7 +82,8 @@ function reasonsOf(photo, page, lineBin, keep) {
 /** Whether a photo of the sample has a reason, by the reason's kind. */
 function hasReason(photo, kind, page, lineBin, keep) {
   if (page.reasons.length) return photo.reasonKinds.includes(kind);
-  if (kind === "unreadable") return photo.error !== null;
+  if (kind === "missing") return photo.errorKind === "missing";
+  if (kind === "unreadable") return photo.error !== null && photo.errorKind !== "missing";
   if (photo.error !== null) return false;
   return kind.startsWith("tone is ") ? "tone is " + photo.tone === kind : photo.bin < lineBin;
 }

@@ -18,12 +18,12 @@ from curate.duplicates import NEAR_BITS
 from curate.manifest import MEASURES, Lineage
 from curate.measures.colorfulness import LEVELS
 from curate.measures.tone import TONES
-from curate.report.gather import BINS, BINS_PER_M, SECTORS, Rows, bins_of, error_kind, reason_kind
+from curate.report.gather import BINS, BINS_PER_M, MISSING, SECTORS, Rows, bins_of, error_kind, reason_kind
 from curate.report.rules import Rules
 from curate.report.sample import Indices, Twins
 from curate.report.thumbnails import Thumbnail
 
-_BY_NAME = ("source", "path", "error", "reject_reasons")
+_BY_NAME = ("source", "path", "error", "missing_since", "reject_reasons")
 """What a photo's entry holds by name; every other column is one of its numbers."""
 _FIRST = tuple(column.name for column in MEASURES if column.name != "fingerprint")
 
@@ -43,6 +43,7 @@ def counted(path: Path, lineage: Lineage | None, rows: Rows, rules: Rules, group
         "madeBy": lineage.command if lineage else None,
         "rows": len(rows),
         "unreadable": int((rows.bins < 0).sum()),
+        "missing": _missing(rows),
         "binsPerM": BINS_PER_M,
         "lineBin": rules.line_bin,
         "levels": LEVELS,
@@ -84,6 +85,11 @@ def _with_bit(reasons: NDArray[np.uint64], bit: int) -> int:
     return int((reasons >> np.uint64(bit) & np.uint64(1)).sum())
 
 
+def _missing(rows: Rows) -> int:
+    """Photos that the last scan didn't find; `unreadable` counts them too."""
+    return int((rows.errors == rows.error_names.index(MISSING)).sum()) if MISSING in rows.error_names else 0
+
+
 def _named(names: tuple[str, ...], counts: list[int]) -> list[Json]:
     pairs = sorted(zip(names, counts, strict=True), key=lambda pair: -pair[1])
     return [{"name": name, "photos": count} for name, count in pairs]
@@ -96,7 +102,7 @@ def fetched(path: Path, chosen: Indices) -> Mapping[int, Json]:
     for batch in manifest.batches(path):
         here = wanted[(wanted >= first) & (wanted < first + batch.num_rows)]
         if len(here):
-            found.update(zip(here.tolist(), batch.take(pa.array(here - first)).to_pylist(), strict=True))
+            found.update(zip(here.tolist(), manifest.as_rows(batch.take(pa.array(here - first))), strict=True))
         first += batch.num_rows
     return found
 
@@ -112,7 +118,7 @@ def photo(number: int, row: Json, sector: int, is_blocked: bool, thumbnail: Thum
         thumbnail: None where it is gone or can't be read.
         url: what leads to the file on this machine; None if nothing does.
     """
-    error = row.get("error")
+    error = row.get("error") if row.get("missing_since") is None else MISSING
     bin_ = -1 if error is not None else int(bins_of(np.array([_number(row["colorfulness"])]))[0])
     if bin_ < 0 and error is None:
         error = "it was not measured"
@@ -124,7 +130,7 @@ def photo(number: int, row: Json, sector: int, is_blocked: bool, thumbnail: Thum
         "m": _finite(row["colorfulness"]),
         "bin": bin_,
         "sector": sector,
-        "tone": row.get("tone") if row.get("tone") in TONES else None,
+        "tone": row.get("tone") if row.get("tone") in TONES and error != MISSING else None,
         "confidence": _finite(row.get("tone_confidence")),
         "blocked": is_blocked,
         "error": error,

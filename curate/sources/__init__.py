@@ -8,27 +8,25 @@ reading.py    a listed photo's bytes
 listed.py     one line of a listing
 """
 
-from curate.sources.folders import bare_folder_of, is_bare, is_untouched
-from curate.sources.listed import Listed, as_photo_error, has_photo_name, has_tar_name
+from curate.sources.listed import Key, Listed, as_photo_error, has_photo_name, has_tar_name, location
 from curate.sources.listing import WHOLE, Share, Sources, holds, listing
 from curate.sources.reading import located, read, read_at, read_if, source_is_gone
 from curate.sources.remote import is_url
 
 __all__ = [
     "WHOLE",
+    "Key",
     "Listed",
     "Share",
     "Sources",
     "as_photo_error",
-    "bare_folder_of",
     "has_photo_name",
     "has_tar_name",
     "holds",
-    "is_bare",
-    "is_untouched",
     "is_url",
     "listing",
     "located",
+    "location",
     "read",
     "read_at",
     "read_if",

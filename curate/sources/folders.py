@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from curate.errors import NotAFile, SourceError, UnsupportedFormat
-from curate.manifest import escape, unescape
-from curate.sources.listed import Listed, Wanted, as_photo_error, file_of, has_photo_name, has_tar_name
+from curate.manifest import escape
+from curate.sources.listed import Listed, Wanted, as_photo_error, has_photo_name, has_tar_name
 from curate.sources.lists import in_order
 from curate.sources.tars import PACKED, is_packed_tar, members
 
@@ -75,28 +75,6 @@ class Walk:
 def _leads_nowhere(exc: OSError) -> bool:
     """Whether it is a link to nothing or to itself, rather than something that can't be reached."""
     return isinstance(exc, FileNotFoundError) or exc.errno == errno.ELOOP
-
-
-def is_bare(folder: str) -> bool:
-    """Whether a folder, as manifest text, is there without a file in it or below it, as where a disk was mounted."""
-    place = unescape(folder)
-    return os.path.isdir(place) and not any(files for _, _, files in os.walk(place))
-
-
-def is_untouched(folder: str, since_ns: int) -> bool:
-    """Whether nothing was put into or taken out of a folder, or one below it, since then (ns since 1970).
-
-    Who takes photos out of a folder changes it. Where a disk is unmounted, an old folder comes to light.
-    """
-    return all(os.stat(place).st_mtime_ns <= since_ns for place, _, _ in os.walk(unescape(folder)))
-
-
-def bare_folder_of(photo: Listed) -> str | None:
-    """The innermost folder of a photo's path below its source that is still there, if no file is in it any more."""
-    parts = file_of(photo.path).split("/")[:-1]
-    folders = ("/".join((photo.source.rstrip("/"), *parts[:end])) for end in range(len(parts), 0, -1))
-    innermost = next((folder for folder in folders if os.path.isdir(unescape(folder))), None)
-    return innermost if innermost and is_bare(innermost) else None
 
 
 def check_folder(root: str) -> None:

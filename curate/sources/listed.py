@@ -17,6 +17,19 @@ Wanted = Callable[[str, str], bool]
 """Whether a file, by source and path, is to be listed."""
 
 
+Key = tuple[str, ...]
+"""See `Listed.key`."""
+
+
+def location(source: str, path: str) -> str:
+    """The absolute path or URL of a row's photo, as manifest text: the same from whatever folder it was scanned.
+
+    >>> location("/photos/a", "0.tar/1.jpg"), location("/photos", "a/0.tar/1.jpg")
+    ('/photos/a/0.tar/1.jpg', '/photos/a/0.tar/1.jpg')
+    """
+    return f"{source.rstrip('/')}/{path}"
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """One file of a listing, or one member of a tar."""
@@ -33,9 +46,9 @@ class Listed:
     """Where in its tar the member's bytes begin; None for a file of its own."""
 
     @property
-    def key(self) -> tuple[str, tuple[str, ...]]:
-        """Sorts as listings do: by source, then part by part."""
-        return self.source, tuple(self.path.split("/"))
+    def key(self) -> Key:
+        """Its location, part by part: the order of listings, and what known rows are found by."""
+        return tuple(location(self.source, self.path).split("/"))
 
     @property
     def promises_photo(self) -> bool:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.errors import SourceError, UsageError, told
-from curate.manifest import escape, unescape
+from curate.manifest import escape
 from curate.sources import lists, remote
 from curate.sources.folders import Walk, check_folder, single
-from curate.sources.listed import Listed, has_photo_name, has_tar_name
+from curate.sources.listed import Listed, location
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Share:
 
     def holds(self, source: str, path: str) -> bool:
         """Whether a file belongs to this part: by its key alone, so that no file is lost or doubled."""
-        return zlib.crc32(f"{source}/{path}".encode()) % self.of == self.number - 1
+        return zlib.crc32(location(source, path).encode()) % self.of == self.number - 1
 
 
 WHOLE = Share(1, 1)
@@ -51,7 +51,7 @@ BATCH_ENTRIES = 4096
 @dataclass(frozen=True, slots=True)
 class _Roots:
     folders: tuple[str, ...]
-    """Absolute, none inside another, in the order of their text."""
+    """Absolute, none inside another, in the order of listings."""
     files: tuple[str, ...]
     urls: tuple[str, ...]
 
@@ -71,7 +71,8 @@ class _Roots:
                 files.add(place)
         outermost = {root for root in folders if not _inside(root, folders - {root})}
         highest = {url for url in urls if not _inside(url, urls - {url})}
-        return cls(tuple(sorted(outermost, key=escape)), tuple(sorted(files)), tuple(sorted(highest)))
+        in_order = sorted(outermost, key=lambda root: escape(root).split("/"))
+        return cls(tuple(in_order), tuple(sorted(files)), tuple(sorted(highest)))
 
     def hold(self, place: str) -> bool:
         """Whether a path or URL is in what is listed anyway."""
@@ -94,39 +95,6 @@ class Sources:
     def roots(self) -> list[str]:
         """The paths, absolute, and URLs, as manifest text."""
         return [escape(remote.absolute(path)) for path in self.paths]
-
-    def name_now(self, source: str) -> tuple[str, str] | None:
-        """What an earlier scan's source is called now, as manifest text; None if no path holds it.
-
-        Where links lead counts, unless a photo may be listed by the link's own name.
-
-        Returns:
-            The outermost path that holds it, and what goes before paths below it.
-        """
-        roots = self.roots()
-        if root := min((root for root in roots if holds(root, source)), key=len, default=None):
-            return root, _below(root, source)
-        if remote.is_url(source) or self.lists or any(holds(source, root) for root in roots):
-            return None
-        real = {_resolved(root): root for root in roots if not remote.is_url(root)}
-        here = _resolved(source)
-        found = min((root for root in real if holds(root, here)), key=len, default=None)
-        return None if found is None else (real[found], _below(found, here))
-
-    def parts_of(self, source: str) -> dict[str, str]:
-        """Under what photos of an earlier scan's source are listed now that only parts of it are scanned.
-
-        Returns:
-            The outermost folders, and those of single photos and tars, by the way from the source to each, a slash
-            at its end; one inside another comes first.
-        """
-        inside = [root for root in self.roots() if root != source and holds(source, root)]
-        folders = [root for root in inside if not _is_file(root)]
-        listed_under = {root for root in folders if not any(root != other and holds(other, root) for other in folders)}
-        for folder in {root.rpartition("/")[0] for root in inside if _is_file(root)} - {source}:
-            if not any(holds(root, folder) for root in folders):
-                listed_under.add(folder)
-        return {_below(source, folder): folder for folder in sorted(listed_under, key=len, reverse=True)}
 
     def list_names(self) -> list[str]:
         """The lists, absolute, as manifest text."""
@@ -195,22 +163,6 @@ def _check_file(place: str) -> None:
 def holds(root: str, place: str) -> bool:
     """Whether a path or URL is another one or below it, by their texts alone."""
     return place == root or place.startswith(root.rstrip("/") + "/")
-
-
-def _is_file(root: str) -> bool:
-    """Whether a path, as manifest text, is that of a photo or tar; of a URL its name must tell."""
-    if remote.is_url(root):
-        return has_tar_name(root) or has_photo_name(root)
-    return not os.path.isdir(unescape(root))
-
-
-def _below(root: str, place: str) -> str:
-    """The way from a root to a place in it: empty, or with a slash at its end."""
-    return place[len(root) :].strip("/") + "/" if place != root else ""
-
-
-def _resolved(place: str) -> str:
-    return escape(os.path.realpath(unescape(place)))
 
 
 def _inside(path: str, folders: Sequence[str] | set[str]) -> bool:

@@ -80,13 +80,13 @@ def in_order(found: Iterable[Listed]) -> Iterator[Listed]:
     """
     with closing(sqlite3.connect("")) as base:  # a file of its own that goes with it
         try:
-            base.execute("CREATE TABLE found (source, parts, path, bytes, modified_ns, problem, offset)")
+            base.execute("CREATE TABLE found (parts, source, path, bytes, modified_ns, problem, offset)")
             base.executemany("INSERT INTO found VALUES (?, ?, ?, ?, ?, ?, ?)", map(_row, found))
             before = None
-            for source, parts, *rest in base.execute("SELECT * FROM found ORDER BY source, parts, rowid DESC"):
-                if (source, parts) != before:
-                    yield Listed(source, *rest)
-                before = source, parts
+            for parts, *photo in base.execute("SELECT * FROM found ORDER BY parts, rowid DESC"):
+                if parts != before:
+                    yield Listed(*photo)
+                before = parts
         except sqlite3.Error as exc:
             raise SourceError(
                 f"the listing can't be sorted: {exc}: free space, or set TMPDIR to a larger disk"
@@ -94,5 +94,5 @@ def in_order(found: Iterable[Listed]) -> Iterator[Listed]:
 
 
 def _row(photo: Listed) -> tuple[object, ...]:
-    parts = photo.path.replace("/", "\0")  # sorts below every sign of a name, so as the parts do
-    return (photo.source, parts, photo.path, photo.bytes, photo.modified_ns, photo.problem, photo.offset)
+    parts = "\0".join(photo.key)  # NUL sorts below every sign of a name, so as the parts do
+    return (parts, photo.source, photo.path, photo.bytes, photo.modified_ns, photo.problem, photo.offset)

@@ -109,6 +109,18 @@ def test_a_dry_run_measures_and_writes_nothing(at_home: Path) -> None:
     assert sorted(at_home.rglob("*")) == before
 
 
+def test_missing_photos_are_no_errors(scanned: tuple[Path, Summary], photos: Path) -> None:
+    out, _ = scanned
+    for name in ("notes.txt", "c-cut.png", "a-vivid.png"):
+        (photos / name).unlink()
+    result = curate("scan", photos, "-o", out, "--max-errors", "0")
+    assert result.exit_code == 0
+    assert "1 photo: 1 scored, 0 failed" in result.stdout
+    assert "  missing now, rows kept: 1 photo; `curate scan --prune` drops these rows" in result.stdout
+    assert "not found now, rows dropped: 1 photo" in curate("scan", photos, "-o", out, "--prune").stdout
+    assert manifest.read(out).table["path"].to_pylist() == ["more/b-gray.png"]
+
+
 def test_more_errors_than_allowed_exit_1_and_keep_the_manifest(scanned: tuple[Path, Summary], photos: Path) -> None:
     out, _ = scanned
     (photos / "notes.txt").unlink()  # so that no process has to be started for it

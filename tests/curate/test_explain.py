@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -45,6 +46,18 @@ def test_another_line_gives_another_verdict(tmp_path: Path) -> None:
 def test_a_file_that_is_no_photo_is_said_to_be_none(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no photo", encoding="utf-8")
     assert "NotAPhoto" in run("explain", tmp_path / "notes.txt").output
+
+
+def test_a_missing_photo_is_explained_by_its_row(project: Path, photos: Path) -> None:
+    (photos / "a-vivid.png").unlink()
+    assert run("explain", photos / "a-vivid.png").exit_code == 1  # the scan doesn't know yet
+    assert run("scan", photos, "--workers", "1").exit_code == 0
+    verdict, since, *measures = run("explain", "photos/a-vivid.png").output.splitlines()
+    assert verdict.endswith("a-vivid.png: rejected: missing")
+    assert re.fullmatch(r"  missing_since +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", since)
+    assert any(line.startswith("  colorfulness ") for line in measures)
+    assert run("explain", photos / "a-vivid.png", "--scan", project / "none.parquet").exit_code == 1
+    assert run("inspect", "manifests/scan.parquet").exit_code == 0
 
 
 @pytest.mark.parametrize("name", ["nowhere.jpg", "."])

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from curate import manifest
-from curate.criteria import Bound, FilterOptions
+from curate.criteria import Bound, FilterOptions, Top
 from curate.errors import ManifestError, UsageError
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.select import select, write_selection
@@ -161,3 +161,40 @@ def test_a_filter_replaces_its_own_earlier_manifests(tmp_path: Path) -> None:
     for line, kept in ((20.0, 3), (65.0, 1)):
         write_selection(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(line))
         assert manifest.read(tmp_path / "clean.parquet").table.num_rows == kept
+
+
+def with_missing(table: pa.Table, *paths: str) -> pa.Table:
+    """The same rows, some of them of photos that the last scan didn't find."""
+    column = SCAN_SCHEMA.field("missing_since")
+    times = [1_700_000_000_000_000 if path in paths else None for path in table["path"].to_pylist()]
+    return table.set_column(table.column_names.index(column.name), column, pa.array(times, column.type))
+
+
+def test_a_missing_photo_is_rejected_and_keeps_its_other_reasons() -> None:
+    table = with_missing(scanned(), "a", "b")
+    assert reasons(table, min_colorfulness=55.0) == {"a": ["missing", "colorfulness 50 < 55"], "b": ["missing"]}
+    assert select(table, FilterOptions()).dropped_by["missing"] == 2
+    assert "missing" not in select(scanned(), FilterOptions()).dropped_by
+
+
+def test_a_missing_photo_is_no_photo_to_the_rules_on_the_whole_set() -> None:
+    best_is_gone = with_missing(scanned(sha256=[f"{1:064x}"] * 3), "c")
+    assert reasons(best_is_gone, duplicates="drop-exact") == {
+        "b": ["duplicate of a (same content)"],
+        "c": ["missing"],
+    }
+    assert reasons(with_missing(scanned(), "c"), keep_top=(Top("colorfulness", 50),)) == {
+        "a": ["colorfulness 50 < 60"],
+        "c": ["missing"],
+    }
+    left = select(with_missing(scanned(hue_peak_deg=[5.0] * 3), "a", "b"), FilterOptions(balance=1)).kept
+    assert left["path"].to_pylist() == ["c"]
+
+
+def test_a_scan_of_an_older_version_has_no_missing_photos(tmp_path: Path) -> None:
+    old = scanned(sha256=[f"{1:064x}"] * 3).drop_columns(["missing_since"])
+    manifest.write(tmp_path / "scan.parquet", old, Lineage("scan", "", {}))
+    options = FilterOptions(duplicates="drop-exact", keep_top=(Top("colorfulness", 90),))
+    for dry_run in (True, False):
+        chosen = write_selection(tmp_path / "scan.parquet", tmp_path / "clean.parquet", options, dry_run=dry_run)
+        assert (chosen.kept, chosen.rejected) == (1, 3)

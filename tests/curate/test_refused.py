@@ -146,7 +146,7 @@ def test_known_photos_of_what_cannot_be_read_any_more_stay_known(photos: Path, s
     for number in range(2):
         summary = as_nobody(lambda: scan([folder], out, SERIAL))
         assert isinstance(summary, Summary), summary
-        assert (summary.gone, summary.emptied) == (0, {})
+        assert (summary.missing, summary.dropped) == (0, 0)
         assert summary.measured_now == 3 - number  # what can't be reached, and at first the new photo
         assert rows_of(out) == before | {
             "more": "NoPermission",

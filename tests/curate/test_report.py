@@ -270,6 +270,20 @@ def test_moved_and_missing_photos(
     assert entries["more/b-gray.png"]["href"] == (moved / "more" / "b-gray.png").as_uri()
 
 
+def test_missing_photos_are_counted_apart(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    scan([photos], out, ScanOptions(engine="serial"))
+    (photos / "a-vivid.png").unlink()
+    scan([photos], out, ScanOptions(engine="serial"))
+    written = write_report(out, tmp_path / "page.html", workers=1)
+    data = data_of(tmp_path / "page.html")
+    assert (written.missing, data["rows"], data["unreadable"], data["missing"]) == (0, 3, 2, 1)
+    assert {error["name"]: error["photos"] for error in data["errors"]} == {"BrokenPhoto": 1, "missing": 1}
+    assert sum(tone["photos"] for tone in data["tones"]) == 1
+    (gone,) = [photo for photo in data["photos"] if photo["path"] == "a-vivid.png"]
+    assert (gone["error"], gone["errorKind"], gone["bin"], gone["tone"]) == ("missing", "missing", -1, None)
+
+
 def test_a_manifest_that_pandas_saved_shows_what_it_has(made_up: Path, tmp_path: Path) -> None:
     frame = pd.read_parquet(made_up)
     frame = frame[["source", "path", "colorfulness", "tone"]].iloc[::3].assign(liked=True)

@@ -36,7 +36,15 @@ def page(color: list[int], sepia: list[int], **more: Any) -> dict[str, Any]:
         {"name": "sepia", "kept": False, "photos": sum(sepia), "bins": sepia, "hues": []},
         {"name": None, "kept": True, "photos": 0, "bins": [], "hues": []},
     ]
-    plain = {"binsPerM": 10, "lineBin": 200, "tones": tones, "blocked": [], "reasons": [], "unreadable": 0}
+    plain = {
+        "binsPerM": 10,
+        "lineBin": 200,
+        "tones": tones,
+        "blocked": [],
+        "reasons": [],
+        "unreadable": 0,
+        "missing": 0,
+    }
     return {**plain, "command": {"before": "curate filter scan.parquet", "after": "-o out.parquet"}, **more}
 
 
@@ -53,12 +61,13 @@ def test_kept_are_the_bins_from_the_line_up(js: Js, color: list[int], sepia: lis
 
 @given(BINS, BINS, st.integers(0, 500))
 def test_reasons_add_up_as_the_filter_counts_them(js: Js, color: list[int], sepia: list[int], line: int) -> None:
-    made = page(color, sepia, unreadable=3)
+    made = page(color, sepia, unreadable=5, missing=2)
     counts = js("reasonCounts(prepared(args[0]), args[1], new Set(['color', null]))", made, line)
     expected = [
         (f"colorfulness < {js('lineText(args[0], 10)', line)}", sum(color[:line]) + sum(sepia[:line])),
         ("tone is sepia", sum(sepia)),
         ("unreadable", 3),
+        ("missing", 2),
     ]
     assert [(reason["name"], reason["photos"]) for reason in counts] == [pair for pair in expected if pair[1]]
 

@@ -1,13 +1,11 @@
-"""Scanning again: what is known stays known under whatever name, and nothing is given up without a word."""
+"""Scanning again: known photos are not measured again, and rows of missing photos are kept until they are pruned."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 import tarfile
-from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,13 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate import manifest, moved, rows, words
+from curate import manifest, rows, words
 from curate.errors import ManifestError, ScanError, SourceError
+from curate.known import Line
 from curate.manifest import SCAN_SCHEMA
-from curate.moved import as_named_now
-from curate.scan import ScanOptions, Summary, measure_shard, scan
+from curate.merge import merge
+from curate.rows import in_listing_order
+from curate.scan import ScanOptions, Summary, count_to_do, measure_shard, scan
 from curate.score import ScoreOptions
-from curate.sources import Share, Sources
+from curate.sources import Listed, Share, Sources
 from curate.worklist import Worklist
 
 SERIAL = ScanOptions(engine="serial")
@@ -58,7 +58,7 @@ def test_a_wider_source_measures_only_what_is_new(before: list[str], tree: Path,
     again = scan([tree], out, SERIAL)
     whole = scan([tree], fresh, SERIAL)
     assert again.measured_now == whole.photos - first.photos
-    assert (again.gone, again.emptied) == (0, {})
+    assert (again.missing, again.dropped) == (0, 0)
     assert manifest.read(out).table.equals(manifest.read(fresh).table)
     assert scan([tree], out, SERIAL).measured_now == 0
 
@@ -78,14 +78,6 @@ def test_a_tar_or_photo_named_by_itself_is_known_as_it_was(before: list[str], tr
     assert rescanned(named, named, out).measured_now == 0
     first = len(paths_in(out))
     assert scan([tree], out, SERIAL).measured_now == 11 - first
-
-
-def test_a_source_named_by_a_link_is_the_folder_itself(tree: Path, tmp_path: Path) -> None:
-    out, link = tmp_path / "m.parquet", tmp_path / "link"
-    link.symlink_to(tree / "a")
-    assert rescanned([link], [tree / "a"], out).measured_now == 0
-    assert scan([tree], out, SERIAL).measured_now == 7
-    assert set(manifest.read(out).table["source"].to_pylist()) == {str(tree)}
 
 
 def test_a_photo_that_is_listed_by_a_link_stays_it(tree: Path, tmp_path: Path) -> None:
@@ -111,135 +103,175 @@ def test_what_a_killed_scan_finished_is_known_to_a_wider_one(tree: Path, tmp_pat
 places = st.lists(st.text("ab-. ", min_size=1, max_size=3), min_size=1, max_size=3).map(tuple)
 
 
+def write_rows(path: Path, keys: list[tuple[str, str]], *, leave_out: str = "") -> None:
+    """Write rows of photos that were never there, without one of the columns."""
+    table = pa.table({"source": [source for source, _ in keys], "path": [path for _, path in keys]})
+    table = pa.concat_tables([SCAN_SCHEMA.empty_table(), table], promote_options="permissive").cast(SCAN_SCHEMA)
+    table = table.drop_columns([leave_out] if leave_out else [])
+    with manifest.writer(path, table.schema) as file:
+        file.write_table(table)
+
+
 @settings(max_examples=40)
 @given(
-    found=st.lists(st.tuples(places, places), min_size=1, max_size=12, unique_by=lambda row: row[0] + row[1]),
+    found=st.lists(st.tuples(places, places), max_size=12, unique_by=lambda row: row[0] + row[1]),
     few=st.booleans(),
 )
-def test_renamed_rows_are_in_the_order_of_the_wider_listing(
+def test_rows_of_an_older_version_are_put_in_the_order_of_listings(
     found: list[tuple[tuple[str, ...], tuple[str, ...]]], few: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("known")
-    known = sorted(("/p/" + "/".join(source), path) for source, path in found)
-    table = pa.table({"source": [source for source, _ in known], "path": ["/".join(path) for _, path in known]})
-    with manifest.writer(folder / "known.parquet", SCAN_SCHEMA) as file:
-        empty = SCAN_SCHEMA.empty_table()
-        file.write_table(pa.concat_tables([empty, table], promote_options="permissive").cast(SCAN_SCHEMA))
+    known = sorted((("/p/" + "/".join(source), path) for source, path in found))
+    write_rows(folder / "old.parquet", [(source, "/".join(path)) for source, path in known], leave_out="missing_since")
     with pytest.MonkeyPatch.context() as patch:
         if few:
-            patch.setattr(moved, "ROWS_A_GROUP", 2)
             patch.setattr(rows, "ROWS_A_GROUP", 2)
-        renamed = as_named_now(folder / "known.parquet", folder, Sources(("/p",)))
-    names = manifest.read(renamed).table["path"].to_pylist()
-    assert names == sorted(("/".join(source + path) for source, path in found), key=lambda name: name.split("/"))
-    assert len(list(folder.iterdir())) <= 2
+        ordered = in_listing_order(folder / "old.parquet", folder)
+    table = manifest.read(ordered).table
+    assert table.schema.equals(SCAN_SCHEMA)
+    keys = [Listed(row["source"], row["path"], None, None).key for row in table.to_pylist()]
+    assert keys == sorted(("", "p", *source, *path) for source, path in found)
+    assert len(list(folder.iterdir())) == 2
+    assert in_listing_order(ordered, folder) == ordered
 
 
-def in_line(error: pytest.ExceptionInfo[BaseException]) -> str:
-    assert "\n" not in str(error.value)
-    return str(error.value)
+def without_missing_since(out: Path) -> None:
+    """Save a scan as an older version would have: no such column, rows by source first."""
+    whole = manifest.read(out)
+    assert whole.lineage is not None
+    old = whole.table.drop_columns(["missing_since"]).to_pylist()
+    old.sort(key=lambda row: (row["source"], row["path"].split("/")))
+    schema = pa.schema([column for column in SCAN_SCHEMA if column.name != "missing_since"])
+    manifest.write(out, pa.Table.from_pylist(old, schema), whole.lineage)
 
 
-def mount_point(folder: Path, *inside: str) -> None:
-    """Make an empty folder that has been there for long."""
-    (folder / Path(*inside)).mkdir(parents=True)
-    for place, _, _ in os.walk(folder):
-        os.utime(place, (0, 0))
+def test_the_manifest_of_an_older_version_is_brought_up_to_date(tree: Path, tmp_path: Path) -> None:
+    out, named = tmp_path / "m.parquet", [tree / "z" / "6.png", tree / "a-vivid.png", tree / "a", tree / "a-b"]
+    scan(named, out, SERIAL)
+    fresh = manifest.read(out).table
+    without_missing_since(out)
+    (tree / "a" / "c.png").unlink()
+    assert count_to_do(named, out, SERIAL).to_do == 0
+    summary = scan(named, out, SERIAL)
+    assert (summary.measured_now, summary.missing) == (0, 1)
+    assert manifest.read(out).table.drop_columns(["missing_since"]).equals(fresh.drop_columns(["missing_since"]))
 
 
-@contextlib.contextmanager
-def unmounted(folder: Path) -> Iterator[None]:
-    """A folder as it is where its disk isn't mounted."""
-    away = folder.with_name(f"{folder.name}-away")
-    folder.rename(away)
-    mount_point(folder)
-    yield
-    folder.rmdir()
-    away.rename(folder)
+def missing_in(out: Path) -> dict[str, datetime]:
+    """When each missing photo was first missing, by its path."""
+    return {row["path"]: row["missing_since"] for row in manifest.read(out).table.to_pylist() if row["missing_since"]}
 
 
-@pytest.mark.parametrize("where", ["a", "a/b", "z"])
-def test_a_lost_mount_below_a_source_stops_the_scan(where: str, tree: Path, tmp_path: Path) -> None:
+def test_a_missing_photo_keeps_its_row_and_measures_until_it_is_back(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     scan([tree], out, SERIAL)
-    before = out.read_bytes()
-    aside = tmp_path / "aside"
-    shutil.move(tree / where, aside)
-    mount_point(tree / where, "empty", "folders")
-    with pytest.raises(
-        ScanError, match=rf"/{where} is empty or out of reach, and .*m.parquet knows \d photos? of it"
-    ) as no:
-        scan([tree], out, SERIAL)
-    assert in_line(no).endswith(f"to give them up, add --forget {tree / where}")
-    assert out.read_bytes() == before
-    shutil.rmtree(tree / where)
-    shutil.move(aside, tree / where)
-    assert scan([tree], out, SERIAL).measured_now == 0
-
-
-def test_photos_of_an_empty_folder_are_given_up_when_asked_alone(tree: Path, tmp_path: Path) -> None:
-    out = tmp_path / "m.parquet"
+    before = manifest.read(out).table
+    shutil.move(tree / "a", tmp_path / "aside")
+    started = datetime.now(UTC)
+    summary = scan([tree], out, SERIAL)
+    assert (summary.photos, summary.measured_now, summary.missing, summary.dropped) == (7, 0, 4, 0)
+    since = missing_in(out)
+    assert list(since) == ["a/1.png", "a/b/2.png", "a/c.png", "a/n.tar/7.png"]
+    assert all(started <= time <= datetime.now(UTC) for time in since.values())
+    now = manifest.read(out)
+    assert now.table.drop_columns(["missing_since"]).equals(before.drop_columns(["missing_since"]))
+    assert now.lineage is not None
+    assert now.lineage.rows == 11
     scan([tree], out, SERIAL)
-    for name in ("a", "z"):
-        shutil.rmtree(tree / name)
-        mount_point(tree / name)
-    with pytest.raises(ScanError, match=r"photos/a is empty .* knows 4 photos of it \(and 1 folder more like it\)"):
-        scan([tree], out, SERIAL)
-    with pytest.raises(ScanError, match=r"photos/z is empty .* knows 1 photo of it:"):
-        scan([tree], out, replace(SERIAL, forget=(f"{tree}/a",)))
-    given_up = scan([tree], out, replace(SERIAL, forget=(f"{tree}/a", f"{tree}/z")))
-    assert (given_up.measured_now, given_up.gone, given_up.photos) == (0, 5, 6)
+    assert missing_in(out) == since
+    shutil.move(tmp_path / "aside", tree / "a")
+    again = scan([tree], out, SERIAL)
+    assert (again.photos, again.measured_now, again.missing) == (11, 0, 0)
+    assert manifest.read(out).table.equals(before)
 
 
-def test_a_folder_that_was_emptied_by_hand_is_named_and_stops_nothing(tree: Path, tmp_path: Path) -> None:
+def test_a_missing_photo_that_comes_back_changed_is_measured(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     scan([tree], out, SERIAL)
     (tree / "z" / "6.png").unlink()
-    shutil.rmtree(tree / "a-b" / "c")
-    (tree / "a-b" / "4.png").unlink()
+    scan([tree], out, SERIAL)
+    shutil.copy(tree / "more" / "b-gray.png", tree / "z" / "6.png")
     summary = scan([tree], out, SERIAL)
-    assert (summary.measured_now, summary.gone, summary.emptied) == (0, 3, {f"{tree}/a-b": 2, f"{tree}/z": 1})
+    assert (summary.measured_now, summary.missing) == (1, 0)
+    assert manifest.read(out).table.to_pylist()[-1]["tone"] == "grayscale"
+    assert missing_in(out) == {}
 
 
-def test_a_folder_that_is_gone_altogether_is_named(tree: Path, tmp_path: Path) -> None:
+def test_prune_drops_the_rows_of_missing_photos(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     scan([tree], out, SERIAL)
-    for name in ("a", "z"):
-        shutil.rmtree(tree / name)
+    (tree / "z" / "6.png").unlink()
+    scan([tree], out, SERIAL)
+    (tree / "a" / "1.png").unlink()  # missing for the first time
+    found = count_to_do([tree], out, replace(SERIAL, prune=True))
+    assert (found.files, found.to_do, found.missing, found.dropped) == (10, 1, 0, 2)  # notes.txt is looked at each time
+    assert len(missing_in(out)) == 1
+    summary = scan([tree], out, replace(SERIAL, prune=True))
+    assert (summary.photos, summary.measured_now, summary.missing, summary.dropped) == (9, 0, 0, 2)
+    assert len(paths_in(out)) == 9
+    said = list(words.of_scan(summary, out))
+    assert "  not found now, rows dropped: 2 photos" in said
+
+
+def test_what_was_an_error_and_is_gone_leaves_the_manifest(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    scan([tree], out, SERIAL)
+    (tree / "c-cut.png").unlink()
     summary = scan([tree], out, SERIAL)
-    assert (summary.gone, summary.emptied) == (5, {f"{tree}/a": 4, f"{tree}/z": 1})
-    said = [line for line in words.of_scan(summary, out) if line.startswith("Warning: ")]
-    assert said == [
-        f"Warning: {tree}/a holds none of its 4 photos any more: if a disk is missing there, mount it and scan again",
-        f"Warning: {tree}/z holds none of its 1 photo any more: if a disk is missing there, mount it and scan again",
-    ]
+    assert (summary.photos, summary.missing, summary.dropped) == (10, 0, 0)
+    assert "c-cut.png" not in paths_in(out)
 
 
-def test_a_source_that_is_empty_now_doesnt_empty_the_manifest(tree: Path, tmp_path: Path) -> None:
+def test_the_summary_says_how_many_are_missing_and_how_to_prune(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    scan([tree], out, SERIAL)
+    shutil.rmtree(tree / "a")
+    found = count_to_do([tree], out, SERIAL)
+    assert (found.files, found.to_do, found.missing) == (8, 1, 4)
+    assert "  missing now, rows kept: 4 known photos" in words.of_dry_scan(found)
+    summary = scan([tree], out, SERIAL)
+    said = [line for line in words.of_scan(summary, out) if "missing" in line]
+    assert said == ["  missing now, rows kept: 4 photos; `curate scan --prune` drops these rows"]
+    assert sum(summary.errors.values()) == 1
+
+
+def test_an_empty_mount_point_makes_all_photos_missing(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    scan([tree], out, SERIAL)
+    before = manifest.read(out).table
+    tree.rename(tmp_path / "away")
+    tree.mkdir()
+    summary = scan([tree], out, SERIAL)
+    assert (summary.photos, summary.measured_now, summary.missing) == (0, 0, 10)
+    with pytest.raises(ScanError, match="no photos in"):  # --prune doesn't leave an empty manifest
+        scan([tree], out, replace(SERIAL, prune=True))
+    assert len(missing_in(out)) == 10
+    tree.rmdir()
+    (tmp_path / "away").rename(tree)
+    assert scan([tree], out, SERIAL).measured_now == 1  # the error row wasn't kept
+    assert manifest.read(out).table.equals(before)
+
+
+def test_a_source_that_is_gone_altogether_stops_the_scan(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     scan([tree / "a", tree / "z"], out, SERIAL)
     before = out.read_bytes()
-    with unmounted(tree / "z"):
-        for again in ([tree / "a", tree / "z"], [tree]):  # also as a part of another source
-            with pytest.raises(ScanError, match=r"/z is empty or out of reach, and .* knows 1 photo of it: if a disk"):
-                scan(again, out, SERIAL)
-    with pytest.raises(SourceError, match=r"nowhere doesn't exist"):
-        scan([tree / "a", tree / "nowhere"], out, SERIAL)
+    shutil.rmtree(tree / "z")
+    with pytest.raises(SourceError, match=r"/z doesn't exist: name a folder of photos, or a photo$"):
+        scan([tree / "a", tree / "z"], out, SERIAL)
     assert out.read_bytes() == before
     assert not out.with_name(".m.parquet.scan").exists()
 
 
-def test_a_source_is_given_up_alone(tree: Path, tmp_path: Path) -> None:
+def test_a_source_is_left_out_only_when_its_rows_are_dropped(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     scan([tree / "a", tree / "z"], out, SERIAL)
-    shutil.rmtree(tree / "z")
-    with pytest.raises(
-        ManifestError, match=rf"leaves out: name it too, give its photos up with --forget {tree}/z, choose"
-    ):
+    with pytest.raises(ManifestError, match=rf"leaves out: name it too, drop the rows .* with --forget {tree}/z,"):
         scan([tree / "a"], out, SERIAL)
     summary = scan([tree / "a"], out, replace(SERIAL, forget=(f"{tree}/z",)))
-    assert (summary.measured_now, summary.photos, summary.gone) == (0, 4, 1)
-    assert scan([tree / "a"], out, SERIAL).gone == 0
+    assert (summary.measured_now, summary.photos, summary.dropped) == (0, 4, 1)
+    again = scan([tree / "a"], out, SERIAL)
+    assert (again.missing, again.dropped) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -251,15 +283,27 @@ def test_a_source_is_given_up_alone(tree: Path, tmp_path: Path) -> None:
         (["a/b", "a/1.png", "a/n.tar"], 3),
     ],
 )
-def test_a_narrower_source_measures_nothing_and_gives_up_the_rest_when_asked(
+def test_a_narrower_source_measures_nothing_and_drops_the_rest_when_asked(
     names: list[str], photos_left: int, tree: Path, tmp_path: Path
 ) -> None:
     out, fresh = tmp_path / "m.parquet", tmp_path / "fresh.parquet"
     narrow = [tree / name for name in names]
     summary = rescanned([tree], narrow, out, replace(SERIAL, forget=(str(tree),)))
-    assert (summary.measured_now, summary.photos, summary.gone) == (0, photos_left, 11 - photos_left)
+    assert (summary.measured_now, summary.photos, summary.dropped) == (0, photos_left, 11 - photos_left)
     scan(narrow, fresh, SERIAL)
     assert manifest.read(out).table.equals(manifest.read(fresh).table)
+
+
+def test_a_missing_photo_is_found_again_by_a_wider_and_a_narrower_scan(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    scan([tree / "a"], out, SERIAL)
+    shutil.move(tree / "a" / "b", tmp_path / "aside")
+    scan([tree / "a"], out, SERIAL)
+    assert scan([tree], out, SERIAL).missing == 1
+    shutil.move(tmp_path / "aside", tree / "a" / "b")
+    summary = scan([tree / "a" / "b"], out, replace(SERIAL, forget=(str(tree),)))
+    assert (summary.photos, summary.measured_now, summary.missing) == (1, 0, 0)
+    assert paths_in(out) == ["2.png"]
 
 
 def test_a_source_in_another_changes_no_name(tree: Path, tmp_path: Path) -> None:
@@ -267,81 +311,115 @@ def test_a_source_in_another_changes_no_name(tree: Path, tmp_path: Path) -> None
     assert scan([tree / "a", tree], tmp_path / "m.parquet", SERIAL).measured_now == 0
 
 
-def test_forgetting_gives_up_nothing_that_is_there(tree: Path, tmp_path: Path) -> None:
-    out = tmp_path / "m.parquet"
-    assert rescanned([tree], [tree], out, replace(SERIAL, forget=(str(tree),))).measured_now == 0
-    assert len(paths_in(out)) == 11
-
-
-def test_a_lost_mount_is_noticed_by_another_scorer_too(tree: Path, tmp_path: Path) -> None:
+def test_a_source_under_another_name_is_the_same(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "m.parquet"
     scan([tree], out, SERIAL)
-    with unmounted(tree / "a"), pytest.raises(ScanError, match="/a is empty or out of reach"):
-        scan([tree], out, replace(SERIAL, score=ScoreOptions(fidelity="fast")))
+    monkeypatch.chdir(tree.parent)
+    for name in (f"./{tree.name}", tree.name, f"{tree.name}/a/.."):
+        assert scan([name], out, SERIAL).measured_now == 0
 
 
-def test_a_list_whose_disk_is_lost_keeps_its_rows(tree: Path, tmp_path: Path) -> None:
+def test_forgetting_drops_nothing_that_is_there(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    (tree / "z" / "7.png").write_bytes((tree / "z" / "6.png").read_bytes())
+    scan([tree], out, SERIAL)
+    for name in ("z/7.png", "a/1.png"):
+        (tree / name).unlink()
+    summary = scan([tree], out, replace(SERIAL, forget=(f"{tree}/z",)))
+    assert (summary.measured_now, summary.photos, summary.missing, summary.dropped) == (0, 10, 1, 1)
+    assert list(missing_in(out)) == ["a/1.png"]
+
+
+def test_another_scorer_measures_anew_and_keeps_rows_of_missing_photos_without_measures(
+    tree: Path, tmp_path: Path
+) -> None:
+    out, fast = tmp_path / "m.parquet", replace(SERIAL, score=ScoreOptions(fidelity="fast"))
+    scan([tree], out, SERIAL)
+    shutil.move(tree / "a", tmp_path / "aside")
+    summary = scan([tree], out, fast)
+    assert (summary.measured_now, summary.missing, sum(summary.errors.values())) == (7, 4, 1)
+    lost = [row for row in manifest.read(out).table.to_pylist() if row["missing_since"]]
+    assert len(lost) == 4
+    for row in lost:
+        assert row["error"].startswith("Vanished: it was missing when all photos were measured again")
+        assert (row["colorfulness"], row["tone"], row["width"]) == (None, None, None)
+        assert row["sha256"] is not None
+    assert scan([tree], out, fast).missing == 4
+    shutil.move(tmp_path / "aside", tree / "a")
+    assert scan([tree], out, fast).measured_now == 4
+    assert missing_in(out) == {}
+
+
+def test_what_a_list_names_and_is_gone_is_missing_if_it_was_measured_and_an_error_if_not(
+    tree: Path, tmp_path: Path
+) -> None:
     out, names = tmp_path / "m.parquet", tmp_path / "list"
-    names.write_text(f"{tree}/a/1.png\n{tree}/a/c.png\n{tree}/z/6.png\n", encoding="utf-8")
+    names.write_text(f"{tree}/a/1.png\n{tree}/a/c.png\n{tree}/z/6.png\n{tree}/never.png\n", encoding="utf-8")
     listed = replace(SERIAL, from_files=(str(names),))
-    scan([], out, listed)
-    before = out.read_bytes()
-    with unmounted(tree / "a"):
-        with pytest.raises(ScanError, match=r"/a is empty or out of reach, and .* knows 2 photos of it"):
-            scan([], out, listed)
-        assert out.read_bytes() == before
-        assert scan([], out, replace(listed, forget=(f"{tree}/a",))).errors == {"Vanished": 2}
-    (tree / "a" / "1.png").unlink()  # one alone is a row, as ever
     assert scan([], out, listed).errors == {"Vanished": 1}
+    shutil.move(tree / "a", tmp_path / "aside")
+    summary = scan([], out, listed)
+    assert (summary.errors, summary.missing, summary.scored) == ({"Vanished": 1}, 2, 1)
+    shutil.copy(out, tmp_path / "copy.parquet")
+    assert scan([], tmp_path / "copy.parquet", replace(listed, prune=True)).errors == {"Vanished": 3}
+    shutil.move(tmp_path / "aside", tree / "a")
+    assert scan([], out, listed).measured_now == 1  # what was never there
+    assert missing_in(out) == {}
 
 
-def test_a_folder_of_links_to_a_lost_disk_keeps_its_rows(tree: Path, tmp_path: Path) -> None:
+def test_what_is_taken_out_of_a_list_is_missing(tree: Path, tmp_path: Path) -> None:
+    out, names, other = tmp_path / "m.parquet", tmp_path / "list", tmp_path / "other"
+    names.write_text(f"{tree}/a/1.png\n{tree}/a/c.png\n", encoding="utf-8")
+    other.write_text(f"{tree}/z/6.png\n", encoding="utf-8")
+    listed = replace(SERIAL, from_files=(str(names), str(other)))
+    scan([], out, listed)
+    names.write_text(f"{tree}/a/1.png\n", encoding="utf-8")
+    assert scan([], out, listed).missing == 1
+    with pytest.raises(ManifestError, match="which this one leaves out"):
+        scan([], out, replace(listed, from_files=(str(other),)))
+    summary = scan([], out, replace(listed, from_files=(str(other),), forget=(str(names),)))
+    assert (summary.photos, summary.missing, summary.dropped, summary.measured_now) == (1, 0, 2, 0)
+
+
+def test_photos_behind_links_that_lead_nowhere_are_missing(tree: Path, tmp_path: Path) -> None:
     out, links = tmp_path / "m.parquet", tmp_path / "links"
     links.mkdir()
     for number, name in enumerate(("1.png", "c.png")):
         (links / f"{number}.png").symlink_to(tree / "a" / name)
+    (links / "never.png").symlink_to("nowhere")
     scan([links], out, SERIAL)
-    with unmounted(tree / "a"), pytest.raises(ScanError, match=r"/links is empty or out of reach, and .* 2 photos"):
-        scan([links], out, SERIAL)
-    assert scan([links], out, SERIAL).measured_now == 0
+    shutil.move(tree / "a", tmp_path / "aside")
+    summary = scan([links], out, SERIAL)
+    assert (summary.photos, summary.missing, summary.errors) == (1, 2, {"Vanished": 1})
+    shutil.move(tmp_path / "aside", tree / "a")
+    assert scan([links], out, SERIAL).measured_now == 1
 
 
-def test_a_disk_that_goes_while_its_photos_are_measured_stops_the_scan(tree: Path, tmp_path: Path) -> None:
+def test_photos_that_go_while_others_are_measured_are_rows(tree: Path, tmp_path: Path) -> None:
     work = Worklist(tmp_path)
-    work.write_listing(Sources((tree,)).photos(), [], retry_errors=False)
-    first, *_, last = work.shards()
-    with (
-        unmounted(tree / "a"),
-        pytest.raises(ScanError, match=r"/a is empty all of a sudden \(a lost mount\?\): bring"),
-    ):
-        measure_shard(work, SERIAL, first)
-    assert not list(tmp_path.glob("part-*"))
-    with unmounted(tree / "z"):  # one photo alone is a row
-        measure_shard(work, SERIAL, last)
+    work.write_listing(map(Line, Sources((tree,)).photos()))
+    first, *_ = work.shards()
+    shutil.rmtree(tree / "a")
+    measure_shard(work, SERIAL, first)
     (part,) = tmp_path.glob("part-*")
-    assert (manifest.read(part).table["error"].to_pylist()[-1] or "").startswith("Vanished: ")
+    assert any((error or "").startswith("Vanished: ") for error in manifest.read(part).table["error"].to_pylist())
 
 
-def test_a_part_of_a_scan_isnt_lost_where_other_parts_have_files(photos: Path, tmp_path: Path) -> None:
+def test_a_part_of_a_scan_marks_what_belongs_to_it(photos: Path, tmp_path: Path) -> None:
     out, part = tmp_path / "m.parquet", replace(SERIAL, share=Share(1, 2))
+    other_out, other = tmp_path / "other.parquet", replace(SERIAL, share=Share(2, 2))
     for number in range(9):
         shutil.copy(photos / "a-vivid.png", photos / f"{number}.png")
+    (photos / "c-cut.png").unlink()
     scan([photos], out, part)
+    scan([photos], other_out, other)
     mine = [photos / path for path in paths_in(out)]
-    assert 0 < len(mine) < 12
+    assert 0 < len(mine) < 11
     for path in mine:
         path.unlink()
-    shutil.rmtree(photos / "more", ignore_errors=True)
     summary = scan([photos], out, part)
-    assert (summary.photos, summary.gone) == (0, len(mine))
-
-
-def test_photos_that_are_gone_are_counted(photos: Path, tmp_path: Path) -> None:
-    out = tmp_path / "m.parquet"
-    assert rescanned([photos], [photos], out).gone == 0
-    (photos / "c-cut.png").unlink()
-    shutil.rmtree(photos / "more")
-    shutil.copy(photos / "a-vivid.png", photos / "new.png")
-    summary = scan([photos], out, SERIAL)
-    assert (summary.photos, summary.gone) == (2, 2)
-    assert os.listdir(photos) != []
+    assert (summary.photos, summary.missing) == (0, len(mine))
+    assert scan([photos], other_out, other).missing == 0
+    merge([out, other_out], tmp_path / "whole.parquet")
+    assert len(missing_in(tmp_path / "whole.parquet")) == len(mine)
+    assert scan([photos], tmp_path / "whole.parquet", replace(SERIAL, prune=True)).dropped == len(mine)

@@ -25,6 +25,7 @@ from PIL import Image
 from curate import manifest
 from curate.engines import Done, Lost, processes, serial
 from curate.errors import ManifestError, ScanError, SourceError
+from curate.known import Line
 from curate.manifest import SCAN_SCHEMA, unescape
 from curate.scan import ScanOptions, Summary, count_to_do, scan
 from curate.score import ScoreOptions, score
@@ -94,8 +95,10 @@ def test_new_changed_and_removed_photos_are_noticed(scanned: tuple[Path, Summary
     Image.fromarray(vivid).save(photos / "c-cut.png")  # mended
     summary = scan([photos], out, ScanOptions())
     after = rows_of(out)
-    assert list(after) == ["0-new.png", "c-cut.png", "more/b-gray.png"]
-    assert summary.measured_now == 2
+    assert list(after) == ["0-new.png", "a-vivid.png", "c-cut.png", "more/b-gray.png"]
+    assert (summary.photos, summary.measured_now, summary.missing) == (3, 2, 1)
+    assert after["a-vivid.png"] | {"missing_since": None} == before["a-vivid.png"]
+    assert after["a-vivid.png"]["missing_since"] is not None
     assert after["c-cut.png"]["error"] is None
     assert after["more/b-gray.png"] == before["more/b-gray.png"]
 
@@ -355,7 +358,7 @@ def test_the_last_shards_are_small_so_that_all_workers_end_together(
 ) -> None:
     work = Worklist(tmp_path)
     found = [Listed("/photos", f"{number:05}.jpg", 10, 1) for number in range(photos)]
-    work.write_listing(found, [], retry_errors=False)
+    work.write_listing(map(Line, found))
     shards = list(work.shards())
     assert [photo for shard in shards for photo in shard.photos] == found
     assert len(shards) > 2

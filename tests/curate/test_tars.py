@@ -95,7 +95,10 @@ def test_an_unchanged_tar_is_not_measured_again_and_a_changed_one_is(members: Me
     del members["000/b.png"]
     shard.write_bytes(tar_of(members))
     os.utime(shard, ns=(7, 7))
-    assert scan([shard], out, ScanOptions(engine="serial")).measured_now == 2
+    again = scan([shard], out, ScanOptions(engine="serial"))
+    assert (again.measured_now, again.missing) == (2, 1)
+    assert [path for path, row in rows_of(out).items() if row["missing_since"]] == ["0.tar/000/b.png"]
+    assert scan([shard], out, ScanOptions(engine="serial", prune=True)).dropped == 1
     assert list(rows_of(out)) == ["0.tar/000/a.png", "0.tar/c.png"]
 
 
