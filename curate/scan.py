@@ -17,6 +17,7 @@ from curate import manifest
 from curate.before import check_nothing_lost, lineage_of
 from curate.engines import ENGINES, EngineName
 from curate.errors import ManifestError, PhotoError, ScanError, told
+from curate.files import write_errors
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.moved import as_named_now
 from curate.score import Record, ScoreOptions, score, score_all
@@ -266,16 +267,10 @@ def _finish(work: Worklist, known: list[Path], out: Path, lineage: Lineage) -> S
             raise ScanError("none of the files is a photo, by name or by content: name a folder that holds some")
         summary.passed_over = lineage.counts["files_listed"] - summary.photos
         file.add_key_value_metadata(replace(lineage, rows=summary.photos).encoded())
-    _replace(draft, out)
-    return summary
-
-
-def _replace(draft: Path, out: Path) -> None:
-    try:
+    with write_errors(out, ManifestError, "-o"):
         os.replace(draft, out)
         manifest.sync_folder(out.parent)
-    except OSError as exc:
-        raise ManifestError(f"{out} can't be written: {exc.strerror}: choose another output with -o") from exc
+    return summary
 
 
 def _count(table: Any, summary: Summary) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from curate.errors import TrainingError, UsageError, told
+from curate.errors import TrainingError, UsageError
+from curate.files import write_errors
 from curate.manifest import check_writable, write_whole
 
 MOST_DIFFERENCE = 1e-3
@@ -120,19 +121,11 @@ def _check_free(target: Path) -> None:
         ours = False
     if not ours:
         raise UsageError(f"{target} is in the way and no model of `train export`: choose another name with -o")
-    with _as_unwritable(target):
+    with write_errors(target, UsageError, "-o"):
         check_writable(target)
 
 
 def _write(data: bytes, target: Path) -> None:
-    with _as_unwritable(target):
+    with write_errors(target, UsageError, "-o"):
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(data, target)
-
-
-@contextmanager
-def _as_unwritable(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise UsageError(f"{target} can't be written: {told(exc)}: choose another place with -o") from exc

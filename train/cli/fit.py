@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from curate.cli.shell import FILE, typed_command
-from curate.errors import CheckpointError, UsageError, told
+from curate.errors import CheckpointError, UsageError
+from curate.files import write_errors
 from train.cli.roots import root_option
 from train.recipe import Recipe
 
@@ -156,24 +157,16 @@ def _check_run_dir(folder: Path, resume: bool) -> None:
 
     if not resume and any((folder / name).exists() for name in ("last.safetensors", "log.jsonl")):
         raise UsageError(f"{folder} holds a run: go on with --resume, or choose another folder with --run-dir")
-    with _as_unwritable(folder):
+    with write_errors(folder, CheckpointError, "--run-dir"):
         check_writable(folder / "last.safetensors")
 
 
 def _prepare(folder: Path) -> None:
     from train import checkpoint
 
-    with _as_unwritable(folder):
+    with write_errors(folder, CheckpointError, "--run-dir"):
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint.remove_drafts(folder)
-
-
-@contextmanager
-def _as_unwritable(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise CheckpointError(f"{folder} can't be written: {told(exc)}: choose another folder with --run-dir") from exc
 
 
 def _resumed_recipe(before: Checkpoint, asked: Recipe) -> Recipe:
