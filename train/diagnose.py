@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,36 +112,25 @@ def _from_log(path: Path, neutral: float | None) -> Trace:
     began = rescues[-1] if rescues else None
     baseline = neutral or float(start["neutral_loss"])
     steps = [line for line in lines if line["event"] == "step"]
-    known = [entry.name for entry in fields(Validation)]
-    warmup = began["warmup_steps"] if began else round(start["recipe"]["warmup"] * start["total_steps"])
+    recipe = start["recipe"]
+    batch_size = (began or recipe)["batch_size"]
+    warmup = began["warmup_steps"] if began else round(recipe["warmup"] * start["total_steps"])
     return Trace(
         ratios=[_number(line["loss"], baseline, math.nan) for line in steps],
         neutrals=[_number(line["neutral"], baseline, 1.0) for line in steps if "neutral" in line],  # not in old logs
         warmup_steps=warmup,
-        validations=[
-            _validation({name: line[name] for name in known}) for line in lines if line["event"] == "validation"
-        ],
+        validations=[Validation.from_event(line) for line in lines if line["event"] == "validation"],
         mean_color=_number(start["mean_color_loss"], baseline, NOTHING_LEARNED),
-        photos_per_step=_photos_per_step(start["recipe"], began),
-        lr=began["lr"] if began else start["recipe"]["lr"],
+        photos_per_step=batch_size * recipe.get("accumulate", 1) * recipe.get("devices", 1),  # not in old logs
+        lr=(began or recipe)["lr"],
         colorfulness_median=start.get("colorfulness_median"),
         first_step=began["from_step"] if began else 0,
         rescues=len(rescues),
     )
 
 
-def _photos_per_step(recipe: dict[str, Any], began: dict[str, Any] | None) -> int:
-    """Of logs of before accumulation and devices, too."""
-    batch: int = (began or recipe)["batch_size"]
-    return batch * int(recipe.get("accumulate", 1)) * int(recipe.get("devices", 1))
-
-
 def _number(value: float | None, baseline: float, unknown: float) -> float:
     return unknown if value is None else float(value) / baseline
-
-
-def _validation(facts: dict[str, Any]) -> Validation:
-    return Validation(**facts | {name: math.inf for name in ("ratio", "loss") if facts[name] is None})
 
 
 def _from_csv(path: Path, neutral: float | None, means_of: int | None) -> Trace:

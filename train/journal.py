@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -237,9 +237,7 @@ class RunLogger:
                 event["lr"],
             )
         elif event["event"] == "validation":
-            known = {entry.name: event[entry.name] for entry in fields(Validation)}
-            unknown = {name: math.inf for name in ("ratio", "loss") if known[name] is None}
-            self.validations.append(Validation(**known | unknown))
+            self.validations.append(Validation.from_event(event))
         elif event["event"] == "finding":
             self.findings.append(Finding(event["kind"], event["step"], event["evidence"], event["remedy"]))
         elif event["event"] == "rescue":

@@ -103,7 +103,7 @@ def fit(
     asked = Recipe(**hyper_parameters)
     folder = run_dir or Path("runs") / manifest.stem
     _check_run_dir(folder, resume)
-    from train import loop, packs, photos
+    from train import checkpoint, loop, packs, photos
 
     found = photos.load(manifest, roots)
     before = loop.resumable(folder, found) if resume else None
@@ -113,7 +113,9 @@ def fit(
         _say(f"this run had {before.about.threads} CPU threads and now has {threads}: its last bits will differ")
     machine = loop.Machine(device, precision, workers, encoder_weights, compile)
     machine.fabric(recipe.devices)  # asked for once before anything is written
-    _prepare(folder)
+    with write_errors(folder, CheckpointError, "--run-dir"):
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.remove_drafts(folder)
     if resume and before is None:
         _say(f"{folder} holds no checkpoint yet: starting fresh")
     try:
@@ -159,14 +161,6 @@ def _check_run_dir(folder: Path, resume: bool) -> None:
         raise UsageError(f"{folder} holds a run: go on with --resume, or choose another folder with --run-dir")
     with write_errors(folder, CheckpointError, "--run-dir"):
         check_writable(folder / "last.safetensors")
-
-
-def _prepare(folder: Path) -> None:
-    from train import checkpoint
-
-    with write_errors(folder, CheckpointError, "--run-dir"):
-        folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.remove_drafts(folder)
 
 
 def _resumed_recipe(before: Checkpoint, asked: Recipe) -> Recipe:
