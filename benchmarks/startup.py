@@ -1,8 +1,9 @@
 """What a small scan takes from the command to its end, and once more with nothing to measure: clock and CPU time.
 
-    python benchmarks/startup.py [FOLDER...] [--rounds N]
+    python benchmarks/startup.py [FOLDER...] [--rounds N] [--beside CHECKOUT]...
 
-Without a folder it scans the pictures that scikit-image carries. CPU time is that of all processes.
+Without a folder it scans the pictures that scikit-image carries. CPU time is that of all processes. With --beside it
+runs the code of other checkouts too, in turns with this one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import statistics
 import sys
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 
 import skimage
@@ -22,25 +24,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--beside", action="append", default=[], type=Path, metavar="CHECKOUT")
     options = parser.parse_args()
+    checkouts = [*options.beside, Path(__file__).parents[1]]
     for folder in options.folders or [Path(skimage.__file__).parent / "data"]:
-        taken: dict[str, list[tuple[float, float]]] = {"scan": [], "again": []}
+        taken: dict[tuple[Path, str], list[tuple[float, float]]] = defaultdict(list)
         for _ in range(options.rounds):
-            with tempfile.TemporaryDirectory() as scratch:
-                for each in taken.values():
-                    each.append(scanned(folder, Path(scratch) / "m.parquet"))
-        for name, each in taken.items():
+            for checkout in checkouts:
+                with tempfile.TemporaryDirectory() as scratch:
+                    for name in ("scan", "again"):
+                        taken[checkout, name].append(scanned(folder, Path(scratch) / "m.parquet", checkout))
+        for (checkout, name), each in taken.items():
             clock, cpu = (statistics.median(values) for values in zip(*each, strict=True))
             fastest = min(clock for clock, _ in each)
             print(
-                f"{folder.name:<12} {name:<6} clock {clock:.2f} s, at best {fastest:.2f} s   CPU {cpu:.2f} s",
+                f"{checkout.resolve().name:<16} {folder.name:<12} {name:<6} clock {clock:.2f} s, "
+                f"at best {fastest:.2f} s   CPU {cpu:.2f} s",
                 flush=True,
             )
 
 
-def scanned(folder: Path, out: Path) -> tuple[float, float]:
-    """Clock and CPU seconds of a scan."""
-    return clock_and_cpu_s([sys.executable, "-m", "curate", "scan", str(folder), "-o", str(out)])
+def scanned(folder: Path, out: Path, checkout: Path) -> tuple[float, float]:
+    """Clock and CPU seconds of a scan by the code of a checkout."""
+    code = ["env", f"PYTHONPATH={checkout.resolve()}", sys.executable, "-P", "-m", "curate"]
+    return clock_and_cpu_s([*code, "scan", str(folder), "-o", str(out)])
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from curate import manifest
 from curate.before import lineage_of
 from curate.engines import ENGINES, EngineName
 from curate.errors import ManifestError, PhotoError, ScanError, told
+from curate.files import write_errors
 from curate.known import Matcher, MissingRows
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.rows import in_listing_order
@@ -270,16 +271,10 @@ def _finish(work: Worklist, known: _Known, out: Path, lineage: Lineage) -> Summa
             raise ScanError("none of the files is a photo, by name or by content: name a folder that holds some")
         summary.passed_over = lineage.counts["files_listed"] - summary.photos
         file.add_key_value_metadata(replace(lineage, rows=summary.photos + summary.missing).encoded())
-    _replace(draft, out)
-    return summary
-
-
-def _replace(draft: Path, out: Path) -> None:
-    try:
+    with write_errors(out, ManifestError, "-o"):
         os.replace(draft, out)
         manifest.sync_folder(out.parent)
-    except OSError as exc:
-        raise ManifestError(f"{out} can't be written: {exc.strerror}: choose another output with -o") from exc
+    return summary
 
 
 def _count(table: Any, summary: Summary) -> None:

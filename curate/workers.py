@@ -75,7 +75,6 @@ def settle_in(environment: Mapping[str, str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     take_one_core()
-    spare_pandas()
 
 
 def end_with_parent() -> None:
@@ -96,28 +95,3 @@ def take_one_core() -> None:
     import cv2
 
     cv2.setNumThreads(1)
-
-
-def spare_pandas() -> None:
-    """In a process of our own: keep Arrow from importing pandas, for 0.3 s, before the first list that it is given.
-
-    It would only ask whether the list is a pandas object. What needs pandas later still gets it.
-    """
-    import pyarrow as pa
-
-    if "pandas" not in sys.modules:
-        sys.meta_path.insert(0, _NoPandas)
-        try:
-            pa.array([])
-        finally:
-            sys.meta_path.remove(_NoPandas)
-
-
-class _NoPandas:
-    """Finds that pandas isn't installed."""
-
-    @staticmethod
-    def find_spec(name: str, _path: object = None, _target: object = None) -> None:
-        """Of modules."""
-        if name == "pandas":
-            raise ModuleNotFoundError(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,7 @@ MOST_RESUMED = 0.1
 """Share of rows before which the step counter may go back, because the run was resumed."""
 FEWEST_ROWS = 10
 STEP_NOISE = 1 / 3
-"""Of one step's loss, relative, with batches of 16 photos of all kinds; see `train.noise.window_means`."""
-MOST_NOISE = 0.5
-"""Of one step's loss, relative: with batches of 8."""
-FAR_ROWS, MOST_FARTHER = 5, 1.7
-"""Rows so far apart differ by no more than so many times as neighbours do, if they are independent."""
-FEWEST_MEANS, FEWEST_AVERAGED = 12, 10
-"""Fewer rows, and rows fewer steps apart, don't tell whether they are means."""
+"""Relative standard deviation of one step's loss, assumed for rows that are means; see `train.noise.window_means`."""
 MOST_DOUBT = 0.05
 """So well should the mean of a curve's first losses be known."""
 
@@ -72,13 +66,13 @@ def _lost(trace: Trace, lost: list[tuple[int, int]]) -> str:
     return f"{counted(count, 'loss')} {'is no number' if count == 1 else 'are no numbers'}, the first at step {step:,}"
 
 
-def read_trace(path: Path, neutral: float | None = None, means_of: int = 0) -> Trace:
+def read_trace(path: Path, neutral: float | None = None, means_of: int | None = None) -> Trace:
     """A curve from a run's folder, its log.jsonl, or a CSV file with the columns `step` and `loss`.
 
     Args:
         path: folder or file.
         neutral: what the neutral prediction costs; without it a run's own, or the mean of a CSV's first 10 to 100 rows.
-        means_of: of a CSV, each row is the mean of so many steps; 0: told from how they vary.
+        means_of: each row of a CSV is the mean of this many steps; None: each is the loss of one step.
 
     Raises:
         TrainingError: nothing to judge there.
@@ -89,7 +83,7 @@ def read_trace(path: Path, neutral: float | None = None, means_of: int = 0) -> T
     if not path.exists():
         raise TrainingError(f"{path} doesn't exist: name a run's folder, or a CSV file with the columns step,loss")
     if means_of and path.suffix == ".jsonl":
-        raise UsageError(f"{path} tells each step's loss: leave out --means, which is for CSV files")
+        raise UsageError(f"{path} holds the loss of every step: leave out --means, which is for CSV files")
     try:
         trace = _from_log(path, neutral) if path.suffix == ".jsonl" else _from_csv(path, neutral, means_of)
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as exc:
@@ -118,56 +112,39 @@ def _from_log(path: Path, neutral: float | None) -> Trace:
     began = rescues[-1] if rescues else None
     baseline = neutral or float(start["neutral_loss"])
     steps = [line for line in lines if line["event"] == "step"]
-    known = [entry.name for entry in fields(Validation)]
-    warmup = began["warmup_steps"] if began else round(start["recipe"]["warmup"] * start["total_steps"])
+    recipe = start["recipe"]
+    batch_size = (began or recipe)["batch_size"]
+    warmup = began["warmup_steps"] if began else round(recipe["warmup"] * start["total_steps"])
     return Trace(
         ratios=[_number(line["loss"], baseline, math.nan) for line in steps],
         neutrals=[_number(line["neutral"], baseline, 1.0) for line in steps if "neutral" in line],  # not in old logs
         warmup_steps=warmup,
-        validations=[
-            _validation({name: line[name] for name in known}) for line in lines if line["event"] == "validation"
-        ],
+        validations=[Validation.from_event(line) for line in lines if line["event"] == "validation"],
         mean_color=_number(start["mean_color_loss"], baseline, NOTHING_LEARNED),
-        photos_per_step=_photos_per_step(start["recipe"], began),
-        lr=began["lr"] if began else start["recipe"]["lr"],
+        photos_per_step=batch_size * recipe.get("accumulate", 1) * recipe.get("devices", 1),  # not in old logs
+        lr=(began or recipe)["lr"],
         colorfulness_median=start.get("colorfulness_median"),
         first_step=began["from_step"] if began else 0,
         rescues=len(rescues),
     )
 
 
-def _photos_per_step(recipe: dict[str, Any], began: dict[str, Any] | None) -> int:
-    """Of logs of before accumulation and devices, too."""
-    batch: int = (began or recipe)["batch_size"]
-    return batch * int(recipe.get("accumulate", 1)) * int(recipe.get("devices", 1))
-
-
 def _number(value: float | None, baseline: float, unknown: float) -> float:
     return unknown if value is None else float(value) / baseline
 
 
-def _validation(facts: dict[str, Any]) -> Validation:
-    return Validation(**facts | {name: math.inf for name in ("ratio", "loss") if facts[name] is None})
-
-
-def _from_csv(path: Path, neutral: float | None, means_of: int) -> Trace:
+def _from_csv(path: Path, neutral: float | None, means_of: int | None) -> Trace:
     table = pd.read_csv(path, skipinitialspace=True, comment="#", keep_default_na=False, na_values=[""])
     if missing := {"step", "loss"} - set(table.columns):
         raise _NoCurveError(f"it lacks the column {' and '.join(sorted(missing))}: name columns so in its first line")
     table = table[[name for name in ("step", "loss", "neutral") if name in table]]
     table = _in_order(table.dropna().apply(_numbers))  # loggers leave a loss blank in other things' rows
-    base = _baseline(table, neutral)
-    apart = _apart(table)
-    if means_of:
-        means = _as_steps(table, means_of)
-        return _trace(means, _baseline(means, neutral))
-    if apart >= FEWEST_AVERAGED and len(table) >= FEWEST_MEANS and _vary_as_means(table, apart):
-        note = f"each row was read as a mean of {apart:,} steps, as rows vary no more; if it isn't, give --means 1"
-        means = _as_steps(table, apart)
-        higher = max(_baseline(means, neutral), base)  # rows may have been smoothed, from a first loss on
-        return replace(_trace(means, higher), note=note)
-    trace = _trace(table, base)
-    return trace if apart <= 1 else replace(trace, note=_if_means(table, apart, base))
+    note = ""
+    if means_of is not None:
+        table = _as_steps(table, means_of)
+    elif table["step"].diff().median() > 1:
+        note = "each row was read as the loss of one step: if rows are means of N steps, give --means N"
+    return replace(_trace(table, _baseline(table, neutral)), note=note)
 
 
 def _baseline(table: pd.DataFrame, neutral: float | None) -> tuple[float, float]:
@@ -198,37 +175,12 @@ def _trace(table: pd.DataFrame, base: tuple[float, float]) -> Trace:
     )
 
 
-def _apart(table: pd.DataFrame) -> int:
-    """Steps from one row to the next."""
-    return round(float(table["step"].diff().median())) if len(table) > 1 else 1
-
-
-def _vary_as_means(table: pd.DataFrame, apart: int) -> bool:
-    """Whether rows differ no more than means of so many steps do, near or far: then judging them as such is safe.
-
-    Smoothed losses differ more from far ones than from their neighbours. By medians, which a bounce doesn't move.
-    """
-    with np.errstate(all="ignore"):
-        logs = np.log(table["loss"].to_numpy())
-        near, far = np.diff(logs, 2), logs[FAR_ROWS:] - logs[:-FAR_ROWS]
-        noise = float(np.median(np.abs(near))) / math.sqrt(6)
-        noise_far = float(np.median(np.abs(far - np.median(far)))) / math.sqrt(2)
-    return noise <= 0.6745 * MOST_NOISE / math.sqrt(apart) and noise_far <= MOST_FARTHER * noise
-
-
-def _if_means(table: pd.DataFrame, apart: int, base: tuple[float, float]) -> str:
-    """What to say of rows that stand apart and weren't read as means."""
-    kinds = [finding.kind for finding in history(_trace(_as_steps(table, apart), base))]
-    if len(table) >= FEWEST_MEANS or not kinds:
-        return f"each row was read as one step's loss: if it is a mean of {apart:,} steps, give --means {apart}"
-    return (
-        f"each row was read as one step's loss, and those vary so much by their photos alone; if it is a mean of "
-        f"{apart:,} steps, this is {' and '.join(kinds)}: give --means {apart}"
-    )
-
-
 def _as_steps(table: pd.DataFrame, means_of: int) -> pd.DataFrame:
-    """Steps with these means, which scatter as batches of 16 do: a mean doesn't tell by how much its steps did."""
+    """Return `means_of` rows for each row, with its mean, and with the noise of batches of 16 photos.
+
+    Health compares changes with the noise from step to step, which a mean hides. If rows were only repeated, healthy
+    means would look like trouble (docs/results/health.md).
+    """
     signs = np.random.default_rng(0).permutation(np.resize([1.0, -1.0], means_of))  # in turn, pairs would cancel
     scatter = 1 + STEP_NOISE * np.tile(signs - signs.mean(), len(table))
     steps = table.loc[table.index.repeat(means_of)]

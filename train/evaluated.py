@@ -8,7 +8,6 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 
 from PIL import Image
 
-from curate.errors import UsageError, counted, told
+from curate.errors import UsageError, counted
+from curate.files import write_errors
 from curate.manifest import check_writable, write_whole
 from train.evaluate import Evaluation, Judged, Pixels, Protocol, Summary, Way
 from train.likeness import ENOUGH_PHOTOS
@@ -158,7 +158,7 @@ def check_place(path: Path) -> None:
     Raises:
         UsageError: something else than a page of ours is there, or the disk says no.
     """
-    with _as_unwritable(path):
+    with write_errors(path, UsageError, "--html"):
         if os.path.lexists(path) and not (path.is_file() and path.read_bytes().startswith(START.encode())):
             raise UsageError(f"{path} is in the way and no evaluation's page: choose another name with --html")
         check_writable(path)
@@ -171,17 +171,9 @@ def write(path: Path, text: str) -> None:
         UsageError: something else is there, or the disk says no.
     """
     check_place(path)
-    with _as_unwritable(path):
+    with write_errors(path, UsageError, "--html"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(text.encode(), path)
-
-
-@contextmanager
-def _as_unwritable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise UsageError(f"{path} can't be written: {told(exc)}: choose another place with --html") from exc
 
 
 def _figure(photo: Judged, pictures: tuple[Pixels, Pixels, Pixels]) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from curate.errors import TrainingError, UsageError, told
+from curate.errors import TrainingError, UsageError
+from curate.files import write_errors
 from curate.manifest import check_writable, write_whole
 
 MOST_DIFFERENCE = 1e-3
@@ -52,7 +53,9 @@ def export(network: nn.Module, target: Path, size_px: int, lineage: dict[str, st
             f"onnxruntime differs from torch by {difference:.2g} in ab/50: nothing was written; try other versions of "
             "torch and onnxruntime"
         )
-    _write(data, target)
+    with write_errors(target, UsageError, "-o"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(data, target)
     return difference
 
 
@@ -103,14 +106,10 @@ def _difference(network: nn.Module, data: bytes, size_px: int) -> float:
     for batch, height, width in ((1, size_px, size_px), (2, size_px + 16, size_px), (1, size_px + 5, 2 * size_px + 3)):
         lightness = torch.rand(batch, 1, height, width, generator=chance) * 2 - 1
         (ours,) = session.run(["ab"], {"lightness": lightness.numpy()})
-        worst = max(worst, float(np.abs(ours - _by_torch(network, lightness).numpy()).max()))
+        with torch.no_grad():
+            theirs = network(lightness).numpy()
+        worst = max(worst, float(np.abs(ours - theirs).max()))
     return worst
-
-
-@torch.no_grad()
-def _by_torch(network: nn.Module, lightness: Tensor) -> Tensor:
-    predicted: Tensor = network(lightness)
-    return predicted
 
 
 def _check_free(target: Path) -> None:
@@ -120,19 +119,5 @@ def _check_free(target: Path) -> None:
         ours = False
     if not ours:
         raise UsageError(f"{target} is in the way and no model of `train export`: choose another name with -o")
-    with _as_unwritable(target):
+    with write_errors(target, UsageError, "-o"):
         check_writable(target)
-
-
-def _write(data: bytes, target: Path) -> None:
-    with _as_unwritable(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(data, target)
-
-
-@contextmanager
-def _as_unwritable(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise UsageError(f"{target} can't be written: {told(exc)}: choose another place with -o") from exc

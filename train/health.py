@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,12 @@ class Validation:
     loss: float = math.nan
     """Mean weighted loss, as it is."""
     photos: int = 0
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> Validation:
+        """Read a validation from its event in `log.jsonl`, where null stands for infinity."""
+        values = {entry.name: event[entry.name] for entry in fields(cls)}
+        return cls(**values | {name: math.inf for name in ("ratio", "loss") if values[name] is None})
 
     @property
     def colorless(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a run tells: JSON lines for programs, short lines for people, pictures for both."""
+"""The log of a run: events in `log.jsonl` for programs, lines on the console for people, scalars for TensorBoard."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,79 @@ from train.health import Trace, Validation, examine
 from train.step import Step
 
 SAY_EVERY_S = 5.0
+"""Shortest time in seconds between two lines on the console about steps, or about validations."""
 
 
-class Journal:
-    """The log of one run: `log.jsonl`, one JSON object a line, and lines for people through `say`.
+class LogFile:
+    """A run's `log.jsonl`: one JSON object a line, with its kind under `event`.
+
+    Opening the file for a resumed run keeps the lines up to the checkpoint's step, byte for byte, and drops later ones.
+
+    Args:
+        folder: the run's.
+        after_step: the last step to keep; 0 starts an empty file.
+
+    Raises:
+        TrainingError: the file lacks steps up to `after_step`; it is left as it was.
+    """
+
+    def __init__(self, folder: Path, after_step: int) -> None:
+        self.path = folder / "log.jsonl"
+        kept = list(self._lines(after_step)) if after_step and self.path.exists() else []
+        self.kept_events = [event for _, event in kept]
+        """Events of the earlier run up to `after_step`, oldest first."""
+        if sum(event["event"] == "step" for event in self.kept_events) != after_step:
+            raise TrainingError(
+                f"{self.path} lacks steps before the checkpoint's {after_step}: "
+                "put the run's log back, or start a new --run-dir"
+            )
+        draft = folder / ".log.jsonl.draft"
+        draft.write_text("".join(line for line, _ in kept), encoding="utf-8")
+        draft.replace(self.path)
+        self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  # closed by `close`
+
+    def append(self, event: str, **facts: Any) -> None:
+        """Write one event; numbers that JSON doesn't have (NaN, infinity) become null."""
+        line = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in facts.items()
+        }
+        self._file.write(json.dumps({"event": event, **line}) + "\n")
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Bring the lines to the disk, before a checkpoint relies on them."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file; `append` raises ValueError from then on."""
+        self._file.close()
+
+    def _lines(self, last_step: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Lines and their events up to a step, or up to the first line that a crash cut short."""
+        for line in self.path.read_text(encoding="utf-8").splitlines(keepends=True):
+            try:
+                event = json.loads(line)
+            except ValueError:
+                return
+            if not isinstance(event, dict) or not line.endswith("\n") or event.get("step", 0) > last_step:
+                return
+            yield line, event
+
+
+class RunLogger:
+    """Records what happens in a run: in memory for health and plots, in `log.jsonl`, TensorBoard and on the console.
 
     Args:
         folder: the run's.
         known: what health needs to know beside the losses.
         neutral: loss of the neutral prediction on the training photos.
         total_steps: of the run.
-        after_step: keep the lines of an earlier run up to this step, drop later ones; 0 starts anew.
-        say: prints a line.
+        after_step: go on after this step of an earlier run; 0 starts a new log.
+        say: prints a line on the console.
+
+    Raises:
+        TrainingError: the earlier run's log lacks steps up to `after_step`.
     """
 
     def __init__(
@@ -43,7 +104,6 @@ class Journal:
         after_step: int,
         say: Callable[[str], None],
     ) -> None:
-        self.path = folder / "log.jsonl"
         self.neutral, self.total_steps, self._known = neutral, total_steps, known
         self.ratios: list[float] = []
         self.neutrals: list[float] = []
@@ -51,53 +111,49 @@ class Journal:
         self.validations: list[Validation] = []
         self.findings: list[Finding] = []
         self.troubled = False
-        """Whether health saw anything when it last looked, known or new."""
+        """Whether the last health check found anything, known or new."""
         self._rescued_to: set[int] = set()
         self._say = say
         self._started = self._said = time.monotonic()
         self._said_validation = -math.inf
         self._photos = 0
         self._first_step = after_step
-        kept = self._keep(after_step)
-        draft = folder / ".log.jsonl.draft"
-        draft.write_text("".join(kept), encoding="utf-8")
-        draft.replace(self.path)
+        self._file = LogFile(folder, after_step)
+        for event in self._file.kept_events:
+            self._restore(event)
         self._board = _tensorboard(folder, after_step)
-        self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  # held as long as the journal
 
     def close(self) -> None:
-        """Close the log; more lines raise."""
+        """Close the log; further events raise."""
         self._file.close()
         if self._board:
             self._board.close()
 
     def sync(self) -> None:
-        """Bring the lines to the disk, before a checkpoint relies on them."""
-        os.fsync(self._file.fileno())
+        """Bring the log to the disk, before a checkpoint relies on it."""
+        self._file.sync()
 
-    def note(self, event: str, **facts: Any) -> None:
-        """A line for programs."""
-        line = {key: _json_number(value) for key, value in facts.items()}
-        self._file.write(json.dumps({"event": event, **line}) + "\n")
-        self._file.flush()
+    def log_event(self, event: str, **facts: Any) -> None:
+        """Write an event to `log.jsonl` only."""
+        self._file.append(event, **facts)
 
-    def step(
+    def log_step(
         self, step: int, epoch: int, learned: Step | None, lr: float, photos: int, wait_share: float = 0.0
     ) -> None:
-        """One optimizer step; None if no photo of its batch could be read.
+        """Record one optimizer step; None if no photo of its batch could be read.
 
         `wait_share` is the part of the time so far, 0 to 1, in which the device waited for photos.
         """
         if learned is None:
             self._add(self.ratios[-1] if self.ratios else 1.0, self.neutrals[-1] if self.neutrals else 1.0, lr)
-            self.note("step", step=step, epoch=epoch, loss=None, neutral=None, ratio=self.ratios[-1], lr=lr)
+            self.log_event("step", step=step, epoch=epoch, loss=None, neutral=None, ratio=self.ratios[-1], lr=lr)
             return
         loss, ratio = learned.loss, learned.loss / self.neutral
         self._add(ratio, learned.neutral / self.neutral, lr)
         self._photos += photos
         look = {} if learned.perceptual is None else {"perceptual": learned.perceptual}
         numbers = {"loss": loss, "neutral": learned.neutral, "ratio": ratio, "lr": lr} | look
-        self.note("step", step=step, epoch=epoch, **numbers, wait_share=round(wait_share, 4))
+        self.log_event("step", step=step, epoch=epoch, **numbers, wait_share=round(wait_share, 4))
         if not math.isfinite(loss):
             return
         self._draw(step, {"loss": loss, "loss/neutral": ratio, "lr": lr} | look)
@@ -112,10 +168,10 @@ class Journal:
                 f"lr {lr:.1e}  {self._photos / elapsed:.1f} photos/s  waits {wait_share:.1%}  {_duration(left_s)} left"
             )
 
-    def validated(self, validation: Validation) -> None:
-        """Held-out photos were looked at."""
+    def log_validation(self, validation: Validation) -> None:
+        """Record a validation on the held-out photos."""
         self.validations.append(validation)
-        self.note("validation", **asdict(validation), score=validation.score)
+        self.log_event("validation", **asdict(validation), score=validation.score)
         self._draw(
             validation.step, {"val/loss/neutral": validation.ratio, "val/colorfulness": validation.colorfulness_share}
         )
@@ -133,26 +189,26 @@ class Journal:
             for name, value in scalars.items():
                 self._board.add_scalar(name, value, step)
 
-    def lost(self, step: int, photos: list[str], of: int) -> None:
-        """A step of so many photos whose loss or gradients were no numbers, and the photos at fault."""
-        self.note("lost step", step=step, photos=photos)
+    def log_lost_step(self, step: int, photos: list[str], of: int) -> None:
+        """Record a step of `of` photos whose loss or gradients are NaN or infinite, and the photos that cause it."""
+        self.log_event("lost step", step=step, photos=photos)
         fault = f"on {', '.join(photos)}" if photos else "by no single photo's fault"
         if len(photos) == of > 1:
             fault = "on every photo of it: the weights are at fault"
         self._say(f"! step {step:,} left out: its loss or gradients are no numbers, {fault}")
 
-    def rescued(self, number: int, done: Rescue, warmup: float) -> None:
-        """A rescue that the run goes on from, once."""
+    def log_rescue(self, number: int, done: Rescue, warmup: float) -> None:
+        """Record a rescue that the run continues from, if the log doesn't have it yet."""
         if done.from_step not in self._rescued_to:
             warmup_steps = round(warmup * (done.total_steps - done.from_step))
-            self.note("rescue", step=done.from_step, number=number, warmup_steps=warmup_steps, **asdict(done))
+            self.log_event("rescue", step=done.from_step, number=number, warmup_steps=warmup_steps, **asdict(done))
 
     def trace(self) -> Trace:
-        """Everything so far, as health judges it."""
+        """Return all steps and validations so far, for the health check."""
         return replace(self._known, ratios=self.ratios, neutrals=self.neutrals, validations=self.validations)
 
     def check_health(self) -> list[Finding]:
-        """Say what is wrong, each kind once; what is new."""
+        """Check the run's health, record each kind of finding once, and return the new ones."""
         found = examine(self.trace().until(len(self.ratios)))
         self.troubled = bool(found)
         known = {finding.kind for finding in self.findings}
@@ -161,59 +217,31 @@ class Journal:
         new = [finding for finding in found if finding.kind not in known]
         for finding in new:
             self.findings.append(finding)
-            self.note("finding", **asdict(finding))
+            self.log_event("finding", **asdict(finding))
             self._say(f"! {finding}")
         return new
 
     def verdict(self) -> str:
-        """The closing sentence about the loss."""
+        """Return a sentence about the final loss and the findings."""
         health = summary(self.findings, len(self.ratios))
         note = f"; {self.validations[-1].note}" if self.validations and self.validations[-1].note else ""
         return f"ending {ending(self.ratios, self.neutrals)}; {health}{note}"
 
-    def _keep(self, after_step: int) -> list[str]:
-        """Lines of an earlier run up to a step; what they say is known again."""
-        if not after_step:
-            return []
-        kept = []
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
-        for line in lines:
-            facts = self._parse(line)
-            if facts is None or facts.get("step", 0) > after_step:
-                break
-            kept.append(line)
-            self._remember(facts)
-        if len(self.ratios) != after_step:
-            raise TrainingError(
-                f"{self.path} lacks steps before the checkpoint's {after_step}: "
-                "put the run's log back, or start a new --run-dir"
-            )
-        return kept
-
-    @staticmethod
-    def _parse(line: str) -> dict[str, Any] | None:
-        try:
-            facts = json.loads(line)
-        except ValueError:
-            return None
-        return facts if isinstance(facts, dict) and line.endswith("\n") else None
-
-    def _remember(self, facts: dict[str, Any]) -> None:
-        if facts["event"] == "step":
-            ratio, neutral = facts["ratio"], facts["neutral"]
+    def _restore(self, event: dict[str, Any]) -> None:
+        """Take an event of the earlier run over into memory."""
+        if event["event"] == "step":
+            ratio, neutral = event["ratio"], event["neutral"]
             self._add(
                 math.nan if ratio is None else ratio,
                 (self.neutrals[-1] if self.neutrals else 1.0) if neutral is None else neutral / self.neutral,
-                facts["lr"],
+                event["lr"],
             )
-        elif facts["event"] == "validation":
-            known = {entry.name: facts[entry.name] for entry in fields(Validation)}
-            unknown = {name: math.inf for name in ("ratio", "loss") if known[name] is None}
-            self.validations.append(Validation(**known | unknown))
-        elif facts["event"] == "finding":
-            self.findings.append(Finding(facts["kind"], facts["step"], facts["evidence"], facts["remedy"]))
-        elif facts["event"] == "rescue":
-            self._rescued_to.add(facts["from_step"])
+        elif event["event"] == "validation":
+            self.validations.append(Validation.from_event(event))
+        elif event["event"] == "finding":
+            self.findings.append(Finding(event["kind"], event["step"], event["evidence"], event["remedy"]))
+        elif event["event"] == "rescue":
+            self._rescued_to.add(event["from_step"])
             self.findings.clear()  # what went before is left behind
 
     def _add(self, ratio: float, neutral: float, lr: float) -> None:
@@ -229,10 +257,6 @@ def _tensorboard(folder: Path, after_step: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder / "tensorboard"), purge_step=after_step + 1)
-
-
-def _json_number(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _duration(seconds: float) -> str:

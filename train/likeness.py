@@ -7,6 +7,7 @@ weights in one; docs/how-to/measure-lpips-and-fid.md says more. TorchScript is a
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -88,15 +89,13 @@ class Lpips:
 
     def distances(self, originals: Tensor, pictures: Mapping[str, Tensor]) -> list[dict[str, float]]:
         """Of each original, by the way that its picture was made; all (N, H, W, 3) uint8 sRGB."""
-        return [
-            self._of_one(original[None], {way: made[row][None] for way, made in pictures.items()})
-            for row, original in enumerate(originals)
-        ]
-
-    def _of_one(self, original: Tensor, pictures: Mapping[str, Tensor]) -> dict[str, float]:
-        """One photo at a time: its features take 500 bytes a pixel."""
-        true = self.features(original)
-        return {way: float((self.features(made) - true).square().sum()) for way, made in pictures.items()}
+        found = []
+        for row, original in enumerate(originals):  # one photo at a time: its features take 500 bytes a pixel
+            true = self.features(original[None])
+            found.append(
+                {way: float((self.features(made[row][None]) - true).square().sum()) for way, made in pictures.items()}
+            )
+        return found
 
 
 class Frechet:
@@ -125,7 +124,10 @@ class Frechet:
 
     def distances(self) -> dict[str, float]:
         """FID by the way that pictures were made; not a number for a single photo."""
-        return {way: _distance(one) for way, one in self.sets.items()}
+        return {
+            way: max(0.0, float(one.compute())) if one.real_features_num_samples > 1 else math.nan
+            for way, one in self.sets.items()
+        }
 
 
 class _Given(nn.Module):
@@ -137,7 +139,3 @@ class _Given(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return features
-
-
-def _distance(one: FrechetInceptionDistance) -> float:
-    return max(0.0, float(one.compute())) if one.real_features_num_samples > 1 else float("nan")

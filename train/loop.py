@@ -133,16 +133,12 @@ def _writing_to(folder: Path) -> Iterator[None]:
             f"{folder} can't be written: {exc.strerror or exc}: free some space, then --resume"
         ) from exc
     except (RuntimeError, MemoryError, cv2.error) as exc:
-        if _of_compiling(exc):
+        if type(exc).__module__.startswith(("torch._dynamo", "torch._inductor")):
             why = " ".join(str(exc).split())[:200]
             raise TrainingError(f"torch.compile fails here ({why}): leave out --compile") from exc
         if not out_of_memory(exc):
             raise
         raise TrainingError("there isn't enough memory: lower --batch-size, --channels or --image-size") from exc
-
-
-def _of_compiling(exc: BaseException) -> bool:
-    return type(exc).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 
 @contextmanager

@@ -105,7 +105,7 @@ def is_there(target: Path, provenance: Provenance, photo: bytes, *, drop_gps: bo
         return False
     try:
         with Image.open(target) as picture:
-            found, place = picture.info.get("xmp", b""), _place(picture)
+            found, place = picture.info.get("xmp", b""), dict(picture.getexif().get_ifd(GPS))
     except PILLOW_RAISES:
         found, place = b"", {}
     xmp = found if isinstance(found, bytes) else str(found).encode()
@@ -117,10 +117,6 @@ def is_there(target: Path, provenance: Provenance, photo: bytes, *, drop_gps: bo
     if xmp != provenance.xmp():
         return False
     return not place if drop_gps else bool(place) or not exif_of(photo, (1, 1), drop_gps=False).get_ifd(GPS)
-
-
-def _place(picture: Image.Image) -> dict[int, object]:
-    return dict(picture.getexif().get_ifd(GPS))
 
 
 def exif_of(photo: bytes, size: tuple[int, int], *, drop_gps: bool) -> Image.Exif:

@@ -110,7 +110,8 @@ def load(path: Path, roots: Sequence[Path] = ()) -> PhotoLists:
         ManifestError: unreadable, empty, without colour photos, without training photos, or photos are gone or changed.
     """
     packed = [column.name for column in PACK_COLUMNS]
-    _check_finished(path)
+    if path.is_dir() and any(path.glob("shard-*.arrow")) and not (path / MANIFEST_NAME).exists():
+        raise ManifestError(f"{path} is a pack that isn't finished: run the same `curate pack` again")
     read = manifest.read(path, need=NEEDED, columns=(*NEEDED, "tar_offset", *packed))
     table = read.table.combine_chunks()
     if not table.num_rows:
@@ -148,11 +149,6 @@ def _packed(path: Path, read: Manifest, lists: Mapping[str, pa.Table], ancestors
 def _median(lists: Mapping[str, pa.Table]) -> float | None:
     (median,) = pc.quantile(lists["train"]["colorfulness"], 0.5).to_pylist()
     return None if median is None else float(median)
-
-
-def _check_finished(path: Path) -> None:
-    if path.is_dir() and any(path.glob("shard-*.arrow")) and not (path / MANIFEST_NAME).exists():
-        raise ManifestError(f"{path} is a pack that isn't finished: run the same `curate pack` again")
 
 
 def load_split(path: Path, split: str, roots: Sequence[Path] = ()) -> tuple[PhotoList, str]:

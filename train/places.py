@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from curate import manifest
 from curate.decode import SNIFF_BYTES, looks_like_photo
-from curate.errors import SourceError, UsageError, told
+from curate.errors import SourceError, UsageError
+from curate.files import write_errors
 from curate.manifest import escape, unescape
 from curate.sources import Listed, listing, located
 
@@ -97,10 +98,8 @@ def plan(given: Sequence[Path], out: Path, roots: Sequence[Path] = ()) -> Jobs:
         raise SourceError(f"no photo in {', '.join(escape(str(path)) for path in given)}: name photos or their folder")
     if len(jobs.sources) != len({_last(source) for source in jobs.sources}):
         raise UsageError("two of these folders have one name: colorize them one by one, each into its own -o")
-    try:
+    with write_errors(out, UsageError, "-o"):
         manifest.check_writable(out / "picture")
-    except OSError as exc:
-        raise UsageError(f"{out} can't be written: {told(exc)}: choose another folder with -o") from exc
     _check_places(jobs)
     return jobs
 

@@ -16,7 +16,7 @@ from train import page, rescue
 from train.feeding import Waiting
 from train.findings import Finding
 from train.health import LOOK_STEPS, MOST_LOST_STEPS, Trace
-from train.journal import Journal
+from train.journal import RunLogger
 from train.pictures import loss_plot, save_picture
 from train.processes import Request
 from train.recipe import Recipe
@@ -61,37 +61,37 @@ class Watch:
         self.run, self.waiting, self.say = run, waiting, say
         self.baselines = measure_baselines(run)
         run.neutral_loss = self.baselines.neutral
-        self.journal = _open_journal(run, self.baselines, say)
+        self.logger = _open_log(run, self.baselines, say)
         rescue.forget_later(run)
         if run.step == run.began[0]:
             rescue.keep_healthy(run)
 
     def close(self) -> None:
         """Close the log."""
-        self.journal.close()
+        self.logger.close()
 
     def outcome(self) -> Outcome:
         """What the finished run comes to."""
-        return Outcome(self.run.folder, self.run.step, self.journal.verdict(), not self.journal.findings)
+        return Outcome(self.run.folder, self.run.step, self.logger.verdict(), not self.logger.findings)
 
     def unreadable(self, errors: list[tuple[int, str]]) -> None:
         """Name photos that a batch had to do without."""
         for photo, reason in errors:
             name = self.run.photos.train.name(photo)
-            self.journal.note("photo error", step=self.run.step + 1, photo=name, error=reason)
+            self.logger.log_event("photo error", step=self.run.step + 1, photo=name, error=reason)
             self.say(f"! left out: {name}: {reason}")
 
     def after(self, step: Step | None, lr: float, photos: int, *, stopping: Request) -> Next:
         """Everything that follows a step."""
-        run, journal = self.run, self.journal
+        run, logger = self.run, self.logger
         epoch, epoch_ends = run.epoch()
         if step and step.lost is not None:
-            journal.lost(run.step, [run.photos.train.name(photo) for photo in step.lost], photos)
-        journal.step(run.step, epoch, step, lr, photos, self.waiting.share)
+            logger.log_lost_step(run.step, [run.photos.train.name(photo) for photo in step.lost], photos)
+        logger.log_step(run.step, epoch, step, lr, photos, self.waiting.share)
         if epoch_ends and (seen := validate(run)):
-            journal.validated(seen)
+            logger.log_validation(seen)
         if run.step % LOOK_STEPS == 0 or run.step == run.total_steps or run.lost_steps == MOST_LOST_STEPS:
-            found = journal.check_health()
+            found = logger.check_health()
             if hint := self.waiting.hint():
                 self.say(hint)
             if self._respond(found) is Next.RESCUE:
@@ -107,7 +107,7 @@ class Watch:
             TrainingError: it says stop, rescues are used up, or there is nothing to go on with.
         """
         run = self.run
-        if not self.journal.troubled:
+        if not self.logger.troubled:
             rescue.keep_healthy(run)
         urgent = next((finding for finding in found if finding.calls_for_a_lower_rate), None)
         if run.plan.on_trouble == "rescue" and urgent:
@@ -131,21 +131,21 @@ class Watch:
 
     def _keep(self) -> None:
         """Pictures for people, then a checkpoint; how long that took decides when the next is due."""
-        run, journal = self.run, self.journal
+        run, logger = self.run, self.logger
         began = time.monotonic()
-        journal.sync()
+        logger.sync()
         mean_color = self.baselines.mean_color / self.baselines.neutral
-        loss_plot(run.folder / "loss.png", journal.ratios, journal.validations, mean_color)
+        loss_plot(run.folder / "loss.png", logger.ratios, logger.validations, mean_color)
         if sheet := sample_sheet(run):
             save_picture(sheet, run.folder / "samples" / f"step-{run.step:07d}.png")
             save_picture(sheet, run.folder / "samples.png")
-        page.write(run.folder, journal.trace(), journal.rates, journal.findings, run.rescues)
+        page.write(run.folder, logger.trace(), logger.rates, logger.findings, run.rescues)
         save(run)
         run.saved_at = time.monotonic()
         run.saving_took = run.saved_at - began
 
 
-def _open_journal(run: Run, baselines: Baselines, say: Callable[[str], None]) -> Journal:
+def _open_log(run: Run, baselines: Baselines, say: Callable[[str], None]) -> RunLogger:
     """Say what is about to be trained, on what, where, and what costs nothing."""
     if baselines.neutral <= 0 or not math.isfinite(baselines.neutral):
         raise TrainingError("the training photos have no colour at all: look at the manifest with `curate filter`")
@@ -160,11 +160,11 @@ def _open_journal(run: Run, baselines: Baselines, say: Callable[[str], None]) ->
         colorfulness_median=photos.colorfulness_median,
         first_step=run.began[0],
     )
-    journal = Journal(
+    logger = RunLogger(
         run.folder, known, neutral=baselines.neutral, total_steps=run.total_steps, after_step=run.step, say=say
     )
     parameters = sum(weight.numel() for weight in run.network.parameters())
-    journal.note(
+    logger.log_event(
         "resumed" if run.step else "start",
         at_step=run.step,
         total_steps=run.total_steps,
@@ -183,10 +183,10 @@ def _open_journal(run: Run, baselines: Baselines, say: Callable[[str], None]) ->
     )
     _introduce(run, baselines, parameters, say)
     for number, done in enumerate(run.rescues, 1):
-        journal.rescued(number, done, recipe.warmup)
+        logger.log_rescue(number, done, recipe.warmup)
     if run.step:
         say(f"resumed at step {run.step:,}")
-    return journal
+    return logger
 
 
 def _introduce(run: Run, baselines: Baselines, parameters: int, say: Callable[[str], None]) -> None:

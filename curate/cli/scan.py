@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import os
 import sys
 from collections.abc import Callable
@@ -128,13 +126,11 @@ def _hurry(*, forked: bool) -> None:
     """
     if "numpy" in sys.modules or current_thread() is not main_thread():  # another program calls this
         return
-    from curate.workers import THREADLESS, prepare, spare_pandas
+    from curate.workers import THREADLESS, prepare
 
     os.environ.update(THREADLESS)
     if forked:
         prepare("curate.warm")
-    spare_pandas()
-    atexit.register(gc.freeze)  # or Python looks through all that was imported once more as it ends, for 0.03 s
 
 
 def _error_limit(text: str | None) -> Callable[[int, int], bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import sys
@@ -16,7 +15,8 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.errors import ManifestError, told
+from curate.errors import ManifestError
+from curate.files import write_errors
 from curate.manifest.lineage import Lineage
 from curate.manifest.schema import FEW_VALUES
 
@@ -31,7 +31,7 @@ def write(path: Path, table: pa.Table, lineage: Lineage) -> None:
 
 def make_folder(path: Path) -> None:
     """Make the folder that a file is to lie in."""
-    with _as_unwritable(path):
+    with write_errors(path, ManifestError, "-o"):
         path.parent.mkdir(parents=True, exist_ok=True)
 
 
@@ -60,7 +60,7 @@ def writers(paths: Sequence[Path], schema: pa.Schema, *, lasting: bool = True) -
     """
     plain = schema.remove_metadata()
     few = [name for name in FEW_VALUES if name in schema.names]
-    with _as_unwritable(paths[0]), ExitStack() as held:
+    with write_errors(paths[0], ManifestError, "-o"), ExitStack() as held:
         drafts = [held.enter_context(_draft_of(path, alone=lasting)) for path in paths]
         with ExitStack() as files:
             sinks = [files.enter_context(pa.OSFile(os.fsencode(draft), "wb")) for draft in drafts]
@@ -147,17 +147,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def _as_unwritable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, pa.ArrowException) as exc:
-        full = isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        hint = (
-            "free some space and run the same command, or choose another place with -o"
-            if full
-            else "choose another place with -o"
-        )
-        raise ManifestError(f"{path} can't be written: {told(exc)}: {hint}") from exc

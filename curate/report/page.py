@@ -9,14 +9,14 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from curate import __version__, manifest
-from curate.errors import ManifestError, told
+from curate.errors import ManifestError
+from curate.files import write_errors
 from curate.report import payload
 from curate.report.gather import Rows, gather
 from curate.report.rules import rules_of
@@ -113,21 +113,13 @@ def _sha256(text: str) -> str:
 
 
 def _check_output(out: Path) -> None:
-    with _as_unwritable(out):
+    with write_errors(out, ManifestError, "-o"):
         if os.path.lexists(out) and not (out.is_file() and _MARK.encode() in out.read_bytes()[:1000]):
             raise ManifestError(f"{out} is in the way and is no report of ours: choose another output with -o")
         manifest.check_writable(out)
 
 
-@contextmanager
-def _as_unwritable(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise ManifestError(f"{out} can't be written: {told(exc)}: choose another place with -o") from exc
-
-
 def _write(out: Path, text: str) -> None:
-    with _as_unwritable(out):
+    with write_errors(out, ManifestError, "-o"):
         out.parent.mkdir(parents=True, exist_ok=True)
         manifest.write_whole(text.encode("ascii"), out)

@@ -66,27 +66,6 @@ print(done.result)
 """
 
 
-def test_a_worker_makes_arrow_columns_without_pandas() -> None:
-    assert in_a_worker("__import__('pyarrow').array([1]) and 'pandas' in __import__('sys').modules") is False
-
-
-LEAN_SCAN = """
-import sys
-from curate.cli import main
-try:
-    main(["scan", sys.argv[1], "-o", sys.argv[2], "--engine", "serial"])
-except SystemExit as end:
-    assert not end.code
-assert "pandas" not in sys.modules
-import pyarrow as pa
-assert list(pa.table({"a": [1, 2]}).to_pandas()["a"]) == [1, 2]
-"""
-
-
-def test_a_scan_imports_no_pandas_and_whoever_needs_it_still_can(photos: Path, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", LEAN_SCAN, str(photos), str(tmp_path / "m.parquet")], check=True)
-
-
 def test_workers_start_where_there_is_no_place_for_a_socket(photos: Path, tmp_path: Path) -> None:
     too_long = tmp_path / ("x" * 110)
     too_long.mkdir()

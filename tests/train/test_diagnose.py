@@ -53,16 +53,14 @@ def test_the_documents_bad_trace_is_named_with_its_remedies(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("steps", [(100, 200, 300, 400), (0, 100, 200, 300)])
-def test_four_rows_that_bounce_are_trouble_only_as_means_and_that_is_said(
-    tmp_path: Path, steps: tuple[int, ...]
-) -> None:
+def test_four_rows_that_bounce_are_trouble_only_with_the_option_means(tmp_path: Path, steps: tuple[int, ...]) -> None:
     path = tmp_path / "losses.csv"
     rows = zip(steps, (0.12, 0.15, 0.09, 0.13), strict=True)
     path.write_text("step,loss\n" + "".join(f"{step},{loss}\n" for step, loss in rows), encoding="utf-8")
     alone = CliRunner().invoke(main, ["diagnose", str(path), "--neutral", "0.12"])
     assert alone.exit_code == 0
     assert "too few steps" in alone.output
-    assert alone.output.endswith("if it is a mean of 100 steps, this is oscillation: give --means 100\n")
+    assert alone.output.endswith("read as the loss of one step: if rows are means of N steps, give --means N\n")
     told = CliRunner().invoke(main, ["diagnose", str(path), "--neutral", "0.12", "--means", "100"])
     assert told.exit_code == 1
     assert f"! oscillation at step {steps[-1]}: means of 100 steps bounce: 0.12, 0.15, 0.09, 0.13" in told.output
@@ -174,12 +172,14 @@ def means(path: Path, values: list[float], apart: int) -> Path:
 
 
 @pytest.mark.parametrize("apart", [100, 150, 200])
-def test_rows_that_hardly_vary_are_means_and_a_bounce_among_them_is_found(tmp_path: Path, apart: int) -> None:
+def test_a_bounce_among_rows_that_hardly_vary_is_found_if_they_are_called_means(tmp_path: Path, apart: int) -> None:
     smooth = list(np.linspace(0.12, 0.115, 20) * np.random.default_rng(2).normal(1, 0.01, 20))
-    read = diagnose(read_trace(means(tmp_path / "losses.csv", [*smooth, 0.12, 0.15, 0.09, 0.13], apart), 0.2))
+    path = means(tmp_path / "losses.csv", [*smooth, 0.12, 0.15, 0.09, 0.13], apart)
+    read = diagnose(read_trace(path, 0.2, apart))
     assert [finding.kind for finding in read.findings] == ["oscillation"]
-    assert f"each row was read as a mean of {apart} steps" in read.verdict
-    assert not diagnose(read_trace(means(tmp_path / "losses.csv", [*smooth, *smooth[::-1]], apart), 0.2)).findings
+    assert "--means" not in read.verdict
+    means(path, [*smooth, *smooth[::-1]], apart)
+    assert not diagnose(read_trace(path, 0.2, apart)).findings
 
 
 @pytest.mark.parametrize("apart", [10, 50, 100])
@@ -191,12 +191,11 @@ def test_losses_logged_now_and_then_are_no_means(tmp_path: Path, apart: int) -> 
         assert (len(trace.ratios), history(trace)) == (len(losses), [])
 
 
-def test_means_1_says_that_rows_are_single_losses(tmp_path: Path) -> None:
-    path = means(
-        tmp_path / "losses.csv", list(np.linspace(0.12, 0.09, 30) * np.random.default_rng(9).normal(1, 0.02, 30)), 100
-    )
-    assert len(read_trace(path).ratios) == 3000
-    assert len(read_trace(path, means_of=1).ratios) == 30
+def test_rows_are_single_losses_unless_the_option_means_is_given(tmp_path: Path) -> None:
+    losses = list(np.linspace(0.12, 0.09, 30) * np.random.default_rng(9).normal(1, 0.02, 30))
+    path = means(tmp_path / "losses.csv", losses, 100)
+    assert [len(read_trace(path, means_of=count).ratios) for count in (None, 1, 100)] == [30, 30, 3000]
+    assert [bool(read_trace(path, means_of=count).note) for count in (None, 1, 100)] == [True, False, False]
 
 
 @pytest.mark.parametrize("lost", ["nan", "inf"])

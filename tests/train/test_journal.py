@@ -9,13 +9,15 @@ import pytest
 
 from curate.errors import TrainingError
 from train.health import Trace, Validation
-from train.journal import Journal
+from train.journal import RunLogger
 from train.step import Step
 
 
-def open_journal(folder: Path, after_step: int = 0, said: list[str] | None = None, total_steps: int = 2000) -> Journal:
+def open_log(folder: Path, after_step: int = 0, said: list[str] | None = None, total_steps: int = 2000) -> RunLogger:
     heard: list[str] = [] if said is None else said
-    return Journal(folder, Trace((), 10), neutral=0.1, total_steps=total_steps, after_step=after_step, say=heard.append)
+    return RunLogger(
+        folder, Trace((), 10), neutral=0.1, total_steps=total_steps, after_step=after_step, say=heard.append
+    )
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -23,17 +25,17 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def write_steps(folder: Path, steps: int, loss: float = 0.09) -> None:
-    journal = open_journal(folder)
+    logger = open_log(folder)
     for step in range(1, steps + 1):
-        journal.step(step, 0, Step(loss, 0.1), 1e-3, 2)
-    journal.close()
+        logger.log_step(step, 0, Step(loss, 0.1), 1e-3, 2)
+    logger.close()
 
 
 def test_a_step_is_a_line_with_loss_and_loss_over_neutral(tmp_path: Path) -> None:
     said: list[str] = []
-    journal = open_journal(tmp_path, said=said)
-    journal.step(1, 0, Step(0.08, 0.1), 2e-6, 16, 0.012)
-    journal.close()
+    logger = open_log(tmp_path, said=said)
+    logger.log_step(1, 0, Step(0.08, 0.1), 2e-6, 16, 0.012)
+    logger.close()
     (line,) = lines(tmp_path)
     assert line == {
         "event": "step",
@@ -54,59 +56,59 @@ def test_held_out_photos_that_cost_more_than_gray_are_a_note_and_no_finding(
 ) -> None:
     said: list[str] = []
     write_steps(tmp_path, 500, loss=0.05)
-    journal = open_journal(tmp_path, 500, said)
-    journal.validated(Validation(500, ratio, 0.9, {"color": 4}, 0.1, 4))
-    assert not journal.check_health()
-    journal.close()
+    logger = open_log(tmp_path, 500, said)
+    logger.log_validation(Validation(500, ratio, 0.9, {"color": 4}, 0.1, 4))
+    assert not logger.check_health()
+    logger.close()
     assert ("(gray costs less)" in said[0]) == said_so
-    assert ("no trouble seen; held-out photos cost 1.23 of what gray costs" in journal.verdict()) == said_so
+    assert ("no trouble seen; held-out photos cost 1.23 of what gray costs" in logger.verdict()) == said_so
 
 
 def test_the_first_and_the_last_step_are_always_said(tmp_path: Path) -> None:
     said: list[str] = []
-    journal = open_journal(tmp_path, said=said, total_steps=50)
+    logger = open_log(tmp_path, said=said, total_steps=50)
     for step in range(1, 51):
-        journal.step(step, 0, Step(0.1, 0.1), 1e-3, 2)
-    journal.close()
+        logger.log_step(step, 0, Step(0.1, 0.1), 1e-3, 2)
+    logger.close()
     assert said[0].split()[1] == "1/50"
     assert said[-1].split()[1] == "50/50"
 
 
 def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
-    journal = open_journal(tmp_path)
-    journal.step(1, 0, Step(math.nan, 0.1), 1e-3, 2)
-    journal.note("start", mean_color_loss=math.inf)
-    journal.close()
+    logger = open_log(tmp_path)
+    logger.log_step(1, 0, Step(math.nan, 0.1), 1e-3, 2)
+    logger.log_event("start", mean_color_loss=math.inf)
+    logger.close()
     step, start = lines(tmp_path)
     assert (step["loss"], step["ratio"], start["mean_color_loss"]) == (None, None, None)
 
 
 def test_a_resumed_log_keeps_lines_up_to_the_checkpoint_and_drops_later_ones(tmp_path: Path) -> None:
     write_steps(tmp_path, 10)
-    journal = open_journal(tmp_path, after_step=6)
-    journal.step(7, 0, Step(0.05, 0.1), 1e-3, 2)
-    journal.close()
+    logger = open_log(tmp_path, after_step=6)
+    logger.log_step(7, 0, Step(0.05, 0.1), 1e-3, 2)
+    logger.close()
     assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6, 7]
-    assert journal.ratios == pytest.approx([0.9] * 6 + [0.5])
+    assert logger.ratios == pytest.approx([0.9] * 6 + [0.5])
 
 
 def test_a_line_that_was_cut_short_by_a_crash_is_dropped(tmp_path: Path) -> None:
     write_steps(tmp_path, 3)
     with open(tmp_path / "log.jsonl", "a", encoding="utf-8") as file:
         file.write('{"event": "step", "step": 4, "lo')
-    open_journal(tmp_path, after_step=3).close()
+    open_log(tmp_path, after_step=3).close()
     assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3]
 
 
 def test_a_log_that_lacks_steps_before_the_checkpoint_is_refused(tmp_path: Path) -> None:
     write_steps(tmp_path, 3)
     with pytest.raises(TrainingError, match=r"lacks steps before the checkpoint's 5.*--run-dir"):
-        open_journal(tmp_path, after_step=5)
+        open_log(tmp_path, after_step=5)
 
 
 def test_a_fresh_run_starts_a_fresh_log(tmp_path: Path) -> None:
     write_steps(tmp_path, 3)
-    open_journal(tmp_path).close()
+    open_log(tmp_path).close()
     assert lines(tmp_path) == []
     assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "tensorboard"}
 
@@ -120,11 +122,11 @@ def test_a_fresh_run_starts_a_fresh_log(tmp_path: Path) -> None:
     ids=["usual", "gray photos held out"],
 )
 def test_what_validation_saw_is_known_again_after_resuming(tmp_path: Path, seen: Validation) -> None:
-    journal = open_journal(tmp_path)
-    journal.step(1, 0, Step(0.09, 0.1), 1e-3, 2)
-    journal.validated(seen)
-    journal.close()
-    resumed = open_journal(tmp_path, after_step=1)
+    logger = open_log(tmp_path)
+    logger.log_step(1, 0, Step(0.09, 0.1), 1e-3, 2)
+    logger.log_validation(seen)
+    logger.close()
+    resumed = open_log(tmp_path, after_step=1)
     resumed.close()
     (known,) = resumed.validations
     assert known.ratio == seen.ratio
@@ -133,13 +135,13 @@ def test_what_validation_saw_is_known_again_after_resuming(tmp_path: Path, seen:
 
 def test_a_finding_is_told_once_even_across_a_resume(tmp_path: Path) -> None:
     said: list[str] = []
-    journal = open_journal(tmp_path, said=said)
+    logger = open_log(tmp_path, said=said)
     for step in range(1, 1201):
-        journal.step(step, 0, Step(0.095, 0.1), 1e-3, 2)
+        logger.log_step(step, 0, Step(0.095, 0.1), 1e-3, 2)
         if step % 100 == 0:
-            journal.check_health()
-    journal.close()
-    resumed = open_journal(tmp_path, after_step=1200, said=said)
+            logger.check_health()
+    logger.close()
+    resumed = open_log(tmp_path, after_step=1200, said=said)
     resumed.check_health()
     resumed.close()
     assert [line.split()[1] for line in said if line.startswith("!")] == ["plateau"]
@@ -151,18 +153,18 @@ def test_a_finding_is_told_once_even_across_a_resume(tmp_path: Path) -> None:
 
 def test_the_verdict_of_a_healthy_run_gives_ratio_rung_and_no_trouble(tmp_path: Path) -> None:
     write_steps(tmp_path, 5, loss=0.06)
-    journal = open_journal(tmp_path, after_step=5)
-    journal.close()
-    assert "ending at 0.60 of neutral over the last 5 losses (below 0.08 on the documented scale)" in journal.verdict()
-    assert journal.verdict().endswith("too few steps to judge (under 400)")
+    logger = open_log(tmp_path, after_step=5)
+    logger.close()
+    assert "ending at 0.60 of neutral over the last 5 losses (below 0.08 on the documented scale)" in logger.verdict()
+    assert logger.verdict().endswith("too few steps to judge (under 400)")
     write_steps(tmp_path, 400, loss=0.06)
-    journal = open_journal(tmp_path, after_step=400)
-    journal.close()
-    assert journal.verdict().endswith("no trouble seen")
+    logger = open_log(tmp_path, after_step=400)
+    logger.close()
+    assert logger.verdict().endswith("no trouble seen")
 
 
 def test_a_closed_log_takes_no_more_lines(tmp_path: Path) -> None:
-    journal = open_journal(tmp_path)
-    journal.close()
+    logger = open_log(tmp_path)
+    logger.close()
     with pytest.raises(ValueError, match="closed file"):
-        journal.note("step")
+        logger.log_event("step")

@@ -20,7 +20,7 @@ from torch import Tensor
 from curate.errors import CheckpointError, TrainingError, UsageError
 from train import checkpoint, photos
 from train.data import Crops, StepSampler, in_order
-from train.journal import Journal
+from train.journal import RunLogger
 from train.lab import split_lab
 from train.loop import Machine, Outcome, fit, one_cycle, resumable
 from train.loss import ColorizationWeightedLoss
@@ -313,17 +313,17 @@ def test_photos_of_one_colour_train_like_others(clean_manifest: Manifests, train
 def test_a_run_that_fails_closes_its_log(
     clean_manifest: Manifests, train_on: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed: list[Journal] = []
-    close = Journal.close
+    closed: list[RunLogger] = []
+    close = RunLogger.close
 
-    def close_and_tell(journal: Journal) -> None:
-        close(journal)
-        closed.append(journal)
+    def close_and_tell(logger: RunLogger) -> None:
+        close(logger)
+        closed.append(logger)
 
     def full(_run: Run) -> None:
         raise CheckpointError("the disk is full")
 
-    monkeypatch.setattr(Journal, "close", close_and_tell)
+    monkeypatch.setattr(RunLogger, "close", close_and_tell)
     monkeypatch.setattr("train.watch.save", full)
     with pytest.raises(CheckpointError):
         train_on(clean_manifest())

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from curate.cli.shell import FILE, typed_command
-from curate.errors import CheckpointError, UsageError, told
+from curate.errors import CheckpointError, UsageError
+from curate.files import write_errors
 from train.cli.roots import root_option
 from train.recipe import Recipe
 
@@ -102,7 +103,7 @@ def fit(
     asked = Recipe(**hyper_parameters)
     folder = run_dir or Path("runs") / manifest.stem
     _check_run_dir(folder, resume)
-    from train import loop, packs, photos
+    from train import checkpoint, loop, packs, photos
 
     found = photos.load(manifest, roots)
     before = loop.resumable(folder, found) if resume else None
@@ -112,7 +113,9 @@ def fit(
         _say(f"this run had {before.about.threads} CPU threads and now has {threads}: its last bits will differ")
     machine = loop.Machine(device, precision, workers, encoder_weights, compile)
     machine.fabric(recipe.devices)  # asked for once before anything is written
-    _prepare(folder)
+    with write_errors(folder, CheckpointError, "--run-dir"):
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.remove_drafts(folder)
     if resume and before is None:
         _say(f"{folder} holds no checkpoint yet: starting fresh")
     try:
@@ -166,24 +169,8 @@ def _check_run_dir(folder: Path, resume: bool) -> None:
 
     if not resume and any((folder / name).exists() for name in ("last.safetensors", "log.jsonl")):
         raise UsageError(f"{folder} holds a run: go on with --resume, or choose another folder with --run-dir")
-    with _as_unwritable(folder):
+    with write_errors(folder, CheckpointError, "--run-dir"):
         check_writable(folder / "last.safetensors")
-
-
-def _prepare(folder: Path) -> None:
-    from train import checkpoint
-
-    with _as_unwritable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.remove_drafts(folder)
-
-
-@contextmanager
-def _as_unwritable(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise CheckpointError(f"{folder} can't be written: {told(exc)}: choose another folder with --run-dir") from exc
 
 
 def _resumed_recipe(before: Checkpoint, asked: Recipe) -> Recipe:

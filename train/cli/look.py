@@ -26,20 +26,24 @@ def recipe() -> None:
     "--neutral", type=click.FloatRange(0, min_open=True), help="Loss of predicting neutral gray, for a CSV file."
 )
 @click.option(
-    "--means", "means_of", type=click.IntRange(1, 100_000), help="Each row of the CSV file is a mean of so many steps."
+    "--means",
+    "means_of",
+    type=click.IntRange(1, 100_000),
+    help="Each row of the CSV file is the mean of N steps.",
+    metavar="N",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print {verdict, findings: [{kind, step, evidence, remedy}]}.")
 def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json: bool) -> None:
     """Say whether a training run is healthy, and what to do if it isn't.
 
     RUN is a run's folder, or a CSV file with the columns step,loss of any trainer; without --neutral the mean of its
-    first losses, 10 to 100, stands for the neutral prediction. A row is one step's loss, unless rows stand far apart
-    and hardly vary, or --means says that it is a mean. Exits 0 if healthy, 1 if there is trouble.
+    first losses, 10 to 100, stands for the neutral prediction. A row is the loss of one step, unless --means says that
+    it is a mean. Exits 0 if healthy, 1 if there is trouble.
     """
     from train.diagnose import diagnose as judge
     from train.diagnose import read_trace
 
-    diagnosis = judge(read_trace(path, neutral, means_of or 0))
+    diagnosis = judge(read_trace(path, neutral, means_of))
     if as_json:
         click.echo(diagnosis.as_json())
     else:
