@@ -71,13 +71,18 @@ def settle_in(environment: Mapping[str, str]) -> None:
     """
     os.environ.clear()
     os.environ.update(environment)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=[parent.sentinel], daemon=True).start()
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     take_one_core()
     spare_pandas()
+
+
+def end_with_parent() -> None:
+    """In a worker: end as soon as the parent has ended, however it did."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=[parent.sentinel], daemon=True).start()
 
 
 def _end_with(sentinel: int) -> None:

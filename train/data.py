@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from typing import Any, NamedTuple
 
 import cv2
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from curate.errors import PhotoError
 from curate.memory import memory_for
+from curate.workers import end_with_parent, prepare
 from train.photos import Photos
 
 DECODED_SIDES = 1
@@ -26,8 +28,6 @@ CENTER = -1
 """As an epoch: the crop that validation uses, from the middle and not flipped."""
 BATCHES_AHEAD = 2
 """Each reader works on so many batches before they are asked for."""
-READERS_START_BY = "fork" if sys.platform == "linux" else None
-"""In each of several processes too, where they would else import torch again; None leaves it to the platform."""
 POOLED_SHARDS = 16
 """Of a pack, so many shards are mixed at a time: about 8,000 photos."""
 
@@ -191,11 +191,22 @@ def batches(crops: Crops, steps: Sampler[list[Draw]] | list[list[Draw]], workers
             prefetch_factor=BATCHES_AHEAD,
             collate_fn=_as_it_is,
             worker_init_fn=_start_worker,
-            multiprocessing_context=READERS_START_BY,
+            multiprocessing_context=start_method(),
         )
         started = iter(loader)
     for number, (photos, errors) in enumerate(started):
         yield Batch(photos, slots[number % len(slots), : len(photos)].clone(), errors)
+
+
+def start_method() -> BaseContext | str | None:
+    """How reader processes are started, in each of several trainers too; None leaves it to the platform.
+
+    Forked, they need not import torch again. Where Ray was imported, as by `--engine ray` before, its threads and
+    connections make a forked process crash: there they are forked from a process that never imported it.
+    """
+    if sys.platform != "linux":
+        return None
+    return prepare(__name__) if "ray" in sys.modules else "fork"
 
 
 class _Numbered(Sampler[tuple[int, list[Draw]]]):
@@ -230,7 +241,8 @@ def _as_it_is(answer: Any) -> Any:
 
 
 def _start_worker(_number: int) -> None:
-    """Leave Ctrl-C and SIGTERM to the trainer: terminals and schedulers send them to the readers too."""
+    """Leave Ctrl-C and SIGTERM to the trainer, and end with it: terminals and schedulers send them to readers too."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    end_with_parent()
     cv2.setNumThreads(1)

@@ -3,11 +3,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from itertools import chain
+from multiprocessing.context import BaseContext
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from train import photos
-from train.data import CENTER, Crops, Draw, StepSampler, batches, crop, in_order
+from train.data import CENTER, Crops, Draw, StepSampler, batches, crop, in_order, start_method
 from train.photos import PhotoList
 
 Manifests = Callable[..., Path]
@@ -137,6 +140,18 @@ def test_workers_survive_what_a_terminal_or_a_scheduler_sends_to_all_processes(s
         os.kill(worker.pid, signal.SIGTERM)
     seen += loader
     assert len(seen) == 40
+
+
+def test_where_ray_was_imported_readers_are_not_forked_from_this_process(
+    seven: PhotoList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    context = start_method()
+    assert isinstance(context, BaseContext)
+    assert context.get_start_method() == "forkserver"
+    crops = Crops(seven, 32, seed=0)
+    read, expected = (list(batches(crops, StepSampler(7, 3, 0, 0, 4), workers)) for workers in (1, 0))
+    assert all(torch.equal(ours.rgb, theirs.rgb) for ours, theirs in zip(read, expected, strict=True))
 
 
 def test_workers_start_after_photos_were_scaled_in_the_trainers_own_process(seven: PhotoList) -> None:

@@ -33,7 +33,7 @@ def main() -> None:
 
 main.add(
     {
-        fit: "--resume goes on if the run had begun",  # as it is before the run begins; later it says more
+        fit: "nothing was learned yet; run the same command again",  # before the run begins; later it says more
         recipe: WRITES_NOTHING,
         diagnose: WRITES_NOTHING,
         inspect: WRITES_NOTHING,
