@@ -118,7 +118,7 @@ make_root() {
   [[ $user == root ]] || in_root useradd --create-home "$user"
   find_home
   hand_over
-  chroot --userspec="$user" "$root" env -i PATH=/usr/bin:/bin HOME="$home" git clone -q -c advice.detachedHead=false \
+  chroot --userspec="$user" "$root" env -i PATH=/usr/bin:/bin HOME="$home" git -c advice.detachedHead=false -c init.defaultBranch=main clone -q \
     /tmp/vividset.bundle "$home/vividset"
 }
 
