@@ -84,7 +84,8 @@ def scan(
 
     Writes colourfulness (Hasler and Süsstrunk), tone (color, grayscale, sepia, toned) and what else can be decided
     from later; no verdicts. A photo that can't be read is a row with the reason. Run it again after adding photos, or
-    after it was interrupted: only what is new or changed is measured.
+    after it was interrupted: only what is new or changed is measured. A photo that is gone keeps its row, as missing,
+    until --prune.
     """
     too_many = _error_limit(max_errors)
     if not paths and not from_files:

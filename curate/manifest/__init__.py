@@ -1,6 +1,6 @@
 """The Parquet files between the stages: schema, lineage, whole-or-nothing reading and writing.
 
-A manifest is one Parquet file, one row a photo, sorted as listed. Its key-value metadata (`vividset.*`) says what made
+A manifest is one Parquet file, one row a photo, in the order of locations. Its key-value metadata (`vividset.*`) says what made
 it; a manifest that another program saved without that metadata still reads, with its lineage unknown.
 
 schema.py     columns and versions
