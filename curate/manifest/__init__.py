@@ -1,7 +1,7 @@
 """The Parquet files between the stages: schema, lineage, whole-or-nothing reading and writing.
 
-A manifest is one Parquet file, one row a photo, in the order of locations. Its key-value metadata (`vividset.*`) says what made
-it; a manifest that another program saved without that metadata still reads, with its lineage unknown.
+A manifest is one Parquet file, one row a photo, in the order of locations. Its key-value metadata (`vividset.*`) says
+what made it; a manifest that another program saved without that metadata still reads, with its lineage unknown.
 
 schema.py     columns and versions
 names.py      file names as text

@@ -50,6 +50,17 @@ def test_parts_joined_are_the_scan_of_everything(of: int, many: Path, tmp_path: 
     assert scan([many], tmp_path / "out.parquet", ScanOptions(engine="serial")).measured_now == 0
 
 
+def test_parts_of_an_older_version_are_joined(many: Path, tmp_path: Path) -> None:
+    parts = divided(many, tmp_path / "parts", 2)
+    whole = [manifest.read(part) for part in parts]
+    for part, read in zip(parts, whole, strict=True):
+        assert read.lineage is not None
+        manifest.write(part, read.table.drop_columns(["missing_since"]), read.lineage)
+    merge(parts, tmp_path / "out.parquet")
+    scan([many], tmp_path / "whole.parquet", ScanOptions(engine="serial"))
+    assert manifest.read(tmp_path / "out.parquet").table.equals(manifest.read(tmp_path / "whole.parquet").table)
+
+
 def test_a_folder_of_parts_is_a_manifest(many: Path, tmp_path: Path) -> None:
     divided(many, tmp_path / "parts", 3)
     scan([many], tmp_path / "whole.parquet", ScanOptions(engine="serial"))
