@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate.duplicates import NEAR_BITS, distances, near_groups
-from curate.measures import measure
-from curate.measures.fingerprint import BITS
+from curate.measures.hash_groups import NEAR_BITS, distances, near_groups
+from curate.measures.measure import measure
+from curate.measures.perceptual_hash import BITS
 from curate.sources import listing
 
 RADII = (4, 7, 9, NEAR_BITS, 13, 16, 20, 24, 28)

@@ -30,15 +30,15 @@ from scan import make_photos
 from skimage.color import deltaE_ciede2000, rgb2lab
 from torch.utils.data import DataLoader, Dataset
 
-from curate.criteria import FilterOptions
-from curate.decode import decode
-from curate.pack import pack
-from curate.scan import ScanOptions, scan
-from curate.select import write_selection
-from curate.shrink import PackOptions
-from train import photos as trainer_photos
-from train.data import DECODED_SIDES, Crops, StepSampler, batches, crop
-from train.packs import PackedList
+from curate.filtering.filter import filter_manifest
+from curate.filtering.options import FilterOptions
+from curate.image.decode import decode
+from curate.packing.pack import PackOptions, pack_photos
+from curate.scanning.scan import ScanOptions, scan_photos
+from train.data import dataset as trainer_photos
+from train.data.loader import DECODED_SIDES, CropLoader, batches, crop
+from train.data.packed import PackedDataset
+from train.data.sampler import StepSampler
 
 COMPARED = 40
 BATCH = 16
@@ -104,11 +104,13 @@ def packs(folder: Path, scratch: Path, size: int, rounds: int) -> None:
     """Print photos a CPU second from packs of ours, and from what others read, in turns."""
     stored = size * 9 // 8
     clean = scratch / "clean.parquet"
-    scan([folder], scratch / "scan.parquet", ScanOptions())
-    write_selection(scratch / "scan.parquet", clean, FilterOptions(min_colorfulness=0))
+    scan_photos([folder], scratch / "scan.parquet", ScanOptions())
+    filter_manifest(scratch / "scan.parquet", clean, FilterOptions(min_colorfulness=0))
     for encoding in ("raw", "jpeg"):
-        pack(clean, scratch / encoding, PackOptions(stored, encoding))
-    loaded: dict[str, Any] = {encoding: trainer_photos.load(scratch / encoding).train for encoding in ("raw", "jpeg")}
+        pack_photos(clean, scratch / encoding, PackOptions(stored, encoding))
+    loaded: dict[str, Any] = {
+        encoding: trainer_photos.load_datasets(scratch / encoding).train for encoding in ("raw", "jpeg")
+    }
     write_for_others(loaded["raw"], loaded["jpeg"], scratch)
     ways: dict[str, Callable[[], Iterable[Any]]] = {
         "raw pack, in the trainer's process": lambda: of_pack(loaded["raw"], size, 0),
@@ -127,14 +129,14 @@ def packs(folder: Path, scratch: Path, size: int, rounds: int) -> None:
         print(f"{statistics.median(found):9,.0f} photos a CPU second   {name} ({min(found):,.0f} to {max(found):,.0f})")
 
 
-def of_pack(listed: PackedList, size: int, workers: int) -> Iterator[Any]:
+def of_pack(listed: PackedDataset, size: int, workers: int) -> Iterator[Any]:
     """A few epochs."""
     steps = EPOCHS * -(-len(listed) // BATCH)
     sampler = StepSampler(len(listed), BATCH, 0, 0, steps, listed.starts())
-    return (batch.rgb for batch in batches(Crops(listed, size, 0), sampler, workers))
+    return (batch.rgb for batch in batches(CropLoader(listed, size, 0), sampler, workers))
 
 
-def write_for_others(raw: PackedList, jpeg: PackedList, scratch: Path) -> None:
+def write_for_others(raw: PackedDataset, jpeg: PackedDataset, scratch: Path) -> None:
     """The same small photos as tars of arrays and of JPEGs, and as a folder of those JPEGs."""
     (scratch / "folder" / "class").mkdir(parents=True)
     shard = np.concatenate([np.fromfile(path, np.uint8) for path in sorted(jpeg.folder.glob("shard-*.arrow"))[:1]])

@@ -18,10 +18,11 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from curate.shards import PACK_COLUMNS, Packed, read_places, shard_path, write_shard
-from train.data import Crops, StepSampler, batches
-from train.packs import PackedList
-from train.photos import PhotoList, Photos
+from curate.packing.shards import PACK_COLUMNS, Packed, read_places, shard_path, write_shard
+from train.data.dataset import PhotoDataset, Photos
+from train.data.loader import CropLoader, batches
+from train.data.packed import PackedDataset
+from train.data.sampler import StepSampler
 
 SMALL_PX = 36
 
@@ -40,7 +41,7 @@ def main() -> None:
         ):
             sampler = StepSampler(len(listed), 16, 0, 0, options.steps, listed.starts())
             seen = []
-            for number, _ in enumerate(batches(Crops(listed, 32, 0), sampler, options.workers)):
+            for number, _ in enumerate(batches(CropLoader(listed, 32, 0), sampler, options.workers)):
                 if number in (options.steps // 10, options.steps // 2, options.steps - options.steps // 20 - 1):
                     seen.append(f"{memory_mb():,.0f}")
             print(f"{name}: {options.rows:,} rows, {options.workers} workers, {16 * options.steps:,} photos: ", end="")
@@ -53,7 +54,7 @@ def originals(scratch: Path, rows: int) -> Photos:
     sources, paths = (pa.array([text] * rows, pa.large_string()) for text in (str(scratch), "photo.png"))
     size = (scratch / "photo.png").stat().st_size
     sizes, offsets = pa.array(np.full(rows, size, np.int64)), pa.nulls(rows, pa.int64())
-    return PhotoList(sources, paths, sizes, offsets)
+    return PhotoDataset(sources, paths, sizes, offsets)
 
 
 def packed(scratch: Path, rows: int) -> Photos:
@@ -62,7 +63,7 @@ def packed(scratch: Path, rows: int) -> Photos:
     write_shard(shard_path(scratch, 0), [photo])
     place = read_places(shard_path(scratch, 0), 0)
     columns = {column.name: np.repeat(place[column.name].to_numpy(), rows) for column in PACK_COLUMNS}
-    return PackedList(scratch, "", pa.array(["photo.png"] * rows, pa.large_string()), columns)
+    return PackedDataset(scratch, "", pa.array(["photo.png"] * rows, pa.large_string()), columns)
 
 
 def memory_mb() -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.score import Record, ScoreOptions, score
+from curate.scanning.scorer import Record, ScoreOptions, score
 from curate.sources import listing
 
 LINE = 20.0

@@ -77,7 +77,7 @@ def make_scan(path: Path, rows: int, *, twice: bool = False) -> None:
     """Write a made-up scan, a row group at a time; with `twice`, every other group has the contents of that before."""
     rng = np.random.default_rng(0)
     lineage = Lineage("scan", "benchmarks/filter.py", {}, rows=rows)
-    with manifest.writer(path, SCAN_SCHEMA) as out:
+    with manifest.open_writer(path, SCAN_SCHEMA) as out:
         for start in range(0, rows, ROWS_A_GROUP):
             contents = np.random.default_rng([1, start // ROWS_A_GROUP // (2 if twice else 1)])
             out.write_table(some_rows(rng, contents, start, min(ROWS_A_GROUP, rows - start)))

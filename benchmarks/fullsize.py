@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.decode import decode
 from curate.errors import PhotoError
-from train.gamut import lightness, to_srgb
-from train.upsample import RADIUS_PX, SMOOTHING, coefficients, rows_of
+from curate.image.decode import decode
+from train.inference.gamut import lightness, to_srgb
+from train.inference.upsample import RADIUS_PX, SMOOTHING, coefficients, rows_of
 
 Floats = NDArray[np.float32]
 TALLEST_PX = 2000

@@ -21,9 +21,8 @@ from pathlib import Path
 import skimage
 from PIL import ExifTags, Image, ImageCms
 
-from curate.decode import FORMATS
-from curate.extras import HEIF, JXL, installed
-from curate.score import ScoreOptions, score
+from curate.image.formats import FORMATS, HEIF, JXL, installed
+from curate.scanning.scorer import ScoreOptions, score
 from curate.sources import listing
 
 SIZE = (96, 72)

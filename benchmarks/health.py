@@ -19,14 +19,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from train.diagnose import diagnose, read_trace
-from train.health import Trace, history
+from train.health.detectors import LossCurve, detect_all
+from train.health.diagnose import diagnose, read_trace
 
 Level = NDArray[np.float64]
 STEPS = 3000
 
 
-def noisy(level: Level, seed: int, batch_size: int, *, losses_alone: bool) -> Trace:
+def noisy(level: Level, seed: int, batch_size: int, *, losses_alone: bool) -> LossCurve:
     """A curve with the noise that real batches have, as measured at batch 16 (docs/results/health.md).
 
     What gray costs varies by a third from batch to batch, and a step's loss by up to 12 % around its share of that,
@@ -38,7 +38,7 @@ def noisy(level: Level, seed: int, batch_size: int, *, losses_alone: bool) -> Tr
     neutrals /= neutrals.mean()
     own = np.minimum(0.12, 0.54 * np.abs(1 - level)) * scatter
     ratios = neutrals * level * (1 + own * chance.normal(0, 1, len(level)))
-    return Trace(ratios, len(level) // 10, neutrals=() if losses_alone else neutrals, photos_per_step=batch_size)
+    return LossCurve(ratios, len(level) // 10, neutrals=() if losses_alone else neutrals, photos_per_step=batch_size)
 
 
 def falling(seed: int, steps: int = STEPS) -> Level:
@@ -171,7 +171,7 @@ def main() -> None:
 def alarms(make: Callable[[int], Level], seeds: int, *, losses_alone: bool) -> str:
     """Of healthy traces at batch 8 and 16, how many raise which alarm."""
     found = [
-        history(noisy(make(seed), seed, batch_size, losses_alone=losses_alone))
+        detect_all(noisy(make(seed), seed, batch_size, losses_alone=losses_alone))
         for seed in range(seeds)
         for batch_size in (8, 16)
     ]
@@ -184,7 +184,7 @@ def delays(level: Level, onset: int, seeds: int, *, losses_alone: bool) -> str:
     """At batch 16, how many bad traces are found, and how many steps after the onset."""
     first = []
     for seed in range(seeds):
-        found = history(noisy(level, seed, 16, losses_alone=losses_alone))
+        found = detect_all(noisy(level, seed, 16, losses_alone=losses_alone))
         first += [finding.step - onset for finding in found[:1]]
     if not first:
         return f"0 of {seeds}".ljust(40)

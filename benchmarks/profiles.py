@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from curate.matrixprofile import MatrixTransform
+from curate.image.icc import PILLOW_RAISES, MatrixTransform, converted_pixels, srgb_transform
 from curate.measures.colorfulness import colorfulness
-from curate.profiles import PILLOW_RAISES, converted_pixels, srgb_transform
 
 Pixels = NDArray[np.uint8]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))

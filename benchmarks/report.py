@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from filter import ROWS_A_GROUP, cost, make_scan, said
 
 from curate import manifest
-from curate.decode import PHOTO_SUFFIXES
+from curate.image.formats import PHOTO_SUFFIXES
 
 PLAIN = """
 import sys, pyarrow.parquet as pq
@@ -64,7 +64,7 @@ def point_at(scan: Path, photos: Path) -> None:
     }
     for name, texts in columns.items():
         table = table.set_column(table.column_names.index(name), table.schema.field(name), pa.array(texts))
-    with manifest.writer(scan, table.schema) as out:
+    with manifest.open_writer(scan, table.schema) as out:
         out.write_table(table, row_group_size=ROWS_A_GROUP)
 
 

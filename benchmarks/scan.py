@@ -26,12 +26,12 @@ import skimage
 import sklearn.datasets
 from PIL import Image
 
-from curate.profiles import srgb_transform
-from curate.scan import ScanOptions, measure_shard
-from curate.score import ScoreOptions
-from curate.sources import Listed, listing
-from curate.workers import THREADLESS
-from curate.worklist import Shard, Worklist
+from curate.executors.worker import THREADLESS
+from curate.image.icc import srgb_transform
+from curate.scanning.scan import ScanOptions, measure_shard
+from curate.scanning.scorer import ScoreOptions
+from curate.scanning.work_dir import Chunk, WorkDir
+from curate.sources import ListedPhoto, listing
 
 WEB_LONG_SIDE_PX = 500
 
@@ -54,7 +54,7 @@ def main() -> None:
             report_second_worker(plain, Path(scratch), options.rounds)
 
 
-def report(name: str, photos: list[Listed], scratch: Path, rounds: int) -> None:
+def report(name: str, photos: list[ListedPhoto], scratch: Path, rounds: int) -> None:
     """Print the ratios of the exact and the fast scan to Pillow's decoding."""
     if not photos:
         return
@@ -72,7 +72,7 @@ def report(name: str, photos: list[Listed], scratch: Path, rounds: int) -> None:
         print(f"  {way:<21} {ms:8.2f} ms   ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 
-def report_second_worker(photos: list[Listed], scratch: Path, rounds: int) -> None:
+def report_second_worker(photos: list[ListedPhoto], scratch: Path, rounds: int) -> None:
     """Print how much quicker two processes are than one, for both sides."""
     context = get_context("spawn")
     os.environ.update(THREADLESS)  # as a scan's workers have it
@@ -94,24 +94,24 @@ def decode_plainly(data: Sequence[bytes]) -> None:
         Image.open(io.BytesIO(each)).load()
 
 
-def decode_files(photos: list[Listed], _scratch: Path) -> None:
+def decode_files(photos: list[ListedPhoto], _scratch: Path) -> None:
     """The other side, in a worker."""
     decode_plainly([Path(photo.open_path()).read_bytes() for photo in photos])
 
 
-def scan_here(photos: list[Listed], scratch: Path) -> None:
+def scan_here(photos: list[ListedPhoto], scratch: Path) -> None:
     """Our side, in a worker."""
     cv2.setNumThreads(1)
     scan(photos, scratch, ScoreOptions())
 
 
-def scan(photos: list[Listed], scratch: Path, options: ScoreOptions) -> None:
+def scan(photos: list[ListedPhoto], scratch: Path, options: ScoreOptions) -> None:
     """All that a scan does to a shard."""
-    shard = Shard(0, tuple(photos), tuple(range(len(photos))))
-    measure_shard(Worklist(scratch), ScanOptions(score=options), shard)
+    shard = Chunk(0, tuple(photos), tuple(range(len(photos))))
+    measure_shard(WorkDir(scratch), ScanOptions(score=options), shard)
 
 
-def kind_of(photo: Listed) -> str:
+def kind_of(photo: ListedPhoto) -> str:
     """Whether it is `srgb` (or untagged), of an `other profile`, or doesn't decode, which would flatter the ratio."""
     try:
         with Image.open(photo.open_path()) as image:

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from train.loss import ColorizationWeightedLoss
-from train.model import ColorUNet
+from train.models.losses import ColorizationWeightedLoss
+from train.models.unet import ColorUNet
 
 GMAC_AT_96_AND_256 = 108
 

@@ -9,5 +9,3 @@ The rooms, from the door inwards (imports run one way, down this list):
 - `curate.manifest`: the Parquet files between the stages
 - `curate.errors`: everything that can go wrong, by name
 """
-
-__version__ = "0.1.0"

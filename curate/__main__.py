@@ -1,5 +1,7 @@
 """`curate` and `python -m curate`."""
 
+from __future__ import annotations
+
 from curate import interrupts
 
 

@@ -34,8 +34,6 @@ Foreign errors are mapped to this tree once, where they enter (`from exc`). What
 
 from __future__ import annotations
 
-import re
-
 
 class VividsetError(Exception):
     """Base of all; its text is one line that ends in what to do next."""
@@ -167,22 +165,3 @@ class PlaceTaken(PhotoError):
 
 PASSING_KINDS = frozenset(kind.__name__ for kind in PhotoError.__subclasses__() if kind.passing)
 """Names of the errors that a later scan tries again by itself."""
-
-
-def counted(number: int, thing: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "photo"), counted(2000, "photo"), counted(2, "loss")
-    ('1 photo', '2,000 photos', '2 losses')
-    """
-    more = "es" if thing.endswith("s") else "s"
-    return f"{number:,} {thing}{'' if number == 1 else more}"
-
-
-def told(exc: BaseException) -> str:
-    """What a foreign error says, in one line of at most 200 letters."""
-    if isinstance(exc, UnicodeEncodeError):
-        return "its name is no UTF-8"
-    text = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-    text = re.sub(r".* Detail: \[errno \d+\] ", "", " ".join(text.split()))  # as Arrow says it
-    return text[:200].rstrip(".") or type(exc).__name__

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import manifest
-from curate.criteria import FilterOptions
 from curate.errors import ManifestError, NotAPhoto
-from curate.manifest import KEY_NAMES, SCAN_SCHEMA, Lineage
-from curate.score import Record, ScoreOptions, score
-from curate.select import select
-from curate.sources import Listed, Sources, has_tar_name, listing
+from curate.filtering.filter import decide
+from curate.filtering.options import FilterOptions
+from curate.manifest import KEY_NAMES, SCAN_SCHEMA
+from curate.scanning.scorer import Record, ScoreOptions, score
+from curate.sources import ListedPhoto, Sources, has_tar_name, listing
 
 NO_PHOTO = "neither its name nor its content is a photo's"
 
@@ -32,7 +32,7 @@ class Explanation:
     """Why it would be rejected; empty if it would be kept."""
 
 
-def explain(photo: Path, options: FilterOptions) -> Explanation:
+def explain_photo(photo: Path, options: FilterOptions) -> Explanation:
     """Score a photo, whether or not it was scanned, and decide it as a filter would.
 
     Raises:
@@ -45,7 +45,7 @@ def explain(photo: Path, options: FilterOptions) -> Explanation:
 
 def explain_row(row: pa.Table, options: FilterOptions) -> Explanation:
     """Decide one row of a scan as a filter would."""
-    reasons = select(row, options).rejected["reject_reasons"].to_pylist()
+    reasons = decide(row, options).rejected["reject_reasons"].to_pylist()
     return Explanation(manifest.as_rows(row)[0], tuple(reasons[0]) if reasons else ())
 
 
@@ -69,7 +69,7 @@ def missing_row(photo: Path, scan: Path) -> pa.Table | None:
     return None
 
 
-def named(photo: Path) -> Listed:
+def named(photo: Path) -> ListedPhoto:
     """A photo that can be explained.
 
     Raises:
@@ -84,39 +84,3 @@ def named(photo: Path) -> Listed:
         raise ManifestError(f"{photo} is a tar: name photos, or scan it with `curate scan`")
     (listed,) = listing([photo])
     return listed
-
-
-@dataclass(frozen=True, slots=True)
-class Ancestor:
-    """One manifest of a chain back to the scan."""
-
-    path: Path
-    state: str
-    """`as it was`, `changed since`, `not here`, or `lineage unknown`."""
-    lineage: Lineage | None
-
-
-def ancestry(path: Path) -> list[Ancestor]:
-    """A manifest, the one that it was made from, and so on, as far as they can be followed.
-
-    A parent is looked for where it was when the child was made, and beside the child.
-
-    Raises:
-        ManifestError: the first one can't be read.
-    """
-    _, lineage = manifest.inspect(path)
-    chain = [Ancestor(path, "as it was" if lineage else "lineage unknown", lineage)]
-    while lineage and lineage.parent_path:
-        parent = _found(Path(lineage.parent_path), chain[-1].path)
-        if parent is None:
-            return [*chain, Ancestor(Path(lineage.parent_path), "not here", None)]
-        same = manifest.sha256_of(parent) == lineage.parent_sha256
-        _, lineage = manifest.inspect(parent)
-        chain.append(Ancestor(parent, "as it was" if same else "changed since", lineage))
-        if not same:
-            return chain
-    return chain
-
-
-def _found(parent: Path, child: Path) -> Path | None:
-    return next((place for place in (parent, child.with_name(parent.name)) if place.is_file()), None)

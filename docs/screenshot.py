@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from curate.report import write_report
-from curate.scan import ScanOptions, scan
+from curate.scanning.scan import ScanOptions, scan_photos
 
 PICTURE = Path(__file__).parent / "images" / "report.webp"
 NAMES = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
@@ -31,7 +31,7 @@ def main() -> None:
         (home / "photos").mkdir()
         for path in packaged:
             cut(path, home / "photos")
-        scan([home / "photos"], home / "scan.parquet", ScanOptions(), command="curate scan photos")
+        scan_photos([home / "photos"], home / "scan.parquet", ScanOptions(), command="curate scan photos")
         write_report(home / "scan.parquet", home / "scan.html")
         with sync_playwright() as playwright:
             chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"))

@@ -19,7 +19,7 @@ import skimage
 import sklearn.datasets
 from PIL import Image
 
-from train.pictures import save_picture, side_by_side
+from train.trainer.validation import save_picture, side_by_side
 
 HERE = Path("build/demo")
 PHOTOS = HERE / "photos"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from curate import __version__
+from curate.version import __version__
 
 ROOT = Path(__file__).parent.parent
 

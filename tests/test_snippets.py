@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.criteria import FilterOptions
-from curate.scan import ScanOptions, scan
-from curate.select import write_selection
+from curate.filtering.filter import filter_manifest
+from curate.filtering.options import FilterOptions
+from curate.scanning.scan import ScanOptions, scan_photos
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("read-a-manifest.md", "review-tone.md")
@@ -33,8 +33,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         noise = rng.integers(0, 255, (20, 30, 3), np.uint8)
         pixels = noise if number % 2 else np.repeat(noise[..., :1], 3, axis=2)
         Image.fromarray(pixels).save(home / "photos" / f"{number}.png")
-    scan([home / "photos"], home / "manifests" / "scan.parquet", ScanOptions())
-    write_selection(home / "manifests" / "scan.parquet", home / "manifests" / "clean.parquet", FilterOptions())
+    scan_photos([home / "photos"], home / "manifests" / "scan.parquet", ScanOptions())
+    filter_manifest(home / "manifests" / "scan.parquet", home / "manifests" / "clean.parquet", FilterOptions())
     return home
 
 

@@ -1,5 +1,7 @@
 """`train` and `python -m train`."""
 
+from __future__ import annotations
+
 from curate import interrupts
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -10,15 +9,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from curate import __version__
-from curate.errors import CheckpointError, UsageError, told
-from curate.manifest import check_readable, settle
-from train.model import ColorUNet, network_for
+from curate import manifest
+from curate.errors import CheckpointError, ManifestError, UsageError
+from curate.files import check_readable, commit
+from curate.text import describe_error
+from curate.version import __version__
+from train.models.unet import ColorUNet, network_for
 from train.recipe import Recipe
 
 FORMAT_VERSION = 1
@@ -28,7 +31,7 @@ _KEY = "vividset"
 
 
 @dataclass(frozen=True, slots=True)
-class Rescue:
+class Rollback:
     """A run that went back to where it was healthy, and went on from there more calmly."""
 
     kind: str
@@ -46,7 +49,7 @@ class Rescue:
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class CheckpointMetadata:
     """What a checkpoint says of itself, as JSON in the file's metadata."""
 
     recipe: Recipe
@@ -69,7 +72,7 @@ class About:
     """CPU threads; another number changes the last bits of a resumed run."""
     on_trouble: str = "warn"
     """What the run does about findings: warn, stop or rescue."""
-    rescues: tuple[Rescue, ...] = ()
+    rescues: tuple[Rollback, ...] = ()
     """Oldest first."""
     perceptual_sha256: str = ""
     """Of the file with the perceptual loss's features; empty without one."""
@@ -87,7 +90,7 @@ class Checkpoint:
     """A checkpoint in memory."""
 
     path: Path
-    about: About
+    about: CheckpointMetadata
     tensors: Mapping[str, Tensor]
 
     def part(self, prefix: str) -> dict[str, Tensor]:
@@ -111,13 +114,13 @@ class Checkpoint:
         return network.eval()
 
 
-def save(path: Path, tensors: Mapping[str, Tensor], about: About) -> None:
+def save(path: Path, tensors: Mapping[str, Tensor], about: CheckpointMetadata) -> None:
     """Write a checkpoint, whole or not at all.
 
     Args:
         path: where; its folder must exist.
         tensors: by name, like `model/head.weight` and `optimizer/0/exp_avg`.
-        about: see `About`.
+        about: see `CheckpointMetadata`.
 
     Raises:
         CheckpointError: the disk says no.
@@ -127,7 +130,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], about: About) -> None:
     try:
         save_file(plain, draft, {_KEY: json.dumps(asdict(about))})
         draft.chmod(0o666 & ~_umask())  # the library writes for the owner alone
-        settle(draft, path)
+        commit(draft, path)
     except (OSError, SafetensorError) as exc:
         draft.unlink(missing_ok=True)
         raise CheckpointError(f"{path} can't be written: {exc}: free some space, then --resume") from exc
@@ -159,7 +162,7 @@ def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
             f"{path} doesn't exist: name RUN/best.safetensors of a run that `train fit` made"
         ) from exc
     except OSError as exc:
-        raise CheckpointError(f"{path} can't be read: {told(exc)}: name a checkpoint of `train fit`") from exc
+        raise CheckpointError(f"{path} can't be read: {describe_error(exc)}: name a checkpoint of `train fit`") from exc
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)
@@ -175,13 +178,7 @@ def model_of(recipe: Recipe) -> str:
     return MODELS[recipe.encoder != "plain"]
 
 
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a checkpoint file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _about(path: Path, text: str | None) -> About:
+def _about(path: Path, text: str | None) -> CheckpointMetadata:
     if text is None:
         raise CheckpointError(f"{path} was not made by vividset: name a checkpoint of `train fit`")
     try:
@@ -201,8 +198,8 @@ def _about(path: Path, text: str | None) -> About:
             f"{path} holds a {model}, and this version only knows {', '.join(MODELS)}: use the version that made it"
         )
     try:
-        rescues = tuple(Rescue(**rescue) for rescue in fields.get("rescues", ()))
-        return About(**{**fields, "recipe": Recipe(**fields["recipe"]), "rescues": rescues})
+        rescues = tuple(Rollback(**rescue) for rescue in fields.get("rescues", ()))
+        return CheckpointMetadata(**{**fields, "recipe": Recipe(**fields["recipe"]), "rescues": rescues})
     except (KeyError, TypeError, UsageError) as exc:
         raise CheckpointError(f"{path} is damaged: its recipe can't be read ({exc}): use another checkpoint") from exc
 
@@ -216,7 +213,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, groups: list[dict[str, Any]], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Undo `optimizer_tensors`; `groups` are the optimizer's numbers, from `About.schedule`.
+    """Undo `optimizer_tensors`; `groups` are the optimizer's numbers, from `CheckpointMetadata.schedule`.
 
     Whether it is one kernel depends on where it runs now, not on where it was saved. That kernel wants moments to lie
     in memory as their weights do, which a file doesn't keep; and processes were all given the same memory: so, copies.
@@ -241,3 +238,25 @@ def remove_drafts(folder: Path) -> None:
     """Delete what a killed run was in the middle of writing."""
     for draft in folder.glob(".*.draft"):
         os.unlink(draft)
+
+
+def training_photos(about: CheckpointMetadata, moved_to: Path | None = None) -> pa.Table:
+    """Source, path and sha256 of every photo that taught a model, by the very manifest that it names.
+
+    Args:
+        about: what its checkpoint says.
+        moved_to: the manifest, where it lies elsewhere by now.
+
+    Raises:
+        ManifestError: it isn't there, can't be read, or is another one.
+    """
+    place = moved_to or Path(about.manifest_path)
+    wanted = f"name the one of sha256 {about.manifest_sha256[:12]} with --manifest"
+    if not place.exists():
+        raise ManifestError(f"{place}, the manifest of the photos that taught this, isn't there: {wanted}")
+    read = manifest.read(
+        place, need=("source", "path", "sha256", "split"), columns=("source", "path", "sha256", "split")
+    )
+    if read.sha256 != about.manifest_sha256:
+        raise ManifestError(f"{place} is not the manifest of the photos that taught this, or has changed: {wanted}")
+    return read.table.filter(pc.equal(read.table["split"], "train"))

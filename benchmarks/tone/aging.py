@@ -16,7 +16,7 @@ from kornia.color import lab_to_rgb, rgb_to_lab
 from torch import Tensor
 from torch.nn import functional
 
-from curate.measures.tone_features import GRID_COLUMNS, GRID_ROWS
+from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS
 
 ROWS, COLUMNS = 2 * GRID_ROWS, 2 * GRID_COLUMNS
 KNOTS = 6

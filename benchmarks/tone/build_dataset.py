@@ -27,10 +27,11 @@ import pyarrow.parquet as pq
 from toning import TONING, Change, Rgb, jpeg, matrix_sepia, rotate_hue, some_jpeg, tinted
 from variants import COLOUR, GRAY
 
-from curate.decode import PHOTO_SUFFIXES, decode
 from curate.errors import PhotoError
-from curate.measures import small_copy
+from curate.image.decode import decode
+from curate.image.formats import PHOTO_SUFFIXES
 from curate.measures.colorfulness import colorfulness
+from curate.measures.measure import small_copy
 
 LONG_SIDE_PX = 1000
 """Larger photos are halved until they fit: toning a camera photo at full size takes minutes and changes nothing."""

@@ -28,9 +28,9 @@ from rules import gray_rule, one_ratio_rule, verdicts
 from tables import show, wilson
 from unseen import report_archives, report_kinds_left_out, report_prints_left_out, report_sources_left_out
 
-from curate.measures.tone import tone
-from curate.measures.tone_features import GRID_COLUMNS, GRID_ROWS, features
-from curate.measures.tone_network import log_odds
+from curate.measures.tone.classify import tone
+from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS, features
+from curate.measures.tone.network import log_odds
 
 SCORE_CUTS = (1.0, 0.5, 0.0, -0.5, -1.0, -1.16, -2.0, -3.0)
 BASELINE_FALSE_ALARMS = 0.005

@@ -18,8 +18,8 @@ from regression import COLORFUL_M
 from tables import show
 from unseen import by_band, leaks
 
-from curate.decode import decode
-from curate.measures import measure
+from curate.image.decode import decode
+from curate.measures.measure import measure
 
 UNSEEN = Path(__file__).with_name("unseen.csv")
 

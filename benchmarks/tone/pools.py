@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from regression import ARCHIVES, COLORFUL_M, batches
 from torch import Tensor
 
-from curate.decode import PHOTO_SUFFIXES, decode
-from curate.measures import small_copy
-from curate.measures.tone import tones
+from curate.image.decode import decode
+from curate.image.formats import PHOTO_SUFFIXES
+from curate.measures.measure import small_copy
+from curate.measures.tone.classify import tones
 
 NOWHERE = -1
 """The fold of what no photo that is judged was made from; to learn without it leaves nothing out."""

@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curate.measures import tone_weights
-from curate.measures.tone import TONING_SPREAD_AB
+from curate.measures.tone import weights
+from curate.measures.tone.classify import TONING_SPREAD_AB
 
 NOT_INPUTS = ("all_chroma_p99_ab", "all_bin_rms_ab", "brightness_spread_levels", "all_hue_deg")
 """What `curate.measures.tone.features` measures for the other rules, the name and the manifest only."""
@@ -86,7 +86,7 @@ class Regression:
 
 def shipped() -> Regression:
     """The weights as the project has them."""
-    return Regression(tone_weights.BIAS, tone_weights.FEATURES, tone_weights.PRODUCTS)
+    return Regression(weights.BIAS, weights.FEATURES, weights.PRODUCTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class SecondLook:
 
 def shipped_second() -> SecondLook:
     """What is made of both, as the project has it."""
-    return SecondLook(*tone_weights.SECOND_LOOK)
+    return SecondLook(*weights.SECOND_LOOK)
 
 
 def second_look(table: pd.DataFrame, first: Matrix) -> SecondLook:

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from regression import Mask, Matrix
 
-from curate.measures.tone import (
+from curate.measures.tone.classify import (
     GRAY_CHROMA_MEAN,
     GRAY_CHROMA_P99,
     ONE_RATIO_BRIGHTNESS_SPREAD,

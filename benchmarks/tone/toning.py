@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate.decode import decode
+from curate.image.decode import decode
 
 Rgb = NDArray[np.uint8]
 Floats = NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Learn the tone regression and write curate/measures/tone_weights.py.
+"""Learn the tone regression and write curate/measures/tone/weights.py.
 
     python benchmarks/tone/train.py DATA.parquet ODDS.npy [--out FILE]
 
@@ -18,9 +18,9 @@ import numpy as np
 from counting import judged
 from regression import DOUBTFUL, Regression, SecondLook, fit, out_of_source, read, second_look, threshold
 
-from curate.measures.tone_features import features
+from curate.measures.tone.features import features
 
-WEIGHTS = Path(__file__).parents[2] / "curate/measures/tone_weights.py"
+WEIGHTS = Path(__file__).parents[2] / "curate/measures/tone/weights.py"
 """Of the checkout that this script lies in, which need not be the one that is installed."""
 PAGE = '''"""Weights of the tone regression, learned by benchmarks/tone/train.py; docs/results/tone.md tells on what."""
 

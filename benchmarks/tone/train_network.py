@@ -9,7 +9,7 @@ r"""Learn the tone network, on a GPU.
 to, of FOLDER further colour photos. `pool` makes colour and toned pictures of them (`aging.py`). `learn` teaches a
 large network by them, then a small one by what that says of them; with `--fold F` both without the photos and
 repositories of that fold. `judge` writes OUT/odds.npy, what the networks say of pictures of DATA whose photos they
-haven't seen, and from fold -1 curate/measures/tone_network.onnx.
+haven't seen, and from fold -1 curate/measures/tone/network.onnx.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from regression import FOLDS, batches
 from torch import Tensor, nn
 from torch.nn import functional
 
-from curate.measures.tone_features import GRID_COLUMNS, GRID_ROWS
-from curate.measures.tone_network import loaded, log_odds
+from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS
+from curate.measures.tone.network import loaded, log_odds
 
 STEPS, STUDENT_STEPS, STEP_PICTURES = 5500, 9000, 512
 RATE, DECAY = 2e-3, 0.03
 TAUGHT = 0.8
 """The small network learns from so much of what the large one says and from the truth for the rest."""
-WEIGHTS = Path(__file__).parents[2] / "curate/measures/tone_network.onnx"
+WEIGHTS = Path(__file__).parents[2] / "curate/measures/tone/network.onnx"
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from toning import Change, Rgb, from_lab, gray, hue, jpeg, rotate_hue, rounded, some_jpeg, to_lab
 
-from curate.decode import decode
+from curate.image.decode import decode
 
 
 def gray_l(rgb: Rgb, _: np.random.Generator) -> Rgb:

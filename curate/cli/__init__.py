@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import click
 
-from curate import __version__
+from curate.cli.common import GOES_ON, HELP, WRITES_NOTHING, WRITES_WHOLE, ErrorHandlingGroup
 from curate.cli.export import export
 from curate.cli.filter import filter_command
-from curate.cli.look import explain, inspect
+from curate.cli.inspect import explain, inspect
 from curate.cli.merge import merge
 from curate.cli.pack import pack
 from curate.cli.report import report
 from curate.cli.scan import scan
-from curate.cli.shell import GOES_ON, HELP, WRITES_NOTHING, WRITES_WHOLE, Commands
+from curate.version import __version__
 
 
-@click.group(cls=Commands, context_settings=HELP)
+@click.group(cls=ErrorHandlingGroup, context_settings=HELP)
 @click.version_option(__version__, prog_name="curate")
 def main() -> None:
     """Turn a pile of photos into a data set that a colorizer can learn from.

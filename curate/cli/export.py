@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate import words
-from curate.cli.shell import FILE, progress_bar, say
-from curate.errors import VividsetError, counted
+from curate.cli import summaries
+from curate.cli.common import PATH, echo_lines, progress_bar
+from curate.errors import VividsetError
+from curate.text import pluralize
 
 if TYPE_CHECKING:
-    from curate.export import Kind
+    from curate.exporting.export import Kind
 
 
 @click.command(short_help="Bring photos, unchanged, into a folder that other tools read.")
-@click.argument("manifest", type=FILE)
-@click.option("-o", "--out", type=FILE, required=True, help="New or empty folder, or one that holds a part of it.")
+@click.argument("manifest", type=PATH)
+@click.option("-o", "--out", type=PATH, required=True, help="New or empty folder, or one that holds a part of it.")
 @click.option(
     "--to",
     "kind",
@@ -32,10 +33,12 @@ def export(manifest: Path, out: Path, kind: Kind) -> None:
     split with metadata.jsonl, for `datasets.load_dataset("imagefolder", data_dir=...)`; copy, links and hardlinks keep
     the tree. Names lose what some systems can't store. Photos that fail are listed in failed.csv.
     """
-    from curate.export import export as run_export
+    from curate.exporting.export import export_photos as run_export
 
     with progress_bar("photos") as progress:
         summary = run_export(manifest, out, kind, progress=progress)
-    say(words.of_export(summary, out))
+    echo_lines(summaries.export_summary(summary, out))
     if not summary.photos:
-        raise VividsetError(f"of {counted(len(summary.failed), 'photo')} none could be exported, for the reasons above")
+        raise VividsetError(
+            f"of {pluralize(len(summary.failed), 'photo')} none could be exported, for the reasons above"
+        )

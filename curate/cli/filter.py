@@ -7,18 +7,18 @@ from typing import Any
 
 import click
 
-from curate import words
-from curate.cli.deciding import CHOOSING, JUDGING, deciding
-from curate.cli.shell import CLEAN_MANIFEST, FILE, SCAN_MANIFEST, say, typed_command
+from curate.cli import summaries
+from curate.cli.common import CLEAN_MANIFEST, PATH, SCAN_MANIFEST, echo_lines, typed_command
+from curate.cli.filter_options import DATASET_OPTIONS, PHOTO_OPTIONS, filter_options
 
 
 @click.command("filter")
-@click.argument("scan_path", type=FILE, default=SCAN_MANIFEST, metavar="[SCAN]")
-@deciding(*JUDGING, *CHOOSING)
+@click.argument("scan_path", type=PATH, default=SCAN_MANIFEST, metavar="[SCAN]")
+@filter_options(*PHOTO_OPTIONS, *DATASET_OPTIONS)
 @click.option(
     "-o",
     "--out",
-    type=FILE,
+    type=PATH,
     default=CLEAN_MANIFEST,
     show_default=True,
     help="Manifest of the kept photos; rejected.parquet goes beside it, or X.rejected.parquet beside X.parquet.",
@@ -34,18 +34,17 @@ def filter_command(scan_path: Path, out: Path, settings: dict[str, Any], *, dry_
     A preset is a set of these options under a name; options that are typed go before it. Save what --show prints in a
     file, change it, and give it as --preset FILE.
     """
-    from curate import presets
-    from curate.outputs import rejected_beside
-    from curate.select import write_selection
+    from curate.filtering.filter import filter_manifest, rejected_beside
+    from curate.filtering.options import preset_options, preset_to_toml
 
-    options = presets.options_of(settings)
+    options = preset_options(settings)
     if show:
-        say(presets.toml(settings))
+        echo_lines(preset_to_toml(settings))
         return
-    chosen = write_selection(scan_path, out, options, command=typed_command(), dry_run=dry_run)
-    say(words.of_selection(chosen))
+    chosen = filter_manifest(scan_path, out, options, command=typed_command(), dry_run=dry_run)
+    echo_lines(summaries.filter_summary(chosen))
     rejected = rejected_beside(out)
-    say(["dry run: nothing was written" if dry_run else f"written: {out} and {rejected}"])
+    echo_lines(["dry run: nothing was written" if dry_run else f"written: {out} and {rejected}"])
     look = scan_path if dry_run else rejected
-    if warning := words.of_gate_that_drops_most(chosen, str(look)):
+    if warning := summaries.strictest_rule_warning(chosen, str(look)):
         click.echo(warning, err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from types import MappingProxyType, TracebackType
 
-from curate.errors import told
+from curate.text import describe_error
 
 OURS = ("curate", "train", "__main__")
 DISTRIBUTIONS = MappingProxyType(
@@ -33,16 +33,16 @@ def failed_import(exc: BaseException) -> str | None:
         return None
     package = DISTRIBUTIONS.get(module, module)
     named = module if package == module else f"{module} ({package})"
-    missing = _SHARED_LIBRARY.match(told(exc))
+    missing = _SHARED_LIBRARY.match(describe_error(exc))
     reinstall = f"pip install --force-reinstall {package}"
     if missing is None:
-        return f"{named} can't be imported: {told(exc)}: install it again: {reinstall}"
+        return f"{named} can't be imported: {describe_error(exc)}: install it again: {reinstall}"
     advice = f"the system library {missing[1]} is missing: install it with the system's package manager"
     if module == "cv2":
         advice += ", or replace opencv-python, which needs it, by opencv-python-headless"
     else:
         advice += f", or if it is the package's own: {reinstall}"
-    return f"{named} can't be imported: {told(exc)}: {advice}"
+    return f"{named} can't be imported: {describe_error(exc)}: {advice}"
 
 
 def _module(exc: BaseException) -> str | None:

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate import words
-from curate.cli.shell import FILE, on_engines, progress_bar, say, typed_command
-from curate.errors import VividsetError, counted
+from curate.cli import summaries
+from curate.cli.common import PATH, echo_lines, engine_options, progress_bar, typed_command
+from curate.errors import VividsetError
+from curate.text import pluralize
 
 if TYPE_CHECKING:
-    from curate.engines import EngineName
-    from curate.shrink import Encoding
+    from curate.executors.engines import EngineName
+    from curate.packing.pack import Encoding
 
 
 @click.command(short_help="Resize photos once, into shards that `train fit` reads fast.")
-@click.argument("manifest", type=FILE)
-@click.option("-o", "--out", type=FILE, help="Folder of the pack.  [default: packs/NAME OF THE MANIFEST]")
+@click.argument("manifest", type=PATH)
+@click.option("-o", "--out", type=PATH, help="Folder of the pack.  [default: packs/NAME OF THE MANIFEST]")
 @click.option(
     "--size",
     "size_px",
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     help="raw reads fastest; jpeg (4:4:4) takes about a fifth of the space.",
 )
 @click.option("--quality", type=click.IntRange(95, 100), default=95, show_default=True, help="Of JPEGs.")
-@on_engines("packed")
+@engine_options("packed")
 @click.option("--overwrite", is_flag=True, help="Replace another pack in the folder.")
 def pack(
     manifest: Path,
@@ -54,13 +55,13 @@ def pack(
     The folder gets Arrow files, manifest.parquet (the rows of MANIFEST and where each photo lies) and, for photos that
     failed, failed.csv. Interrupted or killed, the same command goes on.
     """
-    from curate.pack import pack as run_pack
-    from curate.shrink import PackOptions
+    from curate.packing.pack import PackOptions
+    from curate.packing.pack import pack_photos as run_pack
 
     folder = out or Path("packs") / manifest.stem
     options = PackOptions(size_px, encoding, quality, workers, timeout_s, overwrite, engine)
     with progress_bar("photos") as progress:
         summary = run_pack(manifest, folder, options, command=typed_command(), progress=progress)
-    say(words.of_pack(summary, folder))
+    echo_lines(summaries.pack_summary(summary, folder))
     if not summary.photos:
-        raise VividsetError(f"of {counted(len(summary.failed), 'photo')} none could be packed, for the reasons above")
+        raise VividsetError(f"of {pluralize(len(summary.failed), 'photo')} none could be packed, for the reasons above")

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import click
 
-from curate import words
-from curate.cli.shell import FILE, SCAN_MANIFEST, say
-from curate.cli.shell import workers as workers_option
+from curate.cli import summaries
+from curate.cli.common import PATH, SCAN_MANIFEST, echo_lines, workers_option
 
 
 @click.command(short_help="Write a page to look at a manifest, with a line to drag.")
-@click.argument("path", type=FILE, default=SCAN_MANIFEST, metavar="[MANIFEST]")
-@click.option("-o", "--out", type=FILE, help="Page to write; by default beside the manifest, with its name.")
+@click.argument("path", type=PATH, default=SCAN_MANIFEST, metavar="[MANIFEST]")
+@click.option("-o", "--out", type=PATH, help="Page to write; by default beside the manifest, with its name.")
 @click.option(
-    "--root", "roots", multiple=True, type=FILE, help="Where the photos are now, if they moved; may be repeated."
+    "--root", "roots", multiple=True, type=PATH, help="Where the photos are now, if they moved; may be repeated."
 )
 @workers_option("Processes that decode thumbnails.")
 def report(path: Path, out: Path | None, roots: tuple[Path, ...], workers: int | None) -> None:
@@ -26,4 +25,4 @@ def report(path: Path, out: Path | None, roots: tuple[Path, ...], workers: int |
     """
     from curate.report import write_report
 
-    say(words.of_report(write_report(path, out or path.with_suffix(".html"), roots, workers=workers)))
+    echo_lines(summaries.report_summary(write_report(path, out or path.with_suffix(".html"), roots, workers=workers)))

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate import words
-from curate.cli.shell import FILE, SCAN_MANIFEST, Place, on_engines, progress_bar, say, typed_command
-from curate.errors import UsageError, VividsetError, counted
+from curate.cli import summaries
+from curate.cli.common import PATH, SCAN_MANIFEST, PathOrUrl, echo_lines, engine_options, progress_bar, typed_command
+from curate.errors import UsageError, VividsetError
+from curate.text import pluralize
 
 if TYPE_CHECKING:
-    from curate.engines import EngineName
-    from curate.scan import Summary
-    from curate.score import Fidelity
+    from curate.executors.engines import EngineName
+    from curate.scanning.scan import ScanSummary
+    from curate.scanning.scorer import Fidelity
 
 
 @click.command(short_help="Score every photo in folders, tars, lists or buckets.")
-@click.argument("paths", nargs=-1, type=Place(readable=False), metavar="[PATH]...")
+@click.argument("paths", nargs=-1, type=PathOrUrl(readable=False), metavar="[PATH]...")
 @click.option(
     "--from-file",
     "from_files",
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 )
 @click.option("-0", "--null", is_flag=True, help="Paths in lists end in NUL bytes, as `find -print0` writes them.")
 @click.option(
-    "-o", "--out", type=FILE, default=SCAN_MANIFEST, show_default=True, help="Manifest to write or bring up to date."
+    "-o", "--out", type=PATH, default=SCAN_MANIFEST, show_default=True, help="Manifest to write or bring up to date."
 )
-@on_engines("measured")
+@engine_options("measured")
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 @click.option(
     "--forget",
     multiple=True,
-    type=Place(readable=False),
+    type=PathOrUrl(readable=False),
     metavar="PATH",
     help="Drop the rows below this path from the manifest, except of photos that this scan finds; may be given again.",
 )
@@ -90,36 +91,36 @@ def scan(
     too_many = _error_limit(max_errors)
     if not paths and not from_files:
         raise UsageError("nothing to scan: name folders, photos or tars, or a list of them with --from-file")
-    _hurry(forked=engine == "processes" and (overwrite or not os.path.exists(out)) and not dry_run)
-    from curate.scan import ScanOptions, count_to_do
-    from curate.scan import scan as run_scan
-    from curate.score import ScoreOptions
-    from curate.sources import WHOLE, Share
+    _prefork(forked=engine == "processes" and (overwrite or not os.path.exists(out)) and not dry_run)
+    from curate.scanning.scan import ScanOptions, count_to_do
+    from curate.scanning.scan import scan_photos as run_scan
+    from curate.scanning.scorer import ScoreOptions
+    from curate.sources import ALL_SHARDS, ShardSpec
 
     score = ScoreOptions(max_pixels, fidelity)
-    share = Share.parse(shard) if shard else WHOLE
+    share = ShardSpec.parse(shard) if shard else ALL_SHARDS
     options = ScanOptions(
         workers, score, timeout_s, retry_errors, overwrite, from_files, null, engine, share, forget, prune
     )
     if dry_run:
-        say(words.of_dry_scan(count_to_do(paths, out, options)))
+        echo_lines(summaries.dry_scan_summary(count_to_do(paths, out, options)))
         return
     with progress_bar("photos") as progress:
         summary = run_scan(paths, out, options, command=typed_command(), progress=progress)
-    say(words.of_scan(summary, out))
+    echo_lines(summaries.scan_summary(summary, out))
     _check_errors(summary, out, too_many, f"over --max-errors {max_errors}")
 
 
-def _check_errors(summary: Summary, out: Path, too_many: Callable[[int, int], bool], limit: str) -> None:
+def _check_errors(summary: ScanSummary, out: Path, too_many: Callable[[int, int], bool], limit: str) -> None:
     """Raise where no photo could be scored, or too many couldn't."""
-    photos, failed = counted(summary.photos, "photo"), sum(summary.errors.values())
+    photos, failed = pluralize(summary.photos, "photo"), sum(summary.errors.values())
     if summary.photos and not summary.scored:
         raise VividsetError(f"of {photos} none could be scored: {out} has the reason of each")
     if too_many(failed, summary.photos):
         raise VividsetError(f"{failed:,} of {photos} failed, {limit}: {out} has the reasons")
 
 
-def _hurry(*, forked: bool) -> None:
+def _prefork(*, forked: bool) -> None:
     """In a process of our own, save what importing libraries takes.
 
     Args:
@@ -127,11 +128,11 @@ def _hurry(*, forked: bool) -> None:
     """
     if "numpy" in sys.modules or current_thread() is not main_thread():  # another program calls this
         return
-    from curate.workers import THREADLESS, prepare
+    from curate.executors.worker import THREADLESS, start_fork_server
 
     os.environ.update(THREADLESS)
     if forked:
-        prepare("curate.warm")
+        start_fork_server("curate.scanning.preload")
 
 
 def _error_limit(text: str | None) -> Callable[[int, int], bool]:

@@ -10,21 +10,22 @@ reading.py    checked, whole or some rows at a time
 writing.py    whole or not at all
 """
 
-from curate.manifest.lineage import Lineage, chain, joined
-from curate.manifest.names import escape, unescape
-from curate.manifest.reading import (
+from __future__ import annotations
+
+from curate.manifest.encoding import escape, unescape
+from curate.manifest.lineage import Lineage, chain, merge_lineages
+from curate.manifest.reader import (
     Manifest,
     as_rows,
-    as_written,
     batches,
-    check_readable,
     counts,
+    digest,
     inspect,
-    none_to_use,
-    opened,
-    parts,
+    no_photos_error,
+    open_parquet,
     read,
-    sha256_of,
+    row_ranges,
+    to_schema_types,
 )
 from curate.manifest.schema import (
     ALL_COLUMNS,
@@ -40,16 +41,7 @@ from curate.manifest.schema import (
     SCHEMA_VERSION,
     SCORER_VERSION,
 )
-from curate.manifest.writing import (
-    check_writable,
-    make_folder,
-    settle,
-    sync_folder,
-    write,
-    write_whole,
-    writer,
-    writers,
-)
+from curate.manifest.writer import make_folder, open_writer, open_writers, write
 
 __all__ = [
     "ALL_COLUMNS",
@@ -67,26 +59,21 @@ __all__ = [
     "Lineage",
     "Manifest",
     "as_rows",
-    "as_written",
     "batches",
     "chain",
-    "check_readable",
-    "check_writable",
     "counts",
+    "digest",
     "escape",
     "inspect",
-    "joined",
     "make_folder",
-    "none_to_use",
-    "opened",
-    "parts",
+    "merge_lineages",
+    "no_photos_error",
+    "open_parquet",
+    "open_writer",
+    "open_writers",
     "read",
-    "settle",
-    "sha256_of",
-    "sync_folder",
+    "row_ranges",
+    "to_schema_types",
     "unescape",
     "write",
-    "write_whole",
-    "writer",
-    "writers",
 ]

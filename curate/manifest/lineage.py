@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from curate import __version__
 from curate.errors import ManifestError
-from curate.manifest.names import escape
+from curate.manifest.encoding import escape
 from curate.manifest.schema import METRIC, SCHEMA_VERSION, SCORER_VERSION
+from curate.version import __version__
 
 _PREFIX = "vividset."
 
@@ -89,7 +89,7 @@ def chain(path: Path, sha256: str, lineage: Lineage | None) -> tuple[Mapping[str
     return (here, *(lineage.ancestors if lineage else ()))
 
 
-def joined(files: Sequence[Path], lineages: Sequence[Lineage | None]) -> Lineage:
+def merge_lineages(files: Sequence[Path], lineages: Sequence[Lineage | None]) -> Lineage:
     """The lineage of all parts of a divided scan together, which then tells the parts instead of a shard.
 
     Raises:

@@ -1,5 +1,7 @@
 """A manifest to one page that people look at: numbers, thumbnails, and the page that shows them."""
 
-from curate.report.page import Written, write_report
+from __future__ import annotations
 
-__all__ = ["Written", "write_report"]
+from curate.report.page import ReportSummary, write_report
+
+__all__ = ["ReportSummary", "write_report"]

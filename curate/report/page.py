@@ -14,14 +14,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from curate import __version__, manifest
+from curate import manifest
 from curate.errors import ManifestError
-from curate.files import write_errors
-from curate.report import payload
-from curate.report.gather import Rows, gather
-from curate.report.rules import rules_of
-from curate.report.sample import Indices, choose, twins
-from curate.report.thumbnails import Place, side_px, thumbnails
+from curate.files import check_writable, write_atomic, write_errors
+from curate.report import page_data
+from curate.report.counts import ManifestCounts, count_manifest
+from curate.report.page_data import rules_from_lineage
+from curate.report.sample import Indices, choose, duplicate_groups
+from curate.report.thumbnails import PhotoLocation, side_px, thumbnails
+from curate.version import __version__
 
 MAX_BYTES = 15_000_000
 """Of the whole page, whatever the manifest."""
@@ -30,7 +31,7 @@ _UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ReportSummary:
     """A page that was written."""
 
     out: Path
@@ -43,7 +44,7 @@ class Written:
     """Readable photos on the page without a picture: gone, or unreadable now."""
 
 
-def write_report(path: Path, out: Path, roots: Sequence[Path] = (), *, workers: int | None = 1) -> Written:
+def write_report(path: Path, out: Path, roots: Sequence[Path] = (), *, workers: int | None = 1) -> ReportSummary:
     """Write the page of a scan, a clean or a rejected manifest.
 
     Args:
@@ -58,14 +59,14 @@ def write_report(path: Path, out: Path, roots: Sequence[Path] = (), *, workers: 
     """
     _check_output(out)
     _, lineage = manifest.inspect(path)
-    rows, rules = gather(path), rules_of(path, lineage)
-    groups = twins(rows)
+    rows, rules = count_manifest(path), rules_from_lineage(path, lineage)
+    groups = duplicate_groups(rows)
     chosen = choose(rows, rules.line_bin, rules.keep_tones, groups)
     photos = list(_photos(path, rows, chosen, tuple(roots), workers))
-    text, fitting = assembled(payload.counted(path, lineage, rows, rules, groups), photos)
+    text, fitting = assembled(page_data.counted(path, lineage, rows, rules, groups), photos)
     _write(out, text)
     missing = sum(photo["thumbnail"] is None and photo["error"] is None for photo in photos[:fitting])
-    return Written(out, len(text), len(rows), fitting, missing)
+    return ReportSummary(out, len(text), len(rows), fitting, missing)
 
 
 def assembled(counted: dict[str, Any], photos: Sequence[dict[str, Any]]) -> tuple[str, int]:
@@ -84,18 +85,18 @@ def assembled(counted: dict[str, Any], photos: Sequence[dict[str, Any]]) -> tupl
 
 
 def _photos(
-    path: Path, rows: Rows, chosen: Indices, roots: tuple[Path, ...], workers: int | None
+    path: Path, rows: ManifestCounts, chosen: Indices, roots: tuple[Path, ...], workers: int | None
 ) -> Iterator[dict[str, Any]]:
     """The chosen photos with their numbers and pictures, in their order."""
-    found = payload.fetched(path, chosen)
-    places = {number: Place.of(row, roots) for number, row in found.items()}
+    found = page_data.fetched(path, chosen)
+    places = {number: PhotoLocation.of(row, roots) for number, row in found.items()}
     readable = [place for number, place in places.items() if rows.bins[number] >= 0]
     pictures = thumbnails(readable, side_px(len(readable)), workers=workers)
     blocked = rows.blocked
     for number in chosen.tolist():
         place = places[number]
         sector, is_blocked = int(rows.sectors[number]), bool(blocked[number])
-        yield payload.photo(number, found[number], sector, is_blocked, pictures.get(place), place.url())
+        yield page_data.photo(number, found[number], sector, is_blocked, pictures.get(place), place.url())
 
 
 def _json(value: Any) -> str:
@@ -116,10 +117,10 @@ def _check_output(out: Path) -> None:
     with write_errors(out, ManifestError, "-o"):
         if os.path.lexists(out) and not (out.is_file() and _MARK.encode() in out.read_bytes()[:1000]):
             raise ManifestError(f"{out} is in the way and is no report of ours: choose another output with -o")
-        manifest.check_writable(out)
+        check_writable(out)
 
 
 def _write(out: Path, text: str) -> None:
     with write_errors(out, ManifestError, "-o"):
         out.parent.mkdir(parents=True, exist_ok=True)
-        manifest.write_whole(text.encode("ascii"), out)
+        write_atomic(text.encode("ascii"), out)

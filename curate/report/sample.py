@@ -9,9 +9,9 @@ from itertools import zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.duplicates import NEAR_BITS, QUICK_BITS, exact_groups, near_groups
-from curate.measures.tone import TONES
-from curate.report.gather import BINS_PER_M, Rows
+from curate.measures.hash_groups import NEAR_BITS, QUICK_BITS, exact_groups, near_groups
+from curate.measures.tone.classify import TONES
+from curate.report.counts import BINS_PER_M, ManifestCounts
 
 MAX_PHOTOS = 1200
 MAX_GROUPS = 24
@@ -24,7 +24,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Twins:
+class DuplicateGroups:
     """Groups of photos that show the same picture."""
 
     groups: int
@@ -38,7 +38,7 @@ class Twins:
     """In how many bits of their fingerprints photos of a group may differ."""
 
 
-def twins(rows: Rows) -> Twins:
+def duplicate_groups(rows: ManifestCounts) -> DuplicateGroups:
     """Group photos that look alike by their fingerprints; where there is none, those of the same content."""
     keys = np.where(rows.fingerprints.any(axis=1, keepdims=True), rows.fingerprints, rows.contents)
     measured = np.flatnonzero((rows.bins >= 0) & keys.any(axis=1))
@@ -52,10 +52,10 @@ def twins(rows: Rows) -> Twins:
     several = sizes > 1
     largest = np.argsort(-sizes, kind="stable")[: min(MAX_GROUPS, int(several.sum()))]
     shown = tuple(order[starts[i] : starts[i] + min(sizes[i], MAX_OF_A_GROUP)] for i in largest)
-    return Twins(int(several.sum()), int(sizes[several].sum()), shown, tuple(sizes[largest].tolist()), bits)
+    return DuplicateGroups(int(several.sum()), int(sizes[several].sum()), shown, tuple(sizes[largest].tolist()), bits)
 
 
-def choose(rows: Rows, line_bin: int, keep_tones: frozenset[str], groups: Twins) -> Indices:
+def choose(rows: ManifestCounts, line_bin: int, keep_tones: frozenset[str], groups: DuplicateGroups) -> Indices:
     """Rows to show, the most wanted first: every stratum has its turn, so a cut at any place leaves some of each.
 
     Args:
@@ -74,7 +74,9 @@ def choose(rows: Rows, line_bin: int, keep_tones: frozenset[str], groups: Twins)
     return np.array(list(dict.fromkeys(turns))[:MAX_PHOTOS], np.int64)
 
 
-def _strata(rows: Rows, line_bin: int, keep_tones: frozenset[str], groups: Twins) -> Iterator[Indices]:
+def _strata(
+    rows: ManifestCounts, line_bin: int, keep_tones: frozenset[str], groups: DuplicateGroups
+) -> Iterator[Indices]:
     """Row numbers of each stratum, the most wanted first."""
     shuffled = np.random.default_rng(_SEED).permutation(len(rows))
     kept = np.array([*(tone in keep_tones for tone in TONES), True])[rows.tones] & ~rows.blocked & (rows.bins >= 0)

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate import engines
-from curate.decode import decode
 from curate.errors import PhotoError
-from curate.memory import memory_for
+from curate.executors import engines
+from curate.image.decode import decode, memory_for
 from curate.sources import located, read_at, remote
 
 _QUALITY = 70
@@ -34,7 +33,7 @@ class Thumbnail:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PhotoLocation:
     """A photo's key and where it may have moved."""
 
     source: str
@@ -46,7 +45,7 @@ class Place:
     roots: tuple[Path, ...] = ()
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], roots: tuple[Path, ...]) -> Place:
+    def of(cls, row: Mapping[str, Any], roots: tuple[Path, ...]) -> PhotoLocation:
         """From a manifest's row, whatever of it there is."""
         size, offset = (None if row.get(name) is None else int(row[name]) for name in ("bytes", "tar_offset"))
         return cls(row["source"], row["path"], size, offset, roots)
@@ -70,14 +69,16 @@ def side_px(photos: int) -> int:
     return 320 if photos <= 200 else 224 if photos <= 500 else 160
 
 
-def thumbnails(places: Sequence[Place], short_side_px: int, *, workers: int | None) -> Mapping[Place, Thumbnail]:
+def thumbnails(
+    places: Sequence[PhotoLocation], short_side_px: int, *, workers: int | None
+) -> Mapping[PhotoLocation, Thumbnail]:
     """Thumbnails of those photos that are there and can be read; a decoder that crashes or hangs costs its photo."""
     draw = partial(thumbnail, short_side_px=short_side_px)
     outcomes = engines.processes(draw, places, workers=workers, timeout_s=_TIMEOUT_S)
     return {done.item: done.result for done in outcomes if isinstance(done, engines.Done) and done.result is not None}
 
 
-def thumbnail(place: Place, short_side_px: int) -> Thumbnail | None:
+def thumbnail(place: PhotoLocation, short_side_px: int) -> Thumbnail | None:
     """Decode one photo and shrink it; None if it is gone or can't be read."""
     file_path = place.located()
     if file_path is None:

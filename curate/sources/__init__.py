@@ -8,21 +8,24 @@ reading.py    a listed photo's bytes
 listed.py     one line of a listing
 """
 
-from curate.sources.listed import Key, Listed, as_photo_error, has_photo_name, has_tar_name, location
-from curate.sources.listing import WHOLE, Share, Sources, holds, listing
-from curate.sources.reading import located, read, read_at, read_if, source_is_gone
+from __future__ import annotations
+
+from curate.sources.entry import Key, ListedPhoto, as_photo_error, has_photo_name, has_tar_name, location
+from curate.sources.listing import ALL_SHARDS, ShardSpec, Sources, holds, listing
+from curate.sources.reader import is_source_missing, located, read, read_at, read_if
 from curate.sources.remote import is_url
 
 __all__ = [
-    "WHOLE",
+    "ALL_SHARDS",
     "Key",
-    "Listed",
-    "Share",
+    "ListedPhoto",
+    "ShardSpec",
     "Sources",
     "as_photo_error",
     "has_photo_name",
     "has_tar_name",
     "holds",
+    "is_source_missing",
     "is_url",
     "listing",
     "located",
@@ -30,5 +33,4 @@ __all__ = [
     "read",
     "read_at",
     "read_if",
-    "source_is_gone",
 ]

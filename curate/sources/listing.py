@@ -10,15 +10,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.errors import SourceError, UsageError, told
+from curate.errors import SourceError, UsageError
 from curate.manifest import escape
-from curate.sources import lists, remote
-from curate.sources.folders import Walk, check_folder, single
-from curate.sources.listed import Listed, location
+from curate.sources import path_lists, remote
+from curate.sources.entry import ListedPhoto, location
+from curate.sources.local import Walk, check_folder, single
+from curate.text import describe_error
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class ShardSpec:
     """One of several equal parts of a listing, for scans that run beside each other. A tar is never divided."""
 
     number: int
@@ -33,7 +34,7 @@ class Share:
         return f"{self.number}/{self.of}"
 
     @classmethod
-    def parse(cls, text: str) -> Share:
+    def parse(cls, text: str) -> ShardSpec:
         """From `3/8`."""
         number, _, of = text.partition("/")
         return cls(int(number), int(of)) if number.isdecimal() and of.isdecimal() else cls(0, 0)
@@ -43,7 +44,7 @@ class Share:
         return zlib.crc32(location(source, path).encode()) % self.of == self.number - 1
 
 
-WHOLE = Share(1, 1)
+ALL_SHARDS = ShardSpec(1, 1)
 BATCH_ENTRIES = 4096
 """Of a list, so many are looked up together."""
 
@@ -89,7 +90,7 @@ class Sources:
     """Files with a path a line; `-` is standard input."""
     null: bool = False
     """Lists have NUL bytes between paths."""
-    share: Share = WHOLE
+    share: ShardSpec = ALL_SHARDS
     """The part of it all that is wanted."""
 
     def roots(self) -> list[str]:
@@ -98,7 +99,7 @@ class Sources:
 
     def list_names(self) -> list[str]:
         """The lists, absolute, as manifest text."""
-        return [name if name == lists.STDIN else escape(remote.absolute(name)) for name in self.lists]
+        return [name if name == path_lists.STDIN else escape(remote.absolute(name)) for name in self.lists]
 
     def check(self) -> None:
         """Raise what `photos` would at once.
@@ -110,11 +111,11 @@ class Sources:
         for name in self.lists:
             if remote.is_url(name):
                 remote.check(name)
-            elif name != lists.STDIN:
-                lists.check(name)
+            elif name != path_lists.STDIN:
+                path_lists.check(name)
 
-    def photos(self, *, leave_out: Sequence[Path] = ()) -> Iterator[Listed]:
-        """List every file that may be a photo, each once, sorted by `Listed.key`.
+    def photos(self, *, leave_out: Sequence[Path] = ()) -> Iterator[ListedPhoto]:
+        """List every file that may be a photo, each once, sorted by `ListedPhoto.key`.
 
         Links are followed, except to a folder that one is already inside. What is no plain file gets a row only if its
         name is a photo's; so does a folder with a photo's name, whose content is listed all the same. A folder that
@@ -132,13 +133,13 @@ class Sources:
         walked = itertools.chain.from_iterable(walk.photos() for walk in walks)
         if not (roots.files or roots.urls or self.lists):
             return walked
-        return heapq.merge(walked, lists.in_order(self._apart(roots)), key=lambda photo: photo.key)
+        return heapq.merge(walked, path_lists.in_order(self._apart(roots)), key=lambda photo: photo.key)
 
-    def _apart(self, roots: _Roots) -> Iterator[Listed]:
+    def _apart(self, roots: _Roots) -> Iterator[ListedPhoto]:
         """What was named by itself, in no order."""
         for url in roots.urls:
             yield from remote.below(url, self.share.holds)
-        entries = itertools.chain(roots.files, *(lists.entries(name, null=self.null) for name in self.lists))
+        entries = itertools.chain(roots.files, *(path_lists.entries(name, null=self.null) for name in self.lists))
         while batch := list(itertools.islice(entries, BATCH_ENTRIES)):
             places = [place for place in map(remote.absolute, batch) if not roots.hold(place)]
             yield from remote.each(filter(remote.is_url, places), self.share.holds)
@@ -146,7 +147,7 @@ class Sources:
                 yield from single(place, self.share.holds)
 
 
-def listing(paths: Sequence[str | Path], *, leave_out: Sequence[Path] = ()) -> Iterator[Listed]:
+def listing(paths: Sequence[str | Path], *, leave_out: Sequence[Path] = ()) -> Iterator[ListedPhoto]:
     """List some folders, photos, tars and URLs: see `Sources.photos`."""
     return Sources(tuple(paths)).photos(leave_out=leave_out)
 
@@ -157,7 +158,9 @@ def _check_file(place: str) -> None:
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise SourceError(f"{escape(place)} doesn't exist: name a folder of photos, or a photo") from exc
     except (OSError, ValueError) as exc:
-        raise SourceError(f"{escape(place)} can't be looked at: {told(exc)}: name another, or mend that") from exc
+        raise SourceError(
+            f"{escape(place)} can't be looked at: {describe_error(exc)}: name another, or mend that"
+        ) from exc
 
 
 def holds(root: str, place: str) -> bool:

@@ -12,10 +12,11 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from curate.errors import PhotoError, ReadFailed, SourceError, UnsupportedFormat, VividsetError, told
+from curate.errors import PhotoError, ReadFailed, SourceError, UnsupportedFormat, VividsetError
 from curate.manifest import escape, unescape
-from curate.sources.listed import Listed, Wanted, as_photo_error, has_tar_name
-from curate.sources.tars import PACKED, is_packed_tar, members_of_stream
+from curate.sources.entry import ListedPhoto, Wanted, as_photo_error, has_tar_name
+from curate.sources.tar import PACKED, is_packed_tar, members_of_stream
+from curate.text import describe_error
 
 LOOKUPS_AT_ONCE = 32
 """Of a list's URLs, each of which waits for an answer."""
@@ -49,7 +50,7 @@ def check(url: str) -> None:
         fs.info(root)
 
 
-def below(url: str, wanted: Wanted) -> Iterator[Listed]:
+def below(url: str, wanted: Wanted) -> Iterator[ListedPhoto]:
     """Everything below a URL, or what it names itself, in no order.
 
     Raises:
@@ -68,7 +69,7 @@ def below(url: str, wanted: Wanted) -> Iterator[Listed]:
                 yield from _file_or_members(source, path, fs, entry)
 
 
-def each(urls: Iterable[str], wanted: Wanted) -> Iterator[Listed]:
+def each(urls: Iterable[str], wanted: Wanted) -> Iterator[ListedPhoto]:
     """Some URLs from a list, always a row each; a tar gives its members."""
     with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:
         for found in pool.map(partial(_looked_up, wanted=wanted), urls):
@@ -130,7 +131,7 @@ def _as_source_error(url: str) -> Iterator[None]:
         raise SourceError(_not_installed(url, exc)) from exc
     except Exception as exc:  # a file system raises whatever its library does
         raise SourceError(
-            f"{url} can't be read: {told(exc)}: check the address, the credentials and the connection"
+            f"{url} can't be read: {describe_error(exc)}: check the address, the credentials and the connection"
         ) from exc
 
 
@@ -140,7 +141,7 @@ def _not_installed(url: str, exc: ImportError) -> str:
     return f"{url} needs what isn't installed: pip install {wanted} ({exc})"
 
 
-def _looked_up(url: str, wanted: Wanted) -> list[Listed]:
+def _looked_up(url: str, wanted: Wanted) -> list[ListedPhoto]:
     source, _, path = map(escape, url.rpartition("/"))
     if not wanted(source, path):
         return []
@@ -150,10 +151,10 @@ def _looked_up(url: str, wanted: Wanted) -> list[Listed]:
     except ImportError as exc:
         raise SourceError(_not_installed(url, exc)) from exc
     except Exception as exc:  # noqa: BLE001 - a file system raises whatever its library does
-        return [Listed(source, path, None, None, str(_as_photo_error(exc, "the file can't be looked at")))]
+        return [ListedPhoto(source, path, None, None, str(_as_photo_error(exc, "the file can't be looked at")))]
 
 
-def _single(url: str, wanted: Wanted, info: dict[str, Any]) -> Iterator[Listed]:
+def _single(url: str, wanted: Wanted, info: dict[str, Any]) -> Iterator[ListedPhoto]:
     source, _, path = map(escape, url.rpartition("/"))
     if wanted(source, path):
         yield from _file_or_members(source, path, _connect(url)[0], info)
@@ -187,18 +188,18 @@ def _objects(fs: Any, root: str) -> Iterator[dict[str, Any]]:
         request["ContinuationToken"] = page["NextContinuationToken"]
 
 
-def _file_or_members(source: str, path: str, fs: Any, info: dict[str, Any]) -> Iterator[Listed]:
+def _file_or_members(source: str, path: str, fs: Any, info: dict[str, Any]) -> Iterator[ListedPhoto]:
     size, modified_ns = info.get("size"), _modified_ns(info)
     if is_packed_tar(path):
-        yield Listed(source, path, size, modified_ns, str(UnsupportedFormat(PACKED)))
+        yield ListedPhoto(source, path, size, modified_ns, str(UnsupportedFormat(PACKED)))
     elif not has_tar_name(path):
-        yield Listed(source, path, size, modified_ns)
+        yield ListedPhoto(source, path, size, modified_ns)
     else:
         try:
             with fs.open(info["name"], "rb") as stream:
                 yield from members_of_stream(source, path, stream, stream.size, modified_ns)
         except Exception as exc:  # noqa: BLE001 - a file system raises whatever its library does
-            yield Listed(source, path, None, None, str(_as_photo_error(exc, "the tar can't be read")))
+            yield ListedPhoto(source, path, None, None, str(_as_photo_error(exc, "the tar can't be read")))
 
 
 def _modified_ns(info: dict[str, Any]) -> int | None:
@@ -215,4 +216,4 @@ def _modified_ns(info: dict[str, Any]) -> int | None:
 def _as_photo_error(exc: Exception, doing: str) -> PhotoError:
     if isinstance(exc, OSError):
         return as_photo_error(exc, doing)
-    return ReadFailed(f"{doing}: {told(exc)}")
+    return ReadFailed(f"{doing}: {describe_error(exc)}")

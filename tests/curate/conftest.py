@@ -14,7 +14,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate.scan import ScanOptions, Summary, scan
+from curate.scanning.scan import ScanOptions, ScanSummary, scan_photos
 
 Pixels = NDArray[np.uint8]
 
@@ -69,7 +69,7 @@ def photos(tmp_path: Path, vivid: Pixels) -> Path:
 
 
 @pytest.fixture
-def scanned(photos: Path, tmp_path: Path) -> tuple[Path, Summary]:
+def scanned(photos: Path, tmp_path: Path) -> tuple[Path, ScanSummary]:
     """The folder `photos`, scanned."""
     out = tmp_path / "manifests" / "scan.parquet"
-    return out, scan([photos], out, ScanOptions(), command="curate scan photos")
+    return out, scan_photos([photos], out, ScanOptions(), command="curate scan photos")

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from curate.cli import main
-from curate.explain import ancestry
+from curate.manifest.reader import ancestry
 
 
 def run(*words: object) -> Result:

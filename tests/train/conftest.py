@@ -23,11 +23,14 @@ from PIL import Image
 
 from curate import manifest
 from curate.manifest import DECISION, SCAN_SCHEMA, Lineage
-from train import checkpoint, photos
-from train.checkpoint import About
-from train.loop import Machine, Outcome, fit
-from train.model import ColorUNet
+from train import checkpoint
+from train.checkpoint import CheckpointMetadata
+from train.data import dataset
+from train.models.unet import ColorUNet
 from train.recipe import Recipe
+from train.trainer.callbacks import FitResult
+from train.trainer.fabric import DeviceConfig
+from train.trainer.loop import fit
 
 QUICK = Recipe(image_size=32, channels=2, epochs=2, batch_size=2, lr=1e-3)
 CLEAN_SCHEMA = pa.schema([*SCAN_SCHEMA, *DECISION])
@@ -99,14 +102,14 @@ def quiet(_line: str) -> None:
 
 
 @pytest.fixture
-def train_on(tmp_path: Path) -> Callable[..., Outcome]:
+def train_on(tmp_path: Path) -> Callable[..., FitResult]:
     """`fit` on the CPU with a tiny recipe; keywords change the recipe."""
 
-    def run(path: Path, folder: str = "run", say: Callable[[str], None] = quiet, **changes: Any) -> Outcome:
-        found = photos.load(path)
+    def run(path: Path, folder: str = "run", say: Callable[[str], None] = quiet, **changes: Any) -> FitResult:
+        found = dataset.load_datasets(path)
         run_dir = tmp_path / folder
         run_dir.mkdir(exist_ok=True)
-        return fit(found, replace(QUICK, **changes), Machine("cpu", "32-true", 0), run_dir, say=say)
+        return fit(found, replace(QUICK, **changes), DeviceConfig("cpu", "32-true", 0), run_dir, say=say)
 
     return run
 
@@ -119,7 +122,9 @@ def checkpoint_file(tmp_path: Path) -> Callable[..., Path]:
         torch.manual_seed(7)
         network = ColorUNet(channels)
         torch.nn.init.normal_(network.head.weight, std=strength)
-        about = About(Recipe(channels=channels, image_size=image_size), "clean.parquet", "ab" * 32, 5, 0.114)
+        about = CheckpointMetadata(
+            Recipe(channels=channels, image_size=image_size), "clean.parquet", "ab" * 32, 5, 0.114
+        )
         path = tmp_path / "taught" / "best.safetensors"
         path.parent.mkdir(exist_ok=True)
         checkpoint.save(path, checkpoint.weights(network), about)

@@ -15,12 +15,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from curate.errors import CheckpointError
+from curate.files import sha256_of
 from train import checkpoint
-from train.checkpoint import About
-from train.model import ColorUNet
+from train.checkpoint import CheckpointMetadata
+from train.models.unet import ColorUNet
 from train.recipe import Recipe
 
-ABOUT = About(Recipe(channels=2, max_steps=9), "clean.parquet", "cd" * 32, 9, 0.114, "train fit clean.parquet", 0.4, 2)
+ABOUT = CheckpointMetadata(
+    Recipe(channels=2, max_steps=9), "clean.parquet", "cd" * 32, 9, 0.114, "train fit clean.parquet", 0.4, 2
+)
 CheckpointFile = Callable[..., Path]
 
 
@@ -202,4 +205,4 @@ def test_drafts_of_a_killed_run_are_swept_and_nothing_else(checkpoint_file: Chec
 
 def test_its_hash_is_the_files(checkpoint_file: CheckpointFile) -> None:
     path = checkpoint_file()
-    assert checkpoint.sha256_of(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert sha256_of(path) == hashlib.sha256(path.read_bytes()).hexdigest()

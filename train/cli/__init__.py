@@ -9,16 +9,16 @@ import os
 
 import click
 
-from curate import __version__
-from curate.cli.shell import GOES_ON, HELP, WRITES_NOTHING, WRITES_WHOLE, Commands
+from curate.cli.common import GOES_ON, HELP, WRITES_NOTHING, WRITES_WHOLE, ErrorHandlingGroup
+from curate.version import __version__
 from train.cli.colorize import colorize
 from train.cli.evaluate import evaluate
 from train.cli.export import export
 from train.cli.fit import fit
-from train.cli.look import diagnose, inspect, recipe
+from train.cli.inspect import diagnose, inspect, recipe
 
 
-@click.group(cls=Commands, context_settings=HELP)
+@click.group(cls=ErrorHandlingGroup, context_settings=HELP)
 @click.version_option(__version__, prog_name="train")
 def main() -> None:
     """Train a colorizer on a curated manifest, and use it.

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
-from curate.cli.shell import FILE, progress_bar, say, shown
-from curate.errors import VividsetError, counted
-from train.cli.devices import needing
-from train.cli.roots import root_option
+from curate.cli.common import PATH, echo_lines, progress_bar
+from curate.errors import VividsetError
+from curate.text import escape_control, pluralize
+from train.cli.common import needing, root_option
 
 
 @click.command(short_help="Colorize photos with a trained checkpoint.")
-@click.argument("checkpoint_path", type=FILE, metavar="CHECKPOINT")
-@click.argument("photos", nargs=-1, required=True, type=FILE, metavar="PHOTO...")
-@click.option("-o", "--out", type=FILE, required=True, help="Folder for the colour pictures.")
+@click.argument("checkpoint_path", type=PATH, metavar="CHECKPOINT")
+@click.argument("photos", nargs=-1, required=True, type=PATH, metavar="PHOTO...")
+@click.option("-o", "--out", type=PATH, required=True, help="Folder for the colour pictures.")
 @root_option
 @click.option("--drop-gps", is_flag=True, help="Leave out where the photo was taken.  [default: kept]")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
@@ -32,26 +32,26 @@ def colorize(
     """
     from curate.manifest import escape
     from train import checkpoint
-    from train.colorize import Colorizer, colorize_all
-    from train.places import plan
+    from train.inference.colorizer import Colorizer, colorize_all
+    from train.inference.output_paths import plan_outputs
 
-    jobs = plan(photos, out, roots)
+    jobs = plan_outputs(photos, out, roots)
     with needing(device):
         colorizer = Colorizer(checkpoint.load(checkpoint_path, weights_only=True), device)
     failed = there = 0
     with progress_bar("photos") as progress:
         for number, done in enumerate(colorize_all(colorizer, jobs, drop_gps=drop_gps), 1):
             if done.made:
-                say([escape(str(done.job.target))])
+                echo_lines([escape(str(done.job.target))])
             elif done.problem is not None:
                 failed += 1
-                click.echo(shown(f"{done.job.name()}: {done.problem}"), err=True)
+                click.echo(escape_control(f"{done.job.name()}: {done.problem}"), err=True)
             else:
                 there += 1
             progress(number, len(jobs))
     if there:
-        click.echo(f"{there:,} of {counted(len(jobs), 'picture')} there already, made by this checkpoint", err=True)
+        click.echo(f"{there:,} of {pluralize(len(jobs), 'picture')} there already, made by this checkpoint", err=True)
     if failed:
         raise VividsetError(
-            f"{failed:,} of {counted(len(jobs), 'photo')} could not be colorized, each for the reason above"
+            f"{failed:,} of {pluralize(len(jobs), 'photo')} could not be colorized, each for the reason above"
         )

@@ -8,25 +8,26 @@ from pathlib import Path
 
 import click
 
-from curate.cli.shell import FILE
+from curate.cli.common import PATH
 
 
 @click.command(short_help="Write a checkpoint's network as an ONNX model.")
-@click.argument("checkpoint_path", type=FILE, metavar="CHECKPOINT")
-@click.option("-o", "--out", type=FILE, required=True, help="The .onnx file.")
+@click.argument("checkpoint_path", type=PATH, metavar="CHECKPOINT")
+@click.option("-o", "--out", type=PATH, required=True, help="The .onnx file.")
 def export(checkpoint_path: Path, out: Path) -> None:
     """Write a CHECKPOINT's network as an ONNX model for any batch, height and width.
 
     It is compared with torch in onnxruntime before it is kept. Needs vividset[onnx].
     """
+    from curate.files import sha256_of
     from train import checkpoint
-    from train.export import MARK, SPEAKS
-    from train.export import export as write
+    from train.inference.onnx_export import MARK, SPEAKS
+    from train.inference.onnx_export import export as write
 
     source = checkpoint.load(checkpoint_path, weights_only=True)
     about = source.about
     lineage = {
-        MARK: checkpoint.sha256_of(source.path),
+        MARK: sha256_of(source.path),
         "vividset.manifest_sha256": about.manifest_sha256,
         "vividset.model": about.model,
         "vividset.recipe": json.dumps(asdict(about.recipe)),

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from curate.cli.shell import FILE, typed_command
+from curate.cli.common import PATH, typed_command
 from curate.errors import CheckpointError, UsageError
 from curate.files import write_errors
-from train.cli.roots import root_option
+from train.cli.common import root_option
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 
 
 @click.command(short_help="Train on the photos of a manifest or a pack.")
-@click.argument("manifest", type=FILE)
+@click.argument("manifest", type=PATH)
 @_recipe_option("epochs", int, "Passes over the training photos.")
 @_recipe_option("max_steps", int, "Stop after so many optimizer steps; the learning rate's schedule ends there too.")
 @_recipe_option("batch_size", int, "Photos a step.")
@@ -44,7 +44,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 )
 @_recipe_option("perceptual_weight", float, "Add so much of how different pictures look to efficientnet-lite0.")
 @click.option(
-    "--encoder-weights", type=FILE, help="Of efficientnet-lite0, .pth or .safetensors.  [default: vividset[encoder]'s]"
+    "--encoder-weights", type=PATH, help="Of efficientnet-lite0, .pth or .safetensors.  [default: vividset[encoder]'s]"
 )
 @_recipe_option("lr", float, "Peak learning rate.")
 @_recipe_option("weight_decay", float, "AdamW's weight decay.")
@@ -53,7 +53,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 @_recipe_option("ema", float, "Use a moving average of the weights with this decay, like 0.999.")
 @_recipe_option("seed", int, "Of weights, order, crops and flips.")
 @click.option(
-    "--run-dir", type=FILE, help="Folder for checkpoints, log and pictures.  [default: runs/NAME OF THE MANIFEST]"
+    "--run-dir", type=PATH, help="Folder for checkpoints, log and pictures.  [default: runs/NAME OF THE MANIFEST]"
 )
 @click.option(
     "--on-trouble",
@@ -103,15 +103,19 @@ def fit(
     asked = Recipe(**hyper_parameters)
     folder = run_dir or Path("runs") / manifest.stem
     _check_run_dir(folder, resume)
-    from train import checkpoint, loop, packs, photos
+    from train import checkpoint
+    from train.data import dataset, packed
+    from train.trainer import loop
+    from train.trainer.fabric import DeviceConfig
+    from train.trainer.state import find_checkpoint
 
-    found = photos.load(manifest, roots)
-    before = loop.resumable(folder, found) if resume else None
+    found = dataset.load_datasets(manifest, roots)
+    before = find_checkpoint(folder, found) if resume else None
     recipe = _resumed_recipe(before, asked) if before else asked
-    packs.check_size(manifest, found.packed_px, recipe.image_size)
+    packed.check_size(manifest, found.packed_px, recipe.image_size)
     if before and before.about.threads != (threads := loop.threads()):
         _say(f"this run had {before.about.threads} CPU threads and now has {threads}: its last bits will differ")
-    machine = loop.Machine(device, precision, workers, encoder_weights, compile)
+    machine = DeviceConfig(device, precision, workers, encoder_weights, compile)
     machine.fabric(recipe.devices)  # asked for once before anything is written
     with write_errors(folder, CheckpointError, "--run-dir"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -165,7 +169,7 @@ def _typed(parameter: str) -> bool:
 
 
 def _check_run_dir(folder: Path, resume: bool) -> None:
-    from curate.manifest import check_writable
+    from curate.files import check_writable
 
     if not resume and any((folder / name).exists() for name in ("last.safetensors", "log.jsonl")):
         raise UsageError(f"{folder} holds a run: go on with --resume, or choose another folder with --run-dir")

@@ -1,0 +1,1 @@
+"""Write the photos of a manifest in the layout of another tool."""

@@ -1,0 +1,1 @@
+"""Decide from measurements which photos to keep, and record every reason."""

@@ -1,0 +1,1 @@
+"""Classify a photo as color, grayscale, sepia or toned."""

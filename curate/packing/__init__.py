@@ -1,0 +1,1 @@
+"""Pack the photos of a manifest into Arrow shards, resized once."""

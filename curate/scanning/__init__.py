@@ -1,0 +1,1 @@
+"""Measure every photo once and write the scan manifest."""

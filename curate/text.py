@@ -1,0 +1,53 @@
+"""Text for people: numbers, bytes, errors and control characters in messages."""
+
+from __future__ import annotations
+
+import re
+
+
+def escape_control(line: str) -> str:
+    r"""A line whose control characters are written as in manifests: a name can't end it, or steer the terminal.
+
+    >>> escape_control("new\nline\x1b[31m.jpg")
+    'new\\x0aline\\x1b[31m.jpg'
+    """
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: rf"\x{ord(control[0]):02x}", line)
+
+
+def format_number(number: float) -> str:
+    """As short as it can be said without changing it.
+
+    >>> format_number(20.0), format_number(20.00000001)
+    ('20', '20.00000001')
+    """
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
+
+
+def pluralize(number: int, thing: str) -> str:
+    """A number of things.
+
+    >>> pluralize(1, "photo"), pluralize(2000, "photo"), pluralize(2, "loss")
+    ('1 photo', '2,000 photos', '2 losses')
+    """
+    more = "es" if thing.endswith("s") else "s"
+    return f"{number:,} {thing}{'' if number == 1 else more}"
+
+
+def describe_error(exc: BaseException) -> str:
+    """What a foreign error says, in one line of at most 200 letters."""
+    if isinstance(exc, UnicodeEncodeError):
+        return "its name is no UTF-8"
+    text = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+    text = re.sub(r".* Detail: \[errno \d+\] ", "", " ".join(text.split()))  # as Arrow says it
+    return text[:200].rstrip(".") or type(exc).__name__
+
+
+def format_bytes(count: int) -> str:
+    """Bytes in a unit that leaves something before the point.
+
+    >>> format_bytes(7_654), format_bytes(1_234_000_000)
+    ('7.65 kB', '1.23 GB')
+    """
+    unit, size = ("GB", 1e9) if count >= 1e9 else ("MB", 1e6) if count >= 1e6 else ("kB", 1e3)
+    return f"{count / size:,.2f} {unit}"

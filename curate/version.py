@@ -1,0 +1,3 @@
+"""The version of vividset."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,213 @@
+"""Ctrl-C at any moment: one line, exit code 130, nothing half-written, no process left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from PIL import Image
+
+from curate import manifest
+from curate.interrupts import Interrupts
+from curate.manifest import DECISION, SCAN_SCHEMA, Lineage
+from curate.scanning.scan import ScanOptions, scan_photos
+from train import checkpoint
+from train.checkpoint import CheckpointMetadata
+from train.models.unet import ColorUNet
+from train.recipe import Recipe
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+PATIENCE_S = 120
+PHOTOS = 40
+COMMANDS = (
+    "curate scan IN/photos -o OUT/m.parquet --workers 2",
+    "curate filter IN/scan.parquet -o OUT/clean.parquet",
+    "curate merge IN/part.parquet -o OUT/m.parquet",
+    "curate pack IN/clean.parquet -o OUT/pack --workers 2",
+    "curate export IN/clean.parquet -o OUT/copies --to copy",
+    "curate report IN/scan.parquet -o OUT/page.html --workers 2",
+    "curate explain IN/photos/00.png",
+    "curate inspect IN/clean.parquet",
+    "train fit IN/clean.parquet --run-dir OUT/run --channels 2 --image-size 32 --max-steps 100000 --device cpu",
+    "train evaluate IN/best.safetensors IN/clean.parquet --split train --html OUT/page.html",
+    "train colorize IN/best.safetensors IN/photos -o OUT/colored",
+    "train export IN/best.safetensors -o OUT/model.onnx",
+    "train inspect IN/best.safetensors",
+    "train diagnose IN/losses.csv",
+    "train recipe",
+)
+LATER = (*COMMANDS[:8], COMMANDS[9])
+"""These import and begin within a second."""
+FIT, COLORIZE, EXPORT = COMMANDS[8], COMMANDS[10], COMMANDS[4]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos, their manifests, a checkpoint and a CSV file of losses."""
+    folder = tmp_path_factory.mktemp("inputs")
+    (folder / "photos").mkdir()
+    chance = np.random.default_rng(0)
+    for number in range(PHOTOS):
+        pixels = chance.integers(0, 256, (300, 300, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "photos" / f"{number:02}.png")
+    scan_photos([folder / "photos"], folder / "scan.parquet", ScanOptions(engine="serial"))
+    scan_photos([folder / "photos"], folder / "part.parquet", ScanOptions(engine="serial"))
+    rows = manifest.read(folder / "scan.parquet").table.to_pylist()
+    rows = [row | {"split": "train", "tone": "color", "reject_reasons": []} for row in rows]
+    table = pa.Table.from_pylist(rows, pa.schema([*SCAN_SCHEMA, *DECISION]))
+    manifest.write(folder / "clean.parquet", table, Lineage("clean", "", {}))
+    about = CheckpointMetadata(Recipe(channels=2, image_size=32), str(folder / "clean.parquet"), "ab" * 32, 5, 0.114)
+    torch.manual_seed(0)
+    checkpoint.save(folder / "best.safetensors", checkpoint.weights(ColorUNet(2)), about)
+    (folder / "losses.csv").write_text("step,loss\n" + "".join(f"{step},0.1\n" for step in range(500)))
+    return folder
+
+
+def handles_signals(process: subprocess.Popen[str], _out: Path) -> bool:
+    """Whether our code has begun: it catches SIGTERM, which Python doesn't."""
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+    caught = next((line for line in status.splitlines() if line.startswith("SigCgt")), "SigCgt: 0").split()[1]
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def has_workers(_process: subprocess.Popen[str], out: Path) -> bool:
+    return any(out.glob("scratch/*/listener-*"))
+
+
+def has_pictures(_process: subprocess.Popen[str], out: Path) -> bool:
+    return any(path.suffix == ".png" for folder in ("copies", "colored") for path in (out / folder).rglob("*"))
+
+
+def has_steps(_process: subprocess.Popen[str], out: Path) -> bool:
+    log = out / "run" / "log.jsonl"
+    return log.exists() and '"step"' in log.read_text(encoding="utf-8")
+
+
+def interrupted(
+    command: str, inputs: Path, out: Path, when: Callable[[subprocess.Popen[str], Path], bool], later_s: float = 0.0
+) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command whose whole session gets SIGINT, as from a terminal."""
+    (out / "scratch").mkdir()
+    words = command.replace("IN/", f"{inputs}/").replace("OUT/", f"{out}/").split()
+    environment = os.environ | {"TMPDIR": str(out / "scratch"), "PYTHONPATH": os.getcwd()}
+    with subprocess.Popen(
+        [sys.executable, "-m", *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        until = time.monotonic() + PATIENCE_S
+        while process.poll() is None and not when(process, out):
+            assert time.monotonic() < until
+            time.sleep(0.005)
+        time.sleep(later_s)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+        said, complaint = process.communicate(timeout=PATIENCE_S)
+    while alive := in_session(process.pid):
+        assert time.monotonic() < until, alive
+        time.sleep(0.01)
+    return process.returncode, said, complaint
+
+
+def in_session(session: int) -> list[str]:
+    """Processes of a session that have not ended."""
+    found = []
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit():
+            try:
+                name, _, fields = (place / "stat").read_text(encoding="utf-8").rpartition(") ")
+            except OSError:
+                continue
+            state, _, _, leader = fields.split()[:4]
+            if int(leader) == session and state not in "ZX":
+                found.append(name)
+    return found
+
+
+def check(code: int, said: str, complaint: str, out: Path) -> None:
+    assert "Traceback" not in said + complaint
+    if code == 130:
+        assert complaint.startswith("Interrupted: ")
+        assert complaint.count("\n") == 1
+    else:  # it had ended before
+        assert (code, complaint) == (0, "")
+        assert said
+    assert not list(out.rglob("*.draft"))
+    assert not list(out.glob("scratch/pymp-*"))  # of multiprocessing; torch keeps a cache beside it
+
+
+@LINUX
+@pytest.mark.parametrize(
+    ("command", "later_s"), [*((command, 0.0) for command in COMMANDS), *((command, 0.4) for command in LATER)]
+)
+def test_ctrl_c_as_a_command_starts(command: str, later_s: float, inputs: Path, tmp_path: Path) -> None:
+    code, said, complaint = interrupted(command, inputs, tmp_path, handles_signals, later_s)
+    check(code, said, complaint, tmp_path)
+    if not later_s:
+        assert code == 130
+
+
+@LINUX
+@pytest.mark.parametrize(
+    ("command", "when"),
+    [
+        (COMMANDS[0], has_workers),
+        (COMMANDS[3], has_workers),
+        (COMMANDS[5], has_workers),
+        (EXPORT, has_pictures),
+        (COLORIZE, has_pictures),
+        (FIT, has_steps),
+        (f"{FIT} --devices 2", has_steps),
+    ],
+)
+def test_ctrl_c_in_the_midst_of_work(
+    command: str, when: Callable[[subprocess.Popen[str], Path], bool], inputs: Path, tmp_path: Path
+) -> None:
+    code, said, complaint = interrupted(command, inputs, tmp_path, when)
+    if "--devices" in command:  # Fabric says there how many processes it started
+        complaint = complaint[complaint.rindex("\n", 0, -1) + 1 :]
+    check(code, said, complaint, tmp_path)
+    if "fit" in command:
+        kept = f"{tmp_path / 'run'} keeps what was learned; give the same command with --resume to go on"
+        assert (code, complaint) == (130, f"Interrupted: {kept}.\n")
+
+
+def swallow() -> None:
+    with suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    time.sleep(PATIENCE_S)
+
+
+def test_an_interrupt_that_is_swallowed_is_raised_again() -> None:
+    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
+        swallow()
+    assert interrupts.asked
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def clean_up(cleaned: list[str]) -> None:
+    try:
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        time.sleep(0.2)
+        cleaned.append("all")
+
+
+def test_an_interrupt_is_not_raised_again_while_it_cleans_up() -> None:
+    cleaned: list[str] = []
+    with Interrupts(), pytest.raises(KeyboardInterrupt):
+        clean_up(cleaned)
+    assert cleaned == ["all"]

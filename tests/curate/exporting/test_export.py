@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import webdataset
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from curate import manifest
+from curate.cli import summaries
+from curate.errors import ManifestError, OutputError
+from curate.exporting import export as exporting
+from curate.exporting.export import Kind, clean_name, export_photos
+from curate.filtering.filter import filter_manifest
+from curate.filtering.options import FilterOptions, Split
+from curate.manifest import SCAN_SCHEMA, Lineage
+from curate.packing.pack import PackOptions, pack_photos
+from curate.scanning.scan import ScanOptions, scan_photos
+from curate.scanning.scorer import ScoreOptions, score
+from curate.sources import listing
+
+NAMES = ("a.jpg", "A.png", "more/a.b.jpg", "more/a_b.png", "more/c: <x>.jpg", "no-suffix")
+TREES: tuple[Kind, ...] = ("copy", "links", "hardlinks")
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Path:
+    """Six colour photos with troublesome names, and their manifest as `curate filter` writes it."""
+    for number, name in enumerate(NAMES):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        colors = np.random.default_rng(number).integers(0, 256, (4, 5, 3), np.uint8)
+        Image.fromarray(colors).resize((50, 40)).save(path, "PNG" if name.endswith("png") else "JPEG")
+    records = [score(photo, ScoreOptions()) for photo in listing([tmp_path / "photos"])]
+    scanned = pa.Table.from_pylist([record.row() for record in records if record], SCAN_SCHEMA)
+    manifest.write(tmp_path / "scan.parquet", scanned, Lineage("scan", "curate scan photos", {}))
+    filter_manifest(
+        tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(0, split=Split.parse("60/20/20"))
+    )
+    return tmp_path / "clean.parquet"
+
+
+def rows_of(clean: Path) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = manifest.read(clean).table.to_pylist()
+    assert len(rows) == len(NAMES)
+    return rows
+
+
+def files_in(folder: Path) -> set[str]:
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {path.relative_to(folder).as_posix() for path in found}
+
+
+def content(folder: Path) -> set[bytes]:
+    return {(folder / name).read_bytes() for name in files_in(folder) if not name.endswith(".jsonl")}
+
+
+@pytest.mark.parametrize("kind", TREES)
+def test_the_tree_is_kept_and_every_name_is_one_that_any_system_takes(clean: Path, tmp_path: Path, kind: Kind) -> None:
+    out = tmp_path / "out"
+    summary = export_photos(clean, out, kind)
+    assert (summary.photos, summary.failed) == (6, [])
+    names = files_in(out)
+    assert {"more/a.b.jpg", "more/a_b.png", "more/c_ _x_.jpg", "no-suffix.jpeg"} < names
+    assert len({name.casefold() for name in names}) == 6
+    assert content(out) == content(tmp_path / "photos")
+    one = out / "no-suffix.jpeg"
+    assert one.is_symlink() == (kind == "links")
+    assert one.samefile(tmp_path / "photos" / "no-suffix") == (kind != "copy")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves the tars open
+def test_webdataset_itself_reads_every_photo_with_its_row(clean: Path, tmp_path: Path) -> None:
+    export_photos(clean, tmp_path / "out", "webdataset")
+    seen = []
+    for tar in sorted((tmp_path / "out").glob("*.tar")):
+        for sample in webdataset.WebDataset(str(tar), shardshuffle=False).decode("rgb8"):
+            (pixels,) = (value for key, value in sample.items() if key in ("jpg", "png", "jpeg"))
+            row = sample["json"]
+            assert pixels.shape == (40, 50, 3) == (row["height"], row["width"], 3)
+            assert tar.name.startswith(f"{row['split']}-000000")
+            seen.append(row)
+    known = [{name: value for name, value in row.items() if value is not None} for row in rows_of(clean)]
+    assert sorted(seen, key=str) == sorted(known, key=str)
+
+
+def test_an_imagefolder_names_every_photo_of_a_split_in_its_metadata(clean: Path, tmp_path: Path) -> None:
+    export_photos(clean, tmp_path / "out", "imagefolder")
+    for split in {row["split"] for row in rows_of(clean)}:
+        folder = tmp_path / "out" / str(split)
+        lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert {line["file_name"] for line in lines} == files_in(folder) - {"metadata.jsonl"}
+        assert {line["split"] for line in lines} == {split}
+        assert all(lines[0].keys() == line.keys() for line in lines)
+    assert content(tmp_path / "out") == content(tmp_path / "photos")
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "imagefolder", *TREES])
+def test_a_photo_that_fails_is_named_and_comes_with_the_next_run(clean: Path, tmp_path: Path, kind: Kind) -> None:
+    gone = tmp_path / "photos" / "a.jpg"
+    gone.rename(tmp_path / "kept")
+    summary = export_photos(clean, tmp_path / "out", kind)
+    assert (summary.photos, [path for path, _ in summary.failed]) == (5, ["a.jpg"])
+    assert summary.failed[0][1].startswith("Vanished: ")
+    assert "a.jpg,Vanished" in (tmp_path / "out" / "failed.csv").read_text(encoding="utf-8").replace(chr(34), "")
+    (tmp_path / "kept").rename(gone)
+    again = export_photos(clean, tmp_path / "out", kind)
+    assert (again.photos, again.failed) == (6, [])
+    assert again.exported_now >= 1
+    whole = export_photos(clean, tmp_path / "out", kind)
+    assert list(summaries.export_summary(whole, tmp_path / "out"))[:2] == [
+        "6 photos exported, 0 failed",
+        "  exported now: 0; there already: the rest",
+    ]
+    assert not (tmp_path / "out" / "failed.csv").exists()
+
+
+def test_what_is_there_is_not_read_again_and_what_is_cut_is(clean: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_photos(clean, out, "copy")
+    cut, whole = out / "no-suffix.jpeg", out / "more" / "a.b.jpg"
+    before, inode = cut.read_bytes(), whole.stat().st_ino
+    cut.write_bytes(before[:100])
+    export_photos(clean, out, "copy")
+    assert cut.read_bytes() == before
+    assert whole.stat().st_ino == inode
+
+
+def test_tars_that_are_whole_are_kept(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "TAR_PHOTOS", 1)
+    out = tmp_path / "out"
+    export_photos(clean, out, "webdataset")
+    first, *others = sorted(out.glob("*.tar"))
+    assert len(others) == 5
+    inodes = [path.stat().st_ino for path in others]
+    first.unlink()
+    assert export_photos(clean, out, "webdataset").photos == 6
+    assert first.exists()
+    assert [path.stat().st_ino for path in others] == inodes
+    first.write_bytes(b"no tar at all" * 99)
+    assert export_photos(clean, out, "webdataset").exported_now == 1
+    assert tarfile.is_tarfile(first)
+
+
+def test_a_changed_photo_is_not_passed_off_as_the_scanned_one(clean: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (50, 40), (255, 0, 0)).save(tmp_path / "photos" / "a.jpg")
+    ((path, reason),) = export_photos(clean, tmp_path / "out", "copy").failed
+    assert path == "a.jpg"
+    assert reason.startswith("ChangedSinceScan: ")
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "copy"])
+def test_a_folder_of_other_things_is_left_alone(clean: Path, tmp_path: Path, kind: Kind) -> None:
+    before = files_in(tmp_path / "photos")
+    with pytest.raises(OutputError, match="something else"):
+        export_photos(clean, tmp_path / "photos", kind)
+    export_photos(clean, tmp_path / "out", "copy")
+    with pytest.raises(OutputError, match="other options"):
+        export_photos(clean, tmp_path / "out", "webdataset")
+    assert files_in(tmp_path / "photos") == before
+
+
+def test_a_manifest_without_photos_is_refused(clean: Path, tmp_path: Path) -> None:
+    empty = manifest.read(clean).table.slice(0, 0)
+    manifest.write(clean, empty, Lineage("clean", "", {}))
+    with pytest.raises(ManifestError, match="has no rows"):
+        export_photos(clean, tmp_path / "out", "copy")
+
+
+def names(rows: list[dict[str, str]], kind: Kind) -> Iterator[str]:
+    return exporting._names(rows, kind, several=False)
+
+
+paths = st.lists(st.text(max_size=9) | st.text("ä/.", max_size=600), min_size=1, max_size=12)
+
+
+@given(paths, st.sampled_from(["webdataset", "copy", "imagefolder"]))
+def test_any_paths_give_names_that_are_clean_relative_and_unique(paths: list[str], kind: Kind) -> None:
+    rows = [
+        {"source": "/s", "path": path, "sha256": f"{number:064x}", "format": "PNG"} for number, path in enumerate(paths)
+    ]
+    found = list(names(rows, kind))
+    keys = {name.casefold() for name in found}
+    assert len(keys) == len(paths)
+    for name in found:
+        assert not name.startswith("/")
+        assert not {"", ".", ".."} & set(name.split("/"))
+        assert not any(character in name for character in '<>:"|?*\\\0\n')
+        assert all(len(part.encode()) <= 240 for part in name.split("/"))
+
+
+def test_photos_of_several_folders_are_kept_apart() -> None:
+    rows = [
+        {"source": f"/{root}", "path": name, "sha256": "0" * 64} for root, name in product("xy", ("a.jpg", "b.jpg"))
+    ]
+    assert list(exporting._names(rows, "copy", several=True)) == ["x/a.jpg", "x/b.jpg", "y/a.jpg", "y/b.jpg"]
+    assert list(names(rows, "copy"))[2] == "a-00000000.jpg"
+
+
+@pytest.mark.parametrize(("path", "clean"), [("a/../b.jpg", "a/b.jpg"), ("con.jpg", "_con.jpg"), ("?", "_"), ("", "_")])
+def test_names_are_cleaned(path: str, clean: str) -> None:
+    assert clean_name(path) == clean
+
+
+def test_a_tar_holds_photo_and_row_side_by_side(clean: Path, tmp_path: Path) -> None:
+    export_photos(clean, tmp_path / "out", "webdataset")
+    with tarfile.open(min((tmp_path / "out").glob("*.tar"))) as tar:
+        members = tar.getnames()
+    assert [name.rpartition(".")[0] for name in members[::2]] == [name.rpartition(".")[0] for name in members[1::2]]
+    assert all(name.endswith(".json") for name in members[1::2])
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "imagefolder", "copy"])
+def test_members_of_tars_are_found_by_what_pandas_saved_and_long_names_are_cut(tmp_path: Path, kind: Kind) -> None:
+    colors = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    Image.fromarray(colors).resize((50, 40)).save(tmp_path / "a.png")
+    names = ("a.png", "ä" * 200 + ".png", "ä" * 200 + "2.png")
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        for name in names:
+            tar.add(tmp_path / "a.png", name)
+    scan_photos([tmp_path / "shard.tar", tmp_path / "a.png"], tmp_path / "scan.parquet", ScanOptions(engine="serial"))
+    pd.read_parquet(tmp_path / "scan.parquet").to_parquet(tmp_path / "saved.parquet")
+    summary = export_photos(tmp_path / "saved.parquet", tmp_path / "out", kind)
+    assert (summary.photos, summary.failed) == (4, [])
+    filter_manifest(
+        tmp_path / "saved.parquet", tmp_path / "c.parquet", FilterOptions(0, max_aspect=3, duplicates="drop-near")
+    )
+    assert manifest.read(tmp_path / "c.parquet").table.num_rows == 1
+    packed = pack_photos(tmp_path / "saved.parquet", tmp_path / "pack", PackOptions(engine="serial"))
+    assert (packed.photos, packed.failed) == (4, [])

@@ -1,0 +1,125 @@
+"""A filter reads, decides and writes some rows at a time: the same verdicts, both files or neither."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curate import manifest
+from curate.errors import ManifestError
+from curate.filtering.filter import decide, filter_manifest
+from curate.filtering.options import FilterOptions
+from curate.manifest import SCAN_SCHEMA, Lineage
+
+ROOT = Path(__file__).parents[3]
+
+
+def some_scan(count: int = 500) -> pa.Table:
+    """Readable photos of all tones, and every tenth one broken."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "source": "/s",
+            "path": f"{n}.jpg",
+            "sha256": hashlib.sha256(b"%d" % n).hexdigest(),
+            "width": int(rng.integers(100, 900)),
+            "colorfulness": float(rng.uniform(0, 120)) if n % 10 else None,
+            "tone": str(rng.choice(["color", "sepia"])) if n % 10 else None,
+            "error": None if n % 10 else "EmptyFile: the file has zero bytes",
+        }
+        for n in range(count)
+    ]
+    return pa.Table.from_pylist(rows, SCAN_SCHEMA)
+
+
+def in_parts(table: pa.Table, folder: Path) -> Path:
+    """The same rows as a folder of uneven parts."""
+    folder.mkdir()
+    edges = [0, 1, 40, 333, table.num_rows]
+    for number, (start, stop) in enumerate(itertools.pairwise(edges)):
+        pq.write_table(table.slice(start, stop - start), folder / f"{number}.parquet")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        *(None, "width > 300", "width > (SELECT avg(width) FROM photos)"),
+        "row_number() OVER (PARTITION BY width // 10 ORDER BY colorfulness) = 1",
+    ],
+)
+def test_pieces_are_decided_as_the_whole_is(tmp_path: Path, where: str | None) -> None:
+    table, options = some_scan(), FilterOptions(where=where)
+    whole = decide(table, options)
+    assert whole.kept.num_rows > 10
+    chosen = filter_manifest(in_parts(table, tmp_path / "parts"), tmp_path / "clean.parquet", options)
+    assert manifest.read(tmp_path / "clean.parquet").table == whole.kept
+    assert manifest.read(tmp_path / "rejected.parquet").table == whole.rejected
+    assert chosen.dropped_by == whole.dropped_by
+    assert (chosen.kept, chosen.rejected) == (whole.kept.num_rows, whole.rejected.num_rows)
+    assert chosen.kept_by_ten.sum() + chosen.rejected_by_ten.sum() == table["colorfulness"].drop_null().length()
+
+
+def test_a_dry_run_counts_the_same_and_writes_nothing(tmp_path: Path) -> None:
+    parts = in_parts(some_scan(), tmp_path / "parts")
+    dry = filter_manifest(parts, tmp_path / "clean.parquet", FilterOptions(), dry_run=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parts"]
+    wet = filter_manifest(parts, tmp_path / "clean.parquet", FilterOptions())
+    assert (dry.kept, dry.dropped_by, dry.splits) == (wet.kept, wet.dropped_by, wet.splits)
+
+
+def test_many_small_pieces_make_few_row_groups(tmp_path: Path) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for number in range(20):
+        pq.write_table(some_scan(10), folder / f"{number:02d}.parquet")
+    filter_manifest(folder, tmp_path / "clean.parquet", FilterOptions())
+    assert pq.ParquetFile(tmp_path / "clean.parquet").num_row_groups == 1
+
+
+def test_a_scan_that_is_damaged_far_down_leaves_both_earlier_outputs(tmp_path: Path) -> None:
+    scan, clean = tmp_path / "scan.parquet", tmp_path / "clean.parquet"
+    manifest.write(scan, some_scan(), Lineage("scan", "curate scan", {}))
+    filter_manifest(scan, clean, FilterOptions())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path != scan}
+    whole = scan.read_bytes()
+    start = pq.ParquetFile(scan).metadata.row_group(0).column(4).data_page_offset
+    scan.write_bytes(whole[:start] + bytes(2000) + whole[start + 2000 :])
+    with pytest.raises(ManifestError, match="can't be read"):
+        filter_manifest(scan, clean, FilterOptions(10))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path != scan} == before
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("path", pa.array(range(500)), "int64 in its column 'path', where text belongs"),
+        ("colorfulness", pa.array(["much"] * 500), "string in its column 'colorfulness', where numbers belong"),
+        ("sha256", pa.array([f"{n:x}" for n in range(500)]), "no content hashes"),
+        ("sha256", pa.array(["no hash at all, but long"] * 500), "no content hashes"),
+        ("sha256", pa.nulls(500, pa.string()), "no content hashes"),
+    ],
+)
+def test_a_foreign_manifest_that_holds_something_else_says_so(
+    tmp_path: Path, column: str, values: pa.Array, said: str
+) -> None:
+    table = some_scan()
+    pq.write_table(table.set_column(table.column_names.index(column), column, values), tmp_path / "foreign.parquet")
+    with pytest.raises(ManifestError, match=re.escape(said)):
+        filter_manifest(tmp_path / "foreign.parquet", tmp_path / "clean.parquet", FilterOptions())
+    assert [path.name for path in tmp_path.iterdir()] == ["foreign.parquet"]
+
+
+def test_the_bench_prints_seconds_memory_and_a_ratio() -> None:
+    bench = [sys.executable, str(ROOT / "benchmarks" / "filter.py"), "--rows", "2000", "--option=--dry-run"]
+    printed = subprocess.run(bench, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    assert re.search(r"curate filter --dry-run .* s CPU .* MB peak .* ratio \d+\.\d\d", printed)

@@ -1,0 +1,369 @@
+"""Bytes to sRGB pixels: the table in docs/reference/formats.md, row by row, and bytes that nobody meant."""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
+
+from curate.errors import (
+    BrokenPhoto,
+    EmptyFile,
+    NotAPhoto,
+    NothingVisible,
+    PhotoError,
+    TooManyPixels,
+    UnsupportedFormat,
+)
+from curate.image.decode import decode, over_white
+from curate.image.formats import FORMATS, looks_like_photo
+from curate.measures.colorfulness import colorfulness
+
+Pixels = NDArray[np.uint8]
+Encode = Callable[..., bytes]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_decodes_to_what_pillow_shows(kind: str, vivid: Pixels, encoded: Encode) -> None:
+    data = encoded(vivid, kind)
+    photo = decode(data)
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(photo.pixels, np.asarray(image.convert("RGB")))
+    assert (photo.header.format, photo.header.width, photo.header.height) == (kind, 64, 48)
+    assert photo.visible is None
+    assert looks_like_photo(data[:32])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_as_pillow_does(kind: str, orientation: int, vivid: Pixels, encoded: Encode) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    data = encoded(vivid[:31, :21], kind, exif=exif.tobytes())
+    photo = decode(data)
+    with Image.open(io.BytesIO(data)) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    assert np.array_equal(photo.pixels, upright)
+    assert photo.header.orientation == orientation
+    assert (photo.header.height, photo.header.width) == upright.shape[:2]
+
+
+@pytest.mark.parametrize("nonsense", [0, 9, 65535])
+def test_a_nonsense_orientation_counts_as_1(nonsense: int, vivid: Pixels, encoded: Encode) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = nonsense
+    photo = decode(encoded(vivid, "PNG", exif=exif.tobytes()))
+    assert photo.header.orientation == 1
+    assert np.array_equal(photo.pixels, vivid)
+
+
+def test_visibility_turns_with_the_photo(encoded: Encode) -> None:
+    rgba = np.zeros((3, 5, 4), np.uint8)
+    rgba[0, :, 3] = 255
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # the stored top row is the right column
+    photo = decode(encoded(rgba, "PNG", exif=exif.tobytes()))
+    assert photo.visible is not None
+    assert photo.visible.shape == photo.pixels.shape[:2] == (5, 3)
+    assert photo.visible.tolist() == [[False, False, True]] * 5
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_opaque_pictures_of_every_mode_look_as_pillow_shows_them(mode: str, vivid: Pixels, encoded: Encode) -> None:
+    image = Image.fromarray(vivid).convert(mode)
+    photo = decode(encoded(image, "PNG"))
+    assert np.array_equal(photo.pixels, np.asarray(image.convert("RGB")))
+    assert photo.visible is None
+    assert photo.header.mode == mode
+
+
+def test_cmyk_is_inverted_plainly(encoded: Encode) -> None:
+    cyan = Image.new("CMYK", (8, 8), (255, 0, 0, 0))
+    photo = decode(encoded(cyan, "TIFF"))
+    assert (photo.header.mode, photo.pixels[0, 0].tolist()) == ("CMYK", [0, 255, 255])
+    jpeg = decode(encoded(cyan, "JPEG", quality=100))
+    assert np.abs(jpeg.pixels.astype(int) - (0, 255, 255)).max() <= 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_gray_of_16_bits_is_rounded_to_8(kind: str, encoded: Encode) -> None:
+    samples = np.array([[0, 128, 129, 257 * 77, 257 * 77 + 129, 65535 - 129, 65535]], np.uint16)
+    photo = decode(encoded(Image.fromarray(samples), kind))
+    assert photo.header.mode == "I;16"
+    assert photo.pixels[0].tolist() == [[gray] * 3 for gray in (0, 0, 1, 77, 78, 254, 255)]
+
+
+def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
+    """A PNG, written by hand; `rows` with their filter bytes."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_colour_of_16_bits_keeps_its_high_byte() -> None:
+    photo = decode(png(2, 1, 16, 2, b"\0" + struct.pack(">6H", 0xC8FF, 0x10FF, 0x2000, 0, 65535, 0x00FF)))
+    assert photo.pixels.tolist() == [[[0xC8, 0x10, 0x20], [0, 255, 0]]]
+
+
+def test_float_samples_have_no_stated_range(encoded: Encode) -> None:
+    with pytest.raises(BrokenPhoto, match="no stated range"):
+        decode(encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_invisible_pixels_of_a_red_square_do_not_count(kind: str, encoded: Encode) -> None:
+    rgba = np.zeros((10, 10, 4), np.uint8)
+    rgba[...] = (255, 0, 0, 255)
+    rgba[:, 5:, 3] = 0
+    photo = decode(encoded(rgba, kind))
+    assert round(colorfulness(photo.pixels, photo.visible), 2) == 85.53
+    assert photo.pixels[0, 9].tolist() == [255, 255, 255]
+    assert photo.visible is not None
+    assert int(photo.visible.sum()) == 50
+
+
+@pytest.mark.parametrize(("alpha", "seen"), [(128, [255, 127, 127]), (1, [255, 254, 254]), (254, [255, 1, 1])])
+def test_alpha_is_composited_on_white(alpha: int, seen: list[int], encoded: Encode) -> None:
+    photo = decode(encoded(Image.new("RGBA", (3, 3), (255, 0, 0, alpha)), "PNG"))
+    assert photo.pixels[1, 1].tolist() == seen
+    assert photo.visible is None
+
+
+def test_gray_with_alpha_is_composited_too(encoded: Encode) -> None:
+    photo = decode(encoded(Image.new("LA", (2, 2), (0, 51)), "PNG"))
+    assert photo.pixels[0, 0].tolist() == [204, 204, 204]
+
+
+def test_a_transparent_palette_entry_is_invisible(encoded: Encode) -> None:
+    image = Image.new("P", (4, 2), 0)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.putpixel((3, 1), 1)
+    photo = decode(encoded(image, "PNG", transparency=0))
+    assert photo.visible is not None
+    assert np.argwhere(photo.visible).tolist() == [[1, 3]]
+    assert photo.pixels[1, 3].tolist() == [0, 0, 255]
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "clear"), [("RGB", (1, 2, 3), (1, 2, 3)), ("L", 7, 7), ("I;16", 2570, 2570)]
+)
+def test_a_colour_declared_transparent_is_invisible(
+    mode: str, colour: int | tuple[int, ...], clear: int | tuple[int, ...], encoded: Encode
+) -> None:
+    image = Image.new(mode, (3, 1), colour)
+    image.putpixel((0, 0), (200, 100, 50) if mode == "RGB" else 65535 if mode == "I;16" else 255)
+    photo = decode(encoded(image, "PNG", transparency=clear))
+    assert photo.visible is not None
+    assert photo.visible.tolist() == [[True, False, False]]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_a_fully_transparent_picture_shows_nothing(kind: str, encoded: Encode) -> None:
+    with pytest.raises(NothingVisible, match="3 x 2"):
+        decode(encoded(Image.new("RGBA", (3, 2), (255, 0, 0, 0)), kind))
+
+
+def swapped_primaries_profile() -> bytes:
+    """sRGB with its red and blue primaries exchanged: it turns the meaning of R and B around."""
+    plain = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return plain.replace(b"rXYZ", b"tmp!").replace(b"bXYZ", b"rXYZ").replace(b"tmp!", b"bXYZ")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_an_embedded_profile_is_converted(kind: str, encoded: Encode) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {}
+    red = Image.new("RGB", (6, 6), (250, 20, 60))
+    photo = decode(encoded(red, kind, icc_profile=swapped_primaries_profile(), **options))
+    assert np.abs(photo.pixels.astype(int) - (60, 20, 250)).max() <= 2
+    assert photo.header.icc_profile not in (None, "unreadable")
+
+
+def test_a_profile_leaves_alpha_alone(encoded: Encode) -> None:
+    rgba = np.zeros((4, 4, 4), np.uint8)
+    rgba[..., :] = (250, 20, 60, 255)
+    rgba[0, :, 3] = 0
+    photo = decode(encoded(rgba, "PNG", icc_profile=swapped_primaries_profile()))
+    assert photo.visible is not None
+    assert photo.visible.sum(axis=1).tolist() == [0, 4, 4, 4]
+    assert np.abs(photo.pixels[3, 3].astype(int) - (60, 20, 250)).max() <= 2
+
+
+def test_an_embedded_srgb_profile_changes_nothing(vivid: Pixels, encoded: Encode) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photo = decode(encoded(vivid, "PNG", icc_profile=srgb))
+    assert np.array_equal(photo.pixels, vivid)
+    assert photo.header.icc_profile is not None
+    assert "sRGB" in photo.header.icc_profile
+
+
+@pytest.mark.parametrize("profile", [b"no profile at all", b"\0" * 200])
+def test_an_unreadable_profile_is_ignored(profile: bytes, vivid: Pixels, encoded: Encode) -> None:
+    photo = decode(encoded(vivid, "PNG", icc_profile=profile))
+    assert np.array_equal(photo.pixels, vivid)
+    assert photo.header.icc_profile == "unreadable"
+
+
+def test_a_profile_of_another_colour_space_is_ignored(encoded: Encode) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photo = decode(encoded(Image.new("L", (5, 5), 90), "PNG", icc_profile=srgb))
+    assert (photo.pixels == 90).all()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_truncated_photo_is_broken_never_padded(
+    kind: str, share: float, real_photo: Callable[[str], Pixels], encoded: Encode
+) -> None:
+    whole = encoded(real_photo("chelsea")[:120, :160], kind)
+    with pytest.raises(BrokenPhoto):
+        decode(whole[: int(len(whole) * share)])
+
+
+def test_zero_bytes_are_an_empty_file() -> None:
+    with pytest.raises(EmptyFile, match="zero bytes"):
+        decode(b"")
+
+
+@pytest.mark.parametrize("text", [b"hello", b"<html><body>404</body></html>", b"\0" * 500])
+def test_what_is_no_picture_is_said_to_be_none(text: bytes) -> None:
+    assert not looks_like_photo(text[:32])
+    with pytest.raises(NotAPhoto):
+        decode(text)
+
+
+def test_pictures_of_other_kinds_are_named() -> None:
+    head = b"\0\0\0\x0cjP  \r\n\x87\n"
+    assert looks_like_photo(head)
+    with pytest.raises(UnsupportedFormat, match="JPEG 2000"):
+        decode(head + b"\0" * 60)
+
+
+def test_a_header_that_claims_a_giant_is_refused_at_once() -> None:
+    started = time.monotonic()
+    with pytest.raises(TooManyPixels, match="60000 x 60000"):
+        decode(png(60_000, 60_000, 8, 2, b"\0"))
+    assert time.monotonic() - started < 0.5  # decoding it would take minutes, and 10 GB
+
+
+def test_the_limit_counts_pixels_and_admits_as_many(vivid: Pixels, encoded: Encode) -> None:
+    data = encoded(vivid, "PNG")
+    assert decode(data, max_pixels=64 * 48).header.width == 64
+    with pytest.raises(TooManyPixels):
+        decode(data, max_pixels=64 * 48 - 1)
+
+
+LINEAR = (b"gAMA", struct.pack(">I", 100_000))
+DISPLAY_P3 = (b"cICP", bytes([12, 13, 0, 1]))
+P3_PRIMARIES = (b"cHRM", struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000))
+
+
+@pytest.mark.parametrize(("name", "body"), [LINEAR, DISPLAY_P3, P3_PRIMARIES, (b"sRGB", b"\0")])
+def test_a_png_is_srgb_whatever_its_colour_chunks_say(name: bytes, body: bytes, vivid: Pixels, encoded: Encode) -> None:
+    data = encoded(vivid, "PNG")
+    chunk = struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    photo = decode(data[:33] + chunk + data[33:])
+    assert np.array_equal(photo.pixels, vivid)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG"])
+def test_the_first_frame_is_the_photo(kind: str, encoded: Encode) -> None:
+    first, second = Image.new("RGB", (9, 7), (255, 0, 0)), Image.new("RGB", (9, 7), (0, 0, 255))
+    options = {"lossless": True} if kind == "WEBP" else {}
+    photo = decode(encoded(first, kind, save_all=True, append_images=[second], **options))
+    assert photo.pixels[3, 4].tolist() == [255, 0, 0]
+
+
+def test_the_first_picture_of_an_mpo_is_the_photo(encoded: Encode) -> None:
+    first, second = Image.new("RGB", (16, 16), (255, 0, 0)), Image.new("RGB", (16, 16), (0, 0, 255))
+    photo = decode(encoded(first, "MPO", save_all=True, append_images=[second]))
+    assert photo.header.format == "MPO"
+    assert np.abs(photo.pixels.astype(int) - (255, 0, 0)).max() <= 2
+
+
+def test_a_png_that_hides_a_bomb_of_text_ends_in_a_photo_error(vivid: Pixels, encoded: Encode) -> None:
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text("comment", "x" * (PngImagePlugin.MAX_TEXT_CHUNK + 1), zip=True)
+    with pytest.raises(BrokenPhoto):
+        decode(encoded(vivid, "PNG", pnginfo=notes))
+
+
+def mutants(whole: bytes, dice: random.Random, count: int) -> Iterator[bytes]:
+    """Copies with some bytes changed, cut out, doubled or cut off; mostly near the head, where meaning is dense."""
+    for _ in range(count):
+        data = bytearray(whole)
+        for _ in range(dice.randint(1, 4)):
+            reach = len(data) if dice.random() < 0.5 else min(len(data), 120)
+            at = dice.randrange(max(1, reach))
+            match dice.randrange(5):
+                case 0 | 1:
+                    data[at : at + 1] = bytes([dice.choice((0, 1, 127, 128, 255, dice.randrange(256)))])
+                case 2:
+                    del data[at : at + dice.randint(1, 8)]
+                case 3:
+                    data[at:at] = data[at : at + dice.randint(1, 8)]
+                case _:
+                    data[at : at + 4] = dice.randbytes(4)
+        yield bytes(data[: dice.randint(0, len(data))] if dice.random() < 0.1 else data)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_malformed_files_raise_photo_errors_and_nothing_else(
+    kind: str, mode: str, vivid: Pixels, encoded: Encode
+) -> None:
+    image = Image.fromarray(vivid[:12, :12]).convert("RGB" if kind == "JPEG" else mode)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    extras = {} if kind in ("GIF", "BMP") else {"exif": exif.tobytes(), "icc_profile": swapped_primaries_profile()}
+    whole = encoded(image, kind, **extras)
+    decoded = 0
+    complaints = set()
+    for data in mutants(whole, random.Random(f"{kind} {mode}"), 200 if kind == "AVIF" else 1000):  # noqa: S311
+        try:
+            photo = decode(data, max_pixels=100_000)
+        except PhotoError as exc:
+            complaints.add(str(exc))
+        else:
+            assert photo.pixels.shape == (photo.header.height, photo.header.width, 3)
+            decoded += 1
+    assert decoded > 0
+    assert complaints
+    assert not any("\n" in said for said in complaints)
+
+
+def test_a_jpeg_is_decoded_no_smaller_than_asked_and_says_its_whole_size(encoded: Callable[..., bytes]) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    data = encoded(Image.effect_noise((1600, 1200), 40).convert("RGB"), "JPEG", exif=exif)
+    for asked, expected in ((150, (200, 150)), (151, (400, 300)), (601, (1600, 1200)), (2000, (1600, 1200))):
+        photo = decode(data, short_side_px=asked)
+        assert photo.pixels.shape[:2] == expected
+        assert (photo.header.width, photo.header.height) == (1200, 1600)
+
+
+def test_a_photo_decoded_small_looks_like_the_whole_one_shrunk(encoded: Callable[..., bytes]) -> None:
+    x, y = np.meshgrid(np.linspace(0, 255, 800), np.linspace(0, 255, 640))
+    data = encoded(Image.fromarray(np.stack([x, y, 255 - x], axis=-1).astype(np.uint8)), "JPEG", quality=95)
+    small = decode(data, short_side_px=80).pixels.astype(int)
+    whole = decode(data).pixels.reshape(80, 8, 100, 8, 3).mean(axis=(1, 3))
+    assert small.shape == (80, 100, 3)
+    assert np.abs(small - whole).mean() < 1.5
+
+
+def test_every_colour_under_every_alpha_is_composited_to_the_nearest_level() -> None:
+    colour, alpha = (np.ascontiguousarray(plane.astype(np.uint8)) for plane in np.mgrid[0:256, 0:256])
+    share = alpha.astype(np.float64) / 255
+    exact = colour * share + 255 * (1 - share)
+    shown = over_white(np.stack([colour] * 3, axis=-1), alpha)
+    assert np.array_equal(shown, np.stack([np.round(exact)] * 3, axis=-1))

@@ -1,0 +1,134 @@
+"""HEIC and JPEG XL, with their extras and without."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from curate.errors import BrokenPhoto, PhotoError, TooManyPixels, UnsupportedFormat
+from curate.image import formats
+from curate.image.decode import decode
+from curate.image.formats import HEIF, JXL, Extra, extra_for, installed, jxl_pixels, looks_like_photo
+
+Pixels = NDArray[np.uint8]
+Encode = Callable[..., bytes]
+
+LOSSLESS = {"HEIF": {"quality": -1, "chroma": 444, "matrix_coefficients": 0}, "JXL": {"lossless": True, "effort": 1}}
+
+
+@pytest.fixture
+def without_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As where neither extra was installed."""
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setitem(sys.modules, "pillow_jxl.JpegXLImagePlugin", None)
+    formats.installed.cache_clear()
+    yield
+    formats.installed.cache_clear()
+
+
+@pytest.mark.parametrize("extra", [HEIF, JXL])
+def test_its_pixels_are_those_that_were_saved(extra: Extra, vivid: Pixels, encoded: Encode) -> None:
+    assert installed(extra)
+    data = encoded(vivid, extra.format, **LOSSLESS[extra.format])
+    photo = decode(data)
+    assert np.array_equal(photo.pixels, vivid)
+    assert (photo.header.format, photo.header.width, photo.header.height) == (extra.format, 64, 48)
+    assert looks_like_photo(data[:32])
+
+
+@pytest.mark.parametrize("extra", [HEIF, JXL])
+def test_transparency_counts_as_everywhere(extra: Extra, encoded: Encode) -> None:
+    assert installed(extra)
+    rgba = np.full((16, 16, 4), (255, 0, 0, 255), np.uint8)
+    rgba[:, 8:, 3] = 0
+    photo = decode(encoded(rgba, extra.format, **LOSSLESS[extra.format]))
+    assert photo.visible is not None
+    assert int(photo.visible.sum()) == 128
+
+
+def test_heic_is_turned_once(vivid: Pixels, encoded: Encode) -> None:
+    assert installed(HEIF)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    photo = decode(encoded(vivid, "HEIF", exif=exif.tobytes(), **LOSSLESS["HEIF"]))
+    assert np.array_equal(photo.pixels, np.rot90(vivid, -1))
+
+
+def test_jpeg_xl_is_turned_by_its_codestream_alone(vivid: Pixels, encoded: Encode) -> None:
+    assert installed(JXL)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    photo = decode(encoded(vivid, "JXL", exif=exif.tobytes(), **LOSSLESS["JXL"]))
+    assert np.array_equal(photo.pixels, vivid)
+
+
+def test_a_jpeg_inside_jpeg_xl_is_turned_by_its_exif(tmp_path: Path, vivid: Pixels, encoded: Encode) -> None:
+    assert installed(JXL)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    jpeg = tmp_path / "turned.jpg"
+    jpeg.write_bytes(encoded(vivid, "JPEG", exif=exif.tobytes()))
+    with Image.open(jpeg) as image:  # the plugin takes the JPEG over as it is if it knows its file
+        photo = decode(encoded(image, "JXL", lossless_jpeg=True))
+    assert np.array_equal(photo.pixels, decode(jpeg.read_bytes()).pixels)
+    assert photo.header.orientation == 6
+
+
+@pytest.mark.parametrize("size", [(64, 48), (512, 512), (800, 600), (5000, 3), (333, 77), (1, 1)])
+def test_a_jpeg_xl_says_how_many_pixels_it_has_before_it_is_decoded(size: tuple[int, int], encoded: Encode) -> None:
+    assert installed(JXL)
+    data = encoded(Image.new("RGB", size), "JXL", effort=1)
+    assert jxl_pixels(data) == size[0] * size[1]
+    with pytest.raises(TooManyPixels, match="--max-pixels"):
+        decode(data, max_pixels=size[0] * size[1] - 1)
+
+
+def test_a_jpeg_xl_that_claims_a_giant_is_refused_undecoded() -> None:
+    fields = [(0, 1), (2, 2), (59_999, 18), (1, 3)]  # no eighths, a height of 18 bits, as wide as high
+    bits = at = 0
+    for value, count in fields:
+        bits, at = bits | value << at, at + count
+    with pytest.raises(TooManyPixels):
+        decode(b"\xff\x0a" + bits.to_bytes(12, "little"))
+
+
+@pytest.mark.usefixtures("without_plugins")
+@pytest.mark.parametrize(
+    ("head", "pip"),
+    [
+        (b"\0\0\0\x18ftypheic", "vividset[heic]"),
+        (b"\xff\x0a\xfa\x7f", "vividset[jxl]"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "vividset[jxl]"),
+    ],
+)
+def test_without_its_extra_the_error_says_what_to_install(head: bytes, pip: str) -> None:
+    assert extra_for(head)
+    with pytest.raises(UnsupportedFormat) as raised:
+        decode(head + b"\0" * 60)
+    assert pip in str(raised.value)
+    assert "--retry-errors" in str(raised.value)
+
+
+@pytest.mark.parametrize("extra", [HEIF, JXL])
+def test_malformed_ones_raise_photo_errors_and_nothing_else(extra: Extra, vivid: Pixels, encoded: Encode) -> None:
+    assert installed(extra)
+    dice = random.Random(extra.name)  # noqa: S311
+    whole = encoded(vivid, extra.format)
+    refused = 0
+    for _ in range(150):
+        data = bytearray(whole)
+        data[dice.randrange(min(len(data), 200))] = dice.randrange(256)
+        try:
+            decode(bytes(data[: dice.randint(1, len(data))] if dice.random() < 0.3 else data), max_pixels=100_000)
+        except PhotoError:
+            refused += 1
+    assert refused
+    with pytest.raises(BrokenPhoto):
+        decode(whole[: len(whole) // 2])

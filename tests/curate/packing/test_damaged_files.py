@@ -1,0 +1,97 @@
+"""Our own files, damaged: one line, or what is left of them, never a traceback; running `curate pack` mends a pack."""
+
+from __future__ import annotations
+
+import random
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from curate import manifest
+from curate.errors import ManifestError
+from curate.filtering.filter import filter_manifest
+from curate.filtering.options import FilterOptions
+from curate.packing.pack import PackOptions, pack_photos
+from curate.scanning.scan import ScanOptions, scan_photos
+from curate.scanning.scorer import ScoreOptions, score
+from curate.sources import listing
+
+SERIAL = ScanOptions(engine="serial")
+
+
+def damaged(data: bytes, seed: int, *, last: int = 0) -> bytes:
+    """Some bytes changed, half of the time in the last so many, and in one of ten cases cut off."""
+    rng, changed = random.Random(seed), bytearray(data)  # noqa: S311 - no secret
+    start = len(data) - last if last and rng.random() < 0.5 else 0
+    for _ in range(rng.choice([1, 1, 2, 4, 16])):
+        changed[rng.randrange(start, len(data))] ^= 1 << rng.randrange(8)
+    return bytes(changed[: rng.randrange(len(data))] if rng.random() < 0.1 else changed)
+
+
+@contextmanager
+def suppress_into(said: list[str]) -> Iterator[None]:
+    """Keep what a ManifestError says."""
+    try:
+        yield
+    except ManifestError as exc:
+        said.append(str(exc))
+
+
+@pytest.fixture
+def clean(photos: Path, tmp_path: Path) -> Path:
+    scan_photos([photos], tmp_path / "scan.parquet", SERIAL)
+    keep = frozenset(["color", "grayscale", "sepia", "toned"])
+    filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(0, keep))
+    return tmp_path / "clean.parquet"
+
+
+def test_a_damaged_manifest_is_read_or_refused_in_one_line(clean: Path, tmp_path: Path) -> None:
+    whole, path = clean.read_bytes(), tmp_path / "damaged.parquet"
+    said: list[str] = []
+    for seed in range(150):
+        path.write_bytes(damaged(whole, seed, last=6000))
+        with suppress_into(said):
+            manifest.read(path, need=("source", "path", "sha256", "colorfulness"))
+            for table in manifest.batches(path):
+                assert table.num_rows
+            manifest.counts(path, ("tone", "split"))
+    assert 30 < len(said) < 150
+    assert all(line.startswith(str(path)) and "\n" not in line for line in said)
+
+
+def test_a_damaged_tar_gives_rows_whatever_it_says(photos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "shard.tar"
+    with tarfile.open(path, "w") as tar:
+        for photo in sorted(photos.rglob("*.png")):
+            tar.add(photo, photo.name)
+    whole, broken = bytearray(path.read_bytes()), 0
+    headers = [at for at in range(0, len(whole), 512) if whole[at + 257 : at + 262] == b"ustar"]
+    for seed in range(150):
+        rng, changed = random.Random(seed), bytearray(whole)  # noqa: S311 - no secret
+        for _ in range(rng.choice([1, 3])):
+            changed[rng.choice(headers) + rng.randrange(512)] = rng.randrange(256)
+        path.write_bytes(changed)
+        for listed in listing([path]):
+            record = score(listed, ScoreOptions())
+            broken += record is not None and (record.error or "").startswith("BrokenTar: ")
+    assert broken > 10
+
+
+def test_a_damaged_shard_is_packed_again(clean: Path, tmp_path: Path) -> None:
+    out, options = tmp_path / "pack", PackOptions(32, engine="serial")
+    pack_photos(clean, out, options)
+    shard = out / "shard-000000.arrow"
+    whole, rows = shard.read_bytes(), manifest.read(out / "manifest.parquet").table
+    mended = 0
+    for seed in range(30):
+        shard.write_bytes(damaged(whole, seed, last=2000))
+        mended += pack_photos(clean, out, options).packed_now > 0
+        assert manifest.read(out / "manifest.parquet").table.num_rows == rows.num_rows
+    assert mended > 5
+    shard.write_bytes(whole[:-100])
+    assert pack_photos(clean, out, options).packed_now == rows.num_rows
+    assert shard.read_bytes() == whole
+    assert manifest.read(out / "manifest.parquet").table.equals(rows)

@@ -1,0 +1,411 @@
+"""The page in a real browser, by mouse, touch and keys, dark and small: against the manifest's own numbers."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from curate import manifest
+from curate.cli import main
+from curate.manifest import SCAN_SCHEMA, Lineage
+from curate.report import write_report
+from curate.scanning.scan import ScanOptions, scan_photos
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WRONG_NAME = "</script><img onerror=alert(1) src=x>.png"
+PHONE_PX, DESK_PX = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
+SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window. CI installs it, and fails without; elsewhere these tests need one that is there."""
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium here: apt-get install chromium")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def scanned_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty-two real files from gray to vivid, some sepia, two broken, one with a name that is code; scanned."""
+    home = tmp_path_factory.mktemp("report")
+    photos = home / "my photos"
+    (photos / WRONG_NAME).parent.mkdir(parents=True)
+    y, x = np.mgrid[0:60, 0:80]
+    vivid = np.stack([x * 3, y * 4, 255 - x - y * 2], axis=-1).clip(0, 255).astype(float)
+    gray = vivid.mean(axis=2, keepdims=True)
+    for i in range(30):
+        picture = gray + (vivid - gray) * (i / 20) + np.random.default_rng(i).normal(0, 2, gray.shape)
+        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(photos / f"{i:02}.png")
+    for i in range(6):
+        sepia = (vivid * (0.6 + i / 15)) @ SEPIA.T
+        Image.fromarray(sepia.clip(0, 255).astype(np.uint8)).save(photos / f"sepia-{i}.png")
+    for i in (1, 2):
+        Image.fromarray(np.roll(vivid, i, axis=2).clip(0, 255).astype(np.uint8)).save(photos / f"other-hue-{i}.png")
+    shutil.copy(photos / "20.png", photos / "copy of 20.png")
+    shutil.copy(photos / "25.png", photos / WRONG_NAME)
+    for name in ("cut.png", "cut-too.png"):
+        (photos / name).write_bytes((photos / "10.png").read_bytes()[:900])
+    out = home / "my scan.parquet"
+    scan_photos([photos], out, ScanOptions(), command="curate scan 'my photos'")
+    write_report(out, home / "scan.html")
+    return home
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[Open]:
+    """Open a page from disk; whatever it prints as an error, asks of the network or throws fails the test."""
+    complaints: list[str] = []
+    pages: list[Page] = []
+
+    def open_page(html: Path, *, phone: bool = False, dark: bool = False, permissions: tuple[str, ...] = ()) -> Page:
+        context = browser.new_context(
+            viewport=PHONE_PX if phone else DESK_PX,  # type: ignore[arg-type]
+            has_touch=phone,
+            color_scheme="dark" if dark else "light",
+            permissions=list(permissions),
+        )
+        page = context.new_page()
+        page.on("console", lambda said: complaints.append(f"{said.type}: {said.text}"))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(f"alert: {dialog.message}"))
+        page.on(
+            "request",
+            lambda asked: None if asked.url.startswith(("data:", html.as_uri())) else complaints.append(asked.url),
+        )
+        page.goto(html.as_uri())
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.context.close()
+    assert complaints == []
+
+
+def number(page: Page, selector: str) -> int:
+    """A count as the page writes it."""
+    return int((page.text_content(selector) or "").replace(",", ""))
+
+
+def kept_of(folder: Path, line: float, *tones: str) -> int:
+    """The manifest's own count, by other means."""
+    table = manifest.read(folder / "my scan.parquet").table
+    passes = pc.and_(
+        pc.greater_equal(table["colorfulness"], line), pc.is_in(table["tone"], pa.array(tones or ("color",)))
+    )
+    return int(pc.sum(passes).as_py())
+
+
+def line_of(page: Page) -> float:
+    """Where the page says that the line stands."""
+    settle(page)
+    return float(page.get_attribute("#handle", "aria-valuenow") or "nan")
+
+
+def settle(page: Page) -> None:
+    """Two frames: what a move asked for is drawn."""
+    page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+
+
+def captions(page: Page, gallery: str) -> list[float]:
+    return [float(text) for text in page.locator(f"{gallery} .caption").all_text_contents()]
+
+
+def assert_follows(page: Page, folder: Path, line: float, *tones: str) -> None:
+    """Counts, command and galleries are those of the line."""
+    kept, rows = kept_of(folder, line, *tones), manifest.read(folder / "my scan.parquet").table.num_rows
+    assert number(page, "#kept") == kept == number(page, "#above-count")
+    assert number(page, "#dropped") == rows - kept
+    words = shlex.split(page.text_content("#command") or "")
+    assert words[:3] == ["curate", "filter", str(folder / "my scan.parquet")]
+    assert float(words[words.index("--min-colorfulness") + 1]) == line
+    assert all(m >= line for gallery in ("#just-above", "#above") for m in captions(page, gallery))
+    assert all(m < line for gallery in ("#just-below", "#below") for m in captions(page, gallery))
+    assert f"{kept:,} kept" in (page.get_attribute("#handle", "aria-valuetext") or "")
+
+
+def drag(page: Page, to_m: float) -> None:
+    """Take the line by its handle and move it, as a mouse does."""
+    plot, handle = page.locator("#histogram").bounding_box(), page.locator("#handle").bounding_box()
+    assert plot
+    assert handle
+    end_m = float(page.get_attribute("#handle", "aria-valuemax") or "nan")
+    page.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + 180)
+    page.mouse.down()
+    page.mouse.move(plot["x"] + plot["width"] * to_m / end_m, handle["y"] + 150, steps=8)
+    page.mouse.up()
+
+
+def test_it_opens_on_the_filters_own_line(opened: Open, scanned_folder: Path) -> None:
+    page = opened(scanned_folder / "scan.html")
+    assert line_of(page) == 20
+    assert_follows(page, scanned_folder, 20.0)
+    assert page.title() == "my scan.parquet: vividset report"
+
+
+def test_dragging_moves_the_line_and_everything_follows(opened: Open, scanned_folder: Path) -> None:
+    page = opened(scanned_folder / "scan.html")
+    before = captions(page, "#just-above")
+    for wanted in (8.0, 63.5, 41.0):
+        drag(page, wanted)
+        assert line_of(page) == pytest.approx(wanted, abs=0.3)
+        assert_follows(page, scanned_folder, line_of(page))
+    assert captions(page, "#just-above") != before
+
+
+def test_a_finger_drags_it_too(opened: Open, scanned_folder: Path) -> None:
+    page = opened(scanned_folder / "scan.html", phone=True)
+    page.locator("#histogram").scroll_into_view_if_needed()
+    plot = page.locator("#histogram").bounding_box()
+    assert plot
+    fingers = page.context.new_cdp_session(page)
+    x, y = plot["x"] + plot["width"] * 20 / 120, plot["y"] + 100
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for step in range(1, 11):
+        point = {"x": x + step * 10, "y": y + step % 2}
+        fingers.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    assert line_of(page) > 40
+    assert_follows(page, scanned_folder, line_of(page))
+
+
+def test_arrow_keys_move_it_in_tenths_and_steps(opened: Open, scanned_folder: Path) -> None:
+    page = opened(scanned_folder / "scan.html")
+    page.focus("#handle")
+    end = float(page.get_attribute("#handle", "aria-valuemax") or "nan")
+    fine = (("ArrowRight", 20.1), ("ArrowUp", 20.2), ("Shift+ArrowRight", 21.2), ("ArrowLeft", 21.1))
+    far = (("PageUp", 26.1), ("PageDown", 21.1), ("Home", 0.0), ("ArrowLeft", 0.0), ("End", end), ("ArrowRight", end))
+    for key, line in (*fine, *far):
+        page.keyboard.press(key)
+        assert line_of(page) == line
+        assert_follows(page, scanned_folder, line)
+    page.fill("#number", "33.3")
+    assert line_of(page) == 33.3
+    assert_follows(page, scanned_folder, 33.3)
+
+
+def test_other_tones_are_brought_back(opened: Open, scanned_folder: Path) -> None:
+    page = opened(scanned_folder / "scan.html")
+    page.get_by_role("checkbox", name="sepia").check()
+    settle(page)
+    assert kept_of(scanned_folder, 20.0, "color", "sepia") > kept_of(scanned_folder, 20.0)
+    assert_follows(page, scanned_folder, 20.0, "color", "sepia")
+
+
+def test_the_copied_command_keeps_what_the_page_says(opened: Open, scanned_folder: Path) -> None:
+    page = opened(scanned_folder / "scan.html", permissions=("clipboard-read", "clipboard-write"))
+    page.fill("#number", "47.1")
+    page.get_by_role("checkbox", name="sepia").check()
+    settle(page)
+    page.click("#copy")
+    page.get_by_text("Copied").wait_for()
+    program, *arguments = shlex.split(page.evaluate("navigator.clipboard.readText()"))
+    assert program == "curate"
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    kept = manifest.read(scanned_folder / "clean.parquet").table.num_rows
+    assert kept == number(page, "#kept") == kept_of(scanned_folder, 47.1, "color", "sepia")
+
+
+def test_the_keyboard_alone_reaches_a_photo_and_comes_back(opened: Open, scanned_folder: Path) -> None:
+    page = opened(scanned_folder / "scan.html")
+    page.fill("#number", "60")
+    page.focus("#copy")
+    page.keyboard.press("Tab")  # the first tile
+    page.keyboard.press("ArrowRight")  # the second
+    second = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    page.keyboard.press("Enter")
+    assert page.locator("#photo").is_visible()
+    name = page.text_content("#photo-path") or ""
+    assert second.startswith(name)
+    place = page.text_content("#photo-place") or ""
+    assert re.fullmatch(r"2 of \d+", place)
+    assert "sharpness" in (page.text_content("#photo-numbers") or "")
+    assert re.search(r"Dropped: colorfulness \d+\.\d\d < 60", page.text_content("#photo-verdict") or "")
+    page.keyboard.press("ArrowRight")
+    assert page.text_content("#photo-place") == place.replace("2", "3", 1)
+    assert page.text_content("#photo-path") != name
+    page.keyboard.press("ArrowLeft")
+    assert page.text_content("#photo-path") == name
+    page.keyboard.press("Escape")
+    assert not page.locator("#photo").is_visible()
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == second
+
+
+def test_reasons_tones_errors_hues_and_twins_are_there(opened: Open, scanned_folder: Path) -> None:
+    page = opened(scanned_folder / "scan.html")
+    table = manifest.read(scanned_folder / "my scan.parquet").table
+    for section, column in (("#tones", "tone"), ("#errors", "error")):
+        kinds = [text.partition(":")[0] for text in table[column].drop_null().to_pylist()]
+        chips = {chip.split()[0]: int(chip.split()[1]) for chip in page.locator(f"{section} .chip").all_text_contents()}
+        assert chips == {kind: kinds.count(kind) for kind in set(kinds)}
+    page.locator("#reasons .chip", has_text="tone is sepia").click()
+    labels = page.locator("#reasons .tile").evaluate_all("(all) => all.map((tile) => tile.getAttribute('aria-label'))")
+    assert len(labels) == table["tone"].to_pylist().count("sepia")
+    page.focus("#handle")
+    page.keyboard.press("PageUp")  # what was chosen stays chosen while the line moves
+    settle(page)
+    assert (page.text_content("#reasons [aria-pressed=true]") or "").startswith("tone is sepia")
+    assert page.locator("#twin-groups .tile").count() >= 4
+    assert f"Half of the {kept_of(scanned_folder, 25.0)} photos" in (page.text_content("#hue-summary") or "")
+    assert page.locator("#wheel .wedge").count() == 36
+
+
+def test_a_hue_is_chosen_by_mouse_by_keys_and_by_name(opened: Open, scanned_folder: Path) -> None:
+    page = opened(scanned_folder / "scan.html")
+    names = [text.split()[0] for text in page.locator("#hues .chip").all_text_contents()]
+    table = manifest.read(scanned_folder / "my scan.parquet").table.to_pandas()
+    kept = table[(table["tone"] == "color") & (table["colorfulness"] >= 20)]
+
+    def assert_chosen(name: str) -> None:
+        assert page.get_attribute("#wheel [aria-checked=true]", "aria-label") == (
+            f"{name}: {(page.text_content('#hues [aria-pressed=true]') or '').split()[1]} photos"
+        )
+        ends = {"pink": (330, 15), "red": (15, 45), "orange": (45, 75), "yellow": (75, 110), "green": (110, 165)}
+        first, last = (ends | {"teal": (165, 220), "blue": (220, 290), "violet": (290, 330)})[name]
+        middles = kept["hue_peak_deg"] // 10 * 10 + 5
+        own = kept[((middles - first) % 360) < (last - first) % 360]
+        shown = page.locator("#hues .tile").evaluate_all("(all) => all.map((tile) => tile.getAttribute('aria-label'))")
+        assert {label.rpartition(", ")[0] for label in shown} <= set(own["path"])
+        assert len(shown) == min(24, len(own))
+
+    assert len(names) > 1
+    for name in names:
+        page.locator(f"#wheel g[aria-label^={name}] text").click()
+        assert_chosen(name)
+    page.keyboard.press("ArrowLeft")  # from the last hue around to the first
+    assert_chosen(names[0])
+    page.locator("#hues .chip", has_text=names[1]).click()
+    assert_chosen(names[1])
+
+
+def test_without_scripts_it_says_what_it_is_and_no_more(browser: Browser, scanned_folder: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((scanned_folder / "scan.html").as_uri())
+    said = page.locator("body").inner_text()
+    assert "my scan.parquet" in said
+    assert "Allow scripts" in said
+    assert "Where to draw the line" not in said
+    context.close()
+
+
+def test_a_name_that_is_code_stays_a_name(opened: Open, scanned_folder: Path) -> None:
+    page = opened(scanned_folder / "scan.html")
+    page.get_by_role("button", name=WRONG_NAME).first.click()
+    assert page.text_content("#photo-path") == WRONG_NAME
+    sources = page.locator("img").evaluate_all("(all) => all.map((image) => image.getAttribute('src').slice(0, 16))")
+    assert set(sources) == {"data:image/webp;"}
+    assert page.locator("[onerror]").count() == 0
+
+
+def test_no_script_but_ours_runs_and_nothing_is_loaded(browser: Browser, scanned_folder: Path) -> None:
+    page = browser.new_page()
+    page.goto((scanned_folder / "scan.html").as_uri())
+    refused = page.evaluate(
+        """() => new Promise((done) => {
+            const refused = [];
+            document.addEventListener("securitypolicyviolation", (event) => {
+                refused.push(event.effectiveDirective);
+                if (refused.length === 3) done(refused.sort());
+            });
+            const script = document.createElement("script");
+            script.textContent = "window.ran = true";
+            const image = document.createElement("img");
+            image.src = "http://127.0.0.1:9/x.png";
+            document.body.append(script, image);
+            fetch("http://127.0.0.1:9/").catch(() => {});
+        })"""
+    )
+    assert refused == ["connect-src", "img-src", "script-src-elem"]
+    assert page.evaluate("window.ran") is None
+    page.close()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_text_reads_well_in_both_modes(opened: Open, scanned_folder: Path, tmp_path: Path, *, dark: bool) -> None:
+    page = opened(scanned_folder / "scan.html", dark=dark)
+    names = ("--ground", "--raised", "--ink", "--quiet", "--accent", "--on-accent")
+    read = "(names) => names.map((name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim())"
+    ground, raised, ink, quiet, accent, on_accent = map(luminance, page.evaluate(read, names))
+    assert (ground < 0.1) is dark
+    pairs = [(ink, ground), (ink, raised), (quiet, ground), (quiet, raised), (accent, ground), (on_accent, accent)]
+    assert min(contrast(*pair) for pair in pairs) >= 4.5
+    page.screenshot(path=tmp_path / "page.png")
+    with Image.open(tmp_path / "page.png") as picture:
+        assert bool(np.median(np.asarray(picture.convert("L"))) < 60) is dark
+
+
+def luminance(color: str) -> float:
+    """WCAG relative luminance of #rrggbb, 0..1."""
+    linear = [
+        (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4)
+        for c in (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    ]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+def contrast(one: float, other: float) -> float:
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+
+
+def test_a_phone_never_scrolls_sideways(opened: Open, scanned_folder: Path) -> None:
+    page = opened(scanned_folder / "scan.html", phone=True)
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE_PX["width"]
+    page.locator("#above .tile").first.tap()
+    dialog = page.locator("#photo").bounding_box()
+    assert dialog
+    assert dialog["x"] >= 0
+    assert dialog["x"] + dialog["width"] <= PHONE_PX["width"]
+    assert (
+        page.evaluate(
+            "(() => { const box = document.getElementById('photo'); return box.scrollWidth - box.clientWidth; })()"
+        )
+        == 0
+    )
+
+
+def one_photo(path: str, **columns: object) -> dict[str, object]:
+    return {"source": "/nowhere", "path": path, **columns}
+
+
+@pytest.mark.parametrize(
+    ("rows", "kept", "hidden"),
+    [
+        ([one_photo("a.jpg", colorfulness=31.0, tone="color", tone_hue_deg=50.0)], 1, {"errors", "twins", "reasons"}),
+        ([one_photo("a.jpg", error="BrokenPhoto: cut")] * 3, 0, {"tones", "twins"}),
+        ([one_photo("a.jpg", colorfulness=0.0, tone="grayscale")], 0, {"errors", "twins"}),
+        ([one_photo("a.jpg", colorfulness=25.5)], 1, {"errors", "twins", "reasons", "tones"}),
+    ],
+    ids=["one photo", "only errors", "only gray", "no tone"],
+)
+def test_it_draws_whatever_there_is(
+    opened: Open, tmp_path: Path, rows: list[dict[str, object]], kept: int, hidden: set[str]
+) -> None:
+    path = tmp_path / "scan.parquet"
+    manifest.write(path, pa.Table.from_pylist(rows, SCAN_SCHEMA), Lineage("scan", "curate scan", {}))
+    write_report(path, tmp_path / "scan.html")
+    page = opened(tmp_path / "scan.html")
+    assert number(page, "#kept") == kept
+    assert number(page, "#dropped") == len(rows) - kept
+    sections = page.locator("main > section[hidden]").evaluate_all("(all) => all.map((section) => section.id)")
+    assert hidden <= set(sections)

@@ -1,0 +1,140 @@
+"""What a scan lives through: huge photos, little memory, kill -9, a source that goes away, two scans at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from filelock import FileLock
+from PIL import Image
+
+from curate import manifest
+from curate.errors import ManifestError, ScanError
+from curate.exporting.export import export_photos
+from curate.manifest import Lineage
+from curate.packing.pack import PackOptions, pack_photos
+from curate.scanning.scan import ScanOptions, scan_photos
+from curate.scanning.scorer import ScoreOptions, score
+from curate.sources import listing
+
+
+def test_a_photo_of_200_megapixels_is_scored_under_the_defaults(tmp_path: Path) -> None:
+    stripes = Image.new("RGB", (16_320, 12_240), (200, 40, 40))
+    stripes.paste((40, 40, 200), (0, 0, 8_160, 12_240))
+    stripes.save(tmp_path / "a.jpg", quality=30)
+    (photo,) = listing([tmp_path])
+    record = score(photo, ScoreOptions())
+    assert record is not None
+    assert record.error is None
+    assert record.measures is not None
+    assert record.measures.colorfulness > 100
+
+
+LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+from curate import manifest, sources
+from curate.image import decode
+from curate.measures import measure
+from curate.scanning import scan  # import everything before the limit is set
+
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + (300 << 20), size + (300 << 20)))
+scan.scan_photos([sys.argv[1]], Path(sys.argv[2]), scan.ScanOptions(workers=1))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system limits and tells a process's memory so")
+def test_a_photo_that_wants_more_memory_than_there_is_costs_one_row(photos: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (14_000, 14_000), (200, 40, 40)).save(photos / "b-huge.jpg", quality=30)
+    out = tmp_path / "m.parquet"
+    command = [sys.executable, "-c", LITTLE_MEMORY, str(photos), str(out)]
+    subprocess.run(command, check=True, timeout=60)
+    errors = {row["path"]: row["error"] for row in manifest.read(out).table.to_pylist()}
+    assert errors.pop("b-huge.jpg").partition(":")[0] in ("OutOfMemory", "WorkerDied")
+    assert [name for name, error in errors.items() if error is None] == ["a-vivid.png", "more/b-gray.png"]
+
+
+@pytest.fixture
+def many(tmp_path: Path, encoded: Callable[..., bytes]) -> Path:
+    """600 photos that take some milliseconds each."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    whole = encoded(np.random.default_rng(0).integers(0, 256, (140, 140, 3), dtype=np.uint8), "PNG")
+    for number in range(600):
+        (folder / f"{number:03}.png").write_bytes(whole)
+    return folder
+
+
+def as_list(folder: Path) -> list[str]:
+    """Arguments that scan a list of the photos in a folder."""
+    names = folder.with_suffix(".txt")
+    names.write_text("\n".join(map(str, folder.iterdir())), encoding="utf-8")
+    return ["--from-file", str(names)]
+
+
+def as_tar(folder: Path) -> list[str]:
+    """Arguments that scan a tar of the photos in a folder."""
+    with tarfile.open(folder.with_suffix(".tar"), "w") as tar:
+        tar.add(folder, "")
+    return [str(folder.with_suffix(".tar"))]
+
+
+@pytest.mark.parametrize("source", [as_list, as_tar])
+def test_a_killed_scan_of_other_sources_goes_on(source: Callable[[Path], list[str]], many: Path) -> None:
+    arguments, out = source(many), many.parent / "m.parquet"
+    command = [sys.executable, "-m", "curate", "scan", *arguments, "-o", str(out), "--workers", "1"]
+    work = out.with_name(f".{out.name}.scan")
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        limit = time.monotonic() + 30
+        while not any(work.glob("part-*-000000.parquet")) and time.monotonic() < limit:
+            time.sleep(0.005)
+        running.send_signal(signal.SIGKILL)
+    assert not out.exists()
+    lists = tuple(arguments[1:]) if arguments[0] == "--from-file" else ()
+    resumed = scan_photos([] if lists else arguments, out, ScanOptions(workers=1, from_files=lists))
+    assert resumed.photos == 600
+    assert 0 < resumed.measured_now <= 600 - 64
+    assert not work.exists()
+
+
+def test_two_scans_of_a_list_onto_one_output_are_refused(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / ".m.parquet.scan").mkdir()
+    options = ScanOptions(from_files=(as_list(photos)[1],))
+    with FileLock(tmp_path / ".m.parquet.scan" / "lock"), pytest.raises(ScanError, match="another scan is writing"):
+        scan_photos([], tmp_path / "m.parquet", options)
+
+
+def test_a_folder_is_no_output_and_stays(photos: Path) -> None:
+    for overwrite in (False, True):
+        with pytest.raises(ManifestError, match="is a folder: choose another output with -o"):
+            scan_photos([photos], photos / "more", ScanOptions(overwrite=overwrite))
+    assert os.listdir(photos / "more") == ["b-gray.png"]
+
+
+def test_an_empty_manifest_is_not_blamed_on_its_photos(tmp_path: Path) -> None:
+    empty = tmp_path / "clean.parquet"
+    manifest.write(empty, manifest.ALL_COLUMNS.empty_table(), Lineage("clean", "", {}))
+    with pytest.raises(ManifestError, match="has no rows: filter less strictly"):
+        pack_photos(empty, tmp_path / "pack", PackOptions())
+    with pytest.raises(ManifestError, match="has no rows: filter less strictly"):
+        export_photos(empty, tmp_path / "export", "copy")
+
+
+def test_a_manifest_whose_rows_name_no_photo_says_so(photos: Path, tmp_path: Path) -> None:
+    scan_photos([photos], tmp_path / "m.parquet", ScanOptions(engine="serial"))
+    table = manifest.read(tmp_path / "m.parquet").table
+    empty = pa.nulls(table.num_rows, pa.string())
+    pq.write_table(table.drop_columns(["path"]).append_column("path", empty), tmp_path / "foreign.parquet")
+    with pytest.raises(ManifestError, match="has rows without path"):
+        export_photos(tmp_path / "foreign.parquet", tmp_path / "export", "copy")

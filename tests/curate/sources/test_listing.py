@@ -1,0 +1,194 @@
+"""Folders to a listing: one stable order, every file once, nothing that hangs or crashes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.errors import PASSING_KINDS, SourceError
+from curate.manifest import escape, unescape
+from curate.sources import ListedPhoto, as_photo_error, has_photo_name, listing
+
+name_bytes = st.binary(min_size=1, max_size=12).map(lambda raw: raw.replace(b"/", b"_").replace(b"\0", b"-"))
+
+
+def paths_of(*roots: Path) -> list[str]:
+    return [photo.path for photo in listing(roots)]
+
+
+def fill(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+@given(name_bytes)
+def test_any_name_survives_being_written_as_text(raw: bytes) -> None:
+    name = os.fsdecode(raw)
+    text = escape(name)
+    assert unescape(text) == name
+    assert text.encode("utf-8").decode("utf-8") == text
+
+
+@given(name_bytes, name_bytes)
+def test_different_names_have_different_texts(one: bytes, other: bytes) -> None:
+    assert (escape(os.fsdecode(one)) == escape(os.fsdecode(other))) == (one == other)
+
+
+def test_listed_in_order_of_the_key_and_not_of_plain_text(tmp_path: Path) -> None:
+    fill(tmp_path, "b.jpg", "a/z.jpg", "a-b/y.jpg", "a.jpg", "a b.jpg", "A.jpg", "a/b/c.jpg", "é.jpg")
+    found = list(listing([tmp_path]))
+    assert [photo.key for photo in found] == sorted(photo.key for photo in found)
+    assert [photo.path for photo in found] == [
+        *("A.jpg", "a/b/c.jpg", "a/z.jpg", "a b.jpg", "a-b/y.jpg", "a.jpg", "b.jpg", "é.jpg")
+    ]
+
+
+@given(raw=st.lists(st.tuples(st.sampled_from([b"", b"a/", b"a-/", b"b/a/"]), name_bytes), min_size=1, max_size=8))
+def test_odd_names_too_are_listed_once_and_in_order(
+    raw: list[tuple[bytes, bytes]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("names")
+    made = set()
+    for folder, name in raw:
+        if name.strip(b".") == b"":
+            continue
+        full = os.path.join(os.fsencode(root), folder, name + b".jpg")
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        with open(full, "wb"):
+            made.add(full)
+    found = list(listing([root]))
+    assert {os.fsencode(photo.open_path()) for photo in found} == made
+    assert [photo.key for photo in found] == sorted({photo.key for photo in found})
+
+
+def test_a_listed_file_knows_its_size_and_time(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"12345")
+    os.utime(tmp_path / "a.jpg", ns=(1, 1_234_567_891))
+    assert list(listing([tmp_path])) == [ListedPhoto(str(tmp_path), "a.jpg", 5, 1_234_567_891)]
+
+
+def test_nested_doubled_and_partly_named_roots_list_each_file_once(tmp_path: Path) -> None:
+    fill(tmp_path, "a/1.jpg", "a/b/2.jpg", "c/3.jpg")
+    everything = [tmp_path, tmp_path / "a", tmp_path / "a" / "b", tmp_path, tmp_path / "a" / "1.jpg"]
+    assert paths_of(*everything) == ["a/1.jpg", "a/b/2.jpg", "c/3.jpg"]
+
+
+def test_a_folder_is_not_taken_for_one_whose_name_it_begins_with(tmp_path: Path) -> None:
+    fill(tmp_path, "photos/1.jpg", "photos-old/2.jpg")
+    assert paths_of(tmp_path / "photos-old", tmp_path / "photos") == ["1.jpg", "2.jpg"]
+
+
+def test_the_order_in_which_roots_are_named_is_of_no_account(tmp_path: Path) -> None:
+    fill(tmp_path, "a/1.jpg", "b/2.jpg", "c/3.jpg")
+    roots = [tmp_path / "c" / "3.jpg", tmp_path / "a", tmp_path / "b"]
+    assert list(listing(roots)) == list(listing(roots[::-1]))
+    assert paths_of(*roots) == ["1.jpg", "2.jpg", "3.jpg"]
+
+
+def test_relative_and_absolute_names_of_a_root_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, "a/1.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert list(listing([Path("a"), tmp_path / "a", Path("a/../a/1.jpg")])) == list(listing([tmp_path / "a"]))
+
+
+def test_files_named_singly_are_listed_without_their_neighbours(tmp_path: Path) -> None:
+    fill(tmp_path, "a.jpg", "b.jpg", "c.txt")
+    found = list(listing([tmp_path / "c.txt", tmp_path / "a.jpg"]))
+    assert [(photo.source, photo.path) for photo in found] == [(str(tmp_path), "a.jpg"), (str(tmp_path), "c.txt")]
+
+
+def test_links_are_followed_but_never_in_a_circle(tmp_path: Path) -> None:
+    fill(tmp_path, "in/1.jpg", "elsewhere/2.jpg")
+    (tmp_path / "in" / "up").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "self").symlink_to("self")
+    (tmp_path / "in" / "out").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "in")
+    assert paths_of(tmp_path / "in") == ["1.jpg", "out/2.jpg"]
+
+
+def test_a_link_in_a_circle_that_is_named_like_a_photo_is_a_row(tmp_path: Path) -> None:
+    (tmp_path / "self.jpg").symlink_to("self.jpg")
+    (found,) = listing([tmp_path])
+    assert found.problem is not None
+    assert found.problem.startswith("ReadFailed: ")
+
+
+def test_a_folder_with_a_photos_name_is_a_row_and_is_entered(tmp_path: Path) -> None:
+    fill(tmp_path, "a.jpg/inside.jpg", "b/c.jpg")
+    folder, inside, other = listing([tmp_path])
+    assert (folder.path, folder.problem) == ("a.jpg", "NotAFile: a folder with a photo's name")
+    assert (inside.path, inside.problem) == ("a.jpg/inside.jpg", None)
+    assert (other.path, other.problem) == ("b/c.jpg", None)
+
+
+def test_pipes_sockets_and_broken_links_are_rows_only_under_a_photos_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path may not be long
+    for name in ("pipe.jpg", "pipe"):
+        os.mkfifo(name)
+    for name in ("broken.jpg", "broken"):
+        Path(name).symlink_to("nowhere")
+    for name in ("socket.jpg", "socket"):
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(name)
+    problems = {photo.path: (photo.problem or "").partition(" (")[0] for photo in listing([tmp_path])}
+    assert list(problems) == ["broken.jpg", "pipe.jpg", "socket.jpg"]
+    assert problems["broken.jpg"].startswith("Vanished: ")
+    assert problems["pipe.jpg"] == "NotAFile: it is a pipe"
+    assert problems["socket.jpg"] == "NotAFile: it is a socket"
+
+
+def test_a_broken_link_named_singly_is_a_row(tmp_path: Path) -> None:
+    (tmp_path / "y.jpg").symlink_to("nowhere")
+    (found,) = listing([tmp_path / "y.jpg"])
+    assert found.problem is not None
+    assert found.problem.startswith("Vanished: ")
+
+
+def test_folders_to_leave_out_are_not_entered_by_any_name(tmp_path: Path) -> None:
+    fill(tmp_path, "a/1.jpg", "work/2.jpg")
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "work")
+    assert [photo.path for photo in listing([tmp_path], leave_out=[tmp_path / "work"])] == ["a/1.jpg"]
+
+
+def test_an_empty_folder_lists_nothing(tmp_path: Path) -> None:
+    assert paths_of(tmp_path) == []
+
+
+def test_a_root_that_does_not_exist_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="nowhere doesn't exist"):
+        paths_of(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), "NoPermission"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), "Vanished"),
+        (OSError(errno.EIO, "Input/output error"), "ReadFailed"),
+        (OSError(errno.ENAMETOOLONG, "File name too long"), "ReadFailed"),
+    ],
+)
+def test_the_systems_refusals_become_photo_errors_that_a_later_scan_tries_again(refusal: OSError, kind: str) -> None:
+    error = as_photo_error(refusal, "the file can't be read")
+    assert str(error) == f"{kind}: the file can't be read: {refusal.strerror}"
+    assert kind in PASSING_KINDS
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "A.JPEG", "x/y.Png", "b.c.webp", "z.tif", "n\n.heic", ".hidden.jpg"])
+def test_photos_are_known_by_name(name: str) -> None:
+    assert has_photo_name(name)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "jpg", ".jpg", "a.jpg.xmp", "a.jpg/b", "a.nef"])
+def test_other_files_are_not(name: str) -> None:
+    assert not has_photo_name(name)

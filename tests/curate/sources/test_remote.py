@@ -1,0 +1,205 @@
+"""Photos behind URLs: the rows of a scan from disk, from an S3 server that runs here; and what goes wrong, said."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow.compute as pc
+import pytest
+from moto.server import ThreadedMotoServer
+
+from curate import manifest
+from curate.errors import SourceError
+from curate.report import write_report
+from curate.scanning.scan import ScanOptions, scan_photos
+from curate.scanning.scorer import ScoreOptions, score
+from curate.sources import ListedPhoto, Sources, listing, read
+
+SERIAL = ScanOptions(engine="serial")
+
+
+@pytest.fixture
+def uploaded(photos: Path, s3: Any) -> str:
+    """`photos` in a bucket, with a tar of two of them and a marker of a folder."""
+    (photos / "odd name's é#%.png").write_bytes((photos / "a-vivid.png").read_bytes())
+    with tarfile.open(photos / "0.tar", "w") as tar:
+        for name in ("a-vivid.png", "more/b-gray.png"):
+            tar.add(photos / name, name)
+    for path in photos.rglob("*"):
+        if path.is_file():
+            s3.pipe(f"bucket/{photos.parent.name}/{path.relative_to(photos)}", path.read_bytes())
+    s3.pipe(f"bucket/{photos.parent.name}/marker/", b"")
+    return f"s3://bucket/{photos.parent.name}"
+
+
+def rows_of(out: Path, *leave_out: str) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in leave_out} for row in manifest.read(out).table.to_pylist()]
+
+
+def test_a_bucket_gives_the_rows_of_the_same_photos_on_disk(uploaded: str, photos: Path, tmp_path: Path) -> None:
+    there, here = tmp_path / "there.parquet", tmp_path / "here.parquet"
+    found = scan_photos([uploaded + "/"], there, SERIAL)
+    assert (found.photos, found.passed_over) == (6, 1)
+    scan_photos([photos], here, SERIAL)
+    assert rows_of(there, "source", "modified_ns") == rows_of(here, "source", "modified_ns")
+    assert {row["source"] for row in rows_of(there)} == {uploaded}
+    assert all(row["modified_ns"] for row in rows_of(there))
+    assert scan_photos([uploaded], there, SERIAL).measured_now == 0
+
+
+def test_a_wider_prefix_takes_over_what_is_known(uploaded: str, tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    assert scan_photos([f"{uploaded}/more"], out, SERIAL).measured_now == 1
+    assert scan_photos([uploaded], out, SERIAL).measured_now == 5
+    assert scan_photos([uploaded], out, SERIAL).measured_now == 0
+    assert {row["source"] for row in rows_of(out)} == {uploaded}
+
+
+def test_worker_processes_read_a_bucket_too(uploaded: str, tmp_path: Path) -> None:
+    assert scan_photos([f"{uploaded}/more"], tmp_path / "m.parquet", ScanOptions()).scored == 1
+
+
+def test_a_killed_scan_of_a_bucket_goes_on(photos: Path, s3: Any, tmp_path: Path) -> None:
+    data = (photos / "a-vivid.png").read_bytes()
+    many = {f"{number:03}.png": data[: len(data) - number % 2] for number in range(40)}
+    (tmp_path / "many").mkdir()
+    for name, content in many.items():
+        (tmp_path / "many" / name).write_bytes(content)
+    s3.pipe({f"bucket/killed/{name}": content for name, content in many.items()})
+    out = tmp_path / "m.parquet"
+    command = [sys.executable, "-m", "curate", "scan", "s3://bucket/killed", "-o", str(out), "--workers", "1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        limit = time.monotonic() + 60
+        while not any(out.parent.glob(".m.parquet.scan/part-*-000000.parquet")) and time.monotonic() < limit:
+            time.sleep(0.005)
+        running.kill()
+    resumed = scan_photos(["s3://bucket/killed"], out, SERIAL)
+    assert resumed.photos == 40
+    assert 0 < resumed.measured_now <= 30  # of four shards one at least was finished
+    scan_photos([tmp_path / "many"], tmp_path / "here.parquet", SERIAL)
+    assert rows_of(out, "source", "modified_ns") == rows_of(tmp_path / "here.parquet", "source", "modified_ns")
+
+
+def test_a_photo_of_a_bucket_is_read_again_from_its_row(uploaded: str, photos: Path, tmp_path: Path) -> None:
+    scan_photos([uploaded], tmp_path / "m.parquet", SERIAL)
+    for row in rows_of(tmp_path / "m.parquet"):
+        name = row["path"].removeprefix("0.tar/")
+        data = read(row["source"], row["path"], offset=row["tar_offset"], size=row["bytes"])
+        assert data == (photos / name).read_bytes()
+
+
+def test_the_page_has_pictures_of_photos_in_a_bucket_and_in_its_tars(uploaded: str, tmp_path: Path) -> None:
+    scan_photos([uploaded], tmp_path / "scan.parquet", ScanOptions())
+    readable = manifest.read(tmp_path / "scan.parquet").table.filter(pc.field("error").is_null())
+    assert readable["tar_offset"].null_count < readable.num_rows
+    made = write_report(tmp_path / "scan.parquet", tmp_path / "scan.html")
+    assert (made.shown, made.missing) == (made.photos, 0)
+    assert (tmp_path / "scan.html").read_text(encoding="ascii").count('"thumbnail":"') == readable.num_rows
+
+
+def test_a_changed_object_is_measured_again(uploaded: str, photos: Path, s3: Any, tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    scan_photos([uploaded], out, SERIAL)
+    s3.pipe(f"{uploaded}/a-vivid.png", (photos / "more" / "b-gray.png").read_bytes())
+    assert scan_photos([uploaded], out, SERIAL).measured_now == 1
+
+
+def test_lists_hold_urls_and_lie_behind_them(uploaded: str, s3: Any) -> None:
+    names = ("more/b-gray.png", "0.tar", "gone.png", "a-vivid.png")
+    s3.pipe(f"{uploaded}/list.txt", "\n".join(f"{uploaded}/{name}" for name in names).encode())
+    found = list(Sources(lists=(f"{uploaded}/list.txt",)).photos())
+    assert [(photo.source.removeprefix(uploaded), photo.path) for photo in found] == [
+        *(("", "0.tar/a-vivid.png"), ("", "0.tar/more/b-gray.png"), ("", "a-vivid.png"), ("", "gone.png")),
+        ("/more", "b-gray.png"),
+    ]
+    assert [photo.path for photo in found if (photo.problem or "").startswith("Vanished")] == ["gone.png"]
+
+
+def test_a_bucket_is_listed_page_by_page(s3: Any) -> None:
+    names = [f"many/{number:02}.jpg" for number in range(10)]
+    s3.pipe({f"bucket/{name}": b"x" for name in names})
+    assert s3.call_s3("list_objects_v2", Bucket="bucket", Prefix="many/")["IsTruncated"]
+    assert [photo.path for photo in listing(["s3://bucket/many"])] == [name.removeprefix("many/") for name in names]
+
+
+def test_other_file_systems_are_listed_folder_by_folder(photos: Path, tmp_path: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    for path in photos.rglob("*.png"):
+        memory.pipe(f"/in-memory/{path.relative_to(photos)}", path.read_bytes())
+    scan_photos(["memory://in-memory"], tmp_path / "there.parquet", SERIAL)
+    scan_photos([photos], tmp_path / "here.parquet", SERIAL)
+    moved = ("source", "modified_ns")
+    assert rows_of(tmp_path / "there.parquet", *moved) == rows_of(tmp_path / "here.parquet", *moved)
+
+
+def test_a_file_url_is_a_path(photos: Path) -> None:
+    assert list(listing([photos.as_uri()])) == list(listing([photos]))
+
+
+def test_a_url_inside_another_is_listed_once(uploaded: str) -> None:
+    assert list(listing([f"{uploaded}/more", uploaded])) == list(listing([uploaded]))
+
+
+def test_a_tar_cut_off_in_a_bucket_is_a_row(uploaded: str, photos: Path, s3: Any) -> None:
+    with tarfile.open(photos / "0.tar") as tar:
+        second = tar.getmembers()[1]
+    s3.pipe(f"{uploaded}/cut.tar", (photos / "0.tar").read_bytes()[: second.offset_data + 9])
+    found = list(listing([f"{uploaded}/cut.tar"]))
+    assert [photo.path for photo in found] == ["cut.tar", "cut.tar/a-vivid.png"]
+    assert (found[0].problem or "").startswith("BrokenTar: ")
+
+
+def test_an_object_that_is_gone_by_its_turn_is_a_row(uploaded: str) -> None:
+    record = score(ListedPhoto(uploaded, "gone.png", 5, 1), ScoreOptions())
+    assert record is not None
+    assert (record.error or "").startswith("Vanished: ")
+
+
+@pytest.mark.parametrize("url", ["s3://no-such-bucket/photos", "s3://bucket/nowhere", "memory://nowhere"])
+def test_what_is_not_there_is_one_line(url: str, s3: Any) -> None:  # noqa: ARG001 - the server is to run
+    with pytest.raises(SourceError, match="doesn't exist, or isn't shown to you"):
+        Sources((url,)).check()
+
+
+@pytest.mark.parametrize(("url", "said"), [("nonsense://x", "can't be read"), ("http://127.0.0.1:9/x", "")])
+def test_no_such_kind_of_place_and_no_answer_are_one_line(url: str, said: str) -> None:
+    with pytest.raises(SourceError, match=said or "check the address"):
+        Sources((url,)).check()
+
+
+def test_an_extra_that_is_missing_says_how_to_install_it() -> None:
+    program = "import sys; sys.modules['s3fs'] = None; from curate.cli import main; main(['scan', 's3://bucket/x'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install 'vividset[remote]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_server_that_goes_away_is_noticed() -> None:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    program = (
+        "import fsspec, sys; from curate.sources import listing, is_source_missing; fs = fsspec.filesystem('s3');"
+        "fs.mkdir('bbb'); fs.pipe('bbb/p/a.png', b'x'); print(len(list(listing(['s3://bbb/p']))), flush=True);"
+        "sys.stdin.read(); print(source_is_gone('s3://bbb/p'))"
+    )
+    env = os.environ | {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_MAX_ATTEMPTS": "1",
+    }
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "1\n"
+        server.stop()
+        assert running.communicate()[0] == "True\n"

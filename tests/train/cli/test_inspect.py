@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner, Result
+
+from curate.manifest import digest
+from train.cli import main
+from train.cli.inspect import listed
+from train.trainer.callbacks import FitResult
+
+Manifest = Callable[..., Path]
+
+
+@pytest.fixture
+def run(clean_manifest: Manifest, train_on: Callable[..., FitResult], tmp_path: Path) -> Path:
+    """A run on three of four photos."""
+    train_on(clean_manifest(["train", "val", "train", "train"]), max_steps=1)
+    return tmp_path / "run"
+
+
+def inspect(*told: object) -> Result:
+    return CliRunner().invoke(main, ["inspect", *map(str, told)])
+
+
+def test_a_checkpoint_leads_back_to_every_photo_that_taught_it(run: Path, tmp_path: Path) -> None:
+    result = inspect(run, "--photos")
+    assert result.exit_code == 0, result.output
+    files = [tmp_path / "photos" / f"p0{number}.png" for number in (0, 2, 3)]
+    assert result.stdout.splitlines() == [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file}" for file in files]
+    subprocess.run(["sha256sum", "--check", "--strict"], input=result.stdout, text=True, check=True)
+
+
+def test_a_line_break_in_a_name_is_written_as_sha256sum_reads_it(tmp_path: Path) -> None:
+    place = tmp_path / "of two\nlines.png"
+    place.write_bytes(b"photo")
+    row = {"source": str(tmp_path), "path": place.name, "sha256": hashlib.sha256(b"photo").hexdigest()}
+    (line,) = listed(pa.Table.from_pylist([row]))
+    subprocess.run(["sha256sum", "--check", "--strict"], input=line + "\n", text=True, check=True)
+
+
+def test_what_made_it_is_said(run: Path, tmp_path: Path) -> None:
+    result = inspect(run)
+    assert result.exit_code == 0, result.output
+    assert f"sha256 {hashlib.sha256((run / 'best.safetensors').read_bytes()).hexdigest()}" in result.stdout
+    manifest = tmp_path / "clean.parquet"
+    assert f"taught by  {manifest}, sha256 {digest(manifest)}" in result.stdout
+    assert "photos     3: --photos lists them" in result.stdout
+
+
+def test_only_the_very_manifest_will_do(run: Path, clean_manifest: Manifest, tmp_path: Path) -> None:
+    moved = (tmp_path / "clean.parquet").rename(tmp_path / "moved.parquet")
+    gone = inspect(run, "--photos")
+    assert gone.exit_code == 1
+    assert "isn't there: name the one of sha256" in gone.stderr
+    assert "photos     can't be listed" in inspect(run).stdout
+    assert len(inspect(run, "--photos", "--manifest", moved).stdout.splitlines()) == 3
+    clean_manifest(["train"])
+    other = inspect(run, "--photos")
+    assert other.exit_code == 1
+    assert "has changed" in other.stderr

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from train.data.loader import DataTimer
+from train.trainer.callbacks import FitResult
+
+
+class Clock:
+    """Time that passes only when told."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("waits_s", "works_s", "share"), [(0.0, 1.0, 0.0), (1.0, 3.0, 0.25), (0.02, 0.98, 0.02)])
+def test_the_share_is_what_is_waited_of_the_time_after_the_first_batch(
+    waits_s: float, works_s: float, share: float
+) -> None:
+    clock = Clock()
+
+    def slow() -> Iterator[int]:
+        clock.now += 100  # readers start
+        for number in range(11):
+            yield number
+            clock.now += waits_s
+
+    waiting, seen = DataTimer(clock), []
+    for batch in waiting.over(slow()):
+        seen.append(batch)
+        clock.now += works_s
+    assert seen == list(range(11))
+    assert waiting.share == pytest.approx(share)
+    hint = waiting.hint()
+    assert (hint is not None) == (share > 0.03)
+    assert hint is None or hint.endswith("25% of the time; loader-bound: pack the photos, or raise --workers")
+    assert waiting.hint() is None
+
+
+def test_a_run_writes_its_share_and_says_it(
+    clean_manifest: Callable[..., Path], train_on: Callable[..., FitResult]
+) -> None:
+    said: list[str] = []
+    outcome = train_on(clean_manifest(), say=said.append, max_steps=3)
+    lines = [json.loads(line) for line in (outcome.run_dir / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    shares = [line["wait_share"] for line in lines if line["event"] == "step"]
+    assert shares[0] == 0
+    assert all(0 < share < 1 for share in shares[1:])
+    assert any(" waits " in line for line in said if line.startswith("step 3/3"))

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from curate import manifest
+from curate.errors import ManifestError
+from curate.filtering.filter import filter_manifest
+from curate.filtering.options import FilterOptions
+from curate.manifest import Lineage
+from curate.scanning.scan import ScanOptions, scan_photos
+from train.data import dataset
+from train.data.dataset import PhotoDataset
+
+Manifests = Callable[..., Path]
+
+
+def rewrite(path: Path, change: Callable[[Any], Any]) -> Path:
+    manifest.write(path, change(manifest.read(path).table), Lineage("clean", "curate filter", {}))
+    return path
+
+
+def originals(path: Path, *roots: Path) -> PhotoDataset:
+    found = dataset.load_datasets(path, roots).train
+    assert isinstance(found, PhotoDataset)
+    return found
+
+
+def refusal(path: Path, *roots: Path) -> str:
+    with pytest.raises(ManifestError) as caught:
+        dataset.load_datasets(path, roots)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_clean_manifest_gives_its_photos_by_split(clean_manifest: Manifests) -> None:
+    path = clean_manifest(("train", "val", "train", "test", "train"))
+    found = dataset.load_datasets(path)
+    assert [found.train.name(index) for index in range(len(found.train))] == ["p00.png", "p02.png", "p04.png"]
+    assert (len(found.val), len(found.test)) == (1, 1)
+    assert isinstance(found.val, PhotoDataset)
+    assert found.val.locate(0) == str(path.parent / "photos" / "p01.png")
+    assert found.manifest_path == path
+    assert found.manifest_sha256 == manifest.digest(path)
+
+
+def test_a_manifest_without_lineage_still_reads(clean_manifest: Manifests) -> None:
+    path = clean_manifest()
+    pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+    assert len(dataset.load_datasets(path).train) == 4
+
+
+def test_a_missing_manifest_says_what_makes_one(tmp_path: Path) -> None:
+    assert "curate filter" in refusal(tmp_path / "none.parquet")
+
+
+def test_a_foreign_file_is_no_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "notes.parquet"
+    path.write_text("hello")
+    assert str(path) in refusal(path)
+
+
+def test_an_empty_manifest_is_refused(clean_manifest: Manifests) -> None:
+    assert "is empty" in refusal(rewrite(clean_manifest(), lambda table: table.slice(0, 0)))
+
+
+@pytest.mark.parametrize("tone", ["grayscale", "sepia", "toned"])
+def test_a_manifest_without_colour_photos_is_refused(clean_manifest: Manifests, tone: str) -> None:
+    assert "no colour photos" in refusal(clean_manifest(tone=tone))
+
+
+def test_a_manifest_without_the_split_column_points_to_filter(clean_manifest: Manifests) -> None:
+    message = refusal(rewrite(clean_manifest(), lambda table: table.drop_columns(["split", "reject_reasons"])))
+    assert "'split'" in message
+    assert "run `curate filter`" in message
+
+
+def test_a_manifest_that_lacks_measures_is_no_manifest(clean_manifest: Manifests) -> None:
+    message = refusal(rewrite(clean_manifest(), lambda table: table.drop_columns(["tone", "sha256"])))
+    assert "'tone'" in message
+    assert "'sha256'" in message
+
+
+def test_a_split_of_another_name_is_said(clean_manifest: Manifests) -> None:
+    message = refusal(clean_manifest(("train", "validation", "test")))
+    assert "the split 'validation', and only train, val, test are known: run `curate filter` on it" in message
+
+
+def test_a_path_that_is_no_text_is_said(clean_manifest: Manifests) -> None:
+    def numbered(table: pa.Table) -> pa.Table:
+        return table.set_column(table.column_names.index("path"), "path", pa.array(range(table.num_rows)))
+
+    assert "int64 in its column 'path', where text belongs" in refusal(rewrite(clean_manifest(), numbered))
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_manifest_without_training_photos_is_refused(clean_manifest: Manifests, split: str) -> None:
+    assert "split 'train'" in refusal(clean_manifest((split,) * 3))
+
+
+def test_a_newer_manifest_asks_for_an_upgrade(clean_manifest: Manifests) -> None:
+    assert "upgrade vividset" in refusal(clean_manifest(schema_version=99))
+
+
+def test_photos_that_are_gone_are_counted_and_the_first_is_named(clean_manifest: Manifests) -> None:
+    path = clean_manifest(("train",) * 5)
+    for name in ("p01.png", "p03.png"):
+        (path.parent / "photos" / name).unlink()
+    message = refusal(path)
+    assert "2 of 5 photos" in message
+    assert "p01.png first" in message
+    assert "--root" in message
+
+
+def test_held_out_photos_that_are_gone_are_missed_too(clean_manifest: Manifests) -> None:
+    path = clean_manifest(("train", "val"))
+    (path.parent / "photos" / "p01.png").unlink()
+    assert "p01.png first" in refusal(path)
+
+
+def test_test_photos_arent_needed_for_training(clean_manifest: Manifests) -> None:
+    path = clean_manifest(("train", "test"))
+    (path.parent / "photos" / "p01.png").unlink()
+    assert len(dataset.load_datasets(path).train) == 1
+
+
+def test_a_photo_whose_size_changed_asks_for_a_new_scan(clean_manifest: Manifests) -> None:
+    path = clean_manifest()
+    Image.new("RGB", (9, 9)).save(path.parent / "photos" / "p02.png")
+    message = refusal(path)
+    assert "1 of 4 photos" in message
+    assert "p02.png first" in message
+    assert "curate scan" in message
+
+
+@pytest.mark.parametrize("below", ["", "photos"], ids=["root/path", "root/last-part-of-source/path"])
+def test_root_finds_photos_that_moved(clean_manifest: Manifests, tmp_path: Path, below: str) -> None:
+    path = clean_manifest()
+    root = tmp_path / "elsewhere"
+    shutil.copytree(tmp_path / "photos", root / below)
+    shutil.rmtree(tmp_path / "photos")
+    assert "gone" in refusal(path)
+    assert originals(path, root).locate(3) == str(root / below / "p03.png")
+
+
+def test_several_roots_are_searched_in_order(clean_manifest: Manifests, tmp_path: Path) -> None:
+    path = clean_manifest()
+    first, second = tmp_path / "first", tmp_path / "second"
+    shutil.copytree(tmp_path / "photos", second)
+    first.mkdir()
+    shutil.move(second / "p00.png", first / "p00.png")
+    found = originals(path, first, second)
+    assert [found.locate(index) for index in (0, 1)] == [str(first / "p00.png"), str(second / "p01.png")]
+
+
+def test_a_root_without_the_photos_is_named(clean_manifest: Manifests, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    message = refusal(clean_manifest(), empty)
+    assert "4 of 4" in message
+    assert str(empty) in message
+
+
+def test_names_that_are_no_utf8_are_found(clean_manifest: Manifests) -> None:
+    path = clean_manifest(("train",))
+    folder = path.parent / "photos"
+    odd = "caf\udce9.png"
+    try:
+        (folder / "p00.png").rename(folder / odd)
+    except OSError:  # a file system that only takes UTF-8
+        odd = "p00.png"
+    escaped = manifest.escape(odd)
+
+    def renamed(table: pa.Table) -> pa.Table:
+        at = table.schema.get_field_index("path")
+        return table.set_column(at, table.schema.field(at), pa.array([escaped]))
+
+    assert originals(rewrite(path, renamed)).locate(0) == str(folder / odd)
+
+
+def test_photos_in_tars_and_behind_urls_are_trained_on_as_files_are(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 40, 3), dtype=np.uint8)
+    memory = fsspec.filesystem("memory")
+    with tarfile.open(folder / "0.tar", "w") as tar:
+        for number, photo in enumerate(pixels):
+            file = tmp_path / f"{number:02}.png"
+            Image.fromarray(photo).save(file)
+            tar.add(file, file.name)
+            memory.pipe(f"/to-train-on/{number + 24:02}.png", file.read_bytes())
+    scan_photos([folder, "memory://to-train-on"], tmp_path / "scan.parquet", ScanOptions(engine="serial"))
+    filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(1.0))
+    lists = dataset.load_datasets(tmp_path / "clean.parquet")
+    seen = set()
+    for listed in (lists.train, lists.val, lists.test):
+        assert isinstance(listed, PhotoDataset)
+        for index in range(len(listed)):
+            number = int(listed.name(index)[-6:-4])
+            assert np.array_equal(listed.pixels(index, 40), pixels[number % 24])
+            seen.add(number)
+    assert seen == set(range(48))
+    (folder / "0.tar").write_bytes((folder / "0.tar").read_bytes()[:20_000])
+    assert "changed since the scan" in refusal(tmp_path / "clean.parquet")

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor, nn
+
+from curate.errors import UsageError
+from curate.measures.colorfulness import colorfulness
+from train.cli import main
+from train.data import dataset
+from train.evaluation.evaluator import Evaluation, PhotoResult, Scores, summarize
+from train.evaluation.report import WARNING, write
+from train.models.losses import ColorizationWeightedLoss
+
+Manifest = Callable[..., Path]
+
+
+class Constant(nn.Module):
+    """Predicts one colour everywhere."""
+
+    def __init__(self, a: float, b: float) -> None:
+        super().__init__()
+        self.ab = torch.tensor([a, b]).reshape(1, 2, 1, 1)
+
+    def forward(self, lightness: Tensor) -> Tensor:
+        return self.ab.expand(len(lightness), 2, *lightness.shape[2:])
+
+
+def judge(manifest: Path, network: nn.Module) -> tuple[Evaluation, list[PhotoResult]]:
+    chosen, _ = dataset.load_split(manifest, "test")
+    evaluation = Evaluation(network, chosen, 32, ColorizationWeightedLoss(), "cpu")
+    return evaluation, evaluation.run(None, lambda done, total: None)
+
+
+def run(*told: object) -> Result:
+    return CliRunner().invoke(main, ["evaluate", *map(str, told)])
+
+
+def test_psnr_ssim_and_colourfulness_are_those_of_skimage_and_curate(clean_manifest: Manifest) -> None:
+    evaluation, judged = judge(clean_manifest(["test"] * 3), Constant(0.4, 0.9))
+    for photo in judged:
+        _, ours, original = evaluation.pictures(photo.place)
+        scores = photo.by["network"]
+        assert scores.psnr_db == pytest.approx(peak_signal_noise_ratio(original, ours), abs=1e-3)  # type: ignore[no-untyped-call]
+        how = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "channel_axis": 2}
+        mirrored = [np.pad(pixels, ((5, 5), (5, 5), (0, 0)), mode="reflect") for pixels in (original, ours)]
+        ssim = structural_similarity(*mirrored, **how)  # type: ignore[no-untyped-call]
+        assert scores.ssim == pytest.approx(ssim, abs=1e-4)
+        assert scores.colorfulness == pytest.approx(colorfulness(ours), abs=1e-6)
+        assert scores.colorfulness_absolute == pytest.approx(colorfulness(ours, variant="absolute"), abs=1e-6)
+        assert scores.colorfulness_difference == pytest.approx(abs(colorfulness(ours) - colorfulness(original)))
+
+
+def test_gray_is_neutral_and_no_constant_beats_the_mean_colour(clean_manifest: Manifest) -> None:
+    _, judged = judge(clean_manifest(["test"] * 5), Constant(0.0, 0.0))
+    rows = summarize(judged)
+    assert rows["network"].loss_to_neutral == 1.0
+    assert rows["network"].psnr_db == rows["neutral gray"].psnr_db
+    assert rows["neutral gray"].colorfulness_share < 0.01
+    assert rows["neutral gray"].tones == {"grayscale": 5}
+    for a, b in ((0.1, 0.0), (0.3, 0.3), (-0.2, 0.4)):
+        _, other = judge(clean_manifest(["test"] * 5), Constant(a, b))
+        assert rows["mean colour"].loss <= summarize(other)["network"].loss + 1e-6
+
+
+def test_ratios_are_of_sums_and_the_rest_means() -> None:
+    def scores(loss: float, m: float) -> Scores:
+        return Scores(20.0 + loss, 0.5, m, m - 3, abs(40 - m), loss, "color", None)
+
+    judged = [
+        PhotoResult(
+            0,
+            "a",
+            40.0,
+            37.0,
+            {"network": scores(0.1, 10), "mean colour": scores(0.2, 4), "neutral gray": scores(0.2, 0)},
+        ),
+        PhotoResult(
+            1,
+            "b",
+            40.0,
+            37.0,
+            {"network": scores(0.2, 30), "mean colour": scores(0.5, 4), "neutral gray": scores(0.4, 0)},
+        ),
+    ]
+    row = summarize(judged)["network"]
+    assert row.loss_to_neutral == pytest.approx((0.1 + 0.2) / (0.2 + 0.4))
+    assert row.colorfulness_share == pytest.approx((10 + 30) / 80)
+    assert row.colorfulness_difference == pytest.approx((30 + 10) / 2)
+    assert row.psnr_db == pytest.approx(20.15)
+    assert [photo.gain for photo in judged] == pytest.approx([0.1, 0.2])
+
+
+def test_gray_photos_have_no_ratio_and_infinite_psnr_is_null_in_json(
+    clean_manifest: Manifest, checkpoint_file: Manifest
+) -> None:
+    manifest = clean_manifest(["test"])
+    photo = manifest.parent / "photos" / "p00.png"
+    gray = io.BytesIO()
+    Image.new("RGB", (48, 40), (90, 90, 90)).save(gray, "PNG")
+    photo.write_bytes(gray.getvalue().ljust(photo.stat().st_size, b"\0"))
+    facts = json.loads(run(checkpoint_file(strength=0.0), manifest, "--json").stdout)
+    assert facts["predictions"]["network"]["psnr_db"] is None
+
+
+def test_table_json_and_page_state_the_protocol(
+    clean_manifest: Manifest, checkpoint_file: Manifest, tmp_path: Path
+) -> None:
+    manifest, checkpoint, page = clean_manifest(["train", *["test"] * 3]), checkpoint_file(), tmp_path / "page.html"
+    table = run(checkpoint, manifest, "--html", page)
+    assert table.exit_code == 0, table.output
+    facts = json.loads(run(checkpoint, manifest, "--json").stdout)
+    assert facts["protocol"]["photos"] == 3
+    assert (facts["protocol"]["size_px"], facts["protocol"]["split"]) == (32, "test")
+    assert set(facts["predictions"]) == {"network", "mean colour", "neutral gray"}
+    assert facts["predictions"]["neutral gray"]["loss_to_neutral"] == 1
+    assert len(facts["photos"]) == 3
+    for text in (table.stdout, page.read_text()):
+        assert "3 photos of" in text
+        assert "at 32 px" in text
+        assert "square cut from the middle" in text
+        assert WARNING in text
+
+
+class Tags(HTMLParser):
+    """Every tag and address of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def test_a_name_is_text_on_the_page_and_the_page_needs_nothing_else(
+    clean_manifest: Manifest, checkpoint_file: Manifest, tmp_path: Path
+) -> None:
+    manifest, page = clean_manifest(["train", "test"]), tmp_path / "page.html"
+    evil = tmp_path / "<script src=x>"
+    evil.mkdir()
+    taught = checkpoint_file().rename(evil / "best.safetensors")
+    assert run(taught, manifest, "--html", page).exit_code == 0
+    seen = Tags()
+    seen.feed(page.read_text())
+    assert "script" not in seen.tags
+    assert seen.sources
+    assert all(source.startswith("data:image/jpeg;base64,") for source in seen.sources)
+    assert "color-scheme:light dark" in page.read_text()
+
+
+def test_best_and_worst_are_by_gain_over_gray(
+    clean_manifest: Manifest, checkpoint_file: Manifest, tmp_path: Path
+) -> None:
+    manifest, page = clean_manifest(["train", *["test"] * 9]), tmp_path / "page.html"
+    facts = json.loads(run(checkpoint_file(), manifest, "--json", "--html", page).stdout)
+    ranked = [photo["path"] for photo in sorted(facts["photos"], key=lambda photo: -photo["gain"])]
+    named = re.findall(r"<figcaption>(p\d+\.png)", page.read_text())
+    assert named == [*ranked[:4], *ranked[2:6], *ranked[::-1][:4]]
+
+
+def test_a_few_photos_are_shown_once(clean_manifest: Manifest, checkpoint_file: Manifest, tmp_path: Path) -> None:
+    run(checkpoint_file(), clean_manifest(["train", "test", "test"]), "--html", tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").count("<figcaption>") == 2
+
+
+def test_another_split_and_a_foreign_page(clean_manifest: Manifest, checkpoint_file: Manifest, tmp_path: Path) -> None:
+    manifest, checkpoint = clean_manifest(["train", "train"]), checkpoint_file()
+    result = run(checkpoint, manifest)
+    assert result.exit_code == 1
+    assert "choose another with --split" in result.stderr
+    assert run(checkpoint, manifest, "--split", "all").exit_code == 0
+    (tmp_path / "mine.html").write_text("<p>mine</p>")
+    with pytest.raises(UsageError, match="in the way"):
+        write(tmp_path / "mine.html", "ours")
+    assert (tmp_path / "mine.html").read_text() == "<p>mine</p>"

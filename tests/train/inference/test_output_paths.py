@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from curate.errors import SourceError, UsageError
+from train.inference.output_paths import plan_outputs
+
+
+def photo(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path)
+    return path
+
+
+def test_only_jpeg_and_png_keep_their_names() -> None:
+    named = [Path(name) for name in ("a.tif", "a.webp", "b.JPG", "c.jpeg", "d.png", "e")]
+    places = [job.target.name for job in plan_outputs(named, Path("out"))]
+    assert places == ["a.tif.png", "a.webp.png", "b.JPG", "c.jpeg", "d.png", "e.png"]
+
+
+def test_two_photos_for_one_place_are_refused(tmp_path: Path) -> None:
+    one, other = photo(tmp_path / "one" / "a.png"), photo(tmp_path / "other" / "a.png")
+    with pytest.raises(UsageError, match="would both become"):
+        plan_outputs([one, other], tmp_path / "out")
+
+
+def test_two_folders_get_one_each(tmp_path: Path) -> None:
+    one, other = photo(tmp_path / "one" / "a.png"), photo(tmp_path / "other" / "a.png")
+    places = [job.target for job in plan_outputs([one.parent, other.parent], tmp_path / "out")]
+    assert places == [tmp_path / "out" / "one" / "a.png", tmp_path / "out" / "other" / "a.png"]
+    photo(tmp_path / "else" / "one" / "b.png")
+    with pytest.raises(UsageError, match="have one name"):
+        plan_outputs([one.parent, tmp_path / "else" / "one"], tmp_path / "out")
+
+
+def test_what_was_made_before_is_not_made_from(tmp_path: Path) -> None:
+    folder = photo(tmp_path / "old" / "a.png").parent
+    photo(folder / "colored" / "a.png")
+    assert [job.name() for job in plan_outputs([folder], folder / "colored")] == [str(folder / "a.png")]
+
+
+def test_a_photo_is_known_by_its_content_too(tmp_path: Path) -> None:
+    folder = photo(tmp_path / "old" / "a.png").parent
+    (folder / "a.png").rename(folder / "a")
+    (folder / "empty").touch()
+    assert [job.target for job in plan_outputs([folder], tmp_path / "out")] == [tmp_path / "out" / "a.png"]
+
+
+def test_a_folder_without_photos_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no photo in"):
+        plan_outputs([tmp_path], tmp_path / "out")
+
+
+def test_a_pipe_is_named_and_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    (job,) = plan_outputs([tmp_path], tmp_path / "out")
+    assert job.photo.problem == "NotAFile: it is a pipe"
+
+
+def test_a_tar_gets_a_folder_of_its_name(tmp_path: Path) -> None:
+    photo(tmp_path / "in" / "deep" / "a.png")
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        tar.add(tmp_path / "in" / "deep", "deep")
+    (job,) = plan_outputs([tmp_path / "shard.tar"], tmp_path / "out")
+    assert job.target == tmp_path / "out" / "shard.tar" / "deep" / "a.png"
+    assert job.photo.offset
+
+
+def test_names_in_a_tar_cant_lead_out_of_the_folder(tmp_path: Path) -> None:
+    picture = photo(tmp_path / "a.png")
+    names = ["../up.png", "../../../../up/and/away.png", "/rooted.png", "a/./b//c.png"]
+    with tarfile.open(tmp_path / "odd.tar", "w") as tar:
+        for name in names:
+            tar.add(picture, name)
+    places = {job.target for job in plan_outputs([tmp_path / "odd.tar"], tmp_path / "out")}
+    below = tmp_path / "out" / "odd.tar"
+    assert places == {below / "up.png", below / "up/and/away.png", below / "rooted.png", below / "a/b/c.png"}

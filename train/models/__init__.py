@@ -1,0 +1,1 @@
+"""Networks, losses and colour space conversions."""
