@@ -20,7 +20,7 @@ from train.data import Batch, Crops, StepSampler, batches
 from train.feeding import Waiting
 from train.machine import Machine
 from train.photos import PhotoLists
-from train.processes import gathered, launch, total
+from train.processes import Request, gathered, launch, total
 from train.recipe import Recipe
 from train.run import Plan, Run, one_cycle, resumable, start
 from train.step import advance, learn, out_of_memory
@@ -146,12 +146,12 @@ def _of_compiling(exc: BaseException) -> bool:
 
 
 @contextmanager
-def _stop_after_step() -> Iterator[threading.Event]:
+def _stop_after_step() -> Iterator[Request]:
     """Let the first Ctrl-C or SIGTERM end the run after a step, with a checkpoint.
 
     A second Ctrl-C does what Ctrl-C did before.
     """
-    asked = threading.Event()
+    asked = Request()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return

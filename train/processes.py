@@ -5,9 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import re
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any
 
@@ -20,6 +20,24 @@ from curate.errors import TrainingError
 
 LOOK_S = 0.05
 """Between two looks whether all processes have started."""
+
+
+class Request:
+    """Whether somebody asked to stop. A signal handler may set it; a `threading.Event` it may not.
+
+    Where a second signal interrupts `Event.set`, the handler waits for a lock that its own thread holds.
+    """
+
+    def __init__(self) -> None:
+        self._made = False
+
+    def set(self) -> None:
+        """Ask."""
+        self._made = True
+
+    def is_set(self) -> bool:
+        """Whether it was asked."""
+        return self._made
 
 
 def launch(fabric: Fabric, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -84,12 +102,12 @@ def gathered(fabric: Fabric, items: list[Any]) -> list[Any]:
 
 
 @contextmanager
-def _passed_on() -> Iterator[threading.Event]:
+def _passed_on() -> Iterator[Request]:
     """Ask the processes to stop when this one is asked; they decide together after which step.
 
     As SIGTERM, of which any number mean the same. A second Ctrl-C does what Ctrl-C did before.
     """
-    asked = threading.Event()
+    asked = Request()
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         if asked.is_set() and number == signal.SIGINT:
@@ -121,6 +139,7 @@ def _starting_without_interrupts(processes: int) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
+    resource_tracker.ensure_running()  # first, as it ends by letting SIGINT through
     before = signal.signal(signal.SIGALRM, look)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     signal.setitimer(signal.ITIMER_REAL, LOOK_S, LOOK_S)

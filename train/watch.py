@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from pathlib import Path
-from threading import Event
 
 import torch
 
@@ -19,6 +18,7 @@ from train.findings import Finding
 from train.health import LOOK_STEPS, MOST_LOST_STEPS, Trace
 from train.journal import Journal
 from train.pictures import loss_plot, save_picture
+from train.processes import Request
 from train.recipe import Recipe
 from train.run import Run, checkpoint_due, save
 from train.step import Step
@@ -81,7 +81,7 @@ class Watch:
             self.journal.note("photo error", step=self.run.step + 1, photo=name, error=reason)
             self.say(f"! left out: {name}: {reason}")
 
-    def after(self, step: Step | None, lr: float, photos: int, *, stopping: Event) -> Next:
+    def after(self, step: Step | None, lr: float, photos: int, *, stopping: Request) -> Next:
         """Everything that follows a step."""
         run, journal = self.run, self.journal
         epoch, epoch_ends = run.epoch()
