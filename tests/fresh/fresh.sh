@@ -146,9 +146,9 @@ check_headless() {
 check_wheel() {
   as_user "set -e
     rm -rf /tmp/wheel $home/stage $home/fresh
-    .venv/bin/python -m pip wheel -q --no-deps -w /tmp/wheel .
     python3 -m venv $home/fresh
     . $home/fresh/bin/activate
+    pip wheel -q --no-deps -w /tmp/wheel .
     pip install -q /tmp/wheel/*.whl
     mkdir $home/stage
     cd $home/stage
