@@ -127,7 +127,7 @@ def checkpoint_file(tmp_path: Path) -> Callable[..., Path]:
         )
         path = tmp_path / "taught" / "best.safetensors"
         path.parent.mkdir(exist_ok=True)
-        checkpoint.save(path, checkpoint.weights(network), about)
+        checkpoint.save(path, checkpoint.network_tensors(network), about)
         return path
 
     return make

@@ -49,11 +49,11 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     network = ColorUNet(2)
     path = tmp_path / "last.safetensors"
     about = replace(ABOUT, schedule={"groups": [{"lr": 5e-5, "betas": [0.9, 0.999]}]})
-    checkpoint.save(path, checkpoint.weights(network) | {"optimizer/0/step": torch.tensor(9.0)}, about)
+    checkpoint.save(path, checkpoint.network_tensors(network) | {"optimizer/0/step": torch.tensor(9.0)}, about)
     found = checkpoint.load(path)
-    assert found.about == about
-    assert found.part("optimizer").keys() == {"0/step"}
-    assert all(torch.equal(found.part("model")[name], value) for name, value in network.state_dict().items())
+    assert found.metadata == about
+    assert found.tensors_under("optimizer").keys() == {"0/step"}
+    assert all(torch.equal(found.tensors_under("model")[name], value) for name, value in network.state_dict().items())
 
 
 def test_the_network_comes_back_ready_to_predict(checkpoint_file: CheckpointFile) -> None:
@@ -177,7 +177,7 @@ def test_saving_leaves_no_draft_and_replaces_the_old_whole(checkpoint_file: Chec
     path = checkpoint_file()
     checkpoint.save(path, {"model/a": torch.ones(2)}, ABOUT)
     assert [entry.name for entry in path.parent.iterdir()] == ["best.safetensors"]
-    assert checkpoint.load(path).about == ABOUT
+    assert checkpoint.load(path).metadata == ABOUT
 
 
 def test_a_save_that_fails_keeps_the_old_checkpoint_and_no_draft(

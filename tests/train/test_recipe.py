@@ -38,7 +38,7 @@ def test_defaults_are_the_documented_recipe_and_nothing_else() -> None:
 
 
 def test_every_hyper_parameter_is_described_with_its_value_and_a_reason() -> None:
-    described = Recipe(lr=2e-5).described()
+    described = Recipe(lr=2e-5).describe()
     assert {name: value for name, value, _ in described} == DOCUMENTED | BY_OPTION | {"lr": 2e-5}
     assert all(len(reason) > 10 and reason.endswith(".") for _, _, reason in described)
 

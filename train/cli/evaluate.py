@@ -60,13 +60,15 @@ def evaluate(
         report.check_place(html)
     chosen, manifest_sha256 = dataset.load_split(manifest, split, roots)
     source = checkpoint.load(checkpoint_path, weights_only=True)
-    recipe = source.about.recipe
+    recipe = source.metadata.recipe
     size_px = image_size or recipe.image_size
     with needing(device):
         network = source.network().to(device)
     lpips = Lpips(lpips_weights, device) if lpips_weights else None
     frechet = Fid(fid_weights, device) if fid_weights else None
-    evaluation = Evaluation(network, chosen, size_px, ColorizationWeightedLoss.of(recipe), device, lpips, frechet)
+    evaluation = Evaluation(
+        network, chosen, size_px, ColorizationWeightedLoss.from_recipe(recipe), device, lpips, frechet
+    )
     with progress_bar("photos") as progress:
         judged = evaluation.run(limit, progress)
     protocol = Protocol(

@@ -25,7 +25,7 @@ def export(checkpoint_path: Path, out: Path) -> None:
     from train.inference.onnx_export import export as write
 
     source = checkpoint.load(checkpoint_path, weights_only=True)
-    about = source.about
+    about = source.metadata
     lineage = {
         MARK: sha256_of(source.path),
         "vividset.manifest_sha256": about.manifest_sha256,

@@ -103,6 +103,8 @@ def fit(
     asked = Recipe(**hyper_parameters)
     folder = run_dir or Path("runs") / manifest.stem
     _check_run_dir(folder, resume)
+    import torch
+
     from train import checkpoint
     from train.data import dataset, packed
     from train.trainer import loop
@@ -113,10 +115,10 @@ def fit(
     before = find_checkpoint(folder, found) if resume else None
     recipe = _resumed_recipe(before, asked) if before else asked
     packed.check_size(manifest, found.packed_px, recipe.image_size)
-    if before and before.about.threads != (threads := loop.threads()):
-        _say(f"this run had {before.about.threads} CPU threads and now has {threads}: its last bits will differ")
+    if before and before.metadata.threads != (threads := torch.get_num_threads()):
+        _say(f"this run had {before.metadata.threads} CPU threads and now has {threads}: its last bits will differ")
     machine = DeviceConfig(device, precision, workers, encoder_weights, compile)
-    machine.fabric(recipe.devices)  # asked for once before anything is written
+    machine.make_fabric(recipe.devices)  # asked for once before anything is written
     with write_errors(folder, CheckpointError, "--run-dir"):
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint.remove_drafts(folder)
@@ -129,7 +131,7 @@ def fit(
             machine,
             folder,
             resume_from=before,
-            on_trouble=before.about.on_trouble if before and not _typed("on_trouble") else on_trouble,
+            on_trouble=before.metadata.on_trouble if before and not _typed("on_trouble") else on_trouble,
             command=typed_command(),
             say=_say,
         )
@@ -179,8 +181,8 @@ def _check_run_dir(folder: Path, resume: bool) -> None:
 
 def _resumed_recipe(before: Checkpoint, asked: Recipe) -> Recipe:
     """The run's own recipe; options that were typed must agree with it."""
-    recipe = before.about.recipe
-    for name, value, _ in asked.described():
+    recipe = before.metadata.recipe
+    for name, value, _ in asked.describe():
         if _typed(name) and getattr(recipe, name) != value:
             option = f"--{name.replace('_', '-')}"
             raise UsageError(

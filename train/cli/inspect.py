@@ -18,7 +18,7 @@ from train.recipe import Recipe
 
 def inspect_lines(source: Checkpoint) -> Iterator[str]:
     """What a checkpoint says of itself and of the manifests behind it."""
-    about = source.about
+    about = source.metadata
     yield f"{source.path}: {about.model}, step {about.step:,}, sha256 {sha256_of(source.path)}"
     yield f"  made by    vividset {about.tool_version}: {about.command or 'command unknown'}"
     for rescue in about.rescues:
@@ -44,7 +44,7 @@ def _line(sha256: str, name: str) -> str:
 @click.command(short_help="Print every documented hyper-parameter with its reason.")
 def recipe() -> None:
     """Print the documented recipe: every hyper-parameter with its reason."""
-    for name, value, reason in Recipe().described():
+    for name, value, reason in Recipe().describe():
         head = f"{name:<17} {value!s:<8} "
         click.echo(textwrap.fill(reason, 100, initial_indent=head, subsequent_indent=" " * len(head)))
 
@@ -97,11 +97,11 @@ def inspect(checkpoint_path: Path, moved_to: Path | None, *, as_photos: bool) ->
 
     source = checkpoint.load(checkpoint_path, weights_only=True)
     if as_photos:
-        echo_lines(listed(training_photos(source.about, moved_to)))
+        echo_lines(listed(training_photos(source.metadata, moved_to)))
         return
     echo_lines(inspect_lines(source))
     try:
-        count = training_photos(source.about, moved_to).num_rows
+        count = training_photos(source.metadata, moved_to).num_rows
     except ManifestError as exc:
         click.echo(f"  photos     can't be listed: {exc}")
     else:

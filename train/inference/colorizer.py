@@ -42,9 +42,9 @@ class Colorizer:
     def __init__(self, source: Checkpoint, device: str = "cpu") -> None:
         self.device = torch.device(device)
         self.network = source.network().to(self.device)
-        self.size = source.about.recipe.image_size
+        self.size = source.metadata.recipe.image_size
         self.checkpoint_sha256 = sha256_of(source.path)
-        self.manifest_sha256 = source.about.manifest_sha256
+        self.manifest_sha256 = source.metadata.manifest_sha256
 
     def colorize(self, pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Colour from the network, lightness from the photo.

@@ -117,7 +117,7 @@ def test_of_a_pack_whole_shards_are_drawn_some_at_a_time(shards: list[int], batc
 
 def test_training_on_a_pack_leads_back_to_the_scan(packed: Path, train_on: Callable[..., FitResult]) -> None:
     outcome = train_on(packed, max_steps=2)
-    about = checkpoint.load(outcome.run_dir / "last.safetensors").about
+    about = checkpoint.load(outcome.run_dir / "last.safetensors").metadata
     clean = packed.parent / "clean.parquet"
     assert about.manifest_sha256 == manifest.digest(packed)
     assert [(each["kind"], each["sha256"]) for each in about.manifest_ancestors] == [("clean", manifest.digest(clean))]

@@ -17,8 +17,8 @@ from train import checkpoint
 from train.checkpoint import CheckpointMetadata
 from train.cli import main
 from train.models.colorspace import split_lab
-from train.models.efficientnet import LiteEncoder, as_input, load_weights
-from train.models.unet import ColorUNet, network_for
+from train.models.efficientnet import LiteEncoder, gray_input, load_weights
+from train.models.unet import ColorUNet, build_network
 from train.recipe import Recipe
 
 Made = Callable[..., Path]
@@ -36,7 +36,7 @@ def pretrained() -> LiteEncoder:
 def test_lightness_becomes_the_gray_that_the_network_was_taught_on() -> None:
     gray = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 256, 1).expand(1, 1, 256, 3)
     lightness, _ = split_lab(gray)
-    levels = as_input(lightness)
+    levels = gray_input(lightness)
     assert levels.shape == (1, 3, 1, 256)
     assert torch.allclose(levels[0, :, 0] * 128 + 127, torch.arange(256.0).expand(3, 256), atol=0.02)
 
@@ -47,7 +47,7 @@ def test_features_are_those_of_the_package_with_its_own_padding(size: tuple[int,
     whole = EfficientNet.from_name("efficientnet-lite0", image_size=None)
     whole.load_state_dict(torch.load(PACKAGED, weights_only=True))
     whole.eval()
-    photo = as_input(torch.linspace(-1, 1, size[0] * size[1]).reshape(1, 1, *size))
+    photo = gray_input(torch.linspace(-1, 1, size[0] * size[1]).reshape(1, 1, *size))
     with torch.no_grad():
         expected = whole._swish(whole._bn0(whole._conv_stem(photo)))
         ours = encoder.stem(photo)
@@ -82,11 +82,11 @@ def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         pretrained()
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
     with pytest.raises(UsageError, match=r"pip install 'vividset\[encoder\]'"):
-        network_for(LITE)
+        build_network(LITE)
 
 
 def test_any_size_goes_through_and_an_untaught_head_is_gray() -> None:
-    network = network_for(LITE).eval()
+    network = build_network(LITE).eval()
     with torch.no_grad():
         predicted = network(torch.zeros(1, 1, 33, 70))
     assert predicted.shape == (1, 2, 33, 70)
@@ -104,7 +104,7 @@ def test_it_trains_resumes_colorizes_and_is_judged(clean_manifest: Made, tmp_pat
         return result.output
 
     train("fit", manifest, *how, *quick)
-    assert checkpoint.load(run).about.model == "ColorUNet under efficientnet-lite0"
+    assert checkpoint.load(run).metadata.model == "ColorUNet under efficientnet-lite0"
     train("fit", manifest, "--resume", *quick)
     assert "of the originals'" in train("evaluate", run, manifest)
     train("colorize", run, tmp_path / "photos", "-o", tmp_path / "colored")
@@ -113,9 +113,9 @@ def test_it_trains_resumes_colorizes_and_is_judged(clean_manifest: Made, tmp_pat
 def test_a_checkpoint_of_another_model_says_so_by_name(tmp_path: Path) -> None:
     about = CheckpointMetadata(Recipe(channels=2), "clean.parquet", "ab" * 32, 5, 0.1)
     path = tmp_path / "best.safetensors"
-    checkpoint.save(path, checkpoint.weights(ColorUNet(2)), replace(about, model="DDColor"))
+    checkpoint.save(path, checkpoint.network_tensors(ColorUNet(2)), replace(about, model="DDColor"))
     with pytest.raises(CheckpointError, match="holds a DDColor, and this version only knows ColorUNet, "):
         checkpoint.load(path)
-    checkpoint.save(path, checkpoint.weights(ColorUNet(2)), replace(about, recipe=LITE))
+    checkpoint.save(path, checkpoint.network_tensors(ColorUNet(2)), replace(about, recipe=LITE))
     with pytest.raises(CheckpointError, match="its weights don't fit"):
         checkpoint.load(path).network()

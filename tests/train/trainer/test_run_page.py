@@ -52,7 +52,7 @@ def written(folder: Path) -> str:
     trace = LossCurve(ratios, 500, [Validation(100, 0.9, 0.2), Validation(5000, 0.6, 0.7)], mean_color=0.87)
     findings = [Finding("plateau", 1200, EVIL, "give --channels 128")]
     rescues = [Rollback(EVIL, 800, 400, 3, 2e-5, 8, 9000)]
-    run_page.write(folder, trace, [1e-4] * STEPS, findings, rescues)
+    run_page.write_page(folder, trace, [1e-4] * STEPS, findings, rescues)
     return (folder / "run.html").read_text(encoding="utf-8")
 
 
@@ -86,10 +86,10 @@ def test_it_stays_small_however_long_the_run(folder: Path) -> None:
 def test_a_page_that_cant_be_written_leaves_no_draft(tmp_path: Path) -> None:
     (tmp_path / "run.html").mkdir()
     with pytest.raises(IsADirectoryError):
-        run_page.write(tmp_path, LossCurve([1.0], 10), [5e-5], [], [])
+        run_page.write_page(tmp_path, LossCurve([1.0], 10), [5e-5], [], [])
     assert [path.name for path in tmp_path.iterdir()] == ["run.html"]
 
 
 def test_a_page_of_a_run_that_has_hardly_begun(tmp_path: Path) -> None:
-    run_page.write(tmp_path, LossCurve([1.0], 10), [5e-5], [], [])
+    run_page.write_page(tmp_path, LossCurve([1.0], 10), [5e-5], [], [])
     assert "Too few steps to judge" in (tmp_path / "run.html").read_text(encoding="utf-8")

@@ -31,18 +31,18 @@ TINY = Recipe(image_size=32, channels=2, batch_size=4, lr=1e-2, warmup=0.0, norm
 def run(clean_manifest: Manifests, tmp_path: Path) -> Callable[..., TrainState]:
     def make(recipe: Recipe = TINY) -> TrainState:
         plan = RunConfig(dataset.load_datasets(clean_manifest()), recipe, DeviceConfig("cpu", "32-true", 0), tmp_path)
-        return build_state(plan, plan.machine.fabric(), None)
+        return build_state(plan, plan.device_config.make_fabric(), None)
 
     return make
 
 
 def first_batch(run: TrainState) -> Batch:
-    crops = CropLoader(run.photos.train, 32, 0)
+    crops = CropLoader(run.datasets.train, 32, 0)
     return crops.batch(next(iter(StepSampler(4, 4, 0, 0, 1))))
 
 
 def everything(run: TrainState) -> dict[str, Tensor]:
-    return checkpoint.weights(run.network) | {
+    return checkpoint.network_tensors(run.network) | {
         name: value.clone() for name, value in checkpoint.optimizer_tensors(run.optimizer).items()
     }
 
@@ -53,16 +53,18 @@ def test_a_step_that_is_left_out_changes_no_weight_moment_or_buffer(
     ours = run(replace(TINY, ema=0.5))
     batch = first_batch(ours)
     train_step(ours, batch, 4)
-    before, averaged = everything(ours), checkpoint.weights(ours.seen)
+    before, averaged = everything(ours), checkpoint.network_tensors(ours.eval_model)
     true_loss = ColorizationWeightedLoss.forward
     monkeypatch.setattr(
         ColorizationWeightedLoss, "forward", lambda self, ours, target: true_loss(self, ours, target) * math.inf
     )
     step = train_step(ours, batch, 4)
     assert math.isnan(step.loss)
-    assert set(step.lost or ()) == set(batch.photos)
+    assert set(step.bad_photos or ()) == set(batch.photos)
     assert all(torch.equal(before[name], value) for name, value in everything(ours).items())
-    assert all(torch.equal(averaged[name], value) for name, value in checkpoint.weights(ours.seen).items())
+    assert all(
+        torch.equal(averaged[name], value) for name, value in checkpoint.network_tensors(ours.eval_model).items()
+    )
 
 
 def test_a_gradient_that_is_no_number_is_left_out_too(run: Callable[..., TrainState]) -> None:
@@ -74,14 +76,14 @@ def test_a_gradient_that_is_no_number_is_left_out_too(run: Callable[..., TrainSt
     bias.register_hook(lambda gradient: gradient * math.inf)  # type: ignore[no-untyped-call]  # torch
     before = everything(ours)
     step = train_step(ours, batch, 4)
-    assert step.lost is not None
+    assert step.bad_photos is not None
     assert all(torch.equal(before[name], value) for name, value in everything(ours).items())
 
 
 class Float16(DeviceConfig):
     """float16 on a CPU, which Fabric only offers on GPUs, with gradients scaled so far that they overflow at first."""
 
-    def fabric(self, devices: int = 1) -> Fabric:
+    def make_fabric(self, devices: int = 1) -> Fabric:
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
         return Fabric(accelerator="cpu", devices=devices, plugins=MixedPrecision("16-mixed", "cpu", scaler))
 
@@ -90,33 +92,33 @@ def test_float16_that_overflows_scales_less_and_loses_no_step(clean_manifest: Ma
     plan = RunConfig(
         dataset.load_datasets(clean_manifest()), replace(TINY, ema=0.5), Float16("cpu", "16-mixed"), tmp_path
     )
-    ours = build_state(plan, plan.machine.fabric(), None)
-    batch, before = first_batch(ours), checkpoint.weights(ours.network)
+    ours = build_state(plan, plan.device_config.make_fabric(), None)
+    batch, before = first_batch(ours), checkpoint.network_tensors(ours.network)
     assert ours.scaler is not None
     scales = []
     for _ in range(40):
         scales.append(ours.scaler.get_scale())
         step = train_step(ours, batch, 4)
-        assert step.lost is None
+        assert step.bad_photos is None
         assert math.isfinite(step.loss)
         if scales[-1] == scales[0]:
-            assert torch.equal(before["model/head.bias"], checkpoint.weights(ours.network)["model/head.bias"])
+            assert torch.equal(before["model/head.bias"], checkpoint.network_tensors(ours.network)["model/head.bias"])
     assert scales[0] == 2.0**40
     assert scales[-1] < scales[0]
-    assert not torch.equal(before["model/head.bias"], checkpoint.weights(ours.network)["model/head.bias"])
+    assert not torch.equal(before["model/head.bias"], checkpoint.network_tensors(ours.network)["model/head.bias"])
 
 
 def test_float16_still_tells_a_photo_that_gives_no_number(
     clean_manifest: Manifests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = RunConfig(dataset.load_datasets(clean_manifest()), TINY, Float16("cpu", "16-mixed"), tmp_path)
-    ours = build_state(plan, plan.machine.fabric(), None)
+    ours = build_state(plan, plan.device_config.make_fabric(), None)
     true_loss = ColorizationWeightedLoss.forward
     monkeypatch.setattr(
         ColorizationWeightedLoss, "forward", lambda self, ours, target: true_loss(self, ours, target) * math.nan
     )
     batch = first_batch(ours)
-    assert set(train_step(ours, batch, 4).lost or ()) == set(batch.photos)
+    assert set(train_step(ours, batch, 4).bad_photos or ()) == set(batch.photos)
 
 
 def test_the_average_is_the_one_by_hand_and_carries_the_networks_buffers(run: Callable[..., TrainState]) -> None:
@@ -129,7 +131,7 @@ def test_the_average_is_the_one_by_hand_and_carries_the_networks_buffers(run: Ca
         seen.append({name: value.clone() for name, value in ours.network.state_dict().items()})
     name = "encoder.0.0.weight"
     expected = 0.75 * (0.75 * seen[0][name] + 0.25 * seen[1][name]) + 0.25 * seen[2][name]
-    average = ours.seen.state_dict()
+    average = ours.eval_model.state_dict()
     assert torch.allclose(average[name], expected, rtol=0, atol=1e-7)
     buffers = [name for name in average if "running" in name]
     assert all(torch.equal(average[name], seen[2][name]) for name in buffers)
