@@ -20,7 +20,7 @@ from curate.filtering.filter import FilterSummary
 from curate.filtering.options import DEFAULT_PRESET, FilterOptions
 from curate.image.decode import MAX_PIXELS
 from curate.manifest import Lineage, Manifest
-from curate.manifest.reader import Ancestor, ancestry
+from curate.manifest.reader import Ancestor, trace_lineage
 from curate.scanning.scan import ScanOptions, ScanSummary
 from curate.scanning.scorer import ScoreOptions
 from curate.sources import ALL_SHARDS, ShardSpec
@@ -226,7 +226,7 @@ def read_manifest(manifest: StrPath, *, columns: Sequence[str] | None = None) ->
         >>> curate.read_manifest("clean.parquet").table.to_pandas()["colorfulness"].median()  # doctest: +SKIP
         39.2
     """
-    return curate.manifest.read(Path(manifest), columns=None if columns is None else tuple(columns))
+    return curate.manifest.read_manifest(Path(manifest), columns=None if columns is None else tuple(columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +268,7 @@ def inspect_manifest(manifest: StrPath) -> ManifestInfo:
         Counter({'train': 784, 'val': 44, 'test': 43})
     """
     path = Path(manifest)
-    chain = ancestry(path)
-    schema, _ = curate.manifest.inspect(path)
-    counts = curate.manifest.counts(path, ("split", "tone"))
+    chain = trace_lineage(path)
+    schema, _ = curate.manifest.inspect_manifest(path)
+    counts = curate.manifest.count_values(path, ("split", "tone"))
     return ManifestInfo(path, counts["split"].total(), curate.manifest.digest(path), schema, counts, chain)
