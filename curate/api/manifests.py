@@ -230,7 +230,6 @@ def read_manifest(manifest: StrPath, *, columns: Sequence[str] | None = None) ->
 
 
 @dataclass(frozen=True, slots=True)
-@dataclass(frozen=True, slots=True)
 class ManifestInfo:
     """What a manifest contains and what made it."""
 

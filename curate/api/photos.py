@@ -12,7 +12,7 @@ import curate.explain
 from curate.api.arguments import StrPath, filter_options
 from curate.explain import Explanation
 from curate.filtering.options import DEFAULT_PRESET, FilterOptions
-from curate.image.decode import MAX_PIXELS, memory_for
+from curate.image.decode import MAX_PIXELS, memory_errors
 from curate.measures.measure import Measures
 from curate.measures.measure import measure as measure_pixels
 from curate.sources.photo_input import PhotoInput, load_photo
@@ -43,7 +43,7 @@ def measure(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS) -> Measures:
         41.3
     """
     shown = load_photo(photo, max_pixels=max_pixels)
-    with memory_for("measuring it"):
+    with memory_errors("measuring it"):
         return measure_pixels(shown.pixels, shown.visible)
 
 
