@@ -14,7 +14,7 @@ from curate.errors import NotAFile, PhotoError, UnsupportedFormat, UsageError
 from curate.image.decode import MAX_PIXELS, Header, Photo, decode, decode_image
 from curate.image.formats import RAW_SUFFIXES
 from curate.sources.entry import as_photo_error
-from curate.sources.reader import read_at
+from curate.sources.reader import read_bytes
 from curate.sources.remote import is_url
 
 PhotoInput = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
@@ -72,4 +72,4 @@ def _read(path: str) -> bytes:
             raise as_photo_error(exc, "the file can't be read") from exc
         if not stat.S_ISREG(kind):
             raise NotAFile("a folder, pipe, socket or device is not a photo")
-    return read_at(path)
+    return read_bytes(path)
