@@ -55,7 +55,7 @@ class _ForkedWorker(ForkServerProcess):
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802  # multiprocessing's name
         with _without_main_module():
-            return ForkServerProcess._Popen(process_obj)  # type: ignore[attr-defined]  # noqa: SLF001
+            return ForkServerProcess._Popen(process_obj)  # noqa: SLF001
 
 
 class _SpawnedWorker(SpawnProcess):
@@ -64,7 +64,7 @@ class _SpawnedWorker(SpawnProcess):
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802  # multiprocessing's name
         with _without_main_module():
-            return SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined]  # noqa: SLF001
+            return SpawnProcess._Popen(process_obj)  # noqa: SLF001
 
 
 class _ForkedContext(ForkServerContext):
