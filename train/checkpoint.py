@@ -147,14 +147,16 @@ def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
     """Read a checkpoint.
 
     Args:
-        path: a `.safetensors` file, or a run folder, whose best.safetensors is meant.
+        path: a `.safetensors` file, or a run folder: its best.safetensors, else its last.safetensors.
         weights_only: leave out the optimizer's tensors.
 
     Raises:
         CheckpointError: missing, damaged, foreign, or of another version or model.
     """
     if path.is_dir():
+        last = path / "last.safetensors"
         path = path / "best.safetensors"
+        path = last if last.exists() and not path.exists() else path
     try:
         check_readable(path)
     except FileNotFoundError as exc:
@@ -254,7 +256,7 @@ def training_photos(about: CheckpointMetadata, moved_to: Path | None = None) -> 
     wanted = f"name the one of sha256 {about.manifest_sha256[:12]} with --manifest"
     if not place.exists():
         raise ManifestError(f"{place}, the manifest of the photos that taught this, isn't there: {wanted}")
-    read = manifest.read(
+    read = manifest.read_manifest(
         place, need=("source", "path", "sha256", "split"), columns=("source", "path", "sha256", "split")
     )
     if read.sha256 != about.manifest_sha256:

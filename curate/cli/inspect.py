@@ -57,11 +57,11 @@ def inspect(path: Path) -> None:
     The origin is every command that led to this manifest, back to the scan.
     """
     from curate import manifest
-    from curate.manifest.reader import ancestry
+    from curate.manifest.reader import trace_lineage
 
-    chain = ancestry(path)
-    schema, _ = manifest.inspect(path)
-    echo_lines(summaries.manifest_lines(path, manifest.counts(path, ("split", "tone")), manifest.digest(path)))
+    chain = trace_lineage(path)
+    schema, _ = manifest.inspect_manifest(path)
+    echo_lines(summaries.manifest_lines(path, manifest.count_values(path, ("split", "tone")), manifest.digest(path)))
     for ancestor in chain:
         echo_lines(summaries.ancestor_lines(ancestor))
     echo_lines(summaries.column_lines(schema))

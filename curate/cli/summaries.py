@@ -64,8 +64,8 @@ def dry_scan_summary(found: ListingStats) -> Iterator[str]:
 
 def filter_summary(chosen: FilterSummary) -> Iterator[str]:
     """The result of a filter: kept and rejected photos, rejections by rule, splits, histogram of colorfulness."""
-    kept, rejected = chosen.kept, chosen.rejected
-    yield f"{pluralize(chosen.scanned, 'photo')}: {kept:,} kept, {rejected:,} rejected (a photo may have several reasons)"
+    counts = f"{chosen.kept:,} kept, {chosen.rejected:,} rejected"
+    yield f"{pluralize(chosen.scanned, 'photo')}: {counts} (a photo may have several reasons)"
     if chosen.metric.endswith("-fast"):
         yield (
             "the scan used --fidelity fast, so colorfulness is off by 1 to 2; scan with --fidelity exact for exact "
