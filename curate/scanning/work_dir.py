@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import Vanished
-from curate.manifest import HEADER, KEY, KEY_NAMES, MEASURES, SCAN_SCHEMA, open_writer
+from curate.manifest import HEADER_FIELDS, KEY_COLUMNS, KEY_FIELDS, MEASURE_FIELDS, SCAN_SCHEMA, open_writer
 from curate.scanning.merge import row_groups, to_scan_schema
 from curate.scanning.resume import Line, ListingStats, RowReader
 from curate.sources import ListedPhoto
@@ -34,7 +34,7 @@ SHARDS_A_GROUP = 64
 
 LISTING_SCHEMA = pa.schema(
     [
-        *KEY,
+        *KEY_FIELDS,
         pa.field("bytes", pa.int64()),
         pa.field("modified_ns", pa.int64()),
         pa.field("problem", pa.string()),
@@ -45,6 +45,8 @@ LISTING_SCHEMA = pa.schema(
         pa.field("known_row", pa.int64(), nullable=False),
     ]
 )
+PHOTO_COLUMNS = LISTING_SCHEMA.names[: len(fields(ListedPhoto))]
+"""The columns of a `ListedPhoto`, in the order of its fields. Its `error` is stored as `problem`."""
 NOT_MEASURED_AGAIN = str(Vanished("it was missing when all photos were measured again by another scorer or options"))
 POSITION = pa.field("position", pa.int32(), nullable=False)
 PART_SCHEMA = pa.schema([POSITION, *SCAN_SCHEMA])
@@ -139,7 +141,7 @@ class WorkDir:
 
     def _merged_shards(self, known: Sequence[Path], stale: Path | None) -> Iterator[pa.Table]:
         readers = [RowReader(path) for path in known]
-        for index, lines in self._listed([*KEY_NAMES, "missing_since", "shard", "known_file", "known_row"]):
+        for index, lines in self._listed([*KEY_COLUMNS, "missing_since", "shard", "known_file", "known_row"]):
             pieces = [_known_piece(lines, number, reader) for number, reader in enumerate(readers)]
             if stale is not None:
                 pieces[known.index(stale)] = _without_measures(pieces[known.index(stale)])
@@ -197,7 +199,10 @@ def _groups(lines: Iterable[Line]) -> Iterator[list[Line]]:
 
 def _listing_table(index: int, group: list[Line]) -> pa.Table:
     """The lines of one shard."""
-    columns = {entry.name: [getattr(line.photo, entry.name) for line in group] for entry in fields(ListedPhoto)}
+    columns = {
+        column: [getattr(line.photo, entry.name) for line in group]
+        for column, entry in zip(PHOTO_COLUMNS, fields(ListedPhoto), strict=True)
+    }
     columns |= {name: [getattr(line, name) for line in group] for name in Line._fields if name != "photo"}
     return pa.table(columns | {"shard": [index] * len(group)}, schema=LISTING_SCHEMA)
 
@@ -206,7 +211,7 @@ def _shard(index: int, rows: pa.Table) -> Chunk:
     photos, positions = [], []
     for position, row in enumerate(rows.to_pylist()):
         if row["known_file"] == -1:
-            photos.append(ListedPhoto(*(row[entry.name] for entry in fields(ListedPhoto))))
+            photos.append(ListedPhoto(*(row[column] for column in PHOTO_COLUMNS)))
             positions.append(position)
     return Chunk(index, tuple(photos), tuple(positions))
 
@@ -215,14 +220,14 @@ def _known_piece(lines: pa.Table, number: int, reader: RowReader) -> pa.Table:
     """Known rows of a shard under the source and path of this scan, missing or not as this scan found."""
     chosen = pc.indices_nonzero(pc.equal(lines["known_file"], number))
     rows = reader.take(lines["known_row"].take(chosen).to_pylist())
-    for name in (*KEY_NAMES, "missing_since"):
+    for name in (*KEY_COLUMNS, "missing_since"):
         rows = rows.set_column(rows.column_names.index(name), SCAN_SCHEMA.field(name), lines[name].take(chosen))
     return rows.add_column(0, POSITION, [chosen.cast(pa.int32())])
 
 
 def _without_measures(rows: pa.Table) -> pa.Table:
     """Rows of missing photos that another scorer measured: an error stands in for the measures."""
-    for column in (*HEADER, *MEASURES):
+    for column in (*HEADER_FIELDS, *MEASURE_FIELDS):
         rows = rows.set_column(rows.column_names.index(column.name), column, pa.nulls(rows.num_rows, column.type))
     errors = pa.array([NOT_MEASURED_AGAIN] * rows.num_rows, pa.string())
     return rows.set_column(rows.column_names.index("error"), SCAN_SCHEMA.field("error"), errors)

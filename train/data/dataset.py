@@ -18,7 +18,7 @@ from curate.errors import ManifestError, Vanished
 from curate.image.decode import decode
 from curate.manifest import Manifest
 from curate.packing.shards import MANIFEST_NAME, PACK_COLUMNS
-from curate.sources import located, read_at
+from curate.sources import locate_photo, read_bytes
 from curate.text import pluralize
 from train.data.packed import PackedDataset, check_shards, packed_dataset
 
@@ -54,9 +54,11 @@ class PhotoDataset:
     def locate(self, index: int) -> str | None:
         """Return where the photo's file, or the tar that contains it, is now; None if nowhere.
 
-        See `curate.sources.located`.
+        See `curate.sources.locate_photo`.
         """
-        return located(self.sources[index].as_py(), self.name(index), self.roots, offset=self.offsets[index].as_py())
+        return locate_photo(
+            self.sources[index].as_py(), self.name(index), self.roots, offset=self.offsets[index].as_py()
+        )
 
     def size_matches(self, index: int, place: str) -> bool:
         """Return whether the file still has its scanned size, or the tar is long enough. URLs are not checked."""
@@ -79,7 +81,7 @@ class PhotoDataset:
         place = self.locate(index)
         if place is None:
             raise Vanished("the file can't be read: it no longer exists")
-        data = read_at(place, offset=self.offsets[index].as_py(), size=self.sizes[index].as_py())
+        data = read_bytes(place, offset=self.offsets[index].as_py(), size=self.sizes[index].as_py())
         return decode(data, short_side_px=short_side_px).pixels
 
 
@@ -117,13 +119,13 @@ def load_datasets(path: Path, roots: Sequence[Path] = ()) -> Datasets:
     packed = [column.name for column in PACK_COLUMNS]
     if path.is_dir() and any(path.glob("shard-*.arrow")) and not (path / MANIFEST_NAME).exists():
         raise ManifestError(f"{path} is an incomplete pack: run the same `curate pack` command again")
-    read = manifest.read(path, need=REQUIRED_COLUMNS, columns=(*REQUIRED_COLUMNS, "tar_offset", *packed))
+    read = manifest.read_manifest(path, need=REQUIRED_COLUMNS, columns=(*REQUIRED_COLUMNS, "tar_offset", *packed))
     table = read.table.combine_chunks()
     _check_trainable(path, table)
     rows_by_split = {split: table.filter(pc.equal(table["split"], split)) for split in SPLITS}
     if not rows_by_split["train"].num_rows:
         raise ManifestError(f"{path} has no photos with split 'train': run `curate filter` with a larger share for it")
-    _, *ancestors = manifest.chain(path, read.sha256, read.lineage)
+    _, *ancestors = manifest.list_ancestors(path, read.sha256, read.lineage)
     if set(packed) <= set(table.column_names):
         return _load_pack(path, read, rows_by_split, ancestors)
     photos = {split: _photo_dataset(rows, tuple(roots)) for split, rows in rows_by_split.items()}
@@ -141,7 +143,7 @@ def load_split(path: Path, split: str, roots: Sequence[Path] = ()) -> tuple[Phot
         ManifestError: the manifest can't be read or has no photos of that split; or photos are missing or have changed.
     """
     needed = ("source", "path", "bytes", "split") if split != "all" else ("source", "path", "bytes")
-    read = manifest.read(path, need=needed, columns=(*needed, "tar_offset"))
+    read = manifest.read_manifest(path, need=needed, columns=(*needed, "tar_offset"))
     rows = read.table.combine_chunks()
     if split != "all":
         rows = rows.filter(pc.equal(rows["split"], split))

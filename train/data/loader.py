@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from curate.errors import PhotoError
 from curate.executors.worker import end_with_parent, start_fork_server
-from curate.image.decode import memory_for
+from curate.image.decode import memory_errors
 from train.data.dataset import Photos
 from train.data.sampler import CENTER, NumberedSampler, SampleKey, StepSampler
 
@@ -81,7 +81,7 @@ class CropLoader:
         for key in keys:
             rng = None if key.epoch == CENTER else np.random.default_rng((self.seed, key.epoch, key.photo))
             try:
-                with memory_for("cropping it"):
+                with memory_errors("cropping it"):
                     pixels = self.photos.read_pixels(key.photo, MIN_DECODED_SIDES * self.size)
                     crop(pixels, rng, rgb[len(photos)], unscaled=self.photos.unscaled)
                 photos.append(key.photo)

@@ -17,7 +17,7 @@ from curate.filtering.options import FilterOptions
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.scanning.scorer import ScoreOptions, score
-from curate.sources import listing
+from curate.sources import list_photos
 
 SERIAL = ScanOptions(engine="serial")
 
@@ -54,10 +54,10 @@ def test_a_damaged_manifest_is_read_or_refused_in_one_line(clean: Path, tmp_path
     for seed in range(150):
         path.write_bytes(damaged(whole, seed, last=6000))
         with suppress_into(said):
-            manifest.read(path, need=("source", "path", "sha256", "colorfulness"))
-            for table in manifest.batches(path):
+            manifest.read_manifest(path, need=("source", "path", "sha256", "colorfulness"))
+            for table in manifest.iter_tables(path):
                 assert table.num_rows
-            manifest.counts(path, ("tone", "split"))
+            manifest.count_values(path, ("tone", "split"))
     assert 30 < len(said) < 150
     assert all(line.startswith(str(path)) and "\n" not in line for line in said)
 
@@ -74,7 +74,7 @@ def test_a_damaged_tar_gives_rows_whatever_it_says(photos: Path, tmp_path: Path)
         for _ in range(rng.choice([1, 3])):
             changed[rng.choice(headers) + rng.randrange(512)] = rng.randrange(256)
         path.write_bytes(changed)
-        for listed in listing([path]):
+        for listed in list_photos([path]):
             record = score(listed, ScoreOptions())
             broken += record is not None and (record.error or "").startswith("BrokenTar: ")
     assert broken > 10
@@ -84,14 +84,14 @@ def test_a_damaged_shard_is_packed_again(clean: Path, tmp_path: Path) -> None:
     out, options = tmp_path / "pack", PackOptions(32, engine="serial")
     pack_photos(clean, out, options)
     shard = out / "shard-000000.arrow"
-    whole, rows = shard.read_bytes(), manifest.read(out / "manifest.parquet").table
+    whole, rows = shard.read_bytes(), manifest.read_manifest(out / "manifest.parquet").table
     mended = 0
     for seed in range(30):
         shard.write_bytes(damaged(whole, seed, last=2000))
         mended += pack_photos(clean, out, options).packed_now > 0
-        assert manifest.read(out / "manifest.parquet").table.num_rows == rows.num_rows
+        assert manifest.read_manifest(out / "manifest.parquet").table.num_rows == rows.num_rows
     assert mended > 5
     shard.write_bytes(whole[:-100])
     assert pack_photos(clean, out, options).packed_now == rows.num_rows
     assert shard.read_bytes() == whole
-    assert manifest.read(out / "manifest.parquet").table.equals(rows)
+    assert manifest.read_manifest(out / "manifest.parquet").table.equals(rows)

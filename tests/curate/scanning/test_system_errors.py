@@ -22,7 +22,7 @@ from curate.errors import SourceError, VividsetError
 from curate.exporting.export import export_photos
 from curate.filtering.filter import filter_manifest
 from curate.filtering.options import FilterOptions
-from curate.image.decode import memory_for
+from curate.image.decode import memory_errors
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.merge import merge_manifests
 from curate.scanning.scan import ScanOptions, ScanSummary, scan_photos
@@ -93,7 +93,7 @@ def rows_of(out: Path) -> dict[str, str]:
     """The kind of error of each photo, `fine` without one."""
     return {
         row["path"]: (row["error"] or "fine").partition(":")[0]
-        for row in manifest.read(out, columns=("path", "error")).table.to_pylist()
+        for row in manifest.read_manifest(out, columns=("path", "error")).table.to_pylist()
     }
 
 
@@ -178,8 +178,10 @@ def test_what_may_not_be_listed_or_written_is_one_line(photos: Path, shared: Pat
         "ScanError: .*new.parquet can't be written: Permission": lambda: scan_photos(
             [folder], shared / "new.parquet", SERIAL
         ),
-        "ManifestError: .*mine.parquet can't be read: Permission": lambda: manifest.read(shared / "mine.parquet"),
-        "ManifestError: .*m.parquet can't be read: Permission": lambda: manifest.read(closed / "m.parquet"),
+        "ManifestError: .*mine.parquet can't be read: Permission": lambda: manifest.read_manifest(
+            shared / "mine.parquet"
+        ),
+        "ManifestError: .*m.parquet can't be read: Permission": lambda: manifest.read_manifest(closed / "m.parquet"),
         "ManifestError: .*can't be written: Permission": lambda: filter_manifest(
             shared / "m.parquet", shared / "clean.parquet", FilterOptions()
         ),
@@ -242,7 +244,7 @@ def test_a_full_disk_keeps_what_is_finished(
     resumed = scan_photos(paths, out, options)
     scan_photos(paths, tmp_path / "untouched.parquet", options)
     assert resumed.measured_now == 120
-    assert manifest.read(out).table.equals(manifest.read(tmp_path / "untouched.parquet").table)
+    assert manifest.read_manifest(out).table.equals(manifest.read_manifest(tmp_path / "untouched.parquet").table)
     assert os.listdir(out.parent) == ["m.parquet"]
 
 
@@ -304,7 +306,7 @@ def with_little_memory(work: Callable[[], Any]) -> Any:
 @pytest.mark.parametrize("library", ["numpy", "opencv"])
 def test_too_little_memory_is_the_photos_error_whichever_library_says_so(library: str) -> None:
     def work() -> None:
-        with memory_for("measuring it"):
+        with memory_errors("measuring it"):
             if library == "numpy":
                 np.ones(LITTLE, np.uint16)
             cv2.resize(np.zeros((9, 9, 3), np.uint8), (20_000, 20_000))
@@ -313,5 +315,5 @@ def test_too_little_memory_is_the_photos_error_whichever_library_says_so(library
 
 
 def test_what_else_opencv_raises_stays_a_bug() -> None:
-    with pytest.raises(cv2.error), memory_for("measuring it"):
+    with pytest.raises(cv2.error), memory_errors("measuring it"):
         cv2.resize(np.zeros((0, 0), np.uint8), (9, 9))

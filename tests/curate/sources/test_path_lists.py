@@ -48,11 +48,11 @@ def test_a_rescan_with_the_same_list_measures_nothing(photos: Path, tmp_path: Pa
     Path(name).write_text(f"{photos}/more/b-gray.png\n{photos}/a-vivid.png\n{photos}/gone.png\n", encoding="utf-8")
     options = ScanOptions(engine="serial", from_files=(name,))
     first = scan_photos([], out, options)
-    rows = manifest.read(out).table
+    rows = manifest.read_manifest(out).table
     again = scan_photos([], out, options)
     assert (first.measured_now, first.errors) == (3, {"Vanished": 1})
     assert (again.measured_now, again.errors) == (1, {"Vanished": 1})  # it may be back
-    assert manifest.read(out).table.equals(rows)
+    assert manifest.read_manifest(out).table.equals(rows)
 
 
 def test_relative_paths_are_below_the_current_folder(
@@ -60,7 +60,7 @@ def test_relative_paths_are_below_the_current_folder(
 ) -> None:
     monkeypatch.chdir(photos / "more")
     (found,) = listed(b"../more/b-gray.png", folder=tmp_path)
-    assert (found.source, found.path, found.problem) == (str(photos / "more"), "b-gray.png", None)
+    assert (found.source, found.path, found.error) == (str(photos / "more"), "b-gray.png", None)
 
 
 def test_doubled_lines_and_photos_of_a_named_folder_are_listed_once(photos: Path, tmp_path: Path) -> None:
@@ -81,17 +81,17 @@ def test_names_with_newlines_and_no_utf8_survive_between_nul_bytes(photos: Path,
     lines = [os.path.join(os.fsencode(photos), name) for name in names]
     found = listed(*lines, folder=tmp_path, null=True)
     assert {os.fsencode(unescape(photo.path)) for photo in found} == set(names)
-    assert not [photo for photo in found if photo.problem]
+    assert not [photo for photo in found if photo.error]
 
 
 def test_lines_may_end_as_windows_ends_them_and_be_empty(photos: Path, tmp_path: Path) -> None:
     (found,) = listed(b"", os.fsencode(photos / "a-vivid.png") + b"\r", b"", folder=tmp_path)
-    assert (found.path, found.problem) == ("a-vivid.png", None)
+    assert (found.path, found.error) == ("a-vivid.png", None)
 
 
 def test_what_a_list_names_is_a_row_whatever_it_is(photos: Path, tmp_path: Path) -> None:
     found = listed(*(os.fsencode(photos / name) for name in ("more", "nowhere", "notes.txt")), folder=tmp_path)
-    problems = {photo.path: (photo.problem or "fine").partition(":")[0] for photo in found}
+    problems = {photo.path: (photo.error or "fine").partition(":")[0] for photo in found}
     assert problems == {"more": "NotAFile", "nowhere": "Vanished", "notes.txt": "fine"}
 
 
@@ -101,7 +101,7 @@ def test_a_list_can_come_through_a_pipe(photos: Path, tmp_path: Path) -> None:
     paths = b"\0".join(os.fsencode(photos / name) for name in ("c-cut.png", "a-vivid.png"))
     done = subprocess.run(command, input=paths, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert manifest.read(out, columns=("path",)).table["path"].to_pylist() == ["a-vivid.png", "c-cut.png"]
+    assert manifest.read_manifest(out, columns=("path",)).table["path"].to_pylist() == ["a-vivid.png", "c-cut.png"]
 
 
 @pytest.mark.parametrize("content", ["missing", "folder"])
