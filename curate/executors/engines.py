@@ -143,8 +143,8 @@ def _not_started(exc: BrokenProcessPool) -> EngineError:
         advice = "is the current folder gone? Go to another" if gone else "try fewer with --workers"
         return EngineError(f"worker processes can't be started: {describe_error(exc.__cause__)}: {advice}")
     return EngineError(
-        "worker processes end by themselves: run the same command to go on; if they do at once, is a script that calls "
-        "this guarded by `if __name__ == '__main__'`? --engine serial says what is wrong"
+        "worker processes end by themselves: run the same command to go on; if they do at once, --engine serial says "
+        "what is wrong"
     )
 
 

@@ -76,15 +76,18 @@ def test_workers_start_where_there_is_no_place_for_a_socket(photos: Path, tmp_pa
     assert "3 photos: 2 scored, 1 failed" in done.stdout
 
 
-def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
+def test_a_script_needs_no_guard_and_is_not_run_again_by_its_workers(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "from curate.executors.engines import processes\nprint(list(processes(abs, [1])))\n", encoding="utf-8"
+        "print('script starts', flush=True)\n"
+        "from curate.executors.engines import processes\n"
+        "print([done.result for done in processes(abs, [-1, -2], workers=1)])\n",
+        encoding="utf-8",
     )
     environment = os.environ | {"PYTHONPATH": os.getcwd()}
-    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "is a script that calls this guarded by `if __name__ == '__main__'`?" in done.stderr.splitlines()[-1]
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["script starts", "[1, 2]"]
+    assert not done.stderr
 
 
 def _from_a_worker() -> str:
