@@ -187,7 +187,7 @@ def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[i
         ENGINES[options.engine],
         partial(pack_shard, out, options),
         (_slice(table, shard) for shard in to_do),
-        apart=partial(_pack_apart, out, options),
+        retry_group=partial(_pack_apart, out, options),
         workers=options.workers,
         total=total,
         progress=progress,

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from curate.errors import PhotoError
-from curate.executors.worker import end_with_parent, start_fork_server
+from curate.executors.worker import exit_with_parent, start_fork_server
 from curate.image.decode import memory_for
 from train.data.dataset import Photos
 from train.data.sampler import CENTER, SampleKey, StepSampler, _Numbered
@@ -169,7 +169,7 @@ def _start_worker(_number: int) -> None:
     """Leave Ctrl-C and SIGTERM to the trainer, and end with it: terminals and schedulers send them to readers too."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    end_with_parent()
+    exit_with_parent()
     cv2.setNumThreads(1)
 
 

@@ -173,7 +173,7 @@ def test_a_photo_made_to_hang_costs_one_photo(clean: Path, tmp_path: Path, encod
     )
     summary = pack_photos(clean, tmp_path / "a", replace(SMALL, timeout_s=1))
     assert summary.photos == 6
-    assert summary.failed == [("slow.jpg", "TimedOut: decoding it took over 1 s (--timeout)")]
+    assert summary.failed == [("slow.jpg", "TimedOut: decoding took more than 1 s (--timeout)")]
 
 
 def test_only_what_is_missing_is_packed_again(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
