@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from curate import manifest
 from curate.manifest import SCAN_SCHEMA, Lineage
 
-ROWS_A_GROUP = 1 << 16
+ROW_GROUP_SIZE = 1 << 16
 PLAIN = """
 import sys, pyarrow.parquet as pq
 file = pq.ParquetFile(sys.argv[1])
@@ -78,10 +78,10 @@ def make_scan(path: Path, rows: int, *, twice: bool = False) -> None:
     rng = np.random.default_rng(0)
     lineage = Lineage("scan", "benchmarks/filter.py", {}, rows=rows)
     with manifest.open_writer(path, SCAN_SCHEMA) as out:
-        for start in range(0, rows, ROWS_A_GROUP):
-            contents = np.random.default_rng([1, start // ROWS_A_GROUP // (2 if twice else 1)])
-            out.write_table(some_rows(rng, contents, start, min(ROWS_A_GROUP, rows - start)))
-        out.add_key_value_metadata(lineage.encoded())
+        for start in range(0, rows, ROW_GROUP_SIZE):
+            contents = np.random.default_rng([1, start // ROW_GROUP_SIZE // (2 if twice else 1)])
+            out.write_table(some_rows(rng, contents, start, min(ROW_GROUP_SIZE, rows - start)))
+        out.add_key_value_metadata(lineage.to_metadata())
 
 
 def some_rows(rng: np.random.Generator, contents: np.random.Generator, start: int, count: int) -> pa.Table:

@@ -59,7 +59,7 @@ def build(photos: Path, prints: Path, work: Path, spoiled_share: float) -> None:
     """Write raw.parquet and curated.parquet: two sets to train on ('train'), one to judge on ('val')."""
     work.mkdir(parents=True, exist_ok=True)
     curate("scan", str(photos), "-o", str(work / "photos.parquet"))
-    rows = manifest.read(work / "photos.parquet").table.to_pylist()
+    rows = manifest.read_manifest(work / "photos.parquet").table.to_pylist()
     shuffled = [rows[index] for index in np.random.default_rng(0).permutation(len(rows)) if not rows[index]["error"]]
     bright = [row for row in shuffled if good(row, HELD_OUT_MIN_COLORFULNESS)]
     held = {row["path"] for row in bright[:HELD_OUT_PHOTOS]}
@@ -119,12 +119,12 @@ def split(work: Path) -> None:
         out.parent.mkdir(exist_ok=True)
         lines = every if keep_all else ()
         curate("filter", str(work / f"{folder.name}-scan.parquet"), "--split", "100/0/0", "-o", str(out), *lines)
-    held = manifest.read(work / "held" / "clean.parquet").table
+    held = manifest.read_manifest(work / "held" / "clean.parquet").table
     held = held.set_column(held.column_names.index("split"), "split", pa.array(["val"] * held.num_rows))
     for name in PILES:
-        table = manifest.read(work / name / "clean.parquet").table
+        table = manifest.read_manifest(work / name / "clean.parquet").table
         joined = pa.concat_tables([table, held])
-        manifest.write(work / f"{name}.parquet", joined, Lineage("clean", "benchmarks/proof_curation.py", {}))
+        manifest.write_manifest(work / f"{name}.parquet", joined, Lineage("clean", "benchmarks/proof_curation.py", {}))
         tones = pc.value_counts(table["tone"]).to_pylist()
         dull = pc.sum(pc.less(table["colorfulness"], 20)).as_py()
         print(f"{name}: {table.num_rows} photos to train, {tones}, {dull} with M below 20", flush=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filter import ROWS_A_GROUP, cost, make_scan, said
+from filter import ROW_GROUP_SIZE, cost, make_scan, said
 
 from curate import manifest
 from curate.image.formats import PHOTO_SUFFIXES
@@ -65,7 +65,7 @@ def point_at(scan: Path, photos: Path) -> None:
     for name, texts in columns.items():
         table = table.set_column(table.column_names.index(name), table.schema.field(name), pa.array(texts))
     with manifest.open_writer(scan, table.schema) as out:
-        out.write_table(table, row_group_size=ROWS_A_GROUP)
+        out.write_table(table, row_group_size=ROW_GROUP_SIZE)
 
 
 if __name__ == "__main__":

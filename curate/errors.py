@@ -74,7 +74,7 @@ class CheckpointError(VividsetError):
 class PhotoError(VividsetError):
     """One photo can't be used. In a manifest it is the row's `error`: `Kind: what was wrong`."""
 
-    passing = False
+    transient = False
     """Whether trying again later may help, without the file being changed."""
 
     def __str__(self) -> str:
@@ -120,19 +120,19 @@ class NotAFile(PhotoError):
 class NoPermission(PhotoError):
     """The file or folder can't be opened."""
 
-    passing = True
+    transient = True
 
 
 class Vanished(PhotoError):
     """Listed, then gone."""
 
-    passing = True
+    transient = True
 
 
 class ChangedWhileRead(PhotoError):
     """Written to while it was being read."""
 
-    passing = True
+    transient = True
 
 
 class ChangedSinceScan(PhotoError):
@@ -142,13 +142,13 @@ class ChangedSinceScan(PhotoError):
 class ReadFailed(PhotoError):
     """The disk or network said no."""
 
-    passing = True
+    transient = True
 
 
 class OutOfMemory(PhotoError):
     """Decoding wanted more memory than there is."""
 
-    passing = True
+    transient = True
 
 
 class TimedOut(PhotoError):
@@ -163,5 +163,5 @@ class PlaceTaken(PhotoError):
     """Something else lies where its picture would go."""
 
 
-PASSING_KINDS = frozenset(kind.__name__ for kind in PhotoError.__subclasses__() if kind.passing)
+TRANSIENT_KINDS = frozenset(kind.__name__ for kind in PhotoError.__subclasses__() if kind.transient)
 """Names of the errors that a later scan tries again by itself."""

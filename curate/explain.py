@@ -15,7 +15,7 @@ from curate import manifest
 from curate.errors import ManifestError, NotAPhoto
 from curate.filtering.filter import decide
 from curate.filtering.options import FilterOptions
-from curate.manifest import KEY_NAMES, SCAN_SCHEMA
+from curate.manifest import KEY_COLUMNS, SCAN_SCHEMA
 from curate.scanning.scorer import Record, ScoreOptions, score
 from curate.sources import ListedPhoto, Sources, has_tar_name, listing
 
@@ -58,10 +58,10 @@ def missing_row(photo: Path, scan: Path) -> pa.Table | None:
     if os.path.lexists(photo) or not scan.exists():
         return None
     (place,) = Sources((photo,)).roots()
-    names = manifest.inspect(scan, need=KEY_NAMES)[0].names
+    names = manifest.inspect_manifest(scan, need=KEY_COLUMNS)[0].names
     if "missing_since" not in names:
         return None
-    for table in manifest.batches(scan, [name for name in SCAN_SCHEMA.names if name in names]):
+    for table in manifest.iter_tables(scan, [name for name in SCAN_SCHEMA.names if name in names]):
         places = pc.binary_join_element_wise(pc.utf8_rtrim(table["source"], "/"), table["path"], "/")
         found = table.filter(pc.and_(pc.equal(places, place), pc.is_valid(table["missing_since"])))
         if found.num_rows:

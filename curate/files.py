@@ -126,7 +126,7 @@ def writing_to(out: Path) -> Iterator[None]:
         ) from exc
 
 
-def write_failed(out: Path, failed: Sequence[tuple[str, str]]) -> None:
+def write_failed_csv(out: Path, failed: Sequence[tuple[str, str]]) -> None:
     """Keep path and reason of all photos that failed in `failed.csv`; without any, remove it."""
     target, draft = out / "failed.csv", out / ".failed.csv.draft"
     if not failed:

@@ -51,3 +51,12 @@ def format_bytes(count: int) -> str:
     """
     unit, size = ("GB", 1e9) if count >= 1e9 else ("MB", 1e6) if count >= 1e6 else ("kB", 1e3)
     return f"{count / size:,.2f} {unit}"
+
+
+def install_hint(extra: str) -> str:
+    """Say how to install one of vividset's extras, from a package index or from a clone of the repository.
+
+    >>> install_hint("onnx")
+    "pip install 'vividset[onnx]', or pip install '.[onnx]' in a clone of vividset"
+    """
+    return f"pip install 'vividset[{extra}]', or pip install '.[{extra}]' in a clone of vividset"

@@ -127,18 +127,18 @@ def test_no_page_installs_the_package_from_an_index(page: Path) -> None:
 
 
 def test_the_schema_page_names_every_column() -> None:
-    from curate.manifest import DECISION, SCAN_SCHEMA
+    from curate.manifest import DECISION_FIELDS, SCAN_SCHEMA
 
     page = (ROOT / "docs" / "reference" / "manifest.md").read_text(encoding="utf-8")
-    columns = [*SCAN_SCHEMA.names, *(column.name for column in DECISION)]
+    columns = [*SCAN_SCHEMA.names, *(column.name for column in DECISION_FIELDS)]
     assert not [name for name in columns if f"`{name}`" not in page and not name.startswith("tone_")]
 
 
 def test_the_page_of_measures_names_every_measure() -> None:
-    from curate.manifest.schema import MEASURES
+    from curate.manifest.schema import MEASURE_FIELDS
 
     page = (ROOT / "docs" / "reference" / "measures.md").read_text(encoding="utf-8")
-    names = [column.name for column in MEASURES if column.name != "colorfulness_level"]
+    names = [column.name for column in MEASURE_FIELDS if column.name != "colorfulness_level"]
     assert not [name for name in names if f"`{name}`" not in page]
 
 
@@ -149,7 +149,7 @@ def test_the_page_of_errors_names_every_kind() -> None:
     kinds = [*errors.VividsetError.__subclasses__(), *errors.PhotoError.__subclasses__()]
     assert not [kind.__name__ for kind in kinds if f"`{kind.__name__}`" not in page]
     passing = set(re.findall(r"^\| `(\w+)` \|.*\| yes \|$", page, re.MULTILINE))
-    assert passing == errors.PASSING_KINDS
+    assert passing == errors.TRANSIENT_KINDS
 
 
 def test_the_scale_page_shows_the_commands_of_a_divided_scan() -> None:

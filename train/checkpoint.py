@@ -254,7 +254,7 @@ def training_photos(about: CheckpointMetadata, moved_to: Path | None = None) -> 
     wanted = f"name the one of sha256 {about.manifest_sha256[:12]} with --manifest"
     if not place.exists():
         raise ManifestError(f"{place}, the manifest of the photos that taught this, isn't there: {wanted}")
-    read = manifest.read(
+    read = manifest.read_manifest(
         place, need=("source", "path", "sha256", "split"), columns=("source", "path", "sha256", "split")
     )
     if read.sha256 != about.manifest_sha256:

@@ -54,11 +54,11 @@ def explain(places: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> No
 def inspect(path: Path) -> None:
     """Say what a manifest holds, what made it, and where it comes from, back to the scan."""
     from curate import manifest
-    from curate.manifest.reader import ancestry
+    from curate.manifest.reader import trace_lineage
 
-    chain = ancestry(path)
-    schema, _ = manifest.inspect(path)
-    echo_lines(summaries.manifest_lines(path, manifest.counts(path, ("split", "tone")), manifest.digest(path)))
+    chain = trace_lineage(path)
+    schema, _ = manifest.inspect_manifest(path)
+    echo_lines(summaries.manifest_lines(path, manifest.count_values(path, ("split", "tone")), manifest.digest(path)))
     for ancestor in chain:
         echo_lines(summaries.ancestor_lines(ancestor))
     echo_lines(summaries.column_lines(schema))

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import ManifestError, OutputError, PhotoError, Vanished
-from curate.files import commit, locked_output_dir, write_atomic, write_failed
+from curate.files import commit, locked_output_dir, write_atomic, write_failed_csv
 from curate.manifest import unescape
 from curate.sources import has_photo_name
 from curate.sources.reader import KEY_COLUMNS, PhotoRef
@@ -83,17 +83,17 @@ def export_photos(manifest_path: Path, out: Path, kind: Kind, *, progress: Progr
     with locked_output_dir(out, {"manifest": sha256, "to": kind}):
         for done in write(photos, out, kind, summary):
             told(done, len(photos))
-        write_failed(out, summary.failed)
+        write_failed_csv(out, summary.failed)
     return summary
 
 
 def _to_export(path: Path, kind: Kind) -> tuple[list[Exported], str]:
-    read = manifest.read(path, need=KEY_COLUMNS)
+    read = manifest.read_manifest(path, need=KEY_COLUMNS)
     table = read.table.filter(pc.is_valid(read.table["sha256"]))
     if "error" in table.column_names:
         table = table.filter(pc.is_null(table["error"]))
     if not table.num_rows:
-        raise ManifestError(manifest.no_photos_error(read))
+        raise ManifestError(manifest.no_photos_message(read))
     if kind == "webdataset":  # tars are read from front to back, so each should be a fair sample
         table = table.sort_by([("sha256", "ascending"), ("source", "ascending"), ("path", "ascending")])
     rows = [{name: value for name, value in row.items() if value is not None} for row in _rows(table)]

@@ -74,13 +74,13 @@ class Columns:
 
 def batches(photos: Photos, columns: list[str] | None = None) -> Iterator[pa.Table]:
     """The rows in order, some at a time."""
-    names = manifest.inspect(photos)[0].names if isinstance(photos, Path) else photos.column_names
+    names = manifest.inspect_manifest(photos)[0].names if isinstance(photos, Path) else photos.column_names
     if columns is not None and "missing_since" not in names:  # an older version made the scan
         columns = [name for name in columns if name != "missing_since"]
     if absent := set(columns or ()) - set(names):
         raise ManifestError(f"the scan has no column {min(absent)!r}: run `curate scan` again with this version")
     if isinstance(photos, Path):
-        return manifest.batches(photos, columns)
+        return manifest.iter_tables(photos, columns)
     return iter([photos if columns is None else photos.select(columns)])
 
 
@@ -88,7 +88,7 @@ def count(photos: Photos) -> int:
     """How many rows there are."""
     if not isinstance(photos, Path):
         return int(photos.num_rows)
-    return sum(manifest.open_parquet(part).metadata.num_rows for part in manifest.row_ranges(photos))
+    return sum(manifest.open_parquet(part).metadata.num_rows for part in manifest.list_parts(photos))
 
 
 def paths(photos: Photos, rows: NDArray[np.int64]) -> pa.Array:

@@ -243,7 +243,7 @@ def sql_mask(photos: Photos, condition: str) -> NDArray[np.bool_]:
 def _as_dataset(scan: Path) -> ds.Dataset:
     """A manifest that DuckDB can read more than once."""
     try:
-        return ds.dataset(list(map(str, manifest.row_ranges(scan))), schema=manifest.inspect(scan)[0])
+        return ds.dataset(list(map(str, manifest.list_parts(scan))), schema=manifest.inspect_manifest(scan)[0])
     except UnicodeEncodeError as exc:
         raise UsageError(
             f"--where can't look into {scan}: {describe_error(exc)}: give it another, or a link with one"

@@ -24,7 +24,7 @@ from curate.filtering.columns import Photos, batches
 from curate.filtering.dataset_rules import DatasetStats, compute_dataset_stats
 from curate.filtering.options import FilterOptions, Split
 from curate.filtering.rules import RuleResult
-from curate.manifest import DECISION, ROWS_A_GROUP, Lineage
+from curate.manifest import DECISION_FIELDS, ROW_GROUP_SIZE, Lineage
 from curate.manifest.encoding import hash_words
 
 _CLEAN, _REJECTED = "clean.parquet", "rejected.parquet"
@@ -65,7 +65,7 @@ def check_outputs(scan_path: Path, clean_path: Path) -> None:
 def _is_ours(path: Path, kind: str) -> bool:
     """Whether a filter made the file as what is to take its place."""
     try:
-        _, lineage = manifest.inspect(path)
+        _, lineage = manifest.inspect_manifest(path)
     except ManifestError:
         return False
     return lineage is not None and lineage.kind == kind
@@ -83,13 +83,13 @@ class RowGroupWriter:
         """Write some rows, now or later."""
         self._waiting.append(table)
         self._rows += table.num_rows
-        if self._rows >= ROWS_A_GROUP:
+        if self._rows >= ROW_GROUP_SIZE:
             self._flush()
 
     def end(self, lineage: Lineage) -> None:
         """Write what is left, and what made it all."""
         self._flush()
-        self._file.add_key_value_metadata(lineage.encoded())
+        self._file.add_key_value_metadata(lineage.to_metadata())
 
     def _flush(self) -> None:
         if self._rows:
@@ -114,7 +114,7 @@ def filter_lineage(
         options.recorded(),
         parent_sha256=scan_sha256,
         parent_path=str(scan_path),
-        ancestors=manifest.chain(scan_path, scan_sha256, scan),
+        ancestors=manifest.list_ancestors(scan_path, scan_sha256, scan),
         rows=rows,
         metric=scan.metric if scan else "unknown",
         scorer_version=scan.scorer_version if scan else 0,
@@ -198,14 +198,14 @@ def filter_manifest(
         ManifestError: the scan can't be read, or an output can't be written or would replace the scan.
     """
     check_outputs(scan_path, clean_path)
-    schema, lineage = manifest.inspect(scan_path, need=NEEDED)
+    schema, lineage = manifest.inspect_manifest(scan_path, need=NEEDED)
     found = compute_dataset_stats(scan_path, options)
     chosen = FilterSummary(found.options, lineage.metric if lineage else manifest.METRIC)
     if dry_run:
         for part in _decided(scan_path, found, sorted(rules.columns(options).union(NEEDED))):
             chosen.count(part)
         return chosen
-    manifest.make_folder(clean_path)
+    manifest.make_parent_dir(clean_path)
     paths = [rejected_beside(clean_path), clean_path]
     with ThreadPoolExecutor(1) as beside, manifest.open_writers(paths, _decided_schema(schema)) as files:
         digest = beside.submit(manifest.digest, scan_path)
@@ -252,7 +252,7 @@ def _decided(photos: Photos, found: DatasetStats, columns: list[str] | None = No
 def _decide(table: pa.Table, rows: slice, found: DatasetStats) -> FilterBatch:
     judged = found.judge(table, rows)
     rejected = np.logical_or.reduce([gate.fails for gate in judged])
-    undecided = table.drop_columns([column.name for column in DECISION if column.name in table.column_names])
+    undecided = table.drop_columns([column.name for column in DECISION_FIELDS if column.name in table.column_names])
     kept_rows = undecided.filter(pa.array(~rejected))
     return FilterBatch(
         kept=_with_decision(kept_rows, _splits(kept_rows, found, rows, ~rejected), _no_reasons(kept_rows.num_rows)),
@@ -278,7 +278,7 @@ def _decided_schema(schema: pa.Schema) -> pa.Schema:
     """Of both outputs: the scan's columns, whatever they are, and the decision."""
     return _with_decision(
         manifest.to_schema_types(schema.empty_table()).drop_columns(
-            [c.name for c in DECISION if c.name in schema.names]
+            [c.name for c in DECISION_FIELDS if c.name in schema.names]
         ),
         pa.nulls(0, pa.string()),
         _no_reasons(0),
@@ -295,7 +295,7 @@ def prefetch(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def _with_decision(table: pa.Table, split: pa.Array, reasons: pa.Array) -> pa.Table:
-    for column, values in zip(DECISION, (split, reasons), strict=True):
+    for column, values in zip(DECISION_FIELDS, (split, reasons), strict=True):
         table = table.append_column(column, values)
     return table
 

@@ -43,12 +43,12 @@ class Lineage:
     counts: Mapping[str, int] = field(default_factory=dict)
     """Further counts that add up to something: scanned, kept, rejected, passed over."""
 
-    def encoded(self) -> dict[str, str]:
+    def to_metadata(self) -> dict[str, str]:
         """As Parquet key-value metadata."""
         return {_PREFIX + key: json.dumps(value) for key, value in asdict(self).items()}
 
     @classmethod
-    def decoded(cls, metadata: Mapping[bytes, bytes] | None) -> Lineage | None:
+    def from_metadata(cls, metadata: Mapping[bytes, bytes] | None) -> Lineage | None:
         """From Parquet key-value metadata; None if there is none of ours.
 
         Raises:
@@ -82,7 +82,7 @@ _KINDS: Mapping[str, Any] = {
 """What each field of a `Lineage` is as JSON."""
 
 
-def chain(path: Path, sha256: str, lineage: Lineage | None) -> tuple[Mapping[str, str], ...]:
+def list_ancestors(path: Path, sha256: str, lineage: Lineage | None) -> tuple[Mapping[str, str], ...]:
     """A manifest and all that it comes from, nearest first: kind, path and sha256 of each."""
     kind = lineage.kind if lineage else "lineage unknown"
     here = {"kind": kind, "path": escape(str(path.absolute())), "sha256": sha256}

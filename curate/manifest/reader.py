@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from curate.errors import ManifestError
 from curate.manifest.lineage import Lineage, merge_lineages
-from curate.manifest.schema import ALL_COLUMNS, KEY_NAMES, ROWS_A_GROUP, SCHEMA_VERSION
+from curate.manifest.schema import ALL_COLUMNS, KEY_COLUMNS, ROW_GROUP_SIZE, SCHEMA_VERSION
 from curate.text import describe_error
 from curate.version import __version__
 
@@ -35,7 +35,7 @@ class Manifest:
     """Of the file's bytes."""
 
 
-def read(path: Path, *, need: tuple[str, ...] = (), columns: tuple[str, ...] | None = None) -> Manifest:
+def read_manifest(path: Path, *, need: tuple[str, ...] = (), columns: tuple[str, ...] | None = None) -> Manifest:
     """Read a manifest whole.
 
     Args:
@@ -46,11 +46,11 @@ def read(path: Path, *, need: tuple[str, ...] = (), columns: tuple[str, ...] | N
     Raises:
         ManifestError: missing, no Parquet, written by a newer version, or without a needed column.
     """
-    schema, lineage = inspect(path, need=need)
+    schema, lineage = inspect_manifest(path, need=need)
     wanted = None if columns is None else [name for name in columns if name in schema.names]
     with _as_unreadable(path):
         table = pa.concat_tables(
-            [open_parquet(part).read(columns=wanted) for part in row_ranges(path)], promote_options="permissive"
+            [open_parquet(part).read(columns=wanted) for part in list_parts(path)], promote_options="permissive"
         )
         return Manifest(path, to_schema_types(table), lineage, digest(path))
 
@@ -60,15 +60,15 @@ def open_parquet(path: Path, **how: Any) -> pq.ParquetFile:
     return pq.ParquetFile(pa.OSFile(os.fsencode(path)), **how)  # of text, pyarrow wants UTF-8
 
 
-def no_photos_error(read: Manifest) -> str:
+def no_photos_message(read: Manifest) -> str:
     """Why a manifest has no photo to work on, and what to do."""
     if not read.table.num_rows:
         return f"{read.path} has no rows: filter less strictly, or scan other folders"
     return f"{read.path} holds no photo that could be read: look at its errors, or scan other folders"
 
 
-def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """A manifest's rows in order, at most ROWS_A_GROUP at a time; memory doesn't grow with their number.
+def iter_tables(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """A manifest's rows in order, at most ROW_GROUP_SIZE at a time; memory doesn't grow with their number.
 
     Args:
         path: a Parquet file, or a folder of Parquet parts, whose columns are brought to common types.
@@ -77,13 +77,13 @@ def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Tab
     Raises:
         ManifestError: it can't be read.
     """
-    schema, _ = inspect(path)
+    schema, _ = inspect_manifest(path)
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     with _as_unreadable(path):
-        for part in row_ranges(path):
+        for part in list_parts(path):
             file = open_parquet(part, pre_buffer=False)
             there = [name for name in wanted.names if name in file.schema_arrow.names]
-            for batch in file.iter_batches(ROWS_A_GROUP, columns=there):
+            for batch in file.iter_batches(ROW_GROUP_SIZE, columns=there):
                 table = pa.Table.from_batches([batch])
                 if table.schema != wanted:
                     table = pa.concat_tables([wanted.empty_table(), table], promote_options="permissive")
@@ -118,7 +118,7 @@ def as_rows(table: pa.Table) -> list[dict[str, Any]]:
     return rows
 
 
-def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Lineage | None]:
+def inspect_manifest(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Lineage | None]:
     """A manifest's schema and lineage, without its rows.
 
     Args:
@@ -129,13 +129,13 @@ def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Linea
         ManifestError: missing, no Parquet, written by a newer version, or a column is not as it should be.
     """
     _check_place(path)
-    files = [_opened(part) for part in row_ranges(path)]
+    files = [_opened(part) for part in list_parts(path)]
     with _as_unreadable(path):
         schema = pa.unify_schemas([file.schema_arrow for file in files], promote_options="permissive").remove_metadata()
-        lineages = [Lineage.decoded(file.metadata.metadata) for file in files]
+        lineages = [Lineage.from_metadata(file.metadata.metadata) for file in files]
     _check_columns(path, schema, need)
     with _as_unreadable(path):
-        unnamed = {name for name in need if name in KEY_NAMES and any(_has_nulls(file, name) for file in files)}
+        unnamed = {name for name in need if name in KEY_COLUMNS and any(_has_nulls(file, name) for file in files)}
     if unnamed:
         raise ManifestError(
             f"{path} has rows without {' and '.join(sorted(unnamed))}: keep each as `curate scan` wrote it"
@@ -144,7 +144,7 @@ def inspect(path: Path, *, need: tuple[str, ...] = ()) -> tuple[pa.Schema, Linea
     if len(kinds := sorted({part.kind if part else "unknown" for part in lineages})) > 1:
         raise ManifestError(f"{path} is a folder of different manifests ({', '.join(kinds)}): name one of them")
     if path.is_dir() and any(part and part.options.get("shard") for part in lineages):
-        lineage = merge_lineages(row_ranges(path), lineages)
+        lineage = merge_lineages(list_parts(path), lineages)
     if lineage and lineage.schema_version > SCHEMA_VERSION:
         raise ManifestError(
             f"{path} was written by vividset {lineage.tool_version} in schema {lineage.schema_version}, "
@@ -208,15 +208,15 @@ def _content(kind: pa.DataType) -> str:
     return "numbers" if pa.types.is_integer(kind) or pa.types.is_floating(kind) else str(kind)
 
 
-def counts(path: Path, columns: Sequence[str]) -> dict[str, Counter[str]]:
+def count_values(path: Path, columns: Sequence[str]) -> dict[str, Counter[str]]:
     """How many rows hold each text of some columns; rows without one count as `""`.
 
     Raises:
         ManifestError: it can't be read.
     """
-    there = [name for name in columns if name in inspect(path)[0].names]
+    there = [name for name in columns if name in inspect_manifest(path)[0].names]
     found: dict[str, Counter[str]] = {name: Counter() for name in columns}
-    for table in batches(path, there):
+    for table in iter_tables(path, there):
         for name in columns:
             texts = table[name].cast(pa.string()) if name in there else pa.nulls(table.num_rows, pa.string())
             for entry in pc.value_counts(texts).to_pylist():
@@ -227,13 +227,13 @@ def counts(path: Path, columns: Sequence[str]) -> dict[str, Counter[str]]:
 def digest(path: Path) -> str:
     """Hex sha256 of a file; for a folder of several parts, of the parts' digests in order."""
     if path.is_dir():
-        digests = [digest(part) for part in row_ranges(path)]
+        digests = [digest(part) for part in list_parts(path)]
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def row_ranges(path: Path) -> list[Path]:
+def list_parts(path: Path) -> list[Path]:
     """The Parquet files of a manifest: itself, or those in the folder, by name."""
     if not path.is_dir():
         return [path]
@@ -267,7 +267,7 @@ class Ancestor:
     lineage: Lineage | None
 
 
-def ancestry(path: Path) -> list[Ancestor]:
+def trace_lineage(path: Path) -> list[Ancestor]:
     """A manifest, the one that it was made from, and so on, as far as they can be followed.
 
     A parent is looked for where it was when the child was made, and beside the child.
@@ -275,14 +275,14 @@ def ancestry(path: Path) -> list[Ancestor]:
     Raises:
         ManifestError: the first one can't be read.
     """
-    _, lineage = inspect(path)
+    _, lineage = inspect_manifest(path)
     chain = [Ancestor(path, "as it was" if lineage else "lineage unknown", lineage)]
     while lineage and lineage.parent_path:
         parent = _found(Path(lineage.parent_path), chain[-1].path)
         if parent is None:
             return [*chain, Ancestor(Path(lineage.parent_path), "not here", None)]
         same = digest(parent) == lineage.parent_sha256
-        _, lineage = inspect(parent)
+        _, lineage = inspect_manifest(parent)
         chain.append(Ancestor(parent, "as it was" if same else "changed since", lineage))
         if not same:
             return chain

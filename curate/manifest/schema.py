@@ -9,15 +9,15 @@ SCORER_VERSION = 7
 """Changes whenever any number of a scan would: rows of another scorer are measured again."""
 METRIC = "hasler-susstrunk-2003-m3-signed"
 
-KEY = (pa.field("source", pa.string(), nullable=False), pa.field("path", pa.string(), nullable=False))
-KEY_NAMES = tuple(column.name for column in KEY)
-FILE = (
+KEY_FIELDS = (pa.field("source", pa.string(), nullable=False), pa.field("path", pa.string(), nullable=False))
+KEY_COLUMNS = tuple(column.name for column in KEY_FIELDS)
+FILE_FIELDS = (
     pa.field("tar_offset", pa.int64()),
     pa.field("bytes", pa.int64()),
     pa.field("modified_ns", pa.int64()),
     pa.field("sha256", pa.string()),
 )
-HEADER = (
+HEADER_FIELDS = (
     pa.field("width", pa.int32()),
     pa.field("height", pa.int32()),
     pa.field("format", pa.string()),
@@ -25,7 +25,7 @@ HEADER = (
     pa.field("orientation", pa.int8()),
     pa.field("icc_profile", pa.string()),
 )
-MEASURES = (
+MEASURE_FIELDS = (
     pa.field("colorfulness", pa.float64()),
     pa.field("colorfulness_level", pa.string()),
     pa.field("chroma_mean", pa.float32()),
@@ -47,16 +47,16 @@ MEASURES = (
     pa.field("tone_hue_deg", pa.float32()),
     pa.field("fingerprint", pa.string()),
 )
-STATE = (pa.field("error", pa.string()), pa.field("missing_since", pa.timestamp("us", tz="UTC")))
+STATE_FIELDS = (pa.field("error", pa.string()), pa.field("missing_since", pa.timestamp("us", tz="UTC")))
 """Why there are no measures; since when scans don't find the photo, a column that older versions didn't write."""
-SCAN_SCHEMA = pa.schema([*KEY, *FILE, *HEADER, *MEASURES, *STATE])
-DECISION = (pa.field("split", pa.string()), pa.field("reject_reasons", pa.list_(pa.string())))
-ALL_COLUMNS = pa.schema([*SCAN_SCHEMA, *DECISION])
+SCAN_SCHEMA = pa.schema([*KEY_FIELDS, *FILE_FIELDS, *HEADER_FIELDS, *MEASURE_FIELDS, *STATE_FIELDS])
+DECISION_FIELDS = (pa.field("split", pa.string()), pa.field("reject_reasons", pa.list_(pa.string())))
+ALL_COLUMNS = pa.schema([*SCAN_SCHEMA, *DECISION_FIELDS])
 
-ROWS_A_GROUP = 1 << 16
+ROW_GROUP_SIZE = 1 << 16
 """Of a manifest and of a batch; a reader holds one row group at a time."""
 
-FEW_VALUES = [
+DICTIONARY_COLUMNS = [
     "source",
     "width",
     "height",
@@ -67,5 +67,5 @@ FEW_VALUES = [
     "colorfulness_level",
     "tone",
 ]
-FEW_VALUES += ["error", "missing_since", "split"]
+DICTIONARY_COLUMNS += ["error", "missing_since", "split"]
 """Columns worth a dictionary; trying one on hashes and measures doubles the time that writing takes."""

@@ -16,18 +16,18 @@ import pyarrow.parquet as pq
 from curate.errors import ManifestError
 from curate.files import commit, write_errors
 from curate.manifest.lineage import Lineage
-from curate.manifest.schema import FEW_VALUES
+from curate.manifest.schema import DICTIONARY_COLUMNS
 
 
-def write(path: Path, table: pa.Table, lineage: Lineage) -> None:
+def write_manifest(path: Path, table: pa.Table, lineage: Lineage) -> None:
     """Write a manifest, whole or not at all."""
-    make_folder(path)
+    make_parent_dir(path)
     with open_writer(path, table.schema) as out:
         out.write_table(table)
-        out.add_key_value_metadata(replace(lineage, rows=table.num_rows).encoded())
+        out.add_key_value_metadata(replace(lineage, rows=table.num_rows).to_metadata())
 
 
-def make_folder(path: Path) -> None:
+def make_parent_dir(path: Path) -> None:
     """Make the folder that a file is to lie in."""
     with write_errors(path, ManifestError, "-o"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def open_writers(paths: Sequence[Path], schema: pa.Schema, *, lasting: bool = Tr
         ManifestError: the disk says no.
     """
     plain = schema.remove_metadata()
-    few = [name for name in FEW_VALUES if name in schema.names]
+    few = [name for name in DICTIONARY_COLUMNS if name in schema.names]
     with write_errors(paths[0], ManifestError, "-o"), ExitStack() as held:
         drafts = [held.enter_context(_draft_of(path, alone=lasting)) for path in paths]
         with ExitStack() as files:

@@ -16,10 +16,10 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from curate import manifest
-from curate.errors import PASSING_KINDS, ManifestError, PhotoError
+from curate.errors import TRANSIENT_KINDS, ManifestError, PhotoError
 from curate.executors.engines import ENGINES, EngineName
 from curate.executors.retry import Progress, run_groups, run_isolated, with_watchdog
-from curate.files import locked_output_dir, write_failed, writing_to
+from curate.files import locked_output_dir, write_failed_csv, writing_to
 from curate.image.decode import THINNEST, decode, memory_for
 from curate.manifest import Lineage, Manifest
 from curate.packing.shards import MANIFEST_NAME, PACK_COLUMNS, Packed, read_errors, read_places, shard_path, write_shard
@@ -131,7 +131,7 @@ def pack_photos(
         ManifestError: the manifest can't be read, or holds no photo.
         OutputError: `out` holds something else, is locked or can't be written, or a source is lost.
     """
-    read = manifest.read(manifest_path, need=KEY_COLUMNS)
+    read = manifest.read_manifest(manifest_path, need=KEY_COLUMNS)
     table = _in_packed_order(read)
     with locked_output_dir(out, {"manifest": read.sha256, **options.recorded()}, overwrite=options.overwrite):
         to_do = [shard for shard in range(_shards(table)) if not _finished(shard_path(out, shard))]
@@ -139,15 +139,15 @@ def pack_photos(
         summary = PackSummary(packed_now=packed_now)
         rows = _packed_rows(out, table, summary)
         if rows.num_rows and (to_do or not _holds(out / MANIFEST_NAME, rows)):
-            write_failed(out, summary.failed)
-            manifest.write(out / MANIFEST_NAME, rows, _lineage(read, options, command, summary))
+            write_failed_csv(out, summary.failed)
+            manifest.write_manifest(out / MANIFEST_NAME, rows, _lineage(read, options, command, summary))
     return summary
 
 
 def _holds(path: Path, rows: pa.Table) -> bool:
     """Whether a manifest is there and right: written again it would have another sha256, which runs know it by."""
     try:
-        return bool(manifest.read(path).table.equals(rows))
+        return bool(manifest.read_manifest(path).table.equals(rows))
     except ManifestError:
         return False
 
@@ -158,7 +158,7 @@ def _in_packed_order(read: Manifest) -> pa.Table:
         table = table.filter(pc.is_null(table["error"]))
     table = table.filter(pc.is_valid(table["sha256"]))
     if not table.num_rows:
-        raise ManifestError(manifest.no_photos_error(read))
+        raise ManifestError(manifest.no_photos_message(read))
     return table.sort_by([("sha256", "ascending"), ("source", "ascending"), ("path", "ascending")])
 
 
@@ -178,7 +178,7 @@ def _finished(path: Path) -> bool:
         errors = read_errors(path)
     except (ValueError, OSError, KeyError, pa.ArrowException):
         return False
-    return not any(error and error.partition(":")[0] in PASSING_KINDS for error in errors)
+    return not any(error and error.partition(":")[0] in TRANSIENT_KINDS for error in errors)
 
 
 def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[int], progress: Progress | None) -> int:
@@ -237,6 +237,6 @@ def _lineage(read: Manifest, options: PackOptions, command: str, summary: PackSu
         options.recorded(),
         parent_sha256=read.sha256,
         parent_path=str(read.path.absolute()),
-        ancestors=manifest.chain(read.path, read.sha256, read.lineage),
+        ancestors=manifest.list_ancestors(read.path, read.sha256, read.lineage),
         counts={"packed": summary.photos, "failed": len(summary.failed)},
     )

@@ -98,8 +98,8 @@ def count_manifest(path: Path) -> ManifestCounts:
         ManifestError: the manifest can't be read, lacks a needed column or has no rows.
     """
     errors, reasons = _Names(), _Names()
-    schema, _ = manifest.inspect(path, need=NEEDED)
-    batches = manifest.batches(path, [name for name in (*COUNTED, *DECIDED) if name in schema.names])
+    schema, _ = manifest.inspect_manifest(path, need=NEEDED)
+    batches = manifest.iter_tables(path, [name for name in (*COUNTED, *DECIDED) if name in schema.names])
     counted = [_counted(batch, errors, reasons) for batch in batches if batch.num_rows]
     if not counted:
         raise ManifestError(f"{path} has no rows, so there is nothing to show: scan photos, or filter less strictly")

@@ -58,7 +58,7 @@ def write_report(path: Path, out: Path, roots: Sequence[Path] = (), *, workers: 
             isn't ours.
     """
     _check_output(out)
-    _, lineage = manifest.inspect(path)
+    _, lineage = manifest.inspect_manifest(path)
     rows, rules = count_manifest(path), rules_from_lineage(path, lineage)
     groups = duplicate_groups(rows)
     chosen = choose(rows, rules.line_bin, rules.keep_tones, groups)

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import manifest
-from curate.manifest import MEASURES, Lineage
+from curate.manifest import MEASURE_FIELDS, Lineage
 from curate.measures.colorfulness import LEVELS
 from curate.measures.hash_groups import NEAR_BITS
 from curate.measures.tone.classify import TONES
@@ -96,7 +96,7 @@ def _quoted_bytes(word: str) -> str:
 
 _BY_NAME = ("source", "path", "error", "missing_since", "reject_reasons")
 """What a photo's entry holds by name; every other column is one of its numbers."""
-_FIRST = tuple(column.name for column in MEASURES if column.name != "fingerprint")
+_FIRST = tuple(column.name for column in MEASURE_FIELDS if column.name != "fingerprint")
 
 Json = dict[str, Any]
 
@@ -170,7 +170,7 @@ def fetched(path: Path, chosen: Indices) -> Mapping[int, Json]:
     """The chosen rows with all their columns, by row number."""
     wanted, first = np.sort(chosen), 0
     found: dict[int, Json] = {}
-    for batch in manifest.batches(path):
+    for batch in manifest.iter_tables(path):
         here = wanted[(wanted >= first) & (wanted < first + batch.num_rows)]
         if len(here):
             found.update(zip(here.tolist(), manifest.as_rows(batch.take(pa.array(here - first))), strict=True))

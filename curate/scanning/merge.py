@@ -14,15 +14,15 @@ import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import ManifestError
-from curate.manifest import ROWS_A_GROUP, SCAN_SCHEMA, Lineage, open_parquet, open_writer
+from curate.manifest import ROW_GROUP_SIZE, SCAN_SCHEMA, Lineage, open_parquet, open_writer
 
 
 def row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in pieces of at least `ROWS_A_GROUP`, but for the last."""
+    """The same rows in pieces of at least `ROW_GROUP_SIZE`, but for the last."""
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)
-        if sum(piece.num_rows for piece in waiting) >= ROWS_A_GROUP:
+        if sum(piece.num_rows for piece in waiting) >= ROW_GROUP_SIZE:
             yield pa.concat_tables(waiting)
             waiting = []
     if waiting:
@@ -53,7 +53,7 @@ def sort_file_by_location(file: Path, folder: Path) -> Path:
     if "missing_since" in open_parquet(file).schema_arrow.names:
         return file
     runs = []
-    for number, batch in enumerate(open_parquet(file, pre_buffer=False).iter_batches(ROWS_A_GROUP)):
+    for number, batch in enumerate(open_parquet(file, pre_buffer=False).iter_batches(ROW_GROUP_SIZE)):
         runs.append(folder / f"run-{number:04d}-{file.name}")
         with open_writer(runs[-1], SCAN_SCHEMA, lasting=False) as out:
             out.write_table(_sorted(_with_parts(to_scan_schema(batch))))
@@ -68,7 +68,7 @@ def sort_file_by_location(file: Path, folder: Path) -> Path:
 
 def merge_sorted(files: Sequence[Path]) -> Iterator[pa.Table]:
     """The rows of files that are sorted each, sorted, with a piece of each file in memory."""
-    parts = [_Part(file, max(1024, ROWS_A_GROUP // len(files))) for file in files]
+    parts = [_Part(file, max(1024, ROW_GROUP_SIZE // len(files))) for file in files]
     while parts := [part for part in parts if part.fill()]:
         settled = min(part.last_key() for part in parts)  # what comes later sorts behind this
         yield _sorted(pa.concat_tables([part.take_to(settled) for part in parts]))
@@ -131,21 +131,21 @@ def merge_manifests(paths: Sequence[Path], out: Path, *, command: str = "", over
         ManifestError: a part is missing, doubled, unreadable, or of another scan, scorer or options; `out` is in the
             way or can't be written.
     """
-    files = [part for path in paths for part in manifest.row_ranges(path)]
+    files = [part for path in paths for part in manifest.list_parts(path)]
     if os.path.lexists(out) and (not overwrite or os.path.realpath(out) in map(os.path.realpath, files)):
         raise ManifestError(f"{out} is in the way: choose another output with -o, or replace it with --overwrite")
     if os.path.realpath(out.parent) in [os.path.realpath(path) for path in paths if path.is_dir()]:
         raise ManifestError(f"{out} would lie among its parts: choose another folder with -o")
-    lineages = [manifest.inspect(file, need=("source", "path"))[1] for file in files]
+    lineages = [manifest.inspect_manifest(file, need=("source", "path"))[1] for file in files]
     lineage = manifest.merge_lineages(files, lineages)
     made_of = [
         {**part, "sha256": manifest.digest(file)} for part, file in zip(lineage.options["parts"], files, strict=True)
     ]
     lineage = replace(lineage, command=command, options={**lineage.options, "parts": made_of})
-    manifest.make_folder(out)
+    manifest.make_parent_dir(out)
     with TemporaryDirectory() as scratch, manifest.open_writer(out, SCAN_SCHEMA) as file:
         ordered = [sort_file_by_location(part, Path(mkdtemp(dir=scratch))) for part in files]
         for table in row_groups(merge_sorted(ordered)):
             file.write_table(table)
-        file.add_key_value_metadata(lineage.encoded())
+        file.add_key_value_metadata(lineage.to_metadata())
     return lineage

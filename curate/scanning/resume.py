@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from curate import manifest
-from curate.errors import PASSING_KINDS, ManifestError
+from curate.errors import TRANSIENT_KINDS, ManifestError
 from curate.manifest import SCAN_SCHEMA, Lineage, open_parquet
 from curate.scanning.merge import to_scan_schema
 from curate.sources import ALL_SHARDS, Key, ListedPhoto, Sources, holds, location
@@ -204,7 +204,7 @@ def _rows(path: Path) -> Iterator[KnownRow]:
 
 
 def _is_passing(error: str) -> bool:
-    return error.partition(":")[0] in PASSING_KINDS
+    return error.partition(":")[0] in TRANSIENT_KINDS
 
 
 def _key_of(row: KnownRow) -> Key:
@@ -258,7 +258,7 @@ def check_output(out: Path, sources: Sources, forget: Sequence[str]) -> Lineage 
         return None
     advice = "choose another output with -o, or replace it with --overwrite"
     try:
-        _, lineage = manifest.inspect(out)
+        _, lineage = manifest.inspect_manifest(out)
     except ManifestError as exc:
         raise ManifestError(f"{out} is in the way and is no manifest of ours: {advice}") from exc
     if lineage is None or lineage.kind != "scan":

@@ -272,7 +272,7 @@ def _finish(work: WorkDir, known: _Known, out: Path, lineage: Lineage) -> ScanSu
         if not (summary.photos or summary.missing) and "shard" not in lineage.options:
             raise ScanError("none of the files is a photo, by name or by content: name a folder that holds some")
         summary.passed_over = lineage.counts["files_listed"] - summary.photos
-        file.add_key_value_metadata(replace(lineage, rows=summary.photos + summary.missing).encoded())
+        file.add_key_value_metadata(replace(lineage, rows=summary.photos + summary.missing).to_metadata())
     with write_errors(out, ManifestError, "-o"):
         os.replace(draft, out)
         fsync_dir(out.parent)

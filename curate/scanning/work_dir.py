@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import Vanished
-from curate.manifest import HEADER, KEY, KEY_NAMES, MEASURES, SCAN_SCHEMA, open_writer
+from curate.manifest import HEADER_FIELDS, KEY_COLUMNS, KEY_FIELDS, MEASURE_FIELDS, SCAN_SCHEMA, open_writer
 from curate.scanning.merge import row_groups, to_scan_schema
 from curate.scanning.resume import Line, ListingStats, RowReader
 from curate.sources import ListedPhoto
@@ -34,7 +34,7 @@ SHARDS_A_GROUP = 64
 
 LISTING_SCHEMA = pa.schema(
     [
-        *KEY,
+        *KEY_FIELDS,
         pa.field("bytes", pa.int64()),
         pa.field("modified_ns", pa.int64()),
         pa.field("problem", pa.string()),
@@ -139,7 +139,7 @@ class WorkDir:
 
     def _merged_shards(self, known: Sequence[Path], stale: Path | None) -> Iterator[pa.Table]:
         readers = [RowReader(path) for path in known]
-        for index, lines in self._listed([*KEY_NAMES, "missing_since", "shard", "known_file", "known_row"]):
+        for index, lines in self._listed([*KEY_COLUMNS, "missing_since", "shard", "known_file", "known_row"]):
             pieces = [_known_piece(lines, number, reader) for number, reader in enumerate(readers)]
             if stale is not None:
                 pieces[known.index(stale)] = _without_measures(pieces[known.index(stale)])
@@ -215,14 +215,14 @@ def _known_piece(lines: pa.Table, number: int, reader: RowReader) -> pa.Table:
     """Known rows of a shard under the source and path of this scan, missing or not as this scan found."""
     chosen = pc.indices_nonzero(pc.equal(lines["known_file"], number))
     rows = reader.take(lines["known_row"].take(chosen).to_pylist())
-    for name in (*KEY_NAMES, "missing_since"):
+    for name in (*KEY_COLUMNS, "missing_since"):
         rows = rows.set_column(rows.column_names.index(name), SCAN_SCHEMA.field(name), lines[name].take(chosen))
     return rows.add_column(0, POSITION, [chosen.cast(pa.int32())])
 
 
 def _without_measures(rows: pa.Table) -> pa.Table:
     """Rows of missing photos that another scorer measured: an error stands in for the measures."""
-    for column in (*HEADER, *MEASURES):
+    for column in (*HEADER_FIELDS, *MEASURE_FIELDS):
         rows = rows.set_column(rows.column_names.index(column.name), column, pa.nulls(rows.num_rows, column.type))
     errors = pa.array([NOT_MEASURED_AGAIN] * rows.num_rows, pa.string())
     return rows.set_column(rows.column_names.index("error"), SCAN_SCHEMA.field("error"), errors)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from curate import manifest
 from curate.interrupts import Interrupts
-from curate.manifest import DECISION, SCAN_SCHEMA, Lineage
+from curate.manifest import DECISION_FIELDS, SCAN_SCHEMA, Lineage
 from curate.scanning.scan import ScanOptions, scan_photos
 from train import checkpoint
 from train.checkpoint import CheckpointMetadata
@@ -62,10 +62,10 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(pixels).save(folder / "photos" / f"{number:02}.png")
     scan_photos([folder / "photos"], folder / "scan.parquet", ScanOptions(engine="serial"))
     scan_photos([folder / "photos"], folder / "part.parquet", ScanOptions(engine="serial"))
-    rows = manifest.read(folder / "scan.parquet").table.to_pylist()
+    rows = manifest.read_manifest(folder / "scan.parquet").table.to_pylist()
     rows = [row | {"split": "train", "tone": "color", "reject_reasons": []} for row in rows]
-    table = pa.Table.from_pylist(rows, pa.schema([*SCAN_SCHEMA, *DECISION]))
-    manifest.write(folder / "clean.parquet", table, Lineage("clean", "", {}))
+    table = pa.Table.from_pylist(rows, pa.schema([*SCAN_SCHEMA, *DECISION_FIELDS]))
+    manifest.write_manifest(folder / "clean.parquet", table, Lineage("clean", "", {}))
     about = CheckpointMetadata(Recipe(channels=2, image_size=32), str(folder / "clean.parquet"), "ab" * 32, 5, 0.114)
     torch.manual_seed(0)
     checkpoint.save(folder / "best.safetensors", checkpoint.weights(ColorUNet(2)), about)

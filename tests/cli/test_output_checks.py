@@ -14,7 +14,7 @@ import curate.cli
 import train.cli
 from curate import manifest
 from curate.files import check_writable
-from curate.manifest import DECISION, SCAN_SCHEMA, Lineage
+from curate.manifest import DECISION_FIELDS, SCAN_SCHEMA, Lineage
 
 LATE = (
     "curate report M -o OUT/page.html",
@@ -31,8 +31,8 @@ def places(tmp_path: Path) -> dict[str, str]:
     Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "a.png")
     (tmp_path / "file").touch()
     row = {"source": str(tmp_path), "path": "a.png", "sha256": "0" * 64, "tone": "color", "colorfulness": 30.0}
-    table = pa.Table.from_pylist([row | {"split": "train"}], pa.schema([*SCAN_SCHEMA, *DECISION]))
-    manifest.write(tmp_path / "m.parquet", table, Lineage("clean", "", {}))
+    table = pa.Table.from_pylist([row | {"split": "train"}], pa.schema([*SCAN_SCHEMA, *DECISION_FIELDS]))
+    manifest.write_manifest(tmp_path / "m.parquet", table, Lineage("clean", "", {}))
     names = {"M": "m.parquet", "NONE": "none.safetensors", "PHOTO": "a.png"}
     return {word: str(tmp_path / name) for word, name in names.items()} | {"OUT": str(tmp_path / "file")}
 

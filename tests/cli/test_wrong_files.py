@@ -18,9 +18,9 @@ from PIL import Image
 import curate.cli
 import train.cli
 from curate import manifest
-from curate.manifest import DECISION, SCAN_SCHEMA, Lineage
+from curate.manifest import DECISION_FIELDS, SCAN_SCHEMA, Lineage
 
-COLUMNS = pa.schema([*SCAN_SCHEMA, *DECISION])
+COLUMNS = pa.schema([*SCAN_SCHEMA, *DECISION_FIELDS])
 TAKE_A_MANIFEST = (
     "curate filter FILE -o OUT/clean.parquet",
     "curate filter FILE --dry-run",
@@ -66,7 +66,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     size = (folder / "photos" / "a.png").stat().st_size
     row = {"source": str(folder / "photos"), "path": "a.png", "bytes": size, "sha256": "0" * 64, "tone": "color"}
     table = pa.Table.from_pylist([row | {"colorfulness": 30.0, "split": "train"}], COLUMNS)
-    manifest.write(folder / "scan.parquet", table, Lineage("clean", "", {}))
+    manifest.write_manifest(folder / "scan.parquet", table, Lineage("clean", "", {}))
     for name, made in wrong_files(folder, table):
         if isinstance(made, bytes):
             (folder / name).write_bytes(made)
@@ -90,9 +90,9 @@ def wrong_files(folder: Path, table: pa.Table) -> Iterator[tuple[str, bytes | pa
         yield f"{column}.parquet", table.set_column(table.column_names.index(column), column, pa.array(values))
     yield "twice.parquet", pa.table([*table.columns, table["path"]], names=[*table.column_names, "path"])
     for field, text in {"options": "[7]", "kind": "7", "ancestors": "7", "counts": '{"a": "b"}', "metric": "{"}.items():
-        ours = Lineage("clean", "", {}).encoded() | {f"vividset.{field}": text}
+        ours = Lineage("clean", "", {}).to_metadata() | {f"vividset.{field}": text}
         yield f"lineage-{field}.parquet", table.replace_schema_metadata(ours)
-    deep = Lineage("clean", "", {}).encoded() | {"vividset.options": "[" * 100_000}
+    deep = Lineage("clean", "", {}).to_metadata() | {"vividset.options": "[" * 100_000}
     yield "lineage-deep.parquet", table.replace_schema_metadata(deep)
     (folder / "folder").mkdir()
     shutil.copy(folder / "photos" / "a.png", folder / "folder" / "x.parquet")
@@ -171,12 +171,12 @@ def test_rows_without_a_name_are_found_with_statistics_and_without(
     write_statistics: bool, place: Path, tmp_path: Path
 ) -> None:
     nullable = pa.schema([field.with_nullable(True) for field in COLUMNS])
-    table = manifest.read(place / "scan.parquet").table.cast(nullable)
+    table = manifest.read_manifest(place / "scan.parquet").table.cast(nullable)
     some = pa.concat_tables([table, table.set_column(1, nullable.field("path"), pa.array([None], pa.string()))])
     for rows, fine in ((table, True), (some, False)):
         pq.write_table(rows, tmp_path / "m.parquet", write_statistics=write_statistics)
         if fine:
-            assert manifest.read(tmp_path / "m.parquet", need=("path",)).table.num_rows == 1
+            assert manifest.read_manifest(tmp_path / "m.parquet", need=("path",)).table.num_rows == 1
         else:
             with pytest.raises(curate.errors.ManifestError, match="has rows without path"):
-                manifest.read(tmp_path / "m.parquet", need=("path",))
+                manifest.read_manifest(tmp_path / "m.parquet", need=("path",))

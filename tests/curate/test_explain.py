@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from curate.cli import main
-from curate.manifest.reader import ancestry
+from curate.manifest.reader import trace_lineage
 
 
 def run(*words: object) -> Result:
@@ -68,7 +68,7 @@ def test_what_cant_be_explained_is_one_line(name: str, tmp_path: Path) -> None:
 
 
 def test_a_manifest_leads_back_to_its_scan(project: Path) -> None:
-    chain = ancestry(project / "manifests" / "clean.parquet")
+    chain = trace_lineage(project / "manifests" / "clean.parquet")
     assert [ancestor.lineage.kind for ancestor in chain if ancestor.lineage] == ["clean", "scan"]
     assert [ancestor.state for ancestor in chain] == ["as it was", "as it was"]
     said = run("inspect", "manifests/clean.parquet")
@@ -88,7 +88,7 @@ def test_a_parent_that_changed_or_is_gone_is_said(project: Path) -> None:
 
 def test_a_manifest_that_moved_with_its_parent_still_finds_it(project: Path) -> None:
     (project / "manifests").rename(project / "elsewhere")
-    assert ancestry(project / "elsewhere" / "clean.parquet")[-1].state == "as it was"
+    assert trace_lineage(project / "elsewhere" / "clean.parquet")[-1].state == "as it was"
 
 
 def test_a_manifest_that_pandas_saved_has_no_known_lineage(project: Path) -> None:

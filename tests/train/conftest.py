@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate import manifest
-from curate.manifest import DECISION, SCAN_SCHEMA, Lineage
+from curate.manifest import DECISION_FIELDS, SCAN_SCHEMA, Lineage
 from train import checkpoint
 from train.checkpoint import CheckpointMetadata
 from train.data import dataset
@@ -33,7 +33,7 @@ from train.trainer.fabric import DeviceConfig
 from train.trainer.loop import fit
 
 QUICK = Recipe(image_size=32, channels=2, epochs=2, batch_size=2, lr=1e-3)
-CLEAN_SCHEMA = pa.schema([*SCAN_SCHEMA, *DECISION])
+CLEAN_SCHEMA = pa.schema([*SCAN_SCHEMA, *DECISION_FIELDS])
 
 
 def colorful(seed: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -68,7 +68,7 @@ def clean_manifest_in() -> Callable[..., Path]:
         rows = [_row(folder, index, split, tone) for index, split in enumerate(splits)]
         path = place / "clean.parquet"
         lineage = replace(Lineage("clean", "curate filter", {}), schema_version=schema_version)
-        manifest.write(path, pa.Table.from_pylist(rows, schema=CLEAN_SCHEMA), lineage)
+        manifest.write_manifest(path, pa.Table.from_pylist(rows, schema=CLEAN_SCHEMA), lineage)
         return path
 
     return make

@@ -93,7 +93,7 @@ def test_scan_and_filter_as_the_readme_types_them() -> None:
     assert sorted(path.name for path in Path("manifests").iterdir()) == [
         *("clean.parquet", "rejected.parquet", "scan.parquet")
     ]
-    assert manifest.read(Path("manifests/clean.parquet")).table["path"].to_pylist() == ["a-vivid.png"]
+    assert manifest.read_manifest(Path("manifests/clean.parquet")).table["path"].to_pylist() == ["a-vivid.png"]
 
     both = curate("filter", "--min-colorfulness", "0", "--keep-tone", "grayscale", "-o", "elsewhere/all.parquet")
     assert "3 scanned: 2 kept, 1 rejected" in both.stdout
@@ -119,7 +119,7 @@ def test_missing_photos_are_no_errors(scanned: tuple[Path, ScanSummary], photos:
     assert "1 photo: 1 scored, 0 failed" in result.stdout
     assert "  missing now, rows kept: 1 photo; `curate scan --prune` drops these rows" in result.stdout
     assert "not found now, rows dropped: 1 photo" in curate("scan", photos, "-o", out, "--prune").stdout
-    assert manifest.read(out).table["path"].to_pylist() == ["more/b-gray.png"]
+    assert manifest.read_manifest(out).table["path"].to_pylist() == ["more/b-gray.png"]
 
 
 def test_more_errors_than_allowed_exit_1_and_keep_the_manifest(scanned: tuple[Path, ScanSummary], photos: Path) -> None:
@@ -129,7 +129,7 @@ def test_more_errors_than_allowed_exit_1_and_keep_the_manifest(scanned: tuple[Pa
         result = curate("scan", photos, "-o", out, "--max-errors", limit)
         assert "3 photos: 2 scored, 1 failed" in result.stdout
         assert "measured now: 0" in result.stdout
-        assert manifest.read(out).table.num_rows == 3
+        assert manifest.read_manifest(out).table.num_rows == 3
         if code:
             assert_ends_in_one_line(result, 1, f"1 of 3 photos failed, over --max-errors {limit}")
         else:
@@ -148,7 +148,7 @@ def test_when_nothing_could_be_scored_it_exits_1_with_the_reasons_kept(tmp_path:
     (folder / "empty.jpg").touch()
     result = curate("scan", folder, "-o", out, "--workers", "1")
     assert_ends_in_one_line(result, 1, "of 1 photo none could be scored")
-    assert manifest.read(out).table["error"].to_pylist() == ["EmptyFile: the file has zero bytes"]
+    assert manifest.read_manifest(out).table["error"].to_pylist() == ["EmptyFile: the file has zero bytes"]
 
 
 def test_misspelt_usage_exits_2(at_home: Path) -> None:
@@ -177,7 +177,7 @@ def test_the_manifest_keeps_the_command_and_its_options(photos: Path, at_home: P
     command = [sys.executable, "-m", "curate", "scan", "photos", "-o", "my scan.parquet", "--workers", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    lineage = manifest.read(at_home / "my scan.parquet").lineage
+    lineage = manifest.read_manifest(at_home / "my scan.parquet").lineage
     assert lineage is not None
     typed = "python -m curate scan photos -o 'my scan.parquet' --workers 1"
     assert lineage.command == typed
@@ -201,7 +201,7 @@ def test_paths_that_are_no_utf8_do_for_everything(at_home: Path, photos: Path) -
         for _ in range(2):
             result = curate(*command)
             assert result.exit_code == 0, result.output
-    assert manifest.read(odd / "pack" / "manifest.parquet").table.num_rows == 1
+    assert manifest.read_manifest(odd / "pack" / "manifest.parquet").table.num_rows == 1
     assert not list(odd.rglob(".*.draft"))
     result = curate("filter", scan, "-o", clean, "--where", "width > 1")
     assert_ends_in_one_line(result, 2, "its name is no UTF-8: give it another, or a link with one")

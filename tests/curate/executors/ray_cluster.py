@@ -87,7 +87,7 @@ def test_engines_give_the_same_rows_though_a_worker_is_killed(tmp_path: Path, en
         scan_photos([folder], tmp_path / f"{engine}.parquet", ScanOptions(engine=engine))
         if engine == "ray":
             killer.join()
-        tables.append(manifest.read(tmp_path / f"{engine}.parquet").table)
+        tables.append(manifest.read_manifest(tmp_path / f"{engine}.parquet").table)
     assert killed
     assert tables[0].num_rows == 600
     assert tables[0].equals(tables[1])
@@ -136,7 +136,7 @@ def test_a_photo_that_hangs_is_named_on_a_cluster_too(
     start, end = whole.rindex(b"\xff\xda"), whole.rindex(b"\xff\xd9")
     (photos / "endless.jpg").write_bytes(whole[:end] + whole[start:end] * 20_000 + whole[end:])
     scan_photos([photos], tmp_path / "m.parquet", ScanOptions(engine="ray", timeout_s=1.0))
-    errors = manifest.read(tmp_path / "m.parquet").table.select(["path", "error"]).to_pylist()
+    errors = manifest.read_manifest(tmp_path / "m.parquet").table.select(["path", "error"]).to_pylist()
     kinds = {row["path"]: (row["error"] or "fine").partition(":")[0] for row in errors}
     assert kinds == {
         "a-vivid.png": "fine",

@@ -42,7 +42,7 @@ def clean(tmp_path: Path) -> Path:
         Image.fromarray(colors).resize((50, 40)).save(path, "PNG" if name.endswith("png") else "JPEG")
     records = [score(photo, ScoreOptions()) for photo in listing([tmp_path / "photos"])]
     scanned = pa.Table.from_pylist([record.row() for record in records if record], SCAN_SCHEMA)
-    manifest.write(tmp_path / "scan.parquet", scanned, Lineage("scan", "curate scan photos", {}))
+    manifest.write_manifest(tmp_path / "scan.parquet", scanned, Lineage("scan", "curate scan photos", {}))
     filter_manifest(
         tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(0, split=Split.parse("60/20/20"))
     )
@@ -50,7 +50,7 @@ def clean(tmp_path: Path) -> Path:
 
 
 def rows_of(clean: Path) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = manifest.read(clean).table.to_pylist()
+    rows: list[dict[str, object]] = manifest.read_manifest(clean).table.to_pylist()
     assert len(rows) == len(NAMES)
     return rows
 
@@ -170,8 +170,8 @@ def test_a_folder_of_other_things_is_left_alone(clean: Path, tmp_path: Path, kin
 
 
 def test_a_manifest_without_photos_is_refused(clean: Path, tmp_path: Path) -> None:
-    empty = manifest.read(clean).table.slice(0, 0)
-    manifest.write(clean, empty, Lineage("clean", "", {}))
+    empty = manifest.read_manifest(clean).table.slice(0, 0)
+    manifest.write_manifest(clean, empty, Lineage("clean", "", {}))
     with pytest.raises(ManifestError, match="has no rows"):
         export_photos(clean, tmp_path / "out", "copy")
 
@@ -234,6 +234,6 @@ def test_members_of_tars_are_found_by_what_pandas_saved_and_long_names_are_cut(t
     filter_manifest(
         tmp_path / "saved.parquet", tmp_path / "c.parquet", FilterOptions(0, max_aspect=3, duplicates="drop-near")
     )
-    assert manifest.read(tmp_path / "c.parquet").table.num_rows == 1
+    assert manifest.read_manifest(tmp_path / "c.parquet").table.num_rows == 1
     packed = pack_photos(tmp_path / "saved.parquet", tmp_path / "pack", PackOptions(engine="serial"))
     assert (packed.photos, packed.failed) == (4, [])

@@ -246,11 +246,11 @@ def test_a_real_copy_is_dropped_from_a_real_scan_read_in_parts(
     coffee.save(folder / "b-large.jpg")
     Image.fromarray(real_photo("chelsea")).save(folder / "c-cat.png")
     scan_photos([folder], tmp_path / "scan.parquet", ScanOptions())
-    table = manifest.read(tmp_path / "scan.parquet").table
+    table = manifest.read_manifest(tmp_path / "scan.parquet").table
     for row in range(3):
-        manifest.write(parts / f"{row}.parquet", table.slice(row, 1), manifest.Lineage("scan", "", {}))
+        manifest.write_manifest(parts / f"{row}.parquet", table.slice(row, 1), manifest.Lineage("scan", "", {}))
     chosen = filter_manifest(parts, tmp_path / "clean.parquet", FilterOptions(duplicates="drop-near"))
-    assert manifest.read(tmp_path / "clean.parquet").table["path"].to_pylist() == ["b-large.jpg", "c-cat.png"]
+    assert manifest.read_manifest(tmp_path / "clean.parquet").table["path"].to_pylist() == ["b-large.jpg", "c-cat.png"]
     assert chosen.dropped_by["duplicate"] == 1
 
 

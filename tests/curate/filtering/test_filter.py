@@ -210,10 +210,10 @@ def test_options_that_make_no_sense_are_refused() -> None:
 
 def test_both_manifests_know_their_parent_and_their_counts(tmp_path: Path) -> None:
     scan, clean = tmp_path / "scan.parquet", tmp_path / "out" / "clean.parquet"
-    manifest.write(scan, scan_of(scored(0, 50), scored(1, 1), failed(2)), LINEAGE)
+    manifest.write_manifest(scan, scan_of(scored(0, 50), scored(1, 1), failed(2)), LINEAGE)
     filter_manifest(scan, clean, FilterOptions(), command="curate filter")
     for path, kind, rows in ((clean, "clean", 1), (clean.with_name("rejected.parquet"), "rejected", 2)):
-        read = manifest.read(path)
+        read = manifest.read_manifest(path)
         assert read.lineage is not None
         assert (read.lineage.kind, read.lineage.rows, read.table.num_rows) == (kind, rows, rows)
         assert read.lineage.parent_sha256 == manifest.digest(scan)
@@ -236,16 +236,16 @@ def test_both_manifests_know_their_parent_and_their_counts(tmp_path: Path) -> No
 def test_a_scan_that_pandas_saved_can_be_decided(tmp_path: Path) -> None:
     ours, saved = tmp_path / "scan.parquet", tmp_path / "saved.parquet"
     for rows in ([scored(0, 50), scored(1, 1)], [scored(0, 50), scored(1, 1, "sepia"), failed(2)]):
-        manifest.write(ours, scan_of(*rows), LINEAGE)
+        manifest.write_manifest(ours, scan_of(*rows), LINEAGE)
         pd.read_parquet(ours).to_parquet(saved)
         chosen = filter_manifest(saved, tmp_path / "clean.parquet", FilterOptions())
-        assert manifest.read(tmp_path / "clean.parquet").table["path"].to_pylist() == ["0.jpg"]
+        assert manifest.read_manifest(tmp_path / "clean.parquet").table["path"].to_pylist() == ["0.jpg"]
         assert (chosen.kept, chosen.rejected) == (1, len(rows) - 1)
 
 
 def test_the_scan_is_never_written_over(tmp_path: Path) -> None:
     scan = tmp_path / "scan.parquet"
-    manifest.write(scan, scan_of(scored(0, 50)), LINEAGE)
+    manifest.write_manifest(scan, scan_of(scored(0, 50)), LINEAGE)
     before = scan.read_bytes()
     with pytest.raises(ManifestError, match="is the scan itself"):
         filter_manifest(scan, scan, FilterOptions())
@@ -260,19 +260,19 @@ def test_the_scan_is_never_written_over(tmp_path: Path) -> None:
 
 def test_outputs_in_one_folder_keep_their_rejected_photos_apart(tmp_path: Path) -> None:
     scan = tmp_path / "scan.parquet"
-    manifest.write(scan, scan_of(scored(0, 50), scored(1, 1)), LINEAGE)
+    manifest.write_manifest(scan, scan_of(scored(0, 50), scored(1, 1)), LINEAGE)
     for _ in range(2):  # each may replace its own
         filter_manifest(scan, tmp_path / "clean.parquet", FilterOptions())
         filter_manifest(scan, tmp_path / "strict.parquet", FilterOptions(60.0))
-    assert manifest.read(tmp_path / "rejected.parquet").table["path"].to_pylist() == ["1.jpg"]
-    assert manifest.read(tmp_path / "strict.rejected.parquet").table["path"].to_pylist() == ["0.jpg", "1.jpg"]
+    assert manifest.read_manifest(tmp_path / "rejected.parquet").table["path"].to_pylist() == ["1.jpg"]
+    assert manifest.read_manifest(tmp_path / "strict.rejected.parquet").table["path"].to_pylist() == ["0.jpg", "1.jpg"]
     with pytest.raises(ManifestError, match=r"strict.rejected.parquet is in the way and is no clean manifest"):
         filter_manifest(scan, tmp_path / "strict.rejected.parquet", FilterOptions())
 
 
 def test_two_filters_onto_one_output_at_once_are_refused(tmp_path: Path) -> None:
     scan, clean = tmp_path / "scan.parquet", tmp_path / "clean.parquet"
-    manifest.write(scan, scan_of(scored(0, 50), scored(1, 1)), LINEAGE)
+    manifest.write_manifest(scan, scan_of(scored(0, 50), scored(1, 1)), LINEAGE)
     with (
         manifest.open_writers([clean], SCAN_SCHEMA),
         pytest.raises(ManifestError, match=r"another run is writing .*clean"),
@@ -284,7 +284,7 @@ def test_two_filters_onto_one_output_at_once_are_refused(tmp_path: Path) -> None
 
 def test_a_folder_of_different_manifests_is_no_manifest(tmp_path: Path) -> None:
     scan = tmp_path / "m" / "scan.parquet"
-    manifest.write(scan, scan_of(scored(0, 50), scored(1, 1)), LINEAGE)
+    manifest.write_manifest(scan, scan_of(scored(0, 50), scored(1, 1)), LINEAGE)
     with pytest.raises(ManifestError, match=r"clean.parquet would lie among the parts of the scan"):
         filter_manifest(tmp_path / "m", tmp_path / "m" / "clean.parquet", FilterOptions())
     filter_manifest(scan, tmp_path / "m" / "clean.parquet", FilterOptions())

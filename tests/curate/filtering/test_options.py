@@ -197,10 +197,10 @@ def test_shares_by_several_measures_each_draw_their_line(tmp_path: Path) -> None
         SCAN_SCHEMA,
     )
     scan, out = tmp_path / "scan.parquet", tmp_path / "o" / "sharp.parquet"
-    manifest.write(scan, table, Lineage("scan", "", {}))
+    manifest.write_manifest(scan, table, Lineage("scan", "", {}))
     result = run("filter", scan, "--keep-top", "70%", "--keep-top", "sharpness:60%", "-o", out)
     assert result.exit_code == 0, result.output
-    assert manifest.read(out).table["path"].to_pylist() == ["3.jpg", "4.jpg", "5.jpg"]
+    assert manifest.read_manifest(out).table["path"].to_pylist() == ["3.jpg", "4.jpg", "5.jpg"]
     assert "the top 70 % by colourfulness: --min-colorfulness 53\n" in result.stdout
     assert "the top 60 % by sharpness: --min-sharpness 5\n" in result.stdout
     same = run("filter", scan, "--min-colorfulness", "53", "--min-sharpness", "5", "--dry-run")

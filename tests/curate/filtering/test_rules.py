@@ -143,7 +143,7 @@ def test_whatever_the_values_every_reason_is_true() -> None:
 @pytest.mark.parametrize("name", ["photo.jpg", "rejected.parquet", "folder"])
 def test_a_filter_never_replaces_what_a_filter_didnt_make(tmp_path: Path, name: str) -> None:
     lineage = Lineage("scan", "curate scan", {})
-    manifest.write(tmp_path / "scan.parquet", scanned(), lineage)
+    manifest.write_manifest(tmp_path / "scan.parquet", scanned(), lineage)
     victim = tmp_path / "out" / name
     victim.parent.mkdir()
     if name == "folder":
@@ -157,10 +157,10 @@ def test_a_filter_never_replaces_what_a_filter_didnt_make(tmp_path: Path, name: 
 
 
 def test_a_filter_replaces_its_own_earlier_manifests(tmp_path: Path) -> None:
-    manifest.write(tmp_path / "scan.parquet", scanned(), Lineage("scan", "curate scan", {}))
+    manifest.write_manifest(tmp_path / "scan.parquet", scanned(), Lineage("scan", "curate scan", {}))
     for line, kept in ((20.0, 3), (65.0, 1)):
         filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(line))
-        assert manifest.read(tmp_path / "clean.parquet").table.num_rows == kept
+        assert manifest.read_manifest(tmp_path / "clean.parquet").table.num_rows == kept
 
 
 def with_missing(table: pa.Table, *paths: str) -> pa.Table:
@@ -193,7 +193,7 @@ def test_a_missing_photo_is_no_photo_to_the_rules_on_the_whole_set() -> None:
 
 def test_a_scan_of_an_older_version_has_no_missing_photos(tmp_path: Path) -> None:
     old = scanned(sha256=[f"{1:064x}"] * 3).drop_columns(["missing_since"])
-    manifest.write(tmp_path / "scan.parquet", old, Lineage("scan", "", {}))
+    manifest.write_manifest(tmp_path / "scan.parquet", old, Lineage("scan", "", {}))
     options = FilterOptions(duplicates="drop-exact", keep_top=(TopShare("colorfulness", 90),))
     for dry_run in (True, False):
         chosen = filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", options, dry_run=dry_run)

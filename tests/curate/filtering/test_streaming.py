@@ -62,8 +62,8 @@ def test_pieces_are_decided_as_the_whole_is(tmp_path: Path, where: str | None) -
     whole = decide(table, options)
     assert whole.kept.num_rows > 10
     chosen = filter_manifest(in_parts(table, tmp_path / "parts"), tmp_path / "clean.parquet", options)
-    assert manifest.read(tmp_path / "clean.parquet").table == whole.kept
-    assert manifest.read(tmp_path / "rejected.parquet").table == whole.rejected
+    assert manifest.read_manifest(tmp_path / "clean.parquet").table == whole.kept
+    assert manifest.read_manifest(tmp_path / "rejected.parquet").table == whole.rejected
     assert chosen.dropped_by == whole.dropped_by
     assert (chosen.kept, chosen.rejected) == (whole.kept.num_rows, whole.rejected.num_rows)
     assert chosen.kept_by_ten.sum() + chosen.rejected_by_ten.sum() == table["colorfulness"].drop_null().length()
@@ -88,7 +88,7 @@ def test_many_small_pieces_make_few_row_groups(tmp_path: Path) -> None:
 
 def test_a_scan_that_is_damaged_far_down_leaves_both_earlier_outputs(tmp_path: Path) -> None:
     scan, clean = tmp_path / "scan.parquet", tmp_path / "clean.parquet"
-    manifest.write(scan, some_scan(), Lineage("scan", "curate scan", {}))
+    manifest.write_manifest(scan, some_scan(), Lineage("scan", "curate scan", {}))
     filter_manifest(scan, clean, FilterOptions())
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path != scan}
     whole = scan.read_bytes()

@@ -44,8 +44,8 @@ def files_in(folder: Path) -> list[str]:
 
 def test_what_was_written_is_read_again_with_its_lineage(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "m.parquet"
-    manifest.write(path, table("a.jpg", "b.jpg"), LINEAGE)
-    read = manifest.read(path)
+    manifest.write_manifest(path, table("a.jpg", "b.jpg"), LINEAGE)
+    read = manifest.read_manifest(path)
     assert read.table.equals(table("a.jpg", "b.jpg"))
     assert read.table.schema.equals(SCAN_SCHEMA)
     assert read.lineage == replace(LINEAGE, rows=2)
@@ -55,61 +55,63 @@ def test_what_was_written_is_read_again_with_its_lineage(tmp_path: Path) -> None
 @given(command=text, options=st.dictionaries(text, json_values, max_size=4), parent=st.none() | text)
 def test_lineage_survives_as_metadata(command: str, options: dict[str, Any], parent: str | None) -> None:
     lineage = Lineage("clean", command, options, parent_sha256=parent, rows=3, counts={"kept": 3})
-    stored = {key.encode(): value.encode() for key, value in lineage.encoded().items()}
-    assert Lineage.decoded(stored | {b"pandas": b"\xff"}) == lineage
+    stored = {key.encode(): value.encode() for key, value in lineage.to_metadata().items()}
+    assert Lineage.from_metadata(stored | {b"pandas": b"\xff"}) == lineage
 
 
 def test_lineage_says_what_made_the_numbers() -> None:
     assert LINEAGE.metric == "hasler-susstrunk-2003-m3-signed"
-    assert {"vividset.tool_version", "vividset.scorer_version", "vividset.command"} <= LINEAGE.encoded().keys()
+    assert {"vividset.tool_version", "vividset.scorer_version", "vividset.command"} <= LINEAGE.to_metadata().keys()
 
 
 def test_a_newer_schema_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "m.parquet"
-    manifest.write(path, table("a.jpg"), replace(LINEAGE, schema_version=SCHEMA_VERSION + 1, tool_version="9.9"))
+    manifest.write_manifest(
+        path, table("a.jpg"), replace(LINEAGE, schema_version=SCHEMA_VERSION + 1, tool_version="9.9")
+    )
     with pytest.raises(
         ManifestError, match=rf"written by vividset 9\.9 in schema {SCHEMA_VERSION + 1}.*upgrade vividset"
     ):
-        manifest.read(path)
+        manifest.read_manifest(path)
 
 
 def test_what_a_newer_version_adds_to_the_lineage_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "m.parquet"
-    metadata = LINEAGE.encoded() | {"vividset.invented_later": "1"}
+    metadata = LINEAGE.to_metadata() | {"vividset.invented_later": "1"}
     pq.write_table(table("a.jpg").replace_schema_metadata(metadata), path)
-    assert manifest.read(path).lineage == LINEAGE
+    assert manifest.read_manifest(path).lineage == LINEAGE
 
 
-@pytest.mark.parametrize("spoiled", [{"vividset.kind": '"scan"'}, {**LINEAGE.encoded(), "vividset.kind": "{"}])
+@pytest.mark.parametrize("spoiled", [{"vividset.kind": '"scan"'}, {**LINEAGE.to_metadata(), "vividset.kind": "{"}])
 def test_lineage_that_cannot_be_understood_is_one_line(spoiled: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "m.parquet"
     pq.write_table(table("a.jpg").replace_schema_metadata(spoiled), path)
     with pytest.raises(ManifestError, match="can't be read") as caught:
-        manifest.read(path)
+        manifest.read_manifest(path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_of_parts_is_read_in_order_of_their_names(tmp_path: Path) -> None:
-    manifest.write(tmp_path / "parts" / "part-1.parquet", table("c.jpg"), LINEAGE)
-    manifest.write(tmp_path / "parts" / "part-0.parquet", table("a.jpg", "b.jpg"), LINEAGE)
-    read = manifest.read(tmp_path / "parts")
+    manifest.write_manifest(tmp_path / "parts" / "part-1.parquet", table("c.jpg"), LINEAGE)
+    manifest.write_manifest(tmp_path / "parts" / "part-0.parquet", table("a.jpg", "b.jpg"), LINEAGE)
+    read = manifest.read_manifest(tmp_path / "parts")
     assert read.table["path"].to_pylist() == ["a.jpg", "b.jpg", "c.jpg"]
     assert read.lineage is not None
     before = read.sha256
-    manifest.write(tmp_path / "parts" / "part-1.parquet", table("d.jpg"), LINEAGE)
-    assert manifest.read(tmp_path / "parts").sha256 != before
+    manifest.write_manifest(tmp_path / "parts" / "part-1.parquet", table("d.jpg"), LINEAGE)
+    assert manifest.read_manifest(tmp_path / "parts").sha256 != before
 
 
 def test_a_folder_without_parts_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="folder without Parquet parts"):
-        manifest.read(tmp_path)
+        manifest.read_manifest(tmp_path)
 
 
 def test_a_manifest_that_pandas_saved_reads_with_its_lineage_unknown(tmp_path: Path) -> None:
     ours, saved = tmp_path / "ours.parquet", tmp_path / "saved.parquet"
-    manifest.write(ours, table("a.jpg", "b.jpg"), LINEAGE)
+    manifest.write_manifest(ours, table("a.jpg", "b.jpg"), LINEAGE)
     pd.read_parquet(ours).to_parquet(saved)
-    read = manifest.read(saved, need=("source", "path"))
+    read = manifest.read_manifest(saved, need=("source", "path"))
     assert read.lineage is None
     assert read.table["path"].to_pylist() == ["a.jpg", "b.jpg"]
 
@@ -118,20 +120,20 @@ def test_columns_that_are_missing_are_named(tmp_path: Path) -> None:
     path = tmp_path / "m.parquet"
     pq.write_table(pa.table({"path": ["a.jpg"]}), path)
     with pytest.raises(ManifestError, match=r"no column 'source', 'tone': it is no vividset manifest"):
-        manifest.read(path, need=("source", "path", "tone"))
+        manifest.read_manifest(path, need=("source", "path", "tone"))
 
 
 def test_an_undecided_manifest_is_sent_to_the_filter(tmp_path: Path) -> None:
     path = tmp_path / "m.parquet"
-    manifest.write(path, table("a.jpg"), LINEAGE)
+    manifest.write_manifest(path, table("a.jpg"), LINEAGE)
     with pytest.raises(ManifestError, match="run `curate filter`"):
-        manifest.read(path, need=("split",))
+        manifest.read_manifest(path, need=("split",))
 
 
 def test_only_the_wanted_columns_are_read(tmp_path: Path) -> None:
     path = tmp_path / "m.parquet"
-    manifest.write(path, table("a.jpg"), LINEAGE)
-    assert manifest.read(path, columns=("path", "not there", "error")).table.column_names == ["path", "error"]
+    manifest.write_manifest(path, table("a.jpg"), LINEAGE)
+    assert manifest.read_manifest(path, columns=("path", "not there", "error")).table.column_names == ["path", "error"]
 
 
 def test_what_is_missing_or_no_parquet_is_one_line(tmp_path: Path) -> None:
@@ -139,13 +141,13 @@ def test_what_is_missing_or_no_parquet_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty.parquet").touch()
     for name, said in (("text", "can't be read"), ("empty", "can't be read"), ("none", "doesn't exist")):
         with pytest.raises(ManifestError, match=said) as caught:
-            manifest.read(tmp_path / f"{name}.parquet")
+            manifest.read_manifest(tmp_path / f"{name}.parquet")
         assert "\n" not in str(caught.value)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
     path = tmp_path / "m.parquet"
-    manifest.write(path, table("old.jpg"), LINEAGE)
+    manifest.write_manifest(path, table("old.jpg"), LINEAGE)
 
     def write_half_of_it() -> None:
         with manifest.open_writer(path, SCAN_SCHEMA) as out:
@@ -155,21 +157,21 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_draft(tmp_path: Path) -> 
     with pytest.raises(ZeroDivisionError):
         write_half_of_it()
     assert files_in(tmp_path) == ["m.parquet"]
-    assert manifest.read(path).table["path"].to_pylist() == ["old.jpg"]
+    assert manifest.read_manifest(path).table["path"].to_pylist() == ["old.jpg"]
 
 
 def test_a_write_that_ends_well_leaves_no_draft(tmp_path: Path) -> None:
-    manifest.write(tmp_path / "m.parquet", table("a.jpg"), LINEAGE)
+    manifest.write_manifest(tmp_path / "m.parquet", table("a.jpg"), LINEAGE)
     assert files_in(tmp_path) == ["m.parquet"]
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ManifestError, match=r"can't be written.*choose another place"):
-        manifest.write(tmp_path / "file" / "m.parquet", table("a.jpg"), LINEAGE)
+        manifest.write_manifest(tmp_path / "file" / "m.parquet", table("a.jpg"), LINEAGE)
     (tmp_path / "m.parquet").mkdir()
     with pytest.raises(ManifestError, match="can't be written"):
-        manifest.write(tmp_path / "m.parquet", table("a.jpg"), LINEAGE)
+        manifest.write_manifest(tmp_path / "m.parquet", table("a.jpg"), LINEAGE)
     assert files_in(tmp_path) == ["file", "m.parquet"]
 
 
@@ -192,8 +194,8 @@ def test_a_record_survives_as_a_row(tmp_path: Path, real_photo: Callable[[str], 
     measures = measure(real_photo("coffee"))
     rows = [Record(PHOTO, "ab" * 32, HEADER, measures).row(), Record(PHOTO, error="EmptyFile: zero bytes").row()]
     assert rows[0].keys() == set(SCAN_SCHEMA.names)
-    manifest.write(tmp_path / "m.parquet", pa.Table.from_pylist(rows, SCAN_SCHEMA), LINEAGE)
-    good, bad = manifest.read(tmp_path / "m.parquet").table.to_pylist()
+    manifest.write_manifest(tmp_path / "m.parquet", pa.Table.from_pylist(rows, SCAN_SCHEMA), LINEAGE)
+    good, bad = manifest.read_manifest(tmp_path / "m.parquet").table.to_pylist()
     assert good["colorfulness"] == measures.colorfulness
     assert good["tone"] == measures.tone.tone
     assert (good["width"], good["format"], good["bytes"], good["modified_ns"]) == (4, "PNG", 10, 20)

@@ -54,10 +54,10 @@ def test_a_damaged_manifest_is_read_or_refused_in_one_line(clean: Path, tmp_path
     for seed in range(150):
         path.write_bytes(damaged(whole, seed, last=6000))
         with suppress_into(said):
-            manifest.read(path, need=("source", "path", "sha256", "colorfulness"))
-            for table in manifest.batches(path):
+            manifest.read_manifest(path, need=("source", "path", "sha256", "colorfulness"))
+            for table in manifest.iter_tables(path):
                 assert table.num_rows
-            manifest.counts(path, ("tone", "split"))
+            manifest.count_values(path, ("tone", "split"))
     assert 30 < len(said) < 150
     assert all(line.startswith(str(path)) and "\n" not in line for line in said)
 
@@ -84,14 +84,14 @@ def test_a_damaged_shard_is_packed_again(clean: Path, tmp_path: Path) -> None:
     out, options = tmp_path / "pack", PackOptions(32, engine="serial")
     pack_photos(clean, out, options)
     shard = out / "shard-000000.arrow"
-    whole, rows = shard.read_bytes(), manifest.read(out / "manifest.parquet").table
+    whole, rows = shard.read_bytes(), manifest.read_manifest(out / "manifest.parquet").table
     mended = 0
     for seed in range(30):
         shard.write_bytes(damaged(whole, seed, last=2000))
         mended += pack_photos(clean, out, options).packed_now > 0
-        assert manifest.read(out / "manifest.parquet").table.num_rows == rows.num_rows
+        assert manifest.read_manifest(out / "manifest.parquet").table.num_rows == rows.num_rows
     assert mended > 5
     shard.write_bytes(whole[:-100])
     assert pack_photos(clean, out, options).packed_now == rows.num_rows
     assert shard.read_bytes() == whole
-    assert manifest.read(out / "manifest.parquet").table.equals(rows)
+    assert manifest.read_manifest(out / "manifest.parquet").table.equals(rows)

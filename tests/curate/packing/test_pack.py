@@ -49,7 +49,7 @@ def cleaned(folder: Path, out: Path) -> Path:
     scanned = out.with_name("scan.parquet")
     records = [record for photo in listing([folder]) if (record := score(photo, ScoreOptions()))]
     rows = pa.Table.from_pylist([record.row() for record in records], SCAN_SCHEMA)
-    manifest.write(scanned, rows, Lineage("scan", "curate scan photos", {}))
+    manifest.write_manifest(scanned, rows, Lineage("scan", "curate scan photos", {}))
     filter_manifest(
         scanned, out, FilterOptions(0, frozenset(["color", "grayscale", "toned", "sepia"]), Split.parse("60/20/20"))
     )
@@ -57,7 +57,7 @@ def cleaned(folder: Path, out: Path) -> Path:
 
 
 def rows_of(out: Path) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = manifest.read(out).table.to_pylist()
+    rows: list[dict[str, object]] = manifest.read_manifest(out).table.to_pylist()
     return rows
 
 
@@ -82,7 +82,7 @@ def test_a_pack_has_the_manifests_rows_and_where_each_photo_lies(clean: Path, tm
     summary = pack_photos(clean, out, SMALL)
     assert (summary.photos, summary.packed_now, summary.failed) == (6, 6, [])
     assert names_in(out) == {"manifest.parquet", "shard-000000.arrow"}
-    packed, source = manifest.read(out).table, manifest.read(clean).table
+    packed, source = manifest.read_manifest(out).table, manifest.read_manifest(clean).table
     again = packed.select(source.column_names).sort_by("path")
     assert again.equals(source.sort_by("path"))
     assert packed["sha256"].to_pylist() == sorted(source["sha256"].to_pylist())
@@ -107,7 +107,7 @@ def test_a_whole_pack_keeps_its_manifest_for_runs_that_were_trained_on_it(clean:
 
 def test_the_lineage_reaches_back_to_the_scan(clean: Path, tmp_path: Path) -> None:
     pack_photos(clean, tmp_path / "a", SMALL, command="curate pack clean.parquet")
-    _, lineage = manifest.inspect(tmp_path / "a")
+    _, lineage = manifest.inspect_manifest(tmp_path / "a")
     assert lineage is not None
     assert (lineage.kind, lineage.command) == ("pack", "curate pack clean.parquet")
     assert lineage.options == {"size_px": 32, "encoding": "raw"}
@@ -166,9 +166,9 @@ def test_a_photo_made_to_hang_costs_one_photo(clean: Path, tmp_path: Path, encod
     start, end = whole.rindex(b"\xff\xda"), whole.rindex(b"\xff\xd9")
     slow = whole[:end] + whole[start:end] * 20_000 + whole[end:]  # the last scan of a picture, again and again
     (tmp_path / "photos" / "slow.jpg").write_bytes(slow)
-    table = manifest.read(clean).table
+    table = manifest.read_manifest(clean).table
     row = {**table.slice(0, 1).to_pylist()[0], "path": "slow.jpg", "sha256": hashlib.sha256(slow).hexdigest()}
-    manifest.write(
+    manifest.write_manifest(
         clean, pa.concat_tables([table, pa.Table.from_pylist([row], table.schema)]), Lineage("clean", "", {})
     )
     summary = pack_photos(clean, tmp_path / "a", replace(SMALL, timeout_s=1))

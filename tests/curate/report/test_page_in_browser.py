@@ -108,7 +108,7 @@ def number(page: Page, selector: str) -> int:
 
 def kept_of(folder: Path, line: float, *tones: str) -> int:
     """The manifest's own count, by other means."""
-    table = manifest.read(folder / "my scan.parquet").table
+    table = manifest.read_manifest(folder / "my scan.parquet").table
     passes = pc.and_(
         pc.greater_equal(table["colorfulness"], line), pc.is_in(table["tone"], pa.array(tones or ("color",)))
     )
@@ -132,7 +132,7 @@ def captions(page: Page, gallery: str) -> list[float]:
 
 def assert_follows(page: Page, folder: Path, line: float, *tones: str) -> None:
     """Counts, command and galleries are those of the line."""
-    kept, rows = kept_of(folder, line, *tones), manifest.read(folder / "my scan.parquet").table.num_rows
+    kept, rows = kept_of(folder, line, *tones), manifest.read_manifest(folder / "my scan.parquet").table.num_rows
     assert number(page, "#kept") == kept == number(page, "#above-count")
     assert number(page, "#dropped") == rows - kept
     words = shlex.split(page.text_content("#command") or "")
@@ -222,7 +222,7 @@ def test_the_copied_command_keeps_what_the_page_says(opened: Open, scanned_folde
     assert program == "curate"
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    kept = manifest.read(scanned_folder / "clean.parquet").table.num_rows
+    kept = manifest.read_manifest(scanned_folder / "clean.parquet").table.num_rows
     assert kept == number(page, "#kept") == kept_of(scanned_folder, 47.1, "color", "sepia")
 
 
@@ -253,7 +253,7 @@ def test_the_keyboard_alone_reaches_a_photo_and_comes_back(opened: Open, scanned
 
 def test_reasons_tones_errors_hues_and_twins_are_there(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html")
-    table = manifest.read(scanned_folder / "my scan.parquet").table
+    table = manifest.read_manifest(scanned_folder / "my scan.parquet").table
     for section, column in (("#tones", "tone"), ("#errors", "error")):
         kinds = [text.partition(":")[0] for text in table[column].drop_null().to_pylist()]
         chips = {chip.split()[0]: int(chip.split()[1]) for chip in page.locator(f"{section} .chip").all_text_contents()}
@@ -273,7 +273,7 @@ def test_reasons_tones_errors_hues_and_twins_are_there(opened: Open, scanned_fol
 def test_a_hue_is_chosen_by_mouse_by_keys_and_by_name(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html")
     names = [text.split()[0] for text in page.locator("#hues .chip").all_text_contents()]
-    table = manifest.read(scanned_folder / "my scan.parquet").table.to_pandas()
+    table = manifest.read_manifest(scanned_folder / "my scan.parquet").table.to_pandas()
     kept = table[(table["tone"] == "color") & (table["colorfulness"] >= 20)]
 
     def assert_chosen(name: str) -> None:
@@ -402,7 +402,7 @@ def test_it_draws_whatever_there_is(
     opened: Open, tmp_path: Path, rows: list[dict[str, object]], kept: int, hidden: set[str]
 ) -> None:
     path = tmp_path / "scan.parquet"
-    manifest.write(path, pa.Table.from_pylist(rows, SCAN_SCHEMA), Lineage("scan", "curate scan", {}))
+    manifest.write_manifest(path, pa.Table.from_pylist(rows, SCAN_SCHEMA), Lineage("scan", "curate scan", {}))
     write_report(path, tmp_path / "scan.html")
     page = opened(tmp_path / "scan.html")
     assert number(page, "#kept") == kept

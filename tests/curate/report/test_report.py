@@ -78,7 +78,7 @@ def made_up_scan(rows: int, seed: int = 0) -> pa.Table:
 @pytest.fixture
 def made_up(tmp_path: Path) -> Path:
     out = tmp_path / "scan.parquet"
-    manifest.write(out, made_up_scan(3000), Lineage("scan", "curate scan /nowhere", {}))
+    manifest.write_manifest(out, made_up_scan(3000), Lineage("scan", "curate scan /nowhere", {}))
     return out
 
 
@@ -89,7 +89,7 @@ def kept_at(data: dict[str, Any], line: float, tones: set[str | None]) -> int:
 
 def test_any_line_keeps_what_the_filter_keeps(made_up: Path) -> None:
     write_report(made_up, made_up.with_suffix(".html"))
-    data, table = data_of(made_up.with_suffix(".html")), manifest.read(made_up).table
+    data, table = data_of(made_up.with_suffix(".html")), manifest.read_manifest(made_up).table
     for line in (0.0, 0.1, 0.3, 19.9, 20.0, 20.3, 33.0, 70.7, 99.9):
         for tones in ({"color"}, {"color", "sepia"}, set(TONES)):
             chosen = decide(table, FilterOptions(line, frozenset(tones)))
@@ -111,10 +111,10 @@ def test_a_rejected_manifest_tells_what_another_line_would_bring_back(made_up: P
         write_report(path, path.with_suffix(".html"))
     rejected, kept = (data_of(clean.with_name(f"{name}.html")) for name in ("rejected", "clean"))
     for line in (10.0, 20.0, 30.0, 40.0):
-        chosen = decide(manifest.read(made_up).table, FilterOptions(line, where="path NOT LIKE '%7.jpg'"))
+        chosen = decide(manifest.read_manifest(made_up).table, FilterOptions(line, where="path NOT LIKE '%7.jpg'"))
         assert kept_at(rejected, line, {"color"}) + kept_at(kept, line, {"color"}) == chosen.kept.num_rows
     counted = {reason["name"]: reason["photos"] for reason in rejected["reasons"]}
-    reasons = manifest.read(clean.with_name("rejected.parquet")).table["reject_reasons"].to_pylist()
+    reasons = manifest.read_manifest(clean.with_name("rejected.parquet")).table["reject_reasons"].to_pylist()
     assert counted == {name: sum(name in map(reason_kind, row) for row in reasons) for name in counted}
     assert len(counted) == 6
     assert rejected["lineBin"] == 300
@@ -124,7 +124,7 @@ def test_a_rejected_manifest_tells_what_another_line_would_bring_back(made_up: P
 def test_hues_are_those_of_the_kept_photos(made_up: Path) -> None:
     write_report(made_up, made_up.with_suffix(".html"))
     color = data_of(made_up.with_suffix(".html"))["tones"][0]
-    table = manifest.read(made_up).table.to_pandas()
+    table = manifest.read_manifest(made_up).table.to_pandas()
     kept = table[(table.tone == "color") & (table.colorfulness >= 25)]
     wanted = np.histogram(kept.tone_hue_deg, np.arange(0, 361, 10))[0].tolist()
     assert [sum(sector[250:]) for sector in color["hues"]] == wanted
@@ -132,7 +132,7 @@ def test_hues_are_those_of_the_kept_photos(made_up: Path) -> None:
 
 def test_photos_alike_are_grouped_by_fingerprint_or_content(made_up: Path) -> None:
     groups = duplicate_groups(count_manifest(made_up))
-    table = manifest.read(made_up).table.to_pandas()
+    table = manifest.read_manifest(made_up).table.to_pandas()
     sizes = table[table.error.isna()].groupby("sha256").size()
     assert groups.groups == (sizes > 1).sum()
     assert groups.photos == sizes[sizes > 1].sum()
@@ -155,7 +155,7 @@ def test_photos_alike_may_differ_in_some_bits_unless_there_are_very_many(
         for i, text in enumerate(prints)
     ]
     path = tmp_path / "scan.parquet"
-    manifest.write(path, pa.Table.from_pylist(rows, SCAN_SCHEMA), Lineage("scan", "", {}))
+    manifest.write_manifest(path, pa.Table.from_pylist(rows, SCAN_SCHEMA), Lineage("scan", "", {}))
     assert [group.tolist() for group in duplicate_groups(count_manifest(path)).shown] == [[0, 1, 2]]
     monkeypatch.setattr(sample, "MAX_NEAR", 5)
     assert [group.tolist() for group in duplicate_groups(count_manifest(path)).shown] == [[0, 1, 2]]
@@ -201,7 +201,7 @@ def test_no_name_ends_the_data_or_runs(name: str, tmp_path: Path) -> None:
         SCAN_SCHEMA,
     )
     path = tmp_path / "<b>&.parquet"
-    manifest.write(path, table, Lineage("scan", f"curate scan {name}", {}))
+    manifest.write_manifest(path, table, Lineage("scan", f"curate scan {name}", {}))
     out = tmp_path / "report.html"
     write_report(path, out)
     text = out.read_text("ascii")
@@ -303,7 +303,7 @@ def test_a_manifest_that_pandas_saved_shows_what_it_has(made_up: Path, tmp_path:
 def test_a_folder_of_parts_is_one_manifest(made_up: Path, tmp_path: Path) -> None:
     parts = tmp_path / "parts"
     parts.mkdir()
-    table = manifest.read(made_up).table
+    table = manifest.read_manifest(made_up).table
     for number, first in enumerate(range(0, 3000, 1000)):
         pq.write_table(table.slice(first, 1000), parts / f"{number}.parquet")
     assert duplicate_groups(count_manifest(parts)).groups == duplicate_groups(count_manifest(made_up)).groups

@@ -60,7 +60,7 @@ def test_a_photo_that_wants_more_memory_than_there_is_costs_one_row(photos: Path
     out = tmp_path / "m.parquet"
     command = [sys.executable, "-c", LITTLE_MEMORY, str(photos), str(out)]
     subprocess.run(command, check=True, timeout=60)
-    errors = {row["path"]: row["error"] for row in manifest.read(out).table.to_pylist()}
+    errors = {row["path"]: row["error"] for row in manifest.read_manifest(out).table.to_pylist()}
     assert errors.pop("b-huge.jpg").partition(":")[0] in ("OutOfMemory", "WorkerDied")
     assert [name for name, error in errors.items() if error is None] == ["a-vivid.png", "more/b-gray.png"]
 
@@ -124,7 +124,7 @@ def test_a_folder_is_no_output_and_stays(photos: Path) -> None:
 
 def test_an_empty_manifest_is_not_blamed_on_its_photos(tmp_path: Path) -> None:
     empty = tmp_path / "clean.parquet"
-    manifest.write(empty, manifest.ALL_COLUMNS.empty_table(), Lineage("clean", "", {}))
+    manifest.write_manifest(empty, manifest.ALL_COLUMNS.empty_table(), Lineage("clean", "", {}))
     with pytest.raises(ManifestError, match="has no rows: filter less strictly"):
         pack_photos(empty, tmp_path / "pack", PackOptions())
     with pytest.raises(ManifestError, match="has no rows: filter less strictly"):
@@ -133,7 +133,7 @@ def test_an_empty_manifest_is_not_blamed_on_its_photos(tmp_path: Path) -> None:
 
 def test_a_manifest_whose_rows_name_no_photo_says_so(photos: Path, tmp_path: Path) -> None:
     scan_photos([photos], tmp_path / "m.parquet", ScanOptions(engine="serial"))
-    table = manifest.read(tmp_path / "m.parquet").table
+    table = manifest.read_manifest(tmp_path / "m.parquet").table
     empty = pa.nulls(table.num_rows, pa.string())
     pq.write_table(table.drop_columns(["path"]).append_column("path", empty), tmp_path / "foreign.parquet")
     with pytest.raises(ManifestError, match="has rows without path"):

@@ -40,9 +40,9 @@ def divided(photos: Path, folder: Path, of: int) -> list[Path]:
 def test_parts_joined_are_the_scan_of_everything(of: int, many: Path, tmp_path: Path) -> None:
     parts = divided(many, tmp_path / "parts", of)
     scan_photos([many], tmp_path / "whole.parquet", ScanOptions(engine="serial"))
-    whole = manifest.read(tmp_path / "whole.parquet")
+    whole = manifest.read_manifest(tmp_path / "whole.parquet")
     lineage = merge_manifests(parts[::-1], tmp_path / "out.parquet", command="curate merge")
-    joined = manifest.read(tmp_path / "out.parquet")
+    joined = manifest.read_manifest(tmp_path / "out.parquet")
     assert joined.table.equals(whole.table)
     assert joined.lineage == lineage
     assert lineage.rows == whole.table.num_rows == 12
@@ -52,13 +52,15 @@ def test_parts_joined_are_the_scan_of_everything(of: int, many: Path, tmp_path: 
 
 def test_parts_of_an_older_version_are_joined(many: Path, tmp_path: Path) -> None:
     parts = divided(many, tmp_path / "parts", 2)
-    whole = [manifest.read(part) for part in parts]
+    whole = [manifest.read_manifest(part) for part in parts]
     for part, read in zip(parts, whole, strict=True):
         assert read.lineage is not None
-        manifest.write(part, read.table.drop_columns(["missing_since"]), read.lineage)
+        manifest.write_manifest(part, read.table.drop_columns(["missing_since"]), read.lineage)
     merge_manifests(parts, tmp_path / "out.parquet")
     scan_photos([many], tmp_path / "whole.parquet", ScanOptions(engine="serial"))
-    assert manifest.read(tmp_path / "out.parquet").table.equals(manifest.read(tmp_path / "whole.parquet").table)
+    assert manifest.read_manifest(tmp_path / "out.parquet").table.equals(
+        manifest.read_manifest(tmp_path / "whole.parquet").table
+    )
 
 
 def test_a_folder_of_parts_is_a_manifest(many: Path, tmp_path: Path) -> None:
@@ -68,9 +70,9 @@ def test_a_folder_of_parts_is_a_manifest(many: Path, tmp_path: Path) -> None:
     for source in (tmp_path / "parts", tmp_path / "whole.parquet"):
         out = tmp_path / "clean" / source.stem / "clean.parquet"
         filter_manifest(source, out, FilterOptions(20.0))
-        kept.append(sorted(manifest.read(out).table["path"].to_pylist()))
+        kept.append(sorted(manifest.read_manifest(out).table["path"].to_pylist()))
     assert kept[0] == kept[1] != []
-    _, lineage = manifest.inspect(tmp_path / "parts")
+    _, lineage = manifest.inspect_manifest(tmp_path / "parts")
     assert lineage is not None
     assert "shard" not in lineage.options
     assert lineage.rows == 12
@@ -82,7 +84,7 @@ def test_a_part_that_is_missing_is_named(many: Path, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"of 3 parts 2 is missing: run `curate scan --shard 2/3`"):
         merge_manifests([tmp_path / "parts"], tmp_path / "out.parquet")
     with pytest.raises(ManifestError, match="of 3 parts 2 is missing"):
-        manifest.read(tmp_path / "parts")
+        manifest.read_manifest(tmp_path / "parts")
     assert not (tmp_path / "out.parquet").exists()
 
 
@@ -92,7 +94,7 @@ def test_a_part_that_is_damaged_is_named(many: Path, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"part-02.parquet can't be read"):
         merge_manifests([tmp_path / "parts"], tmp_path / "out.parquet")
     with pytest.raises(ManifestError, match=r"part-02.parquet can't be read"):
-        manifest.inspect(tmp_path / "parts")
+        manifest.inspect_manifest(tmp_path / "parts")
 
 
 def test_a_part_named_twice_or_made_otherwise_is_named(many: Path, tmp_path: Path) -> None:

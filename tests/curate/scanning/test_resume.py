@@ -45,7 +45,7 @@ def rescanned(first: list[Path], then: list[Path], out: Path, options: ScanOptio
 
 
 def paths_in(out: Path) -> list[str]:
-    paths: list[str] = manifest.read(out).table["path"].to_pylist()
+    paths: list[str] = manifest.read_manifest(out).table["path"].to_pylist()
     return paths
 
 
@@ -59,7 +59,7 @@ def test_a_wider_source_measures_only_what_is_new(before: list[str], tree: Path,
     whole = scan_photos([tree], fresh, SERIAL)
     assert again.measured_now == whole.photos - first.photos
     assert (again.missing, again.dropped) == (0, 0)
-    assert manifest.read(out).table.equals(manifest.read(fresh).table)
+    assert manifest.read_manifest(out).table.equals(manifest.read_manifest(fresh).table)
     assert scan_photos([tree], out, SERIAL).measured_now == 0
 
 
@@ -89,11 +89,11 @@ def test_a_photo_that_is_listed_by_a_link_stays_it(tree: Path, tmp_path: Path) -
 def test_what_a_killed_scan_finished_is_known_to_a_wider_one(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     scan_photos([tree / "a"], out, SERIAL)
-    known = manifest.read(out)
+    known = manifest.read_manifest(out)
     assert known.lineage is not None
     work = tmp_path / ".m.parquet.scan"
     work.mkdir()
-    manifest.write(work / "known-0000.parquet", known.table, known.lineage)
+    manifest.write_manifest(work / "known-0000.parquet", known.table, known.lineage)
     (work / "made_by").write_text(str(known.lineage.options["made_by"]), encoding="utf-8")
     out.unlink()
     assert scan_photos([tree], out, SERIAL).measured_now == 7
@@ -125,9 +125,9 @@ def test_rows_of_an_older_version_are_put_in_the_order_of_listings(
     write_rows(folder / "old.parquet", [(source, "/".join(path)) for source, path in known], leave_out="missing_since")
     with pytest.MonkeyPatch.context() as patch:
         if few:
-            patch.setattr("curate.scanning.merge.ROWS_A_GROUP", 2)
+            patch.setattr("curate.scanning.merge.ROW_GROUP_SIZE", 2)
         ordered = sort_file_by_location(folder / "old.parquet", folder)
-    table = manifest.read(ordered).table
+    table = manifest.read_manifest(ordered).table
     assert table.schema.equals(SCAN_SCHEMA)
     keys = [ListedPhoto(row["source"], row["path"], None, None).key for row in table.to_pylist()]
     assert keys == sorted(("", "p", *source, *path) for source, path in found)
@@ -137,35 +137,41 @@ def test_rows_of_an_older_version_are_put_in_the_order_of_listings(
 
 def without_missing_since(out: Path) -> None:
     """Save a scan as an older version would have: no such column, rows by source first."""
-    whole = manifest.read(out)
+    whole = manifest.read_manifest(out)
     assert whole.lineage is not None
     old = whole.table.drop_columns(["missing_since"]).to_pylist()
     old.sort(key=lambda row: (row["source"], row["path"].split("/")))
     schema = pa.schema([column for column in SCAN_SCHEMA if column.name != "missing_since"])
-    manifest.write(out, pa.Table.from_pylist(old, schema), whole.lineage)
+    manifest.write_manifest(out, pa.Table.from_pylist(old, schema), whole.lineage)
 
 
 def test_the_manifest_of_an_older_version_is_brought_up_to_date(tree: Path, tmp_path: Path) -> None:
     out, named = tmp_path / "m.parquet", [tree / "z" / "6.png", tree / "a-vivid.png", tree / "a", tree / "a-b"]
     scan_photos(named, out, SERIAL)
-    fresh = manifest.read(out).table
+    fresh = manifest.read_manifest(out).table
     without_missing_since(out)
     (tree / "a" / "c.png").unlink()
     assert count_to_do(named, out, SERIAL).to_do == 0
     summary = scan_photos(named, out, SERIAL)
     assert (summary.measured_now, summary.missing) == (0, 1)
-    assert manifest.read(out).table.drop_columns(["missing_since"]).equals(fresh.drop_columns(["missing_since"]))
+    assert (
+        manifest.read_manifest(out).table.drop_columns(["missing_since"]).equals(fresh.drop_columns(["missing_since"]))
+    )
 
 
 def missing_in(out: Path) -> dict[str, datetime]:
     """When each missing photo was first missing, by its path."""
-    return {row["path"]: row["missing_since"] for row in manifest.read(out).table.to_pylist() if row["missing_since"]}
+    return {
+        row["path"]: row["missing_since"]
+        for row in manifest.read_manifest(out).table.to_pylist()
+        if row["missing_since"]
+    }
 
 
 def test_a_missing_photo_keeps_its_row_and_measures_until_it_is_back(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     scan_photos([tree], out, SERIAL)
-    before = manifest.read(out).table
+    before = manifest.read_manifest(out).table
     shutil.move(tree / "a", tmp_path / "aside")
     started = datetime.now(UTC)
     summary = scan_photos([tree], out, SERIAL)
@@ -173,7 +179,7 @@ def test_a_missing_photo_keeps_its_row_and_measures_until_it_is_back(tree: Path,
     since = missing_in(out)
     assert list(since) == ["a/1.png", "a/b/2.png", "a/c.png", "a/n.tar/7.png"]
     assert all(started <= time <= datetime.now(UTC) for time in since.values())
-    now = manifest.read(out)
+    now = manifest.read_manifest(out)
     assert now.table.drop_columns(["missing_since"]).equals(before.drop_columns(["missing_since"]))
     assert now.lineage is not None
     assert now.lineage.rows == 11
@@ -182,7 +188,7 @@ def test_a_missing_photo_keeps_its_row_and_measures_until_it_is_back(tree: Path,
     shutil.move(tmp_path / "aside", tree / "a")
     again = scan_photos([tree], out, SERIAL)
     assert (again.photos, again.measured_now, again.missing) == (11, 0, 0)
-    assert manifest.read(out).table.equals(before)
+    assert manifest.read_manifest(out).table.equals(before)
 
 
 def test_a_missing_photo_that_comes_back_changed_is_measured(tree: Path, tmp_path: Path) -> None:
@@ -193,7 +199,7 @@ def test_a_missing_photo_that_comes_back_changed_is_measured(tree: Path, tmp_pat
     shutil.copy(tree / "more" / "b-gray.png", tree / "z" / "6.png")
     summary = scan_photos([tree], out, SERIAL)
     assert (summary.measured_now, summary.missing) == (1, 0)
-    assert manifest.read(out).table.to_pylist()[-1]["tone"] == "grayscale"
+    assert manifest.read_manifest(out).table.to_pylist()[-1]["tone"] == "grayscale"
     assert missing_in(out) == {}
 
 
@@ -238,7 +244,7 @@ def test_the_summary_says_how_many_are_missing_and_how_to_prune(tree: Path, tmp_
 def test_an_empty_mount_point_makes_all_photos_missing(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     scan_photos([tree], out, SERIAL)
-    before = manifest.read(out).table
+    before = manifest.read_manifest(out).table
     tree.rename(tmp_path / "away")
     tree.mkdir()
     summary = scan_photos([tree], out, SERIAL)
@@ -249,7 +255,7 @@ def test_an_empty_mount_point_makes_all_photos_missing(tree: Path, tmp_path: Pat
     tree.rmdir()
     (tmp_path / "away").rename(tree)
     assert scan_photos([tree], out, SERIAL).measured_now == 1  # the error row wasn't kept
-    assert manifest.read(out).table.equals(before)
+    assert manifest.read_manifest(out).table.equals(before)
 
 
 def test_a_source_that_is_gone_altogether_stops_the_scan(tree: Path, tmp_path: Path) -> None:
@@ -291,7 +297,7 @@ def test_a_narrower_source_measures_nothing_and_drops_the_rest_when_asked(
     summary = rescanned([tree], narrow, out, replace(SERIAL, forget=(str(tree),)))
     assert (summary.measured_now, summary.photos, summary.dropped) == (0, photos_left, 11 - photos_left)
     scan_photos(narrow, fresh, SERIAL)
-    assert manifest.read(out).table.equals(manifest.read(fresh).table)
+    assert manifest.read_manifest(out).table.equals(manifest.read_manifest(fresh).table)
 
 
 def test_a_missing_photo_is_found_again_by_a_wider_and_a_narrower_scan(tree: Path, tmp_path: Path) -> None:
@@ -338,7 +344,7 @@ def test_another_scorer_measures_anew_and_keeps_rows_of_missing_photos_without_m
     shutil.move(tree / "a", tmp_path / "aside")
     summary = scan_photos([tree], out, fast)
     assert (summary.measured_now, summary.missing, sum(summary.errors.values())) == (7, 4, 1)
-    lost = [row for row in manifest.read(out).table.to_pylist() if row["missing_since"]]
+    lost = [row for row in manifest.read_manifest(out).table.to_pylist() if row["missing_since"]]
     assert len(lost) == 4
     for row in lost:
         assert row["error"].startswith("Vanished: it was missing when all photos were measured again")
@@ -402,7 +408,9 @@ def test_photos_that_go_while_others_are_measured_are_rows(tree: Path, tmp_path:
     shutil.rmtree(tree / "a")
     measure_shard(work, SERIAL, first)
     (part,) = tmp_path.glob("part-*")
-    assert any((error or "").startswith("Vanished: ") for error in manifest.read(part).table["error"].to_pylist())
+    assert any(
+        (error or "").startswith("Vanished: ") for error in manifest.read_manifest(part).table["error"].to_pylist()
+    )
 
 
 def test_a_part_of_a_scan_marks_what_belongs_to_it(photos: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ Pixels = NDArray[np.uint8]
 
 
 def rows_of(out: Path) -> dict[str, dict[str, Any]]:
-    return {row["path"]: row for row in manifest.read(out).table.to_pylist()}
+    return {row["path"]: row for row in manifest.read_manifest(out).table.to_pylist()}
 
 
 def names_in(folder: Path) -> list[str]:
@@ -45,7 +45,7 @@ def names_in(folder: Path) -> list[str]:
 
 def test_every_photo_is_a_row_in_listing_order(scanned: tuple[Path, ScanSummary], photos: Path) -> None:
     out, summary = scanned
-    read = manifest.read(out)
+    read = manifest.read_manifest(out)
     assert read.table.schema.equals(SCAN_SCHEMA)
     assert read.table["path"].to_pylist() == ["a-vivid.png", "c-cut.png", "more/b-gray.png"]
     assert set(read.table["source"].to_pylist()) == {str(photos)}
@@ -70,7 +70,7 @@ def test_a_row_tells_the_file_the_photo_and_its_measures(scanned: tuple[Path, Sc
 
 
 def test_the_lineage_tells_what_was_scanned_and_how(scanned: tuple[Path, ScanSummary], photos: Path) -> None:
-    lineage = manifest.read(scanned[0]).lineage
+    lineage = manifest.read_manifest(scanned[0]).lineage
     assert lineage is not None
     assert (lineage.kind, lineage.command, lineage.rows) == ("scan", "curate scan photos", 3)
     assert lineage.options["paths"] == [str(photos)]
@@ -79,11 +79,11 @@ def test_the_lineage_tells_what_was_scanned_and_how(scanned: tuple[Path, ScanSum
 
 def test_scanning_again_measures_nothing_and_writes_the_same(scanned: tuple[Path, ScanSummary], photos: Path) -> None:
     out, first = scanned
-    before = manifest.read(out).table
+    before = manifest.read_manifest(out).table
     again = scan_photos([photos], out, ScanOptions())
     assert again.measured_now == 0
     assert (again.photos, again.scored, again.errors, again.tones) == (3, 2, first.errors, first.tones)
-    assert manifest.read(out).table.equals(before)
+    assert manifest.read_manifest(out).table.equals(before)
     assert names_in(out.parent) == ["scan.parquet"]
 
 
@@ -145,7 +145,7 @@ def test_what_is_no_scan_is_not_replaced(content: str, photos: Path, tmp_path: P
         out.write_text("my diary", encoding="utf-8")
     else:
         lineage = manifest.Lineage("clean", "", {})
-        manifest.write(out, table, lineage)
+        manifest.write_manifest(out, table, lineage)
         if content == "foreign":
             pq.write_table(table, out)
     before = out.read_bytes()
@@ -185,7 +185,7 @@ def test_strange_names_round_trip_through_a_manifest(
         with open(os.path.join(folder, name), "wb") as file:
             file.write(data)
     scan_photos([tmp_path / "in"], out, ScanOptions())
-    table = manifest.read(out).table
+    table = manifest.read_manifest(out).table
     assert {os.fsencode(unescape(path)) for path in table["path"].to_pylist()} == set(names)
     assert table["error"].null_count == len(names)
     assert scan_photos([tmp_path / "in"], out, ScanOptions()).measured_now == 0
@@ -336,7 +336,7 @@ def test_a_killed_scan_goes_on_to_the_rows_of_an_untouched_one(
     wait_until(lambda: not any(map(alive, orphans)))
     assert resumed.measured_now < whole.measured_now == whole.photos
     assert list(rows_of(out)) == list(rows_of(untouched))
-    assert manifest.read(out).table.equals(manifest.read(untouched).table)
+    assert manifest.read_manifest(out).table.equals(manifest.read_manifest(untouched).table)
     assert names_in(out.parent) == ["m.parquet"]
 
 

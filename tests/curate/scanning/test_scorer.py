@@ -141,7 +141,7 @@ def test_rows_of_two_fidelities_never_mix_and_every_manifest_says_which(large_jp
     assert scan_photos([large_jpeg], out, fast).measured_now == 0
     filter_manifest(out, clean, FilterOptions())
     for path in (out, clean):
-        _, lineage = manifest.inspect(path)
+        _, lineage = manifest.inspect_manifest(path)
         assert lineage is not None
         assert lineage.metric == "hasler-susstrunk-2003-m3-signed-fast"
     said = CliRunner().invoke(main, ["filter", str(out), "--dry-run"]).output

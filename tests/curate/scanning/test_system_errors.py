@@ -93,7 +93,7 @@ def rows_of(out: Path) -> dict[str, str]:
     """The kind of error of each photo, `fine` without one."""
     return {
         row["path"]: (row["error"] or "fine").partition(":")[0]
-        for row in manifest.read(out, columns=("path", "error")).table.to_pylist()
+        for row in manifest.read_manifest(out, columns=("path", "error")).table.to_pylist()
     }
 
 
@@ -178,8 +178,10 @@ def test_what_may_not_be_listed_or_written_is_one_line(photos: Path, shared: Pat
         "ScanError: .*new.parquet can't be written: Permission": lambda: scan_photos(
             [folder], shared / "new.parquet", SERIAL
         ),
-        "ManifestError: .*mine.parquet can't be read: Permission": lambda: manifest.read(shared / "mine.parquet"),
-        "ManifestError: .*m.parquet can't be read: Permission": lambda: manifest.read(closed / "m.parquet"),
+        "ManifestError: .*mine.parquet can't be read: Permission": lambda: manifest.read_manifest(
+            shared / "mine.parquet"
+        ),
+        "ManifestError: .*m.parquet can't be read: Permission": lambda: manifest.read_manifest(closed / "m.parquet"),
         "ManifestError: .*can't be written: Permission": lambda: filter_manifest(
             shared / "m.parquet", shared / "clean.parquet", FilterOptions()
         ),
@@ -242,7 +244,7 @@ def test_a_full_disk_keeps_what_is_finished(
     resumed = scan_photos(paths, out, options)
     scan_photos(paths, tmp_path / "untouched.parquet", options)
     assert resumed.measured_now == 120
-    assert manifest.read(out).table.equals(manifest.read(tmp_path / "untouched.parquet").table)
+    assert manifest.read_manifest(out).table.equals(manifest.read_manifest(tmp_path / "untouched.parquet").table)
     assert os.listdir(out.parent) == ["m.parquet"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import PASSING_KINDS, SourceError
+from curate.errors import TRANSIENT_KINDS, SourceError
 from curate.manifest import escape, unescape
 from curate.sources import ListedPhoto, as_photo_error, has_photo_name, listing
 
@@ -181,7 +181,7 @@ def test_a_root_that_does_not_exist_is_said_so(tmp_path: Path) -> None:
 def test_the_systems_refusals_become_photo_errors_that_a_later_scan_tries_again(refusal: OSError, kind: str) -> None:
     error = as_photo_error(refusal, "the file can't be read")
     assert str(error) == f"{kind}: the file can't be read: {refusal.strerror}"
-    assert kind in PASSING_KINDS
+    assert kind in TRANSIENT_KINDS
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "A.JPEG", "x/y.Png", "b.c.webp", "z.tif", "n\n.heic", ".hidden.jpg"])

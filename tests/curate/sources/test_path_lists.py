@@ -48,11 +48,11 @@ def test_a_rescan_with_the_same_list_measures_nothing(photos: Path, tmp_path: Pa
     Path(name).write_text(f"{photos}/more/b-gray.png\n{photos}/a-vivid.png\n{photos}/gone.png\n", encoding="utf-8")
     options = ScanOptions(engine="serial", from_files=(name,))
     first = scan_photos([], out, options)
-    rows = manifest.read(out).table
+    rows = manifest.read_manifest(out).table
     again = scan_photos([], out, options)
     assert (first.measured_now, first.errors) == (3, {"Vanished": 1})
     assert (again.measured_now, again.errors) == (1, {"Vanished": 1})  # it may be back
-    assert manifest.read(out).table.equals(rows)
+    assert manifest.read_manifest(out).table.equals(rows)
 
 
 def test_relative_paths_are_below_the_current_folder(
@@ -101,7 +101,7 @@ def test_a_list_can_come_through_a_pipe(photos: Path, tmp_path: Path) -> None:
     paths = b"\0".join(os.fsencode(photos / name) for name in ("c-cut.png", "a-vivid.png"))
     done = subprocess.run(command, input=paths, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert manifest.read(out, columns=("path",)).table["path"].to_pylist() == ["a-vivid.png", "c-cut.png"]
+    assert manifest.read_manifest(out, columns=("path",)).table["path"].to_pylist() == ["a-vivid.png", "c-cut.png"]
 
 
 @pytest.mark.parametrize("content", ["missing", "folder"])

@@ -40,7 +40,9 @@ def uploaded(photos: Path, s3: Any) -> str:
 
 
 def rows_of(out: Path, *leave_out: str) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k not in leave_out} for row in manifest.read(out).table.to_pylist()]
+    return [
+        {k: v for k, v in row.items() if k not in leave_out} for row in manifest.read_manifest(out).table.to_pylist()
+    ]
 
 
 def test_a_bucket_gives_the_rows_of_the_same_photos_on_disk(uploaded: str, photos: Path, tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ def test_a_photo_of_a_bucket_is_read_again_from_its_row(uploaded: str, photos: P
 
 def test_the_page_has_pictures_of_photos_in_a_bucket_and_in_its_tars(uploaded: str, tmp_path: Path) -> None:
     scan_photos([uploaded], tmp_path / "scan.parquet", ScanOptions())
-    readable = manifest.read(tmp_path / "scan.parquet").table.filter(pc.field("error").is_null())
+    readable = manifest.read_manifest(tmp_path / "scan.parquet").table.filter(pc.field("error").is_null())
     assert readable["tar_offset"].null_count < readable.num_rows
     made = write_report(tmp_path / "scan.parquet", tmp_path / "scan.html")
     assert (made.shown, made.missing) == (made.photos, 0)

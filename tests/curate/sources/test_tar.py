@@ -48,7 +48,7 @@ def members(photos: Path) -> Members:
 
 
 def rows_of(out: Path) -> dict[str, dict[str, Any]]:
-    return {row["path"]: row for row in manifest.read(out).table.to_pylist()}
+    return {row["path"]: row for row in manifest.read_manifest(out).table.to_pylist()}
 
 
 def test_the_members_of_a_tar_are_rows_like_files_of_their_own(members: Members, tmp_path: Path) -> None:

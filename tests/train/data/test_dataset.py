@@ -26,7 +26,7 @@ Manifests = Callable[..., Path]
 
 
 def rewrite(path: Path, change: Callable[[Any], Any]) -> Path:
-    manifest.write(path, change(manifest.read(path).table), Lineage("clean", "curate filter", {}))
+    manifest.write_manifest(path, change(manifest.read_manifest(path).table), Lineage("clean", "curate filter", {}))
     return path
 
 
