@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from curate.errors import EngineError
 from curate.executors.worker import init_worker, limit_threads, start_fork_server
-from curate.text import describe_error
+from curate.text import describe_error, install_hint
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
@@ -210,7 +210,7 @@ def _connect_ray() -> Any:
     try:
         import ray
     except ImportError as exc:
-        raise EngineError("the ray engine needs the library Ray on every node: pip install ray") from exc
+        raise EngineError(f"the ray engine needs Ray on every node: {install_hint('ray')}") from exc
     if not ray.is_initialized():
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR)
