@@ -198,8 +198,8 @@ def _pool_error(exc: BrokenProcessPool) -> EngineError:
         advice = "does the current folder still exist? Change to another one" if gone else "try fewer with --workers"
         return EngineError(f"worker processes can't be started: {describe_error(exc.__cause__)}: {advice}")
     return EngineError(
-        "the worker processes ended: run the same command again to continue. If they end again at once, use --engine "
-        "serial to see the error; a script that calls this must do so under `if __name__ == '__main__':`"
+        "the worker processes ended: run the same command again to continue. If they end again at once, "
+        "--engine serial shows the error"
     )
 
 

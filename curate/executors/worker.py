@@ -13,8 +13,11 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from multiprocessing.connection import wait
-from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 SINGLE_THREAD_ENV = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """Environment variables with which importing NumPy, OpenCV and Arrow starts no thread.
@@ -23,6 +26,7 @@ The threads of NumPy and OpenCV busy-wait for about 0.1 s on every core, and a p
 """
 PRELOADED_MODULES = ["curate.executors.silence", __name__]
 """What the fork server imports first. Only the process of the command prints errors."""
+_main_module_lock = threading.Lock()
 
 
 def start_fork_server(*modules: str) -> ForkServerContext | SpawnContext:
@@ -34,17 +38,17 @@ def start_fork_server(*modules: str) -> ForkServerContext | SpawnContext:
         modules: names of modules that the fork server imports. One that can't be imported is left to the workers.
     """
     if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
+        return _SpawnContext()
     from multiprocessing import forkserver, resource_tracker
 
-    context = multiprocessing.get_context("forkserver")
+    context = _ForkServerContext()
     context.set_forkserver_preload([*PRELOADED_MODULES, *modules])
     try:
         resource_tracker.ensure_running()  # before SIGINT is blocked: it unblocks SIGINT when it returns
         with _fork_server_environment():
             forkserver.ensure_running()
     except OSError:  # its socket can't be created, for example because the path of TMPDIR is too long
-        return multiprocessing.get_context("spawn")
+        return _SpawnContext()
     return context
 
 
@@ -100,3 +104,47 @@ def limit_threads() -> None:
     import cv2
 
     cv2.setNumThreads(1)
+
+
+@contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Start processes in this block that do not run the user's script again.
+
+    `multiprocessing` imports the parent's main module in every process that it spawns: a script without
+    `if __name__ == "__main__"` would run again in each worker. Workers don't need it, because all that is sent to
+    them is defined in this package. `multiprocessing` imports no main module whose name ends in `.__main__`.
+    """
+    main = sys.modules["__main__"]
+    with _main_module_lock:
+        before = main.__spec__
+        main.__spec__ = ModuleSpec("vividset.__main__", None)
+        try:
+            yield
+        finally:
+            main.__spec__ = before
+
+
+class _ForkServerWorker(ForkServerProcess):
+    """A process of the fork server, without the user's main module."""
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802  # multiprocessing's name
+        with _without_main_module():
+            return ForkServerProcess._Popen(process_obj)  # noqa: SLF001
+
+
+class _SpawnWorker(SpawnProcess):
+    """A spawned process, without the user's main module."""
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802  # multiprocessing's name
+        with _without_main_module():
+            return SpawnProcess._Popen(process_obj)  # noqa: SLF001
+
+
+class _ForkServerContext(ForkServerContext):
+    Process = _ForkServerWorker
+
+
+class _SpawnContext(SpawnContext):
+    Process = _SpawnWorker
