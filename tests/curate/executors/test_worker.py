@@ -73,7 +73,7 @@ def test_workers_start_where_the_socket_of_the_fork_server_cannot_be_created(pho
     done = subprocess.run(
         command, env=os.environ | {"TMPDIR": str(too_long)}, capture_output=True, text=True, check=True
     )
-    assert "3 photos: 2 scored, 1 failed" in done.stdout
+    assert "3 photos: 2 measured, 1 failed" in done.stdout
 
 
 def test_workers_do_not_run_the_script_that_starts_them(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_terminated_scan_leaves_no_temporary_file(number: signal.Signals, phot
             time.sleep(0.01)
         process.send_signal(number)
         _, error = process.communicate(timeout=30)
-    assert error == "Interrupted: what was finished is kept; run the same command to go on.\n"
+    assert error == "Interrupted: finished work is kept; run the same command again to continue.\n"
     assert process.returncode == 130
     assert list(scratch.iterdir()) == []
 
