@@ -113,7 +113,7 @@ def load_datasets(path: Path, roots: Sequence[Path] = ()) -> Datasets:
     packed = [column.name for column in PACK_COLUMNS]
     if path.is_dir() and any(path.glob("shard-*.arrow")) and not (path / MANIFEST_NAME).exists():
         raise ManifestError(f"{path} is a pack that isn't finished: run the same `curate pack` again")
-    read = manifest.read_manifest(path, need=NEEDED, columns=(*NEEDED, "tar_offset", *packed))
+    read = manifest.read_manifest(path, required=NEEDED, columns=(*NEEDED, "tar_offset", *packed))
     table = read.table.combine_chunks()
     if not table.num_rows:
         raise ManifestError(f"{path} is empty: filter with a lower --min-colorfulness, or scan more photos")
@@ -159,7 +159,7 @@ def load_split(path: Path, split: str, roots: Sequence[Path] = ()) -> tuple[Phot
         ManifestError: unreadable, none of that split, or photos are gone or changed.
     """
     needed = ("source", "path", "bytes", "split") if split != "all" else ("source", "path", "bytes")
-    read = manifest.read_manifest(path, need=needed, columns=(*needed, "tar_offset"))
+    read = manifest.read_manifest(path, required=needed, columns=(*needed, "tar_offset"))
     rows = read.table.combine_chunks()
     if split != "all":
         rows = rows.filter(pc.equal(rows["split"], split))
