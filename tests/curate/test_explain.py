@@ -70,7 +70,7 @@ def test_what_cant_be_explained_is_one_line(name: str, tmp_path: Path) -> None:
 def test_a_manifest_leads_back_to_its_scan(project: Path) -> None:
     chain = trace_lineage(project / "manifests" / "clean.parquet")
     assert [ancestor.lineage.kind for ancestor in chain if ancestor.lineage] == ["clean", "scan"]
-    assert [ancestor.state for ancestor in chain] == ["unchanged", "as it was"]
+    assert [ancestor.state for ancestor in chain] == ["unchanged", "unchanged"]
     said = run("inspect", "manifests/clean.parquet")
     assert said.exit_code == 0
     assert " scanned, 1 kept, " in said.output
