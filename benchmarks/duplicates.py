@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate.measures.hash_groups import NEAR_BITS, distances, near_groups
+from curate.measures.hash_groups import NEAR_BITS, group_near_duplicates, hamming_distances
 from curate.measures.measure import measure
 from curate.measures.perceptual_hash import BITS
-from curate.sources import listing
+from curate.sources import list_photos
 
 RADII = (4, 7, 9, NEAR_BITS, 13, 16, 20, 24, 28)
 REAL_COPY_BITS = 20
@@ -39,7 +39,7 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     if options.folders:
-        report_copies([Path(photo.open_path()) for photo in listing(options.folders) if photo.problem is None])
+        report_copies([Path(photo.open_path()) for photo in list_photos(options.folders) if photo.error is None])
     if options.speed:
         report_speed(options.speed)
 
@@ -90,14 +90,14 @@ def report_copies(paths: list[Path]) -> None:
     """Recall of each kind of copy and false pairs, by radius."""
     found = list(fingerprints_of(paths))
     originals = np.array([row[0] for row in found], np.uint64)
-    apart = np.concatenate([distances(one, originals[number + 1 :]) for number, one in enumerate(originals)])
+    apart = np.concatenate([hamming_distances(one, originals[number + 1 :]) for number, one in enumerate(originals)])
     real = apart <= REAL_COPY_BITS
     print(
         f"{len(originals)} photos, {len(apart):,} pairs; {int(real.sum())} pairs within {REAL_COPY_BITS} bits left out"
     )
     print(f"{'bits that may differ, of ' + str(BITS):<28}" + "".join(f"{radius:>8}" for radius in RADII))
     for kind, name in enumerate(COPIES):
-        copies = distances(originals, np.array([row[kind + 1] for row in found], np.uint64))
+        copies = hamming_distances(originals, np.array([row[kind + 1] for row in found], np.uint64))
         print(f"{name + ', found %':<28}" + "".join(f"{100 * np.mean(copies <= radius):>8.1f}" for radius in RADII))
     per_million = [1e6 * np.mean(apart[~real] <= radius) for radius in RADII]
     print(f"{'false pairs a million':<28}" + "".join(f"{share:>8.2f}" for share in per_million))
@@ -121,7 +121,7 @@ def report_speed(count: int) -> None:
     for name, make in KINDS.items():
         fingerprints = make(rng, count)
         wall, cpu = time.perf_counter(), time.process_time()
-        groups = len(np.unique(near_groups(fingerprints, np.arange(len(fingerprints)))))
+        groups = len(np.unique(group_near_duplicates(fingerprints, np.arange(len(fingerprints)))))
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from curate.scanning.scorer import Record, ScoreOptions, score
-from curate.sources import listing
+from curate.sources import list_photos
 
 LINE = 20.0
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     pairs = [
         (exact, fast)
-        for photo in listing(parser.parse_args().folders)
+        for photo in list_photos(parser.parse_args().folders)
         if (exact := score(photo, ScoreOptions())) and (fast := score(photo, ScoreOptions(fidelity="fast")))
         if exact.measures and fast.measures and exact.measures != fast.measures
     ]

@@ -21,9 +21,9 @@ from pathlib import Path
 import skimage
 from PIL import ExifTags, Image, ImageCms
 
-from curate.image.formats import FORMATS, HEIF, JXL, installed
+from curate.image.formats import FORMATS, HEIF, JXL, is_installed
 from curate.scanning.scorer import ScoreOptions, score
-from curate.sources import listing
+from curate.sources import list_photos
 
 SIZE = (96, 72)
 
@@ -53,7 +53,7 @@ def fuzz(name: str, mutants: list[bytes], place: Path) -> None:
         place.write_bytes(data)
         began = time.perf_counter()
         try:
-            record = score(next(listing([place])), ScoreOptions(max_pixels=50_000_000))
+            record = score(next(list_photos([place])), ScoreOptions(max_pixels=50_000_000))
         except BaseException:
             Path("fuzz-failure").write_bytes(data)
             raise
@@ -81,7 +81,7 @@ def samples() -> dict[str, bytes]:
     found["PNG palette"] = saved(photo.quantize(64), "PNG")
     found["PNG 16 bits"] = saved(photo.convert("I;16"), "PNG")
     found["TIFF deflate"] = saved(photo, "TIFF", compression="tiff_deflate")
-    found |= {extra.format: saved(photo, extra.format) for extra in (HEIF, JXL) if installed(extra)}
+    found |= {extra.format: saved(photo, extra.format) for extra in (HEIF, JXL) if is_installed(extra)}
     return found
 
 

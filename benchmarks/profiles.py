@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from curate.image.icc import PILLOW_RAISES, MatrixTransform, converted_pixels, srgb_transform
+from curate.image.icc import PILLOW_RAISES, MatrixTransform, convert_pixels, srgb_transform
 from curate.measures.colorfulness import colorfulness
 
 Pixels = NDArray[np.uint8]
@@ -50,7 +50,7 @@ def compare(icc_bytes: bytes, photos: list[Pixels], rounds: int) -> None:
     profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_bytes))
     theirs = ImageCms.buildTransform(profile, SRGB, "RGB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
     furthest, unequal = all_colours_apart(ours, theirs)
-    pairs = [(converted_pixels(photo, ours), converted_pixels(photo, theirs)) for photo in photos]
+    pairs = [(convert_pixels(photo, ours), convert_pixels(photo, theirs)) for photo in photos]
     in_m = max(abs(colorfulness(one) - colorfulness(other)) for one, other in pairs)
     megapixels = sum(photo.shape[0] * photo.shape[1] for photo in photos) / 1e6
     print(f"{name}: {len(photos)} photos of {megapixels:.1f} MP; furthest {furthest} level, M {in_m:.5f} apart")
@@ -67,7 +67,7 @@ def all_colours_apart(ours: MatrixTransform, theirs: ImageCms.ImageCmsTransform)
     furthest, unequal = 0, 0
     for red in range(256):
         plane[..., 0] = red
-        apart = np.abs(ours(plane).astype(np.int16) - converted_pixels(plane, theirs))
+        apart = np.abs(ours(plane).astype(np.int16) - convert_pixels(plane, theirs))
         furthest, unequal = max(furthest, int(apart.max())), unequal + int(np.count_nonzero(apart))
     return furthest, unequal / (3 << 24)
 
@@ -88,7 +88,7 @@ def cpu_s(photos: list[Pixels], way: MatrixTransform | ImageCms.ImageCmsTransfor
     """CPU seconds of this process to convert them all."""
     began = time.process_time()
     for photo in photos:
-        converted_pixels(photo, way)
+        convert_pixels(photo, way)
     return time.process_time() - began
 
 

@@ -31,7 +31,7 @@ from curate.image.icc import srgb_transform
 from curate.scanning.scan import ScanOptions, measure_shard
 from curate.scanning.scorer import ScoreOptions
 from curate.scanning.work_dir import Chunk, WorkDir
-from curate.sources import ListedPhoto, listing
+from curate.sources import ListedPhoto, list_photos
 
 WEB_LONG_SIDE_PX = 500
 
@@ -46,7 +46,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as scratch:
         for folder in options.folders or make_photos(Path(scratch), options.copies):
-            photos = [photo for photo in listing([folder]) if photo.problem is None]
+            photos = [photo for photo in list_photos([folder]) if photo.error is None]
             plain = [photo for photo in photos if kind_of(photo) == "srgb"]
             report(folder.name, plain, Path(scratch), options.rounds)
             other = [photo for photo in photos if kind_of(photo) == "other profile"]

@@ -17,7 +17,7 @@ from curate.filtering.filter import decide
 from curate.filtering.options import FilterOptions
 from curate.manifest import KEY_COLUMNS, SCAN_SCHEMA
 from curate.scanning.scorer import Record, ScoreOptions, score
-from curate.sources import ListedPhoto, Sources, has_tar_name, listing
+from curate.sources import ListedPhoto, Sources, has_tar_name, list_photos
 
 NO_PHOTO = "neither its name nor its content is a photo's"
 
@@ -82,5 +82,5 @@ def named(photo: Path) -> ListedPhoto:
         raise ManifestError(f"{photo} is no photo: name photos, or see what a manifest holds with `curate inspect`")
     if has_tar_name(photo.name):
         raise ManifestError(f"{photo} is a tar: name photos, or scan it with `curate scan`")
-    (listed,) = listing([photo])
+    (listed,) = list_photos([photo])
     return listed

@@ -31,7 +31,7 @@ from curate.errors import PhotoError
 from curate.image.decode import decode
 from curate.image.formats import PHOTO_SUFFIXES
 from curate.measures.colorfulness import colorfulness
-from curate.measures.measure import small_copy
+from curate.measures.measure import make_small_copy
 
 LONG_SIDE_PX = 1000
 """Larger photos are halved until they fit: toning a camera photo at full size takes minutes and changes nothing."""
@@ -79,7 +79,7 @@ class Picture:
 
     def row(self) -> dict[str, Any]:
         """As it is stored: the small copy, and M of the whole."""
-        small, _ = small_copy(self.pixels)
+        small, _ = make_small_copy(self.pixels)
         return {
             "source": self.source,
             "base": self.base,

@@ -28,8 +28,8 @@ from rules import gray_rule, one_ratio_rule, verdicts
 from tables import show, wilson
 from unseen import report_archives, report_kinds_left_out, report_prints_left_out, report_sources_left_out
 
-from curate.measures.tone.classify import tone
-from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS, features
+from curate.measures.tone.classify import classify_tone
+from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS, compute_features
 from curate.measures.tone.network import log_odds
 
 SCORE_CUTS = (1.0, 0.5, 0.0, -0.5, -1.0, -1.16, -2.0, -3.0)
@@ -65,13 +65,13 @@ def main() -> None:
 
 def measured(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
     """Features, the baselines' numbers, and for one picture in 32 what the project itself says of it alone."""
-    found: dict[str, Any] = dict(features(smalls))
+    found: dict[str, Any] = dict(compute_features(smalls))
     grids = [cv2.resize(small, (GRID_COLUMNS, GRID_ROWS), interpolation=cv2.INTER_AREA) for small in smalls]
     labs = [cv2.cvtColor(grid.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for grid in grids]
     found["hue_concentration"] = [np.hypot(*lab[..., 1:].mean(axis=(0, 1))) for lab in labs]
     found["hue_concentration"] /= found["all_chroma_ab"] + 1e-3
     found["mean_saturation"] = [cv2.cvtColor(grid, cv2.COLOR_RGB2HSV)[..., 1].mean() for grid in grids]
-    said = [tone(small) if int(small.sum()) % 32 == 0 else None for small in smalls]
+    said = [classify_tone(small) if int(small.sum()) % 32 == 0 else None for small in smalls]
     found["said"] = [each and each.tone for each in said]
     found["said_score"] = [each.tone_score if each else math.nan for each in said]
     found["said_network"] = [log_odds(small) if each else math.nan for small, each in zip(smalls, said, strict=True)]

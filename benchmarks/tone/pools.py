@@ -19,8 +19,8 @@ from torch import Tensor
 
 from curate.image.decode import decode
 from curate.image.formats import PHOTO_SUFFIXES
-from curate.measures.measure import small_copy
-from curate.measures.tone.classify import tones
+from curate.measures.measure import make_small_copy
+from curate.measures.tone.classify import classify_tones
 
 NOWHERE = -1
 """The fold of what no photo that is judged was made from; to learn without it leaves nothing out."""
@@ -57,8 +57,8 @@ def further(folder: Path) -> list[NDArray[np.uint8]]:
     found: list[tuple[float, NDArray[np.uint8]]] = []
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
     for first in range(0, len(paths), 500):
-        smalls = [small_copy(decode(path.read_bytes()).pixels)[0] for path in paths[first : first + 500]]
-        for small, said in zip(smalls, tones(smalls), strict=True):
+        smalls = [make_small_copy(decode(path.read_bytes()).pixels)[0] for path in paths[first : first + 500]]
+        for small, said in zip(smalls, classify_tones(smalls), strict=True):
             if said.tone == "color" and said.tone_score < MORE_SCORE and said.tone_chroma > MORE_CHROMA:
                 found.append((said.tone_score, small))
     found.sort(key=lambda each: -each[0])

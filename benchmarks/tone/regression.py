@@ -109,7 +109,7 @@ class SecondLook:
 
 def shipped_second() -> SecondLook:
     """What is made of both, as the project has it."""
-    return SecondLook(*weights.SECOND_LOOK)
+    return SecondLook(*weights.COMBINED_WEIGHTS)
 
 
 def second_look(table: pd.DataFrame, first: Matrix) -> SecondLook:

@@ -18,7 +18,7 @@ import numpy as np
 from counting import judged
 from regression import DOUBTFUL, Regression, SecondLook, fit, out_of_source, read, second_look, threshold
 
-from curate.measures.tone.features import features
+from curate.measures.tone.features import compute_features
 
 WEIGHTS = Path(__file__).parents[2] / "curate/measures/tone/weights.py"
 """Of the checkout that this script lies in, which need not be the one that is installed."""
@@ -41,10 +41,10 @@ PRODUCTS: Mapping[tuple[str, str], float] = {{
 }}
 """Weights of products of two standardised features."""
 
-DOUBTFUL = {doubtful}
+DOUBT_RANGE = {doubtful}
 """Where the log odds lie between, the network is asked."""
 
-SECOND_LOOK = ({second.bias:.4f}, {second.regression:.4f}, {second.network:.4f})
+COMBINED_WEIGHTS = ({second.bias:.4f}, {second.regression:.4f}, {second.network:.4f})
 """Then they become the first number, plus the second times themselves, plus the third times the network's."""
 '''
 
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    table = read(options.data, features)
+    table = read(options.data, compute_features)
     table["network"] = np.load(options.odds)
     everything = np.ones(len(table), bool)
     line = threshold(table, out_of_source(table, everything))

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS
-from curate.measures.tone.network import loaded, log_odds
+from curate.measures.tone.network import load_network, log_odds
 
 STEPS, STUDENT_STEPS, STEP_PICTURES = 5500, 9000, 512
 RATE, DECAY = 2e-3, 0.03
@@ -159,7 +159,7 @@ def _save(network: ToneNetwork, path: Path) -> None:
 
 def judge(out: Path, data: Path) -> None:
     """Write the shipped network, and (n,) float32 log odds by those that haven't seen a picture's photo."""
-    unseen = [loaded(as_onnx(out / f"small{fold}.pt")) for fold in range(FOLDS)]
+    unseen = [load_network(as_onnx(out / f"small{fold}.pt")) for fold in range(FOLDS)]
     odds = [log_odds(small, unseen[row["fold"]]) for batch in batches(data) for row, small in batch]
     np.save(out / "odds.npy", np.array(odds, np.float32))
     WEIGHTS.write_bytes(as_onnx(out / f"small{NOWHERE}.pt"))

@@ -59,7 +59,7 @@ class Duplicates:
 def exact_duplicates(known: Columns) -> Duplicates:
     """Photos of the same content as a better one."""
     best = (known.passes, known.pixels, known.colorfulness)
-    kept = hash_groups.exact_groups(known.sha256, np.flatnonzero(known.usable), best)
+    kept = hash_groups.group_exact_duplicates(known.sha256, np.flatnonzero(known.usable), best)
     return Duplicates.among(kept, lambda rows, _: repeat_reason("same content", len(rows)))
 
 
@@ -67,7 +67,7 @@ def near_duplicates(known: Columns) -> tuple[Duplicates, NDArray[np.uint32]]:
     """Photos that look like a better one, and the bits that draw each photo's split."""
     rows = np.flatnonzero(known.usable)
     best_first = np.lexsort((-known.colorfulness[rows], -known.pixels[rows].astype(np.int64)))
-    leader = rows[hash_groups.near_groups(known.looks[rows], best_first)]
+    leader = rows[hash_groups.group_near_duplicates(known.looks[rows], best_first)]
     stays = _keepers(known.passes, rows[best_first], leader[best_first])
     kept = np.arange(len(known.usable))
     kept[rows] = stays[leader]
@@ -103,7 +103,7 @@ def _how(known: Columns, copies: Numbers, kept: Numbers) -> pa.Array:
     """`same content`, `distance 3` or `distance 5, mirrored` for each copy."""
     same = np.all(known.sha256[copies] == known.sha256[kept], axis=1)
     one, other = known.looks[copies], known.looks[kept]
-    apart = pa.array(hash_groups.distances(one, other)).cast(pa.string())
+    apart = pa.array(hash_groups.hamming_distances(one, other)).cast(pa.string())
     side = pa.array(hash_groups.is_mirrored(one, other))
     near = pc.binary_join_element_wise("distance ", apart, pc.if_else(side, ", mirrored", ""), "")
     return pc.if_else(pa.array(same), "same content", near)

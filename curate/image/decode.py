@@ -43,19 +43,19 @@ from curate.image.formats import (
     FORMATS,
     JXL,
     SNIFF_BYTES,
-    extra_for,
-    installed,
-    jxl_pixels,
+    detect_plugin_format,
+    is_installed,
+    jxl_pixel_count,
     looks_like_photo,
 )
-from curate.image.icc import PILLOW_RAISES, converted_pixels, srgb_transform, to_srgb
+from curate.image.icc import PILLOW_RAISES, convert_pixels, srgb_transform, to_srgb
 
 _NO_MEMORY = -4
 """OpenCV's StsNoMem."""
 
 
 @contextmanager
-def memory_for(doing: str) -> Iterator[None]:
+def memory_errors(doing: str) -> Iterator[None]:
     """Turn a lack of memory into the photo's error.
 
     Raises:
@@ -69,14 +69,14 @@ def memory_for(doing: str) -> Iterator[None]:
         raise OutOfMemory(f"{doing} wanted more memory than there is") from exc
 
 
-THINNEST = 16
+MAX_ASPECT_RATIO = 16
 """Of a photo whose long side is over so many short ones, only the middle is packed."""
 
 
 MAX_PIXELS = 250_000_000
 
 
-QUARTER_SIDE_PX = 80
+MIN_QUARTER_SIDE_PX = 80
 """What tone and fingerprint need at least."""
 
 
@@ -132,7 +132,7 @@ def decode(
         short_side_px: what the caller will shrink to anyway. A JPEG may then be decoded at a half, a quarter or an
             eighth of its size, with a short side no less than this; `header` still tells the whole photo's size. None
             decodes all of it, as exact scores need.
-        quarter: decode a colour JPEG at a quarter of its size, or with a short side of QUARTER_SIDE_PX if that is more.
+        quarter: decode a colour JPEG at a quarter of its size, but with a short side of MIN_QUARTER_SIDE_PX at least.
         on_white: composite transparent pixels; False keeps their own colours, and their alpha beside them.
 
     Raises:
@@ -176,18 +176,18 @@ def _identified(data: bytes, max_pixels: int) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        extra = extra_for(data[:SNIFF_BYTES])
-        if extra is None or not installed(extra):
+        extra = detect_plugin_format(data[:SNIFF_BYTES])
+        if extra is None or not is_installed(extra):
             raise
-    if extra is JXL and (jxl_pixels(data) or 0) > max_pixels:
+    if extra is JXL and (jxl_pixel_count(data) or 0) > max_pixels:
         raise TooManyPixels(f"its header claims over {max_pixels} pixels, the limit (--max-pixels)")
     return Image.open(io.BytesIO(data), formats=[extra.format])
 
 
 def _unidentified(data: bytes) -> NotAPhoto | UnsupportedFormat | BrokenPhoto:
     head = data[:SNIFF_BYTES]
-    extra = extra_for(head)
-    if extra and not installed(extra):
+    extra = detect_plugin_format(head)
+    if extra and not is_installed(extra):
         how = f"pip install 'vividset[{extra.pip}]', then scan again with --retry-errors"
         return UnsupportedFormat(f"{extra.name} needs an extra: {how}")
     if head.startswith(b"\0\0\0\x0cjP  "):
@@ -203,7 +203,7 @@ def _read(image: Image.Image, data: bytes, short_side_px: int | None, on_white: 
     pixels = fast_paths.decode_plain_image(image, data, short_side_px)
     visible, alpha, turn_left_to_do = None, None, orientation
     if pixels is not None:
-        pixels = pixels if transform is None else converted_pixels(pixels, transform)
+        pixels = pixels if transform is None else convert_pixels(pixels, transform)
     else:
         image.load()
         turn_left_to_do = _orientation(image)  # the TIFF reader turns the picture itself, and then says 1
@@ -223,7 +223,7 @@ def _read(image: Image.Image, data: bytes, short_side_px: int | None, on_white: 
 
 
 def _least_side_px(size: tuple[int, int], short_side_px: int | None, quarter: bool) -> int | None:
-    return max(QUARTER_SIDE_PX, -(-min(size) // 4)) if quarter else short_side_px
+    return max(MIN_QUARTER_SIDE_PX, -(-min(size) // 4)) if quarter else short_side_px
 
 
 def _orientation(image: Image.Image) -> int:
@@ -240,7 +240,7 @@ def _orientation(image: Image.Image) -> int:
 
 def apply_orientation(pixels: NDArray[Any], orientation: int) -> NDArray[np.uint8]:
     """Undo an EXIF orientation (2..8) on (H, W, ...) uint8; OpenCV takes a fifth of the time of a copy by numpy."""
-    with memory_for("turning it"):
+    with memory_errors("turning it"):
         turned = cv2.transpose(pixels) if orientation >= 5 else pixels
         return np.asarray(cv2.flip(turned, _FLIPS[orientation]) if orientation in _FLIPS else turned, np.uint8)
 

@@ -12,7 +12,7 @@ JXL_SIGNATURES = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 
 
 @dataclass(frozen=True, slots=True)
-class Extra:
+class PluginFormat:
     """A format and what reads it."""
 
     format: str
@@ -23,11 +23,11 @@ class Extra:
     """The extra that brings the plugin."""
 
 
-HEIF = Extra("HEIF", "HEIC", "heic")
-JXL = Extra("JXL", "JPEG XL", "jxl")
+HEIF = PluginFormat("HEIF", "HEIC", "heic")
+JXL = PluginFormat("JXL", "JPEG XL", "jxl")
 
 
-def extra_for(head: bytes) -> Extra | None:
+def detect_plugin_format(head: bytes) -> PluginFormat | None:
     """What a file's first bytes ask for, if Pillow alone doesn't read them."""
     if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
         return HEIF
@@ -35,7 +35,7 @@ def extra_for(head: bytes) -> Extra | None:
 
 
 @cache
-def installed(extra: Extra) -> bool:
+def is_installed(extra: PluginFormat) -> bool:
     """Whether the plugin is here; then Pillow knows the format from now on."""
     try:
         if extra is HEIF:
@@ -48,7 +48,7 @@ def installed(extra: Extra) -> bool:
     return True
 
 
-def jxl_pixels(data: bytes) -> int | None:
+def jxl_pixel_count(data: bytes) -> int | None:
     """How many pixels a JPEG XL claims, which its plugin would find out by decoding them; None if that can't be read.
 
     Source: ISO/IEC 18181-1, SizeHeader.

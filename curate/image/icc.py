@@ -173,7 +173,7 @@ def to_srgb(image: Image.Image, transform: Transform | None) -> Image.Image:
         return _as_rgb(plain)
     alpha = plain.getchannel("A") if plain.mode in ("LA", "RGBA") else None
     base = _WITHOUT_ALPHA.get(plain.mode, plain.mode)
-    flat = converted(plain.convert(base) if base != plain.mode else plain, transform)
+    flat = convert_image(plain.convert(base) if base != plain.mode else plain, transform)
     if alpha is not None:
         flat.putalpha(alpha)
     return flat
@@ -204,11 +204,11 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "LAB":
-        return converted(image, _lab_transform())
+        return convert_image(image, _lab_transform())
     return image if image.mode in ("RGB", "RGBA") else image.convert("RGBA" if image.mode == "LA" else "RGB")
 
 
-def converted(image: Image.Image, transform: Transform) -> Image.Image:
+def convert_image(image: Image.Image, transform: Transform) -> Image.Image:
     """A picture as 8-bit sRGB by a transform for its mode.
 
     Raises:
@@ -222,11 +222,11 @@ def converted(image: Image.Image, transform: Transform) -> Image.Image:
     return flat
 
 
-def converted_pixels(pixels: NDArray[np.uint8], transform: Transform) -> NDArray[np.uint8]:
+def convert_pixels(pixels: NDArray[np.uint8], transform: Transform) -> NDArray[np.uint8]:
     """The same for (H, W, 3) uint8 pixels."""
     if isinstance(transform, MatrixTransform):
         return transform(pixels)
-    return np.asarray(converted(Image.fromarray(pixels), transform))
+    return np.asarray(convert_image(Image.fromarray(pixels), transform))
 
 
 @lru_cache(maxsize=1)
@@ -258,7 +258,7 @@ def _transform(icc_bytes: bytes, mode: str) -> tuple[str, Transform | None]:
 def _quickest(icc_bytes: bytes, profile: ImageCms.ImageCmsProfile, transform: Transform) -> Transform | None:
     """None for sRGB; the matrix where it is within a level of LittleCMS on a grid and all grays; or LittleCMS."""
     even = _grid(np.linspace(0, 255, 9).astype(np.uint8))
-    if _furthest(converted_pixels(even, transform), even) <= 1:
+    if _furthest(convert_pixels(even, transform), even) <= 1:
         return None
     quick = matrix_transform(icc_bytes, profile, _srgb())
     if quick is None:
@@ -266,7 +266,7 @@ def _quickest(icc_bytes: bytes, profile: ImageCms.ImageCmsProfile, transform: Tr
     dense_in_darks = _grid(np.rint(255 * np.linspace(0, 1, 17) ** 2).astype(np.uint8))
     grays = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 256, 3)
     colours = np.concatenate([dense_in_darks, grays], axis=1)
-    return quick if _furthest(converted_pixels(colours, transform), quick(colours)) <= 1 else transform
+    return quick if _furthest(convert_pixels(colours, transform), quick(colours)) <= 1 else transform
 
 
 def _grid(steps: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -43,7 +43,7 @@ class Appearance:
     """Variance of the 3 × 3 Laplacian of luma on the small copy (Pech-Pacheco 2000); compare photos, not cameras."""
 
 
-def appearances(samples: Sequence[NDArray[np.uint8]], lumas: Sequence[NDArray[np.uint8]]) -> list[Appearance]:
+def measure_appearances(samples: Sequence[NDArray[np.uint8]], lumas: Sequence[NDArray[np.uint8]]) -> list[Appearance]:
     """Describe some photos; none changes the numbers of another, not by a bit.
 
     Args:

@@ -132,10 +132,10 @@ def counted(planes: NDArray[np.uint8], rows: slice, visible: NDArray[np.bool_] |
     return planes[:, : len(seen)] * seen, int(np.count_nonzero(seen))
 
 
-def level(m: float) -> str:
+def colorfulness_level(m: float) -> str:
     """The paper's word for a colourfulness, from `not` to `extremely`.
 
-    >>> level(14.9), level(15.0), level(200)
+    >>> colorfulness_level(14.9), colorfulness_level(15.0), colorfulness_level(200)
     ('not', 'slightly', 'extremely')
     """
     return next(name for lowest, name in reversed(LEVELS) if m >= lowest or lowest == 0.0)

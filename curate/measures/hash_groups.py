@@ -42,7 +42,7 @@ Bands = NDArray[np.uint32]
 Numbers = NDArray[np.int64]
 
 
-def near_groups(fingerprints: Words, best_first: Numbers, bits: int = NEAR_BITS) -> Numbers:
+def group_near_duplicates(fingerprints: Words, best_first: Numbers, bits: int = NEAR_BITS) -> Numbers:
     """Group photos that look alike, mirrored ones too.
 
     Args:
@@ -60,7 +60,7 @@ def near_groups(fingerprints: Words, best_first: Numbers, bits: int = NEAR_BITS)
     return leaders
 
 
-def exact_groups(hashes: Words, rows: Numbers, best: Sequence[NDArray[Any]] = ()) -> Numbers:
+def group_exact_duplicates(hashes: Words, rows: Numbers, best: Sequence[NDArray[Any]] = ()) -> Numbers:
     """Group photos of the same content, those of one beginning of the hash at a time, to bound memory.
 
     Args:
@@ -69,7 +69,7 @@ def exact_groups(hashes: Words, rows: Numbers, best: Sequence[NDArray[Any]] = ()
         best: (n,) each: what a group is led by, the highest; of those the highest by the next; then the first row.
 
     Returns:
-        (n,) int64: as of `near_groups`.
+        (n,) int64: as of `group_near_duplicates`.
     """
     leaders = np.arange(len(hashes))
     beginning = (hashes[rows, 0] >> np.uint64(64 - _PART_BITS)).astype(np.uint8)
@@ -89,7 +89,7 @@ def _repeated(hashes: Words, rows: Numbers) -> Numbers:
     return rows[np.isin(hashes[rows, 0], twice)]
 
 
-def distances(one: Words, other: Words) -> NDArray[np.uint8]:
+def hamming_distances(one: Words, other: Words) -> NDArray[np.uint8]:
     """Bits in which fingerprints differ, as they are or mirrored, whichever is less; shapes are broadcast."""
     flipped = one ^ _MIRROR
     plain, mirrored = (
@@ -101,7 +101,7 @@ def distances(one: Words, other: Words) -> NDArray[np.uint8]:
 def is_mirrored(one: Words, other: Words) -> NDArray[np.bool_]:
     """(n,) bool: whether two fingerprints are nearer when one is mirrored."""
     plain = _ones(one[:, 0] ^ other[:, 0]) + _ones(one[:, 1] ^ other[:, 1])
-    return np.asarray(distances(one, other) < plain)
+    return np.asarray(hamming_distances(one, other) < plain)
 
 
 def _ones(words: Words) -> NDArray[np.uint8]:
@@ -133,7 +133,7 @@ def _led_by(fingerprints: Words, bits: int) -> Numbers:
     for start in range(0, len(fingerprints), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(fingerprints)))
         best = leaders.nearest(fingerprints[block], bands[block])
-        inside = distances(fingerprints[block][:, None], fingerprints[block])
+        inside = hamming_distances(fingerprints[block][:, None], fingerprints[block])
         leading = _leading(best == _NONE, np.tril(inside <= bits, -1))
         best = np.minimum(best, _nearest_inside(inside, leading, start, bits))
         joins = ~leading

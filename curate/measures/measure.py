@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.measures.appearance import Appearance, appearances
-from curate.measures.colorfulness import Moments, blocks, counted, level
-from curate.measures.perceptual_hash import fingerprint
-from curate.measures.tone.classify import ToneMeasure, tones
+from curate.measures.appearance import Appearance, measure_appearances
+from curate.measures.colorfulness import Moments, blocks, colorfulness_level, counted
+from curate.measures.perceptual_hash import compute_fingerprint
+from curate.measures.tone.classify import ToneMeasure, classify_tones
 
 SMALL_SIDE_PX = 160
 """The small copy that tone, sharpness and fingerprint look at has a long side of at most this, and over half of it."""
@@ -43,11 +43,11 @@ class PixelSummary:
 
     colorfulness: float
     small: NDArray[np.uint8]
-    """(h, w, 3), see `small_copy`."""
+    """(h, w, 3), see `make_small_copy`."""
     visible: NDArray[np.bool_] | None
     """(h, w), what of it is mostly visible; None if all is."""
     sample: NDArray[np.uint8]
-    """(h, w, 3), see `sample`."""
+    """(h, w, 3), see `sample_pixels`."""
 
 
 def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> Measures:
@@ -66,27 +66,29 @@ def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None)
 def summarize_pixels(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> PixelSummary:
     """The half of `measure` that needs all pixels; arguments and errors as there."""
     m, small, seen = _in_one_pass(pixels, visible)
-    return PixelSummary(m, small, seen, sample(pixels, visible))
+    return PixelSummary(m, small, seen, sample_pixels(pixels, visible))
 
 
 def measure_batch(looks: Sequence[PixelSummary]) -> list[Measures]:
     """The other half of `measure`, for some photos: one measure after another, while its code is in the cache."""
     lumas = [np.asarray(cv2.cvtColor(seen.small, cv2.COLOR_RGB2GRAY), np.uint8) for seen in looks]
-    toned = tones([seen.small if seen.visible is None else _filled(seen.small, seen.visible) for seen in looks])
-    seen_as = appearances([seen.sample for seen in looks], lumas)
+    toned = classify_tones(
+        [seen.small if seen.visible is None else _filled(seen.small, seen.visible) for seen in looks]
+    )
+    seen_as = measure_appearances([seen.sample for seen in looks], lumas)
     return [
         Measures(
             colorfulness=seen.colorfulness,
-            colorfulness_level=level(seen.colorfulness),
+            colorfulness_level=colorfulness_level(seen.colorfulness),
             appearance=seen_as[i],
             tone=toned[i],
-            fingerprint=fingerprint(lumas[i]),
+            fingerprint=compute_fingerprint(lumas[i]),
         )
         for i, seen in enumerate(looks)
     ]
 
 
-def small_copy(
+def make_small_copy(
     pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
     """Halve, averaging 2 x 2 pixels, until the long side is at most SMALL_SIDE_PX (any other factor costs far more).
@@ -101,7 +103,7 @@ def small_copy(
     )
 
 
-def sample(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
+def sample_pixels(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
     """About SAMPLE_PIXELS visible pixels on a regular grid, all if they are few: the photo's own, unlike averages.
 
     Returns:

@@ -21,7 +21,7 @@ MIRROR = np.packbits(_ACROSS % 2 == 1).tobytes().hex()
 """The bits that flip when a photo is mirrored left to right: waves of odd horizontal frequency change their sign."""
 
 
-def fingerprint(luma: NDArray[np.uint8]) -> str:
+def compute_fingerprint(luma: NDArray[np.uint8]) -> str:
     """The 128-bit DCT hash of a photo's brightness, as 32 hex digits.
 
     Args:
@@ -31,17 +31,17 @@ def fingerprint(luma: NDArray[np.uint8]) -> str:
         Hex text: the signs of the lowest 128 frequencies but the mean's. Re-encoding and resizing flip few bits; the
         number of differing bits (0..128) is the distance. A flat image is all zeros.
 
-    >>> fingerprint(np.zeros((40, 40), np.uint8))
+    >>> compute_fingerprint(np.zeros((40, 40), np.uint8))
     '00000000000000000000000000000000'
     """
     small = cv2.resize(luma, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
     return np.packbits(cv2.dct(small)[_DOWN, _ACROSS] > 1e-3).tobytes().hex()
 
 
-def distance(one: str, other: str) -> int:
+def hamming_distance(one: str, other: str) -> int:
     """Bits that differ between two fingerprints, 0..128.
 
-    >>> distance("00000000000000ff", "000000000000000f")
+    >>> hamming_distance("00000000000000ff", "000000000000000f")
     4
     """
     return (int(one, 16) ^ int(other, 16)).bit_count()

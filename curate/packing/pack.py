@@ -20,7 +20,7 @@ from curate.errors import TRANSIENT_KINDS, ManifestError, OutputError, PhotoErro
 from curate.executors.engines import ENGINES, EngineName
 from curate.executors.retry import Progress, run_groups, run_isolated, with_watchdog
 from curate.files import locked_output_dir, write_errors, write_failed_csv
-from curate.image.decode import THINNEST, decode, memory_for
+from curate.image.decode import MAX_ASPECT_RATIO, decode, memory_errors
 from curate.manifest import Lineage, Manifest
 from curate.packing.shards import MANIFEST_NAME, PACK_COLUMNS, Packed, read_errors, read_places, shard_path, write_shard
 from curate.sources.reader import KEY_COLUMNS, PhotoRef, photo_refs
@@ -57,7 +57,7 @@ class PackOptions:
 def pack_photo(photo: PhotoRef, options: PackOptions) -> Packed:
     """Read, decode and shrink one photo; with the reason if it can't be."""
     try:
-        with memory_for("shrinking it"):
+        with memory_errors("shrinking it"):
             pixels = shrunk(photo.read(), options.size_px)
     except PhotoError as exc:
         return Packed(photo.sha256, error=str(exc))
@@ -72,14 +72,14 @@ def shrunk(data: bytes, size_px: int) -> NDArray[np.uint8]:
     """A photo as `decode` sees it, with a short side of `size_px`, or its own if that is less.
 
     Returns:
-        (H, W, 3) uint8 sRGB, contiguous; the long side is at most `THINNEST` short ones.
+        (H, W, 3) uint8 sRGB, contiguous; the long side is at most `MAX_ASPECT_RATIO` short ones.
 
     Raises:
         PhotoError: it can't be decoded.
     """
     pixels = decode(data, short_side_px=DECODED_SIDES * size_px).pixels
     for axis in (0, 1):
-        longest = THINNEST * min(pixels.shape[:2])
+        longest = MAX_ASPECT_RATIO * min(pixels.shape[:2])
         first = max(0, pixels.shape[axis] - longest) // 2
         pixels = pixels[first : first + longest] if axis == 0 else pixels[:, first : first + longest]
     height, width = pixels.shape[:2]

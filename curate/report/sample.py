@@ -9,7 +9,7 @@ from itertools import zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.measures.hash_groups import NEAR_BITS, QUICK_BITS, exact_groups, near_groups
+from curate.measures.hash_groups import NEAR_BITS, QUICK_BITS, group_exact_duplicates, group_near_duplicates
 from curate.measures.tone.classify import TONES
 from curate.report.counts import BINS_PER_M, ManifestCounts
 
@@ -44,7 +44,11 @@ def duplicate_groups(rows: ManifestCounts) -> DuplicateGroups:
     measured = np.flatnonzero((rows.bins >= 0) & keys.any(axis=1))
     bits = NEAR_BITS if len(measured) <= MAX_NEAR else QUICK_BITS if len(measured) <= MAX_QUICK else 0
     numbers = np.arange(len(measured))
-    leaders = near_groups(keys[measured], numbers, bits) if bits else exact_groups(keys[measured], numbers)
+    leaders = (
+        group_near_duplicates(keys[measured], numbers, bits)
+        if bits
+        else group_exact_duplicates(keys[measured], numbers)
+    )
     order = np.argsort(leaders, kind="stable")
     starts = np.flatnonzero(np.diff(leaders[order], prepend=-1))
     order = measured[order]

@@ -15,8 +15,8 @@ from PIL import Image
 
 from curate.errors import PhotoError
 from curate.executors import engines
-from curate.image.decode import decode, memory_for
-from curate.sources import located, read_at, remote
+from curate.image.decode import decode, memory_errors
+from curate.sources import locate_photo, read_bytes, remote
 
 _QUALITY = 70
 _MAX_ASPECT = 2.5
@@ -52,7 +52,7 @@ class PhotoLocation:
 
     def located(self) -> str | None:
         """Path or URL of the file or its tar; None if it is gone."""
-        return located(self.source, self.path, self.roots, offset=self.tar_offset)
+        return locate_photo(self.source, self.path, self.roots, offset=self.tar_offset)
 
     def url(self) -> str | None:
         """What leads a browser on this machine to the file; None if it is gone, remote, or a tar's member."""
@@ -84,8 +84,8 @@ def thumbnail(place: PhotoLocation, short_side_px: int) -> Thumbnail | None:
     if file_path is None:
         return None
     try:
-        with memory_for("shrinking it"):
-            data = read_at(file_path, offset=place.tar_offset, size=place.size)
+        with memory_errors("shrinking it"):
+            data = read_bytes(file_path, offset=place.tar_offset, size=place.size)
             return _small(decode(data, short_side_px=short_side_px).pixels, short_side_px)
     except PhotoError:
         return None

@@ -17,7 +17,7 @@ from curate import manifest
 from curate.errors import TRANSIENT_KINDS, ManifestError
 from curate.manifest import SCAN_SCHEMA, Lineage, open_parquet
 from curate.scanning.merge import to_scan_schema
-from curate.sources import ALL_SHARDS, Key, ListedPhoto, Sources, holds, location
+from curate.sources import ALL_SHARDS, Key, ListedPhoto, Sources, contains, photo_location
 
 ROWS_AT_ONCE = 4096
 UNREACHED_KINDS = frozenset({"Vanished", "ReadFailed"})
@@ -70,12 +70,12 @@ class MissingRows:
 
     def drops(self, place: str) -> bool:
         """Whether the row of a photo, by its `location`, leaves the manifest if the scan doesn't find the photo."""
-        unnamed = self.named is not None and not any(holds(path, place) for path in self.named)
+        unnamed = self.named is not None and not any(contains(path, place) for path in self.named)
         return self.prune or unnamed or self.forgets(place)
 
     def forgets(self, place: str) -> bool:
         """Whether `forget` names a photo or a folder above it."""
-        return any(holds(path, place) for path in self.forget)
+        return any(contains(path, place) for path in self.forget)
 
 
 class KnownRowMatcher:
@@ -119,7 +119,7 @@ class KnownRowMatcher:
     def _not_found(self, key: Key | None) -> Iterator[Line]:
         """Rows of the manifest before a key that no listed photo matched."""
         for row in self._earlier.pass_to(key) if self._earlier else ():
-            if self._missing.drops(location(row.source, row.path)):
+            if self._missing.drops(photo_location(row.source, row.path)):
                 self.dropped += 1
             elif row.error is None or row.missing_since is not None:  # an error row has no measures to keep
                 yield self._missing_line(row)
@@ -132,8 +132,8 @@ class KnownRowMatcher:
         row = self._earlier.take(key) if self._earlier else None
         if self._earlier_holds:
             matches.append((len(self._salvaged), row))
-        if photo.problem is not None:
-            kind = photo.problem.partition(":")[0]
+        if photo.error is not None:
+            kind = photo.error.partition(":")[0]
             measured = row is not None and self._earlier_holds and row.error is None
             if row and measured and kind in UNREACHED_KINDS and not self._missing.drops("/".join(key)):
                 return self._missing_line(row)
@@ -162,7 +162,7 @@ class KnownRowMatcher:
                 head = None
             if photo is not None:
                 yield photo
-                if photo.problem is not None and _is_passing(photo.problem):
+                if photo.error is not None and _is_passing(photo.error):
                     closed = photo.key
 
     def _is_unreached(self, row: KnownRow, closed: Key) -> bool:
@@ -200,7 +200,7 @@ def _rows(path: Path) -> Iterator[KnownRow]:
         columns = [batch[name].to_pylist() for name in _COLUMNS[:-1]]
         since = batch["missing_since"].cast(pa.int64()) if "missing_since" in names else pa.nulls(batch.num_rows)
         for source, below, *rest in zip(*columns, since.to_pylist(), strict=True):
-            yield KnownRow(tuple(location(source, below).split("/")), next(number), source, below, *rest)
+            yield KnownRow(tuple(photo_location(source, below).split("/")), next(number), source, below, *rest)
 
 
 def _is_passing(error: str) -> bool:
@@ -274,7 +274,7 @@ def check_output(out: Path, sources: Sources, forget: Sequence[str]) -> Lineage 
 
 
 def _other_part(before: Lineage, now: Sources) -> str | None:
-    if before.options.get("shard") in (None if now.share == ALL_SHARDS else str(now.share), str(now.share)):
+    if before.options.get("shard") in (None if now.shard == ALL_SHARDS else str(now.shard), str(now.shard)):
         return None
     return f"part {before.options['shard']}" if "shard" in before.options else "all parts"
 
@@ -288,7 +288,7 @@ def _left_out(before: Lineage, now: Sources, forget: Sequence[str]) -> str | Non
 
 
 def _is_in(place: str, roots: Sequence[str]) -> bool:
-    return any(holds(root, place) for root in roots)
+    return any(contains(root, place) for root in roots)
 
 
 @dataclass(frozen=True, slots=True)

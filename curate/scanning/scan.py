@@ -150,7 +150,7 @@ def _list(work: WorkDir, out: Path, sources: Sources, options: ScanOptions) -> t
     matcher = KnownRowMatcher(
         salvaged, earlier, earlier_holds=holds, missing=missing, retry_errors=options.retry_errors
     )
-    found = sources.photos(leave_out=[work.folder, _work_folder(out)])
+    found = sources.photos(exclude=[work.folder, _work_folder(out)])
     listed = replace(work.write_listing(matcher.lines(found)), dropped=matcher.dropped)
     return listed, _Known([*salvaged, *([earlier] if earlier else [])], None if holds else earlier)
 
@@ -234,7 +234,7 @@ def _score(photo: ListedPhoto, options: ScoreOptions) -> Record | None:
 
 def _unless_source_gone(record: Record | None) -> Record | None:
     """The record, unless it failed because nothing of its source can be reached any more."""
-    if record and record.photo.problem is None and record.error:
+    if record and record.photo.error is None and record.error:
         kind, source = record.error.partition(":")[0], record.photo.source
         if kind in ("Vanished", "ReadFailed", "NoPermission") and is_source_missing(source):
             raise ScanError(
@@ -255,8 +255,8 @@ def _lineage(sources: Sources, options: ScanOptions, command: str, files: int) -
         "paths": sources.roots(),
         "lists": sources.list_names(),
     }
-    if sources.share != ALL_SHARDS:
-        recorded["shard"] = str(sources.share)
+    if sources.shard != ALL_SHARDS:
+        recorded["shard"] = str(sources.shard)
     return Lineage("scan", command, recorded, metric=options.score.metric, counts={"files_listed": files})
 
 

@@ -12,11 +12,11 @@ from typing import Any, Literal
 import numpy as np
 
 from curate.errors import OutOfMemory, PhotoError, UnsupportedFormat
-from curate.image.decode import MAX_PIXELS, Header, decode, memory_for
+from curate.image.decode import MAX_PIXELS, Header, decode, memory_errors
 from curate.image.formats import RAW_SUFFIXES, SNIFF_BYTES, looks_like_photo
 from curate.manifest import METRIC
 from curate.measures.measure import Measures, PixelSummary, measure_batch, summarize_pixels
-from curate.sources import ListedPhoto, read_if
+from curate.sources import ListedPhoto, read_listed_photo
 
 Fidelity = Literal["exact", "fast"]
 
@@ -119,11 +119,11 @@ def _keep_freed_memory() -> None:
 
 
 def _seen(photo: ListedPhoto, options: ScoreOptions) -> Record | _Seen | None:
-    if photo.problem is not None:
-        return Record(photo, error=photo.problem)
+    if photo.error is not None:
+        return Record(photo, error=photo.error)
     digest = None
     try:
-        with memory_for("measuring it"):
+        with memory_errors("measuring it"):
             photo, data = _read(photo)
             if data is None:
                 return None
@@ -139,7 +139,7 @@ def _described(batch: list[Record | _Seen | None]) -> list[Record | None]:
     """The batch's records; where it takes too much memory as a whole, one photo after another."""
     looks = [(seen.photo, seen.sha256, seen.look) for seen in batch if isinstance(seen, _Seen)]
     try:
-        with memory_for("measuring it"):
+        with memory_errors("measuring it"):
             measures = iter(measure_batch([look for _, _, look in looks]))
     except OutOfMemory as exc:
         if len(batch) > 1:
@@ -156,6 +156,6 @@ def _read(photo: ListedPhoto) -> tuple[ListedPhoto, bytes | None]:
     """The file's bytes, and the listing entry as the file is now; no bytes where it is no photo of any kind."""
     if os.path.splitext(photo.path)[1].lower() in RAW_SUFFIXES:
         raise UnsupportedFormat("camera raw isn't decoded: develop it to JPEG or TIFF first")
-    photo, data = read_if(photo, looks_like_photo, max_bytes=MAX_BYTES)
-    known = looks_like_photo(data[:SNIFF_BYTES]) or photo.promises_photo
+    photo, data = read_listed_photo(photo, looks_like_photo, max_bytes=MAX_BYTES)
+    known = looks_like_photo(data[:SNIFF_BYTES]) or photo.has_photo_name
     return photo, data if known else None

@@ -45,6 +45,8 @@ LISTING_SCHEMA = pa.schema(
         pa.field("known_row", pa.int64(), nullable=False),
     ]
 )
+PHOTO_COLUMNS = LISTING_SCHEMA.names[: len(fields(ListedPhoto))]
+"""The columns of a `ListedPhoto`, in the order of its fields. Its `error` is stored as `problem`."""
 NOT_MEASURED_AGAIN = str(Vanished("it was missing when all photos were measured again by another scorer or options"))
 POSITION = pa.field("position", pa.int32(), nullable=False)
 PART_SCHEMA = pa.schema([POSITION, *SCAN_SCHEMA])
@@ -197,7 +199,10 @@ def _groups(lines: Iterable[Line]) -> Iterator[list[Line]]:
 
 def _listing_table(index: int, group: list[Line]) -> pa.Table:
     """The lines of one shard."""
-    columns = {entry.name: [getattr(line.photo, entry.name) for line in group] for entry in fields(ListedPhoto)}
+    columns = {
+        column: [getattr(line.photo, entry.name) for line in group]
+        for column, entry in zip(PHOTO_COLUMNS, fields(ListedPhoto), strict=True)
+    }
     columns |= {name: [getattr(line, name) for line in group] for name in Line._fields if name != "photo"}
     return pa.table(columns | {"shard": [index] * len(group)}, schema=LISTING_SCHEMA)
 
@@ -206,7 +211,7 @@ def _shard(index: int, rows: pa.Table) -> Chunk:
     photos, positions = [], []
     for position, row in enumerate(rows.to_pylist()):
         if row["known_file"] == -1:
-            photos.append(ListedPhoto(*(row[entry.name] for entry in fields(ListedPhoto))))
+            photos.append(ListedPhoto(*(row[column] for column in PHOTO_COLUMNS)))
             positions.append(position)
     return Chunk(index, tuple(photos), tuple(positions))
 

@@ -1,18 +1,19 @@
-"""Where photos come from: folders, lists of paths, tars and URLs, to one listing in one stable order.
+"""List photos and read their bytes: from folders, lists of paths, tar files and URLs.
 
-listing.py    what was named, put together and sorted; what each part of a divided scan takes
-folders.py    folders and files of this machine
-tars.py       the members of a tar
-lists.py      lists of paths, and sorting without holding
-reading.py    a listed photo's bytes
-listed.py     one line of a listing
+listing.py      `Sources`: everything that a scan is given, as one sorted listing; `ShardSpec`: its parts
+entry.py        `ListedPhoto`: one entry of a listing
+local.py        lists folders and files of this machine
+tar.py          lists the members of a tar file
+path_lists.py   reads files with one path per line; sorts a listing on disk
+remote.py       lists and reads URLs through fsspec
+reader.py       reads the bytes of a listed photo, or of a photo in a manifest
 """
 
 from __future__ import annotations
 
-from curate.sources.entry import Key, ListedPhoto, as_photo_error, has_photo_name, has_tar_name, location
-from curate.sources.listing import ALL_SHARDS, ShardSpec, Sources, holds, listing
-from curate.sources.reader import is_source_missing, located, read, read_at, read_if
+from curate.sources.entry import Key, ListedPhoto, as_photo_error, has_photo_name, has_tar_name, photo_location
+from curate.sources.listing import ALL_SHARDS, ShardSpec, Sources, contains, list_photos
+from curate.sources.reader import is_source_missing, locate_photo, read_bytes, read_listed_photo, read_photo
 from curate.sources.remote import is_url
 
 __all__ = [
@@ -22,15 +23,15 @@ __all__ = [
     "ShardSpec",
     "Sources",
     "as_photo_error",
+    "contains",
     "has_photo_name",
     "has_tar_name",
-    "holds",
     "is_source_missing",
     "is_url",
-    "listing",
-    "located",
-    "location",
-    "read",
-    "read_at",
-    "read_if",
+    "list_photos",
+    "locate_photo",
+    "photo_location",
+    "read_bytes",
+    "read_listed_photo",
+    "read_photo",
 ]

@@ -22,10 +22,10 @@ Key = tuple[str, ...]
 """See `ListedPhoto.key`."""
 
 
-def location(source: str, path: str) -> str:
+def photo_location(source: str, path: str) -> str:
     """The absolute path or URL of a row's photo, as manifest text: the same from whatever folder it was scanned.
 
-    >>> location("/photos/a", "0.tar/1.jpg"), location("/photos", "a/0.tar/1.jpg")
+    >>> photo_location("/photos/a", "0.tar/1.jpg"), photo_location("/photos", "a/0.tar/1.jpg")
     ('/photos/a/0.tar/1.jpg', '/photos/a/0.tar/1.jpg')
     """
     return f"{source.rstrip('/')}/{path}"
@@ -41,7 +41,7 @@ class ListedPhoto:
     """The path below it, as manifest text; with `source` the key. A member's goes on behind that of its tar."""
     bytes: int | None
     modified_ns: int | None
-    problem: str | None = None
+    error: str | None = None
     """`Kind: what was wrong` where listing alone shows that it can't be read."""
     offset: int | None = None
     """Where in its tar the member's bytes begin; None for a file of its own."""
@@ -49,10 +49,10 @@ class ListedPhoto:
     @property
     def key(self) -> Key:
         """Its location, part by part: the order of listings, and what known rows are found by."""
-        return tuple(location(self.source, self.path).split("/"))
+        return tuple(photo_location(self.source, self.path).split("/"))
 
     @property
-    def promises_photo(self) -> bool:
+    def has_photo_name(self) -> bool:
         """Whether its name is a photo's: then it gets a row even if the content is none."""
         return has_photo_name(self.path)
 

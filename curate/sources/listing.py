@@ -13,7 +13,7 @@ from pathlib import Path
 from curate.errors import SourceError, UsageError
 from curate.manifest import escape
 from curate.sources import path_lists, remote
-from curate.sources.entry import ListedPhoto, location
+from curate.sources.entry import ListedPhoto, photo_location
 from curate.sources.local import Walk, check_folder, single
 from curate.text import describe_error
 
@@ -39,9 +39,9 @@ class ShardSpec:
         number, _, of = text.partition("/")
         return cls(int(number), int(of)) if number.isdecimal() and of.isdecimal() else cls(0, 0)
 
-    def holds(self, source: str, path: str) -> bool:
+    def contains(self, source: str, path: str) -> bool:
         """Whether a file belongs to this part: by its key alone, so that no file is lost or doubled."""
-        return zlib.crc32(location(source, path).encode()) % self.of == self.number - 1
+        return zlib.crc32(photo_location(source, path).encode()) % self.of == self.number - 1
 
 
 ALL_SHARDS = ShardSpec(1, 1)
@@ -90,7 +90,7 @@ class Sources:
     """Files with a path a line; `-` is standard input."""
     null: bool = False
     """Lists have NUL bytes between paths."""
-    share: ShardSpec = ALL_SHARDS
+    shard: ShardSpec = ALL_SHARDS
     """The part of it all that is wanted."""
 
     def roots(self) -> list[str]:
@@ -114,7 +114,7 @@ class Sources:
             elif name != path_lists.STDIN:
                 path_lists.check(name)
 
-    def photos(self, *, leave_out: Sequence[Path] = ()) -> Iterator[ListedPhoto]:
+    def photos(self, *, exclude: Sequence[Path] = ()) -> Iterator[ListedPhoto]:
         """List every file that may be a photo, each once, sorted by `ListedPhoto.key`.
 
         Links are followed, except to a folder that one is already inside. What is no plain file gets a row only if its
@@ -122,14 +122,14 @@ class Sources:
         can't be listed is a row with the reason. A tar gives its members. What a list names is always a row.
 
         Args:
-            leave_out: folders not to enter (our own work folders).
+            exclude: folders not to enter (our own work folders).
 
         Raises:
             SourceError: a path doesn't exist or can't be listed at all; a list can't be read.
         """
         roots = _Roots.of(self.paths)
-        skip = frozenset(os.path.realpath(path) for path in leave_out)
-        walks = (Walk(root, wanted=self.share.holds, skip=skip) for root in roots.folders)
+        skip = frozenset(os.path.realpath(path) for path in exclude)
+        walks = (Walk(root, wanted=self.shard.contains, skip=skip) for root in roots.folders)
         walked = itertools.chain.from_iterable(walk.photos() for walk in walks)
         if not (roots.files or roots.urls or self.lists):
             return walked
@@ -138,18 +138,18 @@ class Sources:
     def _apart(self, roots: _Roots) -> Iterator[ListedPhoto]:
         """What was named by itself, in no order."""
         for url in roots.urls:
-            yield from remote.below(url, self.share.holds)
+            yield from remote.below(url, self.shard.contains)
         entries = itertools.chain(roots.files, *(path_lists.entries(name, null=self.null) for name in self.lists))
         while batch := list(itertools.islice(entries, BATCH_ENTRIES)):
             places = [place for place in map(remote.absolute, batch) if not roots.hold(place)]
-            yield from remote.each(filter(remote.is_url, places), self.share.holds)
+            yield from remote.each(filter(remote.is_url, places), self.shard.contains)
             for place in itertools.filterfalse(remote.is_url, places):
-                yield from single(place, self.share.holds)
+                yield from single(place, self.shard.contains)
 
 
-def listing(paths: Sequence[str | Path], *, leave_out: Sequence[Path] = ()) -> Iterator[ListedPhoto]:
+def list_photos(paths: Sequence[str | Path], *, exclude: Sequence[Path] = ()) -> Iterator[ListedPhoto]:
     """List some folders, photos, tars and URLs: see `Sources.photos`."""
-    return Sources(tuple(paths)).photos(leave_out=leave_out)
+    return Sources(tuple(paths)).photos(exclude=exclude)
 
 
 def _check_file(place: str) -> None:
@@ -163,7 +163,7 @@ def _check_file(place: str) -> None:
         ) from exc
 
 
-def holds(root: str, place: str) -> bool:
+def contains(root: str, place: str) -> bool:
     """Whether a path or URL is another one or below it, by their texts alone."""
     return place == root or place.startswith(root.rstrip("/") + "/")
 

@@ -104,11 +104,11 @@ def single(full: str, wanted: Wanted) -> Iterator[ListedPhoto]:
 def file_or_members(source: str, path: str, full: str, found: os.stat_result) -> Iterator[ListedPhoto]:
     """A file as a listing has it: a tar's members, a photo, a candidate, or nothing if it can't be one."""
     photo = _from_stat(source, path, found)
-    if photo.problem is None and has_tar_name(path):
+    if photo.error is None and has_tar_name(path):
         yield from _tar(photo, full, found)
-    elif photo.problem is None and is_packed_tar(path):
+    elif photo.error is None and is_packed_tar(path):
         yield ListedPhoto(source, path, photo.bytes, photo.modified_ns, str(UnsupportedFormat(PACKED)))
-    elif photo.problem is None or photo.promises_photo:
+    elif photo.error is None or photo.has_photo_name:
         yield photo
 
 

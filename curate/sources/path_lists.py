@@ -98,4 +98,4 @@ def in_order(found: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
 
 def _row(photo: ListedPhoto) -> tuple[object, ...]:
     parts = "\0".join(photo.key)  # NUL sorts below every sign of a name, so as the parts do
-    return (parts, photo.source, photo.path, photo.bytes, photo.modified_ns, photo.problem, photo.offset)
+    return (parts, photo.source, photo.path, photo.bytes, photo.modified_ns, photo.error, photo.offset)

@@ -21,7 +21,7 @@ ONE_READ_BYTES = 1 << 20
 """A larger file is read when its head is a photo's; of a smaller one the head would cost as much as all."""
 
 
-def read(source: str, path: str, *, offset: int | None = None, size: int | None = None) -> bytes:
+def read_photo(source: str, path: str, *, offset: int | None = None, size: int | None = None) -> bytes:
     """All bytes of a photo that a manifest's row names.
 
     Args:
@@ -33,11 +33,11 @@ def read(source: str, path: str, *, offset: int | None = None, size: int | None 
     Raises:
         PhotoError: it can't be read.
     """
-    return read_at(_place(unescape(source), path, offset), offset=offset, size=size)
+    return read_bytes(_place(unescape(source), path, offset), offset=offset, size=size)
 
 
-def read_at(place: str, *, offset: int | None = None, size: int | None = None) -> bytes:
-    """All bytes of a file, or of a tar's member, by path or URL; see `located` and `read`."""
+def read_bytes(place: str, *, offset: int | None = None, size: int | None = None) -> bytes:
+    """All bytes of a file, or of a tar's member, by path or URL; see `locate_photo` and `read_photo`."""
     if remote.is_url(place):
         if offset is None:
             return remote.fetch(place)
@@ -54,7 +54,7 @@ def read_at(place: str, *, offset: int | None = None, size: int | None = None) -
         raise as_photo_error(exc, "the file can't be read") from exc
 
 
-def located(source: str, path: str, roots: Sequence[Path] = (), *, offset: int | None = None) -> str | None:
+def locate_photo(source: str, path: str, roots: Sequence[Path] = (), *, offset: int | None = None) -> str | None:
     """Where a photo's file, or the tar that it is in, lies now, from its key in a manifest; None if it is nowhere.
 
     Without roots: at source/path; a URL is taken on trust. With roots: the first of root/path and
@@ -86,7 +86,9 @@ def is_source_missing(source: str) -> bool:
         return True
 
 
-def read_if(photo: ListedPhoto, wanted: Callable[[bytes], bool], *, max_bytes: int) -> tuple[ListedPhoto, bytes]:
+def read_listed_photo(
+    photo: ListedPhoto, wanted: Callable[[bytes], bool], *, max_bytes: int
+) -> tuple[ListedPhoto, bytes]:
     """A listed photo's bytes, or only the first 32 where `wanted` says no of them, and the photo as it is now.
 
     Raises:
@@ -120,9 +122,9 @@ def read_if(photo: ListedPhoto, wanted: Callable[[bytes], bool], *, max_bytes: i
 
 
 def _fetched_if(photo: ListedPhoto, wanted: Callable[[bytes], bool], max_bytes: int) -> tuple[ListedPhoto, bytes]:
-    """As `read_if`, in one request where the name is a photo's. The store sees to it that a file is read whole."""
+    """`read_listed_photo` for a URL: one request if the name is a photo's. The store returns a file whole or fails."""
     too_large = (photo.bytes or 0) > max_bytes
-    if too_large or not photo.promises_photo:
+    if too_large or not photo.has_photo_name:
         start = photo.offset or 0
         size = HEAD_BYTES if photo.bytes is None else min(HEAD_BYTES, photo.bytes)
         head = (
@@ -132,7 +134,7 @@ def _fetched_if(photo: ListedPhoto, wanted: Callable[[bytes], bool], max_bytes: 
             return photo, head
         if too_large:
             raise FileTooLarge(f"{photo.bytes} bytes are over the limit of {max_bytes}")
-    data = read(photo.source, photo.path, offset=photo.offset, size=photo.bytes)
+    data = read_photo(photo.source, photo.path, offset=photo.offset, size=photo.bytes)
     return replace(photo, bytes=len(data)), data if wanted(data[:HEAD_BYTES]) else data[:HEAD_BYTES]
 
 
@@ -171,7 +173,7 @@ class PhotoRef:
             OutputError: its whole source is gone, a lost mount for instance.
         """
         try:
-            data = read(self.source, self.path, offset=self.offset, size=self.size)
+            data = read_photo(self.source, self.path, offset=self.offset, size=self.size)
         except (Vanished, ReadFailed) as exc:
             if is_source_missing(self.source):
                 raise OutputError(

@@ -18,7 +18,7 @@ from curate.errors import ManifestError, Vanished
 from curate.image.decode import decode
 from curate.manifest import Manifest
 from curate.packing.shards import MANIFEST_NAME, PACK_COLUMNS
-from curate.sources import located, read_at
+from curate.sources import locate_photo, read_bytes
 from curate.text import pluralize
 from train.data.packed import PackedDataset, check_shards, packed_dataset
 
@@ -53,7 +53,9 @@ class PhotoDataset:
 
     def locate(self, index: int) -> str | None:
         """Where the photo's file, or its tar, lies now; None if it is nowhere. See `curate.sources.located`."""
-        return located(self.sources[index].as_py(), self.name(index), self.roots, offset=self.offsets[index].as_py())
+        return locate_photo(
+            self.sources[index].as_py(), self.name(index), self.roots, offset=self.offsets[index].as_py()
+        )
 
     def is_as_scanned(self, index: int, place: str) -> bool:
         """Whether the file still has its size, or the tar still reaches so far; of a URL it isn't asked."""
@@ -76,7 +78,7 @@ class PhotoDataset:
         place = self.locate(index)
         if place is None:
             raise Vanished("the file can't be read: it is gone")
-        data = read_at(place, offset=self.offsets[index].as_py(), size=self.sizes[index].as_py())
+        data = read_bytes(place, offset=self.offsets[index].as_py(), size=self.sizes[index].as_py())
         return decode(data, short_side_px=short_side_px).pixels
 
 

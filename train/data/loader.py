@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from curate.errors import PhotoError
 from curate.executors.worker import end_with_parent, start_fork_server
-from curate.image.decode import memory_for
+from curate.image.decode import memory_errors
 from train.data.dataset import Photos
 from train.data.sampler import CENTER, SampleKey, StepSampler, _Numbered
 
@@ -71,7 +71,7 @@ class CropLoader:
         for draw in draws:
             chance = None if draw.epoch == CENTER else np.random.default_rng((self.seed, draw.epoch, draw.photo))
             try:
-                with memory_for("cropping it"):
+                with memory_errors("cropping it"):
                     pixels = self.photos.pixels(draw.photo, DECODED_SIDES * self.size)
                     crop(pixels, chance, rgb[len(photos)], at_scale=self.photos.at_scale)
                 photos.append(draw.photo)

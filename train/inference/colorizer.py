@@ -17,7 +17,7 @@ from PIL import Image
 from curate import sources
 from curate.errors import PhotoError
 from curate.files import sha256_of
-from curate.image.decode import THINNEST, decode, memory_for, over_white
+from curate.image.decode import MAX_ASPECT_RATIO, decode, memory_errors, over_white
 from curate.manifest import escape
 from train.checkpoint import Checkpoint
 from train.inference import upsample
@@ -76,7 +76,7 @@ class Colorizer:
         Smaller photos stay as they are; both sides are mirrored up to what the network halves evenly.
         """
         height, width = pixels.shape[:2]
-        scale = min(1, self.size / min(height, width), THINNEST * self.size / max(height, width))
+        scale = min(1, self.size / min(height, width), MAX_ASPECT_RATIO * self.size / max(height, width))
         target = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = pixels if scale == 1 else cv2.resize(pixels, target, interpolation=cv2.INTER_AREA)
         down, right = -target[1] % STRIDE, -target[0] % STRIDE
@@ -95,7 +95,7 @@ class Colorizer:
             PhotoError: the photo can't be read, or something else is at its picture's place.
             UsageError: the target can't be written.
         """
-        data = sources.read(escape(str(source.parent)), escape(source.name))
+        data = sources.read_photo(escape(str(source.parent)), escape(source.name))
         return self._colorize_bytes(data, target, drop_gps)
 
     def colorize_job(self, job: ColorizeJob, *, drop_gps: bool = False) -> bool:
@@ -106,7 +106,7 @@ class Colorizer:
             UsageError: the target can't be written.
         """
         photo = job.photo
-        data = sources.read(photo.source, photo.path, offset=photo.offset, size=photo.bytes)
+        data = sources.read_photo(photo.source, photo.path, offset=photo.offset, size=photo.bytes)
         return self._colorize_bytes(data, job.target, drop_gps)
 
     def _colorize_bytes(self, data: bytes, target: Path, drop_gps: bool) -> bool:
@@ -133,11 +133,11 @@ class ColorizedPhoto:
 def colorize_all(colorizer: Colorizer, jobs: Iterable[ColorizeJob], *, drop_gps: bool) -> Iterator[ColorizedPhoto]:
     """Each job once it is done."""
     for job in jobs:
-        if job.photo.problem is not None:
-            yield ColorizedPhoto(job, problem=job.photo.problem)
+        if job.photo.error is not None:
+            yield ColorizedPhoto(job, problem=job.photo.error)
             continue
         try:
-            with memory_for("colorizing it"):
+            with memory_errors("colorizing it"):
                 made = colorizer.colorize_job(job, drop_gps=drop_gps)
         except PhotoError as exc:
             yield ColorizedPhoto(job, problem=str(exc))

@@ -16,7 +16,7 @@ from curate.errors import SourceError, UsageError
 from curate.files import check_writable, write_errors
 from curate.image.formats import SNIFF_BYTES, looks_like_photo
 from curate.manifest import escape, unescape
-from curate.sources import ListedPhoto, listing, located
+from curate.sources import ListedPhoto, list_photos, locate_photo
 
 ROWS_AT_ONCE = 10_000
 PLACED = pa.schema(
@@ -131,8 +131,8 @@ def _found(given: Sequence[Path], out: Path) -> Iterator[tuple[ListedPhoto, bool
         if path.suffix == ".parquet":
             yield from ((photo, True) for photo in _in_manifest(path))
         elif path.is_dir() or path.suffix.lower() == ".tar":
-            listed = listing([path], leave_out=[out])
-            yield from ((photo, True) for photo in listed if photo.promises_photo or _looks_like_photo(photo))
+            listed = list_photos([path], exclude=[out])
+            yield from ((photo, True) for photo in listed if photo.has_photo_name or _looks_like_photo(photo))
         else:
             folder, name = os.path.split(path)
             yield ListedPhoto(escape(folder), escape(name), None, None), False
@@ -149,7 +149,7 @@ def _moved(photo: ListedPhoto, roots: Sequence[Path]) -> ListedPhoto:
     """As it lies now; unchanged where it still is, or is nowhere: then reading it fails, and the rest goes on."""
     if not roots or os.path.isfile(photo.open_path()):
         return photo
-    place = located(photo.source, photo.path, roots, offset=photo.offset)
+    place = locate_photo(photo.source, photo.path, roots, offset=photo.offset)
     below = replace(photo, source="").open_path()
     return photo if place is None else replace(photo, source=escape(place.removesuffix(f"/{below}")))
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.measures.tone import network, weights
-from curate.measures.tone.features import features
+from curate.measures.tone.features import compute_features
 
 Tone = Literal["color", "grayscale", "sepia", "toned"]
 TONES: tuple[Tone, ...] = ("color", "grayscale", "sepia", "toned")
@@ -65,26 +65,26 @@ class ToneMeasure:
     """Hue of the mean colour, 0..360 degrees; sepia lies at 40..100."""
 
 
-def tone(small: NDArray[np.uint8]) -> ToneMeasure:
+def classify_tone(small: NDArray[np.uint8]) -> ToneMeasure:
     """Judge a photo's tone.
 
     Args:
-        small: (h, w, 3) uint8 sRGB, a small copy as `curate.measures.small_copy` makes it.
+        small: (h, w, 3) uint8 sRGB, a small copy as `curate.measures.make_small_copy` makes it.
     """
-    return tones([small])[0]
+    return classify_tones([small])[0]
 
 
-def tones(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
+def classify_tones(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
     """As `tone`, for some photos at a quarter of the cost; none changes what is said of another, not by a bit."""
     batches = [smalls[first : first + PHOTOS_AT_ONCE] for first in range(0, len(smalls), PHOTOS_AT_ONCE)]
     return [said for batch in batches for said in _judged(batch)]
 
 
 def _judged(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
-    found = features(smalls)
+    found = compute_features(smalls)
     scores = log_odds(found)
     gray = np.maximum(found["all_chroma_ab"] / GRAY_CHROMA_MEAN, found["all_chroma_p99_ab"] / GRAY_CHROMA_P99)
-    for place in np.flatnonzero(doubtful(scores) & (gray > 1)).tolist():
+    for place in np.flatnonzero(is_doubtful(scores) & (gray > 1)).tolist():
         scores[place] = combine_scores(scores[place], network.log_odds(smalls[place]))
     one_ratio = (found["ratio_p90_levels"] < ONE_RATIO_LEVELS) & (
         found["brightness_spread_levels"] >= ONE_RATIO_BRIGHTNESS_SPREAD
@@ -100,15 +100,15 @@ def _judged(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
     return [ToneMeasure(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def doubtful(scores: Numbers) -> NDArray[np.bool_]:
+def is_doubtful(scores: Numbers) -> NDArray[np.bool_]:
     """(n,) whether the regression's log odds call for a second look."""
-    low, high = weights.DOUBTFUL
+    low, high = weights.DOUBT_RANGE
     return (scores > low) & (scores < high)
 
 
 def combine_scores(regression: float, network: float) -> float:
     """The log odds of both together."""
-    bias, by_regression, by_network = weights.SECOND_LOOK
+    bias, by_regression, by_network = weights.COMBINED_WEIGHTS
     return bias + by_regression * regression + by_network * network
 
 

@@ -31,7 +31,7 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 
-def features(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float64]]:
+def compute_features(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float64]]:
     """Everything that a verdict is drawn from. Chromas are in CIELAB units (`_ab`), brightness in levels of 255.
 
     Args:

@@ -26,7 +26,7 @@ def log_odds(small: NDArray[np.uint8], network: Network | None = None) -> float:
     """Log odds of toned against colour.
 
     Args:
-        small: (h, w, 3) uint8 sRGB, a small copy as `curate.measures.small_copy` makes it.
+        small: (h, w, 3) uint8 sRGB, a small copy as `curate.measures.make_small_copy` makes it.
         network: another one than the shipped one.
 
     Raises:
@@ -50,7 +50,7 @@ def inputs(lab: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([lab[:1] / 25 - 2, ab / 20, ab / (chroma + 3)])
 
 
-def loaded(onnx: bytes) -> Network:
+def load_network(onnx: bytes) -> Network:
     """A network from an ONNX file's bytes."""
     return cv2.dnn.readNetFromONNX(np.frombuffer(onnx, np.uint8))
 
@@ -59,7 +59,7 @@ def loaded(onnx: bytes) -> Network:
 def _shipped() -> Network:
     file = files(__package__) / "network.onnx"
     try:
-        return loaded(file.read_bytes())
+        return load_network(file.read_bytes())
     except (OSError, cv2.error) as exc:
         if isinstance(exc, cv2.error) and exc.code >= 0:  # std::bad_alloc, which has no code of OpenCV's
             raise MemoryError from exc

@@ -52,8 +52,8 @@ PRODUCTS: Mapping[tuple[str, str], float] = {
 }
 """Weights of products of two standardised features."""
 
-DOUBTFUL = (-3.5, 2.5)
+DOUBT_RANGE = (-3.5, 2.5)
 """Where the log odds lie between, the network is asked."""
 
-SECOND_LOOK = (-0.5419, 0.7791, 0.3322)
+COMBINED_WEIGHTS = (-0.5419, 0.7791, 0.3322)
 """Then they become the first number, plus the second times themselves, plus the third times the network's."""

@@ -26,7 +26,7 @@ from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.scanning.scorer import ScoreOptions, score
-from curate.sources import listing
+from curate.sources import list_photos
 
 NAMES = ("a.jpg", "A.png", "more/a.b.jpg", "more/a_b.png", "more/c: <x>.jpg", "no-suffix")
 TREES: tuple[Kind, ...] = ("copy", "links", "hardlinks")
@@ -40,7 +40,7 @@ def clean(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         colors = np.random.default_rng(number).integers(0, 256, (4, 5, 3), np.uint8)
         Image.fromarray(colors).resize((50, 40)).save(path, "PNG" if name.endswith("png") else "JPEG")
-    records = [score(photo, ScoreOptions()) for photo in listing([tmp_path / "photos"])]
+    records = [score(photo, ScoreOptions()) for photo in list_photos([tmp_path / "photos"])]
     scanned = pa.Table.from_pylist([record.row() for record in records if record], SCAN_SCHEMA)
     manifest.write_manifest(tmp_path / "scan.parquet", scanned, Lineage("scan", "curate scan photos", {}))
     filter_manifest(

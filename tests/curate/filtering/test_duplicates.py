@@ -23,9 +23,15 @@ from curate.filtering.filter import decide, filter_manifest, split_of
 from curate.filtering.options import FilterOptions, Split
 from curate.manifest import SCAN_SCHEMA
 from curate.measures import hash_groups
-from curate.measures.hash_groups import NEAR_BITS, QUICK_BITS, distances, exact_groups, near_groups
+from curate.measures.hash_groups import (
+    NEAR_BITS,
+    QUICK_BITS,
+    group_exact_duplicates,
+    group_near_duplicates,
+    hamming_distances,
+)
 from curate.measures.measure import measure
-from curate.measures.perceptual_hash import MIRROR, distance, fingerprint
+from curate.measures.perceptual_hash import MIRROR, compute_fingerprint, hamming_distance
 from curate.scanning.scan import ScanOptions, scan_photos
 
 Words = NDArray[np.uint64]
@@ -54,7 +60,7 @@ def by_comparing_all(fingerprints: Words, best_first: NDArray[np.int64], bits: i
         key = tuple(fingerprints[row].tolist())
         if key in group:
             continue
-        apart = distances(fingerprints[row], fingerprints[leaders])
+        apart = hamming_distances(fingerprints[row], fingerprints[leaders])
         near = bool(leaders) and apart.min() <= bits
         group[key] = leaders[int(apart.argmin())] if near else row
         leaders += [] if near else [row]
@@ -66,9 +72,9 @@ def test_groups_are_those_that_comparing_all_pairs_finds(bits: int) -> None:
     rng = np.random.default_rng(bits)
     fingerprints = some_fingerprints(rng)
     best_first = rng.permutation(len(fingerprints))
-    found = near_groups(fingerprints, best_first, bits)
+    found = group_near_duplicates(fingerprints, best_first, bits)
     assert np.array_equal(found, by_comparing_all(fingerprints, best_first, bits))
-    assert (distances(fingerprints, fingerprints[found]) <= bits).all()
+    assert (hamming_distances(fingerprints, fingerprints[found]) <= bits).all()
     assert 200 < len(np.unique(found)) < 2500
 
 
@@ -79,7 +85,7 @@ def test_of_equal_contents_the_highest_by_each_measure_in_turn_stays(
     hashes = np.array([[content % 2 << 63, content // 2] for content, _, _ in photos], np.uint64).reshape(-1, 2)
     best = [np.array([photo[k] for photo in photos], np.float32) for k in (1, 2)]
     rows = sorted(data.draw(st.sets(st.integers(0, len(photos) - 1)))) if photos else []
-    found = exact_groups(hashes, np.array(rows, np.int64), best).tolist()
+    found = group_exact_duplicates(hashes, np.array(rows, np.int64), best).tolist()
     for row, (content, *_) in enumerate(photos):
         alike = [other for other in rows if photos[other][0] == content]
         wanted = max(alike, key=lambda other: (*photos[other][1:], -other)) if row in alike else row
@@ -89,20 +95,20 @@ def test_of_equal_contents_the_highest_by_each_measure_in_turn_stays(
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_few_photos_are_groups_too(count: int) -> None:
     fingerprints = np.zeros((count, 2), np.uint64)
-    assert near_groups(fingerprints, np.arange(count)).tolist() == [0] * count
+    assert group_near_duplicates(fingerprints, np.arange(count)).tolist() == [0] * count
 
 
 def test_a_crowd_of_equal_photos_neither_explodes_nor_swallows_others() -> None:
     rng = np.random.default_rng(0)
     many = np.concatenate([np.zeros((100_000, 2), np.uint64), rng.integers(0, 2**64, (500, 2), dtype=np.uint64)])
-    groups = near_groups(many, np.arange(len(many)))
+    groups = group_near_duplicates(many, np.arange(len(many)))
     assert set(groups[:100_000]) == {0}
     assert groups[100_000:].tolist() == list(range(100_000, 100_500))
 
 
 def test_a_chain_of_likenesses_is_cut() -> None:
     ones = np.array([[0, (1 << bits) - 1] for bits in range(0, 60, 6)], np.uint64)
-    groups = near_groups(ones, np.arange(len(ones)))
+    groups = group_near_duplicates(ones, np.arange(len(ones)))
     assert groups.tolist() == [0, 0, 2, 2, 4, 4, 6, 6, 8, 8]
 
 
@@ -120,17 +126,17 @@ def test_copies_of_a_real_photo_are_near_and_other_photos_are_not(
     own = measure(np.asarray(original)).fingerprint
     small = original.resize((original.width * 2 // 3, original.height * 2 // 3))
     for copy in (reencoded(original, quality=50), reencoded(small, quality=80)):
-        assert distance(own, measure(np.asarray(copy)).fingerprint) <= NEAR_BITS
+        assert hamming_distance(own, measure(np.asarray(copy)).fingerprint) <= NEAR_BITS
     mirrored = int(measure(np.asarray(reencoded(small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)))).fingerprint, 16)
-    assert distance(own, f"{mirrored ^ int(MIRROR, 16):032x}") <= NEAR_BITS
+    assert hamming_distance(own, f"{mirrored ^ int(MIRROR, 16):032x}") <= NEAR_BITS
     other = measure(real_photo("coffee" if name != "coffee" else "chelsea")).fingerprint
-    assert distance(own, other) > 2 * NEAR_BITS
+    assert hamming_distance(own, other) > 2 * NEAR_BITS
 
 
 def test_a_mirrored_photo_flips_the_bits_of_odd_waves() -> None:
     luma = np.random.default_rng(0).integers(0, 256, (64, 96)).astype(np.uint8)
-    flipped = int(fingerprint(np.ascontiguousarray(cv2.flip(luma, 1))), 16)
-    assert distance(fingerprint(luma), f"{flipped ^ int(MIRROR, 16):032x}") <= 1
+    flipped = int(compute_fingerprint(np.ascontiguousarray(cv2.flip(luma, 1))), 16)
+    assert hamming_distance(compute_fingerprint(luma), f"{flipped ^ int(MIRROR, 16):032x}") <= 1
 
 
 def photo(number: int, look: int, **columns: Any) -> dict[str, Any]:

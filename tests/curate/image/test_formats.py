@@ -15,7 +15,15 @@ from PIL import ExifTags, Image
 from curate.errors import BrokenPhoto, PhotoError, TooManyPixels, UnsupportedFormat
 from curate.image import formats
 from curate.image.decode import decode
-from curate.image.formats import HEIF, JXL, Extra, extra_for, installed, jxl_pixels, looks_like_photo
+from curate.image.formats import (
+    HEIF,
+    JXL,
+    PluginFormat,
+    detect_plugin_format,
+    is_installed,
+    jxl_pixel_count,
+    looks_like_photo,
+)
 
 Pixels = NDArray[np.uint8]
 Encode = Callable[..., bytes]
@@ -28,14 +36,14 @@ def without_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As where neither extra was installed."""
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     monkeypatch.setitem(sys.modules, "pillow_jxl.JpegXLImagePlugin", None)
-    formats.installed.cache_clear()
+    formats.is_installed.cache_clear()
     yield
-    formats.installed.cache_clear()
+    formats.is_installed.cache_clear()
 
 
 @pytest.mark.parametrize("extra", [HEIF, JXL])
-def test_its_pixels_are_those_that_were_saved(extra: Extra, vivid: Pixels, encoded: Encode) -> None:
-    assert installed(extra)
+def test_its_pixels_are_those_that_were_saved(extra: PluginFormat, vivid: Pixels, encoded: Encode) -> None:
+    assert is_installed(extra)
     data = encoded(vivid, extra.format, **LOSSLESS[extra.format])
     photo = decode(data)
     assert np.array_equal(photo.pixels, vivid)
@@ -44,8 +52,8 @@ def test_its_pixels_are_those_that_were_saved(extra: Extra, vivid: Pixels, encod
 
 
 @pytest.mark.parametrize("extra", [HEIF, JXL])
-def test_transparency_counts_as_everywhere(extra: Extra, encoded: Encode) -> None:
-    assert installed(extra)
+def test_transparency_counts_as_everywhere(extra: PluginFormat, encoded: Encode) -> None:
+    assert is_installed(extra)
     rgba = np.full((16, 16, 4), (255, 0, 0, 255), np.uint8)
     rgba[:, 8:, 3] = 0
     photo = decode(encoded(rgba, extra.format, **LOSSLESS[extra.format]))
@@ -54,7 +62,7 @@ def test_transparency_counts_as_everywhere(extra: Extra, encoded: Encode) -> Non
 
 
 def test_heic_is_turned_once(vivid: Pixels, encoded: Encode) -> None:
-    assert installed(HEIF)
+    assert is_installed(HEIF)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     photo = decode(encoded(vivid, "HEIF", exif=exif.tobytes(), **LOSSLESS["HEIF"]))
@@ -62,7 +70,7 @@ def test_heic_is_turned_once(vivid: Pixels, encoded: Encode) -> None:
 
 
 def test_jpeg_xl_is_turned_by_its_codestream_alone(vivid: Pixels, encoded: Encode) -> None:
-    assert installed(JXL)
+    assert is_installed(JXL)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     photo = decode(encoded(vivid, "JXL", exif=exif.tobytes(), **LOSSLESS["JXL"]))
@@ -70,7 +78,7 @@ def test_jpeg_xl_is_turned_by_its_codestream_alone(vivid: Pixels, encoded: Encod
 
 
 def test_a_jpeg_inside_jpeg_xl_is_turned_by_its_exif(tmp_path: Path, vivid: Pixels, encoded: Encode) -> None:
-    assert installed(JXL)
+    assert is_installed(JXL)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     jpeg = tmp_path / "turned.jpg"
@@ -83,9 +91,9 @@ def test_a_jpeg_inside_jpeg_xl_is_turned_by_its_exif(tmp_path: Path, vivid: Pixe
 
 @pytest.mark.parametrize("size", [(64, 48), (512, 512), (800, 600), (5000, 3), (333, 77), (1, 1)])
 def test_a_jpeg_xl_says_how_many_pixels_it_has_before_it_is_decoded(size: tuple[int, int], encoded: Encode) -> None:
-    assert installed(JXL)
+    assert is_installed(JXL)
     data = encoded(Image.new("RGB", size), "JXL", effort=1)
-    assert jxl_pixels(data) == size[0] * size[1]
+    assert jxl_pixel_count(data) == size[0] * size[1]
     with pytest.raises(TooManyPixels, match="--max-pixels"):
         decode(data, max_pixels=size[0] * size[1] - 1)
 
@@ -109,7 +117,7 @@ def test_a_jpeg_xl_that_claims_a_giant_is_refused_undecoded() -> None:
     ],
 )
 def test_without_its_extra_the_error_says_what_to_install(head: bytes, pip: str) -> None:
-    assert extra_for(head)
+    assert detect_plugin_format(head)
     with pytest.raises(UnsupportedFormat) as raised:
         decode(head + b"\0" * 60)
     assert pip in str(raised.value)
@@ -117,8 +125,10 @@ def test_without_its_extra_the_error_says_what_to_install(head: bytes, pip: str)
 
 
 @pytest.mark.parametrize("extra", [HEIF, JXL])
-def test_malformed_ones_raise_photo_errors_and_nothing_else(extra: Extra, vivid: Pixels, encoded: Encode) -> None:
-    assert installed(extra)
+def test_malformed_ones_raise_photo_errors_and_nothing_else(
+    extra: PluginFormat, vivid: Pixels, encoded: Encode
+) -> None:
+    assert is_installed(extra)
     dice = random.Random(extra.name)  # noqa: S311
     whole = encoded(vivid, extra.format)
     refused = 0

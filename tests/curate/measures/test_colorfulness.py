@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from curate.measures.colorfulness import colorfulness, level
+from curate.measures.colorfulness import colorfulness, colorfulness_level
 from curate.measures.measure import measure
 
 Pixels = NDArray[np.uint8]
@@ -154,12 +154,12 @@ def test_one_odd_pixel_among_twenty_million_counts() -> None:
     ],
 )
 def test_a_level_begins_at_its_own_number(lowest: float, name: str, below: str) -> None:
-    assert level(lowest) == name
-    assert level(math.nextafter(lowest, 0)) == below
+    assert colorfulness_level(lowest) == name
+    assert colorfulness_level(math.nextafter(lowest, 0)) == below
 
 
 def test_levels_reach_from_0_to_the_largest_score() -> None:
-    assert (level(0.0), level(300.0)) == ("not", "extremely")
+    assert (colorfulness_level(0.0), colorfulness_level(300.0)) == ("not", "extremely")
 
 
 def recoloured(pixels: Pixels, matrix: list[list[float]]) -> Pixels:

@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from curate.measures.tone import network
-from curate.measures.tone.classify import combine_scores, doubtful, log_odds, tone, tones
-from curate.measures.tone.features import features
+from curate.measures.tone.classify import classify_tone, classify_tones, combine_scores, is_doubtful, log_odds
+from curate.measures.tone.features import compute_features
 from curate.measures.tone.weights import BIAS, FEATURES, PRODUCTS
 
 Levels = NDArray[np.float64]
@@ -39,7 +39,7 @@ def toned(tone_0_1: Levels, dark: tuple[int, ...], light: tuple[int, ...]) -> Le
 
 def said(levels: Levels) -> str:
     """The verdict on levels 0..255."""
-    return tone(np.clip(np.rint(levels), 0, 255).astype(np.uint8)).tone
+    return classify_tone(np.clip(np.rint(levels), 0, 255).astype(np.uint8)).tone
 
 
 SEPIA = toned(scene(), (45, 28, 12), (240, 220, 180))
@@ -85,7 +85,7 @@ def test_a_strong_tone_whose_hue_turns_with_lightness_is_found() -> None:
 
 def test_pieces_in_lightness_explain_a_strong_tone_and_not_three_scenes() -> None:
     strong, scenes = [scene() ** 0.6, scene(), scene() ** 1.9], [scene(1), scene(2), scene(3)]
-    found = features(
+    found = compute_features(
         [np.clip(np.rint(255 * np.dstack(planes)), 0, 255).astype(np.uint8) for planes in (strong, scenes)]
     )
     for name in ("flat_p75_ab", "flat_p75_levels"):
@@ -96,19 +96,19 @@ def test_pieces_in_lightness_explain_a_strong_tone_and_not_three_scenes() -> Non
 def test_squares_that_differ_in_their_colour_alone_leave_nothing_in_the_squares() -> None:
     quarters = np.kron([[0, 1], [1, 0]], np.ones((80, 80)))[..., None] * [20.0, -10, 0]
     plain = toned(np.tile(scene(), (2, 1))[:160], (60, 60, 60), (200, 200, 200))
-    found = features([np.clip(np.rint(plain[:, :160] + quarters), 0, 255).astype(np.uint8)])
+    found = compute_features([np.clip(np.rint(plain[:, :160] + quarters), 0, 255).astype(np.uint8)])
     assert found["all_curve_p90_ab"] > 5
     assert max(found["block_p75_ab"], found["local_p50_ab"]) < 1.5
 
 
 def test_confidence_follows_from_the_score() -> None:
-    sure = tone(np.clip(SEPIA, 0, 255).astype(np.uint8))
+    sure = classify_tone(np.clip(SEPIA, 0, 255).astype(np.uint8))
     assert sure.tone_score > 0
     assert sure.tone_confidence == pytest.approx(1 / (1 + math.exp(-sure.tone_score)))
 
 
 def test_the_regression_is_what_its_tables_say() -> None:
-    found = features([np.clip(SEPIA, 0, 255).astype(np.uint8)])
+    found = compute_features([np.clip(SEPIA, 0, 255).astype(np.uint8)])
     inputs = {name: np.clip((np.log1p(found[name][0]) - mean) / sd, -4, 4) for name, (mean, sd, _) in FEATURES.items()}
     linear = sum(weight * inputs[name] for name, (_, _, weight) in FEATURES.items())
     bent = sum(weight * inputs[one] * inputs[other] for (one, other), weight in PRODUCTS.items())
@@ -118,12 +118,12 @@ def test_the_regression_is_what_its_tables_say() -> None:
 def test_where_the_regression_is_in_doubt_both_make_the_score() -> None:
     colour = 255 * np.dstack([scene(1), scene(2), scene(3)])
     mixed = [np.rint(SEPIA + share * (colour - SEPIA)).astype(np.uint8) for share in np.linspace(0, 0.5, 26)]
-    alone = log_odds(features(mixed))
-    doubted = doubtful(alone)
+    alone = log_odds(compute_features(mixed))
+    doubted = is_doubtful(alone)
     assert 0 < doubted.sum() < len(mixed)
     for picture, score, doubt in zip(mixed, alone.tolist(), doubted.tolist(), strict=True):
         both = combine_scores(score, network.log_odds(picture)) if doubt else score
-        assert tone(picture).tone_score == pytest.approx(both, abs=1e-6)
+        assert classify_tone(picture).tone_score == pytest.approx(both, abs=1e-6)
 
 
 def test_the_network_knows_a_print_on_a_coloured_mount_from_a_colour_photo() -> None:
@@ -147,17 +147,19 @@ def test_the_network_reads_chroma_in_its_own_unit_too() -> None:
 def test_no_photo_changes_what_is_said_of_another_by_a_bit(dice: random.Random) -> None:
     smalls = [np.clip(SEPIA[: 20 + 7 * i, i:], 0, 255).astype(np.uint8) for i in range(12)]
     smalls += [np.random.default_rng(i).integers(0, 256, (1 + 9 * i, 160 - 12 * i, 3), np.uint8) for i in range(12)]
-    alone = [tone(small) for small in smalls]
+    alone = [classify_tone(small) for small in smalls]
     order = dice.sample(range(24), 24)
     cut = dice.randrange(24)
     parts = (order[:cut], order[cut:])
-    together = {i: said for part in parts for i, said in zip(part, tones([smalls[i] for i in part]), strict=True)}
+    together = {
+        i: said for part in parts for i, said in zip(part, classify_tones([smalls[i] for i in part]), strict=True)
+    }
     assert [together[i] for i in range(24)] == alone
 
 
 @given(npst.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3))))
 def test_any_pixels_give_finite_numbers(pixels: NDArray[np.uint8]) -> None:
-    measure = tone(pixels)
+    measure = classify_tone(pixels)
     numbers = (measure.tone_score, measure.tone_residual, measure.tone_ratio_residual, measure.tone_hue_deg)
     assert all(math.isfinite(number) for number in numbers)
     assert 0.5 <= measure.tone_confidence <= 1
@@ -165,7 +167,7 @@ def test_any_pixels_give_finite_numbers(pixels: NDArray[np.uint8]) -> None:
 
 @given(npst.arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24))))
 def test_equal_channels_are_grayscale(plane: NDArray[np.uint8]) -> None:
-    assert tone(np.dstack([plane] * 3)).tone == "grayscale"
+    assert classify_tone(np.dstack([plane] * 3)).tone == "grayscale"
 
 
 @pytest.mark.parametrize("colours", [[(220, 40, 40), (40, 60, 220)], [(90, 150, 230), (60, 160, 50)]])

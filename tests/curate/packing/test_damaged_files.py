@@ -17,7 +17,7 @@ from curate.filtering.options import FilterOptions
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.scanning.scorer import ScoreOptions, score
-from curate.sources import listing
+from curate.sources import list_photos
 
 SERIAL = ScanOptions(engine="serial")
 
@@ -74,7 +74,7 @@ def test_a_damaged_tar_gives_rows_whatever_it_says(photos: Path, tmp_path: Path)
         for _ in range(rng.choice([1, 3])):
             changed[rng.choice(headers) + rng.randrange(512)] = rng.randrange(256)
         path.write_bytes(changed)
-        for listed in listing([path]):
+        for listed in list_photos([path]):
             record = score(listed, ScoreOptions())
             broken += record is not None and (record.error or "").startswith("BrokenTar: ")
     assert broken > 10

@@ -28,7 +28,7 @@ from curate.packing import pack as packing
 from curate.packing.pack import PackOptions, pack_photos, shrunk
 from curate.packing.shards import Packed, read_errors, read_places, shard_path, write_shard
 from curate.scanning.scorer import ScoreOptions, score
-from curate.sources import listing
+from curate.sources import list_photos
 
 Pixels = NDArray[np.uint8]
 SMALL = PackOptions(size_px=32, workers=1)
@@ -47,7 +47,7 @@ def clean(tmp_path: Path, real_photo: Callable[[str], Pixels]) -> Path:
 
 def cleaned(folder: Path, out: Path) -> Path:
     scanned = out.with_name("scan.parquet")
-    records = [record for photo in listing([folder]) if (record := score(photo, ScoreOptions()))]
+    records = [record for photo in list_photos([folder]) if (record := score(photo, ScoreOptions()))]
     rows = pa.Table.from_pylist([record.row() for record in records], SCAN_SCHEMA)
     manifest.write_manifest(scanned, rows, Lineage("scan", "curate scan photos", {}))
     filter_manifest(

@@ -25,14 +25,14 @@ from curate.manifest import Lineage
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.scanning.scorer import ScoreOptions, score
-from curate.sources import listing
+from curate.sources import list_photos
 
 
 def test_a_photo_of_200_megapixels_is_scored_under_the_defaults(tmp_path: Path) -> None:
     stripes = Image.new("RGB", (16_320, 12_240), (200, 40, 40))
     stripes.paste((40, 40, 200), (0, 0, 8_160, 12_240))
     stripes.save(tmp_path / "a.jpg", quality=30)
-    (photo,) = listing([tmp_path])
+    (photo,) = list_photos([tmp_path])
     record = score(photo, ScoreOptions())
     assert record is not None
     assert record.error is None

@@ -137,11 +137,11 @@ def test_another_part_does_not_replace_a_part(many: Path, tmp_path: Path) -> Non
 @given(st.lists(st.text(max_size=9), unique=True, max_size=30), st.integers(1, 9))
 def test_every_file_belongs_to_one_share(paths: list[str], of: int) -> None:
     shares = [ShardSpec(number, of) for number in range(1, of + 1)]
-    assert all(sum(share.holds("/photos", path) for share in shares) == 1 for path in paths)
+    assert all(sum(share.contains("/photos", path) for share in shares) == 1 for path in paths)
 
 
 def test_shares_are_about_equal() -> None:
-    held = sum(ShardSpec(3, 8).holds("/photos", f"{os.sep}{number}.jpg") for number in range(8000))
+    held = sum(ShardSpec(3, 8).contains("/photos", f"{os.sep}{number}.jpg") for number in range(8000))
     assert 850 < held < 1150
 
 

@@ -30,7 +30,7 @@ from curate.scanning.resume import Line, ListingStats
 from curate.scanning.scan import ScanOptions, ScanSummary, count_to_do, scan_photos
 from curate.scanning.scorer import ScoreOptions, score
 from curate.scanning.work_dir import WorkDir
-from curate.sources import ListedPhoto, listing
+from curate.sources import ListedPhoto, list_photos
 
 Pixels = NDArray[np.uint8]
 
@@ -217,7 +217,7 @@ def test_a_hash_is_the_whole_files_or_none(tmp_path: Path) -> None:
     beginning = "two texts that begin alike for many bytes, and then "
     for name in ("one", "other"):
         (tmp_path / f"{name}.jpg").write_text(beginning + name, encoding="utf-8")
-    for photo in listing([tmp_path]):
+    for photo in list_photos([tmp_path]):
         record = score(photo, ScoreOptions())
         assert record is not None
         whole = hashlib.sha256((tmp_path / photo.path).read_bytes()).hexdigest()
@@ -226,7 +226,7 @@ def test_a_hash_is_the_whole_files_or_none(tmp_path: Path) -> None:
 
 def test_a_photo_that_is_gone_when_its_turn_comes_is_a_row(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
-    (photo,) = listing([tmp_path])
+    (photo,) = list_photos([tmp_path])
     (tmp_path / "a.jpg").unlink()
     record = score(photo, ScoreOptions())
     assert record is not None

@@ -18,20 +18,20 @@ from curate.cli import main
 from curate.errors import PhotoError
 from curate.filtering.filter import filter_manifest
 from curate.filtering.options import FilterOptions
-from curate.image.decode import QUARTER_SIDE_PX, decode
+from curate.image.decode import MIN_QUARTER_SIDE_PX, decode
 from curate.measures.measure import (
     SAMPLE_PIXELS,
     Measures,
     PixelSummary,
+    make_small_copy,
     measure,
     measure_batch,
-    sample,
-    small_copy,
+    sample_pixels,
     summarize_pixels,
 )
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.scanning.scorer import BATCH_PHOTOS, ScoreOptions, score, score_all
-from curate.sources import listing
+from curate.sources import list_photos
 
 Pixels = NDArray[np.uint8]
 Encode = Callable[..., bytes]
@@ -48,7 +48,7 @@ def large_jpeg(tmp_path: Path, real_photo: Callable[[str], Pixels]) -> Path:
 def test_photos_scored_in_batches_score_as_they_do_alone(photos: Path, vivid: Pixels) -> None:
     for number in range(BATCH_PHOTOS):
         Image.fromarray(np.roll(vivid, number, axis=2)).save(photos / f"{number:03}.png")
-    listed = list(listing([photos]))
+    listed = list(list_photos([photos]))
     together = list(score_all(listed, ScoreOptions()))
     assert together == [score(photo, ScoreOptions()) for photo in listed]
     assert [record is None for record in together].count(True) == 1  # notes.txt
@@ -67,7 +67,7 @@ def test_what_takes_too_much_memory_together_is_described_one_by_one(
         return measure_batch(looks)
 
     monkeypatch.setattr("curate.scanning.scorer.measure_batch", in_little)
-    records = [record for record in score_all(listing([photos]), ScoreOptions()) if record]
+    records = [record for record in score_all(list_photos([photos]), ScoreOptions()) if record]
     assert {record.photo.path: (record.error or "fine").partition(":")[0] for record in records} == {
         "a-vivid.png": "fine",
         "b-wide.png": "OutOfMemory",
@@ -85,7 +85,7 @@ def test_one_pass_makes_the_small_copy_that_halving_makes(shape: tuple[int, int]
     visible = np.ones(shape, np.bool_) if masked else None
     if visible is not None:
         visible[: shape[0] // 2] = False
-    small, seen = small_copy(pixels, visible)
+    small, seen = make_small_copy(pixels, visible)
     found = summarize_pixels(pixels, visible)
     assert np.array_equal(found.small, small)
     assert (found.visible is None) == (seen is None)
@@ -96,7 +96,7 @@ def test_one_pass_makes_the_small_copy_that_halving_makes(shape: tuple[int, int]
 def test_a_sample_is_the_photos_own_pixels_spread_over_all_of_it() -> None:
     rows, columns = np.mgrid[0:600, 0:900]
     pixels = np.stack([rows // 4, columns // 4, rows % 2 * 255], axis=-1).astype(np.uint8)
-    chosen = sample(pixels)
+    chosen = sample_pixels(pixels)
     assert 0.9 * SAMPLE_PIXELS < chosen.shape[0] * chosen.shape[1] <= SAMPLE_PIXELS
     assert set(np.unique(chosen[..., 2])) == {0, 255}  # an average would be 127
     assert np.abs(chosen.reshape(-1, 3).mean(axis=0) - pixels.reshape(-1, 3).mean(axis=0)).max() < 5
@@ -106,7 +106,7 @@ def test_a_sample_of_hardly_anything_visible_takes_what_there_is() -> None:
     pixels = np.zeros((600, 900, 3), np.uint8)
     pixels[3, 5] = (9, 8, 7)
     visible = pixels[..., 0] > 0
-    assert sample(pixels, visible).tolist() == [[[9, 8, 7]]]
+    assert sample_pixels(pixels, visible).tolist() == [[[9, 8, 7]]]
 
 
 def test_fast_decodes_a_quarter_and_says_the_whole_size(large_jpeg: Path) -> None:
@@ -114,7 +114,7 @@ def test_fast_decodes_a_quarter_and_says_the_whole_size(large_jpeg: Path) -> Non
     photo = decode(data, quarter=True)
     assert photo.pixels.shape == (202, 301, 3)
     assert (photo.header.width, photo.header.height) == (1202, 806)
-    (listed,) = listing([large_jpeg])
+    (listed,) = list_photos([large_jpeg])
     exact, fast = (score(listed, ScoreOptions(fidelity=fidelity)) for fidelity in ("exact", "fast"))
     assert exact is not None
     assert fast is not None
@@ -128,7 +128,7 @@ def test_fast_decodes_a_quarter_and_says_the_whole_size(large_jpeg: Path) -> Non
 
 def test_fast_never_decodes_below_what_tone_needs(encoded: Encode) -> None:
     small = encoded(Image.effect_noise((240, 160), 40).convert("RGB"), "JPEG")
-    assert min(decode(small, quarter=True).pixels.shape[:2]) == QUARTER_SIDE_PX
+    assert min(decode(small, quarter=True).pixels.shape[:2]) == MIN_QUARTER_SIDE_PX
     smaller = encoded(Image.effect_noise((70, 60), 40).convert("RGB"), "JPEG")
     assert decode(smaller, quarter=True).pixels.shape == (60, 70, 3)
 

@@ -22,7 +22,7 @@ from curate.errors import SourceError, VividsetError
 from curate.exporting.export import export_photos
 from curate.filtering.filter import filter_manifest
 from curate.filtering.options import FilterOptions
-from curate.image.decode import memory_for
+from curate.image.decode import memory_errors
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.merge import merge_manifests
 from curate.scanning.scan import ScanOptions, ScanSummary, scan_photos
@@ -306,7 +306,7 @@ def with_little_memory(work: Callable[[], Any]) -> Any:
 @pytest.mark.parametrize("library", ["numpy", "opencv"])
 def test_too_little_memory_is_the_photos_error_whichever_library_says_so(library: str) -> None:
     def work() -> None:
-        with memory_for("measuring it"):
+        with memory_errors("measuring it"):
             if library == "numpy":
                 np.ones(LITTLE, np.uint16)
             cv2.resize(np.zeros((9, 9, 3), np.uint8), (20_000, 20_000))
@@ -315,5 +315,5 @@ def test_too_little_memory_is_the_photos_error_whichever_library_says_so(library
 
 
 def test_what_else_opencv_raises_stays_a_bug() -> None:
-    with pytest.raises(cv2.error), memory_for("measuring it"):
+    with pytest.raises(cv2.error), memory_errors("measuring it"):
         cv2.resize(np.zeros((0, 0), np.uint8), (9, 9))

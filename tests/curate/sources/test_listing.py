@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from curate.errors import TRANSIENT_KINDS, SourceError
 from curate.manifest import escape, unescape
-from curate.sources import ListedPhoto, as_photo_error, has_photo_name, listing
+from curate.sources import ListedPhoto, as_photo_error, has_photo_name, list_photos
 
 name_bytes = st.binary(min_size=1, max_size=12).map(lambda raw: raw.replace(b"/", b"_").replace(b"\0", b"-"))
 
 
 def paths_of(*roots: Path) -> list[str]:
-    return [photo.path for photo in listing(roots)]
+    return [photo.path for photo in list_photos(roots)]
 
 
 def fill(folder: Path, *names: str) -> Path:
@@ -44,7 +44,7 @@ def test_different_names_have_different_texts(one: bytes, other: bytes) -> None:
 
 def test_listed_in_order_of_the_key_and_not_of_plain_text(tmp_path: Path) -> None:
     fill(tmp_path, "b.jpg", "a/z.jpg", "a-b/y.jpg", "a.jpg", "a b.jpg", "A.jpg", "a/b/c.jpg", "é.jpg")
-    found = list(listing([tmp_path]))
+    found = list(list_photos([tmp_path]))
     assert [photo.key for photo in found] == sorted(photo.key for photo in found)
     assert [photo.path for photo in found] == [
         *("A.jpg", "a/b/c.jpg", "a/z.jpg", "a b.jpg", "a-b/y.jpg", "a.jpg", "b.jpg", "é.jpg")
@@ -64,7 +64,7 @@ def test_odd_names_too_are_listed_once_and_in_order(
         os.makedirs(os.path.dirname(full), exist_ok=True)
         with open(full, "wb"):
             made.add(full)
-    found = list(listing([root]))
+    found = list(list_photos([root]))
     assert {os.fsencode(photo.open_path()) for photo in found} == made
     assert [photo.key for photo in found] == sorted({photo.key for photo in found})
 
@@ -72,7 +72,7 @@ def test_odd_names_too_are_listed_once_and_in_order(
 def test_a_listed_file_knows_its_size_and_time(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"12345")
     os.utime(tmp_path / "a.jpg", ns=(1, 1_234_567_891))
-    assert list(listing([tmp_path])) == [ListedPhoto(str(tmp_path), "a.jpg", 5, 1_234_567_891)]
+    assert list(list_photos([tmp_path])) == [ListedPhoto(str(tmp_path), "a.jpg", 5, 1_234_567_891)]
 
 
 def test_nested_doubled_and_partly_named_roots_list_each_file_once(tmp_path: Path) -> None:
@@ -89,19 +89,19 @@ def test_a_folder_is_not_taken_for_one_whose_name_it_begins_with(tmp_path: Path)
 def test_the_order_in_which_roots_are_named_is_of_no_account(tmp_path: Path) -> None:
     fill(tmp_path, "a/1.jpg", "b/2.jpg", "c/3.jpg")
     roots = [tmp_path / "c" / "3.jpg", tmp_path / "a", tmp_path / "b"]
-    assert list(listing(roots)) == list(listing(roots[::-1]))
+    assert list(list_photos(roots)) == list(list_photos(roots[::-1]))
     assert paths_of(*roots) == ["1.jpg", "2.jpg", "3.jpg"]
 
 
 def test_relative_and_absolute_names_of_a_root_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path, "a/1.jpg")
     monkeypatch.chdir(tmp_path)
-    assert list(listing([Path("a"), tmp_path / "a", Path("a/../a/1.jpg")])) == list(listing([tmp_path / "a"]))
+    assert list(list_photos([Path("a"), tmp_path / "a", Path("a/../a/1.jpg")])) == list(list_photos([tmp_path / "a"]))
 
 
 def test_files_named_singly_are_listed_without_their_neighbours(tmp_path: Path) -> None:
     fill(tmp_path, "a.jpg", "b.jpg", "c.txt")
-    found = list(listing([tmp_path / "c.txt", tmp_path / "a.jpg"]))
+    found = list(list_photos([tmp_path / "c.txt", tmp_path / "a.jpg"]))
     assert [(photo.source, photo.path) for photo in found] == [(str(tmp_path), "a.jpg"), (str(tmp_path), "c.txt")]
 
 
@@ -116,17 +116,17 @@ def test_links_are_followed_but_never_in_a_circle(tmp_path: Path) -> None:
 
 def test_a_link_in_a_circle_that_is_named_like_a_photo_is_a_row(tmp_path: Path) -> None:
     (tmp_path / "self.jpg").symlink_to("self.jpg")
-    (found,) = listing([tmp_path])
-    assert found.problem is not None
-    assert found.problem.startswith("ReadFailed: ")
+    (found,) = list_photos([tmp_path])
+    assert found.error is not None
+    assert found.error.startswith("ReadFailed: ")
 
 
 def test_a_folder_with_a_photos_name_is_a_row_and_is_entered(tmp_path: Path) -> None:
     fill(tmp_path, "a.jpg/inside.jpg", "b/c.jpg")
-    folder, inside, other = listing([tmp_path])
-    assert (folder.path, folder.problem) == ("a.jpg", "NotAFile: a folder with a photo's name")
-    assert (inside.path, inside.problem) == ("a.jpg/inside.jpg", None)
-    assert (other.path, other.problem) == ("b/c.jpg", None)
+    folder, inside, other = list_photos([tmp_path])
+    assert (folder.path, folder.error) == ("a.jpg", "NotAFile: a folder with a photo's name")
+    assert (inside.path, inside.error) == ("a.jpg/inside.jpg", None)
+    assert (other.path, other.error) == ("b/c.jpg", None)
 
 
 def test_pipes_sockets_and_broken_links_are_rows_only_under_a_photos_name(
@@ -140,7 +140,7 @@ def test_pipes_sockets_and_broken_links_are_rows_only_under_a_photos_name(
     for name in ("socket.jpg", "socket"):
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(name)
-    problems = {photo.path: (photo.problem or "").partition(" (")[0] for photo in listing([tmp_path])}
+    problems = {photo.path: (photo.error or "").partition(" (")[0] for photo in list_photos([tmp_path])}
     assert list(problems) == ["broken.jpg", "pipe.jpg", "socket.jpg"]
     assert problems["broken.jpg"].startswith("Vanished: ")
     assert problems["pipe.jpg"] == "NotAFile: it is a pipe"
@@ -149,15 +149,15 @@ def test_pipes_sockets_and_broken_links_are_rows_only_under_a_photos_name(
 
 def test_a_broken_link_named_singly_is_a_row(tmp_path: Path) -> None:
     (tmp_path / "y.jpg").symlink_to("nowhere")
-    (found,) = listing([tmp_path / "y.jpg"])
-    assert found.problem is not None
-    assert found.problem.startswith("Vanished: ")
+    (found,) = list_photos([tmp_path / "y.jpg"])
+    assert found.error is not None
+    assert found.error.startswith("Vanished: ")
 
 
 def test_folders_to_leave_out_are_not_entered_by_any_name(tmp_path: Path) -> None:
     fill(tmp_path, "a/1.jpg", "work/2.jpg")
     (tmp_path / "a" / "link").symlink_to(tmp_path / "work")
-    assert [photo.path for photo in listing([tmp_path], leave_out=[tmp_path / "work"])] == ["a/1.jpg"]
+    assert [photo.path for photo in list_photos([tmp_path], exclude=[tmp_path / "work"])] == ["a/1.jpg"]
 
 
 def test_an_empty_folder_lists_nothing(tmp_path: Path) -> None:

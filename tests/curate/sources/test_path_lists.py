@@ -60,7 +60,7 @@ def test_relative_paths_are_below_the_current_folder(
 ) -> None:
     monkeypatch.chdir(photos / "more")
     (found,) = listed(b"../more/b-gray.png", folder=tmp_path)
-    assert (found.source, found.path, found.problem) == (str(photos / "more"), "b-gray.png", None)
+    assert (found.source, found.path, found.error) == (str(photos / "more"), "b-gray.png", None)
 
 
 def test_doubled_lines_and_photos_of_a_named_folder_are_listed_once(photos: Path, tmp_path: Path) -> None:
@@ -81,17 +81,17 @@ def test_names_with_newlines_and_no_utf8_survive_between_nul_bytes(photos: Path,
     lines = [os.path.join(os.fsencode(photos), name) for name in names]
     found = listed(*lines, folder=tmp_path, null=True)
     assert {os.fsencode(unescape(photo.path)) for photo in found} == set(names)
-    assert not [photo for photo in found if photo.problem]
+    assert not [photo for photo in found if photo.error]
 
 
 def test_lines_may_end_as_windows_ends_them_and_be_empty(photos: Path, tmp_path: Path) -> None:
     (found,) = listed(b"", os.fsencode(photos / "a-vivid.png") + b"\r", b"", folder=tmp_path)
-    assert (found.path, found.problem) == ("a-vivid.png", None)
+    assert (found.path, found.error) == ("a-vivid.png", None)
 
 
 def test_what_a_list_names_is_a_row_whatever_it_is(photos: Path, tmp_path: Path) -> None:
     found = listed(*(os.fsencode(photos / name) for name in ("more", "nowhere", "notes.txt")), folder=tmp_path)
-    problems = {photo.path: (photo.problem or "fine").partition(":")[0] for photo in found}
+    problems = {photo.path: (photo.error or "fine").partition(":")[0] for photo in found}
     assert problems == {"more": "NotAFile", "nowhere": "Vanished", "notes.txt": "fine"}
 
 

@@ -20,7 +20,7 @@ from curate.errors import SourceError
 from curate.report import write_report
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.scanning.scorer import ScoreOptions, score
-from curate.sources import ListedPhoto, Sources, listing, read
+from curate.sources import ListedPhoto, Sources, list_photos, read_photo
 
 SERIAL = ScanOptions(engine="serial")
 
@@ -93,7 +93,7 @@ def test_a_photo_of_a_bucket_is_read_again_from_its_row(uploaded: str, photos: P
     scan_photos([uploaded], tmp_path / "m.parquet", SERIAL)
     for row in rows_of(tmp_path / "m.parquet"):
         name = row["path"].removeprefix("0.tar/")
-        data = read(row["source"], row["path"], offset=row["tar_offset"], size=row["bytes"])
+        data = read_photo(row["source"], row["path"], offset=row["tar_offset"], size=row["bytes"])
         assert data == (photos / name).read_bytes()
 
 
@@ -121,14 +121,14 @@ def test_lists_hold_urls_and_lie_behind_them(uploaded: str, s3: Any) -> None:
         *(("", "0.tar/a-vivid.png"), ("", "0.tar/more/b-gray.png"), ("", "a-vivid.png"), ("", "gone.png")),
         ("/more", "b-gray.png"),
     ]
-    assert [photo.path for photo in found if (photo.problem or "").startswith("Vanished")] == ["gone.png"]
+    assert [photo.path for photo in found if (photo.error or "").startswith("Vanished")] == ["gone.png"]
 
 
 def test_a_bucket_is_listed_page_by_page(s3: Any) -> None:
     names = [f"many/{number:02}.jpg" for number in range(10)]
     s3.pipe({f"bucket/{name}": b"x" for name in names})
     assert s3.call_s3("list_objects_v2", Bucket="bucket", Prefix="many/")["IsTruncated"]
-    assert [photo.path for photo in listing(["s3://bucket/many"])] == [name.removeprefix("many/") for name in names]
+    assert [photo.path for photo in list_photos(["s3://bucket/many"])] == [name.removeprefix("many/") for name in names]
 
 
 def test_other_file_systems_are_listed_folder_by_folder(photos: Path, tmp_path: Path) -> None:
@@ -142,20 +142,20 @@ def test_other_file_systems_are_listed_folder_by_folder(photos: Path, tmp_path: 
 
 
 def test_a_file_url_is_a_path(photos: Path) -> None:
-    assert list(listing([photos.as_uri()])) == list(listing([photos]))
+    assert list(list_photos([photos.as_uri()])) == list(list_photos([photos]))
 
 
 def test_a_url_inside_another_is_listed_once(uploaded: str) -> None:
-    assert list(listing([f"{uploaded}/more", uploaded])) == list(listing([uploaded]))
+    assert list(list_photos([f"{uploaded}/more", uploaded])) == list(list_photos([uploaded]))
 
 
 def test_a_tar_cut_off_in_a_bucket_is_a_row(uploaded: str, photos: Path, s3: Any) -> None:
     with tarfile.open(photos / "0.tar") as tar:
         second = tar.getmembers()[1]
     s3.pipe(f"{uploaded}/cut.tar", (photos / "0.tar").read_bytes()[: second.offset_data + 9])
-    found = list(listing([f"{uploaded}/cut.tar"]))
+    found = list(list_photos([f"{uploaded}/cut.tar"]))
     assert [photo.path for photo in found] == ["cut.tar", "cut.tar/a-vivid.png"]
-    assert (found[0].problem or "").startswith("BrokenTar: ")
+    assert (found[0].error or "").startswith("BrokenTar: ")
 
 
 def test_an_object_that_is_gone_by_its_turn_is_a_row(uploaded: str) -> None:
@@ -189,9 +189,9 @@ def test_a_server_that_goes_away_is_noticed() -> None:
     server.start()
     host, port = server.get_host_and_port()
     program = (
-        "import fsspec, sys; from curate.sources import listing, is_source_missing; fs = fsspec.filesystem('s3');"
-        "fs.mkdir('bbb'); fs.pipe('bbb/p/a.png', b'x'); print(len(list(listing(['s3://bbb/p']))), flush=True);"
-        "sys.stdin.read(); print(source_is_gone('s3://bbb/p'))"
+        "import fsspec, sys; from curate.sources import list_photos, is_source_missing; fs = fsspec.filesystem('s3');"
+        "fs.mkdir('bbb'); fs.pipe('bbb/p/a.png', b'x'); print(len(list(list_photos(['s3://bbb/p']))), flush=True);"
+        "sys.stdin.read(); print(is_source_missing('s3://bbb/p'))"
     )
     env = os.environ | {
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",

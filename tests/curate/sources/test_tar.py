@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from curate import manifest
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
-from curate.sources import listing, read
+from curate.sources import list_photos, read_photo
 from curate.sources.tar import members_of_stream
 
 Pixels = NDArray[np.uint8]
@@ -75,7 +75,7 @@ def test_a_photo_of_a_tar_is_read_again_from_its_row(members: Members, tmp_path:
     (tmp_path / "0.tar").write_bytes(tar_of(members))
     scan_photos([tmp_path / "0.tar"], tmp_path / "m.parquet", ScanOptions(engine="serial"))
     for path, row in rows_of(tmp_path / "m.parquet").items():
-        data = read(row["source"], path, offset=row["tar_offset"], size=row["bytes"])
+        data = read_photo(row["source"], path, offset=row["tar_offset"], size=row["bytes"])
         assert data == members[path.removeprefix("0.tar/")]
 
 
@@ -139,14 +139,14 @@ def test_a_compressed_tar_is_said_to_be_one(name: str, members: Members, tmp_pat
 
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / name).write_bytes(gzip.compress(tar_of(members)))
-    (found,) = listing([tmp_path / "in"])
+    (found,) = list_photos([tmp_path / "in"])
     assert found.path == name
-    assert (found.problem or "").startswith("UnsupportedFormat: a compressed" if name != "0.tar" else "BrokenTar: ")
+    assert (found.error or "").startswith("UnsupportedFormat: a compressed" if name != "0.tar" else "BrokenTar: ")
 
 
 def test_an_empty_tar_lists_nothing(tmp_path: Path) -> None:
     (tmp_path / "0.tar").write_bytes(tar_of({}))
-    assert list(listing([tmp_path])) == []
+    assert list(list_photos([tmp_path])) == []
 
 
 def test_of_members_with_one_name_the_last_counts_as_for_tar_itself(tmp_path: Path) -> None:
@@ -157,16 +157,16 @@ def test_of_members_with_one_name_the_last_counts_as_for_tar_itself(tmp_path: Pa
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
     (tmp_path / "0.tar").write_bytes(file.getvalue())
-    (found,) = listing([tmp_path])
-    assert read(found.source, found.path, offset=found.offset, size=found.bytes) == b"second!"
+    (found,) = list_photos([tmp_path])
+    assert read_photo(found.source, found.path, offset=found.offset, size=found.bytes) == b"second!"
 
 
 def test_strange_names_in_a_tar_become_keys_in_order(tmp_path: Path) -> None:
     names = ["./a.jpg", "é.jpg", "caf\udce9.jpg", "new\nline.jpg", "back\\slash.jpg", "x" * 200 + ".jpg", "a-b/1.jpg"]
     (tmp_path / "0.tar").write_bytes(tar_of({name: name.encode("utf-8", "surrogateescape") for name in names}))
-    found = list(listing([tmp_path]))
+    found = list(list_photos([tmp_path]))
     assert [photo.key for photo in found] == sorted(photo.key for photo in found)
-    read_again = {read(photo.source, photo.path, offset=photo.offset, size=photo.bytes) for photo in found}
+    read_again = {read_photo(photo.source, photo.path, offset=photo.offset, size=photo.bytes) for photo in found}
     assert read_again == {name.encode("utf-8", "surrogateescape") for name in names}
 
 
@@ -177,7 +177,7 @@ def test_a_tar_that_is_replaced_after_listing_is_not_misread(
 
     shard = tmp_path / "0.tar"
     shard.write_bytes(tar_of(members))
-    photo = next(iter(listing([shard])))
+    photo = next(iter(list_photos([shard])))
     shard.write_bytes(tar_of({"new.png": encoded(vivid, "PNG"), **members}))
     os.utime(shard, ns=(7, 7))
     record = score(photo, ScoreOptions())
@@ -194,6 +194,6 @@ def test_a_damaged_tar_gives_members_that_lie_within_it_or_a_row_that_says_so(da
     for place, value in damage:
         data[place] = value
     found = list(members_of_stream("/s", "0.tar", io.BytesIO(data), len(data), 1))
-    good = [photo for photo in found if photo.problem is None]
+    good = [photo for photo in found if photo.error is None]
     assert all(0 <= (photo.offset or 0) <= len(data) - (photo.bytes or 0) for photo in good)
     assert len(good) == 4 or len(found) > len(good) or b"\0" * 512 in data[: -2 * 512]

@@ -59,7 +59,7 @@ def test_a_folder_without_photos_is_said(tmp_path: Path) -> None:
 def test_a_pipe_is_named_and_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     (job,) = plan_outputs([tmp_path], tmp_path / "out")
-    assert job.photo.problem == "NotAFile: it is a pipe"
+    assert job.photo.error == "NotAFile: it is a pipe"
 
 
 def test_a_tar_gets_a_folder_of_its_name(tmp_path: Path) -> None:
