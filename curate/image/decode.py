@@ -157,6 +157,30 @@ def decode(
             image.close()
 
 
+def decode_image(image: Image.Image, *, max_pixels: int = MAX_PIXELS, on_white: bool = True) -> Photo:
+    """Convert a PIL image to upright sRGB pixels, by the rules for files; the image stays open.
+
+    Args:
+        image: any mode; its EXIF orientation and colour profile are applied.
+        max_pixels: refuse larger images.
+        on_white: as for `decode`.
+
+    Raises:
+        PhotoError: by its subclass, what is wrong with the image.
+    """
+    if image.width * image.height > max_pixels:
+        raise TooManyPixels(f"{image.width} x {image.height} is over the limit of {max_pixels} pixels (--max-pixels)")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _read(image, None, None, on_white)
+        except MemoryError as exc:
+            claimed = f"{image.width} x {image.height}"
+            raise OutOfMemory(f"decoding {claimed} pixels wanted more memory than there is") from exc
+        except PILLOW_RAISES as exc:
+            raise BrokenPhoto(_one_line(exc)) from exc
+
+
 def _open(data: bytes, max_pixels: int) -> Image.Image:
     Image.MAX_IMAGE_PIXELS = None  # our own limit is checked below, before anything is decoded
     try:
@@ -197,10 +221,10 @@ def _unidentified(data: bytes) -> NotAPhoto | UnsupportedFormat | BrokenPhoto:
     return NotAPhoto("the content is no picture that is known here")
 
 
-def _read(image: Image.Image, data: bytes, short_side_px: int | None, on_white: bool) -> Photo:
+def _read(image: Image.Image, data: bytes | None, short_side_px: int | None, on_white: bool) -> Photo:
     orientation, mode, frame_size = _orientation(image), image.mode, image.size
     profile_name, transform = srgb_transform(image.info.get("icc_profile"), mode)
-    pixels = fast_paths.decode_plain_image(image, data, short_side_px)
+    pixels = None if data is None else fast_paths.decode_plain_image(image, data, short_side_px)
     visible, alpha, turn_left_to_do = None, None, orientation
     if pixels is not None:
         pixels = pixels if transform is None else convert_pixels(pixels, transform)
@@ -218,7 +242,7 @@ def _read(image: Image.Image, data: bytes, short_side_px: int | None, on_white: 
         visible = None if visible is None else apply_orientation(visible.view(np.uint8), turn_left_to_do).view(np.bool_)
         alpha = None if alpha is None else apply_orientation(alpha, turn_left_to_do)
     upright_size = frame_size[::-1] if turn_left_to_do >= 5 else image.size
-    header = Header(*upright_size, str(image.format), mode, orientation, profile_name)
+    header = Header(*upright_size, image.format or "", mode, orientation, profile_name)
     return Photo(header, pixels, visible, alpha)
 
 
