@@ -247,7 +247,7 @@ def test_two_runs_never_write_one_pack(clean: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_of_other_things_is_left_alone(clean: Path, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="something else"):
+    with pytest.raises(OutputError, match="was not made by this command"):
         pack_photos(clean, tmp_path / "photos", SMALL)
     assert names_in(tmp_path / "photos") == {f"p{number}.png" for number in range(6)}
 
