@@ -88,7 +88,7 @@ def export_photos(manifest_path: Path, out: Path, kind: Kind, *, progress: Progr
 
 
 def _to_export(path: Path, kind: Kind) -> tuple[list[Exported], str]:
-    read = manifest.read_manifest(path, need=KEY_COLUMNS)
+    read = manifest.read_manifest(path, required=KEY_COLUMNS)
     table = read.table.filter(pc.is_valid(read.table["sha256"]))
     if "error" in table.column_names:
         table = table.filter(pc.is_null(table["error"]))

@@ -16,10 +16,10 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from curate import manifest
-from curate.errors import TRANSIENT_KINDS, ManifestError, PhotoError
+from curate.errors import TRANSIENT_KINDS, ManifestError, OutputError, PhotoError
 from curate.executors.engines import ENGINES, EngineName
 from curate.executors.retry import Progress, run_groups, run_isolated, with_watchdog
-from curate.files import locked_output_dir, write_failed_csv, writing_to
+from curate.files import locked_output_dir, write_errors, write_failed_csv
 from curate.image.decode import MAX_ASPECT_RATIO, decode, memory_errors
 from curate.manifest import Lineage, Manifest
 from curate.packing.shards import MANIFEST_NAME, PACK_COLUMNS, Packed, read_errors, read_places, shard_path, write_shard
@@ -131,7 +131,7 @@ def pack_photos(
         ManifestError: the manifest can't be read, or holds no photo.
         OutputError: `out` holds something else, is locked or can't be written, or a source is lost.
     """
-    read = manifest.read_manifest(manifest_path, need=KEY_COLUMNS)
+    read = manifest.read_manifest(manifest_path, required=KEY_COLUMNS)
     table = _in_packed_order(read)
     with locked_output_dir(out, {"manifest": read.sha256, **options.recorded()}, overwrite=options.overwrite):
         to_do = [shard for shard in range(_shards(table)) if not _finished(shard_path(out, shard))]
@@ -187,7 +187,7 @@ def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[i
         ENGINES[options.engine],
         partial(pack_shard, out, options),
         (_slice(table, shard) for shard in to_do),
-        apart=partial(_pack_apart, out, options),
+        retry_group=partial(_pack_apart, out, options),
         workers=options.workers,
         total=total,
         progress=progress,
@@ -198,7 +198,7 @@ def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[i
 def pack_shard(out: Path, options: PackOptions, shard: Slice) -> None:
     """In a worker: pack one shard. A decoder that hangs takes the process with it."""
     photos = with_watchdog(shard.photos, options.timeout_s)
-    with writing_to(out):
+    with write_errors(out, OutputError, "-o", resumable=True):
         write_shard(shard_path(out, shard.index), (pack_photo(photo, options) for photo in photos))
 
 
@@ -209,7 +209,7 @@ def _pack_apart(out: Path, options: PackOptions, shard: Slice) -> None:
         Packed(photo.sha256, error=str(each)) if isinstance(each, PhotoError) else each
         for photo, each in zip(shard.photos, found, strict=True)
     ]
-    with writing_to(out):
+    with write_errors(out, OutputError, "-o", resumable=True):
         write_shard(shard_path(out, shard.index), packed)
 
 

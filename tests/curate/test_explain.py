@@ -70,7 +70,7 @@ def test_what_cant_be_explained_is_one_line(name: str, tmp_path: Path) -> None:
 def test_a_manifest_leads_back_to_its_scan(project: Path) -> None:
     chain = trace_lineage(project / "manifests" / "clean.parquet")
     assert [ancestor.lineage.kind for ancestor in chain if ancestor.lineage] == ["clean", "scan"]
-    assert [ancestor.state for ancestor in chain] == ["as it was", "as it was"]
+    assert [ancestor.state for ancestor in chain] == ["unchanged", "unchanged"]
     said = run("inspect", "manifests/clean.parquet")
     assert said.exit_code == 0
     assert " scanned, 1 kept, " in said.output
@@ -83,12 +83,12 @@ def test_a_parent_that_changed_or_is_gone_is_said(project: Path) -> None:
     assert run("scan", project, "--overwrite", "--workers", "1").exit_code == 0
     assert run("inspect", "manifests/clean.parquet").output.count("scan.parquet: changed since") == 1
     (project / "manifests" / "scan.parquet").unlink()
-    assert "scan.parquet: not here" in run("inspect", "manifests/clean.parquet").output
+    assert "scan.parquet: not found" in run("inspect", "manifests/clean.parquet").output
 
 
 def test_a_manifest_that_moved_with_its_parent_still_finds_it(project: Path) -> None:
     (project / "manifests").rename(project / "elsewhere")
-    assert trace_lineage(project / "elsewhere" / "clean.parquet")[-1].state == "as it was"
+    assert trace_lineage(project / "elsewhere" / "clean.parquet")[-1].state == "unchanged"
 
 
 def test_a_manifest_that_pandas_saved_has_no_known_lineage(project: Path) -> None:
@@ -99,4 +99,4 @@ def test_a_manifest_that_pandas_saved_has_no_known_lineage(project: Path) -> Non
 def test_a_url_is_told_from_a_file_that_is_missing() -> None:
     result = run("explain", "https://example.org/a.jpg")
     assert result.exit_code == 2
-    assert "Error: https://example.org/a.jpg isn't on this machine: fetch it first" in result.stderr
+    assert "Error: https://example.org/a.jpg is a URL: download the photo first" in result.stderr

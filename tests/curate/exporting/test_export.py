@@ -119,7 +119,7 @@ def test_a_photo_that_fails_is_named_and_comes_with_the_next_run(clean: Path, tm
     whole = export_photos(clean, tmp_path / "out", kind)
     assert list(summaries.export_summary(whole, tmp_path / "out"))[:2] == [
         "6 photos exported, 0 failed",
-        "  exported now: 0; there already: the rest",
+        "  exported now: 0; already in the folder: the rest",
     ]
     assert not (tmp_path / "out" / "failed.csv").exists()
 
@@ -161,7 +161,7 @@ def test_a_changed_photo_is_not_passed_off_as_the_scanned_one(clean: Path, tmp_p
 @pytest.mark.parametrize("kind", ["webdataset", "copy"])
 def test_a_folder_of_other_things_is_left_alone(clean: Path, tmp_path: Path, kind: Kind) -> None:
     before = files_in(tmp_path / "photos")
-    with pytest.raises(OutputError, match="something else"):
+    with pytest.raises(OutputError, match="was not made by this command"):
         export_photos(clean, tmp_path / "photos", kind)
     export_photos(clean, tmp_path / "out", "copy")
     with pytest.raises(OutputError, match="other options"):
