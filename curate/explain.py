@@ -58,7 +58,7 @@ def find_missing_row(photo: Path, scan: Path) -> pa.Table | None:
     if os.path.lexists(photo) or not scan.exists():
         return None
     (location,) = Sources((photo,)).roots()
-    names = manifest.inspect_manifest(scan, need=KEY_COLUMNS)[0].names
+    names = manifest.inspect_manifest(scan, required=KEY_COLUMNS)[0].names
     if "missing_since" not in names:
         return None
     for table in manifest.iter_tables(scan, [name for name in SCAN_SCHEMA.names if name in names]):

@@ -92,7 +92,7 @@ def export_photos(manifest_path: Path, out: Path, kind: Kind, *, progress: Progr
 
 def _list_photos(path: Path, kind: Kind) -> tuple[list[ExportItem], str]:
     """The photos of a manifest that can be exported, and the sha256 of the manifest."""
-    read = manifest.read_manifest(path, need=KEY_COLUMNS)
+    read = manifest.read_manifest(path, required=KEY_COLUMNS)
     table = read.table.filter(pc.is_valid(read.table["sha256"]))
     if "error" in table.column_names:
         table = table.filter(pc.is_null(table["error"]))

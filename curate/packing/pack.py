@@ -19,10 +19,10 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from curate import manifest
-from curate.errors import TRANSIENT_KINDS, ManifestError, PhotoError
+from curate.errors import TRANSIENT_KINDS, ManifestError, OutputError, PhotoError
 from curate.executors.engines import ENGINES, EngineName
 from curate.executors.retry import Progress, run_groups, run_isolated, with_watchdog
-from curate.files import locked_output_dir, write_failed_csv, writing_to
+from curate.files import locked_output_dir, write_errors, write_failed_csv
 from curate.image.decode import MAX_ASPECT_RATIO, decode, memory_errors
 from curate.manifest import Lineage, Manifest
 from curate.packing.shards import (
@@ -110,7 +110,7 @@ def pack_photos(
         ManifestError: the manifest can't be read, or has no photo.
         OutputError: `out` has other content, is locked or can't be written, or a source of photos is gone.
     """
-    read = manifest.read_manifest(manifest_path, need=KEY_COLUMNS)
+    read = manifest.read_manifest(manifest_path, required=KEY_COLUMNS)
     table = _sort_readable_rows(read)
     with locked_output_dir(out, {"manifest": read.sha256, **options.to_dict()}, overwrite=options.overwrite):
         to_do = [shard for shard in range(_count_shards(table)) if not _is_finished(shard_path(out, shard))]
@@ -159,7 +159,7 @@ def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[i
         ENGINES[options.engine],
         partial(pack_shard, out, options),
         (_shard_input(table, shard) for shard in to_do),
-        apart=partial(_pack_isolated, out, options),
+        retry_group=partial(_pack_isolated, out, options),
         workers=options.workers,
         total=total,
         progress=progress,
@@ -170,7 +170,7 @@ def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[i
 def pack_shard(out: Path, options: PackOptions, shard: ShardInput) -> None:
     """Pack one shard, in a worker process; the watchdog ends the process if decoding a photo takes too long."""
     photos = with_watchdog(shard.photos, options.timeout_s)
-    with writing_to(out):
+    with write_errors(out, OutputError, "-o", resumable=True):
         write_shard(shard_path(out, shard.index), (pack_photo(photo, options) for photo in photos))
 
 
@@ -182,7 +182,7 @@ def _pack_isolated(out: Path, options: PackOptions, shard: ShardInput) -> None:
         PackedPhoto(photo.sha256, error=str(result)) if isinstance(result, PhotoError) else result
         for photo, result in zip(shard.photos, results, strict=True)
     ]
-    with writing_to(out):
+    with write_errors(out, OutputError, "-o", resumable=True):
         write_shard(shard_path(out, shard.index), packed)
 
 

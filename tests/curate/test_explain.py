@@ -70,7 +70,7 @@ def test_a_path_that_is_not_a_photo_is_a_one_line_error(name: str, tmp_path: Pat
 def test_inspect_shows_the_lineage_back_to_the_scan(project: Path) -> None:
     chain = trace_lineage(project / "manifests" / "clean.parquet")
     assert [ancestor.lineage.kind for ancestor in chain if ancestor.lineage] == ["clean", "scan"]
-    assert [ancestor.state for ancestor in chain] == ["as it was", "as it was"]
+    assert [ancestor.state for ancestor in chain] == ["unchanged", "unchanged"]
     said = run("inspect", "manifests/clean.parquet")
     assert said.exit_code == 0
     assert " scanned, 1 kept, " in said.output
@@ -83,12 +83,12 @@ def test_inspect_reports_a_parent_that_changed_or_is_missing(project: Path) -> N
     assert run("scan", project, "--overwrite", "--workers", "1").exit_code == 0
     assert run("inspect", "manifests/clean.parquet").output.count("scan.parquet: changed since") == 1
     (project / "manifests" / "scan.parquet").unlink()
-    assert "scan.parquet: not here" in run("inspect", "manifests/clean.parquet").output
+    assert "scan.parquet: not found" in run("inspect", "manifests/clean.parquet").output
 
 
 def test_a_parent_that_moved_with_its_manifest_is_found(project: Path) -> None:
     (project / "manifests").rename(project / "elsewhere")
-    assert trace_lineage(project / "elsewhere" / "clean.parquet")[-1].state == "as it was"
+    assert trace_lineage(project / "elsewhere" / "clean.parquet")[-1].state == "unchanged"
 
 
 def test_a_manifest_saved_by_pandas_has_unknown_lineage(project: Path) -> None:

@@ -165,7 +165,7 @@ def test_a_photo_that_changed_since_the_scan_fails(clean_manifest: Path, tmp_pat
 @pytest.mark.parametrize("kind", ["webdataset", "copy"])
 def test_a_folder_with_other_files_is_refused_and_unchanged(clean_manifest: Path, tmp_path: Path, kind: Kind) -> None:
     before = files_in(tmp_path / "photos")
-    with pytest.raises(OutputError, match="something else"):
+    with pytest.raises(OutputError, match="was not made by this command"):
         export_photos(clean_manifest, tmp_path / "photos", kind)
     export_photos(clean_manifest, tmp_path / "out", "copy")
     with pytest.raises(OutputError, match="other options"):

@@ -54,7 +54,7 @@ def test_a_damaged_manifest_is_read_or_refused_in_one_line(clean_manifest: Path,
     for seed in range(150):
         path.write_bytes(damage(whole, seed, last=6000))
         with collect_errors(messages):
-            manifest.read_manifest(path, need=("source", "path", "sha256", "colorfulness"))
+            manifest.read_manifest(path, required=("source", "path", "sha256", "colorfulness"))
             for table in manifest.iter_tables(path):
                 assert table.num_rows
             manifest.count_values(path, ("tone", "split"))
