@@ -204,7 +204,7 @@ def test_paths_that_are_no_utf8_do_for_everything(at_home: Path, photos: Path) -
     assert manifest.read_manifest(odd / "pack" / "manifest.parquet").table.num_rows == 1
     assert not list(odd.rglob(".*.draft"))
     result = curate("filter", scan, "-o", clean, "--where", "width > 1")
-    assert_ends_in_one_line(result, 2, "its name is not UTF-8: give it another, or a link with one")
+    assert_ends_in_one_line(result, 2, "its name is not UTF-8: rename it, or give a link with a UTF-8 name")
 
 
 @pytest.mark.usefixtures("at_home")

@@ -112,8 +112,8 @@ def test_a_preset_is_complete() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("min-colourfulness = 3", "as the options of `curate filter`, like min-colorfulness"),
-        ("min-side = 2.5", "min-side = 2.5 isn't understood: write it like min-side = 256"),
+        ("min-colourfulness = 3", "use names of `curate filter` options, like min-colorfulness"),
+        ("min-side = 2.5", "min-side = 2.5 is not valid: write it like min-side = 256"),
         ('max-sharpness = "much"', "write it like max-sharpness = 20.0"),
         ("max-sharpness = true", "write it like max-sharpness = 20.0"),
         ('keep-tone = ["purple"]', 'write it like keep-tone = ["sepia"]'),
@@ -125,9 +125,12 @@ def test_a_preset_is_complete() -> None:
         ("keep-top = 'most'", "like 90%"),
         ("keep-top = 7", 'write it like keep-top = ["90%", "sharpness:80%"]'),
         ("keep-top = [7]", 'write it like keep-top = ["90%", "sharpness:80%"]'),
-        ("keep-top = ['beauty:90%']", "--keep-top beauty: no measure is called so: choose from colorfulness,"),
+        ("keep-top = ['beauty:90%']", "--keep-top: there is no measure 'beauty': choose from colorfulness,"),
         ("keep-top = ['90%', 'colorfulness:80%']", "--keep-top is given twice for colorfulness"),
-        ("keep-top = ['sharpness:90%']\nmin-sharpness = 2", "--keep-top and --min-sharpness both draw the line"),
+        (
+            "keep-top = ['sharpness:90%']\nmin-sharpness = 2",
+            "--keep-top and --min-sharpness both set the lowest sharpness",
+        ),
         ("keep-top = '0%'", "like 90%"),
         ("keep-top = '101%'", "like 90%"),
         ("keep-top = '90'", "like 90%"),
