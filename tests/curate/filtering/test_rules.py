@@ -117,9 +117,7 @@ def test_an_unreadable_photo_has_its_own_reason_and_no_other() -> None:
 def test_a_rule_on_a_column_that_an_older_scan_lacks_says_so() -> None:
     options = FilterOptions(bounds=(Bound("sharpness", 5.0, is_min=True),))
     with pytest.raises(ManifestError, match="sharpness"):
-        filter_table(
-            scanned().drop_columns(["sharpness"]), FilterOptions(bounds=(Bound("sharpness", 5.0, is_min=True),))
-        )
+        filter_table(scanned().drop_columns(["sharpness"]), options)
 
 
 @pytest.mark.parametrize("line", [math.nan, math.inf])

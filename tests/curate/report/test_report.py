@@ -111,9 +111,8 @@ def test_a_rejected_manifest_tells_what_another_line_would_bring_back(made_up: P
         write_report(path, path.with_suffix(".html"))
     rejected, kept = (data_of(clean.with_name(f"{name}.html")) for name in ("rejected", "clean"))
     for line in (10.0, 20.0, 30.0, 40.0):
-        chosen = filter_table(
-            manifest.read_manifest(made_up).table, FilterOptions(line, where="path NOT LIKE '%7.jpg'")
-        )
+        options = FilterOptions(line, where="path NOT LIKE '%7.jpg'")
+        chosen = filter_table(manifest.read_manifest(made_up).table, options)
         assert kept_at(rejected, line, {"color"}) + kept_at(kept, line, {"color"}) == chosen.kept.num_rows
     counted = {reason["name"]: reason["photos"] for reason in rejected["reasons"]}
     reasons = manifest.read_manifest(clean.with_name("rejected.parquet")).table["reject_reasons"].to_pylist()
