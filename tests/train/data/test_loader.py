@@ -59,7 +59,7 @@ def test_a_crop_that_takes_too_much_memory_costs_its_photo(
     monkeypatch.setattr("train.data.loader.crop", in_little)
     batch = CropLoader(seven, 32, seed=3).batch([SampleKey(0, photo) for photo in (1, 2, 3)])
     assert batch.photos == [1, 3]
-    assert batch.errors == [(2, "OutOfMemory: cropping it wanted more memory than there is")]
+    assert batch.errors == [(2, "OutOfMemory: cropping it needs more memory than is available")]
     assert len(batch.rgb) == 2
 
 
