@@ -20,7 +20,7 @@ from PIL import Image
 
 from curate.packing.shards import PACK_COLUMNS, Packed, read_places, shard_path, write_shard
 from train.data.dataset import PhotoDataset, Photos
-from train.data.loader import CropLoader, batches
+from train.data.loader import CropLoader, load_batches
 from train.data.packed import PackedDataset
 from train.data.sampler import StepSampler
 
@@ -39,9 +39,9 @@ def main() -> None:
             ("originals", originals(Path(scratch), options.rows)),
             ("pack", packed(Path(scratch), options.rows)),
         ):
-            sampler = StepSampler(len(listed), 16, 0, 0, options.steps, listed.starts())
+            sampler = StepSampler(len(listed), 16, 0, 0, options.steps, listed.shard_starts())
             seen = []
-            for number, _ in enumerate(batches(CropLoader(listed, 32, 0), sampler, options.workers)):
+            for number, _ in enumerate(load_batches(CropLoader(listed, 32, 0), sampler, options.workers)):
                 if number in (options.steps // 10, options.steps // 2, options.steps - options.steps // 20 - 1):
                     seen.append(f"{memory_mb():,.0f}")
             print(f"{name}: {options.rows:,} rows, {options.workers} workers, {16 * options.steps:,} photos: ", end="")

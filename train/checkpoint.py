@@ -147,14 +147,16 @@ def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
     """Read a checkpoint.
 
     Args:
-        path: a `.safetensors` file, or a run folder, whose best.safetensors is meant.
+        path: a `.safetensors` file, or a run folder: its best.safetensors, else its last.safetensors.
         weights_only: leave out the optimizer's tensors.
 
     Raises:
         CheckpointError: missing, damaged, foreign, or of another version or model.
     """
     if path.is_dir():
+        last = path / "last.safetensors"
         path = path / "best.safetensors"
+        path = last if last.exists() and not path.exists() else path
     try:
         check_readable(path)
     except FileNotFoundError as exc:

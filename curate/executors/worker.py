@@ -13,8 +13,11 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from multiprocessing.connection import wait
-from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 THREADLESS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """Environment in which importing NumPy, OpenCV and Arrow starts no thread: those of the first two wait busily, for some
@@ -23,6 +26,53 @@ THREADLESS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_t
 
 PRELOADED = ["curate.executors.silence", __name__]
 """What the process that workers are forked from imports first. Only the waiting program prints errors."""
+
+
+_STARTING = threading.Lock()
+
+
+@contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Start processes in this block that do not run the user's script again.
+
+    `multiprocessing` imports the parent's main module in every process that it spawns: a script without
+    `if __name__ == "__main__"` would run again in each worker. Workers need nothing of it, because all that is sent to
+    them is defined in this package. A main module whose name ends in `.__main__` is not imported there.
+    """
+    main = sys.modules["__main__"]
+    with _STARTING:
+        before = main.__spec__
+        main.__spec__ = ModuleSpec("vividset.__main__", None)
+        try:
+            yield
+        finally:
+            main.__spec__ = before
+
+
+class _ForkedWorker(ForkServerProcess):
+    """A process of the fork server, without the user's main module."""
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802  # multiprocessing's name
+        with _without_main_module():
+            return ForkServerProcess._Popen(process_obj)  # noqa: SLF001
+
+
+class _SpawnedWorker(SpawnProcess):
+    """A spawned process, without the user's main module."""
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802  # multiprocessing's name
+        with _without_main_module():
+            return SpawnProcess._Popen(process_obj)  # noqa: SLF001
+
+
+class _ForkedContext(ForkServerContext):
+    Process = _ForkedWorker
+
+
+class _SpawnedContext(SpawnContext):
+    Process = _SpawnedWorker
 
 
 def start_fork_server(*modules: str) -> ForkServerContext | SpawnContext:
@@ -36,16 +86,16 @@ def start_fork_server(*modules: str) -> ForkServerContext | SpawnContext:
     if sys.platform == "linux":
         from multiprocessing import forkserver, resource_tracker
 
-        context = multiprocessing.get_context("forkserver")
+        context = _ForkedContext()
         context.set_forkserver_preload([*PRELOADED, *modules])
         try:
             resource_tracker.ensure_running()  # first, as it ends by letting SIGINT through
             with _as_workers_need_it():
                 forkserver.ensure_running()
         except OSError:  # no place for its socket
-            return multiprocessing.get_context("spawn")
+            return _SpawnedContext()
         return context
-    return multiprocessing.get_context("spawn")
+    return _SpawnedContext()
 
 
 @contextmanager

@@ -155,6 +155,10 @@ class FilterSummary:
     kept_by_ten: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(TENS), np.int64))
     """Kept photos by colourfulness, in the bins of `TENS`."""
     rejected_by_ten: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(TENS), np.int64))
+    kept_path: Path | None = None
+    """Manifest of the kept photos; None if nothing was written."""
+    rejected_path: Path | None = None
+    """Manifest of the rejected photos; None if nothing was written."""
 
     @property
     def scanned(self) -> int:
@@ -218,6 +222,7 @@ def filter_manifest(
         made = partial(filter_lineage, scan_path, digest.result(), lineage, found.options, command, counts)
         rejected.end(made("rejected", chosen.rejected))
         clean.end(made("clean", chosen.kept))
+    chosen.rejected_path, chosen.kept_path = paths
     return chosen
 
 

@@ -141,18 +141,34 @@ def decode(
     min_side_px = partial(_min_side_px, short_side_px=short_side_px, quarter=quarter)
     if plain := fast_paths.decode_plain_file(data, max_pixels, min_side_px):
         return Photo(Header(*plain.size, plain.format, "RGB", orientation=1, icc_profile=None), plain.pixels, None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        image = _open(data, max_pixels)
-        try:
-            return _decode_image(image, data, min_side_px(image.size), on_white)
-        except MemoryError as exc:
-            size = f"{image.width} x {image.height}"
-            raise OutOfMemory(f"decoding {size} pixels needs more memory than is available") from exc
-        except PILLOW_RAISES as exc:
-            raise BrokenPhoto(describe_error(exc)) from exc
-        finally:
-            image.close()
+    image = _open(data, max_pixels)
+    try:
+        with _pillow_errors(f"decoding {image.width} x {image.height} pixels"):
+            return _to_photo(image, data, min_side_px(image.size), on_white)
+    finally:
+        image.close()
+
+
+def decode_image(image: Image.Image, *, max_pixels: int = MAX_PIXELS, on_white: bool = True) -> Photo:
+    """Convert a PIL image to upright sRGB pixels, by the same rules as `decode`.
+
+    Args:
+        image: of any mode, opened or made in memory; it stays open. Its EXIF orientation and profile are applied.
+        max_pixels: largest width times height.
+        on_white: composite transparent pixels on white; False returns their stored colours, and the alpha channel.
+
+    Returns:
+        The pixels, (H, W, 3) uint8 sRGB, with a header; `header.format` is empty for an image made in memory.
+
+    Raises:
+        PhotoError: the image cannot be converted. The subclass says why, as for `decode`.
+
+    >>> decode_image(Image.new("L", (2, 1), 7)).pixels.tolist()
+    [[[7, 7, 7], [7, 7, 7]]]
+    """
+    _check_size(image, max_pixels)
+    with _pillow_errors(f"decoding {image.width} x {image.height} pixels"):
+        return _to_photo(image, None, None, on_white)
 
 
 @contextmanager
@@ -215,20 +231,34 @@ def _min_side_px(size: tuple[int, int], short_side_px: int | None, quarter: bool
     return max(MIN_QUARTER_SIDE_PX, -(-min(size) // 4)) if quarter else short_side_px
 
 
+@contextmanager
+def _pillow_errors(doing: str) -> Iterator[None]:
+    """Raise OutOfMemory or BrokenPhoto for whatever Pillow raises in the block; suppress its warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except MemoryError as exc:
+            raise OutOfMemory(f"{doing} needs more memory than is available") from exc
+        except PILLOW_RAISES as exc:
+            raise BrokenPhoto(describe_error(exc)) from exc
+
+
 def _open(data: bytes, max_pixels: int) -> Image.Image:
     """The image, opened but not decoded, of at most `max_pixels`."""
     Image.MAX_IMAGE_PIXELS = None  # our own limit is checked below, before anything is decoded
-    try:
-        image = _identify(data, max_pixels)
-    except UnidentifiedImageError as exc:
-        raise _unidentified_error(data[:SNIFF_BYTES]) from exc
-    except MemoryError as exc:
-        raise OutOfMemory("reading the header needs more memory than is available") from exc
-    except PILLOW_RAISES as exc:
-        raise BrokenPhoto(describe_error(exc)) from exc
+    with _pillow_errors("reading the header"):
+        try:
+            image = _identify(data, max_pixels)
+        except UnidentifiedImageError as exc:
+            raise _unidentified_error(data[:SNIFF_BYTES]) from exc
+    _check_size(image, max_pixels)
+    return image
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise TooManyPixels(f"{image.width} x {image.height} is over the limit of {max_pixels} pixels (--max-pixels)")
-    return image
 
 
 def _identify(data: bytes, max_pixels: int) -> Image.Image:
@@ -256,11 +286,11 @@ def _unidentified_error(head: bytes) -> NotAPhoto | UnsupportedFormat | BrokenPh
     return NotAPhoto("the content is not an image of a known format")
 
 
-def _decode_image(image: Image.Image, data: bytes, short_side_px: int | None, on_white: bool) -> Photo:
-    """Decode an image that Pillow has opened, by a fast path if there is one for it."""
+def _to_photo(image: Image.Image, data: bytes | None, short_side_px: int | None, on_white: bool) -> Photo:
+    """Decode an image that Pillow has opened; with the bytes of its file, by a fast path if there is one for it."""
     orientation, mode, stored_size = _orientation(image), image.mode, image.size
     profile_name, transform = srgb_transform(image.info.get("icc_profile"), mode)
-    pixels = fast_paths.decode_plain_image(image, data, short_side_px)
+    pixels = None if data is None else fast_paths.decode_plain_image(image, data, short_side_px)
     visible, alpha, remaining_orientation = None, None, orientation
     if pixels is not None:
         pixels = pixels if transform is None else convert_pixels(pixels, transform)
@@ -279,7 +309,7 @@ def _decode_image(image: Image.Image, data: bytes, short_side_px: int | None, on
         if visible is not None:
             visible = apply_orientation(visible.view(np.uint8), remaining_orientation).view(np.bool_)
     upright_size = stored_size[::-1] if remaining_orientation >= 5 else image.size
-    header = Header(*upright_size, str(image.format), mode, orientation, profile_name)
+    header = Header(*upright_size, image.format or "", mode, orientation, profile_name)
     return Photo(header, pixels, visible, alpha)
 
 

@@ -41,7 +41,7 @@ def test_a_name_neither_ends_a_line_nor_steers_the_terminal(odd_photo: Path) -> 
 def test_an_empty_path_is_not_the_current_folder(command: list[str]) -> None:
     result = typed(curate, *command, "")
     assert result.exit_code == 2
-    assert "is a variable not set?" in result.stderr
+    assert "is a shell variable not set?" in result.stderr
 
 
 def test_no_photo_is_explained_before_all_names_are_looked_at(odd_photo: Path, tmp_path: Path) -> None:

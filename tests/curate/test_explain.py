@@ -99,4 +99,4 @@ def test_a_manifest_that_pandas_saved_has_no_known_lineage(project: Path) -> Non
 def test_a_url_is_told_from_a_file_that_is_missing() -> None:
     result = run("explain", "https://example.org/a.jpg")
     assert result.exit_code == 2
-    assert "Error: https://example.org/a.jpg isn't on this machine: fetch it first" in result.stderr
+    assert "Error: https://example.org/a.jpg is a URL: download the photo first" in result.stderr

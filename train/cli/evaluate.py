@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from curate.cli.common import PATH, echo_lines, progress_bar
-from train.cli.common import needing, root_option
+from train.cli.common import root_option
+from train.models.device import device_errors
 
 
 @click.command(short_help="Judge a checkpoint on photos it was not trained on.")
@@ -62,7 +63,7 @@ def evaluate(
     source = checkpoint.load(checkpoint_path, weights_only=True)
     recipe = source.about.recipe
     size_px = image_size or recipe.image_size
-    with needing(device):
+    with device_errors(device):
         network = source.network().to(device)
     lpips = Lpips(lpips_weights, device) if lpips_weights else None
     frechet = Fid(fid_weights, device) if fid_weights else None

@@ -18,7 +18,7 @@ from curate.errors import TrainingError
 from curate.measures.colorfulness import colorfulness
 from curate.measures.measure import measure
 from train.data.dataset import PhotoDataset
-from train.data.loader import Batch, CropLoader, batches
+from train.data.loader import Batch, CropLoader, load_batches
 from train.data.sampler import SampleKey, sequential_batches
 from train.evaluation.feature_metrics import Fid, Lpips
 from train.models.colorspace import join_lab, split_lab
@@ -144,7 +144,7 @@ class Evaluation:
         draws = sequential_batches(self.photos, 8, limit)
         self.mean_ab = self._mean_color(draws)
         judged: list[PhotoResult] = []
-        for batch in batches(self.crops, draws, 0):
+        for batch in load_batches(self.crops, draws, 0):
             judged += self._judge(batch)
             progress(len(judged), sum(map(len, draws)))
         if not judged:
@@ -154,7 +154,7 @@ class Evaluation:
     def _mean_color(self, draws: list[list[SampleKey]]) -> Tensor:
         """The single colour that costs least on these photos: the mean of ab under the loss's weights."""
         total, weight = torch.zeros(1, 2, 1, 1), 0.0
-        for batch in batches(self.crops, draws, 0):
+        for batch in load_batches(self.crops, draws, 0):
             if batch.photos:
                 _, target = split_lab(batch.rgb)
                 weights = self.criterion.weights(target)
@@ -209,7 +209,7 @@ class Evaluation:
 
     def pictures(self, place: int) -> tuple[Pixels, Pixels, Pixels]:
         """Gray, predicted and original of one photo, (size, size, 3) each."""
-        (batch,) = batches(self.crops, [[SampleKey(-1, place)]], 0)
+        (batch,) = load_batches(self.crops, [[SampleKey(-1, place)]], 0)
         lightness, target = split_lab(batch.rgb)
         gray, ours = (join_lab(lightness, ab)[0].numpy() for ab in (torch.zeros_like(target), self.predict(lightness)))
         return gray, ours, batch.rgb[0].numpy()

@@ -33,7 +33,7 @@ WORSE_THAN_GRAY = 1.15
 PALE_SHARE = 0.35
 """Predictions with less than this share of the originals' colourfulness are called gray."""
 
-LOOK_STEPS = WINDOW_STEPS // 2
+CHECK_INTERVAL_STEPS = WINDOW_STEPS // 2
 """Health looks at a run so often."""
 SETTLED_STEPS = 4 * WINDOW_STEPS
 """A loss that may be stuck is watched for at least so long."""
@@ -43,7 +43,7 @@ SURE, SURE_ALONE = 3.4, 4.0
 """Standard errors between a run that falls as little as that and one that doesn't; more from losses alone, whose noise
 has longer tails."""
 PATIENCE_STEPS = 1000
-MOST_JUDGED_STEPS = 5000
+MAX_JUDGED_STEPS = 5000
 """Findings are about the last so many steps, or about the last four warm-ups' time where that is more."""
 CALM_RATE = 10 * 5e-5
 """Peak rates up to ten times the documented one are not the first suspect when a loss sticks."""
@@ -51,7 +51,7 @@ WORSE_BY = 0.1
 """Of the run's neutral loss: so much above gray on the very same photos a step is said to do worse than gray."""
 MOST_WORSE = 0.07
 """Share of steps that may do so. Real runs at rates up to 0.05: 2 %; at 0.3, 1 and 3: 8, 20 and 40 %."""
-MOST_LOST_STEPS = 10
+MAX_NONFINITE_STEPS = 10
 """Steps in a row whose loss is no number: one or two may be a photo's fault, so many are the training's."""
 NOTHING_LEARNED = 0.95
 """Of neutral: where the cost of the best single colour isn't known, a loss above this has learned no more than that."""
@@ -81,14 +81,14 @@ class Validation:
         return cls(**values | {name: math.inf for name in ("ratio", "loss") if values[name] is None})
 
     @property
-    def colorless(self) -> bool:
+    def is_colorless(self) -> bool:
         """Whether the pictures are pale, or most of them gray, sepia or toned."""
         count = sum(self.tones.values())
         toned = count - self.tones.get("color", 0)
         return self.colorfulness_share < PALE_SHARE or 2 * toned > count
 
     @property
-    def note(self) -> str:
+    def warning(self) -> str:
         """A warning in words where gray would have done clearly better; empty otherwise.
 
         No finding: few photos are held out, and a pretrained encoder's first epochs pass through this.
@@ -107,7 +107,7 @@ class Validation:
         """
         count = max(1, sum(self.tones.values()))
         color = min(1.0, self.colorfulness_share) * self.tones.get("color", 0) / count
-        return self.ratio + (1 - color) + (2.0 if self.colorless or self.ratio >= 1 else 0.0)
+        return self.ratio + (1 - color) + (2.0 if self.is_colorless or self.ratio >= 1 else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class LossCurve:
     """Peak learning rate, where known."""
     colorfulness_median: float | None = None
     """Of the training photos, where known."""
-    baseline_doubt: float = 0.0
+    baseline_error: float = 0.0
     """Standard error of what the losses were divided by, relative."""
     labels: Sequence[float] | NDArray[np.float64] = ()
     """The step of each loss, where they aren't simply counted."""
@@ -139,7 +139,7 @@ class LossCurve:
     """So far."""
     baseline: str = "neutral"
     """What the losses were divided by, in words."""
-    note: str = ""
+    assumption: str = ""
     """What had to be assumed to read them."""
 
     def until(self, step: int) -> LossCurve:
@@ -147,7 +147,7 @@ class LossCurve:
         seen = [validation for validation in self.validations if self.first_step < validation.step <= step]
         return replace(self, ratios=self.ratios[:step], neutrals=self.neutrals[:step], validations=seen)
 
-    def judged(self, since: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def finite_values(self, since: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Ratios and neutrals since a step; both 0 where the loss was no number, so that sums leave it out."""
         ratios = np.asarray(self.ratios[since:], np.float64)
         known = len(self.neutrals) > 0
@@ -164,8 +164,8 @@ def detect(trace: LossCurve) -> list[Finding]:
     if finding := _lost(trace):
         return [finding]
     steps = len(trace.ratios)
-    most = max(MOST_JUDGED_STEPS, 4 * trace.warmup_steps)
-    ratios, neutrals = trace.judged(max(trace.first_step, steps - most))
+    most = max(MAX_JUDGED_STEPS, 4 * trace.warmup_steps)
+    ratios, neutrals = trace.finite_values(max(trace.first_step, steps - most))
     means = window_means(ratios, neutrals)
     if finding := _divergence(ratios, neutrals, means, trace):
         return [finding]
@@ -182,7 +182,7 @@ def detect_all(trace: LossCurve) -> list[Finding]:
     found: dict[Kind, Finding] = {}
     steps = len(trace.ratios)
     trace = replace(trace, ratios=np.asarray(trace.ratios), neutrals=np.asarray(trace.neutrals))
-    for end in [*range(trace.first_step + WINDOW_STEPS, steps, LOOK_STEPS), steps]:
+    for end in [*range(trace.first_step + WINDOW_STEPS, steps, CHECK_INTERVAL_STEPS), steps]:
         for finding in detect(trace.until(end)):
             found.setdefault(finding.kind, finding)
     return list(found.values())
@@ -193,7 +193,7 @@ def _lost(trace: LossCurve) -> Finding | None:
     steps = len(trace.ratios)
     for first, count in lost_stretches(trace.ratios[trace.first_step :]):
         start = trace.first_step + first
-        if count >= MOST_LOST_STEPS and start + count > steps - LOOK_STEPS:
+        if count >= MAX_NONFINITE_STEPS and start + count > steps - CHECK_INTERVAL_STEPS:
             ended = start + count > steps
             evidence = "no loss from there on is a number" if ended else f"{count} losses in a row are no numbers"
             return _finding("divergence", start, evidence)
@@ -212,9 +212,9 @@ def _divergence(
         return None
     before = slice(-5 * WINDOW_STEPS, -WINDOW_STEPS)
     noise = step_noise(ratios[before], neutrals[before], WINDOW_STEPS)[0] / math.sqrt(WINDOW_STEPS)
-    if now >= 1.2 * before_best + 3 * trace.baseline_doubt and now >= (1.5 + 4 * noise) * best:
+    if now >= 1.2 * before_best + 3 * trace.baseline_error and now >= (1.5 + 4 * noise) * best:
         evidence = f"the loss of the last {WINDOW_STEPS} steps is {now:.2f} of {trace.baseline}, after {best:.2f}"
-    elif both.min() >= WORSE_THAN_GRAY and both.mean() >= 1 + 3 * math.hypot(noise, trace.baseline_doubt):
+    elif both.min() >= WORSE_THAN_GRAY and both.mean() >= 1 + 3 * math.hypot(noise, trace.baseline_error):
         evidence = (
             f"the loss of the last {2 * WINDOW_STEPS} steps is {both.mean():.2f} of {trace.baseline}: "
             "worse than predicting gray, which is where training starts"
@@ -269,7 +269,7 @@ def _plateau(trace: LossCurve, ratios: NDArray[np.float64], neutrals: NDArray[np
     looked = min(after, len(ratios), needed)
     level, fall = trend(ratios[-looked:], neutrals[-looked:])
     alone = 0.0 if len(trace.neutrals) else noise / math.sqrt(looked)
-    doubt = 2.5 * math.hypot(alone, trace.baseline_doubt)
+    doubt = 2.5 * math.hypot(alone, trace.baseline_error)
     least_fall = LEAST_FALL * looked / patience
     if looked >= trace.warmup_steps and level >= NOTHING_LEARNED + doubt and fall < least_fall:
         evidence = (

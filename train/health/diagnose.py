@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from curate.errors import TrainingError, UsageError
 from curate.text import pluralize
 from train.health.detectors import NOTHING_LEARNED, LossCurve, Validation, detect_all
-from train.health.findings import REMEDIES, WINDOW_STEPS, Finding, ending, summary
+from train.health.findings import REMEDIES, WINDOW_STEPS, Finding, describe_ending, summarize_findings
 from train.health.loss_noise import lost_stretches, step_noise
 
 MOST_ROWS = 20_000
@@ -51,11 +51,11 @@ def diagnose(trace: LossCurve) -> Diagnosis:
         findings.insert(0, Finding("divergence", lost[-1][0], "the last loss is no number", REMEDIES["divergence"]))
     if len(trace.labels):
         findings = [replace(finding, step=int(trace.labels[finding.step - 1])) for finding in findings]
-    state = summary(findings, steps - trace.first_step)
-    ended = ending(trace.ratios, trace.neutrals, trace.baseline)
+    state = summarize_findings(findings, steps - trace.first_step)
+    ended = describe_ending(trace.ratios, trace.neutrals, trace.baseline)
     head = f"{pluralize(steps, 'loss' if len(trace.labels) else 'step')}, ending {ended}"
     since = f"; rescued, judged since step {trace.first_step:,}" if trace.rescues else ""
-    notes = [f"; {note}" for note in (_lost(trace, lost), trace.note) if note]
+    notes = [f"; {note}" for note in (_lost(trace, lost), trace.assumption) if note]
     return Diagnosis(f"{head}{since}; {state}{''.join(notes)}", findings)
 
 
@@ -147,7 +147,7 @@ def _from_csv(path: Path, neutral: float | None, means_of: int | None) -> LossCu
         table = _as_steps(table, means_of)
     elif table["step"].diff().median() > 1:
         note = "each row was read as the loss of one step: if rows are means of N steps, give --means N"
-    return replace(_trace(table, _baseline(table, neutral)), note=note)
+    return replace(_trace(table, _baseline(table, neutral)), assumption=note)
 
 
 def _baseline(table: pd.DataFrame, neutral: float | None) -> tuple[float, float]:
@@ -173,7 +173,7 @@ def _trace(table: pd.DataFrame, base: tuple[float, float]) -> LossCurve:
         warmup_steps=len(losses) // 10,
         neutrals=neutrals / baseline,
         baseline="the start" if doubt else "neutral",
-        baseline_doubt=doubt,
+        baseline_error=doubt,
         labels=table["step"].to_numpy(),
     )
 

@@ -17,10 +17,10 @@ Losses = Union[Sequence[float], "NDArray[np.float64]"]
 Kind = Literal["divergence", "oscillation", "plateau", "gray output", "sepia output"]
 
 DOCUMENTED_NEUTRAL = 0.12
-LADDER = (0.12, 0.10, 0.08, 0.06, 0.04)
+DOCUMENTED_LOSSES = (0.12, 0.10, 0.08, 0.06, 0.04)
 WINDOW_STEPS = 100
 """Losses are judged as means of so many steps; single steps say more about their photos than about the training."""
-FEWEST_STEPS = 4 * WINDOW_STEPS
+MIN_STEPS_TO_JUDGE = 4 * WINDOW_STEPS
 
 RATE_FIRST = "the rate first"
 CALMER = "`train fit MANIFEST --run-dir NEW --lr 2e-5 --batch-size 8 --warmup 0.2`"
@@ -63,19 +63,19 @@ class Finding:
         return self.kind in ("divergence", "oscillation") or self.remedy.startswith(RATE_FIRST)
 
 
-def summary(findings: Sequence[Finding], steps: int) -> str:
+def summarize_findings(findings: Sequence[Finding], steps: int) -> str:
     """What was found, in a few words."""
     if findings:
         return "trouble: " + ", ".join(finding.kind for finding in findings)
-    return "no trouble seen" if steps >= FEWEST_STEPS else f"too few steps to judge (under {FEWEST_STEPS})"
+    return "no trouble seen" if steps >= MIN_STEPS_TO_JUDGE else f"too few steps to judge (under {MIN_STEPS_TO_JUDGE})"
 
 
-def ending(ratios: Losses, neutrals: Losses = (), baseline: str = "neutral") -> str:
+def describe_ending(ratios: Losses, neutrals: Losses = (), baseline: str = "neutral") -> str:
     """Where a curve stands at its end, in words; over what gray costs on the same photos where that is known.
 
-    >>> ending([1.0, 0.7, 0.4])
+    >>> describe_ending([1.0, 0.7, 0.4])
     'at 0.70 of neutral over the last 3 losses (below 0.10 on the documented scale)'
-    >>> ending([1.0, 0.6, 0.4], [1.25, 0.75, 0.5])
+    >>> describe_ending([1.0, 0.6, 0.4], [1.25, 0.75, 0.5])
     'at 0.80 of neutral over the last 3 losses (below 0.10 on the documented scale)'
     """
     recent = list(ratios[-WINDOW_STEPS:])
@@ -85,15 +85,15 @@ def ending(ratios: Losses, neutrals: Losses = (), baseline: str = "neutral") -> 
     if not known:
         return f"without a number in the last {over}"
     ratio = math.fsum(loss for loss, _ in known) / max(1e-12, math.fsum(gray for _, gray in known))
-    return f"at {ratio:.2f} of {baseline} over the last {over} ({rung(ratio)} on the documented scale)"
+    return f"at {ratio:.2f} of {baseline} over the last {over} ({documented_level(ratio)} on the documented scale)"
 
 
-def rung(ratio: float) -> str:
+def documented_level(ratio: float) -> str:
     """Where on the documented ladder a loss ÷ neutral stands.
 
-    >>> rung(1.0), rung(0.6), rung(0.2)
+    >>> documented_level(1.0), documented_level(0.6), documented_level(0.2)
     ('above 0.10', 'below 0.08', 'below 0.04')
     """
     documented = ratio * DOCUMENTED_NEUTRAL
-    passed = [step for step in LADDER[1:] if documented <= step]
+    passed = [step for step in DOCUMENTED_LOSSES[1:] if documented <= step]
     return f"below {passed[-1]:.2f}" if passed else "above 0.10"

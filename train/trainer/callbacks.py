@@ -13,7 +13,7 @@ import torch
 
 from curate.errors import TrainingError
 from train.data.loader import DataTimer
-from train.health.detectors import LOOK_STEPS, MOST_LOST_STEPS, LossCurve
+from train.health.detectors import CHECK_INTERVAL_STEPS, MAX_NONFINITE_STEPS, LossCurve
 from train.health.findings import Finding
 from train.recipe import Recipe
 from train.trainer import recovery, run_page
@@ -86,10 +86,10 @@ class Callbacks:
         epoch, epoch_ends = run.epoch()
         if step and step.lost is not None:
             logger.log_lost_step(run.step, [run.photos.train.name(photo) for photo in step.lost], photos)
-        logger.log_step(run.step, epoch, step, lr, photos, self.waiting.share)
+        logger.log_step(run.step, epoch, step, lr, photos, self.waiting.wait_share)
         if epoch_ends and (seen := validate(run)):
             logger.log_validation(seen)
-        if run.step % LOOK_STEPS == 0 or run.step == run.total_steps or run.lost_steps == MOST_LOST_STEPS:
+        if run.step % CHECK_INTERVAL_STEPS == 0 or run.step == run.total_steps or run.lost_steps == MAX_NONFINITE_STEPS:
             found = logger.check_health()
             if hint := self.waiting.hint():
                 self.say(hint)
@@ -116,7 +116,7 @@ class Callbacks:
             self._stop(f"{urgent.kind} again after {len(run.rescues)} rescues")
         if run.plan.on_trouble == "stop" and found:
             self._stop(f"stopped, as --on-trouble stop asks: {', '.join(finding.kind for finding in found)}")
-        if run.lost_steps >= MOST_LOST_STEPS:
+        if run.lost_steps >= MAX_NONFINITE_STEPS:
             self._stop(f"divergence: the losses of {run.lost_steps} steps in a row are no numbers")
         return LoopAction.GO_ON
 

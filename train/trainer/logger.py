@@ -15,7 +15,7 @@ from typing import Any
 from curate.errors import TrainingError
 from train.checkpoint import Rollback
 from train.health.detectors import LossCurve, Validation, detect
-from train.health.findings import Finding, ending, summary
+from train.health.findings import Finding, describe_ending, summarize_findings
 from train.trainer.step import StepResult
 
 SAY_EVERY_S = 5.0
@@ -181,7 +181,7 @@ class RunLogger:
             self._say(
                 f"  held out: loss {validation.loss:.4f}  {validation.ratio:.2f} of their neutral  "
                 f"colourfulness {validation.colorfulness_share:.0%} of the originals'"
-                + ("  (gray costs less)" if validation.note else "")
+                + ("  (gray costs less)" if validation.warning else "")
             )
 
     def _draw(self, step: int, scalars: dict[str, float]) -> None:
@@ -223,9 +223,9 @@ class RunLogger:
 
     def verdict(self) -> str:
         """Return a sentence about the final loss and the findings."""
-        health = summary(self.findings, len(self.ratios))
-        note = f"; {self.validations[-1].note}" if self.validations and self.validations[-1].note else ""
-        return f"ending {ending(self.ratios, self.neutrals)}; {health}{note}"
+        health = summarize_findings(self.findings, len(self.ratios))
+        note = f"; {self.validations[-1].warning}" if self.validations and self.validations[-1].warning else ""
+        return f"ending {describe_ending(self.ratios, self.neutrals)}; {health}{note}"
 
     def _restore(self, event: dict[str, Any]) -> None:
         """Take an event of the earlier run over into memory."""

@@ -17,7 +17,7 @@ from curate.errors import TrainingError
 from train import checkpoint
 from train.checkpoint import Checkpoint
 from train.data.dataset import Datasets
-from train.data.loader import Batch, CropLoader, DataTimer, batches
+from train.data.loader import Batch, CropLoader, DataTimer, load_batches
 from train.data.sampler import StepSampler
 from train.recipe import Recipe
 from train.trainer.callbacks import Callbacks, FitResult, LoopAction
@@ -88,14 +88,14 @@ def _train(
         recipe.seed,
         run.step,
         run.total_steps,
-        photos.starts(),
-        began=run.began,
-        share=(fabric.global_rank, fabric.world_size),
+        photos.shard_starts(),
+        start_point=run.began,
+        process=(fabric.global_rank, fabric.world_size),
     )
     waiting = DataTimer()
     watch = Callbacks(run, waiting, say) if fabric.is_global_zero else None
     with closing(watch) if watch else nullcontext(), _stop_after_step() as stopping:
-        for batch in waiting.over(batches(crops, steps, plan.machine.workers)):
+        for batch in waiting.measure_wait(load_batches(crops, steps, plan.machine.workers)):
             count = _readable(run, batch, watch)
             step = train_step(run, batch, count) if count else None
             run.lost_steps = run.lost_steps + 1 if step and step.lost is not None else 0

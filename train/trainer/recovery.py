@@ -11,7 +11,7 @@ from pathlib import Path
 from curate.errors import CheckpointError
 from train import checkpoint
 from train.checkpoint import Rollback
-from train.health.findings import FEWEST_STEPS, Finding
+from train.health.findings import MIN_STEPS_TO_JUDGE, Finding
 from train.trainer.state import TrainState, about, save_best, weights
 
 MOST_RESCUES = 3
@@ -28,7 +28,7 @@ def save_healthy_weights(run: TrainState) -> None:
     At steps that don't depend on the clock, so that a run that was killed and resumed goes back to the same one.
     """
     folder = run.folder / "healthy"
-    if run.plan.on_trouble != "rescue" or (run.step - run.began[0]) % FEWEST_STEPS:
+    if run.plan.on_trouble != "rescue" or (run.step - run.began[0]) % MIN_STEPS_TO_JUDGE:
         return
     folder.mkdir(exist_ok=True)
     checkpoint.save(folder / f"step-{run.step:07d}.safetensors", weights(run), about(run))
@@ -52,7 +52,9 @@ def roll_back(run: TrainState, finding: Finding) -> Rollback:
     Raises:
         CheckpointError: no healthy weights are kept.
     """
-    found = [path for step, path in _kept(run.folder / "healthy") if step <= max(run.began[0], run.step - FEWEST_STEPS)]
+    found = [
+        path for step, path in _kept(run.folder / "healthy") if step <= max(run.began[0], run.step - MIN_STEPS_TO_JUDGE)
+    ]
     if not found:
         raise CheckpointError(f"{run.folder / 'healthy'} holds no weights to go back to: start a new --run-dir")
     healthy = checkpoint.load(found[-1])

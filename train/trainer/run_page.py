@@ -16,7 +16,14 @@ from curate.files import write_atomic
 from curate.text import pluralize
 from train.checkpoint import Rollback
 from train.health.detectors import LossCurve
-from train.health.findings import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS, Finding, ending, summary
+from train.health.findings import (
+    DOCUMENTED_LOSSES,
+    DOCUMENTED_NEUTRAL,
+    WINDOW_STEPS,
+    Finding,
+    describe_ending,
+    summarize_findings,
+)
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 220, 56, 22
 MOST_POINTS = 400
@@ -72,9 +79,9 @@ def render(
     name, steps = escape(folder.resolve().name), len(trace.ratios)
     parts = [
         f"<h1>{name}</h1>",
-        f"<p>{pluralize(steps, 'step')}, ending {ending(trace.ratios, trace.neutrals)}.</p>",
+        f"<p>{pluralize(steps, 'step')}, ending {describe_ending(trace.ratios, trace.neutrals)}.</p>",
         *_trouble(findings, rescues, steps - trace.first_step),
-        *(f"<p>{escape(validation.note)}.</p>" for validation in trace.validations[-1:] if validation.note),
+        *(f"<p>{escape(validation.warning)}.</p>" for validation in trace.validations[-1:] if validation.warning),
         "<h2>Loss ÷ neutral</h2>",
         KEY,
         _loss_chart(trace),
@@ -103,13 +110,13 @@ def _trouble(findings: Sequence[Finding], rescues: Sequence[Rollback], steps: in
         f"{done.lr:.0e}, batch {done.batch_size}.</p>"
         for done in rescues
     ]
-    return said or [f"<p>{summary(findings, steps).capitalize()}.</p>"]
+    return said or [f"<p>{summarize_findings(findings, steps).capitalize()}.</p>"]
 
 
 def _loss_chart(trace: LossCurve) -> str:
     chart = _Chart(len(trace.ratios), 1.2)
     held = [(seen.step, seen.ratio) for seen in trace.validations]
-    rungs = [(rung / DOCUMENTED_NEUTRAL, f"{rung:.2f}") for rung in LADDER]
+    rungs = [(rung / DOCUMENTED_NEUTRAL, f"{rung:.2f}") for rung in DOCUMENTED_LOSSES]
     return chart.draw([("loss", _smooth(trace)), ("held", held)], "{:.1f}", rungs)
 
 
@@ -123,7 +130,7 @@ def _colorfulness(trace: LossCurve, steps: int) -> list[str]:
 
 def _smooth(trace: LossCurve) -> list[tuple[int, float]]:
     """Stretches' losses over what gray costs on their photos, at most `MOST_POINTS` of them, each at its last step."""
-    ratios, neutrals = trace.judged(0)
+    ratios, neutrals = trace.finite_values(0)
     steps = len(ratios)
     stretch = max(1, min(WINDOW_STEPS // 2, steps // 20), steps // MOST_POINTS)
     ends = range(stretch, steps + 1, stretch)

@@ -24,10 +24,10 @@ from curate.measures.measure import measure
 from curate.text import pluralize
 from train import checkpoint
 from train.data.dataset import Photos
-from train.data.loader import Batch, CropLoader, batches
+from train.data.loader import Batch, CropLoader, load_batches
 from train.data.sampler import SampleKey, sequential_batches
 from train.health.detectors import Validation
-from train.health.findings import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS
+from train.health.findings import DOCUMENTED_LOSSES, DOCUMENTED_NEUTRAL, WINDOW_STEPS
 from train.models.colorspace import join_lab, split_lab
 from train.trainer.state import TrainState
 
@@ -68,7 +68,7 @@ def _draw_losses(axes: Axes, losses: NDArray[np.float64]) -> None:
 
 
 def _draw_ladder(axes: Axes) -> None:
-    for documented in LADDER:
+    for documented in DOCUMENTED_LOSSES:
         ratio = documented / DOCUMENTED_NEUTRAL
         axes.axhline(ratio, color="tab:green", linewidth=0.6, linestyle=":")
         place = axes.get_yaxis_transform()  # across in parts of the frame, up in losses
@@ -203,6 +203,6 @@ def predictions(
 
 def _center_batches(run: TrainState, photos: Photos, draws: list[list[SampleKey]]) -> Iterator[Batch]:
     crops = CropLoader(photos, run.recipe.image_size, run.recipe.seed)
-    for batch in batches(crops, draws, run.plan.machine.workers if len(draws) > 2 else 0):
+    for batch in load_batches(crops, draws, run.plan.machine.workers if len(draws) > 2 else 0):
         if batch.photos:
             yield batch

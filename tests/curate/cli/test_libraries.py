@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 LIBXCB = "libxcb.so.1: cannot open shared object file: No such file or directory"
 CV2 = (
     f"Error: cv2 (opencv-python) can't be imported: {LIBXCB}: the system library libxcb.so.1 is missing: install it "
-    "with the system's package manager, or replace opencv-python, which needs it, by opencv-python-headless\n"
+    "with the system's package manager, or install opencv-python-headless in place of opencv-python, which needs it\n"
 )
-DAMAGED = "Error: {0} can't be imported: it is damaged: install it again: pip install --force-reinstall {0}\n"
+DAMAGED = "Error: {0} can't be imported: it is damaged: reinstall it: pip install --force-reinstall {0}\n"
 
 
 def run(command: str, broken: Path) -> subprocess.CompletedProcess[str]:
@@ -75,7 +75,7 @@ def test_a_package_that_is_not_installed_is_named(photos: Path, tmp_path: Path) 
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: pebble can't be imported: ")
-    assert done.stderr.endswith(": install it again: pip install --force-reinstall pebble\n")
+    assert done.stderr.endswith(": reinstall it: pip install --force-reinstall pebble\n")
 
 
 def test_an_import_error_of_our_own_keeps_its_traceback() -> None:

@@ -73,7 +73,7 @@ def test_workers_start_where_there_is_no_place_for_a_socket(photos: Path, tmp_pa
     done = subprocess.run(
         command, env=os.environ | {"TMPDIR": str(too_long)}, capture_output=True, text=True, check=True
     )
-    assert "3 photos: 2 scored, 1 failed" in done.stdout
+    assert "3 photos: 2 measured, 1 failed" in done.stdout
 
 
 def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_signal_to_end_leaves_nothing_behind(number: signal.Signals, photos: P
             time.sleep(0.01)
         process.send_signal(number)
         _, said = process.communicate(timeout=30)
-    assert said == "Interrupted: what was finished is kept; run the same command to go on.\n"
+    assert said == "Interrupted: finished work is kept; run the same command again to continue.\n"
     assert process.returncode == 130
     assert list(scratch.iterdir()) == []
 

@@ -119,7 +119,7 @@ def test_a_photo_that_fails_is_named_and_comes_with_the_next_run(clean: Path, tm
     whole = export_photos(clean, tmp_path / "out", kind)
     assert list(summaries.export_summary(whole, tmp_path / "out"))[:2] == [
         "6 photos exported, 0 failed",
-        "  exported now: 0; there already: the rest",
+        "  exported now: 0; already in the folder: the rest",
     ]
     assert not (tmp_path / "out" / "failed.csv").exists()
 

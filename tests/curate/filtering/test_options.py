@@ -182,8 +182,8 @@ def test_a_share_is_of_the_readable_photos_and_its_line_is_said(
     scan, _ = scanned  # one vivid, one gray, one broken
     result = run("filter", scan, "--keep-top", "50%", "-o", tmp_path / "o" / "clean.parquet")
     assert result.exit_code == 0
-    assert "3 scanned: 1 kept, 2 rejected" in result.stdout
-    line = result.stdout.split("the top 50 % by colourfulness: --min-colorfulness ")[1].split()[0]
+    assert "3 photos: 1 kept, 2 rejected" in result.stdout
+    line = result.stdout.split("the top 50 % by colorfulness: --min-colorfulness ")[1].split()[0]
     assert f"1  colorfulness < {line}" in result.stdout
 
 
@@ -201,7 +201,7 @@ def test_shares_by_several_measures_each_draw_their_line(tmp_path: Path) -> None
     result = run("filter", scan, "--keep-top", "70%", "--keep-top", "sharpness:60%", "-o", out)
     assert result.exit_code == 0, result.output
     assert manifest.read_manifest(out).table["path"].to_pylist() == ["3.jpg", "4.jpg", "5.jpg"]
-    assert "the top 70 % by colourfulness: --min-colorfulness 53\n" in result.stdout
+    assert "the top 70 % by colorfulness: --min-colorfulness 53\n" in result.stdout
     assert "the top 60 % by sharpness: --min-sharpness 5\n" in result.stdout
     same = run("filter", scan, "--min-colorfulness", "53", "--min-sharpness", "5", "--dry-run")
     assert same.stdout.splitlines()[0] == result.stdout.splitlines()[0]

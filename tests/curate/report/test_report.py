@@ -244,7 +244,7 @@ def test_moved_and_missing_photos(
 ) -> None:
     out, _ = scanned
     page = tmp_path / "page.html"
-    assert "3 photos: 3 on the page\nwritten: " in report(out, "-o", page).stdout
+    assert "3 photos, 3 of them on the page\nwritten: " in report(out, "-o", page).stdout
     entries = {photo["path"]: photo for photo in data_of(page)["photos"]}
     vivid = entries["a-vivid.png"]
     assert vivid["size"] == [64, 48]
@@ -256,11 +256,11 @@ def test_moved_and_missing_photos(
     moved = tmp_path / "elsewhere"
     photos.rename(moved)
     assert (
-        " 2  without a picture: gone or unreadable now; say where they moved with --root\n"
+        " 2  without a thumbnail: missing or unreadable now; if the photos moved, use --root\n"
         in report(out, "-o", page).stdout
     )
     (moved / "a-vivid.png").write_bytes(b"no photo any more")
-    assert " 1  without a picture" in report(out, "-o", page, "--root", moved).stdout
+    assert " 1  without a thumbnail" in report(out, "-o", page, "--root", moved).stdout
     entries = {photo["path"]: photo for photo in data_of(page)["photos"]}
     assert entries["a-vivid.png"]["thumbnail"] is None
     assert entries["more/b-gray.png"]["thumbnail"]

@@ -216,7 +216,7 @@ def test_prune_drops_the_rows_of_missing_photos(tree: Path, tmp_path: Path) -> N
     assert (summary.photos, summary.measured_now, summary.missing, summary.dropped) == (9, 0, 0, 2)
     assert len(paths_in(out)) == 9
     said = list(summaries.scan_summary(summary, out))
-    assert "  not found now, rows dropped: 2 photos" in said
+    assert "  missing: 2 photos; rows removed" in said
 
 
 def test_what_was_an_error_and_is_gone_leaves_the_manifest(tree: Path, tmp_path: Path) -> None:
@@ -234,10 +234,10 @@ def test_the_summary_says_how_many_are_missing_and_how_to_prune(tree: Path, tmp_
     shutil.rmtree(tree / "a")
     found = count_to_do([tree], out, SERIAL)
     assert (found.files, found.to_do, found.missing) == (8, 1, 4)
-    assert "  missing now, rows kept: 4 known photos" in summaries.dry_scan_summary(found)
+    assert "  missing: 4 photos; rows would be kept" in summaries.dry_scan_summary(found)
     summary = scan_photos([tree], out, SERIAL)
     said = [line for line in summaries.scan_summary(summary, out) if "missing" in line]
-    assert said == ["  missing now, rows kept: 4 photos; `curate scan --prune` drops these rows"]
+    assert said == ["  missing: 4 photos; rows kept (`curate scan --prune` removes them)"]
     assert sum(summary.errors.values()) == 1
 
 

@@ -16,7 +16,7 @@ from curate.cli import main as curate
 from train.cli import main as train
 from train.health.detectors import LossCurve, Validation, detect, detect_all
 from train.health.diagnose import read_trace
-from train.health.findings import REMEDIES, Finding, Kind, rung
+from train.health.findings import REMEDIES, Finding, Kind, documented_level
 from train.recipe import Recipe
 
 BAD_TRACE = (0.12, 0.15, 0.09, 0.13)
@@ -195,7 +195,7 @@ def test_a_finding_reads_as_what_when_why_and_what_to_do() -> None:
     ],
 )
 def test_a_ratio_stands_on_a_rung_of_the_documented_ladder(ratio: float, said: str) -> None:
-    assert rung(ratio) == said
+    assert documented_level(ratio) == said
 
 
 def test_health_needs_no_network_to_be_judged() -> None:

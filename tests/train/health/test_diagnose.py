@@ -195,7 +195,7 @@ def test_rows_are_single_losses_unless_the_option_means_is_given(tmp_path: Path)
     losses = list(np.linspace(0.12, 0.09, 30) * np.random.default_rng(9).normal(1, 0.02, 30))
     path = means(tmp_path / "losses.csv", losses, 100)
     assert [len(read_trace(path, means_of=count).ratios) for count in (None, 1, 100)] == [30, 30, 3000]
-    assert [bool(read_trace(path, means_of=count).note) for count in (None, 1, 100)] == [True, False, False]
+    assert [bool(read_trace(path, means_of=count).assumption) for count in (None, 1, 100)] == [True, False, False]
 
 
 @pytest.mark.parametrize("lost", ["nan", "inf"])

@@ -124,7 +124,7 @@ def test_the_first_step_costs_what_the_neutral_prediction_costs(clean_manifest: 
     outcome = train_on(path, seed=5, max_steps=1)
     crops = CropLoader(dataset.load_datasets(path).train, 32, 5)
     (draws,) = StepSampler(4, 2, 5, 0, 1)
-    _, target = split_lab(crops.batch(draws).rgb)
+    _, target = split_lab(crops.load_batch(draws).rgb)
     (first,) = events(outcome.run_dir, "step")
     assert first["loss"] == pytest.approx(float(ColorizationWeightedLoss()(torch.zeros_like(target), target)), rel=1e-6)
 
@@ -134,7 +134,7 @@ def test_baselines_are_measured_and_said_before_the_first_step(clean_manifest: M
     outcome = train_on(path, say=said.append, max_steps=1)
     crops = CropLoader(dataset.load_datasets(path).train, 32, 0)
     (draws,) = sequential_batches(crops.photos, 4)
-    _, target = split_lab(crops.batch(draws).rgb)
+    _, target = split_lab(crops.load_batch(draws).rgb)
     ab = target.double().numpy()
     weight = 0.5 + np.clip((50 * np.hypot(ab[:, :1], ab[:, 1:]) - 20) / 55, 0, 1)
     (start,) = events(outcome.run_dir, "start")

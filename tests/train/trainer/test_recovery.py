@@ -138,7 +138,7 @@ def test_rescues_end(clean_manifest: Manifests, tmp_path: Path, monkeypatch: pyt
 def test_healthy_weights_are_kept_from_the_start_and_every_so_often(
     clean_manifest: Manifests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("train.trainer.recovery.FEWEST_STEPS", 50)
+    monkeypatch.setattr("train.trainer.recovery.MIN_STEPS_TO_JUDGE", 50)
     path, said = clean_manifest(("train",) * 40), list[str]()
     assert train_wildly(path, tmp_path / "run", said.append, "rescue", lr=1e-3, max_steps=101).healthy
     kept = sorted(path.name for path in (tmp_path / "run" / "healthy").iterdir())
