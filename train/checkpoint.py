@@ -257,7 +257,7 @@ def training_photos(about: CheckpointMetadata, moved_to: Path | None = None) -> 
     if not place.exists():
         raise ManifestError(f"{place}, the manifest of the photos that taught this, isn't there: {wanted}")
     read = manifest.read_manifest(
-        place, need=("source", "path", "sha256", "split"), columns=("source", "path", "sha256", "split")
+        place, required=("source", "path", "sha256", "split"), columns=("source", "path", "sha256", "split")
     )
     if read.sha256 != about.manifest_sha256:
         raise ManifestError(f"{place} is not the manifest of the photos that taught this, or has changed: {wanted}")

@@ -16,7 +16,7 @@ from curate import manifest
 from curate.errors import ManifestError
 from curate.filtering import rules
 from curate.filtering.rules import RuleResult
-from curate.manifest.encoding import hash_words
+from curate.manifest.encoding import hex_to_uint
 
 Photos: TypeAlias = Path | Any
 """The rows to judge: a manifest, or a `pa.Table` in memory."""
@@ -127,6 +127,6 @@ def _numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
 def _leading_bits(texts: Any, name: str) -> NDArray[np.uint64]:
     """(rows, 2) the first 128 bits of hex text."""
     try:
-        return np.stack([hash_words(texts, 64), hash_words(pc.utf8_slice_codeunits(texts, 16, 32), 64)], axis=1)
+        return np.stack([hex_to_uint(texts, 64), hex_to_uint(pc.utf8_slice_codeunits(texts, 16, 32), 64)], axis=1)
     except ValueError as exc:
         raise ManifestError(f"the scan's column {name!r} is of another version ({exc}): scan the photos again") from exc

@@ -25,7 +25,7 @@ from curate.filtering.dataset_rules import DatasetStats, compute_dataset_stats
 from curate.filtering.options import FilterOptions, Split
 from curate.filtering.rules import RuleResult
 from curate.manifest import DECISION_FIELDS, ROW_GROUP_SIZE, Lineage
-from curate.manifest.encoding import hash_words
+from curate.manifest.encoding import hex_to_uint
 
 _CLEAN, _REJECTED = "clean.parquet", "rejected.parquet"
 
@@ -202,7 +202,7 @@ def filter_manifest(
         ManifestError: the scan can't be read, or an output can't be written or would replace the scan.
     """
     check_outputs(scan_path, clean_path)
-    schema, lineage = manifest.inspect_manifest(scan_path, need=NEEDED)
+    schema, lineage = manifest.inspect_manifest(scan_path, required=NEEDED)
     found = compute_dataset_stats(scan_path, options)
     chosen = FilterSummary(found.options, lineage.metric if lineage else manifest.METRIC)
     if dry_run:
@@ -235,7 +235,7 @@ def split_of(sha256: pa.ChunkedArray, split: Split) -> pa.Array:
     >>> split_of(pa.chunked_array([["00" * 32, "f0" * 32, "ff" * 32]]), Split()).to_pylist()
     ['train', 'val', 'test']
     """
-    return _split_at(hash_words(sha256, 32), split)
+    return _split_at(hex_to_uint(sha256, 32), split)
 
 
 def _split_at(first_bits: NDArray[Any], split: Split) -> pa.Array:

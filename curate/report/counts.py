@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from curate import manifest
 from curate.errors import ManifestError
 from curate.manifest import SCAN_SCHEMA
-from curate.manifest.encoding import hex_bytes
+from curate.manifest.encoding import hex_to_bytes
 from curate.measures.tone.classify import TONES
 
 NEEDED = ("source", "path", "colorfulness")
@@ -98,7 +98,7 @@ def count_manifest(path: Path) -> ManifestCounts:
         ManifestError: the manifest can't be read, lacks a needed column or has no rows.
     """
     errors, reasons = _Names(), _Names()
-    schema, _ = manifest.inspect_manifest(path, need=NEEDED)
+    schema, _ = manifest.inspect_manifest(path, required=NEEDED)
     batches = manifest.iter_tables(path, [name for name in (*COUNTED, *DECIDED) if name in schema.names])
     counted = [_counted(batch, errors, reasons) for batch in batches if batch.num_rows]
     if not counted:
@@ -185,7 +185,7 @@ def _leading_128_bits(texts: pa.Array) -> NDArray[np.uint64]:
     """(rows, 2) of hex text; 0 where it is none, or shorter."""
     head = pc.utf8_slice_codeunits(texts, 0, 32)
     is_hex = pc.fill_null(pc.match_substring_regex(head, "^[0-9a-fA-F]{32}$"), False)
-    return hex_bytes(pc.if_else(is_hex, head, "0" * 32), 16).view(">u8").astype(np.uint64)
+    return hex_to_bytes(pc.if_else(is_hex, head, "0" * 32), 16).view(">u8").astype(np.uint64)
 
 
 def column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:

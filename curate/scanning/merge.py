@@ -55,10 +55,10 @@ def sort_file_by_location(file: Path, folder: Path) -> Path:
     runs = []
     for number, batch in enumerate(open_parquet(file, pre_buffer=False).iter_batches(ROW_GROUP_SIZE)):
         runs.append(folder / f"run-{number:04d}-{file.name}")
-        with open_writer(runs[-1], SCAN_SCHEMA, lasting=False) as out:
+        with open_writer(runs[-1], SCAN_SCHEMA, durable=False) as out:
             out.write_table(_sorted(_with_parts(to_scan_schema(batch))))
     copy = folder / f"ordered-{file.name}"
-    with open_writer(copy, SCAN_SCHEMA, lasting=False) as out:
+    with open_writer(copy, SCAN_SCHEMA, durable=False) as out:
         for table in row_groups(merge_sorted(runs)):
             out.write_table(table)
     for run in runs:
@@ -136,7 +136,7 @@ def merge_manifests(paths: Sequence[Path], out: Path, *, command: str = "", over
         raise ManifestError(f"{out} is in the way: choose another output with -o, or replace it with --overwrite")
     if os.path.realpath(out.parent) in [os.path.realpath(path) for path in paths if path.is_dir()]:
         raise ManifestError(f"{out} would lie among its parts: choose another folder with -o")
-    lineages = [manifest.inspect_manifest(file, need=("source", "path"))[1] for file in files]
+    lineages = [manifest.inspect_manifest(file, required=("source", "path"))[1] for file in files]
     lineage = manifest.merge_lineages(files, lineages)
     made_of = [
         {**part, "sha256": manifest.digest(file)} for part, file in zip(lineage.options["parts"], files, strict=True)

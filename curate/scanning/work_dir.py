@@ -127,7 +127,7 @@ class WorkDir:
         if not rows:
             return
         table = pa.Table.from_pylist(list(rows), SCAN_SCHEMA).add_column(0, POSITION, [pa.array(positions, pa.int32())])
-        with open_writer(self.part_path(index), PART_SCHEMA, lasting=False) as out:
+        with open_writer(self.part_path(index), PART_SCHEMA, durable=False) as out:
             out.write_table(table)
 
     def merged(self, known: Sequence[Path], stale: Path | None = None) -> Iterator[pa.Table]:

@@ -176,7 +176,7 @@ def test_rows_without_a_name_are_found_with_statistics_and_without(
     for rows, fine in ((table, True), (some, False)):
         pq.write_table(rows, tmp_path / "m.parquet", write_statistics=write_statistics)
         if fine:
-            assert manifest.read_manifest(tmp_path / "m.parquet", need=("path",)).table.num_rows == 1
+            assert manifest.read_manifest(tmp_path / "m.parquet", required=("path",)).table.num_rows == 1
         else:
             with pytest.raises(curate.errors.ManifestError, match="has rows without path"):
-                manifest.read_manifest(tmp_path / "m.parquet", need=("path",))
+                manifest.read_manifest(tmp_path / "m.parquet", required=("path",))

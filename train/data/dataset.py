@@ -119,7 +119,7 @@ def load_datasets(path: Path, roots: Sequence[Path] = ()) -> Datasets:
     packed = [column.name for column in PACK_COLUMNS]
     if path.is_dir() and any(path.glob("shard-*.arrow")) and not (path / MANIFEST_NAME).exists():
         raise ManifestError(f"{path} is an incomplete pack: run the same `curate pack` command again")
-    read = manifest.read_manifest(path, need=REQUIRED_COLUMNS, columns=(*REQUIRED_COLUMNS, "tar_offset", *packed))
+    read = manifest.read_manifest(path, required=REQUIRED_COLUMNS, columns=(*REQUIRED_COLUMNS, "tar_offset", *packed))
     table = read.table.combine_chunks()
     _check_trainable(path, table)
     rows_by_split = {split: table.filter(pc.equal(table["split"], split)) for split in SPLITS}
@@ -143,7 +143,7 @@ def load_split(path: Path, split: str, roots: Sequence[Path] = ()) -> tuple[Phot
         ManifestError: the manifest can't be read or has no photos of that split; or photos are missing or have changed.
     """
     needed = ("source", "path", "bytes", "split") if split != "all" else ("source", "path", "bytes")
-    read = manifest.read_manifest(path, need=needed, columns=(*needed, "tar_offset"))
+    read = manifest.read_manifest(path, required=needed, columns=(*needed, "tar_offset"))
     rows = read.table.combine_chunks()
     if split != "all":
         rows = rows.filter(pc.equal(rows["split"], split))

@@ -288,7 +288,7 @@ def test_a_folder_of_different_manifests_is_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"clean.parquet would lie among the parts of the scan"):
         filter_manifest(tmp_path / "m", tmp_path / "m" / "clean.parquet", FilterOptions())
     filter_manifest(scan, tmp_path / "m" / "clean.parquet", FilterOptions())
-    with pytest.raises(ManifestError, match=r"different manifests \(clean, rejected, scan\): name one of them"):
+    with pytest.raises(ManifestError, match=r"different kinds of manifest \(clean, rejected, scan\): name one of them"):
         filter_manifest(tmp_path / "m", tmp_path / "o" / "clean.parquet", FilterOptions())
 
 

@@ -102,8 +102,8 @@ def test_a_scan_that_is_damaged_far_down_leaves_both_earlier_outputs(tmp_path: P
 @pytest.mark.parametrize(
     ("column", "values", "said"),
     [
-        ("path", pa.array(range(500)), "int64 in its column 'path', where text belongs"),
-        ("colorfulness", pa.array(["much"] * 500), "string in its column 'colorfulness', where numbers belong"),
+        ("path", pa.array(range(500)), "int64 in its column 'path' instead of text"),
+        ("colorfulness", pa.array(["much"] * 500), "string in its column 'colorfulness' instead of numbers"),
         ("sha256", pa.array([f"{n:x}" for n in range(500)]), "no content hashes"),
         ("sha256", pa.array(["no hash at all, but long"] * 500), "no content hashes"),
         ("sha256", pa.nulls(500, pa.string()), "no content hashes"),

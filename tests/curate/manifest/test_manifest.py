@@ -103,7 +103,7 @@ def test_a_folder_of_parts_is_read_in_order_of_their_names(tmp_path: Path) -> No
 
 
 def test_a_folder_without_parts_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="folder without Parquet parts"):
+    with pytest.raises(ManifestError, match="folder without Parquet files"):
         manifest.read_manifest(tmp_path)
 
 
@@ -111,7 +111,7 @@ def test_a_manifest_that_pandas_saved_reads_with_its_lineage_unknown(tmp_path: P
     ours, saved = tmp_path / "ours.parquet", tmp_path / "saved.parquet"
     manifest.write_manifest(ours, table("a.jpg", "b.jpg"), LINEAGE)
     pd.read_parquet(ours).to_parquet(saved)
-    read = manifest.read_manifest(saved, need=("source", "path"))
+    read = manifest.read_manifest(saved, required=("source", "path"))
     assert read.lineage is None
     assert read.table["path"].to_pylist() == ["a.jpg", "b.jpg"]
 
@@ -119,15 +119,15 @@ def test_a_manifest_that_pandas_saved_reads_with_its_lineage_unknown(tmp_path: P
 def test_columns_that_are_missing_are_named(tmp_path: Path) -> None:
     path = tmp_path / "m.parquet"
     pq.write_table(pa.table({"path": ["a.jpg"]}), path)
-    with pytest.raises(ManifestError, match=r"no column 'source', 'tone': it is no vividset manifest"):
-        manifest.read_manifest(path, need=("source", "path", "tone"))
+    with pytest.raises(ManifestError, match=r"no column 'source', 'tone': it is not a vividset manifest"):
+        manifest.read_manifest(path, required=("source", "path", "tone"))
 
 
 def test_an_undecided_manifest_is_sent_to_the_filter(tmp_path: Path) -> None:
     path = tmp_path / "m.parquet"
     manifest.write_manifest(path, table("a.jpg"), LINEAGE)
     with pytest.raises(ManifestError, match="run `curate filter`"):
-        manifest.read_manifest(path, need=("split",))
+        manifest.read_manifest(path, required=("split",))
 
 
 def test_only_the_wanted_columns_are_read(tmp_path: Path) -> None:

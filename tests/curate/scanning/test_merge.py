@@ -124,7 +124,7 @@ def test_what_is_in_the_way_of_a_merge_stays(many: Path, tmp_path: Path) -> None
 
 def test_the_scan_of_everything_is_no_part(many: Path, tmp_path: Path) -> None:
     scan_photos([many], tmp_path / "whole.parquet", ScanOptions(engine="serial"))
-    with pytest.raises(ManifestError, match="is no part of a divided scan"):
+    with pytest.raises(ManifestError, match="is not a part of a divided scan"):
         merge_manifests([tmp_path / "whole.parquet"], tmp_path / "out.parquet")
 
 

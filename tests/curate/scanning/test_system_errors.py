@@ -185,10 +185,10 @@ def test_what_may_not_be_listed_or_written_is_one_line(photos: Path, shared: Pat
         "ManifestError: .*can't be written: Permission": lambda: filter_manifest(
             shared / "m.parquet", shared / "clean.parquet", FilterOptions()
         ),
-        "OutputError: .*pack can't be written: Permission denied: choose another folder": lambda: pack_photos(
+        "OutputError: .*pack can't be written: Permission denied: check the permissions": lambda: pack_photos(
             shared / "clean.parquet", shared / "pack", PackOptions(engine="serial")
         ),
-        "OutputError: .*x can't be written: Permission denied: choose another folder": lambda: export_photos(
+        "OutputError: .*x can't be written: Permission denied: check the permissions": lambda: export_photos(
             shared / "clean.parquet", shared / "x", "copy"
         ),
     }

@@ -102,7 +102,7 @@ def test_a_path_column_of_numbers_is_refused(clean_manifest: Manifests) -> None:
     def numbered(table: pa.Table) -> pa.Table:
         return table.set_column(table.column_names.index("path"), "path", pa.array(range(table.num_rows)))
 
-    assert "int64 in its column 'path', where text belongs" in refusal(rewrite(clean_manifest(), numbered))
+    assert "int64 in its column 'path' instead of text" in refusal(rewrite(clean_manifest(), numbered))
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
