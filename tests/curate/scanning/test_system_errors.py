@@ -315,7 +315,7 @@ def test_too_little_memory_is_an_error_of_the_photo(library: str) -> None:
                 np.ones(SPARE_BYTES, np.uint16)
             cv2.resize(np.zeros((9, 9, 3), np.uint8), (20_000, 20_000))
 
-    assert with_little_memory(work) == "OutOfMemory: OutOfMemory: measuring it wanted more memory than there is"
+    assert with_little_memory(work) == "OutOfMemory: OutOfMemory: measuring it needs more memory than is available"
 
 
 def test_other_opencv_errors_are_raised() -> None:
