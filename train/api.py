@@ -164,8 +164,8 @@ def load_datasets(manifest: StrPath, *, roots: StrPath | Sequence[StrPath] = ())
         roots: one or many folders to look in, if the photos have moved since the scan.
 
     Returns:
-        `train`, `val` and `test`: photos with `len(...)` and `read_pixels(index, short_side_px)`, which returns (H, W, 3)
-        uint8 sRGB.
+        `train`, `val` and `test`: photos with `len(...)`, and `read_pixels(index, short_side_px)`, which returns
+        (H, W, 3) uint8 sRGB.
 
     Raises:
         ManifestError: the manifest cannot be read, has no training photos, or photos are gone or changed.
