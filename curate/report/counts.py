@@ -207,7 +207,7 @@ def read_column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
     except pa.ArrowException as exc:
         found = batch.schema.field(name).type
         raise ManifestError(
-            f"the column {name!r} of the manifest has the type {found}, not {kind}: keep the types of `curate scan`"
+            f"the manifest has {found} in its column {name!r} instead of {kind}: keep the column as `curate scan` wrote it"
         ) from exc
 
 

@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 
 from curate import manifest
 from curate.cli import main
-from curate.filtering.filter import decide, filter_manifest
+from curate.filtering.filter import filter_manifest, filter_table
 from curate.filtering.options import FilterOptions
 from curate.manifest import ALL_COLUMNS, SCAN_SCHEMA, Lineage
 from curate.measures.hash_groups import QUICK_BITS
@@ -92,7 +92,7 @@ def test_counts_for_any_threshold_match_the_filter(scan_path: Path) -> None:
     data, table = data_of(scan_path.with_suffix(".html")), manifest.read_manifest(scan_path).table
     for line in (0.0, 0.1, 0.3, 19.9, 20.0, 20.3, 33.0, 70.7, 99.9):
         for tones in ({"color"}, {"color", "sepia"}, set(TONES)):
-            chosen = decide(table, FilterOptions(line, frozenset(tones)))
+            chosen = filter_table(table, FilterOptions(line, frozenset(tones)))
             assert kept_at(data, line, {*tones, None}) == chosen.kept.num_rows, (line, tones)
     assert data["rows"] == table.num_rows
     assert data["unreadable"] == len(table["error"].drop_null())
@@ -111,7 +111,8 @@ def test_a_rejected_manifest_shows_what_another_threshold_would_keep(scan_path: 
         write_report(path, path.with_suffix(".html"))
     rejected, kept = (data_of(clean.with_name(f"{name}.html")) for name in ("rejected", "clean"))
     for line in (10.0, 20.0, 30.0, 40.0):
-        chosen = decide(manifest.read_manifest(scan_path).table, FilterOptions(line, where="path NOT LIKE '%7.jpg'"))
+        options = FilterOptions(line, where="path NOT LIKE '%7.jpg'")
+        chosen = filter_table(manifest.read_manifest(scan_path).table, options)
         assert kept_at(rejected, line, {"color"}) + kept_at(kept, line, {"color"}) == chosen.kept.num_rows
     counted = {reason["name"]: reason["photos"] for reason in rejected["reasons"]}
     reasons = manifest.read_manifest(clean.with_name("rejected.parquet")).table["reject_reasons"].to_pylist()
@@ -386,13 +387,13 @@ def test_invalid_inputs_and_outputs_are_one_line_errors(scan_path: Path, tmp_pat
     )
     assert_refused(
         report(tmp_path / "odd.parquet", "-o", out),
-        "the column 'tone' of the manifest has the type list<element: int64>",
+        "has list<element: int64> in its column 'tone'",
     )
     for name, value in (("bytes", "many"), ("tar_offset", 1.5), ("error", ["cut"])):
         pq.write_table(
             pa.table({"source": ["a"], "path": ["b"], "colorfulness": [1.5], name: [value]}), tmp_path / "odd.parquet"
         )
-        assert_refused(report(tmp_path / "odd.parquet", "-o", out), f"column '{name}'")
+        assert_refused(report(tmp_path / "odd.parquet", "-o", out), f"in its column '{name}'")
     assert not out.exists()
     out.write_text("<!doctype html>my own page", encoding="utf-8")
     assert_refused(report(scan_path, "-o", out), "is not a vividset report")
