@@ -51,7 +51,7 @@ def test_a_scan_works_with_streams_without_a_file_descriptor(paths: dict[str, st
     words = ["scan", paths["PHOTO"], "--engine", "serial", "-o", str(tmp_path / "scan.parquet")]
     result = CliRunner().invoke(curate.cli.main, words)
     assert result.exit_code == 0, result.output
-    assert "1 photo: 1 scored" in result.stdout
+    assert "1 photo: 1 measured, 0 failed" in result.stdout
 
 
 def test_an_output_that_is_a_link_to_itself_is_a_one_line_error(paths: dict[str, str], tmp_path: Path) -> None:

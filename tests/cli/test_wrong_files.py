@@ -163,7 +163,7 @@ def test_a_wrong_file_of_another_kind_is_a_one_line_error(
 
 def test_explain_with_a_manifest_advises_inspect(folder: Path, tmp_path: Path) -> None:
     line = run_and_fail("curate explain FILE", folder, "scan.parquet", tmp_path)
-    assert line.endswith("is no photo: name photos, or see what a manifest holds with `curate inspect`")
+    assert line.endswith("is not a photo: give photos, or use `curate inspect` for a manifest")
 
 
 @pytest.mark.parametrize("write_statistics", [True, False])
