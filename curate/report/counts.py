@@ -207,7 +207,8 @@ def read_column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
     except pa.ArrowException as exc:
         found = batch.schema.field(name).type
         raise ManifestError(
-            f"the manifest has {found} in its column {name!r} instead of {kind}: keep the column as `curate scan` wrote it"
+            f"the manifest has {found} in its column {name!r} instead of {kind}: "
+            "keep the column as `curate scan` wrote it"
         ) from exc
 
 
