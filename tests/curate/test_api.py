@@ -144,7 +144,12 @@ def test_measure_gives_the_numbers_of_a_scan(name: str, home: Path, scan: Path) 
     (row,) = [row for row in table.drop_columns(["missing_since"]).to_pylist() if row["path"] == name]
     path = home / "photos" / name
     with Image.open(path) as image:
-        found = [curate.measure(path), curate.measure(str(path)), curate.measure(path.read_bytes()), curate.measure(image)]
+        found = [
+            curate.measure(path),
+            curate.measure(str(path)),
+            curate.measure(path.read_bytes()),
+            curate.measure(image),
+        ]
     if name != "logo.png":  # an array has no transparency
         found.append(curate.measure(curate.decode(path)))
     for measures in found:
@@ -169,8 +174,10 @@ def test_a_photo_on_its_side_is_decoded_upright(home: Path) -> None:
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "CMYK", "RGBA", "1", "I;16"])
 def test_an_image_of_any_mode_is_measured_as_its_file(mode: str, home: Path) -> None:
     with Image.open(home / "photos" / "coffee.png") as coffee:
-        image = coffee.convert("L").convert("I").point(lambda value: value * 256).convert("I;16") if mode == "I;16" else (
-            coffee.convert(mode)
+        image = (
+            coffee.convert("L").convert("I").point(lambda value: value * 256).convert("I;16")
+            if mode == "I;16"
+            else (coffee.convert(mode))
         )
     file = io.BytesIO()
     image.save(file, "TIFF" if mode == "CMYK" else "PNG")
@@ -209,7 +216,10 @@ def test_too_many_pixels_are_refused_in_every_form(home: Path) -> None:
 def test_a_scan_takes_one_path_or_many_and_reports_progress(home: Path, tmp_path: Path) -> None:
     done: list[tuple[int, int]] = []
     summary = curate.scan_photos(
-        str(home / "photos"), str(tmp_path / "one.parquet"), engine="serial", progress=lambda *numbers: done.append(numbers)
+        str(home / "photos"),
+        str(tmp_path / "one.parquet"),
+        engine="serial",
+        progress=lambda *numbers: done.append(numbers),
     )
     assert (summary.photos, summary.scored, dict(summary.errors)) == (7, 6, {"BrokenPhoto": 1})
     assert done[0] == (0, 7)
@@ -229,7 +239,9 @@ def test_filter_gives_counts_and_paths(scan: Path, tmp_path: Path) -> None:
     for path, rows in ((summary.kept_path, summary.kept), (summary.rejected_path, summary.rejected)):
         assert curate.read_manifest(path).table.num_rows == rows > 0
     assert curate.inspect_manifest(summary.kept_path).counts["tone"] == {"color": summary.kept}
-    dry = curate.filter_manifest(scan, tmp_path / "dry.parquet", keep_tone="grayscale", min_colorfulness=0, dry_run=True)
+    dry = curate.filter_manifest(
+        scan, tmp_path / "dry.parquet", keep_tone="grayscale", min_colorfulness=0, dry_run=True
+    )
     assert dry.kept_path is None
     assert dry.kept > summary.kept
     assert not (tmp_path / "dry.parquet").exists()
