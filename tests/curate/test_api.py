@@ -87,7 +87,7 @@ def test_every_public_name_exists_and_is_listed() -> None:
         assert getattr(curate, name) is not None
         assert name in dir(curate)
     with pytest.raises(AttributeError, match="no attribute 'measures_of'"):
-        curate.measures_of  # noqa: B018
+        curate.measures_of  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_no_public_name_is_the_name_of_a_submodule() -> None:
@@ -101,7 +101,7 @@ def test_no_public_name_is_the_name_of_a_submodule() -> None:
 
 def test_import_is_fast_and_loads_no_library() -> None:
     code = (
-        "import sys, time; start = time.perf_counter(); import curate; took = time.perf_counter() - start; "
+        "import sys, time; start = time.process_time(); import curate; took = time.process_time() - start; "
         "print(took, any(name in sys.modules for name in ('numpy', 'cv2', 'PIL', 'pyarrow', 'click')))"
     )
     runs = [run_python(code).split() for _ in range(3)]
@@ -251,7 +251,7 @@ def test_single_rules_take_the_place_of_a_presets(scan: Path, tmp_path: Path) ->
     preset = tmp_path / "preset.toml"
     preset.write_text('min-colorfulness = 60\nkeep-tone = ["sepia"]\n', encoding="utf-8")
     by_file = curate.filter_manifest(scan, tmp_path / "a.parquet", preset=preset, dry_run=True).options
-    assert (by_file.min_colorfulness, by_file.keep_tones) == (60, {"color", "sepia"})
+    assert by_file == curate.FilterOptions(min_colorfulness=60, keep_tones=frozenset({"color", "sepia"}))
     changed = curate.filter_manifest(scan, tmp_path / "a.parquet", preset=preset, min_colorfulness=5, dry_run=True)
     assert changed.options.min_colorfulness == 5
     rules = curate.filter_manifest(scan, tmp_path / "a.parquet", max_sharpness=9000, min_side=10, dry_run=True).options
@@ -265,15 +265,15 @@ def test_arguments_that_make_no_sense_are_one_line(scan: Path, tmp_path: Path) -
         (lambda: curate.filter_manifest(scan, out, min_side=9, options=curate.FilterOptions()), "options="),
         (lambda: curate.filter_manifest(scan, out, keep_tone="purple"), "purple"),
         (lambda: curate.filter_manifest(scan, out, split="1/2"), "90/5/5"),
-        (lambda: curate.scan_photos("x", out, workers=0), "workers"),
+        (lambda: curate.scan_photos("x", out, workers=0), "--workers"),
         (lambda: curate.scan_photos("x", out, engine="threads"), "serial, processes, ray"),  # type: ignore[arg-type]
-        (lambda: curate.scan_photos("x", out, timeout_s=0), "timeout_s"),
-        (lambda: curate.scan_photos("x", out, max_pixels=0), "max_pixels"),
+        (lambda: curate.scan_photos("x", out, timeout_s=0), "--timeout"),
+        (lambda: curate.scan_photos("x", out, max_pixels=0), "--max-pixels"),
         (lambda: curate.scan_photos("x", out, fidelity="good"), "exact, fast"),  # type: ignore[arg-type]
         (lambda: curate.scan_photos("x", out, shard="3"), "1/8"),
         (lambda: curate.scan_photos("x", out, prune=True, options=curate.ScanOptions()), "options="),
-        (lambda: curate.pack_photos(scan, out, size_px=8), "size_px"),
-        (lambda: curate.pack_photos(scan, out, quality=50, encoding="jpeg"), "quality"),
+        (lambda: curate.pack_photos(scan, out, size_px=8), "--size"),
+        (lambda: curate.pack_photos(scan, out, quality=50, encoding="jpeg"), "--quality"),
         (lambda: curate.pack_photos(scan, out, encoding="png"), "raw, jpeg"),  # type: ignore[arg-type]
         (lambda: curate.export_photos(scan, out, "zip"), "webdataset"),  # type: ignore[arg-type]
     ]
