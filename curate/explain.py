@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import ManifestError, NotAPhoto
-from curate.filtering.filter import decide
+from curate.filtering.filter import filter_table
 from curate.filtering.options import FilterOptions
 from curate.manifest import KEY_COLUMNS, SCAN_SCHEMA
 from curate.scanning.scorer import Record, ScoreOptions, score
@@ -45,7 +45,7 @@ def explain_photo(photo: Path, options: FilterOptions) -> Explanation:
 
 def explain_row(row: pa.Table, options: FilterOptions) -> Explanation:
     """Decide as a filter would on one row of a scan."""
-    reasons = decide(row, options).rejected["reject_reasons"].to_pylist()
+    reasons = filter_table(row, options).rejected["reject_reasons"].to_pylist()
     return Explanation(manifest.as_rows(row)[0], tuple(reasons[0]) if reasons else ())
 
 

@@ -168,7 +168,7 @@ def filter_manifest(
         command: text that the manifests record as what made them; None records this call.
 
     Returns:
-        Counts and paths: `kept`, `rejected`, `kept_path`, `rejected_path`, `dropped_by` (by rule) and `splits`.
+        Counts and paths: `kept`, `rejected`, `kept_path`, `rejected_path`, `rejected_by_rule` and `splits`.
 
     Raises:
         ManifestError: the scan cannot be read, or an output cannot be written or would replace something else.

@@ -32,10 +32,10 @@ def explain(places: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> No
     Rules that compare a photo with others (--keep-top, --duplicates, --balance of a preset) are ignored.
     """
     from curate.explain import explain_photo, explain_row, find_missing_row, list_photo
-    from curate.filtering.options import preset_options
+    from curate.filtering.options import build_options
     from curate.sources import is_url
 
-    options = preset_options(settings).for_one_photo()
+    options = build_options(settings).without_dataset_rules()
     if url := next(filter(is_url, places), None):
         raise UsageError(f"{url} is a URL: download the photo first, or measure it with `curate scan`")
     photos = list(map(Path, places))

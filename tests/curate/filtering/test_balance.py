@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.filtering.balance import stratum_of, water_fill
-from curate.filtering.filter import decide
+from curate.filtering.balance import assign_strata, water_fill
+from curate.filtering.filter import filter_table
 from curate.filtering.options import FilterOptions, Split
 from curate.manifest import SCAN_SCHEMA
 from curate.measures.measure import measure
@@ -29,7 +29,7 @@ def test_shares_are_as_even_as_can_be_and_add_up(found: list[int], keep: int) ->
 
 def test_strata_are_sectors_of_hue_times_the_papers_levels() -> None:
     hues, colorfulness = np.array([0, 29.9, 30, 359.9, 360, 5]), np.array([0, 14.9, 15, 33, 109, 400])
-    assert stratum_of(hues, colorfulness).tolist() == [0, 0, 13, 35, 72, 72]
+    assert assign_strata(hues, colorfulness).tolist() == [0, 0, 13, 35, 72, 72]
 
 
 def sunsets_and_others(sunsets: int = 900, others: int = 100) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def sunsets_and_others(sunsets: int = 900, others: int = 100) -> list[dict[str, 
 
 
 def kept_and_rejected(rows: list[dict[str, Any]], **options: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    chosen = decide(pa.Table.from_pylist(rows, SCAN_SCHEMA), FilterOptions(**options))
+    chosen = filter_table(pa.Table.from_pylist(rows, SCAN_SCHEMA), FilterOptions(**options))
     return chosen.kept.to_pylist(), chosen.rejected.to_pylist()
 
 

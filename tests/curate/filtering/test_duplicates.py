@@ -19,7 +19,7 @@ from PIL import Image
 
 from curate import manifest
 from curate.errors import ManifestError
-from curate.filtering.filter import decide, filter_manifest, split_of
+from curate.filtering.filter import assign_split, filter_manifest, filter_table
 from curate.filtering.options import FilterOptions, Split
 from curate.manifest import SCAN_SCHEMA
 from curate.measures import hash_groups
@@ -160,7 +160,7 @@ def scan_of(*rows: dict[str, Any]) -> pa.Table:
 
 
 def decided(table: pa.Table, mode: str, **options: Any) -> tuple[list[str], dict[str, list[str]]]:
-    chosen = decide(table, FilterOptions(duplicates=mode, **options))
+    chosen = filter_table(table, FilterOptions(duplicates=mode, **options))
     rejected = zip(chosen.rejected["path"].to_pylist(), chosen.rejected["reject_reasons"].to_pylist(), strict=True)
     return chosen.kept["path"].to_pylist(), dict(rejected)
 
@@ -214,31 +214,31 @@ def test_a_group_has_the_split_of_its_smallest_hash_whichever_of_it_stay(mode: s
     rows = [photo(n, n // 8, colorfulness=20.0 + n % 8) for n in range(64)]
     split = Split(34, 33, 33)
     for line in (20, 25):
-        chosen = decide(scan_of(*rows), FilterOptions(line, duplicates=mode, split=split)).kept
+        chosen = filter_table(scan_of(*rows), FilterOptions(line, duplicates=mode, split=split)).kept
         for name, drawn in zip(chosen["path"].to_pylist(), chosen["split"].to_pylist(), strict=True):
             group = int(name.removesuffix(".jpg")) // 8
             smallest = min(row["sha256"] for row in rows[8 * group : 8 * group + 8])
-            assert drawn == split_of(pa.chunked_array([[smallest[24:]]]), split)[0].as_py()
+            assert drawn == assign_split(pa.chunked_array([[smallest[24:]]]), split)[0].as_py()
     assert len(set(chosen["split"].to_pylist())) == 3
 
 
 def test_groups_are_spread_over_the_splits_as_photos_are() -> None:
     rows = [photo(n, n // 4, fingerprint=photo(n % 60, n // 4)["fingerprint"]) for n in range(1200)]
-    groups = decide(scan_of(*rows), FilterOptions(duplicates="drop-near", split=Split(34, 33, 33))).kept
+    groups = filter_table(scan_of(*rows), FilterOptions(duplicates="drop-near", split=Split(34, 33, 33))).kept
     assert groups.num_rows == 300
     assert groups["split"].to_pylist().count("train") == pytest.approx(102, abs=33)  # four standard deviations
 
 
 def test_copies_of_one_content_keep_the_split_of_that_content() -> None:
     rows = [photo(n, 0, sha256="f" * 64) for n in range(3)]
-    assert decide(scan_of(*rows), FilterOptions(duplicates="together")).kept["split"].to_pylist() == ["test"] * 3
+    assert filter_table(scan_of(*rows), FilterOptions(duplicates="together")).kept["split"].to_pylist() == ["test"] * 3
 
 
 def test_fingerprints_of_another_version_are_one_clear_line() -> None:
     with pytest.raises(ManifestError, match="'fingerprint' is of another version"):
-        decide(scan_of(photo(0, 0, fingerprint="00" * 8)), FilterOptions(duplicates="drop-near"))
+        filter_table(scan_of(photo(0, 0, fingerprint="00" * 8)), FilterOptions(duplicates="drop-near"))
     with pytest.raises(ManifestError, match="no column 'fingerprint'"):
-        decide(scan_of(photo(0, 0)).drop_columns(["fingerprint"]), FilterOptions(duplicates="drop-near"))
+        filter_table(scan_of(photo(0, 0)).drop_columns(["fingerprint"]), FilterOptions(duplicates="drop-near"))
 
 
 def test_a_real_copy_is_dropped_from_a_real_scan_read_in_parts(
@@ -257,7 +257,7 @@ def test_a_real_copy_is_dropped_from_a_real_scan_read_in_parts(
         manifest.write_manifest(parts / f"{row}.parquet", table.slice(row, 1), manifest.Lineage("scan", "", {}))
     chosen = filter_manifest(parts, tmp_path / "clean.parquet", FilterOptions(duplicates="drop-near"))
     assert manifest.read_manifest(tmp_path / "clean.parquet").table["path"].to_pylist() == ["b-large.jpg", "c-cat.png"]
-    assert chosen.dropped_by["duplicate"] == 1
+    assert chosen.rejected_by_rule["duplicate"] == 1
 
 
 def test_the_pigeonhole_holds() -> None:

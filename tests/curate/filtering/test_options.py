@@ -20,13 +20,13 @@ from curate.filtering.dataset_rules import threshold_for_share
 from curate.filtering.options import (
     DEFAULT_PRESET,
     NUMERIC_MEASURES,
-    PRESET_NAMES,
+    SETTING_NAMES,
     TONES,
     FilterOptions,
+    build_options,
     load_preset,
     merge_settings,
-    preset_options,
-    preset_to_toml,
+    settings_to_toml,
 )
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.measures.tone.classify import TONES as SCANNED_TONES
@@ -38,21 +38,21 @@ def run(*words: object) -> Result:
 
 
 def options_of(**settings: object) -> FilterOptions:
-    return preset_options({name.replace("_", "-"): value for name, value in settings.items()})
+    return build_options({name.replace("_", "-"): value for name, value in settings.items()})
 
 
 def test_the_default_preset_is_the_default_options_and_nothing_else() -> None:
-    assert preset_options(load_preset(DEFAULT_PRESET)) == FilterOptions()
+    assert build_options(load_preset(DEFAULT_PRESET)) == FilterOptions()
 
 
 def test_the_names_stand_for_what_they_are_elsewhere() -> None:
     assert TONES == SCANNED_TONES
-    assert {f"min-{name.replace('_', '-')}" for name in NUMERIC_MEASURES} < set(PRESET_NAMES)
+    assert {f"min-{name.replace('_', '-')}" for name in NUMERIC_MEASURES} < set(SETTING_NAMES)
 
 
 def test_every_setting_is_an_option_of_filter() -> None:
     options = {word for parameter in main.commands["filter"].params for word in parameter.opts}
-    assert {f"--{name}" for name in PRESET_NAMES} < options
+    assert {f"--{name}" for name in SETTING_NAMES} < options
 
 
 def test_what_show_prints_can_be_saved_and_given_back(tmp_path: Path) -> None:
@@ -61,16 +61,16 @@ def test_what_show_prints_can_be_saved_and_given_back(tmp_path: Path) -> None:
     assert shown.exit_code == 0
     (tmp_path / "mine.toml").write_text(shown.stdout, encoding="utf-8")
     assert run("filter", "--show", "--preset", tmp_path / "mine.toml").stdout == shown.stdout
-    given_back = preset_options(load_preset(str(tmp_path / "mine.toml")))
+    given_back = build_options(load_preset(str(tmp_path / "mine.toml")))
     assert (given_back.min_side_px, given_back.max_aspect, given_back.where) == (256, 3, 'path <> "a\x7f\\"')
     assert given_back.keep_tones == {"color", "sepia"}
-    assert [(bound.option, bound.line) for bound in given_back.bounds] == [("--min-chroma-mean", 1e-5)]
+    assert [(bound.option, bound.limit) for bound in given_back.bounds] == [("--min-chroma-mean", 1e-5)]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.floats(allow_nan=False, allow_infinity=False))
 def test_whatever_a_setting_holds_it_comes_back_from_toml(text: str, number: float) -> None:
     settings = {"where": text, "max-sharpness": number, "min-side": 7, "keep-tone": ["toned"], "split": "80/10/10"}
-    assert tomllib.loads("\n".join(preset_to_toml(settings))) == settings
+    assert tomllib.loads("\n".join(settings_to_toml(settings))) == settings
 
 
 def test_what_is_typed_goes_before_the_preset(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_share_and_a_line_take_each_others_place_but_are_not_given_together() 
     assert merge_settings(share, line) == line
     for both in (merge_settings(line, {**line, **share}), {**line, **share}):
         with pytest.raises(UsageError, match="give one of them"):
-            preset_options(both)
+            build_options(both)
 
 
 def test_shares_and_lines_of_other_measures_are_left_alone() -> None:
@@ -105,15 +105,15 @@ def test_shares_and_lines_of_other_measures_are_left_alone() -> None:
 
 
 def test_a_preset_is_complete() -> None:
-    options = preset_options({"min-side": 9})
+    options = build_options({"min-side": 9})
     assert options == FilterOptions(min_colorfulness=None, min_side_px=9)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("min-colourfulness = 3", "as the options of `curate filter`, like min-colorfulness"),
-        ("min-side = 2.5", "min-side = 2.5 isn't understood: write it like min-side = 256"),
+        ("min-colourfulness = 3", "use names of `curate filter` options, like min-colorfulness"),
+        ("min-side = 2.5", "min-side = 2.5 is not valid: write it like min-side = 256"),
         ('max-sharpness = "much"', "write it like max-sharpness = 20.0"),
         ("max-sharpness = true", "write it like max-sharpness = 20.0"),
         ('keep-tone = ["purple"]', 'write it like keep-tone = ["sepia"]'),
@@ -125,9 +125,12 @@ def test_a_preset_is_complete() -> None:
         ("keep-top = 'most'", "like 90%"),
         ("keep-top = 7", 'write it like keep-top = ["90%", "sharpness:80%"]'),
         ("keep-top = [7]", 'write it like keep-top = ["90%", "sharpness:80%"]'),
-        ("keep-top = ['beauty:90%']", "--keep-top beauty: no measure is called so: choose from colorfulness,"),
+        ("keep-top = ['beauty:90%']", "--keep-top: there is no measure 'beauty': choose from colorfulness,"),
         ("keep-top = ['90%', 'colorfulness:80%']", "--keep-top is given twice for colorfulness"),
-        ("keep-top = ['sharpness:90%']\nmin-sharpness = 2", "--keep-top and --min-sharpness both draw the line"),
+        (
+            "keep-top = ['sharpness:90%']\nmin-sharpness = 2",
+            "--keep-top and --min-sharpness both set the lowest sharpness",
+        ),
         ("keep-top = '0%'", "like 90%"),
         ("keep-top = '101%'", "like 90%"),
         ("keep-top = '90'", "like 90%"),

@@ -11,7 +11,7 @@ import pytest
 
 from curate import manifest
 from curate.errors import ManifestError, UsageError
-from curate.filtering.filter import decide, filter_manifest
+from curate.filtering.filter import filter_manifest, filter_table
 from curate.filtering.options import Bound, FilterOptions, TopShare
 from curate.manifest import SCAN_SCHEMA, Lineage
 
@@ -35,7 +35,7 @@ def scanned(**columns: list[object]) -> pa.Table:
 
 
 def reasons(table: pa.Table, **options: object) -> dict[str, list[str]]:
-    chosen = decide(table, FilterOptions(**options))  # type: ignore[arg-type]
+    chosen = filter_table(table, FilterOptions(**options))  # type: ignore[arg-type]
     assert chosen.kept.num_rows + chosen.rejected.num_rows == table.num_rows
     rows = chosen.rejected.to_pylist()
     return {row["path"]: row["reject_reasons"] for row in rows if row["path"] != "d"}
@@ -43,7 +43,7 @@ def reasons(table: pa.Table, **options: object) -> dict[str, list[str]]:
 
 def test_a_highest_and_a_lowest_value_are_held() -> None:
     table = scanned(neutral_share=[0.25, 0.953, 0.951])
-    bounds = (Bound("neutral_share", 0.95, lowest=False), Bound("colorfulness", 55.0, lowest=True))
+    bounds = (Bound("neutral_share", 0.95, is_min=False), Bound("colorfulness", 55.0, is_min=True))
     assert reasons(table, bounds=bounds) == {
         "a": ["colorfulness 50 < 55"],
         "b": ["neutral_share 0.96 > 0.95"],
@@ -53,7 +53,7 @@ def test_a_highest_and_a_lowest_value_are_held() -> None:
 
 def test_a_value_on_the_line_passes() -> None:
     table = scanned(sharpness=[5.0, 5.0, 4.0])
-    assert reasons(table, bounds=(Bound("sharpness", 5.0, lowest=True),)) == {"c": ["sharpness 4 < 5"]}
+    assert reasons(table, bounds=(Bound("sharpness", 5.0, is_min=True),)) == {"c": ["sharpness 4 < 5"]}
 
 
 def test_size_and_shape_are_judged_by_the_short_side() -> None:
@@ -72,23 +72,23 @@ def test_a_condition_rejects_measured_photos_for_which_it_isnt_true() -> None:
 @pytest.mark.parametrize("condition", ["nope > 3", "width >", "true; select 1", "true) from photos limit (1", ""])
 def test_a_condition_that_isnt_one_is_a_usage_error(condition: str) -> None:
     with pytest.raises(UsageError, match="--where"):
-        decide(scanned(), FilterOptions(where=condition))
+        filter_table(scanned(), FilterOptions(where=condition))
 
 
 def test_an_unknown_column_is_told_with_those_that_are_near() -> None:
     with pytest.raises(UsageError, match=r'"widht" not found.*Candidate bindings: "width"'):
-        decide(scanned(), FilterOptions(where="widht > 3"))
+        filter_table(scanned(), FilterOptions(where="widht > 3"))
 
 
 def test_lines_that_let_nothing_through_are_refused() -> None:
-    both = (Bound("sharpness", 3.0, lowest=True), Bound("sharpness", 2.0, lowest=False))
+    both = (Bound("sharpness", 3.0, is_min=True), Bound("sharpness", 2.0, is_min=False))
     for options in (
         {"bounds": both},
-        {"min_colorfulness": 40.0, "bounds": (Bound("colorfulness", 30.0, lowest=False),)},
+        {"min_colorfulness": 40.0, "bounds": (Bound("colorfulness", 30.0, is_min=False),)},
     ):
         with pytest.raises(UsageError, match="no photo can have both --min-"):
             FilterOptions(**options)
-    FilterOptions(40.0, bounds=(Bound("colorfulness", 40.0, lowest=False),))
+    FilterOptions(40.0, bounds=(Bound("colorfulness", 40.0, is_min=False),))
 
 
 @pytest.mark.parametrize(
@@ -103,26 +103,27 @@ def test_lines_that_let_nothing_through_are_refused() -> None:
 def test_a_condition_neither_reads_nor_writes_files(condition: str, tmp_path: Path) -> None:
     (tmp_path / "secret.csv").write_text("a\n", encoding="utf-8")
     with pytest.raises(UsageError, match="--where"):
-        decide(scanned(), FilterOptions(where=condition.format(here=tmp_path)))
+        filter_table(scanned(), FilterOptions(where=condition.format(here=tmp_path)))
     assert [file.name for file in tmp_path.iterdir()] == ["secret.csv"]
 
 
 def test_an_unreadable_photo_has_its_own_reason_and_no_other() -> None:
-    bounds = (Bound("sharpness", 5.0, lowest=True),)
-    chosen = decide(scanned(), FilterOptions(bounds=bounds, min_side_px=10, max_aspect=2, where="width > 1"))
+    bounds = (Bound("sharpness", 5.0, is_min=True),)
+    chosen = filter_table(scanned(), FilterOptions(bounds=bounds, min_side_px=10, max_aspect=2, where="width > 1"))
     (broken,) = [row for row in chosen.rejected.to_pylist() if row["path"] == "d"]
     assert broken["reject_reasons"] == ["unreadable: EmptyFile: the file has zero bytes"]
 
 
 def test_a_rule_on_a_column_that_an_older_scan_lacks_says_so() -> None:
+    options = FilterOptions(bounds=(Bound("sharpness", 5.0, is_min=True),))
     with pytest.raises(ManifestError, match="sharpness"):
-        decide(scanned().drop_columns(["sharpness"]), FilterOptions(bounds=(Bound("sharpness", 5.0, lowest=True),)))
+        filter_table(scanned().drop_columns(["sharpness"]), options)
 
 
 @pytest.mark.parametrize("line", [math.nan, math.inf])
 def test_a_line_is_a_number(line: float) -> None:
     with pytest.raises(UsageError, match="--max-neutral-share"):
-        Bound("neutral_share", line, lowest=False)
+        Bound("neutral_share", line, is_min=False)
 
 
 def test_an_aspect_below_one_is_refused() -> None:
@@ -134,7 +135,7 @@ def test_whatever_the_values_every_reason_is_true() -> None:
     values = np.random.default_rng(0).uniform(0, 1, 3)
     for line in (0.3, 0.333, 0.5, 1e-4):
         for lowest in (True, False):
-            found = reasons(scanned(neutral_share=list(values)), bounds=(Bound("neutral_share", line, lowest=lowest),))
+            found = reasons(scanned(neutral_share=list(values)), bounds=(Bound("neutral_share", line, is_min=lowest),))
             for texts in found.values():
                 _, value, sign, said = texts[0].split()
                 assert float(value) < float(said) if sign == "<" else float(value) > float(said)
@@ -151,7 +152,7 @@ def test_a_filter_never_replaces_what_a_filter_didnt_make(tmp_path: Path, name: 
     else:
         victim.write_bytes(b"precious")
     out = victim if name != "rejected.parquet" else victim.with_name("clean.parquet")
-    with pytest.raises(ManifestError, match=r"is in the way|is a folder"):
+    with pytest.raises(ManifestError, match=r"already exists|is a folder"):
         filter_manifest(tmp_path / "scan.parquet", out, FilterOptions())
     assert victim.is_dir() or victim.read_bytes() == b"precious"
 
@@ -173,8 +174,8 @@ def with_missing(table: pa.Table, *paths: str) -> pa.Table:
 def test_a_missing_photo_is_rejected_and_keeps_its_other_reasons() -> None:
     table = with_missing(scanned(), "a", "b")
     assert reasons(table, min_colorfulness=55.0) == {"a": ["missing", "colorfulness 50 < 55"], "b": ["missing"]}
-    assert decide(table, FilterOptions()).dropped_by["missing"] == 2
-    assert "missing" not in decide(scanned(), FilterOptions()).dropped_by
+    assert filter_table(table, FilterOptions()).rejected_by_rule["missing"] == 2
+    assert "missing" not in filter_table(scanned(), FilterOptions()).rejected_by_rule
 
 
 def test_a_missing_photo_is_no_photo_to_the_rules_on_the_whole_set() -> None:
@@ -187,7 +188,7 @@ def test_a_missing_photo_is_no_photo_to_the_rules_on_the_whole_set() -> None:
         "a": ["colorfulness 50 < 60"],
         "c": ["missing"],
     }
-    left = decide(with_missing(scanned(hue_peak_deg=[5.0] * 3), "a", "b"), FilterOptions(balance=1)).kept
+    left = filter_table(with_missing(scanned(hue_peak_deg=[5.0] * 3), "a", "b"), FilterOptions(balance=1)).kept
     assert left["path"].to_pylist() == ["c"]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from curate import manifest
 from curate.errors import ManifestError
-from curate.filtering.filter import decide, filter_manifest
+from curate.filtering.filter import filter_manifest, filter_table
 from curate.filtering.options import FilterOptions
 from curate.manifest import SCAN_SCHEMA, Lineage
 
@@ -59,14 +59,14 @@ def in_parts(table: pa.Table, folder: Path) -> Path:
 )
 def test_pieces_are_decided_as_the_whole_is(tmp_path: Path, where: str | None) -> None:
     table, options = some_scan(), FilterOptions(where=where)
-    whole = decide(table, options)
+    whole = filter_table(table, options)
     assert whole.kept.num_rows > 10
     chosen = filter_manifest(in_parts(table, tmp_path / "parts"), tmp_path / "clean.parquet", options)
     assert manifest.read_manifest(tmp_path / "clean.parquet").table == whole.kept
     assert manifest.read_manifest(tmp_path / "rejected.parquet").table == whole.rejected
-    assert chosen.dropped_by == whole.dropped_by
+    assert chosen.rejected_by_rule == whole.rejected_by_rule
     assert (chosen.kept, chosen.rejected) == (whole.kept.num_rows, whole.rejected.num_rows)
-    assert chosen.kept_by_ten.sum() + chosen.rejected_by_ten.sum() == table["colorfulness"].drop_null().length()
+    assert chosen.kept_histogram.sum() + chosen.rejected_histogram.sum() == table["colorfulness"].drop_null().length()
 
 
 def test_a_dry_run_counts_the_same_and_writes_nothing(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_dry_run_counts_the_same_and_writes_nothing(tmp_path: Path) -> None:
     dry = filter_manifest(parts, tmp_path / "clean.parquet", FilterOptions(), dry_run=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["parts"]
     wet = filter_manifest(parts, tmp_path / "clean.parquet", FilterOptions())
-    assert (dry.kept, dry.dropped_by, dry.splits) == (wet.kept, wet.dropped_by, wet.splits)
+    assert (dry.kept, dry.rejected_by_rule, dry.splits) == (wet.kept, wet.rejected_by_rule, wet.splits)
 
 
 def test_many_small_pieces_make_few_row_groups(tmp_path: Path) -> None:
@@ -104,9 +104,9 @@ def test_a_scan_that_is_damaged_far_down_leaves_both_earlier_outputs(tmp_path: P
     [
         ("path", pa.array(range(500)), "int64 in its column 'path' instead of text"),
         ("colorfulness", pa.array(["much"] * 500), "string in its column 'colorfulness' instead of numbers"),
-        ("sha256", pa.array([f"{n:x}" for n in range(500)]), "no content hashes"),
-        ("sha256", pa.array(["no hash at all, but long"] * 500), "no content hashes"),
-        ("sha256", pa.nulls(500, pa.string()), "no content hashes"),
+        ("sha256", pa.array([f"{n:x}" for n in range(500)]), "values that are not content hashes"),
+        ("sha256", pa.array(["no hash at all, but long"] * 500), "values that are not content hashes"),
+        ("sha256", pa.nulls(500, pa.string()), "values that are not content hashes"),
     ],
 )
 def test_a_foreign_manifest_that_holds_something_else_says_so(

@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 
 from curate import manifest
 from curate.cli import main
-from curate.filtering.filter import decide, filter_manifest
+from curate.filtering.filter import filter_manifest, filter_table
 from curate.filtering.options import FilterOptions
 from curate.manifest import ALL_COLUMNS, SCAN_SCHEMA, Lineage
 from curate.measures.hash_groups import QUICK_BITS
@@ -92,7 +92,7 @@ def test_any_line_keeps_what_the_filter_keeps(made_up: Path) -> None:
     data, table = data_of(made_up.with_suffix(".html")), manifest.read_manifest(made_up).table
     for line in (0.0, 0.1, 0.3, 19.9, 20.0, 20.3, 33.0, 70.7, 99.9):
         for tones in ({"color"}, {"color", "sepia"}, set(TONES)):
-            chosen = decide(table, FilterOptions(line, frozenset(tones)))
+            chosen = filter_table(table, FilterOptions(line, frozenset(tones)))
             assert kept_at(data, line, {*tones, None}) == chosen.kept.num_rows, (line, tones)
     assert data["rows"] == table.num_rows
     assert data["unreadable"] == len(table["error"].drop_null())
@@ -111,7 +111,8 @@ def test_a_rejected_manifest_tells_what_another_line_would_bring_back(made_up: P
         write_report(path, path.with_suffix(".html"))
     rejected, kept = (data_of(clean.with_name(f"{name}.html")) for name in ("rejected", "clean"))
     for line in (10.0, 20.0, 30.0, 40.0):
-        chosen = decide(manifest.read_manifest(made_up).table, FilterOptions(line, where="path NOT LIKE '%7.jpg'"))
+        options = FilterOptions(line, where="path NOT LIKE '%7.jpg'")
+        chosen = filter_table(manifest.read_manifest(made_up).table, options)
         assert kept_at(rejected, line, {"color"}) + kept_at(kept, line, {"color"}) == chosen.kept.num_rows
     counted = {reason["name"]: reason["photos"] for reason in rejected["reasons"]}
     reasons = manifest.read_manifest(clean.with_name("rejected.parquet")).table["reject_reasons"].to_pylist()

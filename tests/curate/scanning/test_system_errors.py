@@ -311,7 +311,7 @@ def test_too_little_memory_is_the_photos_error_whichever_library_says_so(library
                 np.ones(LITTLE, np.uint16)
             cv2.resize(np.zeros((9, 9, 3), np.uint8), (20_000, 20_000))
 
-    assert with_little_memory(work) == "OutOfMemory: OutOfMemory: measuring it wanted more memory than there is"
+    assert with_little_memory(work) == "OutOfMemory: OutOfMemory: measuring it needs more memory than is available"
 
 
 def test_what_else_opencv_raises_stays_a_bug() -> None:
