@@ -255,7 +255,7 @@ def test_single_rules_take_the_place_of_a_presets(scan: Path, tmp_path: Path) ->
     changed = curate.filter_manifest(scan, tmp_path / "a.parquet", preset=preset, min_colorfulness=5, dry_run=True)
     assert changed.options.min_colorfulness == 5
     rules = curate.filter_manifest(scan, tmp_path / "a.parquet", max_sharpness=9000, min_side=10, dry_run=True).options
-    assert rules == curate.FilterOptions(bounds=(Bound("sharpness", 9000, lowest=False),), min_side_px=10)
+    assert rules == curate.FilterOptions(bounds=(Bound("sharpness", 9000, is_min=False),), min_side_px=10)
     assert curate.filter_manifest(scan, tmp_path / "a.parquet", options=rules, dry_run=True).options == rules
 
 
