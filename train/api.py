@@ -169,7 +169,7 @@ def load_datasets(manifest: StrPath, *, roots: StrPath | Sequence[StrPath] = ())
         roots: one or many folders to look in, if the photos have moved since the scan.
 
     Returns:
-        `train`, `val` and `test`: lists of photos with `len(...)` and `pixels(index, short_side_px)`, which returns
+        `train`, `val` and `test`: photos with `len(...)`, and `read_pixels(index, short_side_px)`, which returns
         (H, W, 3) uint8 sRGB.
 
     Raises:
@@ -261,7 +261,7 @@ def evaluate(
     _check("split", split, ("test", "val", "train", "all"))
     page = _path(html)
     if page:
-        train.evaluation.report.check_place(page)
+        train.evaluation.report.check_page_path(page)
     chosen, manifest_sha256 = load_split(Path(manifest), split, _roots(roots))
     source = load_checkpoint(checkpoint)
     recipe = source.about.recipe
@@ -286,7 +286,8 @@ def evaluate(
     )
     summary = summarize(photos, fid.distances() if fid else None)
     if page:
-        train.evaluation.report.write(page, train.evaluation.report.page(evaluation, protocol, photos, summary))
+        text = train.evaluation.report.render_page(evaluation, protocol, photos, summary)
+        train.evaluation.report.write_page(page, text)
     return EvaluationResult(protocol, photos, summary)
 
 

@@ -93,7 +93,7 @@ def scan_photos(
         from_files=path_texts(from_files),
         null=null,
         engine=engine,
-        share=ShardSpec.parse(shard) if shard else ALL_SHARDS,
+        shard=ShardSpec.parse(shard) if shard else ALL_SHARDS,
         forget=path_texts(forget),
         prune=prune,
     )

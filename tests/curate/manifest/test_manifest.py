@@ -192,7 +192,7 @@ def test_a_record_has_measures_or_an_error_never_both_or_neither(vivid: NDArray[
 
 def test_a_record_survives_as_a_row(tmp_path: Path, real_photo: Callable[[str], NDArray[np.uint8]]) -> None:
     measures = measure(real_photo("coffee"))
-    rows = [Record(PHOTO, "ab" * 32, HEADER, measures).row(), Record(PHOTO, error="EmptyFile: zero bytes").row()]
+    rows = [Record(PHOTO, "ab" * 32, HEADER, measures).to_row(), Record(PHOTO, error="EmptyFile: zero bytes").to_row()]
     assert rows[0].keys() == set(SCAN_SCHEMA.names)
     manifest.write_manifest(tmp_path / "m.parquet", pa.Table.from_pylist(rows, SCAN_SCHEMA), LINEAGE)
     good, bad = manifest.read_manifest(tmp_path / "m.parquet").table.to_pylist()
