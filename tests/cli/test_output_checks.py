@@ -57,7 +57,7 @@ def test_a_scan_needs_no_descriptor_behind_its_streams(places: dict[str, str], t
     words = ["scan", places["PHOTO"], "--engine", "serial", "-o", str(tmp_path / "scan.parquet")]
     result = CliRunner().invoke(curate.cli.main, words)
     assert result.exit_code == 0, result.output
-    assert "1 photo: 1 scored" in result.stdout
+    assert "1 photo: 1 measured" in result.stdout
 
 
 def test_an_output_that_is_a_link_to_itself_is_one_line(places: dict[str, str], tmp_path: Path) -> None:

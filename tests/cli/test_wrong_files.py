@@ -163,7 +163,7 @@ def test_a_command_that_takes_something_else_says_so(command: str, name: str, pl
 
 def test_explaining_a_manifest_says_what_does(place: Path, tmp_path: Path) -> None:
     line = error_of("curate explain FILE", place, "scan.parquet", tmp_path)
-    assert line.endswith("is no photo: name photos, or see what a manifest holds with `curate inspect`")
+    assert line.endswith("is not a photo: give photos, or use `curate inspect` for a manifest")
 
 
 @pytest.mark.parametrize("write_statistics", [True, False])
