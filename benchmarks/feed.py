@@ -36,7 +36,7 @@ from curate.image.decode import decode
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
 from train.data import dataset as trainer_photos
-from train.data.loader import DECODED_SIDES, CropLoader, batches, crop
+from train.data.loader import MIN_DECODED_SIDES, CropLoader, crop, load_batches
 from train.data.packed import PackedDataset
 from train.data.sampler import StepSampler
 
@@ -91,7 +91,7 @@ def usual(data: bytes, size: int) -> np.ndarray:
 def ours(data: bytes, size: int, least_px: int | None = None) -> np.ndarray:
     """The trainer's crop."""
     out = np.empty((size, size, 3), np.uint8)
-    crop(decode(data, short_side_px=least_px or DECODED_SIDES * size).pixels, None, out)
+    crop(decode(data, short_side_px=least_px or MIN_DECODED_SIDES * size).pixels, None, out)
     return out
 
 
@@ -132,8 +132,8 @@ def packs(folder: Path, scratch: Path, size: int, rounds: int) -> None:
 def of_pack(listed: PackedDataset, size: int, workers: int) -> Iterator[Any]:
     """A few epochs."""
     steps = EPOCHS * -(-len(listed) // BATCH)
-    sampler = StepSampler(len(listed), BATCH, 0, 0, steps, listed.starts())
-    return (batch.rgb for batch in batches(CropLoader(listed, size, 0), sampler, workers))
+    sampler = StepSampler(len(listed), BATCH, 0, 0, steps, listed.shard_starts())
+    return (batch.rgb for batch in load_batches(CropLoader(listed, size, 0), sampler, workers))
 
 
 def write_for_others(raw: PackedDataset, jpeg: PackedDataset, scratch: Path) -> None:
@@ -147,7 +147,7 @@ def write_for_others(raw: PackedDataset, jpeg: PackedDataset, scratch: Path) -> 
         for index in range(min(len(raw), int((jpeg.columns["pack_shard"] == 0).sum()))):
             first, size = int(jpeg.columns["pack_offset"][index]), int(jpeg.columns["pack_bytes"][index])
             data = shard[first : first + size].tobytes()
-            arrays.write({"__key__": f"{index:06d}", "npy": np.asarray(raw.pixels(index, 0))})
+            arrays.write({"__key__": f"{index:06d}", "npy": np.asarray(raw.read_pixels(index, 0))})
             jpegs.write({"__key__": f"{index:06d}", "jpg": data})
             (scratch / "folder" / "class" / f"{index:06d}.jpg").write_bytes(data)
 

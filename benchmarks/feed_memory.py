@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from curate.packing.shards import PACK_COLUMNS, Packed, read_places, shard_path, write_shard
+from curate.packing.shards import PACK_COLUMNS, PackedPhoto, read_locations, shard_path, write_shard
 from train.data.dataset import PhotoDataset, Photos
-from train.data.loader import CropLoader, batches
+from train.data.loader import CropLoader, load_batches
 from train.data.packed import PackedDataset
 from train.data.sampler import StepSampler
 
@@ -39,9 +39,9 @@ def main() -> None:
             ("originals", originals(Path(scratch), options.rows)),
             ("pack", packed(Path(scratch), options.rows)),
         ):
-            sampler = StepSampler(len(listed), 16, 0, 0, options.steps, listed.starts())
+            sampler = StepSampler(len(listed), 16, 0, 0, options.steps, listed.shard_starts())
             seen = []
-            for number, _ in enumerate(batches(CropLoader(listed, 32, 0), sampler, options.workers)):
+            for number, _ in enumerate(load_batches(CropLoader(listed, 32, 0), sampler, options.workers)):
                 if number in (options.steps // 10, options.steps // 2, options.steps - options.steps // 20 - 1):
                     seen.append(f"{memory_mb():,.0f}")
             print(f"{name}: {options.rows:,} rows, {options.workers} workers, {16 * options.steps:,} photos: ", end="")
@@ -59,9 +59,9 @@ def originals(scratch: Path, rows: int) -> Photos:
 
 def packed(scratch: Path, rows: int) -> Photos:
     """As many rows of one photo in a pack."""
-    photo = Packed("0" * 64, SMALL_PX, SMALL_PX, bytes(3 * SMALL_PX**2))
+    photo = PackedPhoto("0" * 64, SMALL_PX, SMALL_PX, bytes(3 * SMALL_PX**2))
     write_shard(shard_path(scratch, 0), [photo])
-    place = read_places(shard_path(scratch, 0), 0)
+    place = read_locations(shard_path(scratch, 0), 0)
     columns = {column.name: np.repeat(place[column.name].to_numpy(), rows) for column in PACK_COLUMNS}
     return PackedDataset(scratch, "", pa.array(["photo.png"] * rows, pa.large_string()), columns)
 

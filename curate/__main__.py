@@ -1,4 +1,4 @@
-"""`curate` and `python -m curate`."""
+"""Entry point of `curate` and `python -m curate`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from curate import interrupts
 
 
 def main() -> None:
-    """Run the command that was typed."""
-    interrupts.exit_at_once()
+    """Install signal handlers, then import and run the commands."""
+    interrupts.exit_on_signal()
     from curate.cli import main as commands
 
     commands()

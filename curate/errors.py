@@ -1,46 +1,30 @@
-"""Everything that vividset raises on purpose, in one tree.
+"""All errors that vividset raises on purpose, in one class tree.
 
-    VividsetError                 one line that says what to do next; the commands exit 1
-    ├── UsageError                options that contradict each other; the commands exit 2
+    VividsetError                 one line that says what to do next; the commands exit with 1
+    ├── UsageError                options contradict each other; the commands exit with 2
     ├── SourceError               a folder or list of photos can't be read at all
-    ├── ManifestError             a manifest is missing, foreign, too new or can't be written
-    ├── ScanError                 a scan can't start or go on (locked, source lost, disk full)
-    ├── OutputError               a pack or an export can't start or go on (locked, foreign folder, disk full)
+    ├── ManifestError             a manifest is missing, of another tool, too new, or can't be written
+    ├── ScanError                 a scan can't start or continue (locked, source lost, disk full)
+    ├── OutputError               a pack or an export can't start or continue (locked, foreign folder, disk full)
     ├── EngineError               the chosen engine can't run
-    ├── TrainingError             training can't start or go on
-    ├── CheckpointError           a checkpoint is missing, foreign or damaged
-    └── PhotoError                one photo can't be used: becomes a row, never stops a run
-        ├── EmptyFile             zero bytes
-        ├── NotAPhoto             the content is no picture, whatever the name says
-        ├── UnsupportedFormat     a picture, but of a kind that isn't decoded here
-        ├── BrokenPhoto           truncated or malformed
-        ├── BrokenTar             a tar of photos is cut off or damaged; what lies before that is scored
-        ├── TooManyPixels         larger than --max-pixels; nothing was decoded
-        ├── FileTooLarge          more bytes than are read into memory
-        ├── NothingVisible        every pixel is fully transparent
-        ├── NotAFile              a pipe, socket, device, or a folder with a photo's name
-        ├── NoPermission          the file or folder can't be opened
-        ├── Vanished              listed, then gone
-        ├── ChangedWhileRead      written to while it was being read
-        ├── ChangedSinceScan      another file by now than the manifest's
-        ├── ReadFailed            the disk or network said no
-        ├── OutOfMemory           decoding wanted more memory than there is
-        ├── TimedOut              the decoder hung
-        ├── WorkerDied            the decoder took its process with it
-        └── PlaceTaken            something else lies where its picture would go
+    ├── TrainingError             training can't start or continue
+    ├── CheckpointError           a checkpoint is missing, of another tool, or damaged
+    └── PhotoError                one photo can't be used: it becomes a row with an error and never stops a run;
+                                  its subclasses are the kinds of error
 
-Foreign errors are mapped to this tree once, where they enter (`from exc`). What isn't in it is a bug.
+Errors of the system and of libraries are converted to this tree once, where they enter (`raise ... from exc`). Any
+other exception is a bug. The names of the kinds are stored in manifests, so they must not change.
 """
 
 from __future__ import annotations
 
 
 class VividsetError(Exception):
-    """Base of all; its text is one line that ends in what to do next."""
+    """Base class of all errors of vividset; the text is one line: what happened, then what to do next."""
 
 
 class UsageError(VividsetError):
-    """Options that contradict each other."""
+    """Options contradict each other or have a wrong value."""
 
 
 class SourceError(VividsetError):
@@ -48,15 +32,15 @@ class SourceError(VividsetError):
 
 
 class ManifestError(VividsetError):
-    """A manifest is missing, foreign, too new, incomplete or can't be written."""
+    """A manifest is missing, of another tool, too new, incomplete, or can't be written."""
 
 
 class ScanError(VividsetError):
-    """A scan can't start or go on; finished parts are kept."""
+    """A scan can't start or continue; finished part files are kept."""
 
 
 class OutputError(VividsetError):
-    """A pack or an export can't start or go on; what is finished is kept."""
+    """A pack or an export can't start or continue; finished files are kept."""
 
 
 class EngineError(VividsetError):
@@ -64,49 +48,49 @@ class EngineError(VividsetError):
 
 
 class TrainingError(VividsetError):
-    """Training can't start or go on."""
+    """Training can't start or continue."""
 
 
 class CheckpointError(VividsetError):
-    """A checkpoint is missing, foreign or damaged."""
+    """A checkpoint is missing, of another tool, or damaged."""
 
 
 class PhotoError(VividsetError):
     """One photo can't be used. In a manifest it is the row's `error`: `Kind: what was wrong`."""
 
     transient = False
-    """Whether trying again later may help, without the file being changed."""
+    """Whether a later try may succeed without a change of the file."""
 
     def __str__(self) -> str:
         return f"{type(self).__name__}: {super().__str__()}"
 
 
 class EmptyFile(PhotoError):
-    """Zero bytes."""
+    """The file has zero bytes."""
 
 
 class NotAPhoto(PhotoError):
-    """The content is no picture, whatever the name says."""
+    """The content is not a photo, whatever the name says."""
 
 
 class UnsupportedFormat(PhotoError):
-    """A picture, but of a kind that isn't decoded here."""
+    """A photo format that is not decoded."""
 
 
 class BrokenPhoto(PhotoError):
-    """Truncated or malformed."""
+    """The photo is truncated or malformed."""
 
 
 class BrokenTar(PhotoError):
-    """A tar of photos is cut off or damaged; what lies before that is scored."""
+    """The tar is truncated or damaged; members before the damage are measured."""
 
 
 class TooManyPixels(PhotoError):
-    """Larger than the limit; nothing was decoded."""
+    """The photo is larger than --max-pixels; it was not decoded."""
 
 
 class FileTooLarge(PhotoError):
-    """More bytes than are read into memory."""
+    """The file has more bytes than are read into memory."""
 
 
 class NothingVisible(PhotoError):
@@ -114,7 +98,7 @@ class NothingVisible(PhotoError):
 
 
 class NotAFile(PhotoError):
-    """A pipe, socket, device, or a folder with a photo's name."""
+    """A pipe, a socket, a device, or a folder with a photo's name."""
 
 
 class NoPermission(PhotoError):
@@ -124,44 +108,44 @@ class NoPermission(PhotoError):
 
 
 class Vanished(PhotoError):
-    """Listed, then gone."""
+    """The photo was listed, but was gone when it was read."""
 
     transient = True
 
 
 class ChangedWhileRead(PhotoError):
-    """Written to while it was being read."""
+    """The file was written to while it was read."""
 
     transient = True
 
 
 class ChangedSinceScan(PhotoError):
-    """Another file by now than the manifest's."""
+    """Not the same file as in the manifest."""
 
 
 class ReadFailed(PhotoError):
-    """The disk or network said no."""
+    """The disk or the network reported an error."""
 
     transient = True
 
 
 class OutOfMemory(PhotoError):
-    """Decoding wanted more memory than there is."""
+    """Decoding needed more memory than there is."""
 
     transient = True
 
 
 class TimedOut(PhotoError):
-    """The decoder hung."""
+    """Decoding took longer than --timeout."""
 
 
 class WorkerDied(PhotoError):
-    """The decoder took its process with it."""
+    """Decoding ended its process."""
 
 
 class PlaceTaken(PhotoError):
-    """Something else lies where its picture would go."""
+    """Another file exists where the picture would be written."""
 
 
 TRANSIENT_KINDS = frozenset(kind.__name__ for kind in PhotoError.__subclasses__() if kind.transient)
-"""Names of the errors that a later scan tries again by itself."""
+"""Names of the kinds that the next scan tries again."""

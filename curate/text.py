@@ -1,4 +1,4 @@
-"""Text for people: numbers, bytes, errors and control characters in messages."""
+"""Text for messages: numbers, byte counts, errors, and control characters in names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def escape_control(line: str) -> str:
-    r"""A line whose control characters are written as in manifests: a name can't end it, or steer the terminal.
+    r"""Return a line with its control characters escaped, so that a file name can't end the line or steer the terminal.
 
     >>> escape_control("new\nline\x1b[31m.jpg")
     'new\\x0aline\\x1b[31m.jpg'
@@ -15,7 +15,7 @@ def escape_control(line: str) -> str:
 
 
 def format_number(number: float) -> str:
-    """As short as it can be said without changing it.
+    """Return the shortest text that still reads back as the same number.
 
     >>> format_number(20.0), format_number(20.00000001)
     ('20', '20.00000001')
@@ -24,27 +24,27 @@ def format_number(number: float) -> str:
     return short if float(short) == number else repr(number)
 
 
-def pluralize(number: int, thing: str) -> str:
-    """A number of things.
+def pluralize(number: int, noun: str) -> str:
+    """Return a count with its noun in singular or plural.
 
     >>> pluralize(1, "photo"), pluralize(2000, "photo"), pluralize(2, "loss")
     ('1 photo', '2,000 photos', '2 losses')
     """
-    more = "es" if thing.endswith("s") else "s"
-    return f"{number:,} {thing}{'' if number == 1 else more}"
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
 
 
 def describe_error(exc: BaseException) -> str:
-    """What a foreign error says, in one line of at most 200 letters."""
+    """Return the message of a system's or library's error as one line of at most 200 characters."""
     if isinstance(exc, UnicodeEncodeError):
-        return "its name is no UTF-8"
+        return "its name is not UTF-8"
     text = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-    text = re.sub(r".* Detail: \[errno \d+\] ", "", " ".join(text.split()))  # as Arrow says it
+    text = re.sub(r".* Detail: \[errno \d+\] ", "", " ".join(text.split()))  # Arrow puts its own words before strerror
     return text[:200].rstrip(".") or type(exc).__name__
 
 
 def format_bytes(count: int) -> str:
-    """Bytes in a unit that leaves something before the point.
+    """Return a byte count in kB, MB or GB.
 
     >>> format_bytes(7_654), format_bytes(1_234_000_000)
     ('7.65 kB', '1.23 GB')

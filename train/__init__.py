@@ -1,20 +1,68 @@
-"""Stage two of vividset: manifest in, colorizer out.
+"""Stage two of vividset: manifest in, colorizer out. This module is the public Python API.
 
-The rooms, from the door inwards:
+Names are imported when they are first used: `import train` does not import torch. `fit` trains on a manifest, and
+`Colorizer` uses the result.
 
-- `train.cli`: the commands
-- `train.loop`: training, read in one sitting; `train.step` and `train.watch`: the step, and all that goes on beside it
-- `train.run`, `train.processes`, `train.rescue`: what a run is made of, in several processes, and back from trouble
-- `train.recipe`: the documented hyper-parameters; `train.photos`, `train.data`: manifest to batches
-- `train.model`, `train.encoder`, `train.loss`, `train.lab`: the network, what it is told, and the colour space they
-  speak in
-- `train.health`, `train.findings`, `train.journal`, `train.pictures`, `train.page`: is it going well, in words, lines
-  and pictures
-- `train.checkpoint`, `train.taught`: keep what was learned, and say which photos taught it
-- `train.evaluate`, `train.likeness`, `train.export`: judge it, hand it on
-- `train.colorize`: use it; `train.places` says where pictures go, `train.upsample` and `train.gamut` bring colour to
-  full size, `train.marks` writes where it comes from
+The packages behind it, each of which imports only those below it:
 
-Of `curate` it knows the manifest, the decoder, the measures and the errors: a photo is seen here as it was scored
-there.
+- `train.cli`: the commands; they parse options, call a function of the API and print
+- `train.api`: the functions of the public API, with keyword arguments named as the commands' options
+- `train.trainer`, `train.evaluation`, `train.inference`: the training loop, metrics, and use of a trained network
+- `train.checkpoint`, `train.health`: what a run keeps, and whether its loss curve is healthy
+- `train.models`, `train.data`, `train.recipe`: network and loss, batches of photos, hyper-parameters
+
+Of `curate` it imports the manifest, the sources, the decoder, the measures and the errors, so that a photo is seen in
+training exactly as it was measured.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from train.api import diagnose, evaluate, export_onnx, fit, load_checkpoint, load_datasets
+    from train.inference.colorizer import Colorizer
+    from train.models.losses import ColorizationWeightedLoss
+    from train.models.unet import ColorUNet
+    from train.recipe import Recipe
+
+_MODULES = {
+    "ColorUNet": "models.unet",
+    "ColorizationWeightedLoss": "models.losses",
+    "Colorizer": "inference.colorizer",
+    "Recipe": "recipe",
+    "diagnose": "api",
+    "evaluate": "api",
+    "export_onnx": "api",
+    "fit": "api",
+    "load_checkpoint": "api",
+    "load_datasets": "api",
+}
+"""The module that defines each public name."""
+__all__ = [
+    "ColorUNet",
+    "ColorizationWeightedLoss",
+    "Colorizer",
+    "Recipe",
+    "diagnose",
+    "evaluate",
+    "export_onnx",
+    "fit",
+    "load_checkpoint",
+    "load_datasets",
+]
+
+
+if not TYPE_CHECKING:  # a type checker must report names that do not exist
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -150,14 +150,16 @@ def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
     """Read a checkpoint.
 
     Args:
-        path: a `.safetensors` file, or a run folder, of which best.safetensors is read.
+        path: a `.safetensors` file, or a run folder: its best.safetensors, else its last.safetensors.
         weights_only: skip the optimizer's tensors.
 
     Raises:
         CheckpointError: the file is missing, damaged, not a vividset checkpoint, or of an unknown format or model.
     """
     if path.is_dir():
+        last = path / "last.safetensors"
         path = path / "best.safetensors"
+        path = last if last.exists() and not path.exists() else path
     try:
         check_readable(path)
     except FileNotFoundError as exc:
@@ -237,7 +239,7 @@ def training_photos(metadata: CheckpointMetadata, moved_to: Path | None = None) 
     if not path.exists():
         raise ManifestError(f"{path}, the manifest that this model was trained on, doesn't exist: {advice}")
     columns = ("source", "path", "sha256", "split")
-    read = manifest.read_manifest(path, need=columns, columns=columns)
+    read = manifest.read_manifest(path, required=columns, columns=columns)
     if read.sha256 != metadata.manifest_sha256:
         raise ManifestError(f"{path} is not the manifest that this model was trained on, or it has changed: {advice}")
     return read.table.filter(pc.equal(read.table["split"], "train"))

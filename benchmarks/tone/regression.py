@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.measures.tone import weights
-from curate.measures.tone.classify import TONING_SPREAD_AB
+from curate.measures.tone.classify import MAX_TONING_SPREAD_AB
 
 NOT_INPUTS = ("all_chroma_p99_ab", "all_bin_rms_ab", "brightness_spread_levels", "all_hue_deg")
 """What `curate.measures.tone.features` measures for the other rules, the name and the manifest only."""
@@ -77,7 +77,7 @@ class Regression:
         total = inputs @ weight + self.bias
         for (i, j), factor in self.products.items():
             total = total + factor * inputs[:, names.index(i)] * inputs[:, names.index(j)]
-        return np.asarray(np.minimum(total, TONING_SPREAD_AB - table.all_major_ab), np.float64)
+        return np.asarray(np.minimum(total, MAX_TONING_SPREAD_AB - table.all_major_ab), np.float64)
 
     def less(self, threshold: float) -> Regression:
         """The same with another line."""

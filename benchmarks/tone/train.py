@@ -22,19 +22,19 @@ from curate.measures.tone.features import compute_features
 
 WEIGHTS = Path(__file__).parents[2] / "curate/measures/tone/weights.py"
 """Of the checkout that this script lies in, which need not be the one that is installed."""
-PAGE = '''"""Weights of the tone regression, learned by benchmarks/tone/train.py; docs/results/tone.md tells on what."""
+PAGE = '''"""Weights of the tone regression, written by benchmarks/tone/train.py (data: docs/results/tone.md)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 BIAS = {bias:.4f}
-"""Less the threshold: 0.45 % of the colour photos with M >= 20 lie above it, judged by weights without their source."""
+"""Includes the threshold: by weights learned without their source, 0.45 % of colour photos with M >= 20 exceed 0."""
 
 FEATURES: Mapping[str, tuple[float, float, float]] = {{
 {features}
 }}
-"""Mean and standard deviation of log(1 + feature) over the photos learned from, and the weight."""
+"""For each feature: mean and standard deviation of log(1 + feature) over the training photos, and its weight."""
 
 PRODUCTS: Mapping[tuple[str, str], float] = {{
 {products}
@@ -42,10 +42,11 @@ PRODUCTS: Mapping[tuple[str, str], float] = {{
 """Weights of products of two standardised features."""
 
 DOUBT_RANGE = {doubtful}
-"""Where the log odds lie between, the network is asked."""
+"""Between these log odds, the regression is in doubt and the network is used, too."""
 
 COMBINED_WEIGHTS = ({second.bias:.4f}, {second.regression:.4f}, {second.network:.4f})
-"""Then they become the first number, plus the second times themselves, plus the third times the network's."""
+"""Then the score is the first number, plus the second times the regression's log odds, plus the third times the
+network's."""
 '''
 
 

@@ -1,13 +1,19 @@
-"""The commands of stage one. The only room that knows click, prints, or picks an exit code.
+"""The command `curate`. Only this package uses click, prints results or chooses exit codes.
 
-Heavy libraries are imported inside the commands, so that `--help` answers at once.
+- common: error handling, exit codes, progress bar and options that several commands share
+- filter_options: the options of `filter`, which `explain` shares
+- libraries: the error message for a library that cannot be imported
+- summaries: the lines that commands print
+- scan, merge, filter, report, inspect (also `explain`), pack, export: one command each
+
+Heavy libraries are imported inside the commands, so that `--help` starts fast.
 """
 
 from __future__ import annotations
 
 import click
 
-from curate.cli.common import GOES_ON, HELP, WRITES_NOTHING, WRITES_WHOLE, ErrorHandlingGroup
+from curate.cli.common import CONTEXT_SETTINGS, READ_ONLY, RESUMABLE, WRITES_AT_END, ErrorHandlingGroup
 from curate.cli.export import export
 from curate.cli.filter import filter_command
 from curate.cli.inspect import explain, inspect
@@ -18,28 +24,28 @@ from curate.cli.scan import scan
 from curate.version import __version__
 
 
-@click.group(cls=ErrorHandlingGroup, context_settings=HELP)
+@click.group(cls=ErrorHandlingGroup, context_settings=CONTEXT_SETTINGS)
 @click.version_option(__version__, prog_name="curate")
 def main() -> None:
-    """Turn a pile of photos into a data set that a colorizer can learn from.
+    """Turn a collection of photos into a data set for training a colorizer.
 
     \b
     curate scan ./photos                    measure every photo once
-    curate filter --min-colorfulness 20     decide from the numbers, as often as you like
-    curate report                           look at what a line keeps and drops, on one page
-    train fit manifests/clean.parquet       train on what was kept
+    curate filter --min-colorfulness 20     select photos by these measurements; repeat as you like
+    curate report                           write an HTML page to compare thresholds
+    train fit manifests/clean.parquet       train on the selected photos
     """
 
 
-main.add(
+main.add_commands(
     {
-        scan: GOES_ON,
-        merge: WRITES_WHOLE,
-        filter_command: WRITES_WHOLE,
-        report: WRITES_WHOLE,
-        explain: WRITES_NOTHING,
-        inspect: WRITES_NOTHING,
-        pack: GOES_ON,
-        export: GOES_ON,
+        scan: RESUMABLE,
+        merge: WRITES_AT_END,
+        filter_command: WRITES_AT_END,
+        report: WRITES_AT_END,
+        explain: READ_ONLY,
+        inspect: READ_ONLY,
+        pack: RESUMABLE,
+        export: RESUMABLE,
     }
 )

@@ -1,4 +1,4 @@
-"""What the commands share: how they end, print, show progress, and remember what was typed."""
+"""What all commands share: error handling, exit codes, output, progress bar, and common options."""
 
 from __future__ import annotations
 
@@ -14,118 +14,129 @@ from typing import Any
 
 import click
 
-from curate.cli.libraries import failed_import
+from curate.cli.libraries import import_error_message
 from curate.errors import UsageError, VividsetError
-from curate.interrupts import EXIT_CODE, Interrupts
+from curate.interrupts import EXIT_CODE, InterruptHandler
 from curate.text import describe_error, escape_control
 
 SCAN_MANIFEST = Path("manifests/scan.parquet")
 CLEAN_MANIFEST = Path("manifests/clean.parquet")
-GOES_ON = "what was finished is kept; run the same command to go on"
-"""After an interrupt: of commands that write many files."""
-WRITES_WHOLE = "no output was half-written; run the same command again"
-"""Of commands that write one file, or files that belong together, at their end."""
-WRITES_NOTHING = "nothing is written by this command; run it again"
+RESUMABLE = "finished work is kept; run the same command again to continue"
+"""Message after an interrupt, for commands that write many files."""
+WRITES_AT_END = "no partial output was written; run the same command again"
+"""The same for commands that write one file, or files that belong together, when they finish."""
+READ_ONLY = "this command writes no files; run it again"
+"""The same for commands that only print."""
 
 
 class PathOrUrl(click.Path):
-    """A path or URL. An empty one, as of a shell variable that isn't set, isn't the current folder."""
+    """A path or URL that isn't empty: an unset shell variable must not mean the current folder."""
 
     def convert(
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> str | bytes | os.PathLike[str]:
-        """Refuse the empty text; leave all else to click."""
+        """Refuse the empty string; otherwise as `click.Path`."""
         if value == "":
-            self.fail("it is empty: is a variable not set? The current folder is .", param, ctx)
+            self.fail("the path is empty: is a shell variable not set? Write . for the current folder.", param, ctx)
         return super().convert(value, param, ctx)
 
 
 PATH = PathOrUrl(path_type=Path)
-HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-_TYPED = f"{__name__}.typed"
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_TYPED_WORDS = f"{__name__}.typed_words"
+"""Key of the typed arguments in a context's `meta`."""
 Command = Callable[..., Any]
 
 
 def workers_option(help_text: str) -> Callable[[Command], Command]:
-    """The option that says in how many processes."""
-    return click.option("--workers", type=click.IntRange(1), show_default="one a core", help=help_text)
+    """The option `--workers`."""
+    return click.option("--workers", type=click.IntRange(1), show_default="number of cores", help=help_text)
 
 
-def engine_options(done: str) -> Callable[[Command], Command]:
-    """The options of a command that maps photos on any engine; `done` says what to them."""
-    where = f"Where photos are {done}: in this process (for debuggers), on this machine, on a Ray cluster."
-    engines = click.Choice(["serial", "processes", "ray"])
-    seconds = click.FloatRange(0.1)
-    given_up = "Seconds after which a photo is given up."
-
-    def give(command: Command) -> Command:
-        timeout = click.option("--timeout", "timeout_s", type=seconds, default=60.0, show_default=True, help=given_up)
-        engine = click.option("--engine", type=engines, default="processes", show_default=True, help=where)
-        return workers_option("Processes that decode; with ray, tasks at once.")(engine(timeout(command)))
-
-    return give
+def engine_options(command: Command) -> Command:
+    """Add the options of a command that processes photos in parallel: `--workers`, `--engine`, `--timeout`."""
+    timeout = click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(0.1),
+        default=60.0,
+        show_default=True,
+        help="Maximum time for one photo, in seconds. A photo that takes longer counts as failed.",
+    )
+    engine = click.option(
+        "--engine",
+        type=click.Choice(["serial", "processes", "ray"]),
+        default="processes",
+        show_default=True,
+        help="Where to run: serial (in this process, for debugging), processes (on this machine) or ray (on a Ray "
+        "cluster).",
+    )
+    workers = workers_option("Number of worker processes; with --engine ray, number of parallel tasks.")
+    return workers(engine(timeout(command)))
 
 
 class ErrorHandlingGroup(click.Group):
-    """A group whose commands end every expected failure in one line and an exit code."""
+    """A group of commands that report every expected error in one line and exit with a code."""
 
-    def add(self, interrupted: Mapping[click.Command, str]) -> None:
-        """Add commands, each with what is true when it was interrupted and what to do then."""
-        self.interrupted = {command.name: said for command, said in interrupted.items()}
-        for command in interrupted:
+    def add_commands(self, interrupt_messages: Mapping[click.Command, str]) -> None:
+        """Add commands, each with the message that it prints when it is interrupted."""
+        self.interrupt_messages = {command.name: message for command, message in interrupt_messages.items()}
+        for command in interrupt_messages:
             self.add_command(command)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Remember what was typed."""
-        ctx.meta[_TYPED] = [*args]
+        """Keep the typed arguments for error messages, then parse them."""
+        ctx.meta[_TYPED_WORDS] = [*args]
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: RET503 - `ctx.exit` doesn't return
-        """Run the command; turn what it raises on purpose into one line and an exit code."""
-        _open_closed_streams()
-        for stream in (sys.stdout, sys.stderr):  # a name that is no UTF-8 must not end a run
+        """Run the command; turn expected errors and interrupts into one line and an exit code."""
+        _reopen_closed_streams()
+        for stream in (sys.stdout, sys.stderr):  # a file name that isn't UTF-8 must not end a run
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
-        with Interrupts() as interrupts:
+        with InterruptHandler() as interrupts:
             try:
                 return super().invoke(ctx)
-            except BaseException as exc:  # noqa: BLE001 - raised again, if it isn't on purpose
-                interrupts.end()
-                if interrupts.asked or isinstance(exc, KeyboardInterrupt):
-                    line, code = f"Interrupted: {self._after_interrupt(ctx, exc)}.", EXIT_CODE
+            except BaseException as exc:  # noqa: BLE001 - unexpected errors are raised again
+                interrupts.stop()
+                if interrupts.requested or isinstance(exc, KeyboardInterrupt):
+                    line, code = f"Interrupted: {self._interrupt_message(ctx, exc)}.", EXIT_CODE
                 else:
-                    line, code = _ending(ctx, exc)
+                    line, code = _expected_error(ctx, exc)
             click.echo(escape_control(line), err=True)
             ctx.exit(code)
 
-    def _after_interrupt(self, ctx: click.Context, exc: BaseException) -> str:
-        """What the command says of itself; else what is true for it whenever it is interrupted."""
+    def _interrupt_message(self, ctx: click.Context, exc: BaseException) -> str:
+        """The message of the KeyboardInterrupt itself, or else the command's general one."""
         if isinstance(exc, KeyboardInterrupt) and exc.args:
             return str(exc)
-        return self.interrupted.get(ctx.invoked_subcommand, WRITES_NOTHING)
+        return self.interrupt_messages.get(ctx.invoked_subcommand, READ_ONLY)
 
 
-def _ending(ctx: click.Context, exc: BaseException) -> tuple[str, int]:
-    """The line and exit code for what a command raised on purpose; all else is raised again."""
+def _expected_error(ctx: click.Context, exc: BaseException) -> tuple[str, int]:
+    """The line and exit code of an expected error; any other exception is raised again."""
     if isinstance(exc, click.NoSuchOption):
-        if file := next((word for word in ctx.meta[_TYPED] if word[:1] == "-" and os.path.lexists(word)), None):
-            place = os.path.join(os.curdir, file)
-            text = f"{exc.format_message()} If the file {file} is meant, write {place}"
-            raise click.UsageError(text, exc.ctx) from exc
+        if file := next((word for word in ctx.meta[_TYPED_WORDS] if word[:1] == "-" and os.path.lexists(word)), None):
+            path = os.path.join(os.curdir, file)
+            raise click.UsageError(
+                f"{exc.format_message()} If you mean the file {file}, write {path}", exc.ctx
+            ) from exc
         raise exc
     if isinstance(exc, VividsetError):
         return f"Error: {exc}", 2 if isinstance(exc, UsageError) else 1
-    if isinstance(exc, ImportError | OSError) and (said := failed_import(exc)):
-        return f"Error: {said}", 1
-    if isinstance(exc, OSError) and exc.errno != errno.EPIPE:  # `| head` has seen enough; click knows what to do
-        return f"Error: {_of_system(exc)}", 1
+    if isinstance(exc, ImportError | OSError) and (message := import_error_message(exc)):
+        return f"Error: {message}", 1
+    if isinstance(exc, OSError) and exc.errno != errno.EPIPE:  # click handles a closed pipe, as in `| head`
+        return f"Error: {_system_error_message(exc)}", 1
     raise exc
 
 
-def _open_closed_streams() -> None:
-    """Let nothing hear and say what the caller closed (`2>&-`), lest a file become number 2 and be written errors."""
+def _reopen_closed_streams() -> None:
+    """Open standard streams that the caller closed (`2>&-`) on the null device.
+
+    Otherwise the next file to be opened would get their number, and error messages would be written into it.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             number = os.open(os.devnull, os.O_RDWR)
@@ -133,22 +144,22 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
 
 
-def _of_system(exc: OSError) -> str:
-    """What the system refused, for a command that didn't foresee it."""
+def _system_error_message(exc: OSError) -> str:
+    """Path, cause and advice for a system error that the command itself doesn't handle."""
     where = f"{exc.filename}: " if exc.filename else ""
     advice = {errno.ENOSPC: "free some space", errno.EACCES: "check its permissions", errno.EMFILE: "raise `ulimit -n`"}
-    return f"{where}{describe_error(exc)}: {advice.get(exc.errno or 0, 'is the disk full, or the output gone?')}"
+    return f"{where}{describe_error(exc)}: {advice.get(exc.errno or 0, 'is the disk full, or was the output removed?')}"
 
 
 def echo_lines(lines: Iterable[str]) -> None:
-    """Print lines on stdout, whatever names they hold."""
+    """Print lines on stdout, with control characters in file names escaped."""
     for line in lines:
         click.echo(escape_control(line))
 
 
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with rate and remaining time on stderr; quiet where that is no terminal."""
+    """A progress bar with rate and remaining time on stderr; nothing if stderr isn't a terminal."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -170,8 +181,8 @@ def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    shown = sys.stdout.isatty()  # lines for a file or pipe must not be drawn above the bar instead
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=shown) as bar:
+    on_terminal = sys.stdout.isatty()  # rich would draw lines meant for a file or pipe above the bar on stderr
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=on_terminal) as bar:
         task = bar.add_task(unit, total=None, rate="listing")
 
         def update(done: int, total: int) -> None:
@@ -182,5 +193,5 @@ def progress_bar(unit: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def typed_command() -> str:
-    """What was typed, as one could type it again."""
+    """The command line as typed, quoted for a POSIX shell."""
     return f"{click.get_current_context().find_root().info_name} {shlex.join(sys.argv[1:])}"

@@ -1,4 +1,4 @@
-"""`curate export`."""
+"""The command `curate export`."""
 
 from __future__ import annotations
 
@@ -16,29 +16,41 @@ if TYPE_CHECKING:
     from curate.exporting.export import Kind
 
 
-@click.command(short_help="Bring photos, unchanged, into a folder that other tools read.")
+@click.command(short_help="Copy or link the photos of a manifest for another tool.")
 @click.argument("manifest", type=PATH)
-@click.option("-o", "--out", type=PATH, required=True, help="New or empty folder, or one that holds a part of it.")
+@click.option(
+    "-o",
+    "--out",
+    type=PATH,
+    required=True,
+    help="Output folder: new, empty, or with an unfinished export of the same manifest.",
+)
 @click.option(
     "--to",
     "kind",
     type=click.Choice(["webdataset", "imagefolder", "copy", "links", "hardlinks"]),
     required=True,
-    help="What to make of the photos.",
+    help="Format of the output folder.",
 )
 def export(manifest: Path, out: Path, kind: Kind) -> None:
-    """Bring the photos of MANIFEST, unchanged, into a folder that other tools read.
+    """Copy or link the photos of MANIFEST, unchanged, into a folder for another tool.
 
-    webdataset makes tars of a thousand photos for each split, each photo with its row as JSON; imagefolder a folder a
-    split with metadata.jsonl, for `datasets.load_dataset("imagefolder", data_dir=...)`; copy, links and hardlinks keep
-    the tree. Names lose what some systems can't store. Photos that fail are listed in failed.csv.
+    \b
+    webdataset   tar files of 1,000 photos for each split; each photo has its manifest row as JSON
+    imagefolder  one folder for each split, with metadata.jsonl, for Hugging Face
+                 `datasets.load_dataset("imagefolder", data_dir=...)`
+    copy, links, hardlinks
+                 copies of the photos, or links to them, in the same folders as the originals
+
+    Characters that some file systems can't store are replaced in file names. Photos that can't be exported are listed
+    in failed.csv. If the export is interrupted, run the same command again to continue.
     """
-    from curate.exporting.export import export_photos as run_export
+    from curate.api.outputs import export_photos
 
     with progress_bar("photos") as progress:
-        summary = run_export(manifest, out, kind, progress=progress)
+        summary = export_photos(manifest, out, kind, progress=progress)
     echo_lines(summaries.export_summary(summary, out))
     if not summary.photos:
         raise VividsetError(
-            f"of {pluralize(len(summary.failed), 'photo')} none could be exported, for the reasons above"
+            f"no photo could be exported ({pluralize(len(summary.failed), 'photo')} failed): see the reasons above"
         )

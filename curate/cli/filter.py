@@ -1,4 +1,4 @@
-"""`curate filter`."""
+"""The command `curate filter`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from curate.cli.common import CLEAN_MANIFEST, PATH, SCAN_MANIFEST, echo_lines, t
 from curate.cli.filter_options import DATASET_OPTIONS, PHOTO_OPTIONS, filter_options
 
 
-@click.command("filter")
+@click.command("filter", short_help="Select photos by the measurements of a scan.")
 @click.argument("scan_path", type=PATH, default=SCAN_MANIFEST, metavar="[SCAN]")
 @filter_options(*PHOTO_OPTIONS, *DATASET_OPTIONS)
 @click.option(
@@ -21,30 +21,32 @@ from curate.cli.filter_options import DATASET_OPTIONS, PHOTO_OPTIONS, filter_opt
     type=PATH,
     default=CLEAN_MANIFEST,
     show_default=True,
-    help="Manifest of the kept photos; rejected.parquet goes beside it, or X.rejected.parquet beside X.parquet.",
+    help="Manifest of the kept photos. The rejected photos go to rejected.parquet in the same folder, or to "
+    "NAME.rejected.parquet if the output is another NAME.parquet than clean.parquet.",
 )
-@click.option("--dry-run", is_flag=True, help="Decide and print, but write nothing.")
-@click.option("--show", is_flag=True, help="Print what is in force as a preset, and do nothing else.")
+@click.option("--dry-run", is_flag=True, help="Print the result, but write no files.")
+@click.option("--show", is_flag=True, help="Print the options in effect as a preset file, and do nothing else.")
 def filter_command(scan_path: Path, out: Path, settings: dict[str, Any], *, dry_run: bool, show: bool) -> None:
-    """Decide from a scan's numbers which photos are kept.
+    """Select photos by the measurements of a scan, without reading the photos again.
 
-    SCAN is a manifest of `curate scan`; without it, manifests/scan.parquet. Gray, sepia and toned photos are rejected
-    unless --keep-tone brings them back. Every rejected photo keeps all its reasons.
+    SCAN is a manifest written by `curate scan` (default: manifests/scan.parquet). Grayscale, sepia and toned photos are
+    rejected, unless --keep-tone is given. The manifest of rejected photos lists all reasons for each photo.
 
-    A preset is a set of these options under a name; options that are typed go before it. Save what --show prints in a
-    file, change it, and give it as --preset FILE.
+    A preset is a named set of these options. Options on the command line replace those of the preset. To make your own
+    preset, save the output of --show in a file, edit it, and use it with --preset FILE.
     """
-    from curate.filtering.filter import filter_manifest, rejected_beside
-    from curate.filtering.options import preset_options, preset_to_toml
+    from curate.api.manifests import filter_manifest
+    from curate.filtering.filter import rejected_path_for
+    from curate.filtering.options import build_options, settings_to_toml
 
-    options = preset_options(settings)
+    options = build_options(settings)
     if show:
-        echo_lines(preset_to_toml(settings))
+        echo_lines(settings_to_toml(settings))
         return
-    chosen = filter_manifest(scan_path, out, options, command=typed_command(), dry_run=dry_run)
+    chosen = filter_manifest(scan_path, out, options=options, command=typed_command(), dry_run=dry_run)
     echo_lines(summaries.filter_summary(chosen))
-    rejected = rejected_beside(out)
-    echo_lines(["dry run: nothing was written" if dry_run else f"written: {out} and {rejected}"])
+    rejected = rejected_path_for(out)
+    echo_lines(["dry run: no files were written" if dry_run else f"written: {out} and {rejected}"])
     look = scan_path if dry_run else rejected
     if warning := summaries.strictest_rule_warning(chosen, str(look)):
         click.echo(warning, err=True)

@@ -1,4 +1,4 @@
-"""The options that decide, for every command that decides; those typed go before those of --preset."""
+"""The options of `curate filter`, which `curate explain` shares."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from curate.filtering.options import (
     DEFAULT_PRESET,
     DUPLICATES,
     NUMERIC_MEASURES,
-    PRESET_NAMES,
     PRESETS,
+    SETTING_NAMES,
     TONES,
     load_preset,
     merge_settings,
@@ -23,13 +23,14 @@ Command = Callable[..., Any]
 Option = Callable[[Command], Command]
 
 
-def _lines() -> Iterator[Option]:
-    yield click.option("--min-colorfulness", type=float, help="Reject photos whose M is lower; 20 by default.")
-    yield click.option("--max-colorfulness", type=float, help="Reject photos whose M is higher.")
-    for measure in NUMERIC_MEASURES[1:]:
-        for end, verb in (("min", "lower"), ("max", "higher")):
-            name = f"--{end}-{measure.replace('_', '-')}"
-            yield click.option(name, type=float, help=f"Reject photos whose {measure} is {verb}.")
+def _bound_options() -> Iterator[Option]:
+    """`--min-X` and `--max-X` for every numeric measure X."""
+    defaults = PRESETS[DEFAULT_PRESET]
+    for measure in NUMERIC_MEASURES:
+        for end, word in (("min", "below"), ("max", "above")):
+            name = f"{end}-{measure.replace('_', '-')}"
+            default = f"; {defaults[name]:g} by default" if name in defaults else ""
+            yield click.option(f"--{name}", type=float, help=f"Reject photos with {measure} {word} this{default}.")
 
 
 PHOTO_OPTIONS: tuple[Option, ...] = (
@@ -38,58 +39,72 @@ PHOTO_OPTIONS: tuple[Option, ...] = (
         default=DEFAULT_PRESET,
         show_default=True,
         metavar="NAME|FILE",
-        help=f"Start from these options: {', '.join(PRESETS)}, or a TOML file.",
+        help=f"Options to start from: {' or '.join(PRESETS)}, or a TOML file.",
     ),
-    *_lines(),
+    *_bound_options(),
     click.option(
-        "--keep-tone", multiple=True, type=click.Choice(TONES[1:]), help="Don't reject this tone; may be given again."
+        "--keep-tone",
+        multiple=True,
+        type=click.Choice(TONES[1:]),
+        help="Don't reject photos of this tone. Can be given several times.",
     ),
-    click.option("--min-side", type=click.IntRange(0), help="Reject photos with a shorter short side, px."),
-    click.option("--max-aspect", type=float, help="Reject photos whose long side is over so many times the short one."),
-    click.option("--where", metavar="SQL", help="Reject photos for which this isn't true; needs vividset[sql]."),
+    click.option("--min-side", type=click.IntRange(0), help="Reject photos with a short side below this, in px."),
+    click.option("--max-aspect", type=float, help="Reject photos with a ratio of long to short side above this."),
+    click.option(
+        "--where",
+        metavar="SQL",
+        help='Reject photos for which this SQL condition is not true, like "width > 800". Needs the package duckdb.',
+    ),
 )
-"""Options on single photos."""
+"""Options that decide on each photo by itself."""
 
 DATASET_OPTIONS: tuple[Option, ...] = (
     click.option(
         "--keep-top",
         multiple=True,
-        metavar="[MEASURE:]SHARE",
-        help="Keep this share of the readable photos, like 90%, by colourfulness, or sharpness:90% by another measure; "
-        "in place of its --min line. May be given again.",
+        metavar="[MEASURE:]PERCENT%",
+        help="Keep the readable photos with the highest values: 90% by colorfulness, sharpness:90% by another measure. "
+        "Replaces --min of that measure. Can be given several times.",
     ),
     click.option(
         "--duplicates",
         type=click.Choice(DUPLICATES),
-        help="What to do with copies of a photo, of its content (exact) or looks (near): keep them, keep them together "
-        "in one split, or drop all but the best.",
+        help="What to do with duplicates: keep all; keep all, together in one split; or keep only the best, of "
+        "identical files (drop-exact) or of photos that look alike (drop-near).",
     ),
     click.option(
-        "--balance", type=click.IntRange(1), metavar="N", help="Keep N photos, spread over hues and colourfulness."
+        "--balance",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Keep N photos, spread evenly over hues and colorfulness.",
     ),
     click.option(
         "--split",
-        metavar="SHARES",
-        help="Percent of train/val/test, drawn from each photo's content; 90/5/5 by default.",
+        metavar="TRAIN/VAL/TEST",
+        help="Percentages of the splits; identical files get the same split.  [default: 90/5/5]",
     ),
 )
-"""Options on the set as a whole."""
+"""Options that compare photos with each other or divide the kept ones."""
 
 
 def filter_options(*options: Option) -> Option:
-    """Give a command options that decide; it gets preset and typed ones together as `settings`, by name."""
+    """Add filter options to a command.
 
-    def give(command: Command) -> Command:
+    The command gets one argument `settings` in their place: the options of the preset, replaced by those that were
+    typed, by name.
+    """
+
+    def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def run(preset: str, **given: Any) -> Any:
-            names = {name.replace("-", "_"): name for name in PRESET_NAMES}
-            typed = {names[name]: given.pop(name) for name in names.keys() & given.keys()}
+        def run(preset: str, **arguments: Any) -> Any:
+            names = {name.replace("-", "_"): name for name in SETTING_NAMES}
+            typed = {names[name]: arguments.pop(name) for name in names.keys() & arguments.keys()}
             typed = {name: value for name, value in typed.items() if value not in (None, ())}
-            return command(settings=merge_settings(load_preset(preset), typed), **given)
+            return command(settings=merge_settings(load_preset(preset), typed), **arguments)
 
-        made: Command = run
+        decorated: Command = run
         for option in reversed(options):
-            made = option(made)
-        return made
+            decorated = option(decorated)
+        return decorated
 
-    return give
+    return decorate

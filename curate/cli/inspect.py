@@ -1,4 +1,4 @@
-"""`curate explain` and `curate inspect`."""
+"""The commands `curate explain` and `curate inspect`."""
 
 from __future__ import annotations
 
@@ -13,52 +13,51 @@ from curate.cli.filter_options import PHOTO_OPTIONS, filter_options
 from curate.errors import UsageError
 
 
-@click.command(short_help="Say whether a filter would keep photos, and why not.")
+@click.command(short_help="Show whether a filter keeps a photo, and why not.")
 @click.argument("places", nargs=-1, required=True, type=PathOrUrl(), metavar="PHOTO...")
 @click.option(
     "--scan",
     type=PATH,
     default=SCAN_MANIFEST,
     show_default=True,
-    help="Manifest to look up photos in that aren't there any more.",
+    help="Scan manifest in which to look up photos that no longer exist.",
 )
 @filter_options(*PHOTO_OPTIONS)
 def explain(places: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> None:
-    """Score photos, scanned or not, and say whether a filter would keep each, and why not.
+    """Measure each PHOTO now and show whether a filter with these options keeps it, and why not.
 
-    A photo that isn't there any more is explained by the row that the scan kept of it, with the time since when it is
-    missing.
+    The photos don't need to be in a manifest. For a photo that no longer exists, the measurements come from the scan
+    manifest, with the time since when it is missing.
 
-    Rules of a preset that need other photos to compare with are left out.
+    Rules that compare a photo with others (--keep-top, --duplicates, --balance of a preset) are ignored.
     """
-    from curate.explain import explain_photo, explain_row, missing_row, named
-    from curate.filtering.options import preset_options
+    from curate.api.photos import explain_photo
+    from curate.explain import find_missing_row, list_photo
+    from curate.filtering.options import build_options
     from curate.sources import is_url
 
-    options = preset_options(settings).for_one_photo()
+    options = build_options(settings).without_dataset_rules()
     if url := next(filter(is_url, places), None):
-        raise UsageError(f"{url} isn't on this machine: fetch it first, or scan it with `curate scan`")
+        raise UsageError(f"{url} is a URL: download the photo first, or measure it with `curate scan`")
     photos = list(map(Path, places))
-    missing = {photo: row for photo in photos if (row := missing_row(photo, scan)) is not None}
-    for photo in photos:  # a name that is no photo's ends it before the first is scored
-        if photo not in missing:
-            named(photo)
+    for photo in photos:  # report a wrong path before any photo is measured
+        if find_missing_row(photo, scan) is None:
+            list_photo(photo)
     for photo in photos:
-        row = missing.get(photo)
-        found = explain_photo(photo, options) if row is None else explain_row(row, options)
-        echo_lines(summaries.explanation_lines(photo, found))
+        echo_lines(summaries.explanation_lines(photo, explain_photo(photo, scan=scan, options=options)))
 
 
-@click.command(short_help="Say what a manifest holds and what made it, back to the scan.")
+@click.command(short_help="Show the content and the origin of a manifest.")
 @click.argument("path", type=PATH, metavar="MANIFEST")
 def inspect(path: Path) -> None:
-    """Say what a manifest holds, what made it, and where it comes from, back to the scan."""
-    from curate import manifest
-    from curate.manifest.reader import trace_lineage
+    """Show the number of rows, the origin and the columns of a manifest.
 
-    chain = trace_lineage(path)
-    schema, _ = manifest.inspect_manifest(path)
-    echo_lines(summaries.manifest_lines(path, manifest.count_values(path, ("split", "tone")), manifest.digest(path)))
-    for ancestor in chain:
+    The origin is every command that led to this manifest, back to the scan.
+    """
+    from curate.api.manifests import inspect_manifest
+
+    info = inspect_manifest(path)
+    echo_lines(summaries.manifest_lines(path, info.counts, info.sha256))
+    for ancestor in info.ancestors:
         echo_lines(summaries.ancestor_lines(ancestor))
-    echo_lines(summaries.column_lines(schema))
+    echo_lines(summaries.column_lines(info.schema))

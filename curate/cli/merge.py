@@ -1,4 +1,4 @@
-"""`curate merge`."""
+"""The command `curate merge`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from curate.cli.common import PATH, SCAN_MANIFEST, echo_lines, typed_command
 from curate.text import pluralize
 
 
-@click.command(short_help="Join the parts of `curate scan --shard` into one manifest.")
+@click.command(short_help="Merge the outputs of `curate scan --shard`.")
 @click.argument("parts", nargs=-1, required=True, type=PATH, metavar="PART...")
 @click.option("-o", "--out", type=PATH, default=SCAN_MANIFEST, show_default=True, help="Manifest to write.")
-@click.option("--overwrite", is_flag=True, help="Replace the output, whatever it is.")
+@click.option("--overwrite", is_flag=True, help="Replace the output file, even if it isn't a vividset manifest.")
 def merge(parts: tuple[Path, ...], out: Path, *, overwrite: bool) -> None:
-    """Join the parts that `curate scan --shard` wrote, or folders of them, into one manifest.
+    """Merge the manifests that `curate scan --shard` wrote into one manifest.
 
-    The rows are those of a scan that was never divided. Missing and doubled parts, and parts of another scan, are named
-    and refused.
+    PART is such a manifest, or a folder of them. The result has the same rows as one scan without --shard. The command
+    fails if a part is missing or given twice, or if the parts belong to different scans.
     """
-    from curate.scanning.merge import merge_manifests as merge_parts
+    from curate.api.manifests import merge_manifests
 
-    lineage = merge_parts(parts, out, command=typed_command(), overwrite=overwrite)
+    lineage = merge_manifests(parts, out, command=typed_command(), overwrite=overwrite)
     echo_lines(
         [
             f"{pluralize(lineage.rows or 0, 'photo')} from {pluralize(len(lineage.options['parts']), 'part')}",

@@ -1,4 +1,4 @@
-"""`curate pack`."""
+"""The command `curate pack`."""
 
 from __future__ import annotations
 
@@ -17,27 +17,31 @@ if TYPE_CHECKING:
     from curate.packing.pack import Encoding
 
 
-@click.command(short_help="Resize photos once, into shards that `train fit` reads fast.")
+@click.command(short_help="Resize photos once, so that `train fit` reads them fast.")
 @click.argument("manifest", type=PATH)
-@click.option("-o", "--out", type=PATH, help="Folder of the pack.  [default: packs/NAME OF THE MANIFEST]")
+@click.option("-o", "--out", type=PATH, help="Output folder.  [default: packs/NAME for the manifest NAME.parquet]")
 @click.option(
     "--size",
     "size_px",
     type=click.IntRange(32, 4096),
     default=288,
     show_default=True,
-    help="Short side in px, an eighth more than the crops that are wanted; smaller photos stay as they are.",
+    help="Short side in px: 1/8 more than the crop size of the training. Smaller photos are not enlarged.",
 )
 @click.option(
     "--encoding",
     type=click.Choice(["raw", "jpeg"]),
     default="raw",
     show_default=True,
-    help="raw reads fastest; jpeg (4:4:4) takes about a fifth of the space.",
+    help="raw is fastest to read; jpeg (4:4:4) needs about 1/5 of the space.",
 )
-@click.option("--quality", type=click.IntRange(95, 100), default=95, show_default=True, help="Of JPEGs.")
-@engine_options("packed")
-@click.option("--overwrite", is_flag=True, help="Replace another pack in the folder.")
+@click.option(
+    "--quality", type=click.IntRange(95, 100), default=95, show_default=True, help="JPEG quality, with --encoding jpeg."
+)
+@engine_options
+@click.option(
+    "--overwrite", is_flag=True, help="Replace a pack that was made from another manifest or with other options."
+)
 def pack(
     manifest: Path,
     out: Path | None,
@@ -50,18 +54,21 @@ def pack(
     *,
     overwrite: bool,
 ) -> None:
-    """Resize the photos of MANIFEST once, into shards that `train fit` reads fast.
+    """Resize the photos of MANIFEST once and write them as a pack that `train fit` reads fast.
 
-    The folder gets Arrow files, manifest.parquet (the rows of MANIFEST and where each photo lies) and, for photos that
-    failed, failed.csv. Interrupted or killed, the same command goes on.
+    A pack is a folder with the pixels in Arrow files and with manifest.parquet: the rows of MANIFEST and the position
+    of each photo in these files. Photos that can't be packed are listed in failed.csv. If the command is interrupted,
+    run it again to continue.
     """
+    from curate.api.outputs import pack_photos
     from curate.packing.pack import PackOptions
-    from curate.packing.pack import pack_photos as run_pack
 
     folder = out or Path("packs") / manifest.stem
     options = PackOptions(size_px, encoding, quality, workers, timeout_s, overwrite, engine)
     with progress_bar("photos") as progress:
-        summary = run_pack(manifest, folder, options, command=typed_command(), progress=progress)
+        summary = pack_photos(manifest, folder, options=options, command=typed_command(), progress=progress)
     echo_lines(summaries.pack_summary(summary, folder))
     if not summary.photos:
-        raise VividsetError(f"of {pluralize(len(summary.failed), 'photo')} none could be packed, for the reasons above")
+        raise VividsetError(
+            f"no photo could be packed ({pluralize(len(summary.failed), 'photo')} failed): see the reasons above"
+        )

@@ -1,4 +1,4 @@
-"""`curate report`."""
+"""The command `curate report`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ from curate.cli import summaries
 from curate.cli.common import PATH, SCAN_MANIFEST, echo_lines, workers_option
 
 
-@click.command(short_help="Write a page to look at a manifest, with a line to drag.")
+@click.command(short_help="Write an HTML page about a manifest, to choose thresholds.")
 @click.argument("path", type=PATH, default=SCAN_MANIFEST, metavar="[MANIFEST]")
-@click.option("-o", "--out", type=PATH, help="Page to write; by default beside the manifest, with its name.")
 @click.option(
-    "--root", "roots", multiple=True, type=PATH, help="Where the photos are now, if they moved; may be repeated."
+    "-o", "--out", type=PATH, help="HTML file to write.  [default: NAME.html beside the manifest NAME.parquet]"
 )
-@workers_option("Processes that decode thumbnails.")
+@click.option(
+    "--root",
+    "roots",
+    multiple=True,
+    type=PATH,
+    help="Folder that the photos have moved to since the scan. Can be given several times.",
+)
+@workers_option("Number of processes that make thumbnails.")
 def report(path: Path, out: Path | None, roots: tuple[Path, ...], workers: int | None) -> None:
-    """Write one HTML page to look at a manifest: the line to drag, and photos on either side of it.
+    """Write an HTML page about a manifest, with an adjustable colorfulness threshold and photos on both sides of it.
 
-    MANIFEST is what `curate scan` or `curate filter` wrote; without it, manifests/scan.parquet. The page needs no
-    server and no network, and is at most 15 MB: exact counts of all rows, and a sample of the photos.
+    MANIFEST is a manifest written by `curate scan` or `curate filter` (default: manifests/scan.parquet). The page is
+    one file of at most 15 MB and needs no server and no network. Counts are of all rows; the photos shown are a sample.
     """
-    from curate.report import write_report
+    from curate.api.outputs import write_report
 
-    echo_lines(summaries.report_summary(write_report(path, out or path.with_suffix(".html"), roots, workers=workers)))
+    echo_lines(summaries.report_summary(write_report(path, out, roots=roots, workers=workers)))

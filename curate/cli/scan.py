@@ -1,7 +1,8 @@
-"""`curate scan`."""
+"""The command `curate scan`."""
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -22,47 +23,58 @@ if TYPE_CHECKING:
     from curate.scanning.scorer import Fidelity
 
 
-@click.command(short_help="Score every photo in folders, tars, lists or buckets.")
+@click.command(short_help="Measure every photo and write one manifest.")
 @click.argument("paths", nargs=-1, type=PathOrUrl(readable=False), metavar="[PATH]...")
 @click.option(
     "--from-file",
     "from_files",
     multiple=True,
     metavar="LIST",
-    help="Also scan the paths in this file, one a line; - is standard input. May be given again.",
+    help="Also scan the paths listed in this file, one per line; - for standard input. Can be given several times.",
 )
-@click.option("-0", "--null", is_flag=True, help="Paths in lists end in NUL bytes, as `find -print0` writes them.")
 @click.option(
-    "-o", "--out", type=PATH, default=SCAN_MANIFEST, show_default=True, help="Manifest to write or bring up to date."
+    "-0", "--null", is_flag=True, help="Paths in the lists end with a NUL byte, as written by `find -print0`."
 )
-@engine_options("measured")
+@click.option("-o", "--out", type=PATH, default=SCAN_MANIFEST, show_default=True, help="Manifest to write or update.")
+@engine_options
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
     default=250_000_000,
     show_default=True,
-    help="Larger photos become errors, undecoded.",
+    help="Don't decode photos with more pixels; they are recorded as errors.",
 )
 @click.option(
     "--fidelity",
     type=click.Choice(["exact", "fast"]),
     default="exact",
     show_default=True,
-    help="fast: JPEGs decoded at a quarter of their size; M is then some 1 lower.",
+    help="fast decodes JPEGs at 1/4 of their size; colorfulness is then about 1 lower.",
 )
-@click.option("--shard", metavar="I/N", help="Measure part I of N only, for jobs side by side; then `curate merge`.")
-@click.option("--retry-errors", is_flag=True, help="Measure unchanged files again that failed before.")
-@click.option("--overwrite", is_flag=True, help="Measure everything again and replace the output, whatever it is.")
+@click.option(
+    "--shard", metavar="I/N", help="Measure only part I of N, for parallel jobs. Merge the outputs with `curate merge`."
+)
+@click.option("--retry-errors", is_flag=True, help="Also measure unchanged files that failed in an earlier scan.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Measure everything again and replace the output file, even if it isn't a vividset manifest.",
+)
 @click.option(
     "--forget",
     multiple=True,
     type=PathOrUrl(readable=False),
     metavar="PATH",
-    help="Drop the rows below this path from the manifest, except of photos that this scan finds; may be given again.",
+    help="Remove the rows of this path from the manifest, except for photos that this scan finds. Can be given several "
+    "times.",
 )
-@click.option("--prune", is_flag=True, help="Drop the rows of photos that are missing now from the manifest.")
-@click.option("--max-errors", metavar="N|N%", help="Exit 1 if more photos than this fail.")
-@click.option("--dry-run", is_flag=True, help="Only say how many files there are, and how many of them would be read.")
+@click.option("--prune", is_flag=True, help="Remove the rows of photos that no longer exist from the manifest.")
+@click.option(
+    "--max-errors",
+    metavar="N|N%",
+    help="Exit with code 1 if more photos fail than this number (100) or percentage (1%).",
+)
+@click.option("--dry-run", is_flag=True, help="Print how many files would be read, and do nothing else.")
 def scan(
     paths: tuple[str, ...],
     from_files: tuple[str, ...],
@@ -81,68 +93,78 @@ def scan(
     max_errors: str | None,
     dry_run: bool,
 ) -> None:
-    """Score every photo below folders, in tars or in lists of paths, here or behind URLs, one row each.
+    """Measure every photo and write one manifest with one row per photo.
 
-    Writes colourfulness (Hasler and Süsstrunk), tone (color, grayscale, sepia, toned) and what else can be decided
-    from later; no verdicts. A photo that can't be read is a row with the reason. Run it again after adding photos, or
-    after it was interrupted: only what is new or changed is measured. A photo that is gone keeps its row, as missing,
-    until --prune.
+    PATH is a photo, a folder, a tar file or a URL of one. The manifest has the colorfulness (Hasler and Süsstrunk), the
+    tone (color, grayscale, sepia, toned) and other measurements of each photo. A photo that can't be read gets a row
+    with the reason. `curate filter` then selects photos by these measurements.
+
+    Run the same command again after adding photos or after an interruption: only new and changed photos are measured.
+    A photo that no longer exists keeps its row, marked as missing; --prune removes such rows.
     """
     too_many = _error_limit(max_errors)
     if not paths and not from_files:
-        raise UsageError("nothing to scan: name folders, photos or tars, or a list of them with --from-file")
+        raise UsageError("nothing to scan: give folders, photos or tar files, or a list of them with --from-file")
     _prefork(forked=engine == "processes" and (overwrite or not os.path.exists(out)) and not dry_run)
-    from curate.scanning.scan import ScanOptions, count_to_do
-    from curate.scanning.scan import scan_photos as run_scan
+    from curate.api.manifests import scan_photos
+    from curate.scanning.scan import ScanOptions, preview_scan
     from curate.scanning.scorer import ScoreOptions
     from curate.sources import ALL_SHARDS, ShardSpec
 
     score = ScoreOptions(max_pixels, fidelity)
-    share = ShardSpec.parse(shard) if shard else ALL_SHARDS
+    shard_spec = ShardSpec.parse(shard) if shard else ALL_SHARDS
     options = ScanOptions(
-        workers, score, timeout_s, retry_errors, overwrite, from_files, null, engine, share, forget, prune
+        workers, score, timeout_s, retry_errors, overwrite, from_files, null, engine, shard_spec, forget, prune
     )
     if dry_run:
-        echo_lines(summaries.dry_scan_summary(count_to_do(paths, out, options)))
+        echo_lines(summaries.dry_scan_summary(preview_scan(paths, out, options)))
         return
     with progress_bar("photos") as progress:
-        summary = run_scan(paths, out, options, command=typed_command(), progress=progress)
+        summary = scan_photos(paths, out, options=options, command=typed_command(), progress=progress)
     echo_lines(summaries.scan_summary(summary, out))
-    _check_errors(summary, out, too_many, f"over --max-errors {max_errors}")
+    _check_errors(summary, out, too_many, f"more than --max-errors {max_errors}")
 
 
 def _check_errors(summary: ScanSummary, out: Path, too_many: Callable[[int, int], bool], limit: str) -> None:
-    """Raise where no photo could be scored, or too many couldn't."""
+    """Raise a VividsetError if no photo could be measured, or if too many failed."""
     photos, failed = pluralize(summary.photos, "photo"), sum(summary.errors.values())
     if summary.photos and not summary.scored:
-        raise VividsetError(f"of {photos} none could be scored: {out} has the reason of each")
+        raise VividsetError(
+            f"no photo could be measured ({photos} failed): see the reasons in the column 'error' of {out}"
+        )
     if too_many(failed, summary.photos):
-        raise VividsetError(f"{failed:,} of {photos} failed, {limit}: {out} has the reasons")
+        raise VividsetError(f"{failed:,} of {photos} failed, {limit}: see the reasons in the column 'error' of {out}")
 
 
 def _prefork(*, forked: bool) -> None:
-    """In a process of our own, save what importing libraries takes.
+    """Shorten the start: limit library threads, and import libraries in the fork server while this process does.
+
+    Does nothing if another program runs this command inside its own process.
 
     Args:
-        forked: workers will be needed for sure, so start at once what they are forked from.
+        forked: worker processes will be needed, so start the fork server now.
     """
-    if "numpy" in sys.modules or current_thread() is not main_thread():  # another program calls this
+    if "numpy" in sys.modules or current_thread() is not main_thread():
         return
-    from curate.executors.worker import THREADLESS, start_fork_server
+    from curate.executors.worker import SINGLE_THREAD_ENV, start_fork_server
 
-    os.environ.update(THREADLESS)
+    os.environ.update(SINGLE_THREAD_ENV)
     if forked:
         start_fork_server("curate.scanning.preload")
 
 
 def _error_limit(text: str | None) -> Callable[[int, int], bool]:
-    """From `N` or `N%`: whether so many failures of so many photos are too many."""
+    """A function (failed, photos) -> whether `failed` exceeds the limit `N` or `N%`; never without a limit.
+
+    Raises:
+        UsageError: the text isn't a finite, non-negative number or percentage.
+    """
     if text is None:
         return lambda failed, photos: False
     try:
-        value = float(text.removesuffix("%"))
-    except ValueError as exc:
-        raise UsageError(f"--max-errors {text!r} isn't understood: write a count like 100, or a share like 1%") from exc
-    if not 0 <= value < float("inf"):
-        raise UsageError(f"--max-errors {text!r} isn't understood: write a count like 100, or a share like 1%")
-    return lambda failed, photos: failed > (value * photos / 100 if text.endswith("%") else value)
+        limit = float(text.removesuffix("%"))
+    except ValueError:
+        limit = math.nan
+    if not 0 <= limit < math.inf:
+        raise UsageError(f"--max-errors {text!r} is not a number: write a count like 100, or a percentage like 1%")
+    return lambda failed, photos: failed > (limit * photos / 100 if text.endswith("%") else limit)

@@ -1,4 +1,4 @@
-"""What the commands say, as lines: no printing and no deciding, so that it can be read and tested by itself."""
+"""The lines that commands print. These functions neither print nor decide, so they can be tested by themselves."""
 
 from __future__ import annotations
 
@@ -8,114 +8,132 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.filtering.options import NUMERIC_MEASURES, TONES
+from curate.filtering.options import LEVEL_STARTS, NUMERIC_MEASURES, TONES
 from curate.text import format_bytes, format_number, pluralize
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.explain import Explanation
-    from curate.exporting.export import ExportSummary as Exported
+    from curate.exporting.export import ExportSummary
     from curate.filtering.filter import FilterSummary
     from curate.manifest.reader import Ancestor
-    from curate.packing.pack import PackSummary as Pack
+    from curate.packing.pack import PackSummary
     from curate.report import ReportSummary
-    from curate.scanning.resume import ListingStats
     from curate.scanning.scan import ScanSummary
+    from curate.scanning.work_dir import ListingStats
 
 LEVELS = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
+"""Hasler and Süsstrunk's words for ranges of colorfulness; their lower limits are `LEVEL_STARTS`."""
+MAX_FAILURES = 10
+"""Failed photos that a pack or an export lists; failed.csv has all of them."""
 
 
 def scan_summary(summary: ScanSummary, out: Path) -> Iterator[str]:
-    """A scan's closing summary."""
-    yield f"{pluralize(summary.photos, 'photo')}: {summary.scored:,} scored, {sum(summary.errors.values()):,} failed"
+    """The result of a scan: numbers of photos, errors by kind, tones, and levels of colorfulness."""
+    failed = sum(summary.errors.values())
+    yield f"{pluralize(summary.photos, 'photo')}: {summary.scored:,} measured, {failed:,} failed"
     if summary.measured_now < summary.photos:
-        yield f"  measured now: {summary.measured_now:,}; known and unchanged: the rest"
+        yield f"  read now: {summary.measured_now:,}; unchanged since an earlier scan: the rest"
     if summary.missing:
-        yield f"  missing now, rows kept: {pluralize(summary.missing, 'photo')}; `curate scan --prune` drops these rows"
+        yield f"  missing: {pluralize(summary.missing, 'photo')}; rows kept (`curate scan --prune` removes them)"
     if summary.dropped:
-        yield f"  not found now, rows dropped: {pluralize(summary.dropped, 'photo')}"
-    if summary.passed_over:
-        yield f"  passed over, as no photo by name or content: {pluralize(summary.passed_over, 'file')}"
+        yield f"  missing: {pluralize(summary.dropped, 'photo')}; rows removed"
+    if summary.skipped:
+        yield f"  skipped, not a photo by name or content: {pluralize(summary.skipped, 'file')}"
     for kind, count in summary.errors.most_common():
         yield f"  {count:>9,}  {kind}"
     if summary.scored:
         yield "tone"
-        yield from _bars(TONES, summary.tones)
-        yield "colourfulness (M: 0 not, 15 slightly, 33 moderately, 45 averagely, 59 quite, 82 highly, 109 extremely)"
-        yield from _bars(LEVELS, summary.levels)
+        yield from _bar_chart(TONES, summary.tones)
+        levels = ", ".join(f"{start} {name}" for start, name in zip(LEVEL_STARTS, LEVELS, strict=True))
+        yield f"colorfulness ({levels})"
+        yield from _bar_chart(LEVELS, summary.levels)
     yield f"written: {out}"
 
 
 def dry_scan_summary(found: ListingStats) -> Iterator[str]:
-    """What a scan would do."""
-    to_do = f"{found.to_do:,} to be read, {format_bytes(found.bytes_to_do)}"
-    yield f"{pluralize(found.files, 'file')}, of these {to_do}; nothing was measured or written"
+    """The work that a scan would have to do."""
+    to_read = f"{found.to_measure:,} to read ({format_bytes(found.bytes_to_measure)})"
+    yield f"{pluralize(found.files, 'file')}, {to_read}; dry run: nothing was measured or written"
     if found.missing:
-        yield f"  missing now, rows kept: {pluralize(found.missing, 'known photo')}"
+        yield f"  missing: {pluralize(found.missing, 'photo')}; rows would be kept"
     if found.dropped:
-        yield f"  not found now, rows to be dropped: {pluralize(found.dropped, 'known photo')}"
+        yield f"  missing: {pluralize(found.dropped, 'photo')}; rows would be removed"
 
 
 def filter_summary(chosen: FilterSummary) -> Iterator[str]:
-    """What was kept and dropped, for which reasons, how colourful."""
-    kept, rejected = chosen.kept, chosen.rejected
-    yield f"{chosen.scanned:,} scanned: {kept:,} kept, {rejected:,} rejected (a photo may have several reasons)"
+    """The result of a filter: kept and rejected photos, rejections by rule, splits, histogram of colorfulness."""
+    counts = f"{chosen.kept:,} kept, {chosen.rejected:,} rejected"
+    yield f"{pluralize(chosen.scanned, 'photo')}: {counts} (a photo may have several reasons)"
     if chosen.metric.endswith("-fast"):
-        yield "scored with --fidelity fast, where M is off by 1 to 2: scan with --fidelity exact if the line matters"
-    for name, count in chosen.dropped_by.items():
+        yield (
+            "the scan used --fidelity fast, so colorfulness is off by 1 to 2; scan with --fidelity exact for exact "
+            "thresholds"
+        )
+    for name, count in chosen.rejected_by_rule.items():
         yield f"  {count:>9,}  {name}"
-    lines = {bound.column: bound for bound in chosen.options.lines() if bound.lowest}
+    lower_bounds = {bound.column: bound for bound in chosen.options.all_bounds() if bound.is_min}
     for top in chosen.options.keep_top:
-        if line := lines.get(top.column):
-            name = "colourfulness" if top.column == "colorfulness" else top.column
-            yield f"the top {top.percent:g} % by {name}: {line.option} {format_number(line.line)}"
+        if bound := lower_bounds.get(top.column):
+            threshold = f"{bound.option} {format_number(bound.limit)}"
+            yield f"threshold for the top {top.percent:g} % by {top.column}: {threshold}"
     yield "split: " + ", ".join(f"{chosen.splits[name]:,} {name}" for name in ("train", "val", "test"))
-    yield from _histogram(chosen.kept_by_ten.tolist(), chosen.rejected_by_ten.tolist())
+    yield from _histogram(chosen.kept_histogram.tolist(), chosen.rejected_histogram.tolist())
 
 
-def strictest_rule_warning(chosen: FilterSummary, look: str) -> str | None:
-    """A warning if less than half is left; `look` names the manifest that has the photos."""
+def strictest_rule_warning(chosen: FilterSummary, manifest_path: str) -> str | None:
+    """A warning if less than half of the photos was kept, with the rule that rejected most; else None.
+
+    Args:
+        chosen: the result of the filter.
+        manifest_path: the manifest in which to look at the rejected photos.
+    """
     if 2 * chosen.kept >= chosen.scanned:
         return None
-    worst = max(chosen.dropped_by, key=lambda name: chosen.dropped_by[name])
-    if worst == "balance":  # a number that was asked for
+    strictest = max(chosen.rejected_by_rule, key=lambda name: chosen.rejected_by_rule[name])
+    if strictest == "balance":  # the user asked for this number of photos
         return None
-    left = f"only {100 * chosen.kept / chosen.scanned:.1f} % was kept" if chosen.kept else "nothing was kept"
-    return f"Warning: {left}; most was dropped by: {worst}. See which with `curate report {look}` before you train."
+    share = f"only {100 * chosen.kept / chosen.scanned:.1f} % of the photos were" if chosen.kept else "no photo was"
+    return (
+        f"Warning: {share} kept. Most were rejected by the rule: {strictest}. "
+        f"Look at the rejected photos before training: curate report {manifest_path}"
+    )
 
 
-def pack_summary(made: Pack, out: Path) -> Iterator[str]:
-    """A pack's closing summary; of many failures the first ten, and where the rest is."""
-    yield f"{pluralize(made.photos, 'photo')} packed, {format_bytes(made.bytes)}; {len(made.failed):,} failed"
-    if made.packed_now < made.photos + len(made.failed):
-        yield f"  packed now: {made.packed_now:,}; there already: the rest"
-    yield from _failed(made.failed, out)
-    if made.photos:
-        yield f"written: {out}; next: train fit {out}"
+def pack_summary(pack: PackSummary, out: Path) -> Iterator[str]:
+    """The result of a pack, with the first failed photos."""
+    yield f"{pluralize(pack.photos, 'photo')} packed, {format_bytes(pack.bytes)}; {len(pack.failed):,} failed"
+    if pack.packed_now < pack.photos + len(pack.failed):
+        yield f"  packed now: {pack.packed_now:,}; already in the pack: the rest"
+    yield from _failure_lines(pack.failed, out)
+    if pack.photos:
+        yield f"written: {out}; next step: train fit {out}"
 
 
-def export_summary(made: Exported, out: Path) -> Iterator[str]:
-    """An export's closing summary."""
-    yield f"{pluralize(made.photos, 'photo')} exported, {len(made.failed):,} failed"
-    if made.exported_now < made.photos:
-        yield f"  exported now: {made.exported_now:,}; there already: the rest"
-    yield from _failed(made.failed, out)
-    if made.photos:
+def export_summary(export: ExportSummary, out: Path) -> Iterator[str]:
+    """The result of an export, with the first failed photos."""
+    yield f"{pluralize(export.photos, 'photo')} exported, {len(export.failed):,} failed"
+    if export.exported_now < export.photos:
+        yield f"  exported now: {export.exported_now:,}; already in the folder: the rest"
+    yield from _failure_lines(export.failed, out)
+    if export.photos:
         yield f"written: {out}"
 
 
-def _failed(failed: list[tuple[str, str]], out: Path) -> Iterator[str]:
-    for path, reason in failed[:10]:
+def _failure_lines(failed: list[tuple[str, str]], out: Path) -> Iterator[str]:
+    """Path and reason of the first failed photos, and the file that lists all."""
+    for path, reason in failed[:MAX_FAILURES]:
         yield f"  {path}: {reason}"
-    if len(failed) > 10:
-        yield f"  ... all of them in {out / 'failed.csv'}"
+    if len(failed) > MAX_FAILURES:
+        yield f"  ... complete list: {out / 'failed.csv'}"
 
 
-def explanation_lines(photo: Path, found: Explanation) -> Iterator[str]:
-    """A photo's verdict and scores."""
-    yield f"{photo}: {'rejected: ' + '; '.join(found.reasons) if found.reasons else 'kept'}"
-    row = found.row
+def explanation_lines(photo: Path, explanation: Explanation) -> Iterator[str]:
+    """Whether a photo is kept or rejected, with all reasons, and its measurements."""
+    reasons = "; ".join(explanation.reasons)
+    yield f"{photo}: rejected: {reasons}" if reasons else f"{photo}: kept"
+    row = explanation.row
     if since := row.get("missing_since"):
         yield f"  {'missing_since':<21} {since:%Y-%m-%d %H:%M:%S} UTC"
     for name in ("error", "format", "width", "height", *NUMERIC_MEASURES, "tone", "tone_confidence"):
@@ -125,55 +143,51 @@ def explanation_lines(photo: Path, found: Explanation) -> Iterator[str]:
 
 
 def manifest_lines(path: Path, counts: dict[str, Counter[str]], sha256: str) -> Iterator[str]:
-    """A manifest's rows by split and tone."""
+    """Number of rows and sha256 of a manifest, and its rows by split and by tone."""
     yield f"{path}: {pluralize(counts['split'].total(), 'row')}, sha256 {sha256}"
-    for column, found in counts.items():
-        told = ", ".join(f"{count:,} {name}" for name, count in found.most_common() if name)
-        if told:
-            yield f"  {column:<8} {told}"
+    for column, counter in counts.items():
+        text = ", ".join(f"{count:,} {name}" for name, count in counter.most_common() if name)
+        if text:
+            yield f"  {column:<8} {text}"
 
 
 def ancestor_lines(ancestor: Ancestor) -> Iterator[str]:
-    """One link of a manifest's lineage."""
+    """One manifest of a lineage: whether it still exists unchanged, and the command that made it."""
     yield f"{ancestor.path}: {ancestor.state}"
     lineage = ancestor.lineage
     if lineage is None:
         return
     yield f"  {lineage.kind}, made by vividset {lineage.tool_version} (scorer {lineage.scorer_version})"
     yield f"  command  {lineage.command}"
-    told = [
-        f"{name} {_lineage_lines(value)}"
-        for name, value in lineage.options.items()
-        if _lineage_lines(value) and name != "made_by"
-    ]
-    yield from _wrapped("options", told)
+    options = {name: _option_text(value) for name, value in lineage.options.items() if name != "made_by"}
+    yield from _wrapped_list("options", [f"{name} {text}" for name, text in options.items() if text])
     yield f"  metric   {lineage.metric}"
-    yield from _wrapped("counts", [f"{count:,} {name}" for name, count in lineage.counts.items()])
+    yield from _wrapped_list("counts", [f"{count:,} {name}" for name, count in lineage.counts.items()])
 
 
 def column_lines(schema: pa.Schema) -> Iterator[str]:
-    """A manifest's columns, those of one type together."""
+    """The columns of a manifest, grouped by type."""
     yield "columns"
-    kinds: dict[str, list[str]] = {}
+    names_by_type: dict[str, list[str]] = {}
     for column in schema:
-        kinds.setdefault(str(column.type).split("<", maxsplit=1)[0], []).append(column.name)
-    for kind, names in kinds.items():
-        yield from _wrapped(kind, names)
+        names_by_type.setdefault(str(column.type).split("<", maxsplit=1)[0], []).append(column.name)
+    for type_name, names in names_by_type.items():
+        yield from _wrapped_list(type_name, names)
 
 
-def _lineage_lines(value: Any) -> str:
-    """An option's value in words; nothing for what isn't in force."""
+def _option_text(value: Any) -> str:
+    """The value of an option in a lineage; empty for options that have no effect, like False or an empty list."""
     if isinstance(value, dict):
-        return " ".join(f"{name} {_lineage_lines(each)}" for name, each in value.items())
+        return " ".join(f"{name} {_option_text(inner)}" for name, inner in value.items())
     if isinstance(value, list):
-        return " ".join(_lineage_lines(each) for each in value)
+        return " ".join(_option_text(inner) for inner in value)
     if isinstance(value, float):
         return format_number(value)
     return str(value) if value else ""
 
 
-def _wrapped(name: str, items: list[str]) -> Iterator[str]:
-    """`name  item, item, ...`, in lines of 100 letters."""
+def _wrapped_list(name: str, items: list[str]) -> Iterator[str]:
+    """`name  item, item, ...` in lines of at most 100 characters; nothing without items."""
     if items:
         yield from textwrap.wrap(
             ", ".join(items),
@@ -186,28 +200,29 @@ def _wrapped(name: str, items: list[str]) -> Iterator[str]:
 
 
 def report_summary(page: ReportSummary) -> Iterator[str]:
-    """What a page shows, and where it is."""
-    yield f"{pluralize(page.photos, 'photo')}: {page.shown:,} on the page"
+    """What a report shows, and where it is."""
+    yield f"{pluralize(page.photos, 'photo')}, {page.shown:,} of them on the page"
     if page.missing:
-        yield f"  {page.missing:>9,}  without a picture: gone or unreadable now; say where they moved with --root"
+        yield f"  {page.missing:>9,}  without a thumbnail: missing or unreadable now; if the photos moved, use --root"
     yield f"written: {page.out} ({page.bytes / 1e6:.1f} MB)"
 
 
-def _bars(names: tuple[str, ...], counts: Counter[str]) -> Iterator[str]:
-    total, widest = max(1, counts.total()), max(1, *counts.values())
+def _bar_chart(names: tuple[str, ...], counts: Counter[str]) -> Iterator[str]:
+    """One line per name: count, percentage, name and a bar."""
+    total, highest = max(1, counts.total()), max(1, *counts.values())
     for name in names:
-        bar = "█" * round(30 * counts[name] / widest)
+        bar = "█" * round(30 * counts[name] / highest)
         yield f"  {counts[name]:>9,}  {100 * counts[name] / total:5.1f} %  {name:<10} {bar}".rstrip()
 
 
 def _histogram(kept: list[int], rejected: list[int]) -> Iterator[str]:
-    """Colourfulness in tens."""
-    widest = max(solid + light for solid, light in zip(kept, rejected, strict=True))
-    if not widest:
+    """Kept and rejected photos by colorfulness, in steps of 10; nothing if no photo was measured."""
+    highest = max(solid + light for solid, light in zip(kept, rejected, strict=True))
+    if not highest:
         return
-    yield "colourfulness (█ kept, ░ dropped)"
+    yield "colorfulness (█ kept, ░ rejected)"
     for number, (solid, light) in enumerate(zip(kept, rejected, strict=True)):
         low = 10 * number
-        bar = "█" * round(50 * solid / widest)
-        bar += "░" * (round(50 * (solid + light) / widest) - len(bar))
+        bar = "█" * round(50 * solid / highest)
+        bar += "░" * (round(50 * (solid + light) / highest) - len(bar))
         yield f"  {f'{low}-{low + 9}' if number + 1 < len(kept) else f'{low}+':>7} {bar}".rstrip()

@@ -1,13 +1,13 @@
-"""The Parquet files between the stages: schema, lineage, whole-or-nothing reading and writing.
+"""Read and write manifests: Parquet files with one row per photo, which the commands pass on to each other.
 
-A manifest is one Parquet file, one row a photo, in the order of locations. Its key-value metadata (`vividset.*`) says
-what made it; a manifest that another program saved without that metadata still reads, with its lineage unknown.
+Rows are sorted by source and path. The key-value metadata `vividset.*` is the lineage: what made the manifest, and from
+which manifests. A file that another program saved without this metadata can still be read; its lineage is unknown.
 
-schema.py     columns and versions
-names.py      file names as text
-lineage.py    what made a manifest, and of what
-reading.py    checked, whole or some rows at a time
-writing.py    whole or not at all
+schema.py     columns and version numbers
+encoding.py   file names as text, and numbers from hex text
+lineage.py    what made a manifest, and from what
+reader.py     read and check manifests, whole or in pieces
+writer.py     write manifests, whole or not at all
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
-"""What a manifest holds: its columns, and the versions of them and of their numbers."""
+"""The columns of a manifest, and the version numbers of the file format and of the measures."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
 SCHEMA_VERSION = 2
+"""Version of the columns; a reader refuses manifests of a newer one."""
 SCORER_VERSION = 7
-"""Changes whenever any number of a scan would: rows of another scorer are measured again."""
+"""Increases whenever any number of a scan would change: rows of an older scorer are measured again."""
 METRIC = "hasler-susstrunk-2003-m3-signed"
+"""The variant of the colourfulness metric, see docs/reference/measures.md."""
 
 KEY_FIELDS = (pa.field("source", pa.string(), nullable=False), pa.field("path", pa.string(), nullable=False))
 KEY_COLUMNS = tuple(column.name for column in KEY_FIELDS)
@@ -48,13 +50,13 @@ MEASURE_FIELDS = (
     pa.field("fingerprint", pa.string()),
 )
 STATE_FIELDS = (pa.field("error", pa.string()), pa.field("missing_since", pa.timestamp("us", tz="UTC")))
-"""Why there are no measures; since when scans don't find the photo, a column that older versions didn't write."""
+"""Why there are no measures; and since when scans don't find the photo, which manifests of older versions lack."""
 SCAN_SCHEMA = pa.schema([*KEY_FIELDS, *FILE_FIELDS, *HEADER_FIELDS, *MEASURE_FIELDS, *STATE_FIELDS])
 DECISION_FIELDS = (pa.field("split", pa.string()), pa.field("reject_reasons", pa.list_(pa.string())))
 ALL_COLUMNS = pa.schema([*SCAN_SCHEMA, *DECISION_FIELDS])
 
 ROW_GROUP_SIZE = 1 << 16
-"""Of a manifest and of a batch; a reader holds one row group at a time."""
+"""Rows of a row group, and of a table in memory when a manifest is read in pieces."""
 
 DICTIONARY_COLUMNS = [
     "source",
@@ -66,6 +68,8 @@ DICTIONARY_COLUMNS = [
     "icc_profile",
     "colorfulness_level",
     "tone",
+    "error",
+    "missing_since",
+    "split",
 ]
-DICTIONARY_COLUMNS += ["error", "missing_since", "split"]
-"""Columns worth a dictionary; trying one on hashes and measures doubles the time that writing takes."""
+"""Columns with few distinct values. Trying a dictionary on hashes and measures too doubles the time of writing."""

@@ -1,4 +1,4 @@
-"""Manifests to disk, whole or not at all."""
+"""Write manifests whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from curate.manifest.schema import DICTIONARY_COLUMNS
 
 
 def write_manifest(path: Path, table: pa.Table, lineage: Lineage) -> None:
-    """Write a manifest, whole or not at all."""
+    """Write a table and its lineage as a manifest, whole or not at all; missing folders are made.
+
+    Raises:
+        ManifestError: the system refuses to write it.
+    """
     make_parent_dir(path)
     with open_writer(path, table.schema) as out:
         out.write_table(table)
@@ -28,59 +32,63 @@ def write_manifest(path: Path, table: pa.Table, lineage: Lineage) -> None:
 
 
 def make_parent_dir(path: Path) -> None:
-    """Make the folder that a file is to lie in."""
+    """Make the folder of a file that will be written.
+
+    Raises:
+        ManifestError: the system refuses to make it.
+    """
     with write_errors(path, ManifestError, "-o"):
         path.parent.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
-def open_writer(path: Path, schema: pa.Schema, *, lasting: bool = True) -> Iterator[pq.ParquetWriter]:
-    """Write a Parquet file in pieces; it appears under its name only when the block ends well.
+def open_writer(path: Path, schema: pa.Schema, *, durable: bool = True) -> Iterator[pq.ParquetWriter]:
+    """Write a Parquet file in pieces; it gets its name only when the block ends without an error.
 
     Args:
         path: the file.
         schema: of all pieces.
-        lasting: False saves waiting for the disk once more, and a power cut may lose the file; never half of it.
+        durable: as for `curate.files.commit`.
 
     Raises:
-        ManifestError: the disk says no.
+        ManifestError: the system refuses to write it, or another process is writing it.
     """
-    with open_writers([path], schema, lasting=lasting) as (out,):
+    with open_writers([path], schema, durable=durable) as (out,):
         yield out
 
 
 @contextmanager
-def open_writers(paths: Sequence[Path], schema: pa.Schema, *, lasting: bool = True) -> Iterator[list[pq.ParquetWriter]]:
-    """Write Parquet files of one schema side by side; they appear under their names when all of them are whole.
+def open_writers(paths: Sequence[Path], schema: pa.Schema, *, durable: bool = True) -> Iterator[list[pq.ParquetWriter]]:
+    """Write Parquet files of one schema at the same time; they get their names only when all of them are whole.
 
     Raises:
-        ManifestError: the disk says no.
+        ManifestError: the system refuses to write one, or another process is writing it.
     """
-    plain = schema.remove_metadata()
-    few = [name for name in DICTIONARY_COLUMNS if name in schema.names]
-    with write_errors(paths[0], ManifestError, "-o"), ExitStack() as held:
-        drafts = [held.enter_context(_draft_of(path, alone=lasting)) for path in paths]
+    bare_schema = schema.remove_metadata()
+    dictionary = [name for name in DICTIONARY_COLUMNS if name in schema.names]
+    with write_errors(paths[0], ManifestError, "-o"), ExitStack() as locks:
+        drafts = [locks.enter_context(_open_draft(path, exclusive=durable)) for path in paths]
         with ExitStack() as files:
             sinks = [files.enter_context(pa.OSFile(os.fsencode(draft), "wb")) for draft in drafts]
             yield [
-                files.enter_context(pq.ParquetWriter(sink, plain, compression="zstd", use_dictionary=few))
+                files.enter_context(pq.ParquetWriter(sink, bare_schema, compression="zstd", use_dictionary=dictionary))
                 for sink in sinks
             ]
         for draft, path in zip(drafts, paths, strict=True):
-            commit(draft, path, lasting=lasting)
+            commit(draft, path, durable=durable)
 
 
 @contextmanager
-def _draft_of(path: Path, *, alone: bool) -> Iterator[Path]:
-    """Where to write a file until it is whole; gone if that fails.
+def _open_draft(path: Path, *, exclusive: bool) -> Iterator[Path]:
+    """Give the path of a draft, and remove the draft if the block fails.
 
     Args:
-        path: the file.
-        alone: let no other process write the same draft, where the system can.
+        path: the final file.
+        exclusive: lock the draft, so that no other process writes the same one, where the system supports it.
     """
     draft = path.with_name(f".{path.name}.draft")
     with ExitStack() as lock:
-        if alone and sys.platform != "win32":
+        if exclusive and sys.platform != "win32":
             _lock(lock.enter_context(open(draft, "ab")), path)
         try:
             yield draft
@@ -90,11 +98,11 @@ def _draft_of(path: Path, *, alone: bool) -> Iterator[Path]:
 
 
 def _lock(draft: BinaryIO, path: Path) -> None:
-    import fcntl
+    import fcntl  # not on Windows
 
     try:
         fcntl.flock(draft, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
         raise ManifestError(f"another run is writing {path}: wait for it, or choose another output with -o") from exc
-    except OSError:  # the file system knows no locks
+    except OSError:  # the file system has no locks
         return

@@ -9,7 +9,7 @@ import os
 
 import click
 
-from curate.cli.common import GOES_ON, HELP, WRITES_NOTHING, WRITES_WHOLE, ErrorHandlingGroup
+from curate.cli.common import CONTEXT_SETTINGS, READ_ONLY, RESUMABLE, WRITES_AT_END, ErrorHandlingGroup
 from curate.version import __version__
 from train.cli.colorize import colorize
 from train.cli.evaluate import evaluate
@@ -18,7 +18,7 @@ from train.cli.fit import fit
 from train.cli.inspect import diagnose, inspect, recipe
 
 
-@click.group(cls=ErrorHandlingGroup, context_settings=HELP)
+@click.group(cls=ErrorHandlingGroup, context_settings=CONTEXT_SETTINGS)
 @click.version_option(__version__, prog_name="train")
 def main() -> None:
     """Train a colorizer on a curated manifest, and use it.
@@ -31,14 +31,14 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-main.add(
+main.add_commands(
     {
         fit: "nothing was learned yet; run the same command again",  # before the run begins; later it says more
-        recipe: WRITES_NOTHING,
-        diagnose: WRITES_NOTHING,
-        inspect: WRITES_NOTHING,
-        evaluate: WRITES_WHOLE,
-        colorize: GOES_ON,
-        export: WRITES_WHOLE,
+        recipe: READ_ONLY,
+        diagnose: READ_ONLY,
+        inspect: READ_ONLY,
+        evaluate: WRITES_AT_END,
+        colorize: RESUMABLE,
+        export: WRITES_AT_END,
     }
 )

@@ -9,7 +9,8 @@ import click
 from curate.cli.common import PATH, echo_lines, progress_bar
 from curate.errors import VividsetError
 from curate.text import escape_control, pluralize
-from train.cli.common import needing, root_option
+from train.cli.common import root_option
+from train.models.device import device_errors
 
 
 @click.command(short_help="Colorize photos with a trained checkpoint.")
@@ -36,7 +37,7 @@ def colorize(
     from train.inference.output_paths import plan_outputs
 
     jobs = plan_outputs(photos, out, roots)
-    with needing(device):
+    with device_errors(device):
         colorizer = Colorizer(checkpoint.load(checkpoint_path, weights_only=True), device)
     failed = there = 0
     with progress_bar("photos") as progress:

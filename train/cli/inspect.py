@@ -5,15 +5,19 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import pyarrow as pa
 
 from curate.cli.common import PATH, echo_lines
 from curate.errors import ManifestError
 from curate.files import sha256_of
-from train.checkpoint import Checkpoint
 from train.recipe import Recipe
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from train.checkpoint import Checkpoint
 
 
 def inspect_lines(source: Checkpoint) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A manifest's photos, found on this machine and checked before a step is trained."""
+"""The photos of a manifest's splits, checked to exist before the first training step."""
 
 from __future__ import annotations
 
@@ -22,62 +22,65 @@ from curate.sources import locate_photo, read_bytes
 from curate.text import pluralize
 from train.data.packed import PackedDataset, check_shards, packed_dataset
 
-NEEDED = ("source", "path", "bytes", "sha256", "colorfulness", "tone", "split")
+REQUIRED_COLUMNS = ("source", "path", "bytes", "sha256", "colorfulness", "tone", "split")
 SPLITS = ("train", "val", "test")
 Ancestors = Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoDataset:
-    """Original photos of one split. Columns stay Arrow, so that worker processes share them instead of copying."""
+    """Original photos of one split. Columns are Arrow arrays: worker processes share those instead of copying them."""
 
     sources: pa.Array
     paths: pa.Array
     sizes: pa.Array
-    """Bytes when scanned."""
+    """Bytes when scanned; null if unknown."""
     offsets: pa.Array
-    """Where in its tar a photo begins, bytes; null for a file of its own."""
+    """First byte of a photo within its tar; null for a file of its own."""
     roots: tuple[Path, ...] = ()
-    """Where to look instead of `source`; see `locate`."""
+    """Folders to look in instead of `source`; see `locate`."""
 
-    at_scale: ClassVar[bool] = False
-    """Crops are scaled to size."""
+    unscaled: ClassVar[bool] = False
+    """Crops are scaled to the crop size."""
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def name(self, index: int) -> str:
-        """The path below its source, as manifest text."""
+        """Return the path below the photo's source, escaped as in manifests."""
         text: str = self.paths[index].as_py()
         return text
 
     def locate(self, index: int) -> str | None:
-        """Where the photo's file, or its tar, lies now; None if it is nowhere. See `curate.sources.located`."""
+        """Return where the photo's file, or the tar that contains it, is now; None if nowhere.
+
+        See `curate.sources.locate_photo`.
+        """
         return locate_photo(
             self.sources[index].as_py(), self.name(index), self.roots, offset=self.offsets[index].as_py()
         )
 
-    def is_as_scanned(self, index: int, place: str) -> bool:
-        """Whether the file still has its size, or the tar still reaches so far; of a URL it isn't asked."""
+    def size_matches(self, index: int, place: str) -> bool:
+        """Return whether the file still has its scanned size, or the tar is long enough. URLs are not checked."""
         size, offset = self.sizes[index].as_py(), self.offsets[index].as_py()
         if size is None or "://" in place:
             return True
-        there = os.path.getsize(place)
-        return bool(there == size if offset is None else there >= offset + size)
+        size_now = os.path.getsize(place)
+        return bool(size_now == size if offset is None else size_now >= offset + size)
 
-    def starts(self) -> NDArray[np.int64]:
-        """Where a shard begins: nowhere."""
+    def shard_starts(self) -> NDArray[np.int64]:
+        """Return an empty array: single files have no shards."""
         return np.empty(0, np.int64)
 
-    def pixels(self, index: int, short_side_px: int) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 sRGB, with a short side of at least that where the photo has as much.
+    def read_pixels(self, index: int, short_side_px: int) -> NDArray[np.uint8]:
+        """Return (H, W, 3) uint8 sRGB, whose short side has at least `short_side_px` if the photo has as many.
 
         Raises:
-            PhotoError: it can't be read.
+            PhotoError: the photo can't be read.
         """
         place = self.locate(index)
         if place is None:
-            raise Vanished("the file can't be read: it is gone")
+            raise Vanished("the file can't be read: it no longer exists")
         data = read_bytes(place, offset=self.offsets[index].as_py(), size=self.sizes[index].as_py())
         return decode(data, short_side_px=short_side_px).pixels
 
@@ -87,7 +90,7 @@ Photos = PhotoDataset | PackedDataset
 
 @dataclass(frozen=True, slots=True)
 class Datasets:
-    """What a manifest says to train, validate and test on."""
+    """The photos of a manifest to train, validate and test on."""
 
     manifest_path: Path
     manifest_sha256: str
@@ -95,84 +98,91 @@ class Datasets:
     val: Photos
     test: Photos
     ancestors: Ancestors = ()
-    """Manifests that it comes from, nearest first: kind, path and sha256."""
+    """The manifests that this one was made from, nearest first: kind, path and sha256 of each."""
     packed_px: int | None = None
-    """Short side of a pack's photos; None where the originals are read."""
+    """Short side of a pack's photos in px; None where the originals are read."""
     colorfulness_median: float | None = None
-    """Of the training photos, as they were scored."""
+    """Of the training photos, as scanned."""
 
 
 def load_datasets(path: Path, roots: Sequence[Path] = ()) -> Datasets:
-    """Read a filtered manifest and make sure that its photos are there, unchanged in size.
+    """Read a filtered manifest, and check that its photos exist and have their scanned size.
 
     Args:
-        path: as `curate filter` or `curate pack` wrote it.
+        path: a manifest that `curate filter` or `curate pack` wrote, or a pack's folder.
         roots: folders to look in if the photos have moved since the scan.
 
     Raises:
-        ManifestError: unreadable, empty, without colour photos, without training photos, or photos are gone or changed.
+        ManifestError: the manifest can't be read, is empty, or has no colour photos or no training photos; or photos
+            are missing or have changed.
     """
     packed = [column.name for column in PACK_COLUMNS]
     if path.is_dir() and any(path.glob("shard-*.arrow")) and not (path / MANIFEST_NAME).exists():
-        raise ManifestError(f"{path} is a pack that isn't finished: run the same `curate pack` again")
-    read = manifest.read_manifest(path, need=NEEDED, columns=(*NEEDED, "tar_offset", *packed))
+        raise ManifestError(f"{path} is an incomplete pack: run the same `curate pack` command again")
+    read = manifest.read_manifest(path, required=REQUIRED_COLUMNS, columns=(*REQUIRED_COLUMNS, "tar_offset", *packed))
     table = read.table.combine_chunks()
-    if not table.num_rows:
-        raise ManifestError(f"{path} is empty: filter with a lower --min-colorfulness, or scan more photos")
-    if unknown := set(pc.unique(table["split"]).to_pylist()) - {*SPLITS, None}:
-        raise ManifestError(
-            f"{path} has the split {min(unknown)!r}, and only {', '.join(SPLITS)} are known: run `curate filter` on it"
-        )
-    if not pc.any(pc.equal(table["tone"], "color")).as_py():
-        raise ManifestError(
-            f"{path} has no colour photos, so there is no colour to learn: scan and filter colour photos"
-        )
-    lists = {split: table.filter(pc.equal(table["split"], split)) for split in SPLITS}
-    if not lists["train"].num_rows:
+    _check_trainable(path, table)
+    rows_by_split = {split: table.filter(pc.equal(table["split"], split)) for split in SPLITS}
+    if not rows_by_split["train"].num_rows:
         raise ManifestError(f"{path} has no photos with split 'train': run `curate filter` with a larger share for it")
     _, *ancestors = manifest.list_ancestors(path, read.sha256, read.lineage)
     if set(packed) <= set(table.column_names):
-        return _packed(path, read, lists, ancestors)
-    photos = {split: _photo_list(rows, tuple(roots)) for split, rows in lists.items()}
+        return _load_pack(path, read, rows_by_split, ancestors)
+    photos = {split: _photo_dataset(rows, tuple(roots)) for split, rows in rows_by_split.items()}
     for split in ("train", "val"):
-        _check_there(path, photos[split])
+        _check_photos_exist(path, photos[split])
     splits = photos["train"], photos["val"], photos["test"]
-    return Datasets(path, read.sha256, *splits, ancestors, colorfulness_median=_median(lists))
-
-
-def _packed(path: Path, read: Manifest, lists: Mapping[str, pa.Table], ancestors: Ancestors) -> Datasets:
-    folder = path if path.is_dir() else path.parent
-    check_shards(folder, read.table)
-    photos = {split: packed_dataset(folder, read.sha256, rows) for split, rows in lists.items()}
-    size_px = read.lineage.options.get("size_px") if read.lineage else None
-    splits = photos["train"], photos["val"], photos["test"]
-    return Datasets(path, read.sha256, *splits, ancestors, size_px, _median(lists))
-
-
-def _median(lists: Mapping[str, pa.Table]) -> float | None:
-    (median,) = pc.quantile(lists["train"]["colorfulness"], 0.5).to_pylist()
-    return None if median is None else float(median)
+    median = _median_colorfulness(rows_by_split["train"])
+    return Datasets(path, read.sha256, *splits, ancestors, colorfulness_median=median)
 
 
 def load_split(path: Path, split: str, roots: Sequence[Path] = ()) -> tuple[PhotoDataset, str]:
-    """The photos of one split (`train`, `val`, `test`, or `all`) to look at, and the manifest's sha256.
+    """Return the photos of one split (`train`, `val`, `test`, or `all`), and the manifest's sha256.
 
     Raises:
-        ManifestError: unreadable, none of that split, or photos are gone or changed.
+        ManifestError: the manifest can't be read or has no photos of that split; or photos are missing or have changed.
     """
     needed = ("source", "path", "bytes", "split") if split != "all" else ("source", "path", "bytes")
-    read = manifest.read_manifest(path, need=needed, columns=(*needed, "tar_offset"))
+    read = manifest.read_manifest(path, required=needed, columns=(*needed, "tar_offset"))
     rows = read.table.combine_chunks()
     if split != "all":
         rows = rows.filter(pc.equal(rows["split"], split))
     if not rows.num_rows:
         raise ManifestError(f"{path} has no photos with split '{split}': choose another with --split, or --split all")
-    photos = _photo_list(rows, tuple(roots))
-    _check_there(path, photos)
+    photos = _photo_dataset(rows, tuple(roots))
+    _check_photos_exist(path, photos)
     return photos, read.sha256
 
 
-def _photo_list(rows: pa.Table, roots: tuple[Path, ...]) -> PhotoDataset:
+def _check_trainable(path: Path, table: pa.Table) -> None:
+    if not table.num_rows:
+        raise ManifestError(f"{path} is empty: filter with a lower --min-colorfulness, or scan more photos")
+    if unknown := set(pc.unique(table["split"]).to_pylist()) - {*SPLITS, None}:
+        raise ManifestError(
+            f"{path} has the split {min(unknown)!r}, but only {', '.join(SPLITS)} are known: run `curate filter` on it"
+        )
+    if not pc.any(pc.equal(table["tone"], "color")).as_py():
+        raise ManifestError(
+            f"{path} has no colour photos, so there is no colour to learn: scan and filter colour photos"
+        )
+
+
+def _load_pack(path: Path, read: Manifest, rows_by_split: Mapping[str, pa.Table], ancestors: Ancestors) -> Datasets:
+    folder = path if path.is_dir() else path.parent
+    check_shards(folder, read.table)
+    photos = {split: packed_dataset(folder, read.sha256, rows) for split, rows in rows_by_split.items()}
+    size_px = read.lineage.options.get("size_px") if read.lineage else None
+    splits = photos["train"], photos["val"], photos["test"]
+    return Datasets(path, read.sha256, *splits, ancestors, size_px, _median_colorfulness(rows_by_split["train"]))
+
+
+def _median_colorfulness(rows: pa.Table) -> float | None:
+    (median,) = pc.quantile(rows["colorfulness"], 0.5).to_pylist()
+    return None if median is None else float(median)
+
+
+def _photo_dataset(rows: pa.Table, roots: tuple[Path, ...]) -> PhotoDataset:
+    # An Arrow string column holds at most 2 GiB; large_string has no such limit.
     sources, paths = (rows[name].cast(pa.large_string()).combine_chunks() for name in ("source", "path"))
     sizes, offsets = (
         rows[name].cast(pa.int64()).combine_chunks() if name in rows.column_names else pa.nulls(len(rows), pa.int64())
@@ -181,24 +191,25 @@ def _photo_list(rows: pa.Table, roots: tuple[Path, ...]) -> PhotoDataset:
     return PhotoDataset(sources, paths, sizes, offsets, roots)
 
 
-def _check_there(path: Path, photos: PhotoDataset) -> None:
-    gone: list[str] = []
+def _check_photos_exist(path: Path, photos: PhotoDataset) -> None:
+    missing: list[str] = []
     changed: list[str] = []
     for index in range(len(photos)):
         place = photos.locate(index)
         if place is None:
-            gone.append(photos.name(index))
-        elif not photos.is_as_scanned(index, place):
+            missing.append(photos.name(index))
+        elif not photos.size_matches(index, place):
             changed.append(photos.name(index))
-    if gone:
-        where = f"below {', '.join(map(str, photos.roots))}" if photos.roots else "where they were scanned"
+    total = pluralize(len(photos), "photo")
+    if missing:
+        looked_in = f"in {', '.join(map(str, photos.roots))}" if photos.roots else "where they were scanned"
         raise ManifestError(
-            f"{len(gone):,} of {pluralize(len(photos), 'photo')} of {path} {'is' if len(gone) == 1 else 'are'} gone, "
-            f"{gone[0]} first: not {where}; "
-            "say where they moved with --root, or run `curate scan` and `curate filter` again"
+            f"{len(missing):,} of {total} of {path} {'was' if len(missing) == 1 else 'were'} not found {looked_in}, "
+            f"for example {missing[0]}: name the folder that they moved to with --root, "
+            "or run `curate scan` and `curate filter` again"
         )
     if changed:
         raise ManifestError(
-            f"{len(changed):,} of {pluralize(len(photos), 'photo')} of {path} {'has' if len(changed) == 1 else 'have'} "
-            f"changed since the scan, {changed[0]} first: run `curate scan` and `curate filter` again"
+            f"{len(changed):,} of {total} of {path} {'has' if len(changed) == 1 else 'have'} changed since the scan, "
+            f"for example {changed[0]}: run `curate scan` and `curate filter` again"
         )

@@ -1,4 +1,7 @@
-"""Photos to batches of uint8 crops, the same whatever the number of workers and wherever a run was cut."""
+"""Photos to batches of uint8 crops.
+
+Batches don't depend on the number of worker processes, nor on the step at which a run was stopped and resumed.
+"""
 
 from __future__ import annotations
 
@@ -19,195 +22,201 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from curate.errors import PhotoError
-from curate.executors.worker import end_with_parent, start_fork_server
+from curate.executors.worker import exit_with_parent, start_fork_server
 from curate.image.decode import memory_errors
 from train.data.dataset import Photos
-from train.data.sampler import CENTER, SampleKey, StepSampler, _Numbered
+from train.data.sampler import CENTER, NumberedSampler, SampleKey, StepSampler
 
-DECODED_SIDES = 1
-"""A JPEG is decoded no smaller than so many crop sides; docs/results/feeding.md has what that does to colours."""
-
-
-BATCHES_AHEAD = 2
-"""Each reader works on so many batches before they are asked for."""
+MIN_DECODED_SIDES = 1
+"""A JPEG is decoded to a short side of at least this many crop sides: docs/results/feeding.md has what smaller does."""
+PREFETCH_BATCHES = 2
+"""Batches that each worker prepares ahead."""
+MAX_WAIT_SHARE = 0.03
+"""A larger share of time spent waiting for photos is reported with a hint."""
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one step learns from."""
+    """The crops of one step."""
 
     photos: list[int]
-    """Places in the list."""
+    """Index in the dataset of each crop."""
     rgb: Tensor
-    """(N, size, size, 3) uint8; N may be 0 if nothing could be read."""
+    """(N, size, size, 3) uint8 sRGB; N is 0 if no photo could be read."""
     errors: list[tuple[int, str]]
-    """Places in the list, and why these could not be read."""
+    """(index, reason) of each photo that could not be read."""
 
 
 class CropLoader:
-    """Batches of square crops, each crop drawn from (seed, epoch, photo) alone."""
+    """Loads square crops; each crop is determined by (seed, epoch, photo) alone.
+
+    Args:
+        photos: to crop.
+        size: side of the crops in px.
+        seed: of positions and mirroring.
+    """
 
     def __init__(self, photos: Photos, size: int, seed: int) -> None:
         self.photos, self.size, self.seed = photos, size, seed
 
-    def batch(self, draws: Sequence[SampleKey]) -> Batch:
-        """One batch."""
-        rgb = torch.empty((len(draws), self.size, self.size, 3), dtype=torch.uint8)
-        photos, errors = self.fill(draws, rgb.numpy())
+    def load_batch(self, keys: Sequence[SampleKey]) -> Batch:
+        """Return the crops of these samples, in their order."""
+        rgb = torch.empty((len(keys), self.size, self.size, 3), dtype=torch.uint8)
+        photos, errors = self.fill_crops(keys, rgb.numpy())
         return Batch(photos, rgb[: len(photos)], errors)
 
-    def fill(self, draws: Sequence[SampleKey], rgb: NDArray[np.uint8]) -> tuple[list[int], list[tuple[int, str]]]:
-        """Write the crops of all photos that can be read into `rgb`, one after another.
+    def fill_crops(self, keys: Sequence[SampleKey], rgb: NDArray[np.uint8]) -> tuple[list[int], list[tuple[int, str]]]:
+        """Write the crops of all readable photos into the first rows of `rgb`.
 
         Args:
-            draws: what to crop.
-            rgb: (at least as many, size, size, 3) uint8, contiguous.
+            keys: samples to crop.
+            rgb: (at least len(keys), size, size, 3) uint8, contiguous.
 
         Returns:
-            The photos whose crops are in `rgb`, and those that can't be read with the reasons.
+            The indices of the photos whose crops are in `rgb`, and (index, reason) of those that can't be read.
         """
         photos: list[int] = []
         errors: list[tuple[int, str]] = []
-        for draw in draws:
-            chance = None if draw.epoch == CENTER else np.random.default_rng((self.seed, draw.epoch, draw.photo))
+        for key in keys:
+            rng = None if key.epoch == CENTER else np.random.default_rng((self.seed, key.epoch, key.photo))
             try:
                 with memory_errors("cropping it"):
-                    pixels = self.photos.pixels(draw.photo, DECODED_SIDES * self.size)
-                    crop(pixels, chance, rgb[len(photos)], at_scale=self.photos.at_scale)
-                photos.append(draw.photo)
+                    pixels = self.photos.read_pixels(key.photo, MIN_DECODED_SIDES * self.size)
+                    crop(pixels, rng, rgb[len(photos)], unscaled=self.photos.unscaled)
+                photos.append(key.photo)
             except PhotoError as exc:
-                errors.append((draw.photo, str(exc)))
+                errors.append((key.photo, str(exc)))
         return photos, errors
 
 
 def crop(
-    pixels: NDArray[np.uint8], chance: np.random.Generator | None, out: NDArray[np.uint8], *, at_scale: bool = False
+    pixels: NDArray[np.uint8], rng: np.random.Generator | None, out: NDArray[np.uint8], *, unscaled: bool = False
 ) -> None:
-    """Cut a square out of a photo, bring it to size, and mirror it half of the time.
+    """Cut a square out of a photo, scale it to the size of `out`, and mirror it with a probability of one half.
 
     Args:
         pixels: (H, W, 3) uint8.
-        chance: where to cut and whether to mirror; None cuts from the middle and doesn't.
-        out: (size, size, 3) uint8, contiguous: gets the crop.
-        at_scale: cut no more than `size` pixels, which then are only copied; else as large a square as there is.
+        rng: decides position and mirroring; None cuts from the middle and doesn't mirror.
+        out: (size, size, 3) uint8, contiguous: receives the crop.
+        unscaled: cut `size` px without scaling (less only if the photo is smaller); else cut the largest square.
     """
     height, width = pixels.shape[:2]
     size = len(out)
-    side = min(height, width, size) if at_scale else min(height, width)
-    spare = (height - side, width - side)
-    top, left = (spare[0] // 2, spare[1] // 2) if chance is None else chance.integers(0, spare, endpoint=True)
+    side = min(height, width, size) if unscaled else min(height, width)
+    margins = (height - side, width - side)
+    top, left = (margins[0] // 2, margins[1] // 2) if rng is None else rng.integers(0, margins, endpoint=True)
     square = pixels[top : top + side, left : left + side]
     if side != size:
-        how = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
-        cv2.resize(square, (size, size), dst=out, interpolation=how)
+        cv2.resize(square, (size, size), dst=out, interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
         square = out
-    if chance is not None and chance.random() < 0.5:
+    if rng is not None and rng.random() < 0.5:
         cv2.flip(square, 1, dst=out)  # twenty times as fast as numpy's negative strides
     elif square is not out:
         np.copyto(out, square)
 
 
-def batches(
+def load_batches(
     crops: CropLoader, steps: Sampler[list[SampleKey]] | list[list[SampleKey]], workers: int
 ) -> Iterator[Batch]:
-    """A batch for each list of draws, in order, read by so many processes; 0 reads in this one.
+    """Yield a batch for each step's samples, in order, loaded by worker processes; with 0, by this process.
 
-    Processes write their crops into shared memory that is used again and again, and send no more than a few numbers: a
-    new piece of it for every batch costs more than reading the photos of a pack.
+    Workers write crops into shared memory that is reused, and send only a few numbers: allocating shared memory for
+    every batch takes longer than reading the photos of a pack.
     """
-    cv2.setNumThreads(1)  # a forked reader hangs if this process keeps a pool of OpenCV threads
+    cv2.setNumThreads(1)  # a forked worker hangs if this process has a pool of OpenCV threads
     if not workers:
-        yield from map(crops.batch, steps)
+        yield from map(crops.load_batch, steps)
         return
-    most = steps.batch_size if isinstance(steps, StepSampler) else max(map(len, steps), default=0)
-    slots = torch.empty((BATCHES_AHEAD * workers + 2, most, crops.size, crops.size, 3), dtype=torch.uint8)
+    largest = steps.batch_size if isinstance(steps, StepSampler) else max(map(len, steps), default=0)
+    # Prefetched batches, plus the one that is copied out below and one to spare: no slot is overwritten before use.
+    slots = torch.empty((PREFETCH_BATCHES * workers + 2, largest, crops.size, crops.size, 3), dtype=torch.uint8)
     slots.share_memory_()  # type: ignore[no-untyped-call]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "This DataLoader will create")  # more readers than cores were asked for
+        warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: the user's choice
         loader = DataLoader(
-            _Slots(crops, slots),
+            _SlotFiller(crops, slots),
             batch_size=None,
-            sampler=_Numbered(steps),
+            sampler=NumberedSampler(steps),
             num_workers=workers,
-            prefetch_factor=BATCHES_AHEAD,
-            collate_fn=_as_it_is,
-            worker_init_fn=_start_worker,
+            prefetch_factor=PREFETCH_BATCHES,
+            collate_fn=_unchanged,
+            worker_init_fn=_init_worker,
             multiprocessing_context=start_method(),
         )
-        started = iter(loader)
-    for number, (photos, errors) in enumerate(started):
+        results = iter(loader)
+    for number, (photos, errors) in enumerate(results):
         yield Batch(photos, slots[number % len(slots), : len(photos)].clone(), errors)
 
 
 def start_method() -> BaseContext | str | None:
-    """How reader processes are started, in each of several trainers too; None leaves it to the platform.
+    """Return how worker processes are started; None leaves the choice to torch.
 
-    Forked, they need not import torch again. Where Ray was imported, as by `--engine ray` before, its threads and
-    connections make a forked process crash: there they are forked from a process that never imported it.
+    On Linux they are forked, so that they don't import torch again. If this process has imported Ray, its threads and
+    connections make a forked process crash: workers are then forked from a server process that never imported it.
     """
     if sys.platform != "linux":
         return None
     return start_fork_server(__name__) if "ray" in sys.modules else "fork"
 
 
-class _Slots(Dataset[tuple[list[int], list[tuple[int, str]]]]):
-    """In a reader: crops into the slot whose turn it is; the loader keeps `BATCHES_AHEAD` a reader in work, no more."""
+class _SlotFiller(Dataset[tuple[list[int], list[tuple[int, str]]]]):
+    """Runs in a worker: writes the crops of step `number` into slot `number % len(slots)`."""
 
     def __init__(self, crops: CropLoader, slots: Tensor) -> None:
         self.crops, self.slots = crops, slots
 
     def __getitem__(self, step: tuple[int, list[SampleKey]]) -> tuple[list[int], list[tuple[int, str]]]:
-        number, draws = step
-        return self.crops.fill(draws, self.slots[number % len(self.slots)].numpy())
+        number, keys = step
+        return self.crops.fill_crops(keys, self.slots[number % len(self.slots)].numpy())
 
 
-def _as_it_is(answer: Any) -> Any:
-    return answer
+def _unchanged(result: Any) -> Any:
+    """As `collate_fn`: torch's own would turn the lists of numbers into tensors."""
+    return result
 
 
-def _start_worker(_number: int) -> None:
-    """Leave Ctrl-C and SIGTERM to the trainer, and end with it: terminals and schedulers send them to readers too."""
+def _init_worker(_number: int) -> None:
+    """Ignore SIGINT and SIGTERM, which terminals and schedulers send to workers too, and end with the trainer."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    end_with_parent()
+    exit_with_parent()
     cv2.setNumThreads(1)
 
 
-MOST_WAITING = 0.03
-"""A larger share of the time spent waiting for photos is worth a hint."""
-Item = TypeVar("Item")
-
-
 class DataTimer:
-    """Hands batches on and measures how long they are waited for; the first, for which readers start, doesn't count."""
+    """Measures the share of time that training waits for batches.
+
+    The first batch doesn't count: workers start before it.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._waited_s = self._total_s = 0.0
         self._hinted = False
 
-    def over(self, batches: Iterable[Item]) -> Iterator[Item]:
-        """The same batches."""
-        handed_on: float | None = None
+    def measure_wait(self, batches: Iterable[Item]) -> Iterator[Item]:
+        """Yield the batches unchanged, and measure how long each one was waited for."""
+        previous: float | None = None
         asked = self._clock()
         for batch in batches:
             now = self._clock()
-            if handed_on is not None:
+            if previous is not None:
                 self._waited_s += now - asked
-                self._total_s += now - handed_on
-            handed_on = now
+                self._total_s += now - previous
+            previous = now
             yield batch
             asked = self._clock()
 
     @property
-    def share(self) -> float:
-        """Of the time since the first batch, 0 to 1."""
+    def wait_share(self) -> float:
+        """Share of the time since the first batch that was spent waiting, 0 to 1."""
         return self._waited_s / self._total_s if self._total_s else 0.0
 
     def hint(self) -> str | None:
-        """What to do if the device waits too much; once."""
-        if self._hinted or self.share <= MOST_WAITING:
+        """Return, once, what to do if the share of waiting is above `MAX_WAIT_SHARE`; else None."""
+        if self._hinted or self.wait_share <= MAX_WAIT_SHARE:
             return None
         self._hinted = True
-        waits = f"the device waits for photos {self.share:.0%} of the time"
-        return f"! {waits}; loader-bound: pack the photos, or raise --workers"
+        waits = f"the device waits for photos {self.wait_share:.0%} of the time"
+        return f"! {waits}: pack them with `curate pack`, or raise --workers"

@@ -1,4 +1,4 @@
-"""Photos of a pack: mapped into memory, so that a crop costs a copy of its pixels and nothing else."""
+"""The photos of a pack. Its shards are mapped into memory, so that reading a raw photo is a copy of its pixels."""
 
 from __future__ import annotations
 
@@ -17,47 +17,50 @@ from numpy.typing import NDArray
 from curate.errors import BrokenPhoto, ManifestError, UsageError
 from curate.packing.shards import PACK_COLUMNS, shard_path
 
-MAPPED_SHARDS = 64
-"""A process keeps so many open; a sampler draws from `train.data.POOLED_SHARDS` at a time."""
-LARGEST = 1.5
-"""Times the crop's side: a crop from a larger pack would show too little of a photo."""
+MAX_MAPPED_SHARDS = 64
+"""Shards that a process keeps mapped. A sampler draws from `train.data.sampler.POOLED_SHARDS` of them at a time."""
+MAX_SIZE_RATIO = 1.5
+"""Largest allowed packed size ÷ crop size: crops from a larger pack would show too little of each photo."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackedDataset:
-    """Photos of one split of a pack, in its order. Columns stay numpy and Arrow: worker processes share them."""
+    """Photos of one split of a pack, in the pack's order.
+
+    The columns are numpy and Arrow arrays: worker processes share those, where Python objects would be copied.
+    """
 
     folder: Path
     pack_sha256: str
-    """Of its manifest."""
+    """Of the pack's manifest."""
     paths: pa.Array
     columns: dict[str, NDArray[Any]]
-    """`PACK_COLUMNS`."""
+    """By the names in `PACK_COLUMNS`."""
 
-    at_scale: ClassVar[bool] = True
-    """Crops are cut from the pixels as they are."""
+    unscaled: ClassVar[bool] = True
+    """Crops are cut from the pixels as they are, without scaling: packing has scaled the photo."""
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def name(self, index: int) -> str:
-        """The path below its source, as manifest text."""
+        """Return the path below the photo's source, escaped as in manifests."""
         text: str = self.paths[index].as_py()
         return text
 
-    def starts(self) -> NDArray[np.int64]:
-        """Where in the list each shard but the first begins."""
+    def shard_starts(self) -> NDArray[np.int64]:
+        """Return the index of the first photo of every shard but the first."""
         return np.flatnonzero(np.diff(self.columns["pack_shard"])) + 1
 
-    def pixels(self, index: int, _short_side_px: int) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 sRGB, read-only where the pack is raw.
+    def read_pixels(self, index: int, _short_side_px: int) -> NDArray[np.uint8]:
+        """Return (H, W, 3) uint8 sRGB at the packed size; a read-only view if the pack is raw.
 
         Raises:
-            BrokenPhoto: it isn't what was packed.
+            BrokenPhoto: the stored JPEG is damaged.
         """
         shard, first, size, width, height = (int(self.columns[column.name][index]) for column in PACK_COLUMNS)
-        data = _mapped(str(shard_path(self.folder, shard)), self.pack_sha256)[first : first + size]
-        if size == 3 * width * height:
+        data = _map_shard(str(shard_path(self.folder, shard)), self.pack_sha256)[first : first + size]
+        if size == 3 * width * height:  # raw pixels have exactly this size, and a JPEG has another
             return data.reshape(height, width, 3)
         try:
             decoded: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB")
@@ -67,43 +70,45 @@ class PackedDataset:
 
 
 def packed_dataset(folder: Path, sha256: str, rows: pa.Table) -> PackedDataset:
-    """The rows of one split."""
+    """Return the dataset of one split from the rows of the pack's manifest."""
     columns = {column.name: rows[column.name].to_numpy() for column in PACK_COLUMNS}
     return PackedDataset(folder, sha256, rows["path"].cast(pa.large_string()).combine_chunks(), columns)
 
 
 def check_shards(folder: Path, rows: pa.Table) -> None:
-    """Make sure that every shard is there and as long as the manifest says.
+    """Check that every shard exists and is at least as long as the manifest says.
 
     Raises:
-        ManifestError: one isn't.
+        ManifestError: a shard is missing or too short.
     """
     ends = pa.table({"shard": rows["pack_shard"], "end": pc.add(rows["pack_offset"], rows["pack_bytes"])})
     for row in ends.group_by("shard").aggregate([("end", "max")]).to_pylist():
         path = shard_path(folder, row["shard"])
         if not path.is_file() or path.stat().st_size < row["end_max"]:
-            raise ManifestError(f"{path} is gone or cut short: delete it and run `curate pack` again, which repairs it")
+            raise ManifestError(
+                f"{path} is missing or incomplete: delete it if it exists, and run `curate pack` again to rebuild it"
+            )
 
 
 def check_size(pack: Path, size_px: int | None, image_size: int) -> None:
-    """Make sure that crops of `image_size` can be cut from photos packed at `size_px`; None is no pack.
+    """Check that crops of `image_size` px can be cut from photos packed at `size_px` px; None means no pack.
 
     Raises:
-        UsageError: they can't.
+        UsageError: the pack is smaller than the crops, or more than `MAX_SIZE_RATIO` times as large.
     """
-    if size_px is not None and not image_size <= size_px <= LARGEST * image_size:
+    if size_px is not None and not image_size <= size_px <= MAX_SIZE_RATIO * image_size:
         raise UsageError(
-            f"{pack} was packed at {size_px} px, and crops of {image_size} px are cut from {image_size} to "
-            f"{int(LARGEST * image_size)}: run `curate pack` with --size {image_size * 9 // 8}, or give another "
-            "--image-size"
+            f"{pack} was packed at {size_px} px, but crops of {image_size} px need a pack of {image_size} to "
+            f"{int(MAX_SIZE_RATIO * image_size)} px: run `curate pack` with --size {image_size * 9 // 8}, or choose "
+            "another --image-size"
         )
 
 
-@lru_cache(MAPPED_SHARDS)
-def _mapped(path: str, _pack_sha256: str) -> NDArray[np.uint8]:
-    """A shard's bytes; the system is asked to read it from front to back at once."""
+@lru_cache(MAX_MAPPED_SHARDS)
+def _map_shard(path: str, _pack_sha256: str) -> NDArray[np.uint8]:
+    """Map a shard. The hash is part of the cache's key, so that a pack that was made again is mapped again."""
     with open(path, "rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if hasattr(mmap, "MADV_WILLNEED"):
-        mapped.madvise(mmap.MADV_WILLNEED)
+        mapped.madvise(mmap.MADV_WILLNEED)  # read ahead in order: random access to a cold file is slow
     return np.frombuffer(mapped, np.uint8)

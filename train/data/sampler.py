@@ -1,4 +1,4 @@
-"""Which photos each training step takes: a seeded order that a resumed run repeats."""
+"""Which photos each training step takes: a seeded order that a resumed run repeats exactly."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from torch.utils.data import Sampler
 from train.data.dataset import Photos
 
 CENTER = -1
-"""As an epoch: the crop that validation uses, from the middle and not flipped."""
-
-
+"""As the epoch of a `SampleKey`: the crop that validation uses, from the middle of the photo and not mirrored."""
 POOLED_SHARDS = 16
-"""Of a pack, so many shards are mixed at a time: about 8,000 photos."""
+"""The photos of this many shards of a pack are mixed at a time: about 8,000 photos."""
 
 
 class SampleKey(NamedTuple):
-    """One photo in one epoch: all that decides its crop and flip."""
+    """One photo in one epoch. With the run's seed, it determines the crop and whether the crop is mirrored."""
 
     epoch: int
     photo: int
-    """Its place in the list."""
+    """Index in the dataset."""
 
 
 class StepSampler(Sampler[list[SampleKey]]):
-    """The draws of each step of a whole run, starting at any step: a resumed run draws what the first would have.
+    """Yields the samples of each step, from any step of a run onwards, so that a resumed run repeats the order.
 
-    Every epoch is a permutation of all photos from (seed, epoch); its last batch may be smaller. Of a pack, whole
-    shards (`starts` of the list) are drawn, and photos among `POOLED_SHARDS` of them, so that files are read from
-    front to back.
+    Every epoch is a permutation of all photos, seeded by (seed, epoch); its last batch may be smaller. For a pack, the
+    order of its shards is drawn first, then the order of the photos within each group of `POOLED_SHARDS` shards, so
+    that each file is read once per epoch.
 
     Args:
-        photos: how many there are.
-        batch_size: photos a step, over all processes.
+        photos: number of photos.
+        batch_size: photos per step, over all processes.
         seed: of the order.
-        first_step, last_step: of the draws to give; steps count from 0.
-        starts: where a pack's shards begin in the list.
-        began: (step, epoch) at which an epoch began anew, after a rescue.
-        share: (rank, processes): of each step, every so manieth draw, so that all shares together are the step.
+        first_step: first step to yield; steps count from 0.
+        last_step: end of the steps to yield, exclusive.
+        shard_starts: indices at which a pack's shards begin, without the first.
+        start_point: (step, epoch) at which the epochs were last counted from; not (0, 0) after a rollback.
+        process: (rank, processes). A process takes every `processes`-th sample of a step, so that all processes
+            together take the whole step.
     """
 
     def __init__(
@@ -51,36 +51,40 @@ class StepSampler(Sampler[list[SampleKey]]):
         seed: int,
         first_step: int,
         last_step: int,
-        starts: NDArray[np.int64] | None = None,
+        shard_starts: NDArray[np.int64] | None = None,
         *,
-        began: tuple[int, int] = (0, 0),
-        share: tuple[int, int] = (0, 1),
+        start_point: tuple[int, int] = (0, 0),
+        process: tuple[int, int] = (0, 1),
     ) -> None:
         self.photos, self.batch_size, self.seed = photos, batch_size, seed
-        self.shards = np.split(np.arange(photos), [] if starts is None else starts)
+        self.shards = np.split(np.arange(photos), [] if shard_starts is None else shard_starts)
         self.first_step, self.last_step = first_step, last_step
-        self.began, self.share = began, share
+        self.start_point, self.process = start_point, process
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        per_epoch = -(-self.photos // self.batch_size)
+        start_step, start_epoch = self.start_point
+        rank, processes = self.process
+        steps_per_epoch = -(-self.photos // self.batch_size)
         for step in range(self.first_step, self.last_step):
-            epoch, batch = divmod(step - self.began[0], per_epoch)
-            epoch += self.began[1]
+            epoch, batch = divmod(step - start_step, steps_per_epoch)
+            epoch += start_epoch
             if batch == 0 or step == self.first_step:
-                order = self._order(np.random.default_rng((self.seed, epoch)))
+                order = self._epoch_order(np.random.default_rng((self.seed, epoch)))
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [SampleKey(epoch, int(index)) for index in chosen[self.share[0] :: self.share[1]]]
+            yield [SampleKey(epoch, int(index)) for index in chosen[rank::processes]]
 
     def __len__(self) -> int:
         return self.last_step - self.first_step
 
-    def _order(self, chance: np.random.Generator) -> NDArray[np.int64]:
-        shards = chance.permutation(len(self.shards))
+    def _epoch_order(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        shards = rng.permutation(len(self.shards))
         pools = [shards[first : first + POOLED_SHARDS] for first in range(0, len(shards), POOLED_SHARDS)]
-        return np.concatenate([chance.permutation(np.concatenate([self.shards[s] for s in pool])) for pool in pools])
+        return np.concatenate([rng.permutation(np.concatenate([self.shards[s] for s in pool])) for pool in pools])
 
 
-class _Numbered(Sampler[tuple[int, list[SampleKey]]]):
+class NumberedSampler(Sampler[tuple[int, list[SampleKey]]]):
+    """Yields (number, samples) of each step, counted from 0, so that a worker knows which buffer to fill."""
+
     def __init__(self, steps: Iterable[list[SampleKey]]) -> None:
         self.steps = steps
 
@@ -89,8 +93,8 @@ class _Numbered(Sampler[tuple[int, list[SampleKey]]]):
 
 
 def sequential_batches(photos: Photos, batch_size: int, limit: int | None = None) -> list[list[SampleKey]]:
-    """Draws of all photos (or `limit` of them, evenly spread), cropped from the middle."""
+    """Return all photos in order, or `limit` of them evenly spread, as batches of center crops."""
     count = len(photos) if limit is None else min(limit, len(photos))
     indices = np.linspace(0, len(photos) - 1, count).round().astype(int)
-    draws = [SampleKey(CENTER, int(index)) for index in indices]
-    return [draws[start : start + batch_size] for start in range(0, count, batch_size)]
+    keys = [SampleKey(CENTER, int(index)) for index in indices]
+    return [keys[start : start + batch_size] for start in range(0, count, batch_size)]

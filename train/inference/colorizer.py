@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,14 +18,16 @@ from PIL import Image
 from curate import sources
 from curate.errors import PhotoError
 from curate.files import sha256_of
-from curate.image.decode import MAX_ASPECT_RATIO, decode, memory_errors, over_white
+from curate.image.decode import MAX_ASPECT_RATIO, Photo, decode, memory_errors, over_white
 from curate.manifest import escape
-from train.checkpoint import Checkpoint
+from curate.sources.photo_input import PhotoInput, load_photo
+from train.checkpoint import Checkpoint, load
 from train.inference import upsample
 from train.inference.gamut import lightness, to_srgb
 from train.inference.metadata import Provenance, exif_of, is_there, write_marked
 from train.inference.output_paths import ColorizeJob
 from train.models.colorspace import AB_UNIT, split_lab
+from train.models.device import device_errors
 from train.models.unet import STRIDE
 
 STRIP_PIXELS = 100_000
@@ -46,7 +49,55 @@ class Colorizer:
         self.checkpoint_sha256 = sha256_of(source.path)
         self.manifest_sha256 = source.metadata.manifest_sha256
 
-    def colorize(self, pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    @classmethod
+    def load(cls, checkpoint: str | os.PathLike[str], *, device: str = "cpu") -> Colorizer:
+        """Load a trained checkpoint for use.
+
+        Args:
+            checkpoint: a run's folder (its best.safetensors, else its last.safetensors), or a .safetensors file.
+            device: cpu, cuda, cuda:1 or mps.
+
+        Raises:
+            CheckpointError: missing, damaged, not a vividset checkpoint, or of another version.
+            UsageError: the device cannot be used.
+
+        Example:
+            >>> colorizer = Colorizer.load("runs/clean")  # doctest: +SKIP
+        """
+        with device_errors(device):
+            return cls(load(Path(checkpoint), weights_only=True), device)
+
+    def colorize(self, photo: PhotoInput) -> Image.Image:
+        """Colorize one photo at full size: the network predicts colour, lightness stays the photo's own.
+
+        The pixels are those that `train colorize` writes. The returned image has no metadata: `colorize_file` also
+        records that the picture was colorized, and by which checkpoint.
+
+        Args:
+            photo: a path or URL; the bytes of a file; a PIL image, whose EXIF orientation and colour profile are
+                applied; or an (H, W, 3) uint8 array, sRGB, red first, upright. Its own colours are not used.
+
+        Returns:
+            RGB image of the size of the upright photo; RGBA if the photo has transparent pixels.
+
+        Raises:
+            PhotoError: the photo cannot be used; the class says why.
+            TypeError: `photo` is none of these types.
+            UsageError: an array of another shape or dtype.
+
+        Example:
+            >>> Colorizer.load("runs/clean").colorize("old-photo.jpg").save("colored.png")  # doctest: +SKIP
+        """
+        shown = load_photo(photo, on_white=False)
+        with memory_errors("colorizing it"):
+            return self._picture(shown)
+
+    def _picture(self, photo: Photo) -> Image.Image:
+        """A decoded photo, colorized; its alpha is kept."""
+        pixels = self.colorize_pixels(photo.pixels, photo.alpha)
+        return Image.fromarray(pixels if photo.alpha is None else np.dstack([pixels, photo.alpha]))
+
+    def colorize_pixels(self, pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Colour from the network, lightness from the photo.
 
         Args:
@@ -114,8 +165,7 @@ class Colorizer:
         if is_there(target, provenance, data, drop_gps=drop_gps):
             return False
         photo = decode(data, on_white=target.suffix.lower() != ".png")
-        pixels = self.colorize(photo.pixels, photo.alpha)
-        picture = Image.fromarray(pixels if photo.alpha is None else np.dstack([pixels, photo.alpha]))
+        picture = self._picture(photo)
         write_marked(picture, target, provenance, exif_of(data, picture.size, drop_gps=drop_gps))
         return True
 

@@ -24,7 +24,7 @@ PLACED = pa.schema(
         ("source", pa.large_string()),
         ("path", pa.large_string()),
         ("bytes", pa.int64()),
-        ("problem", pa.string()),
+        ("error", pa.string()),
         ("offset", pa.int64()),
         ("is_below", pa.bool_()),
     ]
@@ -140,7 +140,7 @@ def _found(given: Sequence[Path], out: Path) -> Iterator[tuple[ListedPhoto, bool
 
 def _in_manifest(path: Path) -> Iterator[ListedPhoto]:
     columns = ("source", "path", "bytes", "tar_offset")
-    for batch in manifest.read_manifest(path, need=columns[:2], columns=columns).table.to_batches(ROWS_AT_ONCE):
+    for batch in manifest.read_manifest(path, required=columns[:2], columns=columns).table.to_batches(ROWS_AT_ONCE):
         for row in batch.to_pylist():
             yield ListedPhoto(row["source"], row["path"], row.get("bytes"), None, offset=row.get("tar_offset"))
 

@@ -13,7 +13,7 @@ import torch
 
 from curate.errors import TrainingError
 from train.data.loader import DataTimer
-from train.health.detectors import LOOK_STEPS, MOST_LOST_STEPS, LossCurve
+from train.health.detectors import CHECK_INTERVAL_STEPS, MAX_NONFINITE_STEPS, LossCurve
 from train.health.findings import Finding
 from train.recipe import Recipe
 from train.trainer import recovery, run_page
@@ -101,11 +101,11 @@ class Callbacks:
         if result and result.bad_photos is not None:
             names = [state.datasets.train.name(photo) for photo in result.bad_photos]
             logger.log_skipped_step(state.step, names, photos)
-        logger.log_step(state.step, epoch, result, lr, photos, self.timer.share)
+        logger.log_step(state.step, epoch, result, lr, photos, self.timer.wait_share)
         if epoch_ends and (validation := validate(state)):
             logger.log_validation(validation)
         last = state.step == state.total_steps
-        if state.step % LOOK_STEPS == 0 or last or state.skipped_steps == MOST_LOST_STEPS:
+        if state.step % CHECK_INTERVAL_STEPS == 0 or last or state.skipped_steps == MAX_NONFINITE_STEPS:
             new_findings = logger.check_health()
             if hint := self.timer.hint():
                 self.say(hint)
@@ -134,7 +134,7 @@ class Callbacks:
         if on_trouble == "stop" and new_findings:
             kinds = ", ".join(finding.kind for finding in new_findings)
             self._end_run(f"stopped because of --on-trouble stop: {kinds}")
-        if state.skipped_steps >= MOST_LOST_STEPS:
+        if state.skipped_steps >= MAX_NONFINITE_STEPS:
             self._end_run(f"divergence: {state.skipped_steps} consecutive steps had a NaN or infinite loss or gradient")
         return LoopAction.CONTINUE
 

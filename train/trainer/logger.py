@@ -15,7 +15,7 @@ from typing import Any
 from curate.errors import TrainingError
 from train.checkpoint import Rollback
 from train.health.detectors import LossCurve, Validation, detect
-from train.health.findings import Finding, ending, summary
+from train.health.findings import Finding, describe_ending, summarize_findings
 from train.trainer.step import StepResult
 
 PRINT_INTERVAL_S = 5.0
@@ -191,7 +191,7 @@ class RunLogger:
             self._say(
                 f"  validation: loss {validation.loss:.4f}  {validation.ratio:.2f} of neutral  "
                 f"colourfulness {validation.colorfulness_share:.0%} of the originals'"
-                + ("  (worse than gray)" if validation.note else "")
+                + ("  (worse than gray)" if validation.warning else "")
             )
 
     def _log_scalars(self, step: int, scalars: dict[str, float]) -> None:
@@ -249,9 +249,9 @@ class RunLogger:
 
     def verdict(self) -> str:
         """Return a sentence about the final loss and the findings."""
-        health = summary(self.findings, len(self.ratios))
-        note = f"; {self.validations[-1].note}" if self.validations and self.validations[-1].note else ""
-        return f"ending {ending(self.ratios, self.neutrals)}; {health}{note}"
+        health = summarize_findings(self.findings, len(self.ratios))
+        warning = f"; {self.validations[-1].warning}" if self.validations and self.validations[-1].warning else ""
+        return f"ending {describe_ending(self.ratios, self.neutrals)}; {health}{warning}"
 
     def _restore(self, event: dict[str, Any]) -> None:
         """Add an event of the earlier run to the lists in memory."""

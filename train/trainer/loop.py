@@ -16,7 +16,7 @@ from curate.errors import TrainingError
 from train import checkpoint
 from train.checkpoint import Checkpoint
 from train.data.dataset import Datasets
-from train.data.loader import Batch, CropLoader, DataTimer, batches
+from train.data.loader import Batch, CropLoader, DataTimer, load_batches
 from train.data.sampler import StepSampler
 from train.recipe import Recipe
 from train.trainer.callbacks import Callbacks, FitResult, LoopAction
@@ -82,14 +82,14 @@ def _train(
         recipe.seed,
         state.step,
         state.total_steps,
-        photos.starts(),
-        began=state.start_point,
-        share=(fabric.global_rank, fabric.world_size),
+        photos.shard_starts(),
+        start_point=state.start_point,
+        process=(fabric.global_rank, fabric.world_size),
     )
     timer = DataTimer()
     callbacks = Callbacks(state, timer, say) if fabric.is_global_zero else None
     with closing(callbacks) if callbacks else nullcontext(), _stop_after_step() as stop:
-        for batch in timer.over(batches(crops, sampler, config.device_config.workers)):
+        for batch in timer.measure_wait(load_batches(crops, sampler, config.device_config.workers)):
             count = _count_readable(state, batch, callbacks)
             result = train_step(state, batch, count) if count else None
             state.skipped_steps = state.skipped_steps + 1 if result and result.bad_photos is not None else 0

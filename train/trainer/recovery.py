@@ -11,7 +11,7 @@ from pathlib import Path
 from curate.errors import CheckpointError
 from train import checkpoint
 from train.checkpoint import Rollback
-from train.health.findings import FEWEST_STEPS, Finding
+from train.health.findings import MIN_STEPS_TO_JUDGE, Finding
 from train.trainer.state import TrainState, checkpoint_metadata, model_tensors, save_best
 
 MAX_ROLLBACKS = 3
@@ -29,7 +29,7 @@ def save_healthy_weights(state: TrainState) -> None:
     The steps don't depend on the clock, so that a killed and resumed run rolls back to the same one.
     """
     folder = state.run_dir / "healthy"
-    if state.config.on_trouble != "rescue" or (state.step - state.start_point[0]) % FEWEST_STEPS:
+    if state.config.on_trouble != "rescue" or (state.step - state.start_point[0]) % MIN_STEPS_TO_JUDGE:
         return
     folder.mkdir(exist_ok=True)
     checkpoint.save(folder / f"step-{state.step:07d}.safetensors", model_tensors(state), checkpoint_metadata(state))
@@ -55,7 +55,7 @@ def roll_back(state: TrainState, finding: Finding) -> Rollback:
         CheckpointError: there are no healthy weights, or a file can't be written.
     """
     folder = state.run_dir / "healthy"
-    newest = max(state.start_point[0], state.step - FEWEST_STEPS)
+    newest = max(state.start_point[0], state.step - MIN_STEPS_TO_JUDGE)
     candidates = [path for step, path in _healthy_files(folder) if step <= newest]
     if not candidates:
         raise CheckpointError(f"{folder} has no weights to go back to: start a new --run-dir")

@@ -16,7 +16,14 @@ from curate.files import write_atomic
 from curate.text import pluralize
 from train.checkpoint import Rollback
 from train.health.detectors import LossCurve
-from train.health.findings import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS, Finding, ending, summary
+from train.health.findings import (
+    DOCUMENTED_LOSSES,
+    DOCUMENTED_NEUTRAL,
+    WINDOW_STEPS,
+    Finding,
+    describe_ending,
+    summarize_findings,
+)
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 220, 56, 22
 MAX_POINTS = 400
@@ -72,9 +79,9 @@ def render_page(
     name, steps = escape(run_dir.resolve().name), len(curve.ratios)
     parts = [
         f"<h1>{name}</h1>",
-        f"<p>{pluralize(steps, 'step')}, ending {ending(curve.ratios, curve.neutrals)}.</p>",
+        f"<p>{pluralize(steps, 'step')}, ending {describe_ending(curve.ratios, curve.neutrals)}.</p>",
         *_findings(findings, rollbacks, steps - curve.first_step),
-        *(f"<p>{escape(validation.note)}.</p>" for validation in curve.validations[-1:] if validation.note),
+        *(f"<p>{escape(validation.warning)}.</p>" for validation in curve.validations[-1:] if validation.warning),
         "<h2>Loss ÷ neutral</h2>",
         LEGEND,
         _loss_chart(curve),
@@ -103,13 +110,13 @@ def _findings(findings: Sequence[Finding], rollbacks: Sequence[Rollback], steps:
         f"{rollback.from_step:,}, lr {rollback.lr:.0e}, batch {rollback.batch_size}.</p>"
         for rollback in rollbacks
     ]
-    return parts or [f"<p>{summary(findings, steps).capitalize()}.</p>"]
+    return parts or [f"<p>{summarize_findings(findings, steps).capitalize()}.</p>"]
 
 
 def _loss_chart(curve: LossCurve) -> str:
     chart = _Chart(len(curve.ratios), 1.2)
     validation_points = [(validation.step, validation.ratio) for validation in curve.validations]
-    levels = [(loss / DOCUMENTED_NEUTRAL, f"{loss:.2f}") for loss in LADDER]
+    levels = [(loss / DOCUMENTED_NEUTRAL, f"{loss:.2f}") for loss in DOCUMENTED_LOSSES]
     return chart.draw([("loss", _smooth(curve)), ("val", validation_points)], "{:.1f}", levels)
 
 
@@ -123,7 +130,7 @@ def _colorfulness_chart(curve: LossCurve, steps: int) -> list[str]:
 
 def _smooth(curve: LossCurve) -> list[tuple[int, float]]:
     """Return (last step, loss ÷ neutral of the same photos) of consecutive windows, at most about `MAX_POINTS`."""
-    ratios, neutrals = curve.judged(0)
+    ratios, neutrals = curve.finite_values(0)
     steps = len(ratios)
     width = max(1, min(WINDOW_STEPS // 2, steps // 20), steps // MAX_POINTS)
     return [

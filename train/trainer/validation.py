@@ -24,10 +24,10 @@ from curate.measures.measure import measure
 from curate.text import pluralize
 from train import checkpoint
 from train.data.dataset import Photos
-from train.data.loader import Batch, CropLoader, batches
+from train.data.loader import Batch, CropLoader, load_batches
 from train.data.sampler import SampleKey, sequential_batches
 from train.health.detectors import Validation
-from train.health.findings import DOCUMENTED_NEUTRAL, LADDER, WINDOW_STEPS
+from train.health.findings import DOCUMENTED_LOSSES, DOCUMENTED_NEUTRAL, WINDOW_STEPS
 from train.models.colorspace import join_lab, split_lab
 from train.trainer.state import TrainState
 
@@ -144,7 +144,7 @@ def predict(
 def _center_crops(state: TrainState, photos: Photos, samples: list[list[SampleKey]]) -> Iterator[Batch]:
     """Load batches, without those of which no photo can be read; two batches aren't worth starting workers for."""
     crops = CropLoader(photos, state.recipe.image_size, state.recipe.seed)
-    for batch in batches(crops, samples, state.config.device_config.workers if len(samples) > 2 else 0):
+    for batch in load_batches(crops, samples, state.config.device_config.workers if len(samples) > 2 else 0):
         if batch.photos:
             yield batch
 
@@ -235,7 +235,7 @@ def _plot_training(axes: Axes, losses: NDArray[np.float64]) -> None:
 
 
 def _plot_documented_levels(axes: Axes) -> None:
-    for documented in LADDER:
+    for documented in DOCUMENTED_LOSSES:
         ratio = documented / DOCUMENTED_NEUTRAL
         axes.axhline(ratio, color="tab:green", linewidth=0.6, linestyle=":")
         transform = axes.get_yaxis_transform()  # x as a share of the axes' width, y as a loss

@@ -116,8 +116,8 @@ def test_colour_of_16_bits_keeps_its_high_byte() -> None:
     assert photo.pixels.tolist() == [[[0xC8, 0x10, 0x20], [0, 255, 0]]]
 
 
-def test_float_samples_have_no_stated_range(encoded: Encode) -> None:
-    with pytest.raises(BrokenPhoto, match="no stated range"):
+def test_float_samples_have_no_defined_range(encoded: Encode) -> None:
+    with pytest.raises(BrokenPhoto, match="no defined range"):
         decode(encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"))
 
 

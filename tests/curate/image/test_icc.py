@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from curate.image.decode import decode
-from curate.image.icc import MatrixTransform, _quickest, matrix_transform, srgb_transform
+from curate.image.icc import MatrixTransform, _choose_transform, matrix_transform, srgb_transform
 from curate.measures.colorfulness import colorfulness
 
 Pixels = NDArray[np.uint8]
@@ -146,8 +146,8 @@ def test_light_that_no_photo_has_stays_with_littlecms() -> None:
 def test_where_littlecms_disagrees_its_own_transform_is_kept() -> None:
     opened = ImageCms.ImageCmsProfile(io.BytesIO(PROFILES["ProPhoto"]))
     theirs = ImageCms.buildTransform(opened, SRGB, "RGB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
-    assert isinstance(_quickest(PROFILES["ProPhoto"], opened, theirs), MatrixTransform)
-    assert _quickest(PROFILES["ProPhoto with its toe"], opened, theirs) is theirs
+    assert isinstance(_choose_transform(PROFILES["ProPhoto"], opened, theirs), MatrixTransform)
+    assert _choose_transform(PROFILES["ProPhoto with its toe"], opened, theirs) is theirs
 
 
 @given(st.integers(128, 400), st.binary(min_size=1, max_size=8))

@@ -137,7 +137,7 @@ def test_the_network_knows_a_print_on_a_coloured_mount_from_a_colour_photo() -> 
 def test_the_network_reads_chroma_in_its_own_unit_too() -> None:
     lab = np.zeros((3, 32, 40), np.float32)
     lab[0], lab[1] = 75, 30
-    lightness, a, b, own_a, own_b = network.inputs(lab)
+    lightness, a, b, own_a, own_b = network.network_inputs(lab)
     assert [plane.mean().round(4) for plane in (lightness, a, b, own_b)] == [1, 1.5, 0, 0]
     assert own_a.mean() == pytest.approx(30 / 33)
 

@@ -149,7 +149,7 @@ def test_fit_trains_and_says_where_to_look(clean_manifest: Manifests, tmp_path: 
     result = run("fit", path, "--run-dir", folder, *QUICK, "--lr", "1e-3", "--seed", "4")
     assert result.exit_code == 0, result.output
     assert result.output.index("baseline ") < result.output.index("step 1/2")
-    assert "of neutral over the last" in result.output
+    assert "times the neutral loss (mean of the last" in result.output
     last = result.output.splitlines()[-1]
     assert last.startswith(f"written: {folder}: run.html, best.safetensors")
     assert all((entry.name in last) for entry in folder.iterdir())

@@ -1,3 +1,5 @@
+"""DataTimer: the share of time that training waits for photos, and the hint about it."""
+
 from __future__ import annotations
 
 import json
@@ -11,7 +13,7 @@ from train.trainer.callbacks import FitResult
 
 
 class Clock:
-    """Time that passes only when told."""
+    """A clock that only moves when its `now` is changed."""
 
     now = 0.0
 
@@ -19,31 +21,29 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize(("waits_s", "works_s", "share"), [(0.0, 1.0, 0.0), (1.0, 3.0, 0.25), (0.02, 0.98, 0.02)])
-def test_the_share_is_what_is_waited_of_the_time_after_the_first_batch(
-    waits_s: float, works_s: float, share: float
-) -> None:
+@pytest.mark.parametrize(("wait_s", "work_s", "share"), [(0.0, 1.0, 0.0), (1.0, 3.0, 0.25), (0.02, 0.98, 0.02)])
+def test_the_wait_share_excludes_the_first_batch(wait_s: float, work_s: float, share: float) -> None:
     clock = Clock()
 
     def slow() -> Iterator[int]:
-        clock.now += 100  # readers start
+        clock.now += 100  # workers start
         for number in range(11):
             yield number
-            clock.now += waits_s
+            clock.now += wait_s
 
-    waiting, seen = DataTimer(clock), []
-    for batch in waiting.over(slow()):
+    timer, seen = DataTimer(clock), []
+    for batch in timer.measure_wait(slow()):
         seen.append(batch)
-        clock.now += works_s
+        clock.now += work_s
     assert seen == list(range(11))
-    assert waiting.share == pytest.approx(share)
-    hint = waiting.hint()
+    assert timer.wait_share == pytest.approx(share)
+    hint = timer.hint()
     assert (hint is not None) == (share > 0.03)
-    assert hint is None or hint.endswith("25% of the time; loader-bound: pack the photos, or raise --workers")
-    assert waiting.hint() is None
+    assert hint is None or hint.endswith("25% of the time: pack them with `curate pack`, or raise --workers")
+    assert timer.hint() is None
 
 
-def test_a_run_writes_its_share_and_says_it(
+def test_a_run_logs_and_prints_its_wait_share(
     clean_manifest: Callable[..., Path], train_on: Callable[..., FitResult]
 ) -> None:
     said: list[str] = []

@@ -1,3 +1,5 @@
+"""A manifest's photos by split, and the errors for manifests and photos that can't be trained on."""
+
 from __future__ import annotations
 
 import shutil
@@ -64,7 +66,7 @@ def test_a_missing_manifest_says_what_makes_one(tmp_path: Path) -> None:
     assert "curate filter" in refusal(tmp_path / "none.parquet")
 
 
-def test_a_foreign_file_is_no_manifest(tmp_path: Path) -> None:
+def test_a_file_that_is_not_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.parquet"
     path.write_text("hello")
     assert str(path) in refusal(path)
@@ -85,22 +87,22 @@ def test_a_manifest_without_the_split_column_points_to_filter(clean_manifest: Ma
     assert "run `curate filter`" in message
 
 
-def test_a_manifest_that_lacks_measures_is_no_manifest(clean_manifest: Manifests) -> None:
+def test_missing_measure_columns_are_named(clean_manifest: Manifests) -> None:
     message = refusal(rewrite(clean_manifest(), lambda table: table.drop_columns(["tone", "sha256"])))
     assert "'tone'" in message
     assert "'sha256'" in message
 
 
-def test_a_split_of_another_name_is_said(clean_manifest: Manifests) -> None:
+def test_an_unknown_split_is_refused(clean_manifest: Manifests) -> None:
     message = refusal(clean_manifest(("train", "validation", "test")))
-    assert "the split 'validation', and only train, val, test are known: run `curate filter` on it" in message
+    assert "the split 'validation', but only train, val, test are known: run `curate filter` on it" in message
 
 
-def test_a_path_that_is_no_text_is_said(clean_manifest: Manifests) -> None:
+def test_a_path_column_of_numbers_is_refused(clean_manifest: Manifests) -> None:
     def numbered(table: pa.Table) -> pa.Table:
         return table.set_column(table.column_names.index("path"), "path", pa.array(range(table.num_rows)))
 
-    assert "int64 in its column 'path', where text belongs" in refusal(rewrite(clean_manifest(), numbered))
+    assert "int64 in its column 'path' instead of text" in refusal(rewrite(clean_manifest(), numbered))
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -112,23 +114,23 @@ def test_a_newer_manifest_asks_for_an_upgrade(clean_manifest: Manifests) -> None
     assert "upgrade vividset" in refusal(clean_manifest(schema_version=99))
 
 
-def test_photos_that_are_gone_are_counted_and_the_first_is_named(clean_manifest: Manifests) -> None:
+def test_missing_photos_are_counted_and_one_is_named(clean_manifest: Manifests) -> None:
     path = clean_manifest(("train",) * 5)
     for name in ("p01.png", "p03.png"):
         (path.parent / "photos" / name).unlink()
     message = refusal(path)
     assert "2 of 5 photos" in message
-    assert "p01.png first" in message
+    assert "for example p01.png" in message
     assert "--root" in message
 
 
-def test_held_out_photos_that_are_gone_are_missed_too(clean_manifest: Manifests) -> None:
+def test_missing_held_out_photos_are_refused_too(clean_manifest: Manifests) -> None:
     path = clean_manifest(("train", "val"))
     (path.parent / "photos" / "p01.png").unlink()
-    assert "p01.png first" in refusal(path)
+    assert "for example p01.png" in refusal(path)
 
 
-def test_test_photos_arent_needed_for_training(clean_manifest: Manifests) -> None:
+def test_missing_test_photos_do_not_prevent_training(clean_manifest: Manifests) -> None:
     path = clean_manifest(("train", "test"))
     (path.parent / "photos" / "p01.png").unlink()
     assert len(dataset.load_datasets(path).train) == 1
@@ -139,7 +141,7 @@ def test_a_photo_whose_size_changed_asks_for_a_new_scan(clean_manifest: Manifest
     Image.new("RGB", (9, 9)).save(path.parent / "photos" / "p02.png")
     message = refusal(path)
     assert "1 of 4 photos" in message
-    assert "p02.png first" in message
+    assert "for example p02.png" in message
     assert "curate scan" in message
 
 
@@ -149,7 +151,7 @@ def test_root_finds_photos_that_moved(clean_manifest: Manifests, tmp_path: Path,
     root = tmp_path / "elsewhere"
     shutil.copytree(tmp_path / "photos", root / below)
     shutil.rmtree(tmp_path / "photos")
-    assert "gone" in refusal(path)
+    assert "not found where they were scanned" in refusal(path)
     assert originals(path, root).locate(3) == str(root / below / "p03.png")
 
 
@@ -171,7 +173,7 @@ def test_a_root_without_the_photos_is_named(clean_manifest: Manifests, tmp_path:
     assert str(empty) in message
 
 
-def test_names_that_are_no_utf8_are_found(clean_manifest: Manifests) -> None:
+def test_file_names_that_are_not_utf8_are_found(clean_manifest: Manifests) -> None:
     path = clean_manifest(("train",))
     folder = path.parent / "photos"
     odd = "caf\udce9.png"
@@ -188,7 +190,7 @@ def test_names_that_are_no_utf8_are_found(clean_manifest: Manifests) -> None:
     assert originals(rewrite(path, renamed)).locate(0) == str(folder / odd)
 
 
-def test_photos_in_tars_and_behind_urls_are_trained_on_as_files_are(tmp_path: Path) -> None:
+def test_photos_in_tars_and_at_urls_are_loaded_like_files(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 40, 3), dtype=np.uint8)
@@ -201,13 +203,13 @@ def test_photos_in_tars_and_behind_urls_are_trained_on_as_files_are(tmp_path: Pa
             memory.pipe(f"/to-train-on/{number + 24:02}.png", file.read_bytes())
     scan_photos([folder, "memory://to-train-on"], tmp_path / "scan.parquet", ScanOptions(engine="serial"))
     filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(1.0))
-    lists = dataset.load_datasets(tmp_path / "clean.parquet")
+    datasets = dataset.load_datasets(tmp_path / "clean.parquet")
     seen = set()
-    for listed in (lists.train, lists.val, lists.test):
+    for listed in (datasets.train, datasets.val, datasets.test):
         assert isinstance(listed, PhotoDataset)
         for index in range(len(listed)):
             number = int(listed.name(index)[-6:-4])
-            assert np.array_equal(listed.pixels(index, 40), pixels[number % 24])
+            assert np.array_equal(listed.read_pixels(index, 40), pixels[number % 24])
             seen.add(number)
     assert seen == set(range(48))
     (folder / "0.tar").write_bytes((folder / "0.tar").read_bytes()[:20_000])

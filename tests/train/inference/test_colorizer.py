@@ -63,21 +63,21 @@ def colorize(checkpoint_path: Path, *photos: Path | str, out: Path) -> Result:
 )
 def test_any_size_is_kept(colorizer: Colorizer, picture: Picture, height: int, width: int) -> None:
     pixels = picture(height=height, width=width)
-    assert colorizer.colorize(pixels).shape == pixels.shape
-    assert colorizer.colorize(pixels).dtype == np.uint8
+    assert colorizer.colorize_pixels(pixels).shape == pixels.shape
+    assert colorizer.colorize_pixels(pixels).dtype == np.uint8
 
 
 def test_gray_becomes_colour(colorizer: Colorizer, picture: Picture) -> None:
     gray = gray_of(picture())
     assert chroma(gray).max() < 0.01
-    assert chroma(colorizer.colorize(gray)).mean() > 3
+    assert chroma(colorizer.colorize_pixels(gray)).mean() > 3
 
 
 def test_colour_of_the_input_makes_no_difference(colorizer: Colorizer) -> None:
     photo = np.asarray(
         Image.open(Path(skimage.__file__).parent / "data" / "coffee.png").convert("RGB").resize((90, 60))
     )
-    ours, from_gray = (colorizer.colorize(pixels).astype(int) for pixels in (photo, gray_of(photo)))
+    ours, from_gray = (colorizer.colorize_pixels(pixels).astype(int) for pixels in (photo, gray_of(photo)))
     assert np.abs(ours - photo).mean() > 10
     assert np.abs(ours - from_gray).mean() < 2
     assert np.quantile(np.abs(ours - from_gray), 0.99) <= 6
@@ -86,7 +86,7 @@ def test_colour_of_the_input_makes_no_difference(colorizer: Colorizer) -> None:
 def test_lightness_is_the_photos_own(checkpoint_file: CheckpointFile) -> None:
     pale = Colorizer(checkpoint.load(checkpoint_file(strength=0.5)))
     photo = np.asarray(Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png").resize((100, 100)))
-    result = pale.colorize(photo)
+    result = pale.colorize_pixels(photo)
     in_gamut = (result > 2).all(axis=-1) & (result < 253).all(axis=-1)
     assert in_gamut.mean() > 0.5
     assert np.abs(rgb2lab(result)[..., 0] - rgb2lab(photo)[..., 0])[in_gamut].max() < 1.0
@@ -94,7 +94,7 @@ def test_lightness_is_the_photos_own(checkpoint_file: CheckpointFile) -> None:
 
 def test_strips_of_a_tall_photo_join_without_a_seam(colorizer: Colorizer) -> None:
     flat = np.full((600, 40, 3), 120, np.uint8)
-    result = colorizer.colorize(flat).astype(int)
+    result = colorizer.colorize_pixels(flat).astype(int)
     steps = np.abs(np.diff(result, axis=0)).max(axis=(1, 2))
     assert steps[[255, 511]].max() <= steps[200:400].max()
 
@@ -102,7 +102,7 @@ def test_strips_of_a_tall_photo_join_without_a_seam(colorizer: Colorizer) -> Non
 def test_input_pixels_are_left_alone(colorizer: Colorizer, picture: Picture) -> None:
     pixels = picture()
     before = pixels.copy()
-    colorizer.colorize(pixels)
+    colorizer.colorize_pixels(pixels)
     assert np.array_equal(pixels, before)
 
 

@@ -39,7 +39,7 @@ def quiet(_line: str) -> None:
 @pytest.mark.parametrize("processes", [2, 3])
 def test_the_shares_of_all_processes_make_up_the_whole_step(processes: int) -> None:
     whole = list(StepSampler(23, 4 * processes, 5, 0, 9))
-    shares = [list(StepSampler(23, 4 * processes, 5, 0, 9, share=(rank, processes))) for rank in range(processes)]
+    shares = [list(StepSampler(23, 4 * processes, 5, 0, 9, process=(rank, processes))) for rank in range(processes)]
     for step, draws in enumerate(whole):
         together = [draw for share in shares for draw in share[step]]
         assert sorted(together) == sorted(draws)

@@ -61,7 +61,8 @@ def test_a_validation_loss_above_gray_is_noted_but_is_no_finding(tmp_path: Path,
     assert not logger.check_health()
     logger.close()
     assert ("(worse than gray)" in console[0]) == noted
-    assert ("no trouble seen; held-out photos cost 1.23 of what gray costs" in logger.verdict()) == noted
+    assert "no trouble seen" in logger.verdict()
+    assert ("on held-out photos the loss is 1.23 times that of predicting gray" in logger.verdict()) == noted
 
 
 def test_the_first_and_the_last_step_are_always_printed(tmp_path: Path) -> None:
@@ -155,7 +156,10 @@ def test_the_verdict_of_a_healthy_run_gives_ratio_documented_level_and_no_troubl
     write_steps(tmp_path, 5, loss=0.06)
     logger = open_log(tmp_path, after_step=5)
     logger.close()
-    assert "ending at 0.60 of neutral over the last 5 losses (below 0.08 on the documented scale)" in logger.verdict()
+    assert (
+        "ending at 0.60 times the neutral loss (mean of the last 5 losses; below 0.08 on the documented scale)"
+        in logger.verdict()
+    )
     assert logger.verdict().endswith("too few steps to judge (under 400)")
     write_steps(tmp_path, 400, loss=0.06)
     logger = open_log(tmp_path, after_step=400)

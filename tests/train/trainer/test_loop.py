@@ -126,7 +126,7 @@ def test_the_first_step_costs_what_the_neutral_prediction_costs(clean_manifest: 
     outcome = train_on(path, seed=5, max_steps=1)
     crops = CropLoader(dataset.load_datasets(path).train, 32, 5)
     (draws,) = StepSampler(4, 2, 5, 0, 1)
-    _, target = split_lab(crops.batch(draws).rgb)
+    _, target = split_lab(crops.load_batch(draws).rgb)
     (first,) = events(outcome.run_dir, "step")
     assert first["loss"] == pytest.approx(float(ColorizationWeightedLoss()(torch.zeros_like(target), target)), rel=1e-6)
 
@@ -136,7 +136,7 @@ def test_baselines_are_measured_and_printed_before_the_first_step(clean_manifest
     outcome = train_on(path, say=console.append, max_steps=1)
     crops = CropLoader(dataset.load_datasets(path).train, 32, 0)
     (draws,) = sequential_batches(crops.photos, 4)
-    _, target = split_lab(crops.batch(draws).rgb)
+    _, target = split_lab(crops.load_batch(draws).rgb)
     ab = target.double().numpy()
     weight = 0.5 + np.clip((50 * np.hypot(ab[:, :1], ab[:, 1:]) - 20) / 55, 0, 1)
     (start,) = events(outcome.run_dir, "start")
@@ -305,7 +305,9 @@ def test_many_consecutive_nan_steps_end_the_run_and_keep_finite_weights(
     flatten(path.parent / "photos" / "p00.png", (200, 40, 40))
     with pytest.raises(TrainingError, match=r"divergence: 10 consecutive steps had a NaN or infinite loss .*--lr"):
         train_on(path, say=console.append, batch_size=4, epochs=20)
-    assert any(line.startswith("! divergence at step 1: no loss from there on is a number") for line in console)
+    assert any(
+        line.startswith("! divergence at step 1: every loss from there on is NaN or infinite") for line in console
+    )
     kept = checkpoint.load(tmp_path / "run" / "last.safetensors")
     assert kept.metadata.step == 10
     assert all(tensor.isfinite().all() for tensor in kept.tensors.values())

@@ -144,7 +144,7 @@ def test_the_number_of_rescues_is_limited(
 def test_healthy_weights_are_saved_at_the_start_and_at_regular_steps(
     clean_manifest: Manifests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("train.trainer.recovery.FEWEST_STEPS", 50)
+    monkeypatch.setattr("train.trainer.recovery.MIN_STEPS_TO_JUDGE", 50)
     path, console = clean_manifest(("train",) * 40), list[str]()
     assert train_at_high_rate(path, tmp_path / "run", console.append, "rescue", lr=1e-3, max_steps=101).healthy
     kept = sorted(path.name for path in (tmp_path / "run" / "healthy").iterdir())

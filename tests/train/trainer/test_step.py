@@ -38,7 +38,7 @@ def run(clean_manifest: Manifests, tmp_path: Path) -> Callable[..., TrainState]:
 
 def first_batch(run: TrainState) -> Batch:
     crops = CropLoader(run.datasets.train, 32, 0)
-    return crops.batch(next(iter(StepSampler(4, 4, 0, 0, 1))))
+    return crops.load_batch(next(iter(StepSampler(4, 4, 0, 0, 1))))
 
 
 def all_tensors(run: TrainState) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Reader processes leave SIGTERM to the trainer: they must end with it all the same."""
+"""Worker processes ignore SIGTERM, and must still end when the trainer is ended or killed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PATIENCE_S = 40
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_no_reader_outlives_a_trainer_that_is_ended(
+def test_no_worker_outlives_a_trainer_that_is_ended(
     clean_manifest: Callable[..., Path], tmp_path: Path, number: signal.Signals, exit_code: int
 ) -> None:
-    """Readers hold the other end of a pipe for as long as they live; they wait for work, the network being slower."""
+    """`communicate` returns only when no worker holds the other end of the pipe any more."""
     options = "--image-size 64 --channels 8 --batch-size 4 --max-steps 100000 --workers 3 --device cpu"
     log = tmp_path / "run" / "log.jsonl"
     with subprocess.Popen(

@@ -1,0 +1,70 @@
+"""What the functions of the public API share: one or many paths, options as one object or as single arguments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from curate.errors import UsageError
+from curate.filtering.options import (
+    DEFAULT_PRESET,
+    SETTING_NAMES,
+    FilterOptions,
+    build_options,
+    load_preset,
+    merge_settings,
+)
+
+StrPath = str | os.PathLike[str]
+Progress = Callable[[int, int], None]
+"""Called now and then with the number of photos done and of all photos."""
+Options = TypeVar("Options")
+
+
+def path_texts(paths: StrPath | Sequence[StrPath]) -> tuple[str, ...]:
+    """One or many paths or URLs as text."""
+    return tuple(os.fspath(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths))
+
+
+def to_paths(paths: StrPath | Sequence[StrPath]) -> list[Path]:
+    """One or many paths as a list."""
+    return list(map(Path, path_texts(paths)))
+
+
+def choose_options(options: Options | None, given: Options, default: Options) -> Options:
+    """The options object of a call, or the one made of its single arguments.
+
+    Raises:
+        UsageError: both were given.
+    """
+    if options is not None and given != default:
+        raise UsageError("give options=, or single settings, but not both")
+    return given if options is None else options
+
+
+def filter_options(arguments: Mapping[str, Any], options: FilterOptions | None) -> FilterOptions:
+    """The rules of a call: `options`, or a preset with the arguments that are not None in place of its settings."""
+    names = {name.replace("-", "_"): name for name in SETTING_NAMES}
+    given = {names[name]: value for name, value in arguments.items() if name in names and value not in (None, ())}
+    for name in ("keep-tone", "keep-top"):
+        if name in given:
+            given[name] = [given[name]] if isinstance(given[name], str) else list(given[name])
+    preset = os.fspath(arguments["preset"])
+    if options is None:
+        return build_options(merge_settings(load_preset(preset), given))
+    if given or preset != DEFAULT_PRESET:
+        raise UsageError("give options=, or a preset and single rules, but not both")
+    return options
+
+
+def call_text(command: str | None, function: str, *paths: StrPath | Sequence[StrPath]) -> str:
+    """What a manifest records as its origin: the given text, or the call with its paths."""
+    if command is not None:
+        return command
+    shown = [
+        repr(path_texts(path)[0]) if isinstance(path, str | os.PathLike) else repr(list(path_texts(path)))
+        for path in paths
+    ]
+    return f"curate.{function}({', '.join(shown)})"

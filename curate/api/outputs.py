@@ -1,0 +1,130 @@
+"""What is made from a manifest: packs for training, exports for other tools, and the report page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import curate.exporting.export
+import curate.packing.pack
+import curate.report
+from curate.api.arguments import Progress, StrPath, call_text, choose_options, to_paths
+from curate.errors import UsageError
+from curate.executors.engines import EngineName
+from curate.exporting.export import ExportSummary
+from curate.packing.pack import PackOptions, PackSummary
+from curate.report import ReportSummary
+
+
+def pack_photos(
+    manifest: StrPath,
+    out: StrPath | None = None,
+    *,
+    size_px: int = 288,
+    encoding: Literal["raw", "jpeg"] = "raw",
+    quality: int = 95,
+    workers: int | None = None,
+    engine: EngineName = "processes",
+    timeout_s: float = 60.0,
+    overwrite: bool = False,
+    options: PackOptions | None = None,
+    progress: Progress | None = None,
+    command: str | None = None,
+) -> PackSummary:
+    """Resize the photos of a manifest once, into shards that `train.fit` reads fast.
+
+    Args:
+        manifest: a manifest of `filter_manifest`; rows with an error are left out.
+        out: folder of the pack, new or with a part of it; None is `packs/NAME OF THE MANIFEST`.
+        size_px: short side of the packed photos, 32 to 4096 px; smaller photos stay as they are.
+        encoding: `raw` reads fastest; `jpeg` (4:4:4) takes about a fifth of the space.
+        quality: of JPEGs, 95 to 100.
+        workers: processes that decode, 1 or more; None is one per core.
+        engine: `processes`, `serial` or `ray`, as in `scan_photos`.
+        timeout_s: seconds after which decoding one photo is given up.
+        overwrite: replace another pack in the folder.
+        options: all settings above as one object, instead of single arguments.
+        progress: called with the number of photos done and of all photos to pack.
+        command: text that the pack records as what made it; None records this call.
+
+    Returns:
+        Counts: `photos`, `packed_now`, `bytes`, and `failed` (path and reason of each photo that failed).
+
+    Raises:
+        ManifestError: the manifest cannot be read, or has no photo.
+        OutputError: `out` has other content, is locked or cannot be written, or a source is lost.
+        UsageError: an argument has no meaning.
+
+    Example:
+        >>> curate.pack_photos("clean.parquet", "packs/clean", size_px=288).photos  # doctest: +SKIP
+        871
+    """
+    chosen = choose_options(
+        options, PackOptions(size_px, encoding, quality, workers, timeout_s, overwrite, engine), PackOptions()
+    )
+    folder = Path("packs") / Path(manifest).stem if out is None else Path(out)
+    command = call_text(command, "pack_photos", manifest, folder)
+    return curate.packing.pack.pack_photos(Path(manifest), folder, chosen, command=command, progress=progress)
+
+
+def export_photos(
+    manifest: StrPath,
+    out: StrPath,
+    kind: Literal["webdataset", "imagefolder", "copy", "links", "hardlinks"],
+    *,
+    progress: Progress | None = None,
+) -> ExportSummary:
+    """Bring the photos of a manifest, unchanged, into a folder that other tools read.
+
+    Args:
+        manifest: any manifest; rows with an error are left out.
+        out: a new or empty folder, or one that has a part of this export.
+        kind: `webdataset`: tars with each photo and its row as JSON; `imagefolder`: a folder per split with
+            metadata.jsonl; `copy`, `links`, `hardlinks`: the tree of folders.
+        progress: called with the number of photos done and of all photos.
+
+    Returns:
+        Counts: `photos`, `exported_now`, and `failed` (path and reason of each photo that failed).
+
+    Raises:
+        ManifestError: the manifest cannot be read, or has no photo.
+        OutputError: `out` has other content, is locked or cannot be written, or a source is lost.
+        UsageError: there is no such kind.
+
+    Example:
+        >>> curate.export_photos("clean.parquet", "tars", "webdataset").photos  # doctest: +SKIP
+        871
+    """
+    if kind not in (kinds := ("webdataset", "imagefolder", "copy", "links", "hardlinks")):
+        raise UsageError(f"there is no export of kind {kind!r}: choose from {', '.join(kinds)}")
+    return curate.exporting.export.export_photos(Path(manifest), Path(out), kind, progress=progress)
+
+
+def write_report(
+    manifest: StrPath,
+    out: StrPath | None = None,
+    *,
+    roots: StrPath | Sequence[StrPath] = (),
+    workers: int | None = None,
+) -> ReportSummary:
+    """Write one HTML page about a manifest: counts, the distribution of M, and a sample of the photos.
+
+    Args:
+        manifest: a scan, clean or rejected manifest.
+        out: page to write; None is beside the manifest, with its name and `.html`.
+        roots: one or many folders to look in, if the photos have moved since the scan.
+        workers: processes that decode thumbnails; None is one per core.
+
+    Returns:
+        The page's path `out`, its size in `bytes`, and how many photos it shows.
+
+    Raises:
+        ManifestError: the manifest cannot be read or has no rows, or the page cannot be written.
+
+    Example:
+        >>> curate.write_report("scan.parquet").out  # doctest: +SKIP
+        PosixPath('scan.html')
+    """
+    page = Path(manifest).with_suffix(".html") if out is None else Path(out)
+    return curate.report.write_report(Path(manifest), page, to_paths(roots), workers=workers)

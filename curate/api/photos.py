@@ -1,0 +1,128 @@
+"""Measure, decode or explain one photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import curate.explain
+from curate.api.arguments import StrPath, filter_options
+from curate.explain import Explanation
+from curate.filtering.options import DEFAULT_PRESET, FilterOptions
+from curate.image.decode import MAX_PIXELS, memory_errors
+from curate.measures.measure import Measures
+from curate.measures.measure import measure as measure_pixels
+from curate.sources.photo_input import PhotoInput, load_photo
+
+SCAN_MANIFEST = Path("manifests/scan.parquet")
+"""Default output of `curate scan`."""
+
+
+def measure(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS) -> Measures:
+    """Measure one photo: colourfulness, tone, appearance and fingerprint, as a row of `scan_photos` has them.
+
+    Args:
+        photo: a path or URL; the bytes of a file; a PIL image, whose EXIF orientation and colour profile are applied;
+            or an (H, W, 3) uint8 array, sRGB, red first, upright.
+        max_pixels: larger photos are an error and are not decoded.
+
+    Returns:
+        `colorfulness` (M, 0 to 297.7), `colorfulness_level` (the paper's word), `tone` (with `tone.tone`: color,
+        grayscale, sepia or toned), `appearance` and `fingerprint`. Fully transparent pixels do not count.
+
+    Raises:
+        PhotoError: the photo cannot be used; the class says why, like `Vanished`, `BrokenPhoto` or `TooManyPixels`.
+        TypeError: `photo` is none of these types.
+        UsageError: an array of another shape or dtype.
+
+    Example:
+        >>> curate.measure("photo.jpg").colorfulness  # doctest: +SKIP
+        41.3
+    """
+    shown = load_photo(photo, max_pixels=max_pixels)
+    with memory_errors("measuring it"):
+        return measure_pixels(shown.pixels, shown.visible)
+
+
+def decode(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode one photo as a viewer shows it: upright, in sRGB, transparent parts on white.
+
+    Args:
+        photo: a path or URL, the bytes of a file, a PIL image, or an array, as for `measure`.
+        max_pixels: larger photos are an error and are not decoded.
+
+    Returns:
+        (H, W, 3) uint8 sRGB, red first.
+
+    Raises:
+        PhotoError: the photo cannot be used; the class says why.
+        TypeError: `photo` is none of these types.
+        UsageError: an array of another shape or dtype.
+
+    Example:
+        >>> curate.colorfulness(curate.decode("photo.jpg"), variant="absolute")  # doctest: +SKIP
+        38.0
+    """
+    return load_photo(photo, max_pixels=max_pixels).pixels
+
+
+def explain_photo(
+    photo: StrPath,
+    *,
+    scan: StrPath = SCAN_MANIFEST,
+    preset: StrPath = DEFAULT_PRESET,
+    min_colorfulness: float | None = None,
+    max_colorfulness: float | None = None,
+    min_chroma_mean: float | None = None,
+    max_chroma_mean: float | None = None,
+    min_saturation_mean: float | None = None,
+    max_saturation_mean: float | None = None,
+    min_hue_entropy_bits: float | None = None,
+    max_hue_entropy_bits: float | None = None,
+    min_neutral_share: float | None = None,
+    max_neutral_share: float | None = None,
+    min_lightness_mean: float | None = None,
+    max_lightness_mean: float | None = None,
+    min_dark_clipped_share: float | None = None,
+    max_dark_clipped_share: float | None = None,
+    min_bright_clipped_share: float | None = None,
+    max_bright_clipped_share: float | None = None,
+    min_sharpness: float | None = None,
+    max_sharpness: float | None = None,
+    min_tone_score: float | None = None,
+    max_tone_score: float | None = None,
+    keep_tone: str | Sequence[str] = (),
+    min_side: int | None = None,
+    max_aspect: float | None = None,
+    where: str | None = None,
+    options: FilterOptions | None = None,
+) -> Explanation:
+    """Measure one photo, scanned or not, and say whether a filter would keep it, and why not.
+
+    Rules that compare photos with each other (`keep_top`, `duplicates`, `balance`) are left out.
+
+    Args:
+        photo: path of the photo.
+        scan: manifest in which a photo is looked up that does not exist any more; it need not exist.
+        preset, min_colorfulness, max_colorfulness, keep_tone, min_side, max_aspect, where, and the lowest and highest
+            value of each measure: as in `filter_manifest`.
+        options: all rules as one object, like the `options` of a `filter_manifest` result.
+
+    Returns:
+        `reasons`: why the photo would be rejected, empty if it would be kept; `row`: its measures by column name.
+
+    Raises:
+        SourceError: the photo does not exist and the scan does not know it.
+        ManifestError: `photo` is a folder, a tar or a manifest.
+        UsageError: arguments contradict each other, or a value has no meaning.
+
+    Example:
+        >>> curate.explain_photo("old-photo.jpg").reasons  # doctest: +SKIP
+        ('tone sepia',)
+    """
+    chosen = filter_options(locals(), options).without_dataset_rules()
+    row = curate.explain.find_missing_row(Path(photo), Path(scan))
+    return curate.explain.explain_photo(Path(photo), chosen) if row is None else curate.explain.explain_row(row, chosen)

@@ -1,0 +1,75 @@
+"""One photo as a Python caller has it: a path, bytes, a PIL image or an array."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from curate.errors import NotAFile, PhotoError, UnsupportedFormat, UsageError
+from curate.image.decode import MAX_PIXELS, Header, Photo, decode, decode_image
+from curate.image.formats import RAW_SUFFIXES
+from curate.sources.entry import as_photo_error
+from curate.sources.reader import read_bytes
+from curate.sources.remote import is_url
+
+PhotoInput = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+
+
+def load_photo(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS, on_white: bool = True) -> Photo:
+    """Decode a photo, wherever the caller has it.
+
+    Args:
+        photo: a path or URL; the bytes of a file; a PIL image, whose EXIF orientation and colour profile are applied;
+            or an (H, W, 3) uint8 array, sRGB, red first, upright.
+        max_pixels: larger photos are an error and are not decoded.
+        on_white: composite transparent pixels on white; False keeps their own colours, and their alpha apart.
+
+    Returns:
+        The photo as `decode` returns it; its header says nothing of an array but the size.
+
+    Raises:
+        PhotoError: the photo cannot be used; the class says why, the text begins with the path.
+        TypeError: `photo` is none of these types.
+        UsageError: an array of another shape or dtype.
+    """
+    if isinstance(photo, np.ndarray):
+        height, width = _checked_shape(photo)
+        return Photo(Header(width, height, format="", mode="RGB", orientation=1, icc_profile=None), photo, None)
+    if isinstance(photo, Image.Image):
+        return decode_image(photo, max_pixels=max_pixels, on_white=on_white)
+    if isinstance(photo, bytes | bytearray | memoryview):
+        return decode(bytes(photo), max_pixels=max_pixels, on_white=on_white)
+    if not isinstance(photo, str | os.PathLike):
+        raise TypeError(f"a photo is a path, bytes, a PIL image or an array, not {type(photo).__name__}")
+    path = os.fspath(photo)
+    try:
+        return decode(_read(path), max_pixels=max_pixels, on_white=on_white)
+    except PhotoError as exc:
+        raise type(exc)(f"{path}: {exc.args[0]}") from exc
+
+
+def _checked_shape(pixels: NDArray[np.uint8]) -> tuple[int, int]:
+    """Height and width of an array of pixels."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise UsageError(
+            f"an array of pixels is (H, W, 3) uint8, sRGB, red first; this one is {pixels.shape} {pixels.dtype}"
+        )
+    return pixels.shape[0], pixels.shape[1]
+
+
+def _read(path: str) -> bytes:
+    if PurePath(path).suffix.lower() in RAW_SUFFIXES:
+        raise UnsupportedFormat("camera raw isn't decoded: develop it to JPEG or TIFF first")
+    if not is_url(path) and "\0" not in path:
+        try:
+            kind = os.stat(path).st_mode
+        except OSError as exc:
+            raise as_photo_error(exc, "the file can't be read") from exc
+        if not stat.S_ISREG(kind):
+            raise NotAFile("a folder, pipe, socket or device is not a photo")
+    return read_bytes(path)

@@ -1,0 +1,107 @@
+"""Start a training run in a folder, or continue the one in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from curate.errors import CheckpointError, UsageError
+from curate.files import check_writable, write_errors
+from train import checkpoint
+from train.checkpoint import Checkpoint
+from train.data import dataset, packed
+from train.recipe import Recipe
+from train.trainer import loop
+from train.trainer.callbacks import FitResult
+from train.trainer.fabric import DeviceConfig
+from train.trainer.state import find_checkpoint
+
+
+def start_training(
+    manifest: Path,
+    run_dir: Path,
+    recipe: Recipe,
+    machine: DeviceConfig,
+    *,
+    set_by_user: Collection[str],
+    roots: Sequence[Path] = (),
+    resume: bool = False,
+    on_trouble: str = "warn",
+    command: str = "",
+    say: Callable[[str], None] = print,
+) -> FitResult:
+    """Check everything that can be checked before training, then train.
+
+    Args:
+        manifest: as `curate filter` or `curate pack` wrote it.
+        run_dir: folder of the run.
+        recipe: hyper-parameters; a resumed run keeps its own.
+        machine: device, precision and reader processes.
+        set_by_user: names of the arguments that the user gave: hyper-parameters that must agree with a resumed run,
+            and `on_trouble`, which otherwise stays as in a resumed run.
+        roots: folders to look in if the photos have moved since the scan.
+        resume: continue the run in `run_dir`, if it has a checkpoint.
+        on_trouble: `warn`, `stop` or `rescue`; see `train.trainer.loop.fit`.
+        command: kept in the checkpoints.
+        say: prints a line for people.
+
+    Raises:
+        VividsetError: as `train.trainer.loop.fit`; UsageError where the folder has a run and `resume` is False.
+    """
+    _check_run_dir(run_dir, resume)
+    photos = dataset.load_datasets(manifest, roots)
+    before = find_checkpoint(run_dir, photos) if resume else None
+    recipe = _resumed_recipe(before, recipe, set_by_user) if before else recipe
+    packed.check_size(manifest, photos.packed_px, recipe.image_size)
+    if before and before.metadata.threads != (threads := torch.get_num_threads()):
+        say(f"this run had {before.metadata.threads} CPU threads and now has {threads}: its last bits will differ")
+    machine.make_fabric(recipe.devices)  # raises if there is no such device, before anything is written
+    with write_errors(run_dir, CheckpointError, "--run-dir"):
+        run_dir.mkdir(parents=True, exist_ok=True)
+        checkpoint.remove_drafts(run_dir)
+    if resume and before is None:
+        say(f"{run_dir} holds no checkpoint yet: starting fresh")
+    return loop.fit(
+        photos,
+        recipe,
+        machine,
+        run_dir,
+        resume_from=before,
+        on_trouble=before.metadata.on_trouble if before and "on_trouble" not in set_by_user else on_trouble,
+        command=command,
+        say=say,
+    )
+
+
+def check_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
+    """The same folders, each of which exists.
+
+    Raises:
+        UsageError: one does not.
+    """
+    if missing := [root for root in roots if not root.is_dir()]:
+        raise UsageError(f"--root {missing[0]} is no folder: name the folder that the photos have moved to")
+    return tuple(roots)
+
+
+def _check_run_dir(folder: Path, resume: bool) -> None:
+    if not resume and any((folder / name).exists() for name in ("last.safetensors", "log.jsonl")):
+        raise UsageError(f"{folder} holds a run: go on with --resume, or choose another folder with --run-dir")
+    with write_errors(folder, CheckpointError, "--run-dir"):
+        check_writable(folder / "last.safetensors")
+
+
+def _resumed_recipe(before: Checkpoint, asked: Recipe, set_by_user: Collection[str]) -> Recipe:
+    """The run's own recipe; hyper-parameters that the user gave must agree with it."""
+    recipe = before.metadata.recipe
+    for name, value in asdict(asked).items():
+        if name in set_by_user and getattr(recipe, name) != value:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{option} {value} differs from the run's {getattr(recipe, name)}: leave it out to resume, "
+                "or start a new run with another --run-dir"
+            )
+    return recipe
