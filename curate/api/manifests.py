@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -239,7 +239,7 @@ class ManifestInfo:
     """Of the file."""
     schema: pa.Schema
     """Column names and types."""
-    counts: Mapping[str, Counter[str]]
+    counts: dict[str, Counter[str]]
     """Rows by `split` and by `tone`; rows without one count as an empty text."""
     ancestors: Sequence[Ancestor]
     """The manifest itself, the one that it was made from, and so on back to the scan."""

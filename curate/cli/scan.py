@@ -106,8 +106,8 @@ def scan(
     if not paths and not from_files:
         raise UsageError("nothing to scan: give folders, photos or tar files, or a list of them with --from-file")
     _prefork(forked=engine == "processes" and (overwrite or not os.path.exists(out)) and not dry_run)
+    from curate.api.manifests import scan_photos
     from curate.scanning.scan import ScanOptions, preview_scan
-    from curate.scanning.scan import scan_photos as run_scan
     from curate.scanning.scorer import ScoreOptions
     from curate.sources import ALL_SHARDS, ShardSpec
 
@@ -120,7 +120,7 @@ def scan(
         echo_lines(summaries.dry_scan_summary(preview_scan(paths, out, options)))
         return
     with progress_bar("photos") as progress:
-        summary = run_scan(paths, out, options, command=typed_command(), progress=progress)
+        summary = scan_photos(paths, out, options=options, command=typed_command(), progress=progress)
     echo_lines(summaries.scan_summary(summary, out))
     _check_errors(summary, out, too_many, f"more than --max-errors {max_errors}")
 

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import ManifestError, PhotoError, ScanError
-from curate.executors.engines import ENGINES, EngineName
+from curate.executors.engines import ENGINES, EngineName, check_engine_options
 from curate.executors.retry import Progress, run_groups, run_isolated, with_watchdog
 from curate.files import fsync_dir, write_errors
 from curate.manifest import SCAN_SCHEMA, Lineage
@@ -58,6 +58,9 @@ class ScanOptions:
     """Paths or URLs; rows below them are dropped from the manifest unless this scan finds their photos."""
     prune: bool = False
     """Drop all rows whose photos this scan doesn't find."""
+
+    def __post_init__(self) -> None:
+        check_engine_options(self.engine, self.workers, self.timeout_s)
 
     def sources(self, paths: Sequence[str | Path]) -> Sources:
         """The sources of a scan of these paths."""

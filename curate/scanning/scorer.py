@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from curate.errors import OutOfMemory, PhotoError, UnsupportedFormat
+from curate.errors import OutOfMemory, PhotoError, UnsupportedFormat, UsageError
 from curate.image.decode import MAX_PIXELS, Header, decode, memory_errors
 from curate.image.formats import RAW_SUFFIXES, SNIFF_BYTES, looks_like_photo
 from curate.manifest import METRIC
@@ -36,6 +36,14 @@ class ScoreOptions:
     """Photos with more pixels are errors."""
     fidelity: Fidelity = "exact"
     """`fast` decodes colour JPEGs at a quarter of their size; docs/results/fidelity.md says how the measures change."""
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise UsageError(f"--max-pixels must be 1 or more, not {self.max_pixels}")
+        if self.fidelity not in get_args(Fidelity):
+            raise UsageError(
+                f"--fidelity {self.fidelity!r} does not exist: choose from {', '.join(get_args(Fidelity))}"
+            )
 
     @property
     def metric(self) -> str:
