@@ -171,7 +171,7 @@ def test_what_may_not_be_listed_or_written_is_one_line(photos: Path, shared: Pat
         "SourceError: .*closed can't be listed: Permission denied": lambda: scan_photos(
             [closed], shared / "out/a", SERIAL
         ),
-        "SourceError: .*a.png can't be looked at: Permission": lambda: scan_photos(
+        "SourceError: .*a.png can't be read: Permission": lambda: scan_photos(
             [closed / "a.png"], shared / "out/a", SERIAL
         ),
         "SourceError: the list .*list can't be read: Permission": lambda: Sources(lists=(f"{closed}/list",)).check(),
@@ -276,7 +276,7 @@ def test_a_folder_that_is_swapped_while_it_is_listed_stops_the_scan(photos: Path
     next(listing)
     photos.rename(photos.with_name("moved"))
     photos.mkdir()
-    with pytest.raises(SourceError, match="went away while it was listed"):
+    with pytest.raises(SourceError, match="disappeared while it was listed"):
         list(listing)
 
 
