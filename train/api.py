@@ -89,7 +89,8 @@ def fit(
         recipe: all hyper-parameters as one object, instead of single arguments.
         encoder_weights: file with the weights of efficientnet-lite0; None takes those of its package.
         on_trouble: when the run goes wrong: `warn` says so, `stop` also ends it, `rescue` returns to healthy weights
-            and continues with a lower rate, smaller batches and a new warm-up.
+            and continues with a lower rate, smaller batches and a new warm-up. A resumed run keeps its own instead of
+            the default.
         resume: continue the run in `run_dir`. Hyper-parameters are the run's own; one that is given and differs from
             both the run's and the default is an error.
         roots: one or many folders to look in, if the photos have moved since the scan.
@@ -138,6 +139,9 @@ def fit(
         max_steps=max_steps,
         seed=seed,
     )
+    _check("on_trouble", on_trouble, ("warn", "stop", "rescue"))
+    if not 0 <= workers <= 64:
+        raise UsageError(f"workers must be 0 to 64, not {workers!r}")
     if recipe is not None and given != _RECIPE:
         raise UsageError("give recipe=, or single hyper-parameters, but not both")
     given = recipe or given
@@ -147,7 +151,8 @@ def fit(
         folder,
         given,
         DeviceConfig(device, precision, workers, _path(encoder_weights), compile),
-        set_by_user={name for name, value, _ in given.described() if value != getattr(_RECIPE, name)},
+        set_by_user={name for name, value in asdict(given).items() if value != getattr(_RECIPE, name)}
+        | ({"on_trouble"} if on_trouble != "warn" else set()),
         roots=_roots(roots),
         resume=resume,
         on_trouble=on_trouble,
@@ -164,7 +169,7 @@ def load_datasets(manifest: StrPath, *, roots: StrPath | Sequence[StrPath] = ())
         roots: one or many folders to look in, if the photos have moved since the scan.
 
     Returns:
-        `train`, `val` and `test`: lists of photos with `len(...)` and `pixels(index, short_side_px)`, which returns
+        `train`, `val` and `test`: photos with `len(...)`, and `read_pixels(index, short_side_px)`, which returns
         (H, W, 3) uint8 sRGB.
 
     Raises:
@@ -256,7 +261,7 @@ def evaluate(
     _check("split", split, ("test", "val", "train", "all"))
     page = _path(html)
     if page:
-        train.evaluation.report.check_place(page)
+        train.evaluation.report.check_page_path(page)
     chosen, manifest_sha256 = load_split(Path(manifest), split, _roots(roots))
     source = load_checkpoint(checkpoint)
     recipe = source.about.recipe
@@ -281,7 +286,8 @@ def evaluate(
     )
     summary = summarize(photos, fid.distances() if fid else None)
     if page:
-        train.evaluation.report.write(page, train.evaluation.report.page(evaluation, protocol, photos, summary))
+        text = train.evaluation.report.render_page(evaluation, protocol, photos, summary)
+        train.evaluation.report.write_page(page, text)
     return EvaluationResult(protocol, photos, summary)
 
 

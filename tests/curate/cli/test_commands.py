@@ -206,7 +206,7 @@ def test_all_commands_accept_paths_that_are_not_utf8(in_tmp_path: Path, photos: 
     assert manifest.read_manifest(odd / "pack" / "manifest.parquet").table.num_rows == 1
     assert not list(odd.rglob(".*.draft"))
     result = curate("filter", scan, "-o", clean, "--where", "width > 1")
-    assert_one_line_error(result, 2, "its name is not UTF-8: give it another, or a link with one")
+    assert_one_line_error(result, 2, "its name is not UTF-8: rename it, or give a link with a UTF-8 name")
 
 
 @pytest.mark.usefixtures("in_tmp_path")
