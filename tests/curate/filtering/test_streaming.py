@@ -61,12 +61,12 @@ def test_filtering_in_pieces_gives_the_same_result(tmp_path: Path, where: str | 
     table, options = make_scan(), FilterOptions(where=where)
     whole = filter_table(table, options)
     assert whole.kept.num_rows > 10
-    chosen = filter_manifest(write_parts(table, tmp_path / "parts"), tmp_path / "clean.parquet", options)
+    result = filter_manifest(write_parts(table, tmp_path / "parts"), tmp_path / "clean.parquet", options)
     assert manifest.read_manifest(tmp_path / "clean.parquet").table == whole.kept
     assert manifest.read_manifest(tmp_path / "rejected.parquet").table == whole.rejected
-    assert chosen.rejected_by_rule == whole.rejected_by_rule
-    assert (chosen.kept, chosen.rejected) == (whole.kept.num_rows, whole.rejected.num_rows)
-    assert chosen.kept_histogram.sum() + chosen.rejected_histogram.sum() == table["colorfulness"].drop_null().length()
+    assert result.rejected_by_rule == whole.rejected_by_rule
+    assert (result.kept, result.rejected) == (whole.kept.num_rows, whole.rejected.num_rows)
+    assert result.kept_histogram.sum() + result.rejected_histogram.sum() == table["colorfulness"].drop_null().length()
 
 
 def test_a_dry_run_counts_the_same_and_writes_nothing(tmp_path: Path) -> None:

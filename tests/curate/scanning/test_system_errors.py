@@ -172,7 +172,7 @@ def test_missing_permissions_are_errors_of_one_line(photos: Path, shared: Path) 
         "SourceError: .*closed can't be listed: Permission denied": lambda: scan_photos(
             [closed], shared / "out/a", SERIAL
         ),
-        "SourceError: .*a.png can't be looked at: Permission": lambda: scan_photos(
+        "SourceError: .*a.png can't be read: Permission": lambda: scan_photos(
             [closed / "a.png"], shared / "out/a", SERIAL
         ),
         "SourceError: the list .*list can't be read: Permission": lambda: Sources(lists=(f"{closed}/list",)).check(),
@@ -277,7 +277,7 @@ def test_a_folder_that_is_replaced_while_it_is_listed_is_an_error(photos: Path) 
     next(listing)
     photos.rename(photos.with_name("moved"))
     photos.mkdir()
-    with pytest.raises(SourceError, match="went away while it was listed"):
+    with pytest.raises(SourceError, match="disappeared while it was listed"):
         list(listing)
 
 
