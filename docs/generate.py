@@ -1,6 +1,6 @@
 """Write the generated pages of docs/ from the programs themselves, so that they agree. `make docs` runs it.
 
-python docs/generate.py            reference/cli.md, reference/python.md, reference/recipe.md, and the tutorial without its training
+python docs/generate.py            the pages of docs/reference, and the tutorial without its training
 python docs/generate.py --train    the tutorial with its training and its picture: some minutes
 """
 
