@@ -200,7 +200,7 @@ def test_mypy_accepts_a_users_script_and_finds_wrong_names_and_types(tmp_path: P
     user, wrong, config = tmp_path / "user.py", tmp_path / "wrong.py", tmp_path / "mypy.ini"
     shutil.copy(EXAMPLE, user)
     wrong.write_text("import curate\n\ncurate.measure_photo('photo.jpg')\ncurate.measure(3)\n", encoding="utf-8")
-    config.write_text("[mypy]\nfollow_imports = silent\n", encoding="utf-8")
+    config.write_text(f"[mypy]\nfollow_imports = silent\ncache_dir = {ROOT}/.mypy_cache/user\n", encoding="utf-8")
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file", str(config), str(user), str(wrong)]
     environment = {**os.environ, "MYPYPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
