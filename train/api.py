@@ -89,7 +89,8 @@ def fit(
         recipe: all hyper-parameters as one object, instead of single arguments.
         encoder_weights: file with the weights of efficientnet-lite0; None takes those of its package.
         on_trouble: when the run goes wrong: `warn` says so, `stop` also ends it, `rescue` returns to healthy weights
-            and continues with a lower rate, smaller batches and a new warm-up.
+            and continues with a lower rate, smaller batches and a new warm-up. A resumed run keeps its own instead of
+            the default.
         resume: continue the run in `run_dir`. Hyper-parameters are the run's own; one that is given and differs from
             both the run's and the default is an error.
         roots: one or many folders to look in, if the photos have moved since the scan.
@@ -138,6 +139,9 @@ def fit(
         max_steps=max_steps,
         seed=seed,
     )
+    _check("on_trouble", on_trouble, ("warn", "stop", "rescue"))
+    if not 0 <= workers <= 64:
+        raise UsageError(f"workers must be 0 to 64, not {workers!r}")
     if recipe is not None and given != _RECIPE:
         raise UsageError("give recipe=, or single hyper-parameters, but not both")
     given = recipe or given
@@ -147,7 +151,8 @@ def fit(
         folder,
         given,
         DeviceConfig(device, precision, workers, _path(encoder_weights), compile),
-        set_by_user={name for name, value, _ in given.described() if value != getattr(_RECIPE, name)},
+        set_by_user={name for name, value in asdict(given).items() if value != getattr(_RECIPE, name)}
+        | ({"on_trouble"} if on_trouble != "warn" else set()),
         roots=_roots(roots),
         resume=resume,
         on_trouble=on_trouble,

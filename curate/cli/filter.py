@@ -35,14 +35,15 @@ def filter_command(scan_path: Path, out: Path, settings: dict[str, Any], *, dry_
     A preset is a named set of these options. Options on the command line replace those of the preset. To make your own
     preset, save the output of --show in a file, edit it, and use it with --preset FILE.
     """
-    from curate.filtering.filter import filter_manifest, rejected_path_for
+    from curate.api.manifests import filter_manifest
+    from curate.filtering.filter import rejected_path_for
     from curate.filtering.options import build_options, settings_to_toml
 
     options = build_options(settings)
     if show:
         echo_lines(settings_to_toml(settings))
         return
-    chosen = filter_manifest(scan_path, out, options, command=typed_command(), dry_run=dry_run)
+    chosen = filter_manifest(scan_path, out, options=options, command=typed_command(), dry_run=dry_run)
     echo_lines(summaries.filter_summary(chosen))
     rejected = rejected_path_for(out)
     echo_lines(["dry run: no files were written" if dry_run else f"written: {out} and {rejected}"])

@@ -31,7 +31,8 @@ def explain(places: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> No
 
     Rules that compare a photo with others (--keep-top, --duplicates, --balance of a preset) are ignored.
     """
-    from curate.explain import explain_photo, explain_row, find_missing_row, list_photo
+    from curate.api.photos import explain_photo
+    from curate.explain import find_missing_row, list_photo
     from curate.filtering.options import build_options
     from curate.sources import is_url
 
@@ -39,14 +40,11 @@ def explain(places: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> No
     if url := next(filter(is_url, places), None):
         raise UsageError(f"{url} is a URL: download the photo first, or measure it with `curate scan`")
     photos = list(map(Path, places))
-    missing = {photo: row for photo in photos if (row := find_missing_row(photo, scan)) is not None}
     for photo in photos:  # report a wrong path before any photo is measured
-        if photo not in missing:
+        if find_missing_row(photo, scan) is None:
             list_photo(photo)
     for photo in photos:
-        row = missing.get(photo)
-        explanation = explain_photo(photo, options) if row is None else explain_row(row, options)
-        echo_lines(summaries.explanation_lines(photo, explanation))
+        echo_lines(summaries.explanation_lines(photo, explain_photo(photo, scan=scan, options=options)))
 
 
 @click.command(short_help="Show the content and the origin of a manifest.")
@@ -56,12 +54,10 @@ def inspect(path: Path) -> None:
 
     The origin is every command that led to this manifest, back to the scan.
     """
-    from curate import manifest
-    from curate.manifest.reader import trace_lineage
+    from curate.api.manifests import inspect_manifest
 
-    chain = trace_lineage(path)
-    schema, _ = manifest.inspect_manifest(path)
-    echo_lines(summaries.manifest_lines(path, manifest.count_values(path, ("split", "tone")), manifest.digest(path)))
-    for ancestor in chain:
+    info = inspect_manifest(path)
+    echo_lines(summaries.manifest_lines(path, info.counts, info.sha256))
+    for ancestor in info.ancestors:
         echo_lines(summaries.ancestor_lines(ancestor))
-    echo_lines(summaries.column_lines(schema))
+    echo_lines(summaries.column_lines(info.schema))

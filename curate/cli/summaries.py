@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from curate.manifest.reader import Ancestor
     from curate.packing.pack import PackSummary
     from curate.report import ReportSummary
-    from curate.scanning.resume import ListingStats
     from curate.scanning.scan import ScanSummary
+    from curate.scanning.work_dir import ListingStats
 
 LEVELS = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
 """Hasler and Süsstrunk's words for ranges of colorfulness; their lower limits are `LEVEL_STARTS`."""
@@ -39,8 +39,8 @@ def scan_summary(summary: ScanSummary, out: Path) -> Iterator[str]:
         yield f"  missing: {pluralize(summary.missing, 'photo')}; rows kept (`curate scan --prune` removes them)"
     if summary.dropped:
         yield f"  missing: {pluralize(summary.dropped, 'photo')}; rows removed"
-    if summary.passed_over:
-        yield f"  skipped, not a photo by name or content: {pluralize(summary.passed_over, 'file')}"
+    if summary.skipped:
+        yield f"  skipped, not a photo by name or content: {pluralize(summary.skipped, 'file')}"
     for kind, count in summary.errors.most_common():
         yield f"  {count:>9,}  {kind}"
     if summary.scored:
@@ -54,7 +54,7 @@ def scan_summary(summary: ScanSummary, out: Path) -> Iterator[str]:
 
 def dry_scan_summary(found: ListingStats) -> Iterator[str]:
     """The work that a scan would have to do."""
-    to_read = f"{found.to_do:,} to read ({format_bytes(found.bytes_to_do)})"
+    to_read = f"{found.to_measure:,} to read ({format_bytes(found.bytes_to_measure)})"
     yield f"{pluralize(found.files, 'file')}, {to_read}; dry run: nothing was measured or written"
     if found.missing:
         yield f"  missing: {pluralize(found.missing, 'photo')}; rows would be kept"

@@ -19,7 +19,7 @@ from curate import manifest
 from curate.errors import SourceError
 from curate.report import write_report
 from curate.scanning.scan import ScanOptions, scan_photos
-from curate.scanning.scorer import ScoreOptions, score
+from curate.scanning.scorer import ScoreOptions, score_photo
 from curate.sources import ListedPhoto, Sources, list_photos, read_photo
 
 SERIAL = ScanOptions(engine="serial")
@@ -48,7 +48,7 @@ def rows_of(out: Path, *leave_out: str) -> list[dict[str, Any]]:
 def test_a_bucket_gives_the_rows_of_the_same_photos_on_disk(uploaded: str, photos: Path, tmp_path: Path) -> None:
     there, here = tmp_path / "there.parquet", tmp_path / "here.parquet"
     found = scan_photos([uploaded + "/"], there, SERIAL)
-    assert (found.photos, found.passed_over) == (6, 1)
+    assert (found.photos, found.skipped) == (6, 1)
     scan_photos([photos], here, SERIAL)
     assert rows_of(there, "source", "modified_ns") == rows_of(here, "source", "modified_ns")
     assert {row["source"] for row in rows_of(there)} == {uploaded}
@@ -159,7 +159,7 @@ def test_a_tar_cut_off_in_a_bucket_is_a_row(uploaded: str, photos: Path, s3: Any
 
 
 def test_an_object_that_is_gone_by_its_turn_is_a_row(uploaded: str) -> None:
-    record = score(ListedPhoto(uploaded, "gone.png", 5, 1), ScoreOptions())
+    record = score_photo(ListedPhoto(uploaded, "gone.png", 5, 1), ScoreOptions())
     assert record is not None
     assert (record.error or "").startswith("Vanished: ")
 

@@ -68,7 +68,7 @@ def test_the_members_of_a_tar_are_rows_like_files_of_their_own(members: Members,
     for name in ("000/a.png", "000/b.png", "c.png"):
         assert rows[f"0.tar/{name}"] | differing == rows[f"0/{name}"] | differing
         assert rows[f"0.tar/{name}"]["modified_ns"] == (folder / "0.tar").stat().st_mtime_ns
-    assert (summary.photos, summary.passed_over) == (6, 4)
+    assert (summary.photos, summary.skipped) == (6, 4)
 
 
 def test_a_photo_of_a_tar_is_read_again_from_its_row(members: Members, tmp_path: Path) -> None:
@@ -173,14 +173,14 @@ def test_strange_names_in_a_tar_become_keys_in_order(tmp_path: Path) -> None:
 def test_a_tar_that_is_replaced_after_listing_is_not_misread(
     members: Members, tmp_path: Path, encoded: Callable[..., bytes], vivid: Pixels
 ) -> None:
-    from curate.scanning.scorer import ScoreOptions, score
+    from curate.scanning.scorer import ScoreOptions, score_photo
 
     shard = tmp_path / "0.tar"
     shard.write_bytes(tar_of(members))
     photo = next(iter(list_photos([shard])))
     shard.write_bytes(tar_of({"new.png": encoded(vivid, "PNG"), **members}))
     os.utime(shard, ns=(7, 7))
-    record = score(photo, ScoreOptions())
+    record = score_photo(photo, ScoreOptions())
     assert record is not None
     assert (record.error or "").startswith("ChangedWhileRead: ")
 
