@@ -68,7 +68,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest.write_manifest(folder / "clean.parquet", table, Lineage("clean", "", {}))
     about = CheckpointMetadata(Recipe(channels=2, image_size=32), str(folder / "clean.parquet"), "ab" * 32, 5, 0.114)
     torch.manual_seed(0)
-    checkpoint.save(folder / "best.safetensors", checkpoint.weights(ColorUNet(2)), about)
+    checkpoint.save(folder / "best.safetensors", checkpoint.network_tensors(ColorUNet(2)), about)
     (folder / "losses.csv").write_text("step,loss\n" + "".join(f"{step},0.1\n" for step in range(500)))
     return folder
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def inspect_lines(source: Checkpoint) -> Iterator[str]:
     """Yield what a checkpoint records about itself and about the manifests that it was trained on."""
-    about = source.about
+    about = source.metadata
     yield f"{source.path}: {about.model}, step {about.step:,}, sha256 {sha256_of(source.path)}"
     yield f"  made by    vividset {about.tool_version}: {about.command or 'command unknown'}"
     for rescue in about.rescues:
@@ -44,7 +44,7 @@ def photo_lines(table: pa.Table) -> Iterator[str]:
 @click.command(short_help="Print every documented hyper-parameter with its reason.")
 def recipe() -> None:
     """Print the documented recipe: every hyper-parameter with its reason."""
-    for name, value, reason in Recipe().described():
+    for name, value, reason in Recipe().describe():
         head = f"{name:<17} {value!s:<8} "
         click.echo(textwrap.fill(reason, 100, initial_indent=head, subsequent_indent=" " * len(head)))
 
@@ -96,11 +96,11 @@ def inspect(checkpoint_path: Path, manifest: Path | None, *, list_photos: bool) 
 
     source = checkpoint.load(checkpoint_path, weights_only=True)
     if list_photos:
-        echo_lines(photo_lines(training_photos(source.about, manifest)))
+        echo_lines(photo_lines(training_photos(source.metadata, manifest)))
         return
     echo_lines(inspect_lines(source))
     try:
-        count = training_photos(source.about, manifest).num_rows
+        count = training_photos(source.metadata, manifest).num_rows
     except ManifestError as exc:
         click.echo(f"  photos     can't be listed: {exc}")
     else:

@@ -45,9 +45,9 @@ class Colorizer:
     def __init__(self, source: Checkpoint, device: str = "cpu") -> None:
         self.device = torch.device(device)
         self.network = source.network().to(self.device)
-        self.size = source.about.recipe.image_size
+        self.size = source.metadata.recipe.image_size
         self.checkpoint_sha256 = sha256_of(source.path)
-        self.manifest_sha256 = source.about.manifest_sha256
+        self.manifest_sha256 = source.metadata.manifest_sha256
 
     @classmethod
     def load(cls, checkpoint: str | os.PathLike[str], *, device: str = "cpu") -> Colorizer:

@@ -64,7 +64,7 @@ def test_recipe_prints_every_hyper_parameter_with_value_and_reason() -> None:
     assert result.exit_code == 0
     heads = [line.split() for line in result.output.splitlines() if not line.startswith(" ")]
     assert [head[0] for head in heads] == [field.name for field in dataclasses.fields(Recipe)]
-    assert [head[1] for head in heads] == [str(value) for _, value, _ in Recipe().described()]
+    assert [head[1] for head in heads] == [str(value) for _, value, _ in Recipe().describe()]
     assert all(len(head) > 3 for head in heads)
 
 
@@ -153,7 +153,7 @@ def test_fit_trains_and_prints_its_outputs(clean_manifest: Manifests, tmp_path: 
     last = result.output.splitlines()[-1]
     assert last.startswith(f"written: {folder}: run.html, best.safetensors")
     assert all((entry.name in last) for entry in folder.iterdir())
-    about = checkpoint.load(folder).about
+    about = checkpoint.load(folder).metadata
     assert about.recipe == Recipe(image_size=32, channels=2, batch_size=2, epochs=1, lr=1e-3, seed=4)
     assert about.manifest_path == str(path)
 
@@ -192,7 +192,7 @@ def test_resuming_a_finished_run_changes_nothing(clean_manifest: Manifests, tmp_
     result = run("fit", path, "--run-dir", folder, "--resume", "--device", "cpu")
     assert result.exit_code == 0, result.output
     after = checkpoint.load(folder / "last.safetensors")
-    assert after.about.step == before.about.step
+    assert after.metadata.step == before.metadata.step
     assert all(torch.equal(after.tensors[name], tensor) for name, tensor in before.tensors.items())
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in lines if line["event"] == "step"] == [1, 2]

@@ -23,7 +23,7 @@ from curate.text import install_hint
 from train import checkpoint
 from train.cli import main
 from train.inference.onnx_export import CHECKPOINT_KEY, _eval_mode, export
-from train.models.unet import ColorUNet, network_for
+from train.models.unet import ColorUNet, build_network
 from train.recipe import Recipe
 
 Made = Callable[..., Path]
@@ -58,7 +58,7 @@ def test_the_model_agrees_with_torch_at_any_size_and_has_its_provenance(
 
 def test_an_encoder_and_group_norm_are_exported_too(tmp_path: Path) -> None:
     torch.manual_seed(7)
-    network = network_for(Recipe(channels=2, image_size=64, encoder="efficientnet-lite0", norm="group"))
+    network = build_network(Recipe(channels=2, image_size=64, encoder="efficientnet-lite0", norm="group"))
     torch.nn.init.normal_(network.head.weight)
     assert export(network.eval(), tmp_path / "model.onnx", 64, {CHECKPOINT_KEY: "ab" * 32}) < 1e-3
     (lightness,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").get_inputs()
