@@ -171,7 +171,7 @@ def test_failures_exit_1_with_one_line() -> None:
     assert_one_line_error(curate("scan", "empty", "-o", "m.parquet"), 1, "no photos in empty")
     Path("text.parquet").write_text("hello", encoding="utf-8")
     assert_one_line_error(curate("filter", "text.parquet"), 1, "can't be read")
-    assert_one_line_error(curate("scan", "empty", "-o", "text.parquet"), 1, "no manifest of ours")
+    assert_one_line_error(curate("scan", "empty", "-o", "text.parquet"), 1, "is not a vividset manifest")
     assert_one_line_error(curate("scan", "empty", "-o", "text.parquet/m.parquet"), 1, "can't be written")
 
 
