@@ -108,7 +108,7 @@ def filter_manifest(
     stats = compute_dataset_stats(scan_path, options)
     summary = FilterSummary(stats.options, lineage.metric if lineage else manifest.METRIC)
     if dry_run:
-        for batch in _iter_batches(scan_path, stats, sorted(rule_columns(options).union(REQUIRED_COLUMNS))):
+        for batch in _iter_batches(scan_path, stats, sorted(rule_columns(stats.options).union(REQUIRED_COLUMNS))):
             summary.add(batch)
         return summary
     manifest.make_parent_dir(clean_path)

@@ -29,9 +29,8 @@ from curate.scanning.scan import ScanOptions, ScanSummary, scan_photos
 from curate.scanning.work_dir import LAST_CHUNK_PIECES
 from curate.sources import ShardSpec, Sources, is_source_missing
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:This process:DeprecationWarning"
-)  # about forking a process that has threads
+# the warning is about forking a process that has threads
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 NOBODY = 65534
 SERIAL = ScanOptions(engine="serial")
 
@@ -102,9 +101,7 @@ def rows_of(out: Path) -> dict[str, str]:
 def test_unreadable_files_and_folders_are_rows_and_are_retried(photos: Path, shared: Path) -> None:
     folder, out = shared / "photos", shared / "out" / "m.parquet"
     shutil.copytree(photos, folder)
-    scan_photos(
-        [folder], shared / "first.parquet", SERIAL
-    )  # imports libraries that the other user may not be able to read
+    scan_photos([folder], shared / "first.parquet", SERIAL)  # imports libraries that `nobody` may not be able to read
     for name in ("closed", "names-only", "no-names"):
         shutil.copytree(photos / "more", folder / name / "deep")
         (folder / name / "notes.txt").touch()
