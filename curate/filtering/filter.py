@@ -6,8 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -109,7 +108,7 @@ def filter_manifest(
     stats = compute_dataset_stats(scan_path, options)
     summary = FilterSummary(stats.options, lineage.metric if lineage else manifest.METRIC)
     if dry_run:
-        for batch in _iter_batches(scan_path, stats, sorted(rule_columns(options).union(REQUIRED_COLUMNS))):
+        for batch in _iter_batches(scan_path, stats, sorted(rule_columns(stats.options).union(REQUIRED_COLUMNS))):
             summary.add(batch)
         return summary
     manifest.make_parent_dir(clean_path)
@@ -121,10 +120,9 @@ def filter_manifest(
             summary.add(batch)
             rejected.write(batch.rejected)
             clean.write(batch.kept)
-        counts = {"scanned": summary.scanned, "kept": summary.kept, "rejected": summary.rejected}
-        to_lineage = partial(filter_lineage, scan_path, digest.result(), lineage, stats.options, command, counts)
-        rejected.finish(to_lineage("rejected", summary.rejected))
-        clean.finish(to_lineage("clean", summary.kept))
+        clean_lineage = _make_lineage(scan_path, digest.result(), lineage, summary, command)
+        rejected.finish(replace(clean_lineage, kind="rejected", rows=summary.rejected))
+        clean.finish(clean_lineage)
     summary.rejected_path, summary.kept_path = paths
     return summary
 
@@ -192,28 +190,21 @@ def _is_filter_output(path: Path, kind: str) -> bool:
     return lineage is not None and lineage.kind == kind
 
 
-def filter_lineage(
-    scan_path: Path,
-    scan_sha256: str,
-    scan: Lineage | None,
-    options: FilterOptions,
-    command: str,
-    counts: dict[str, int],
-    kind: str,
-    rows: int,
+def _make_lineage(
+    scan_path: Path, scan_sha256: str, scan: Lineage | None, summary: FilterSummary, command: str
 ) -> Lineage:
-    """Return the lineage of one output; `kind` is `clean` or `rejected`."""
+    """Return the lineage of the clean manifest; that of the rejected photos differs in `kind` and `rows`."""
     return Lineage(
-        kind,
+        "clean",
         command,
-        options.to_dict(),
+        summary.options.to_dict(),
         parent_sha256=scan_sha256,
         parent_path=str(scan_path),
         ancestors=manifest.list_ancestors(scan_path, scan_sha256, scan),
-        rows=rows,
+        rows=summary.kept,
         metric=scan.metric if scan else "unknown",
         scorer_version=scan.scorer_version if scan else 0,
-        counts=counts,
+        counts={"scanned": summary.scanned, "kept": summary.kept, "rejected": summary.rejected},
     )
 
 

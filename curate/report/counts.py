@@ -87,6 +87,7 @@ class _Names:
     codes: dict[str, int] = field(default_factory=dict)
 
     def code(self, name: str) -> int:
+        """The number of a name, a new one if it is new."""
         if name not in self.codes and len(self.codes) >= _MAX_NAMES:
             name = _OTHERS
         return self.codes.setdefault(name, len(self.codes))
@@ -177,6 +178,7 @@ def _kind_codes(texts: pa.Array, kind_of: Callable[[str], str], names: _Names) -
 
 
 def _reason_bits(lists: pa.Array, names: _Names) -> NDArray[np.uint64]:
+    """The reasons of each row as bits; see `ManifestCounts.reasons`."""
     bits = np.zeros(len(lists), np.uint64)
     texts = lists.flatten()
     rows = pc.list_parent_indices(lists).to_numpy()

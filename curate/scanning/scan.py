@@ -88,7 +88,7 @@ class ScanSummary:
     tones: Counter[str] = field(default_factory=Counter)
     """Number of measured photos per tone."""
     levels: Counter[str] = field(default_factory=Counter)
-    """Number of measured photos per level of colourfulness."""
+    """Number of measured photos per `colorfulness_level`."""
 
 
 def scan_photos(

@@ -48,21 +48,21 @@ def make_sunsets_and_others(sunsets: int = 900, others: int = 100) -> list[dict[
 
 
 def kept_and_rejected(rows: list[dict[str, Any]], **options: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    chosen = filter_table(pa.Table.from_pylist(rows, SCAN_SCHEMA), FilterOptions(**options))
-    return chosen.kept.to_pylist(), chosen.rejected.to_pylist()
+    result = filter_table(pa.Table.from_pylist(rows, SCAN_SCHEMA), FilterOptions(**options))
+    return result.kept.to_pylist(), result.rejected.to_pylist()
 
 
 def test_many_sunsets_are_reduced_and_rare_hues_are_kept() -> None:
     kept, rejected = kept_and_rejected(make_sunsets_and_others(), balance=120)
     assert len(kept) == 120
-    found, stay = (
+    available, quota = (
         np.bincount([int(row["hue_peak_deg"] // 30) for row in rows], minlength=12)
         for rows in ([*kept, *rejected], kept)
     )
-    assert found[1] > 900
-    assert stay[stay < found].min() >= stay.max() - 1
+    assert available[1] > 900
+    assert quota[quota < available].min() >= quota.max() - 1
     (reason,) = {row["reject_reasons"][0] for row in rejected if row["hue_peak_deg"] == 45}
-    share = f"{stay[1]} of {found[1]} with hue 30 to 60, colorfulness 45 to 59 stay"
+    share = f"{quota[1]} of {available[1]} with hue 30 to 60, colorfulness 45 to 59 stay"
     assert reason == f"over its share of --balance 120: {share}"
 
 

@@ -46,9 +46,9 @@ def make_scan(*rows: dict[str, Any]) -> pa.Table:
 
 
 def deduplicate(table: pa.Table, mode: str, **options: Any) -> tuple[list[str], dict[str, list[str]]]:
-    chosen = filter_table(table, FilterOptions(duplicates=mode, **options))
-    rejected = zip(chosen.rejected["path"].to_pylist(), chosen.rejected["reject_reasons"].to_pylist(), strict=True)
-    return chosen.kept["path"].to_pylist(), dict(rejected)
+    result = filter_table(table, FilterOptions(duplicates=mode, **options))
+    rejected = zip(result.rejected["path"].to_pylist(), result.rejected["reject_reasons"].to_pylist(), strict=True)
+    return result.kept["path"].to_pylist(), dict(rejected)
 
 
 def test_the_largest_then_the_most_colourful_then_the_first_is_kept() -> None:
@@ -100,13 +100,13 @@ def test_with_several_sources_the_reason_names_the_source() -> None:
 def test_a_group_has_the_split_of_its_smallest_hash_whichever_photos_are_kept(mode: str) -> None:
     rows = [photo(n, n // 8, colorfulness=20.0 + n % 8) for n in range(64)]
     split = Split(34, 33, 33)
-    for line in (20, 25):
-        chosen = filter_table(make_scan(*rows), FilterOptions(line, duplicates=mode, split=split)).kept
-        for name, drawn in zip(chosen["path"].to_pylist(), chosen["split"].to_pylist(), strict=True):
+    for threshold in (20, 25):
+        result = filter_table(make_scan(*rows), FilterOptions(threshold, duplicates=mode, split=split)).kept
+        for name, drawn in zip(result["path"].to_pylist(), result["split"].to_pylist(), strict=True):
             group = int(name.removesuffix(".jpg")) // 8
             smallest = min(row["sha256"] for row in rows[8 * group : 8 * group + 8])
             assert drawn == assign_split(pa.chunked_array([[smallest[24:]]]), split)[0].as_py()
-    assert len(set(chosen["split"].to_pylist())) == 3
+    assert len(set(result["split"].to_pylist())) == 3
 
 
 def test_groups_are_spread_over_the_splits_by_their_shares() -> None:
@@ -144,9 +144,9 @@ def test_a_real_copy_is_dropped_from_a_real_scan_read_in_parts(
     table = manifest.read_manifest(tmp_path / "scan.parquet").table
     for row in range(3):
         manifest.write_manifest(parts / f"{row}.parquet", table.slice(row, 1), manifest.Lineage("scan", "", {}))
-    chosen = filter_manifest(parts, tmp_path / "clean.parquet", FilterOptions(duplicates="drop-near"))
+    result = filter_manifest(parts, tmp_path / "clean.parquet", FilterOptions(duplicates="drop-near"))
     assert manifest.read_manifest(tmp_path / "clean.parquet").table["path"].to_pylist() == ["b-large.jpg", "c-cat.png"]
-    assert chosen.rejected_by_rule["duplicate"] == 1
+    assert result.rejected_by_rule["duplicate"] == 1
 
 
 def test_the_pigeonhole_holds() -> None:

@@ -49,9 +49,11 @@ def make_scan(*rows: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), SCAN_SCHEMA)
 
 
-def reasons(*rows: dict[str, Any], line: float = 20.0, keep: frozenset[str] = frozenset({"color"})) -> list[list[str]]:
-    chosen = filter_table(make_scan(*rows), FilterOptions(line, keep))
-    return [list(texts) for texts in chosen.rejected["reject_reasons"].to_pylist()]
+def reasons(
+    *rows: dict[str, Any], threshold: float = 20.0, keep: frozenset[str] = frozenset({"color"})
+) -> list[list[str]]:
+    result = filter_table(make_scan(*rows), FilterOptions(threshold, keep))
+    return [list(texts) for texts in result.rejected["reject_reasons"].to_pylist()]
 
 
 random_row = st.tuples(st.booleans(), st.floats(0, 230), st.sampled_from(TONES))
@@ -61,27 +63,29 @@ random_rows = st.lists(random_row, max_size=30).map(
 
 
 @given(random_rows, st.floats(-1, 240), st.sets(st.sampled_from(TONES)))
-def test_every_row_is_kept_or_rejected_in_order(rows: list[dict[str, Any]], line: float, keep: set[str]) -> None:
+def test_every_row_is_kept_or_rejected_in_order(rows: list[dict[str, Any]], threshold: float, keep: set[str]) -> None:
     table = make_scan(*rows)
-    chosen = filter_table(table, FilterOptions(line, frozenset(keep)))
-    kept, rejected = chosen.kept["path"].to_pylist(), chosen.rejected["path"].to_pylist()
+    result = filter_table(table, FilterOptions(threshold, frozenset(keep)))
+    kept, rejected = result.kept["path"].to_pylist(), result.rejected["path"].to_pylist()
     assert sorted(kept + rejected) == sorted(table["path"].to_pylist())
     in_order = [row["path"] for row in rows]
     assert kept == [path for path in in_order if path in set(kept)]
     assert rejected == [path for path in in_order if path in set(rejected)]
-    for part in (chosen.kept, chosen.rejected):
+    for part in (result.kept, result.rejected):
         assert part.schema.names == [*SCAN_SCHEMA.names, "split", "reject_reasons"]
 
 
 @given(random_rows, st.floats(0, 230), st.sets(st.sampled_from(TONES)))
-def test_each_rejected_row_has_all_reasons_that_apply(rows: list[dict[str, Any]], line: float, keep: set[str]) -> None:
-    chosen = filter_table(make_scan(*rows), FilterOptions(line, frozenset(keep)))
-    texts = dict(zip(chosen.rejected["path"].to_pylist(), chosen.rejected["reject_reasons"].to_pylist(), strict=True))
+def test_each_rejected_row_has_all_reasons_that_apply(
+    rows: list[dict[str, Any]], threshold: float, keep: set[str]
+) -> None:
+    result = filter_table(make_scan(*rows), FilterOptions(threshold, frozenset(keep)))
+    texts = dict(zip(result.rejected["path"].to_pylist(), result.rejected["reject_reasons"].to_pylist(), strict=True))
     for row in rows:
         expected = []
         if row["error"]:
             expected.append(f"unreadable: {row['error']}")
-        elif row["colorfulness"] < line:
+        elif row["colorfulness"] < threshold:
             expected.append("colorfulness ")
         if row.get("tone") and row["tone"] not in keep:
             expected.append(f"tone is {row['tone']}")
@@ -95,8 +99,8 @@ def test_each_rejected_row_has_all_reasons_that_apply(rows: list[dict[str, Any]]
 @example(17.34, 17.35)
 @example(math.nextafter(0.3, 0), 0.3)
 @example(20.000000001, 20.00000001)
-def test_the_comparison_in_a_reason_is_true_after_rounding(m: float, line: float) -> None:
-    for texts in reasons(photo(0, m), line=line):
+def test_the_comparison_in_a_reason_is_true_after_rounding(m: float, threshold: float) -> None:
+    for texts in reasons(photo(0, m), threshold=threshold):
         shown = re.fullmatch(r"colorfulness (\S+) < (\S+)", texts[0])
         assert shown is not None
         assert float(shown[1]) < float(shown[2])
@@ -126,27 +130,27 @@ def test_a_tone_is_rejected_unless_it_is_kept(tone: str) -> None:
 
 @pytest.mark.parametrize("row", [broken(0), photo(0, math.nan), {**photo(0, 50), "colorfulness": None}])
 def test_photos_without_measures_are_rejected_with_any_options(row: dict[str, Any]) -> None:
-    chosen = filter_table(make_scan(row), FilterOptions(-1e9, frozenset(TONES)))
-    assert (chosen.kept.num_rows, chosen.rejected.num_rows) == (0, 1)
-    assert chosen.rejected["reject_reasons"].to_pylist()[0][0].startswith("unreadable: ")
+    result = filter_table(make_scan(row), FilterOptions(-1e9, frozenset(TONES)))
+    assert (result.kept.num_rows, result.rejected.num_rows) == (0, 1)
+    assert result.rejected["reject_reasons"].to_pylist()[0][0].startswith("unreadable: ")
 
 
 def test_a_photo_counts_at_every_rule_that_rejects_it() -> None:
-    chosen = filter_table(make_scan(photo(0, 50), photo(1, 1, "sepia"), photo(2, 1), broken(3)), FilterOptions())
-    assert dict(chosen.rejected_by_rule) == {"unreadable": 1, "colorfulness < 20": 2, "tone": 1}
+    result = filter_table(make_scan(photo(0, 50), photo(1, 1, "sepia"), photo(2, 1), broken(3)), FilterOptions())
+    assert dict(result.rejected_by_rule) == {"unreadable": 1, "colorfulness < 20": 2, "tone": 1}
 
 
 def test_decision_columns_have_types_without_rows() -> None:
-    chosen = filter_table(make_scan(), FilterOptions())
-    for part in (chosen.kept, chosen.rejected):
+    result = filter_table(make_scan(), FilterOptions())
+    for part in (result.kept, result.rejected):
         assert part.num_rows == 0
         assert part.schema.field("split").type == pa.string()
         assert part.schema.field("reject_reasons").type == pa.list_(pa.string())
 
 
 def test_kept_photos_have_a_split_and_no_reasons_and_rejected_ones_have_no_split() -> None:
-    chosen = filter_table(make_scan(photo(0, 50), photo(1, 1)), FilterOptions())
-    (kept,), (rejected,) = chosen.kept.to_pylist(), chosen.rejected.to_pylist()
+    result = filter_table(make_scan(photo(0, 50), photo(1, 1)), FilterOptions())
+    (kept,), (rejected,) = result.kept.to_pylist(), result.rejected.to_pylist()
     assert kept["split"] in {"train", "val", "test"}
     assert kept["reject_reasons"] is None
     assert rejected["split"] is None
@@ -239,9 +243,9 @@ def test_a_scan_saved_by_pandas_can_be_filtered(tmp_path: Path) -> None:
     for rows in ([photo(0, 50), photo(1, 1)], [photo(0, 50), photo(1, 1, "sepia"), broken(2)]):
         manifest.write_manifest(ours, make_scan(*rows), LINEAGE)
         pd.read_parquet(ours).to_parquet(saved)
-        chosen = filter_manifest(saved, tmp_path / "clean.parquet", FilterOptions())
+        result = filter_manifest(saved, tmp_path / "clean.parquet", FilterOptions())
         assert manifest.read_manifest(tmp_path / "clean.parquet").table["path"].to_pylist() == ["0.jpg"]
-        assert (chosen.kept, chosen.rejected) == (1, len(rows) - 1)
+        assert (result.kept, result.rejected) == (1, len(rows) - 1)
 
 
 def test_the_scan_is_never_overwritten(tmp_path: Path) -> None:

@@ -37,10 +37,6 @@ def run(*words: object) -> Result:
     return CliRunner().invoke(main, [str(word) for word in words])
 
 
-def options_of(**settings: object) -> FilterOptions:
-    return build_options({name.replace("_", "-"): value for name, value in settings.items()})
-
-
 def test_the_default_preset_is_the_default_options_and_nothing_else() -> None:
     assert build_options(load_preset(DEFAULT_PRESET)) == FilterOptions()
 
@@ -75,8 +71,8 @@ def test_any_setting_can_be_read_back_from_toml(text: str, number: float) -> Non
 
 def test_typed_options_replace_those_of_the_preset(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('min-colorfulness = 30\nmin-side = 100\nkeep-tone = ["sepia"]\n')
-    said = run("filter", "--show", "--preset", tmp_path / "mine.toml", "--min-side", 50, "--keep-tone", "toned").stdout
-    assert tomllib.loads(said) == {
+    shown = run("filter", "--show", "--preset", tmp_path / "mine.toml", "--min-side", 50, "--keep-tone", "toned").stdout
+    assert tomllib.loads(shown) == {
         "min-colorfulness": 30,
         "min-side": 50,
         "keep-tone": ["toned"],
@@ -85,11 +81,11 @@ def test_typed_options_replace_those_of_the_preset(tmp_path: Path) -> None:
 
 
 def test_a_share_replaces_a_minimum_and_the_reverse_but_both_are_refused() -> None:
-    line, share = {"min-colorfulness": 20}, {"keep-top": ["90%"]}
-    assert merge_settings(line, share) == share
-    assert merge_settings(line, {"keep-top": "90%"}) == share
-    assert merge_settings(share, line) == line
-    for both in (merge_settings(line, {**line, **share}), {**line, **share}):
+    minimum, share = {"min-colorfulness": 20}, {"keep-top": ["90%"]}
+    assert merge_settings(minimum, share) == share
+    assert merge_settings(minimum, {"keep-top": "90%"}) == share
+    assert merge_settings(share, minimum) == minimum
+    for both in (merge_settings(minimum, {**minimum, **share}), {**minimum, **share}):
         with pytest.raises(UsageError, match="give one of them"):
             build_options(both)
 
@@ -166,9 +162,9 @@ random_values = st.lists(st.floats(0, 200) | st.sampled_from([0.0, 20.0, 20.5]),
 
 @given(random_values, st.floats(0.01, 100))
 def test_a_share_is_exact_except_for_equal_values(values: list[float], percent: float) -> None:
-    line = threshold_for_share(np.array(values), percent)
-    assert line is not None
-    kept = sorted(value for value in values if value >= line)
+    threshold = threshold_for_share(np.array(values), percent)
+    assert threshold is not None
+    kept = sorted(value for value in values if value >= threshold)
     wanted = math.ceil(round(len(values) * percent / 100, 6))
     assert len(kept) >= wanted
     assert len([value for value in kept if value > kept[0]]) < wanted
@@ -186,8 +182,8 @@ def test_a_share_refers_to_readable_photos_and_its_threshold_is_printed(
     result = run("filter", scan, "--keep-top", "50%", "-o", tmp_path / "o" / "clean.parquet")
     assert result.exit_code == 0
     assert "3 photos: 1 kept, 2 rejected" in result.stdout
-    line = result.stdout.split("the top 50 % by colorfulness: --min-colorfulness ")[1].split()[0]
-    assert f"1  colorfulness < {line}" in result.stdout
+    threshold = result.stdout.split("the top 50 % by colorfulness: --min-colorfulness ")[1].split()[0]
+    assert f"1  colorfulness < {threshold}" in result.stdout
 
 
 def test_shares_by_several_measures_each_have_their_threshold(tmp_path: Path) -> None:

@@ -35,9 +35,9 @@ def make_scan(**columns: list[object]) -> pa.Table:
 
 
 def reasons(table: pa.Table, **options: object) -> dict[str, list[str]]:
-    chosen = filter_table(table, FilterOptions(**options))  # type: ignore[arg-type]
-    assert chosen.kept.num_rows + chosen.rejected.num_rows == table.num_rows
-    rows = chosen.rejected.to_pylist()
+    result = filter_table(table, FilterOptions(**options))  # type: ignore[arg-type]
+    assert result.kept.num_rows + result.rejected.num_rows == table.num_rows
+    rows = result.rejected.to_pylist()
     return {row["path"]: row["reject_reasons"] for row in rows if row["path"] != "d"}
 
 
@@ -109,8 +109,8 @@ def test_an_sql_condition_can_not_access_files(condition: str, tmp_path: Path) -
 
 def test_an_unreadable_photo_has_only_the_reason_unreadable() -> None:
     bounds = (Bound("sharpness", 5.0, is_min=True),)
-    chosen = filter_table(make_scan(), FilterOptions(bounds=bounds, min_side_px=10, max_aspect=2, where="width > 1"))
-    (broken,) = [row for row in chosen.rejected.to_pylist() if row["path"] == "d"]
+    result = filter_table(make_scan(), FilterOptions(bounds=bounds, min_side_px=10, max_aspect=2, where="width > 1"))
+    (broken,) = [row for row in result.rejected.to_pylist() if row["path"] == "d"]
     assert broken["reject_reasons"] == ["unreadable: EmptyFile: the file has zero bytes"]
 
 
@@ -120,10 +120,10 @@ def test_a_rule_on_a_column_that_the_scan_lacks_is_an_error() -> None:
         filter_table(make_scan().drop_columns(["sharpness"]), options)
 
 
-@pytest.mark.parametrize("line", [math.nan, math.inf])
-def test_a_limit_must_be_a_finite_number(line: float) -> None:
+@pytest.mark.parametrize("limit", [math.nan, math.inf])
+def test_a_limit_must_be_a_finite_number(limit: float) -> None:
     with pytest.raises(UsageError, match="--max-neutral-share"):
-        Bound("neutral_share", line, is_min=False)
+        Bound("neutral_share", limit, is_min=False)
 
 
 def test_a_max_aspect_below_one_is_refused() -> None:
@@ -159,8 +159,8 @@ def test_a_filter_does_not_replace_other_files(tmp_path: Path, name: str) -> Non
 
 def test_a_filter_replaces_its_earlier_output(tmp_path: Path) -> None:
     manifest.write_manifest(tmp_path / "scan.parquet", make_scan(), Lineage("scan", "curate scan", {}))
-    for line, kept in ((20.0, 3), (65.0, 1)):
-        filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(line))
+    for threshold, kept in ((20.0, 3), (65.0, 1)):
+        filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(threshold))
         assert manifest.read_manifest(tmp_path / "clean.parquet").table.num_rows == kept
 
 
@@ -197,5 +197,5 @@ def test_a_scan_without_the_column_missing_since_can_be_filtered(tmp_path: Path)
     manifest.write_manifest(tmp_path / "scan.parquet", old, Lineage("scan", "", {}))
     options = FilterOptions(duplicates="drop-exact", keep_top=(TopShare("colorfulness", 90),))
     for dry_run in (True, False):
-        chosen = filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", options, dry_run=dry_run)
-        assert (chosen.kept, chosen.rejected) == (1, 3)
+        result = filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", options, dry_run=dry_run)
+        assert (result.kept, result.rejected) == (1, 3)

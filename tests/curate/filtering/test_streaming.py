@@ -17,7 +17,7 @@ import pytest
 from curate import manifest
 from curate.errors import ManifestError
 from curate.filtering.filter import filter_manifest, filter_table
-from curate.filtering.options import FilterOptions
+from curate.filtering.options import FilterOptions, TopShare
 from curate.manifest import SCAN_SCHEMA, Lineage
 
 ROOT = Path(__file__).parents[3]
@@ -33,6 +33,7 @@ def make_scan(count: int = 500) -> pa.Table:
             "sha256": hashlib.sha256(b"%d" % n).hexdigest(),
             "width": int(rng.integers(100, 900)),
             "colorfulness": float(rng.uniform(0, 120)) if n % 10 else None,
+            "sharpness": float(n) if n % 10 else None,
             "tone": str(rng.choice(["color", "sepia"])) if n % 10 else None,
             "error": None if n % 10 else "EmptyFile: the file has zero bytes",
         }
@@ -61,19 +62,20 @@ def test_filtering_in_pieces_gives_the_same_result(tmp_path: Path, where: str | 
     table, options = make_scan(), FilterOptions(where=where)
     whole = filter_table(table, options)
     assert whole.kept.num_rows > 10
-    chosen = filter_manifest(write_parts(table, tmp_path / "parts"), tmp_path / "clean.parquet", options)
+    result = filter_manifest(write_parts(table, tmp_path / "parts"), tmp_path / "clean.parquet", options)
     assert manifest.read_manifest(tmp_path / "clean.parquet").table == whole.kept
     assert manifest.read_manifest(tmp_path / "rejected.parquet").table == whole.rejected
-    assert chosen.rejected_by_rule == whole.rejected_by_rule
-    assert (chosen.kept, chosen.rejected) == (whole.kept.num_rows, whole.rejected.num_rows)
-    assert chosen.kept_histogram.sum() + chosen.rejected_histogram.sum() == table["colorfulness"].drop_null().length()
+    assert result.rejected_by_rule == whole.rejected_by_rule
+    assert (result.kept, result.rejected) == (whole.kept.num_rows, whole.rejected.num_rows)
+    assert result.kept_histogram.sum() + result.rejected_histogram.sum() == table["colorfulness"].drop_null().length()
 
 
-def test_a_dry_run_counts_the_same_and_writes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [FilterOptions(), FilterOptions(keep_top=(TopShare("sharpness", 60),))])
+def test_a_dry_run_counts_the_same_and_writes_nothing(tmp_path: Path, options: FilterOptions) -> None:
     parts = write_parts(make_scan(), tmp_path / "parts")
-    dry = filter_manifest(parts, tmp_path / "clean.parquet", FilterOptions(), dry_run=True)
+    dry = filter_manifest(parts, tmp_path / "clean.parquet", options, dry_run=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["parts"]
-    wet = filter_manifest(parts, tmp_path / "clean.parquet", FilterOptions())
+    wet = filter_manifest(parts, tmp_path / "clean.parquet", options)
     assert (dry.kept, dry.rejected_by_rule, dry.splits) == (wet.kept, wet.rejected_by_rule, wet.splits)
 
 

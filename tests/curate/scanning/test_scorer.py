@@ -1,13 +1,12 @@
-"""Tests of curate/scanning/scorer.py: batches, `--fidelity fast`, and damaged files compared with Pillow."""
+"""Tests of curate/scanning/scorer.py: records, batches and `--fidelity fast`."""
 
 from __future__ import annotations
 
-import io
-import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
@@ -15,26 +14,19 @@ from PIL import Image
 
 from curate import manifest
 from curate.cli import main
-from curate.errors import PhotoError
 from curate.filtering.filter import filter_manifest
 from curate.filtering.options import FilterOptions
-from curate.image.decode import MIN_QUARTER_SIDE_PX, decode
-from curate.measures.measure import (
-    SAMPLE_PIXELS,
-    Measures,
-    PixelSummary,
-    make_small_copy,
-    measure,
-    measure_batch,
-    sample_pixels,
-    summarize_pixels,
-)
+from curate.image.decode import MIN_QUARTER_SIDE_PX, Header, decode
+from curate.manifest import SCAN_SCHEMA, Lineage
+from curate.measures.measure import Measures, PixelSummary, measure, measure_batch
 from curate.scanning.scan import ScanOptions, scan_photos
-from curate.scanning.scorer import BATCH_PHOTOS, ScoreOptions, score_photo, score_photos
-from curate.sources import list_photos
+from curate.scanning.scorer import BATCH_PHOTOS, Record, ScoreOptions, score_photo, score_photos
+from curate.sources import ListedPhoto, list_photos
 
 Pixels = NDArray[np.uint8]
 Encode = Callable[..., bytes]
+PHOTO = ListedPhoto("/photos", "a.jpg", 10, 20)
+HEADER = Header(4, 4, "PNG", "RGB", 1, None)
 
 
 @pytest.fixture
@@ -75,38 +67,6 @@ def test_a_batch_that_needs_too_much_memory_is_measured_one_by_one(
         "more/b-gray.png": "fine",
     }
     assert all(record.sha256 for record in records)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (3, 500), (375, 500), (301, 1), (2, 700_000), (1001, 999)])
-@pytest.mark.parametrize("masked", [False, True])
-def test_one_pass_gives_the_same_small_copy_as_repeated_halving(shape: tuple[int, int], masked: bool) -> None:
-    rng = np.random.default_rng(sum(shape))
-    pixels = rng.integers(0, 256, (*shape, 3), np.uint8)
-    visible = np.ones(shape, np.bool_) if masked else None
-    if visible is not None:
-        visible[: shape[0] // 2] = False
-    small, small_visible = make_small_copy(pixels, visible)
-    summary = summarize_pixels(pixels, visible)
-    assert np.array_equal(summary.small, small)
-    assert (summary.visible is None) == (small_visible is None)
-    assert small_visible is None or (summary.visible is not None and np.array_equal(summary.visible, small_visible))
-    assert measure_batch([summary]) == [measure(pixels, visible)]
-
-
-def test_a_sample_has_original_pixels_from_the_whole_photo() -> None:
-    rows, columns = np.mgrid[0:600, 0:900]
-    pixels = np.stack([rows // 4, columns // 4, rows % 2 * 255], axis=-1).astype(np.uint8)
-    chosen = sample_pixels(pixels)
-    assert 0.9 * SAMPLE_PIXELS < chosen.shape[0] * chosen.shape[1] <= SAMPLE_PIXELS
-    assert set(np.unique(chosen[..., 2])) == {0, 255}  # an average would be 127
-    assert np.abs(chosen.reshape(-1, 3).mean(axis=0) - pixels.reshape(-1, 3).mean(axis=0)).max() < 5
-
-
-def test_a_sample_of_one_visible_pixel_is_that_pixel() -> None:
-    pixels = np.zeros((600, 900, 3), np.uint8)
-    pixels[3, 5] = (9, 8, 7)
-    visible = pixels[..., 0] > 0
-    assert sample_pixels(pixels, visible).tolist() == [[[9, 8, 7]]]
 
 
 def test_fast_decodes_at_a_quarter_and_records_the_full_size(large_jpeg: Path) -> None:
@@ -151,51 +111,26 @@ def test_another_fidelity_measures_again_and_manifests_record_it(large_jpeg: Pat
     assert "--fidelity fast" not in CliRunner().invoke(main, ["filter", str(out), "--dry-run"]).output
 
 
-def damage(whole: bytes, rng: random.Random) -> bytes:
-    """A copy with one bit flipped, a piece removed or repeated, or two pieces exchanged."""
-    data = bytearray(whole)
-    at, other = sorted(rng.randrange(len(data)) for _ in range(2))
-    length = rng.randint(1, 40)
-    match rng.randrange(4):
-        case 0:
-            data[at] ^= 1 << rng.randrange(8)
-        case 1:
-            del data[at : at + length]
-        case 2:
-            data[at:at] = data[other : other + length]
-        case _:
-            data[at : at + length], data[other : other + length] = (
-                data[other : other + length],
-                data[at : at + length],
-            )
-    return bytes(data)
+def test_a_record_has_either_measures_or_an_error(vivid: Pixels) -> None:
+    with pytest.raises(ValueError, match="never both or neither"):
+        Record(PHOTO)
+    with pytest.raises(ValueError, match="never both or neither"):
+        Record(PHOTO, "00", HEADER, measure(vivid), error="BrokenPhoto: cut")
+    with pytest.raises(ValueError, match="come with a header"):
+        Record(PHOTO, "00", measures=measure(vivid))
+    with pytest.raises(ValueError, match="come with a header"):
+        Record(PHOTO, "00", HEADER, error="BrokenPhoto: cut")
 
 
-def decode_with_pillow(data: bytes) -> Pixels | None:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError):
-        return None
-
-
-@pytest.mark.parametrize(
-    ("kind", "options"), [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("WEBP", {})]
-)
-def test_damaged_files_decode_as_with_pillow_or_not_at_all(
-    kind: str, options: dict[str, bool], real_photo: Callable[[str], Pixels], encoded: Encode
-) -> None:
-    rng = random.Random(f"{kind} {options}")  # noqa: S311
-    whole = encoded(real_photo("chelsea")[:40, :60], kind, **options)
-    compared = 0
-    for data in [whole, *(damage(whole, rng) for _ in range(250))]:
-        try:
-            photo = decode(data, max_pixels=100_000)
-        except PhotoError:
-            continue
-        if photo.header.orientation == 1 and photo.header.mode == "RGB" and photo.header.icc_profile is None:
-            expected = decode_with_pillow(data)
-            assert expected is not None
-            assert np.array_equal(photo.pixels, expected)
-            compared += 1
-    assert compared  # at least the undamaged file; a PNG has checksums, so damaged ones don't decode
+def test_a_record_is_read_back_from_a_manifest(tmp_path: Path, real_photo: Callable[[str], Pixels]) -> None:
+    measures = measure(real_photo("coffee"))
+    rows = [Record(PHOTO, "ab" * 32, HEADER, measures).to_row(), Record(PHOTO, error="EmptyFile: zero bytes").to_row()]
+    assert rows[0].keys() == set(SCAN_SCHEMA.names)
+    manifest.write_manifest(tmp_path / "m.parquet", pa.Table.from_pylist(rows, SCAN_SCHEMA), Lineage("scan", "", {}))
+    good, bad = manifest.read_manifest(tmp_path / "m.parquet").table.to_pylist()
+    assert good["colorfulness"] == measures.colorfulness
+    assert good["tone"] == measures.tone.tone
+    assert (good["width"], good["format"], good["bytes"], good["modified_ns"]) == (4, "PNG", 10, 20)
+    assert {name for name, value in bad.items() if value is not None} == {
+        *("source", "path", "bytes", "modified_ns", "error")
+    }

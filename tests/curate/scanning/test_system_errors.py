@@ -29,9 +29,8 @@ from curate.scanning.scan import ScanOptions, ScanSummary, scan_photos
 from curate.scanning.work_dir import LAST_CHUNK_PIECES
 from curate.sources import ShardSpec, Sources, is_source_missing
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:This process:DeprecationWarning"
-)  # about forking a process that has threads
+# the warning is about forking a process that has threads
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 NOBODY = 65534
 SERIAL = ScanOptions(engine="serial")
 
@@ -102,9 +101,7 @@ def rows_of(out: Path) -> dict[str, str]:
 def test_unreadable_files_and_folders_are_rows_and_are_retried(photos: Path, shared: Path) -> None:
     folder, out = shared / "photos", shared / "out" / "m.parquet"
     shutil.copytree(photos, folder)
-    scan_photos(
-        [folder], shared / "first.parquet", SERIAL
-    )  # imports libraries that the other user may not be able to read
+    scan_photos([folder], shared / "first.parquet", SERIAL)  # imports libraries that `nobody` may not be able to read
     for name in ("closed", "names-only", "no-names"):
         shutil.copytree(photos / "more", folder / name / "deep")
         (folder / name / "notes.txt").touch()
@@ -175,7 +172,7 @@ def test_missing_permissions_are_errors_of_one_line(photos: Path, shared: Path) 
         "SourceError: .*closed can't be listed: Permission denied": lambda: scan_photos(
             [closed], shared / "out/a", SERIAL
         ),
-        "SourceError: .*a.png can't be looked at: Permission": lambda: scan_photos(
+        "SourceError: .*a.png can't be read: Permission": lambda: scan_photos(
             [closed / "a.png"], shared / "out/a", SERIAL
         ),
         "SourceError: the list .*list can't be read: Permission": lambda: Sources(lists=(f"{closed}/list",)).check(),
@@ -280,7 +277,7 @@ def test_a_folder_that_is_replaced_while_it_is_listed_is_an_error(photos: Path) 
     next(listing)
     photos.rename(photos.with_name("moved"))
     photos.mkdir()
-    with pytest.raises(SourceError, match="went away while it was listed"):
+    with pytest.raises(SourceError, match="disappeared while it was listed"):
         list(listing)
 
 
