@@ -59,7 +59,7 @@ def in_a_child(begin: Callable[[], None], work: Callable[[], Any]) -> Any:
 
 
 def become_nobody() -> None:
-    """A user who must ask; other users than root already are."""
+    """Drop root's rights. Another user keeps its own: the tests take permissions away from the owner too."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)
@@ -84,6 +84,7 @@ def shared() -> Iterator[Path]:
         (folder / "out").mkdir()
         (folder / "out").chmod(0o777)
         yield folder
+        folder.chmod(0o755)
         for parent, folders, _ in os.walk(folder):
             for each in folders:
                 (Path(parent) / each).chmod(0o755)
@@ -109,7 +110,7 @@ def test_what_may_not_be_read_is_a_row_each_and_tried_again(photos: Path, shared
     (folder / "more" / "b-gray.png").chmod(0)
     (folder / "shard.tar").chmod(0)
     (folder / "closed").chmod(0)
-    (folder / "names-only").chmod(0o744)
+    (folder / "names-only").chmod(0o444)
     (folder / "no-names").chmod(0o311)
     summary = as_nobody(lambda: scan_photos([folder], out, SERIAL))
     assert isinstance(summary, ScanSummary), summary
@@ -193,6 +194,7 @@ def test_what_may_not_be_listed_or_written_is_one_line(photos: Path, shared: Pat
         ),
     }
     before = sorted(shared.iterdir())
+    shared.chmod(0o555)
     for said, work in tries.items():
         found = as_nobody(work)
         assert isinstance(found, str), said
