@@ -26,7 +26,7 @@ import skimage
 import sklearn.datasets
 from PIL import Image
 
-from curate.executors.worker import THREADLESS
+from curate.executors.worker import SINGLE_THREAD_ENV
 from curate.image.icc import srgb_transform
 from curate.scanning.scan import ScanOptions, measure_shard
 from curate.scanning.scorer import ScoreOptions
@@ -75,7 +75,7 @@ def report(name: str, photos: list[ListedPhoto], scratch: Path, rounds: int) -> 
 def report_second_worker(photos: list[ListedPhoto], scratch: Path, rounds: int) -> None:
     """Print how much quicker two processes are than one, for both sides."""
     context = get_context("spawn")
-    os.environ.update(THREADLESS)  # as a scan's workers have it
+    os.environ.update(SINGLE_THREAD_ENV)  # as a scan's workers have it
     halves = [photos[::2], photos[1::2]]
     with ProcessPoolExecutor(2, mp_context=context) as pool:
         gains: dict[str, list[float]] = {}

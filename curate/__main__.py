@@ -7,7 +7,7 @@ from curate import interrupts
 
 def main() -> None:
     """Install signal handlers, then import and run the commands."""
-    interrupts.exit_at_once()
+    interrupts.exit_on_signal()
     from curate.cli import main as commands
 
     commands()

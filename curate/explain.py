@@ -1,4 +1,4 @@
-"""Why: what one photo scores and which rules it fails, and where a manifest comes from."""
+"""Explain why a filter would keep or reject one photo."""
 
 from __future__ import annotations
 
@@ -19,68 +19,68 @@ from curate.manifest import KEY_COLUMNS, SCAN_SCHEMA
 from curate.scanning.scorer import Record, ScoreOptions, score
 from curate.sources import ListedPhoto, Sources, has_tar_name, list_photos
 
-NO_PHOTO = "neither its name nor its content is a photo's"
+NOT_A_PHOTO = "neither the file name nor the content is that of a photo"
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One photo's scores and verdict."""
+    """The measurements of one photo and the result of a filter."""
 
     row: Mapping[str, Any]
-    """In the scan schema."""
+    """Columns of a scan (`SCAN_SCHEMA`) and their values."""
     reasons: tuple[str, ...]
-    """Why it would be rejected; empty if it would be kept."""
+    """Reasons for rejection; empty if the photo would be kept."""
 
 
 def explain_photo(photo: Path, options: FilterOptions) -> Explanation:
-    """Score a photo, whether or not it was scanned, and decide it as a filter would.
+    """Measure a photo now and decide as a filter would.
 
     Raises:
-        VividsetError: as `named`.
+        VividsetError: as `list_photo`.
     """
-    listed = named(photo)
-    record = score(listed, ScoreOptions()) or Record(listed, error=str(NotAPhoto(NO_PHOTO)))
+    listed = list_photo(photo)
+    record = score(listed, ScoreOptions()) or Record(listed, error=str(NotAPhoto(NOT_A_PHOTO)))
     return explain_row(pa.Table.from_pylist([record.row()], SCAN_SCHEMA), options)
 
 
 def explain_row(row: pa.Table, options: FilterOptions) -> Explanation:
-    """Decide one row of a scan as a filter would."""
+    """Decide as a filter would on one row of a scan."""
     reasons = decide(row, options).rejected["reject_reasons"].to_pylist()
     return Explanation(manifest.as_rows(row)[0], tuple(reasons[0]) if reasons else ())
 
 
-def missing_row(photo: Path, scan: Path) -> pa.Table | None:
-    """The row that a scan kept of a photo that isn't there any more; None if the photo is there, or has no such row.
+def find_missing_row(photo: Path, scan: Path) -> pa.Table | None:
+    """The row in a scan of a photo that no longer exists; None if the photo exists or has no such row.
 
     Raises:
         ManifestError: the scan can't be read.
     """
     if os.path.lexists(photo) or not scan.exists():
         return None
-    (place,) = Sources((photo,)).roots()
+    (location,) = Sources((photo,)).roots()
     names = manifest.inspect_manifest(scan, required=KEY_COLUMNS)[0].names
     if "missing_since" not in names:
         return None
     for table in manifest.iter_tables(scan, [name for name in SCAN_SCHEMA.names if name in names]):
-        places = pc.binary_join_element_wise(pc.utf8_rtrim(table["source"], "/"), table["path"], "/")
-        found = table.filter(pc.and_(pc.equal(places, place), pc.is_valid(table["missing_since"])))
-        if found.num_rows:
-            return found.slice(0, 1)
+        locations = pc.binary_join_element_wise(pc.utf8_rtrim(table["source"], "/"), table["path"], "/")
+        rows = table.filter(pc.and_(pc.equal(locations, location), pc.is_valid(table["missing_since"])))
+        if rows.num_rows:
+            return rows.slice(0, 1)
     return None
 
 
-def named(photo: Path) -> ListedPhoto:
-    """A photo that can be explained.
+def list_photo(photo: Path) -> ListedPhoto:
+    """A single photo, as a scan lists it.
 
     Raises:
-        SourceError: it doesn't exist.
-        ManifestError: it is a folder, a tar or a manifest.
+        SourceError: the photo doesn't exist.
+        ManifestError: the path is a folder, a tar file or a manifest.
     """
     if photo.is_dir():
-        raise ManifestError(f"{photo} is a folder: name photos, or scan it with `curate scan`")
+        raise ManifestError(f"{photo} is a folder: give photos, or measure the folder with `curate scan`")
     if photo.suffix == ".parquet":
-        raise ManifestError(f"{photo} is no photo: name photos, or see what a manifest holds with `curate inspect`")
+        raise ManifestError(f"{photo} is not a photo: give photos, or use `curate inspect` for a manifest")
     if has_tar_name(photo.name):
-        raise ManifestError(f"{photo} is a tar: name photos, or scan it with `curate scan`")
+        raise ManifestError(f"{photo} is a tar file: give photos, or measure the tar file with `curate scan`")
     (listed,) = list_photos([photo])
     return listed

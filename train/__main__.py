@@ -7,7 +7,7 @@ from curate import interrupts
 
 def main() -> None:
     """Run the command that was typed."""
-    interrupts.exit_at_once()
+    interrupts.exit_on_signal()
     from train.cli import main as commands
 
     commands()

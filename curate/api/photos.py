@@ -124,5 +124,5 @@ def explain_photo(
         ('tone sepia',)
     """
     chosen = filter_options(locals(), options).for_one_photo()
-    row = curate.explain.missing_row(Path(photo), Path(scan))
+    row = curate.explain.find_missing_row(Path(photo), Path(scan))
     return curate.explain.explain_photo(Path(photo), chosen) if row is None else curate.explain.explain_row(row, chosen)

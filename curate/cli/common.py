@@ -16,7 +16,7 @@ import click
 
 from curate.cli.libraries import import_error_message
 from curate.errors import UsageError, VividsetError
-from curate.interrupts import EXIT_CODE, Interrupts
+from curate.interrupts import EXIT_CODE, InterruptHandler
 from curate.text import describe_error, escape_control
 
 SCAN_MANIFEST = Path("manifests/scan.parquet")
@@ -95,12 +95,12 @@ class ErrorHandlingGroup(click.Group):
         for stream in (sys.stdout, sys.stderr):  # a file name that isn't UTF-8 must not end a run
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
-        with Interrupts() as interrupts:
+        with InterruptHandler() as interrupts:
             try:
                 return super().invoke(ctx)
             except BaseException as exc:  # noqa: BLE001 - unexpected errors are raised again
-                interrupts.end()
-                if interrupts.asked or isinstance(exc, KeyboardInterrupt):
+                interrupts.stop()
+                if interrupts.requested or isinstance(exc, KeyboardInterrupt):
                     line, code = f"Interrupted: {self._interrupt_message(ctx, exc)}.", EXIT_CODE
                 else:
                     line, code = _expected_error(ctx, exc)

@@ -31,7 +31,7 @@ def explain(places: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> No
 
     Rules that compare a photo with others (--keep-top, --duplicates, --balance of a preset) are ignored.
     """
-    from curate.explain import explain_photo, explain_row, missing_row, named
+    from curate.explain import explain_photo, explain_row, find_missing_row, list_photo
     from curate.filtering.options import preset_options
     from curate.sources import is_url
 
@@ -39,14 +39,14 @@ def explain(places: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> No
     if url := next(filter(is_url, places), None):
         raise UsageError(f"{url} is a URL: download the photo first, or measure it with `curate scan`")
     photos = list(map(Path, places))
-    missing = {photo: row for photo in photos if (row := missing_row(photo, scan)) is not None}
+    missing = {photo: row for photo in photos if (row := find_missing_row(photo, scan)) is not None}
     for photo in photos:  # report a wrong path before any photo is measured
         if photo not in missing:
-            named(photo)
+            list_photo(photo)
     for photo in photos:
         row = missing.get(photo)
-        found = explain_photo(photo, options) if row is None else explain_row(row, options)
-        echo_lines(summaries.explanation_lines(photo, found))
+        explanation = explain_photo(photo, options) if row is None else explain_row(row, options)
+        echo_lines(summaries.explanation_lines(photo, explanation))
 
 
 @click.command(short_help="Show the content and the origin of a manifest.")

@@ -146,9 +146,9 @@ def _prefork(*, forked: bool) -> None:
     """
     if "numpy" in sys.modules or current_thread() is not main_thread():
         return
-    from curate.executors.worker import THREADLESS, start_fork_server
+    from curate.executors.worker import SINGLE_THREAD_ENV, start_fork_server
 
-    os.environ.update(THREADLESS)
+    os.environ.update(SINGLE_THREAD_ENV)
     if forked:
         start_fork_server("curate.scanning.preload")
 

@@ -1,4 +1,4 @@
-"""Ways to map a function over items: one after another, in processes, or on a Ray cluster. A map, and nothing more."""
+"""Engines: map a function over items serially, in worker processes, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from curate.errors import EngineError
 from curate.executors.worker import init_worker, limit_threads, start_fork_server
-from curate.text import describe_error
+from curate.text import describe_error, install_hint
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
@@ -24,10 +24,16 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+POLL_INTERVAL_S = 0.02
+"""How often a pool checks its workers. Closing a pool takes one or two intervals."""
+RAY_MAX_TRIES = 2
+"""A task is repeated once, because its node may have been taken away. More tries would only delay the retry of a group
+with a photo that crashes its worker."""
+
 
 @dataclass(frozen=True, slots=True)
-class Done(Generic[Item, Result]):
-    """The function returned."""
+class TaskResult(Generic[Item, Result]):
+    """An item and what the function returned for it."""
 
     item: Item
     result: Result
@@ -35,90 +41,139 @@ class Done(Generic[Item, Result]):
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost(Generic[Item]):
-    """The item's process died or was ended for taking too long; the function never returned."""
+    """An item without result: its process died, or was ended because it took too long."""
 
     item: Item
     reason: Literal["died", "timed out"]
 
 
-Outcome = Done[Item, Result] | WorkerLost[Item]
-POLL_S = 0.02
-"""How often a pool looks after its workers; so long, once or twice, it takes to end."""
-RAY_TRIES = 2
-"""A node that is taken away costs its tasks once; a photo that kills its worker is to be found out soon."""
+Outcome = TaskResult[Item, Result] | WorkerLost[Item]
 
 
 class Engine(Protocol):
-    """A map over items, in whatever order they finish."""
+    """A function that maps another function over items, and yields the outcomes in the order in which they finish."""
 
     def __call__(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, workers: int | None
     ) -> Iterator[Outcome[Item, Result]]:
-        """Map in so many places at once."""
+        """Map the function over the items with a number of workers; None: one per core."""
 
 
-def serial(
+def map_serially(
     function: Callable[[Item], Result],
     items: Iterable[Item],
     *,
-    workers: int | None = None,  # noqa: ARG001 - engines are called alike
+    workers: int | None = None,  # noqa: ARG001 - all engines have the same parameters
 ) -> Iterator[Outcome[Item, Result]]:
-    """Map in this process, whatever `workers`: for tests and debuggers, without protection from a decoder's crash."""
+    """Map a function over items in this process, for tests and debuggers.
+
+    A decoder that crashes ends the whole program.
+
+    Args:
+        function: called on each item.
+        items: read one at a time.
+        workers: ignored.
+    """
     for item in items:
-        yield Done(item, function(item))
+        yield TaskResult(item, function(item))
 
 
-def processes(
+def map_in_processes(
     function: Callable[[Item], Result],
     items: Iterable[Item],
     *,
     workers: int | None = None,
     timeout_s: float | None = None,
 ) -> Iterator[Outcome[Item, Result]]:
-    """Map in worker processes, in whatever order they finish.
+    """Map a function over items in worker processes; yield the outcomes in the order in which they finish.
 
-    A worker that dies costs its item only and is replaced. What the function raises is raised here.
+    A worker that dies is replaced, and only its item is lost. An exception of the function is raised here.
 
     Args:
         function: picklable, as are items and results.
-        items: consumed as workers get free, never all at once.
-        workers: number of processes, if there are as many items; None is one a core.
-        timeout_s: end an item's process after so many seconds.
+        items: read as workers become free.
+        workers: number of processes, but no more than there are items; None: one per core.
+        timeout_s: end the process of an item after this many seconds; None: never.
 
     Raises:
         EngineError: worker processes can't be started.
     """
-    source = iter(items)
-    first = list(islice(source, workers or os.cpu_count() or 1))
+    remaining = iter(items)
+    first = list(islice(remaining, workers or os.cpu_count() or 1))
     if not first:
         return
-    source, at_once = chain(first, source), 2 * len(first)
+    remaining, max_queued = chain(first, remaining), 2 * len(first)  # the next item is queued before a worker is free
     running: dict[Future[Result], Item] = {}
-    with _pool(len(first), getattr(function, "func", function).__module__) as pool:
+    with _open_pool(len(first), getattr(function, "func", function).__module__) as pool:
         while True:
-            for item in islice(source, at_once - len(running)):
+            for item in islice(remaining, max_queued - len(running)):
                 running[pool.schedule(function, args=[item], timeout=timeout_s)] = item
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield _outcome(running.pop(future), future)
+                yield _get_outcome(running.pop(future), future)
+
+
+def map_on_ray(
+    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int | None = None
+) -> Iterator[Outcome[Item, Result]]:
+    """Map a function over items as tasks of a Ray cluster; yield the outcomes in the order in which they finish.
+
+    The cluster is the one that `RAY_ADDRESS` names or that this machine is part of; otherwise one is started on this
+    machine. A task whose worker or node dies is repeated once.
+
+    Args:
+        function: picklable, as are items and results, and importable on every node.
+        items: read as workers become free.
+        workers: number of tasks that run at the same time; None: one per core of the cluster.
+
+    Raises:
+        EngineError: Ray isn't installed, or the cluster doesn't answer.
+    """
+    ray = _connect_ray()
+    max_queued = 2 * (workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
+    task = ray.remote(num_cpus=1, max_retries=0)(_run_ray_task)
+    remaining = iter(items)
+    running: dict[Any, tuple[Item, int]] = {}  # by the reference to the task: its item, and which try it is
+    while True:
+        for item in islice(remaining, max_queued - len(running)):
+            running[task.remote(function, item)] = item, 1
+        if not running:
+            return
+        (finished,), _ = ray.wait(list(running), num_returns=1)
+        item, tries = running.pop(finished)
+        try:
+            yield TaskResult(item, ray.get(finished))
+        except ray.exceptions.RayTaskError as exc:
+            raise exc.cause from exc
+        except ray.exceptions.RayError:
+            if tries < RAY_MAX_TRIES:
+                running[task.remote(function, item)] = item, tries + 1
+            else:
+                yield WorkerLost(item, "died")
+
+
+EngineName = Literal["serial", "processes", "ray"]
+ENGINES: Mapping[EngineName, Engine] = MappingProxyType(
+    {"serial": map_serially, "processes": map_in_processes, "ray": map_on_ray}
+)
 
 
 @contextmanager
-def _pool(size: int, module: str) -> Iterator[ProcessPool]:
-    """So many workers, which need a module; they end with the block, in the midst of their work if it fails."""
-    from pebble import CONSTS, ProcessPool  # here, so that `--help` answers at once
+def _open_pool(size: int, module: str) -> Iterator[ProcessPool]:
+    """Open a pool of workers that have imported a module; an exception in the block ends them immediately."""
+    from pebble import CONSTS, ProcessPool  # here, because importing it would slow down `--help`
 
     if current_process().daemon:
-        raise EngineError("a worker of a multiprocessing pool may start none: choose the serial engine there")
-    CONSTS.sleep_unit = POLL_S
+        raise EngineError("a worker of a multiprocessing pool can't start workers itself: use the serial engine there")
+    CONSTS.sleep_unit = POLL_INTERVAL_S
     pool = ProcessPool(size, initializer=init_worker, initargs=[dict(os.environ)], context=start_fork_server(module))
     try:
         yield pool
         pool.close()  # type: ignore[no-untyped-call]
     except BrokenProcessPool as exc:
         pool.stop()  # type: ignore[no-untyped-call]
-        raise _not_started(exc) from exc
+        raise _pool_error(exc) from exc
     except BaseException:
         pool.stop()  # type: ignore[no-untyped-call]
         raise
@@ -126,85 +181,46 @@ def _pool(size: int, module: str) -> Iterator[ProcessPool]:
         pool.join()
 
 
-def _outcome(item: Item, future: Future[Result]) -> Outcome[Item, Result]:
+def _get_outcome(item: Item, future: Future[Result]) -> Outcome[Item, Result]:
     from pebble import ProcessExpired
 
     try:
-        return Done(item, future.result())
+        return TaskResult(item, future.result())
     except TimeoutError:
         return WorkerLost(item, "timed out")
     except ProcessExpired:
         return WorkerLost(item, "died")
 
 
-def _not_started(exc: BrokenProcessPool) -> EngineError:
+def _pool_error(exc: BrokenProcessPool) -> EngineError:
     if isinstance(exc.__cause__, OSError):
         gone = isinstance(exc.__cause__, FileNotFoundError)
-        advice = "is the current folder gone? Go to another" if gone else "try fewer with --workers"
+        advice = "does the current folder still exist? Change to another one" if gone else "try fewer with --workers"
         return EngineError(f"worker processes can't be started: {describe_error(exc.__cause__)}: {advice}")
     return EngineError(
-        "worker processes end by themselves: run the same command to go on; if they do at once, is a script that calls "
-        "this guarded by `if __name__ == '__main__'`? --engine serial says what is wrong"
+        "the worker processes ended: run the same command again to continue. If they end again at once, "
+        "--engine serial shows the error"
     )
 
 
-def ray(
-    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int | None = None
-) -> Iterator[Outcome[Item, Result]]:
-    """Map as tasks of the Ray cluster that `RAY_ADDRESS` names or this machine is part of; else of one started here.
-
-    A task whose worker or node dies is tried once more elsewhere.
-
-    Args:
-        function: picklable, as are items and results, and importable on every node.
-        items: consumed as workers get free.
-        workers: tasks at once; None is one a core of the cluster.
-
-    Raises:
-        EngineError: Ray is missing, or no cluster answers.
-    """
-    cluster = _connected_ray()
-    at_once = 2 * (workers or max(1, int(cluster.cluster_resources().get("CPU", 1))))
-    task = cluster.remote(num_cpus=1, max_retries=0)(_in_ray)
-    source = iter(items)
-    running: dict[Any, tuple[Item, int]] = {}
-    while True:
-        for item in islice(source, at_once - len(running)):
-            running[task.remote(function, item)] = item, 1
-        if not running:
-            return
-        done, _ = cluster.wait(list(running), num_returns=1)
-        item, tries = running.pop(done[0])
-        try:
-            yield Done(item, cluster.get(done[0]))
-        except cluster.exceptions.RayTaskError as exc:
-            raise exc.cause from exc
-        except cluster.exceptions.RayError:
-            if tries < RAY_TRIES:
-                running[task.remote(function, item)] = item, tries + 1
-            else:
-                yield WorkerLost(item, "died")
-
-
-EngineName = Literal["serial", "processes", "ray"]
-ENGINES: Mapping[EngineName, Engine] = MappingProxyType({"serial": serial, "processes": processes, "ray": ray})
-
-
-def _connected_ray() -> Any:
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # or it writes a token into the home folder
+def _connect_ray() -> Any:
+    """Import Ray and connect to a cluster."""
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # otherwise it writes a token into the home folder
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray as cluster
+        import ray
     except ImportError as exc:
-        raise EngineError("the ray engine needs Ray: pip install 'vividset[ray]' on every node") from exc
-    if not cluster.is_initialized():
+        raise EngineError(f"the ray engine needs Ray on every node: {install_hint('ray')}") from exc
+    if not ray.is_initialized():
         try:
-            cluster.init(log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as exc:
-            raise EngineError(f"no Ray cluster answers: {exc}: check RAY_ADDRESS, or `ray start` one") from exc
-    return cluster
+            raise EngineError(
+                f"no Ray cluster answers: {exc}: check RAY_ADDRESS, or start a cluster with `ray start`"
+            ) from exc
+    return ray
 
 
-def _in_ray(function: Callable[[Item], Result], item: Item) -> Result:
+def _run_ray_task(function: Callable[[Item], Result], item: Item) -> Result:
     limit_threads()
     return function(item)

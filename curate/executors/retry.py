@@ -1,4 +1,4 @@
-"""Work on groups of photos by any engine, where a photo that kills or hangs its process costs itself alone."""
+"""Process groups of photos on any engine; a photo that crashes or hangs its worker costs only itself."""
 
 from __future__ import annotations
 
@@ -9,70 +9,79 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from curate.errors import PhotoError, TimedOut, WorkerDied
-from curate.executors.engines import Done, Engine, WorkerLost, processes
+from curate.executors.engines import Engine, TaskResult, WorkerLost, map_in_processes
 
-STDERR = 2
-"""The descriptor itself: in notebooks and tests `sys.stderr` is none."""
+STDERR_FD = 2
+"""File descriptor of stderr; in notebooks and under pytest `sys.stderr` has no descriptor."""
 Photo = TypeVar("Photo")
 Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
-"""Called with the number of photos done and to be done."""
+"""Called with the number of photos that are done, and the number of all photos."""
 
 
-class Group(Protocol):
-    """Photos that go to a worker together."""
+class PhotoGroup(Protocol):
+    """Photos that are sent to a worker together."""
 
     @property
     def photos(self) -> Sequence[Any]:
-        """In their order."""
+        """The photos, in order."""
 
 
-Some = TypeVar("Some", bound=Group)
+Group = TypeVar("Group", bound=PhotoGroup)
 
 
 def run_groups(
     engine: Engine,
-    work: Callable[[Some], None],
-    groups: Iterable[Some],
+    process_group: Callable[[Group], None],
+    groups: Iterable[Group],
     *,
-    apart: Callable[[Some], None],
+    retry_group: Callable[[Group], None],
     workers: int | None,
     total: int,
     progress: Progress | None = None,
 ) -> None:
-    """Do the work on all groups; those that took a process with them are done again at the end, photo by photo.
+    """Process all groups on an engine, then retry the groups whose worker died.
 
     Args:
-        engine: where to.
-        work: in a worker, on one group.
-        groups: consumed as workers get free.
-        apart: in this process, on a group that was lost; see `run_isolated`.
-        workers: see the engine.
-        total: photos of all groups.
-        progress: told how far it is.
+        engine: where the groups are processed.
+        process_group: called in a worker, once per group.
+        groups: read as workers become free.
+        retry_group: called in this process, at the end, with each group whose worker died; see `run_isolated`.
+        workers: number of tasks that run at the same time; see the engine.
+        total: number of photos in all groups.
+        progress: called after each group.
     """
-    say = progress or (lambda done, total: None)
+    report = progress or (lambda done, total: None)
     done, lost = 0, []
-    say(0, total)
-    for outcome in engine(work, groups, workers=workers):
+    report(0, total)
+    for outcome in engine(process_group, groups, workers=workers):
         if isinstance(outcome, WorkerLost):
             lost.append(outcome.item)
             continue
         done += len(outcome.item.photos)
-        say(done, total)
+        report(done, total)
     for group in lost:
-        apart(group)
+        retry_group(group)
         done += len(group.photos)
-        say(done, total)
+        report(done, total)
 
 
 def with_watchdog(photos: Iterable[Photo], timeout_s: float) -> Iterator[Photo]:
-    """In a worker: the photos; if the next isn't asked for in time, the process ends."""
+    """Yield the photos, and end the process if the next one isn't asked for in time.
+
+    For use in a worker: a decoder that hangs in C code can't be interrupted in another way.
+
+    Args:
+        photos: in order.
+        timeout_s: seconds that one photo may take. The process ends after 1 to 1.25 times as long.
+    """
     armed_at = -math.inf
     for photo in photos:
         now = time.monotonic()
-        if now - armed_at > timeout_s / 4:  # arming starts a thread, which costs as much as a small photo
-            faulthandler.dump_traceback_later(1.25 * timeout_s, exit=True, file=STDERR)
+        if (
+            now - armed_at > timeout_s / 4
+        ):  # not for each photo: it starts a thread, which costs as much as a small photo
+            faulthandler.dump_traceback_later(1.25 * timeout_s, exit=True, file=STDERR_FD)
             armed_at = now
         yield photo
     faulthandler.cancel_dump_traceback_later()
@@ -81,14 +90,24 @@ def with_watchdog(photos: Iterable[Photo], timeout_s: float) -> Iterator[Photo]:
 def run_isolated(
     function: Callable[[Photo], Result], photos: Sequence[Photo], *, workers: int | None, timeout_s: float
 ) -> list[Result | PhotoError]:
-    """Each photo in a task of its own, in their order: what the function returns, or how it ended its process."""
-    found: dict[Photo, Result | PhotoError] = {}
-    for outcome in processes(function, photos, workers=workers, timeout_s=timeout_s):
+    """Call a function on each photo in a task of its own.
+
+    Args:
+        function: called in a worker.
+        photos: hashable, without duplicates.
+        workers: number of processes; None: one per core.
+        timeout_s: seconds that one photo may take.
+
+    Returns:
+        For each photo, in order, the function's result, or `TimedOut` or `WorkerDied` if its process ended.
+    """
+    results: dict[Photo, Result | PhotoError] = {}
+    for outcome in map_in_processes(function, photos, workers=workers, timeout_s=timeout_s):
         match outcome:
-            case Done(photo, result):
-                found[photo] = result
+            case TaskResult(photo, result):
+                results[photo] = result
             case WorkerLost(photo, "timed out"):
-                found[photo] = TimedOut(f"decoding it took over {timeout_s:g} s (--timeout)")
+                results[photo] = TimedOut(f"decoding took more than {timeout_s:g} s (--timeout)")
             case WorkerLost(photo):
-                found[photo] = WorkerDied("decoding it ended the process")
-    return [found[photo] for photo in photos]
+                results[photo] = WorkerDied("decoding crashed the process")
+    return [results[photo] for photo in photos]

@@ -1,4 +1,8 @@
-"""To be imported first where workers are forked from: one whose scan ends as it starts would tell the terminal."""
+"""Importing this module redirects stderr of the process to the null device.
+
+The fork server imports it first. Otherwise, when a command ends while the server is still importing, the server prints
+a traceback to the terminal.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Worker processes: how they come to be, and what each does first.
+"""How worker processes are started, and what each of them sets up first.
 
-On Linux they are forked from a process that has imported what they need, and runs no threads: the fork server of
-`multiprocessing`. Elsewhere each imports everything itself.
+On Linux, workers are forked from the fork server of `multiprocessing`: a process that has imported what they need and
+runs no threads. On other systems each worker is a new Python process that imports everything itself.
 """
 
 from __future__ import annotations
@@ -19,90 +19,45 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnC
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-THREADLESS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-"""Environment in which importing NumPy, OpenCV and Arrow starts no thread: those of the first two wait busily, for some
-0.1 s of every core, and a process that others are forked from should have none.
+SINGLE_THREAD_ENV = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""Environment variables with which importing NumPy, OpenCV and Arrow starts no thread.
+
+The threads of NumPy and OpenCV busy-wait for about 0.1 s on every core, and a process that is forked must not have any.
 """
-
-PRELOADED = ["curate.executors.silence", __name__]
-"""What the process that workers are forked from imports first. Only the waiting program prints errors."""
-
-
-_STARTING = threading.Lock()
-
-
-@contextmanager
-def _without_main_module() -> Iterator[None]:
-    """Start processes in this block that do not run the user's script again.
-
-    `multiprocessing` imports the parent's main module in every process that it spawns: a script without
-    `if __name__ == "__main__"` would run again in each worker. Workers need nothing of it, because all that is sent to
-    them is defined in this package. A main module whose name ends in `.__main__` is not imported there.
-    """
-    main = sys.modules["__main__"]
-    with _STARTING:
-        before = main.__spec__
-        main.__spec__ = ModuleSpec("vividset.__main__", None)
-        try:
-            yield
-        finally:
-            main.__spec__ = before
-
-
-class _ForkedWorker(ForkServerProcess):
-    """A process of the fork server, without the user's main module."""
-
-    @staticmethod
-    def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802  # multiprocessing's name
-        with _without_main_module():
-            return ForkServerProcess._Popen(process_obj)  # noqa: SLF001
-
-
-class _SpawnedWorker(SpawnProcess):
-    """A spawned process, without the user's main module."""
-
-    @staticmethod
-    def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802  # multiprocessing's name
-        with _without_main_module():
-            return SpawnProcess._Popen(process_obj)  # noqa: SLF001
-
-
-class _ForkedContext(ForkServerContext):
-    Process = _ForkedWorker
-
-
-class _SpawnedContext(SpawnContext):
-    Process = _SpawnedWorker
+PRELOADED_MODULES = ["curate.executors.silence", __name__]
+"""What the fork server imports first. Only the process of the command prints errors."""
+_main_module_lock = threading.Lock()
 
 
 def start_fork_server(*modules: str) -> ForkServerContext | SpawnContext:
-    """Have workers started by what this returns; on Linux, start the process that they will be forked from.
+    """Return the context that starts workers; on Linux, also start the fork server in the background.
 
-    It imports what they need while this process goes on. Where it runs already, it is left as it is.
+    A fork server that already runs is left as it is.
 
     Args:
-        modules: to be imported there; one that can't be is left to the workers.
+        modules: names of modules that the fork server imports. One that can't be imported is left to the workers.
     """
-    if sys.platform == "linux":
-        from multiprocessing import forkserver, resource_tracker
+    if sys.platform != "linux":
+        return _SpawnContext()
+    from multiprocessing import forkserver, resource_tracker
 
-        context = _ForkedContext()
-        context.set_forkserver_preload([*PRELOADED, *modules])
-        try:
-            resource_tracker.ensure_running()  # first, as it ends by letting SIGINT through
-            with _as_workers_need_it():
-                forkserver.ensure_running()
-        except OSError:  # no place for its socket
-            return _SpawnedContext()
-        return context
-    return _SpawnedContext()
+    context = _ForkServerContext()
+    context.set_forkserver_preload([*PRELOADED_MODULES, *modules])
+    try:
+        resource_tracker.ensure_running()  # before SIGINT is blocked: it unblocks SIGINT when it returns
+        with _fork_server_environment():
+            forkserver.ensure_running()
+    except OSError:  # its socket can't be created, for example because the path of TMPDIR is too long
+        return _SpawnContext()
+    return context
 
 
 @contextmanager
-def _as_workers_need_it() -> Iterator[None]:
-    """The environment for a process that imports from where this one does, and doesn't mind Ctrl-C."""
+def _fork_server_environment() -> Iterator[None]:
+    """Set the environment of the fork server: the import path of this process, no threads, SIGINT blocked."""
     before = dict(os.environ)
-    os.environ.update(THREADLESS, PYTHONSAFEPATH="1", PYTHONPATH=os.pathsep.join(map(os.path.abspath, sys.path)))
+    # PYTHONSAFEPATH: a file in the current folder that is named like a library must not be imported
+    os.environ.update(SINGLE_THREAD_ENV, PYTHONSAFEPATH="1", PYTHONPATH=os.pathsep.join(map(os.path.abspath, sys.path)))
     unmasked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
@@ -114,34 +69,82 @@ def _as_workers_need_it() -> Iterator[None]:
 
 
 def init_worker(environment: Mapping[str, str]) -> None:
-    """In a worker: end with the parent, leave Ctrl-C to it, be lean, and let nobody hear what decoders mutter.
+    """Set up a worker process: exit with the parent, ignore Ctrl-C, discard stderr, use one thread.
+
+    Decoders write warnings to stderr, which would mix with the output of the command.
 
     Args:
-        environment: the parent's, which may have changed since the process began that this one is forked from.
+        environment: environment variables of the parent, which may have changed since the fork server was started.
     """
     os.environ.clear()
     os.environ.update(environment)
-    end_with_parent()
+    exit_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     limit_threads()
 
 
-def end_with_parent() -> None:
-    """In a worker: end as soon as the parent has ended, however it did."""
+def exit_with_parent() -> None:
+    """In a worker: exit as soon as the parent process has ended, even if it was killed.
+
+    Otherwise the workers of a killed scan would continue to write files.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_end_with, args=[parent.sentinel], daemon=True).start()
+        threading.Thread(target=_wait_and_exit, args=[parent.sentinel], daemon=True).start()
 
 
-def _end_with(sentinel: int) -> None:
-    """A killed scan must not leave workers behind that go on writing."""
+def _wait_and_exit(sentinel: int) -> None:
     wait([sentinel])
     os._exit(1)
 
 
 def limit_threads() -> None:
-    """One core a task, as tasks are as many as cores."""
+    """Let OpenCV use one thread in this process: there is one worker per core."""
     import cv2
 
     cv2.setNumThreads(1)
+
+
+@contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Start processes in this block that do not run the user's script again.
+
+    `multiprocessing` imports the parent's main module in every process that it spawns: a script without
+    `if __name__ == "__main__"` would run again in each worker. Workers don't need it, because all that is sent to
+    them is defined in this package. `multiprocessing` imports no main module whose name ends in `.__main__`.
+    """
+    main = sys.modules["__main__"]
+    with _main_module_lock:
+        before = main.__spec__
+        main.__spec__ = ModuleSpec("vividset.__main__", None)
+        try:
+            yield
+        finally:
+            main.__spec__ = before
+
+
+class _ForkServerWorker(ForkServerProcess):
+    """A process of the fork server, without the user's main module."""
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802  # multiprocessing's name
+        with _without_main_module():
+            return ForkServerProcess._Popen(process_obj)  # noqa: SLF001
+
+
+class _SpawnWorker(SpawnProcess):
+    """A spawned process, without the user's main module."""
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802  # multiprocessing's name
+        with _without_main_module():
+            return SpawnProcess._Popen(process_obj)  # noqa: SLF001
+
+
+class _ForkServerContext(ForkServerContext):
+    Process = _ForkServerWorker
+
+
+class _SpawnContext(SpawnContext):
+    Process = _SpawnWorker

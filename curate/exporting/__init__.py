@@ -1,1 +1,4 @@
-"""Write the photos of a manifest in the layout of another tool."""
+"""Export the photos of a manifest in the layout of another tool.
+
+- export: WebDataset tars, Hugging Face imagefolder, copies, symbolic links and hard links
+"""

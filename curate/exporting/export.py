@@ -1,4 +1,4 @@
-"""A manifest's photos as other tools want them: WebDataset tars, a Hugging Face imagefolder, plain copies or links."""
+"""Export the photos of a manifest: WebDataset tars, Hugging Face imagefolder, copies or links."""
 
 from __future__ import annotations
 
@@ -25,81 +25,85 @@ from curate.sources.reader import KEY_COLUMNS, PhotoRef
 from curate.text import describe_error
 
 TAR_PHOTOS = 1000
-LONGEST_BYTES = 160
-"""Of a name: file systems take 255, of which some are for what is added to it."""
+"""Photos per tar."""
+MAX_NAME_BYTES = 160
+"""Length of one part of an exported path: file systems allow 255, and suffixes are added to it."""
 Kind = Literal["webdataset", "imagefolder", "copy", "links", "hardlinks"]
 Progress = Callable[[int, int], None]
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+_NOT_ALLOWED = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
+_WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 
 @dataclass(slots=True)
 class ExportSummary:
-    """What an export came to."""
+    """Counts of an export."""
 
     photos: int = 0
+    """Photos in the output folder."""
     exported_now: int = 0
+    """Photos that this run wrote or linked; the others were there already."""
     failed: list[tuple[str, str]] = field(default_factory=list)
-    """Path and reason."""
+    """Path and reason of each photo that could not be exported."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
-    """One photo and the name that it gets."""
+class ExportItem:
+    """One photo and its name in the export."""
 
     row: dict[str, Any]
-    """Its row of the manifest, without nulls."""
+    """The manifest row, without null values."""
     name: str
-    """Below the folder or in the tar, with `/` between parts."""
+    """Path below the output folder, with `/` as separator; its first part is the split, except in a tree."""
 
     @property
-    def original(self) -> PhotoRef:
-        """Where it comes from."""
+    def photo_ref(self) -> PhotoRef:
+        """The original photo."""
         row = self.row
         return PhotoRef(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset"))
 
 
 def export_photos(manifest_path: Path, out: Path, kind: Kind, *, progress: Progress | None = None) -> ExportSummary:
-    """Bring the photos of a manifest into the folder `out`, each file whole or not at all.
+    """Export the photos of a manifest into the folder `out`; each file is written completely or not at all.
 
-    Names and folders are kept, without what other systems can't store, and made unique. Run again, it goes on where it
-    was. Photos that fail are kept in `failed.csv`.
+    File names and folders are kept; characters that some file systems can't store are replaced, and names are made
+    unique. An interrupted export continues. Photos that fail are listed in `failed.csv`.
 
     Args:
-        manifest_path: any manifest; rows with an error are left out.
-        out: a new or empty folder, or one that holds this export or a part of it.
-        kind: `webdataset`: tars with a photo and its row as JSON; `imagefolder`: a folder a split with metadata.jsonl;
-            `copy`, `links`, `hardlinks`: the tree.
-        progress: told how many photos are done, of how many.
+        manifest_path: any manifest; rows with an error are skipped.
+        out: a new or empty folder, or one with this export or an unfinished part of it.
+        kind: `webdataset`: tars with each photo and its row as JSON; `imagefolder`: one folder per split, with
+            metadata.jsonl; `copy`, `links`, `hardlinks`: files in the same folders as the originals.
+        progress: called with the number of finished photos and the total.
 
     Raises:
-        ManifestError: the manifest can't be read, or holds no photo.
-        OutputError: `out` holds something else, is locked or can't be written, or a source is lost.
+        ManifestError: the manifest can't be read, or has no photo.
+        OutputError: `out` has other content, is locked or can't be written, or a source of photos is gone.
     """
-    photos, sha256 = _to_export(manifest_path, kind)
+    photos, sha256 = _list_photos(manifest_path, kind)
     write = {"webdataset": _write_tars, "imagefolder": _write_imagefolder}.get(kind, _write_tree)
     summary = ExportSummary()
-    told = progress or (lambda done, total: None)
+    report = progress or (lambda done, total: None)
     with locked_output_dir(out, {"manifest": sha256, "to": kind}):
         for done in write(photos, out, kind, summary):
-            told(done, len(photos))
+            report(done, len(photos))
         write_failed_csv(out, summary.failed)
     return summary
 
 
-def _to_export(path: Path, kind: Kind) -> tuple[list[Exported], str]:
+def _list_photos(path: Path, kind: Kind) -> tuple[list[ExportItem], str]:
+    """The photos of a manifest that can be exported, and the sha256 of the manifest."""
     read = manifest.read_manifest(path, required=KEY_COLUMNS)
     table = read.table.filter(pc.is_valid(read.table["sha256"]))
     if "error" in table.column_names:
         table = table.filter(pc.is_null(table["error"]))
     if not table.num_rows:
         raise ManifestError(manifest.no_photos_message(read))
-    if kind == "webdataset":  # tars are read from front to back, so each should be a fair sample
+    if kind == "webdataset":  # tars are read sequentially, so each should be a random sample
         table = table.sort_by([("sha256", "ascending"), ("source", "ascending"), ("path", "ascending")])
     rows = [{name: value for name, value in row.items() if value is not None} for row in _rows(table)]
     several = len(pc.unique(table["source"])) > 1
     return [
-        Exported(row, name) for row, name in zip(rows, _names(rows, kind, several=several), strict=True)
+        ExportItem(row, name) for row, name in zip(rows, _names(rows, kind, several=several), strict=True)
     ], read.sha256
 
 
@@ -109,7 +113,10 @@ def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def _names(rows: Sequence[dict[str, Any]], kind: Kind, *, several: bool) -> Iterator[str]:
-    """A name for each photo, unique where case doesn't count; in a tar up to the first dot of its last part."""
+    """A name for each photo, unique also on file systems that ignore case.
+
+    In a tar, names are unique up to the first dot of the file name, because WebDataset groups members by that part.
+    """
     taken: set[str] = set()
     for row in rows:
         name = clean_name(f"{PurePosixPath(row['source']).name}/{row['path']}" if several else row["path"])
@@ -142,25 +149,30 @@ def _key(folder: str, stem: str, suffix: str, kind: Kind) -> str:
 
 
 def clean_name(path: str) -> str:
-    r"""A manifest's path as a name that every file system takes; parts stay parts.
+    r"""A path of a manifest as a relative path that every file system can store.
 
     >>> clean_name("a/caf\\xe9: <b>/con.jpg")
     'a/caf_xe9_ _b_/_con.jpg'
     """
-    parts = (_UNSAFE.sub("_", _short(part)).strip(" ").rstrip(".") for part in path.split("/"))
-    return "/".join(_RESERVED.sub(r"_\g<0>", part) if _RESERVED.match(part) else part for part in parts if part) or "_"
+    parts = (_NOT_ALLOWED.sub("_", _shorten(part)).strip(" ").rstrip(".") for part in path.split("/"))
+    return (
+        "/".join(
+            _WINDOWS_DEVICE.sub(r"_\g<0>", part) if _WINDOWS_DEVICE.match(part) else part for part in parts if part
+        )
+        or "_"
+    )
 
 
-def _short(part: str) -> str:
-    """One part of a path, with room for what makes it unique, a draft's name and a row's suffix."""
-    if len(part.encode()) <= LONGEST_BYTES:
+def _shorten(part: str) -> str:
+    """One part of a path, cut so that a hash, a suffix and the name of a draft still fit; its suffix is kept."""
+    if len(part.encode()) <= MAX_NAME_BYTES:
         return part
     stem, suffix = os.path.splitext(part)
     suffix = suffix if len(suffix.encode()) <= 16 else ""
-    return stem.encode()[: LONGEST_BYTES - len(suffix.encode())].decode("utf-8", "ignore") + suffix
+    return stem.encode()[: MAX_NAME_BYTES - len(suffix.encode())].decode("utf-8", "ignore") + suffix
 
 
-def _write_tars(photos: list[Exported], out: Path, _kind: Kind, summary: ExportSummary) -> Iterator[int]:
+def _write_tars(photos: list[ExportItem], out: Path, _kind: Kind, summary: ExportSummary) -> Iterator[int]:
     done = 0
     for split in dict.fromkeys(photo.name.partition("/")[0] for photo in photos):
         members = [photo for photo in photos if photo.name.startswith(f"{split}/")]
@@ -171,28 +183,29 @@ def _write_tars(photos: list[Exported], out: Path, _kind: Kind, summary: ExportS
             yield done
 
 
-def _write_tar(path: Path, photos: list[Exported], summary: ExportSummary) -> None:
-    if path.exists() and _is_whole(path, photos):
+def _write_tar(path: Path, photos: list[ExportItem], summary: ExportSummary) -> None:
+    if path.exists() and _is_complete(path, photos):
         summary.photos += len(photos)
         return
     draft = path.with_name(f".{path.name}.draft")
     with tarfile.open(draft, "w", format=tarfile.PAX_FORMAT) as tar:
         for photo in photos:
             if (data := _read(photo, summary)) is not None:
-                name = _in_tar(photo)
+                name = _member_name(photo)
                 _add(tar, name, data)
                 _add(tar, os.path.splitext(name)[0] + ".json", json.dumps(photo.row).encode())
     commit(draft, path)
 
 
-def _in_tar(photo: Exported) -> str:
+def _member_name(photo: ExportItem) -> str:
     return photo.name.partition("/")[2]
 
 
-def _is_whole(path: Path, photos: list[Exported]) -> bool:
+def _is_complete(path: Path, photos: list[ExportItem]) -> bool:
+    """Whether a tar can be read and has all photos."""
     try:
         with tarfile.open(path, "r:") as tar:
-            return {_in_tar(photo) for photo in photos} <= set(tar.getnames())
+            return {_member_name(photo) for photo in photos} <= set(tar.getnames())
     except tarfile.TarError:
         return False
 
@@ -203,9 +216,10 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(member, io.BytesIO(data))
 
 
-def _read(photo: Exported, summary: ExportSummary) -> bytes | None:
+def _read(photo: ExportItem, summary: ExportSummary) -> bytes | None:
+    """The bytes of a photo; None if it can't be read, with the reason in `summary`."""
     try:
-        data = photo.original.read()
+        data = photo.photo_ref.read()
     except PhotoError as exc:
         summary.failed.append((photo.row["path"], str(exc)))
         return None
@@ -214,10 +228,12 @@ def _read(photo: Exported, summary: ExportSummary) -> bytes | None:
     return data
 
 
-def _write_imagefolder(photos: list[Exported], out: Path, kind: Kind, summary: ExportSummary) -> Iterator[int]:
-    """The tree below a folder a split, and a metadata.jsonl in each that names what is there."""
+def _write_imagefolder(photos: list[ExportItem], out: Path, kind: Kind, summary: ExportSummary) -> Iterator[int]:
+    """One folder per split, each with a metadata.jsonl that lists its photos."""
     yield from _write_tree(photos, out, kind, summary)
-    columns = dict.fromkeys(name for photo in photos for name in photo.row)  # every line has all, or types would differ
+    columns = dict.fromkeys(
+        name for photo in photos for name in photo.row
+    )  # all lines need the same columns: `datasets` infers types
     lines: dict[str, list[str]] = {}
     for photo in photos:
         if (out / photo.name).exists():
@@ -228,25 +244,30 @@ def _write_imagefolder(photos: list[Exported], out: Path, kind: Kind, summary: E
         write_atomic("".join(rows).encode(), out / split / "metadata.jsonl")
 
 
-def _write_tree(photos: list[Exported], out: Path, kind: Kind, summary: ExportSummary) -> Iterator[int]:
+def _write_tree(photos: list[ExportItem], out: Path, kind: Kind, summary: ExportSummary) -> Iterator[int]:
     for done, photo in enumerate(photos, start=1):
         target = out / photo.name
         target.parent.mkdir(parents=True, exist_ok=True)
         if kind in ("links", "hardlinks"):
             _link(photo, target, summary, hard=kind == "hardlinks")
-        elif _is_there(photo, target):
+        elif _is_copied(photo, target):
             summary.photos += 1
         elif (data := _read(photo, summary)) is not None:
-            _write(target, data)
+            _write_copy(target, data)
         yield done
 
 
-def _is_there(photo: Exported, target: Path) -> bool:
+def _is_copied(photo: ExportItem, target: Path) -> bool:
+    """Whether a complete copy exists, judged by its size: reading all copies would take as long as copying."""
     return target.is_file() and target.stat().st_size == photo.row.get("bytes", -1)
 
 
-def _write(target: Path, data: bytes) -> None:
-    """Whole, but not fsynced: for small files that costs more than all else, and a size tells what a power cut left."""
+def _write_copy(target: Path, data: bytes) -> None:
+    """Write a file completely or not at all.
+
+    Without fsync, which would dominate the time for small files: after a power failure, the size shows what is
+    incomplete.
+    """
     draft = target.with_name(f".{target.name}.draft")
     try:
         draft.write_bytes(data)
@@ -256,14 +277,15 @@ def _write(target: Path, data: bytes) -> None:
         raise
 
 
-def _link(photo: Exported, target: Path, summary: ExportSummary, *, hard: bool) -> None:
+def _link(photo: ExportItem, target: Path, summary: ExportSummary, *, hard: bool) -> None:
     source = os.path.join(unescape(photo.row["source"]), *unescape(photo.row["path"]).split("/"))
     if not os.path.isfile(source):
-        reason = Vanished("it is gone, or no file of its own (in a tar, or remote: use --to copy)")
+        reason = Vanished("the photo no longer exists, or it is in a tar or remote and can't be linked: use --to copy")
         summary.failed.append((photo.row["path"], str(reason)))
         return
     summary.photos += 1
-    if os.path.samefile(source, target) if hard and target.exists() else _leads_to(target, source):
+    linked = target.is_symlink() and os.readlink(target) == source
+    if os.path.samefile(source, target) if hard and target.exists() else linked:
         return
     target.unlink(missing_ok=True)
     if hard:
@@ -273,16 +295,16 @@ def _link(photo: Exported, target: Path, summary: ExportSummary, *, hard: bool) 
     summary.exported_now += 1
 
 
-def _leads_to(link: Path, place: str) -> bool:
-    return link.is_symlink() and os.readlink(link) == place
-
-
 def _hard_link(source: str, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError as exc:
-        if exc.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):  # another disk, another owner, too many links
+        if exc.errno not in (
+            errno.EXDEV,
+            errno.EPERM,
+            errno.EMLINK,
+        ):  # another file system, another owner, too many links
             raise
         raise OutputError(
-            f"{source} can't be linked from {target.parent}: {describe_error(exc)}: use --to links or copy"
+            f"can't make a hard link to {source} in {target.parent}: {describe_error(exc)}: use --to links or --to copy"
         ) from exc

@@ -1,4 +1,7 @@
-"""A manifest's photos, resized once, into shards that a trainer maps. Kill it, run it again, and it finishes."""
+"""Resize the photos of a manifest once and write them into shards that training reads fast.
+
+An interrupted pack continues: shards that are finished are kept.
+"""
 
 from __future__ import annotations
 
@@ -22,137 +25,106 @@ from curate.executors.retry import Progress, run_groups, run_isolated, with_watc
 from curate.files import locked_output_dir, write_errors, write_failed_csv
 from curate.image.decode import MAX_ASPECT_RATIO, decode, memory_errors
 from curate.manifest import Lineage, Manifest
-from curate.packing.shards import MANIFEST_NAME, PACK_COLUMNS, Packed, read_errors, read_places, shard_path, write_shard
+from curate.packing.shards import (
+    MANIFEST_NAME,
+    PACK_COLUMNS,
+    PackedPhoto,
+    read_errors,
+    read_locations,
+    shard_path,
+    write_shard,
+)
 from curate.sources.reader import KEY_COLUMNS, PhotoRef, photo_refs
 
+SHARD_PHOTOS = 512
+"""Photos per shard."""
 DECODED_SIDES = 2
-"""A JPEG is decoded no smaller than so many times the packed short side."""
+"""A JPEG may be decoded at a reduced size, but its short side stays at least this many times `size_px`."""
 
 Encoding = Literal["raw", "jpeg"]
 
 
 @dataclass(frozen=True, slots=True)
 class PackOptions:
-    """How to pack; the first three decide what lies in the shards."""
+    """How to pack; `size_px`, `encoding` and `quality` decide the content of the shards."""
 
     size_px: int = 288
-    """Of the short side; smaller photos stay as they are."""
+    """Short side of the packed photos. Smaller photos are not enlarged."""
     encoding: Encoding = "raw"
     quality: int = 95
-    """Of JPEGs, which are stored at 4:4:4."""
+    """JPEG quality, 95..100, for the encoding `jpeg`; chroma is stored at full resolution (4:4:4)."""
     workers: int | None = None
-    """Processes that decode; None is one a core, of the whole cluster where the engine has one."""
+    """Worker processes; None: one per core, with the engine `ray` of the whole cluster."""
     timeout_s: float = 60.0
+    """Maximum time for one photo; a photo that takes longer counts as failed."""
     overwrite: bool = False
-    """Replace another pack."""
+    """Replace a pack that was made from another manifest or with other options."""
     engine: EngineName = "processes"
-    """Where photos are packed."""
+    """Where the work runs: `serial`, `processes` or `ray`."""
 
-    def recorded(self) -> dict[str, Any]:
-        """What the pack's lineage keeps."""
+    def to_dict(self) -> dict[str, Any]:
+        """The options that decide the content, for the lineage of the pack."""
         quality = {"quality": self.quality} if self.encoding == "jpeg" else {}
         return {"size_px": self.size_px, "encoding": self.encoding, **quality}
 
 
-def pack_photo(photo: PhotoRef, options: PackOptions) -> Packed:
-    """Read, decode and shrink one photo; with the reason if it can't be."""
-    try:
-        with memory_errors("shrinking it"):
-            pixels = shrunk(photo.read(), options.size_px)
-    except PhotoError as exc:
-        return Packed(photo.sha256, error=str(exc))
-    height, width = pixels.shape[:2]
-    data = pixels.tobytes()
-    if options.encoding == "jpeg":
-        data = simplejpeg.encode_jpeg(pixels, quality=options.quality, colorspace="RGB", colorsubsampling="444")
-    return Packed(photo.sha256, width, height, data)
+@dataclass(slots=True)
+class PackSummary:
+    """Counts of a finished pack."""
 
-
-def shrunk(data: bytes, size_px: int) -> NDArray[np.uint8]:
-    """A photo as `decode` sees it, with a short side of `size_px`, or its own if that is less.
-
-    Returns:
-        (H, W, 3) uint8 sRGB, contiguous; the long side is at most `MAX_ASPECT_RATIO` short ones.
-
-    Raises:
-        PhotoError: it can't be decoded.
-    """
-    pixels = decode(data, short_side_px=DECODED_SIDES * size_px).pixels
-    for axis in (0, 1):
-        longest = MAX_ASPECT_RATIO * min(pixels.shape[:2])
-        first = max(0, pixels.shape[axis] - longest) // 2
-        pixels = pixels[first : first + longest] if axis == 0 else pixels[:, first : first + longest]
-    height, width = pixels.shape[:2]
-    scale = size_px / min(height, width)
-    if scale < 1:
-        target = (max(size_px, round(width * scale)), max(size_px, round(height * scale)))
-        pixels = np.asarray(cv2.resize(pixels, target, interpolation=cv2.INTER_AREA), np.uint8)
-    return np.ascontiguousarray(pixels)
-
-
-SHARD_PHOTOS = 512
+    photos: int = 0
+    """Photos in the pack."""
+    packed_now: int = 0
+    """Photos that this run processed, failed ones included; the others were in the pack already."""
+    bytes: int = 0
+    """Size of all shards."""
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    """Path and reason of each photo that could not be packed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class ShardInput:
     """The photos of one shard."""
 
     index: int
     photos: tuple[PhotoRef, ...]
 
 
-@dataclass(slots=True)
-class PackSummary:
-    """What a finished pack holds."""
-
-    photos: int = 0
-    packed_now: int = 0
-    bytes: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    """Path and reason."""
-
-
 def pack_photos(
     manifest_path: Path, out: Path, options: PackOptions, *, command: str = "", progress: Progress | None = None
 ) -> PackSummary:
-    """Resize the photos of a manifest into the folder `out`: shards, `manifest.parquet`, `failed.csv` if any failed.
+    """Resize the photos of a manifest and write them into the folder `out`.
 
-    Photos lie in the order of their sha256, so that every shard is a fair sample and a trainer can read whole shards
-    one after another. Shards that an interrupted run finished are kept.
+    The folder gets shards (Arrow files), `manifest.parquet`, and `failed.csv` if any photo failed. Photos are in the
+    order of their sha256, so that every shard is a random sample and training can read whole shards one after another.
+    Shards that an interrupted run finished are kept.
 
     Args:
-        manifest_path: any manifest; rows with an error are left out.
-        out: a new folder, or one that holds this pack or a part of it.
+        manifest_path: any manifest; rows with an error are skipped.
+        out: a new or empty folder, or one with this pack or an unfinished part of it.
         options: see `PackOptions`.
-        command: kept in the lineage.
-        progress: told now and then how many photos are packed, of how many.
+        command: the command line, for the lineage.
+        progress: called with the number of packed photos and the total.
 
     Raises:
-        ManifestError: the manifest can't be read, or holds no photo.
-        OutputError: `out` holds something else, is locked or can't be written, or a source is lost.
+        ManifestError: the manifest can't be read, or has no photo.
+        OutputError: `out` has other content, is locked or can't be written, or a source of photos is gone.
     """
     read = manifest.read_manifest(manifest_path, required=KEY_COLUMNS)
-    table = _in_packed_order(read)
-    with locked_output_dir(out, {"manifest": read.sha256, **options.recorded()}, overwrite=options.overwrite):
-        to_do = [shard for shard in range(_shards(table)) if not _finished(shard_path(out, shard))]
+    table = _sort_readable_rows(read)
+    with locked_output_dir(out, {"manifest": read.sha256, **options.to_dict()}, overwrite=options.overwrite):
+        to_do = [shard for shard in range(_count_shards(table)) if not _is_finished(shard_path(out, shard))]
         packed_now = _pack_shards(out, options, table, to_do, progress)
         summary = PackSummary(packed_now=packed_now)
         rows = _packed_rows(out, table, summary)
-        if rows.num_rows and (to_do or not _holds(out / MANIFEST_NAME, rows)):
+        if rows.num_rows and (to_do or not _has_rows(out / MANIFEST_NAME, rows)):
             write_failed_csv(out, summary.failed)
             manifest.write_manifest(out / MANIFEST_NAME, rows, _lineage(read, options, command, summary))
     return summary
 
 
-def _holds(path: Path, rows: pa.Table) -> bool:
-    """Whether a manifest is there and right: written again it would have another sha256, which runs know it by."""
-    try:
-        return bool(manifest.read_manifest(path).table.equals(rows))
-    except ManifestError:
-        return False
-
-
-def _in_packed_order(read: Manifest) -> pa.Table:
+def _sort_readable_rows(read: Manifest) -> pa.Table:
+    """The rows that can be packed, without the columns of an earlier pack, in the order of their sha256."""
     table = read.table.drop_columns([name for name in read.table.column_names if name.startswith("pack_")])
     if "error" in table.column_names:
         table = table.filter(pc.is_null(table["error"]))
@@ -162,16 +134,16 @@ def _in_packed_order(read: Manifest) -> pa.Table:
     return table.sort_by([("sha256", "ascending"), ("source", "ascending"), ("path", "ascending")])
 
 
-def _shards(table: pa.Table) -> int:
+def _count_shards(table: pa.Table) -> int:
     return -(-int(table.num_rows) // SHARD_PHOTOS)
 
 
-def _slice(table: pa.Table, shard: int) -> Slice:
-    return Slice(shard, tuple(photo_refs(table.slice(shard * SHARD_PHOTOS, SHARD_PHOTOS))))
+def _shard_input(table: pa.Table, shard: int) -> ShardInput:
+    return ShardInput(shard, tuple(photo_refs(table.slice(shard * SHARD_PHOTOS, SHARD_PHOTOS))))
 
 
-def _finished(path: Path) -> bool:
-    """Whether a shard is there, undamaged, and none of its photos failed for a reason that may have passed."""
+def _is_finished(path: Path) -> bool:
+    """Whether a shard exists and is undamaged, and no photo of it failed for a reason that may be temporary."""
     if not path.exists():
         return False
     try:
@@ -186,8 +158,8 @@ def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[i
     run_groups(
         ENGINES[options.engine],
         partial(pack_shard, out, options),
-        (_slice(table, shard) for shard in to_do),
-        apart=partial(_pack_apart, out, options),
+        (_shard_input(table, shard) for shard in to_do),
+        retry_group=partial(_pack_isolated, out, options),
         workers=options.workers,
         total=total,
         progress=progress,
@@ -195,46 +167,94 @@ def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[i
     return total
 
 
-def pack_shard(out: Path, options: PackOptions, shard: Slice) -> None:
-    """In a worker: pack one shard. A decoder that hangs takes the process with it."""
+def pack_shard(out: Path, options: PackOptions, shard: ShardInput) -> None:
+    """Pack one shard, in a worker process; the watchdog ends the process if decoding a photo takes too long."""
     photos = with_watchdog(shard.photos, options.timeout_s)
     with write_errors(out, OutputError, "-o", resumable=True):
         write_shard(shard_path(out, shard.index), (pack_photo(photo, options) for photo in photos))
 
 
-def _pack_apart(out: Path, options: PackOptions, shard: Slice) -> None:
+def _pack_isolated(out: Path, options: PackOptions, shard: ShardInput) -> None:
+    """Pack a shard again whose worker died, with each photo in a process of its own."""
     function = partial(pack_photo, options=options)
-    found = run_isolated(function, shard.photos, workers=options.workers, timeout_s=options.timeout_s)
+    results = run_isolated(function, shard.photos, workers=options.workers, timeout_s=options.timeout_s)
     packed = [
-        Packed(photo.sha256, error=str(each)) if isinstance(each, PhotoError) else each
-        for photo, each in zip(shard.photos, found, strict=True)
+        PackedPhoto(photo.sha256, error=str(result)) if isinstance(result, PhotoError) else result
+        for photo, result in zip(shard.photos, results, strict=True)
     ]
     with write_errors(out, OutputError, "-o", resumable=True):
         write_shard(shard_path(out, shard.index), packed)
 
 
+def pack_photo(photo: PhotoRef, options: PackOptions) -> PackedPhoto:
+    """Read, decode and resize one photo; a photo that fails gets its error instead of pixels."""
+    try:
+        with memory_errors("resizing it"):
+            pixels = resize_photo(photo.read(), options.size_px)
+    except PhotoError as exc:
+        return PackedPhoto(photo.sha256, error=str(exc))
+    height, width = pixels.shape[:2]
+    data = pixels.tobytes()
+    if options.encoding == "jpeg":
+        data = simplejpeg.encode_jpeg(pixels, quality=options.quality, colorspace="RGB", colorsubsampling="444")
+    return PackedPhoto(photo.sha256, width, height, data)
+
+
+def resize_photo(data: bytes, size_px: int) -> NDArray[np.uint8]:
+    """Decode a photo and reduce its short side to `size_px`; smaller photos keep their size.
+
+    Returns:
+        (H, W, 3) uint8 sRGB, contiguous. A photo with an aspect ratio over `MAX_ASPECT_RATIO` is cropped to its middle.
+
+    Raises:
+        PhotoError: the photo can't be decoded.
+    """
+    pixels = decode(data, short_side_px=DECODED_SIDES * size_px).pixels
+    for axis in (0, 1):
+        longest = MAX_ASPECT_RATIO * min(pixels.shape[:2])
+        first = max(0, pixels.shape[axis] - longest) // 2
+        pixels = pixels[first : first + longest] if axis == 0 else pixels[:, first : first + longest]
+    height, width = pixels.shape[:2]
+    scale = size_px / min(height, width)
+    if scale < 1:
+        target = (max(size_px, round(width * scale)), max(size_px, round(height * scale)))
+        pixels = np.asarray(cv2.resize(pixels, target, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.ascontiguousarray(pixels)
+
+
 def _packed_rows(out: Path, table: pa.Table, summary: PackSummary) -> pa.Table:
-    """The manifest's rows of all photos that were packed, with where they lie; counts on the way."""
-    pieces = []
-    for shard in range(_shards(table)):
+    """The manifest rows of the packed photos, with `PACK_COLUMNS`. Also fills in the counts of `summary`."""
+    parts = []
+    for shard in range(_count_shards(table)):
         path = shard_path(out, shard)
-        rows, places = table.slice(shard * SHARD_PHOTOS, SHARD_PHOTOS), read_places(path, shard)
+        rows, locations = table.slice(shard * SHARD_PHOTOS, SHARD_PHOTOS), read_locations(path, shard)
         for column in PACK_COLUMNS:
-            rows = rows.append_column(column, places[column.name])
+            rows = rows.append_column(column, locations[column.name])
         errors = read_errors(path)
-        summary.failed += [(name, why) for name, why in zip(rows["path"].to_pylist(), errors, strict=True) if why]
-        pieces.append(rows.filter(pa.array([error is None for error in errors])))
+        summary.failed += [(name, error) for name, error in zip(rows["path"].to_pylist(), errors, strict=True) if error]
+        parts.append(rows.filter(pa.array([error is None for error in errors])))
         summary.bytes += os.path.getsize(path)
-    packed = pa.concat_tables(pieces)
+    packed = pa.concat_tables(parts)
     summary.photos = packed.num_rows
     return packed
+
+
+def _has_rows(path: Path, rows: pa.Table) -> bool:
+    """Whether a manifest exists with these rows.
+
+    Writing it again would change its sha256, by which checkpoints identify it.
+    """
+    try:
+        return bool(manifest.read_manifest(path).table.equals(rows))
+    except ManifestError:
+        return False
 
 
 def _lineage(read: Manifest, options: PackOptions, command: str, summary: PackSummary) -> Lineage:
     return Lineage(
         "pack",
         command,
-        options.recorded(),
+        options.to_dict(),
         parent_sha256=read.sha256,
         parent_path=str(read.path.absolute()),
         ancestors=manifest.list_ancestors(read.path, read.sha256, read.lineage),

@@ -1,7 +1,7 @@
-"""Packed photos in Arrow IPC files: written in a stream, found by a byte offset, read without parsing.
+"""Shards: Arrow IPC files with the pixels of packed photos.
 
-A shard is an ordinary Arrow file that `pyarrow.ipc.open_file` reads. Its photos lie uncompressed one after another, so
-a pack's manifest can say at which byte of which file each one starts, and a reader maps the file and takes that slice.
+`pyarrow.ipc.open_file` reads a shard. The pixels are stored uncompressed, so the manifest of a pack can give the file,
+byte offset and length of each photo, and a reader can memory-map the file and slice it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from curate.files import commit
 MANIFEST_NAME = "manifest.parquet"
 SHARD_SCHEMA = pa.schema(
     [
-        pa.field("sha256", pa.string(), nullable=False),  # of the file that it was made from
+        pa.field("sha256", pa.string(), nullable=False),  # of the original file
         pa.field("width_px", pa.int32()),
         pa.field("height_px", pa.int32()),
         pa.field("pixels", pa.large_binary()),  # (height, width, 3) uint8 sRGB, or a JPEG file of them
-        pa.field("error", pa.string()),  # `Kind: what was wrong`; a row has pixels or an error
+        pa.field("error", pa.string()),  # `Kind: reason`; a row has either pixels or an error
     ]
 )
 PACK_COLUMNS = (
@@ -33,13 +33,14 @@ PACK_COLUMNS = (
     pa.field("pack_width", pa.int32()),
     pa.field("pack_height", pa.int32()),
 )
-"""What a pack's manifest has beside the columns of the one that it was made from: where the pixels lie."""
+"""Columns that a pack adds to the manifest: where the pixels of each photo are."""
 _BATCH_BYTES = 16 << 20
+"""Pixels that are collected in memory before they are written."""
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """One photo of a pack, or why there is none."""
+class PackedPhoto:
+    """One row of a shard: the pixels of a photo, or the error of a photo that could not be packed."""
 
     sha256: str
     width_px: int | None = None
@@ -53,7 +54,7 @@ class Packed:
 
 
 def shard_path(pack: Path, index: int) -> Path:
-    """Where the shard of that number lies.
+    """Path of the shard with this number.
 
     >>> shard_path(Path("packs/a"), 7).as_posix()
     'packs/a/shard-000007.arrow'
@@ -61,58 +62,64 @@ def shard_path(pack: Path, index: int) -> Path:
     return pack / f"shard-{index:06d}.arrow"
 
 
-def write_shard(path: Path, photos: Iterable[Packed]) -> None:
-    """Write a shard, whole or not at all, holding few photos in memory.
+def write_shard(path: Path, photos: Iterable[PackedPhoto]) -> None:
+    """Write a shard completely or not at all, with about 16 MB of pixels in memory.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the shard can't be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")  # a killed run's worker may still write its own
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")  # unique: a worker of a killed run may still be writing
     try:
         with pa.OSFile(os.fsencode(draft), "wb") as sink, pa.ipc.new_file(sink, SHARD_SCHEMA) as out:
-            waiting: list[Packed] = []
+            batch: list[PackedPhoto] = []
             for photo in photos:
-                waiting.append(photo)
-                if sum(len(each.pixels or b"") for each in waiting) >= _BATCH_BYTES:
-                    out.write_batch(_batch(waiting))
-                    waiting = []
-            if waiting:
-                out.write_batch(_batch(waiting))
+                batch.append(photo)
+                if sum(len(row.pixels or b"") for row in batch) >= _BATCH_BYTES:
+                    out.write_batch(_record_batch(batch))
+                    batch = []
+            if batch:
+                out.write_batch(_record_batch(batch))
         commit(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
 
 
-def _batch(photos: list[Packed]) -> pa.RecordBatch:
-    columns = [[getattr(photo, name) for photo in photos] for name in SHARD_SCHEMA.names]
-    return pa.record_batch(columns, schema=SHARD_SCHEMA)
-
-
 def read_errors(path: Path) -> list[str | None]:
-    """Of each photo of a shard, why it isn't there; None for those that are.
+    """The error of each photo of a shard; None for photos with pixels.
 
     Raises:
-        ValueError, OSError, KeyError: it is damaged.
+        ValueError, OSError, KeyError: the shard is damaged.
     """
     with pa.memory_map(os.fsencode(path)) as source:
         file = pa.ipc.open_file(source)
         if file.schema != SHARD_SCHEMA:
-            raise ValueError("it has other columns than a shard")
+            raise ValueError("the file doesn't have the columns of a shard")
         batches = (file.get_batch(number) for number in range(file.num_record_batches))
         return [error for batch in batches for error in batch["error"].to_pylist()]
 
 
-def read_places(path: Path, index: int) -> pa.Table:
-    """`PACK_COLUMNS` of all photos of a shard, those that failed included."""
+def read_locations(path: Path, index: int) -> pa.Table:
+    """`PACK_COLUMNS` of all photos of a shard, failed ones included.
+
+    Args:
+        path: the shard.
+        index: its number.
+    """
     with pa.memory_map(os.fsencode(path)) as source:
         start = source.read_buffer(source.size()).address
         file = pa.ipc.open_file(source)
-        pieces = [_places(file.get_batch(number), start, index) for number in range(file.num_record_batches)]
-    return pa.concat_tables(pieces)
+        parts = [_locations(file.get_batch(number), start, index) for number in range(file.num_record_batches)]
+    return pa.concat_tables(parts)
 
 
-def _places(batch: pa.RecordBatch, file_address: int, index: int) -> pa.Table:
+def _record_batch(photos: list[PackedPhoto]) -> pa.RecordBatch:
+    columns = [[getattr(photo, name) for photo in photos] for name in SHARD_SCHEMA.names]
+    return pa.record_batch(columns, schema=SHARD_SCHEMA)
+
+
+def _locations(batch: pa.RecordBatch, file_address: int, index: int) -> pa.Table:
+    """`PACK_COLUMNS` of one record batch; `file_address` is the memory address of the mapped file."""
     _, offsets, data = batch["pixels"].buffers()
     ends = np.frombuffer(offsets, np.int64, batch.num_rows + 1)
     first = (data.address - file_address) if data is not None and data.size else 0

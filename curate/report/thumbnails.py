@@ -74,8 +74,12 @@ def thumbnails(
 ) -> Mapping[PhotoLocation, Thumbnail]:
     """Thumbnails of those photos that are there and can be read; a decoder that crashes or hangs costs its photo."""
     draw = partial(thumbnail, short_side_px=short_side_px)
-    outcomes = engines.processes(draw, places, workers=workers, timeout_s=_TIMEOUT_S)
-    return {done.item: done.result for done in outcomes if isinstance(done, engines.Done) and done.result is not None}
+    outcomes = engines.map_in_processes(draw, places, workers=workers, timeout_s=_TIMEOUT_S)
+    return {
+        outcome.item: outcome.result
+        for outcome in outcomes
+        if isinstance(outcome, engines.TaskResult) and outcome.result is not None
+    }
 
 
 def thumbnail(place: PhotoLocation, short_side_px: int) -> Thumbnail | None:

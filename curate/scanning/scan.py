@@ -205,7 +205,7 @@ def _measure(work: WorkDir, options: ScanOptions, total: int, progress: Progress
         ENGINES[options.engine],
         partial(measure_shard, work, options),
         work.shards(),
-        apart=partial(_measure_apart, work, options),
+        retry_group=partial(_measure_apart, work, options),
         workers=options.workers,
         total=total,
         progress=progress,

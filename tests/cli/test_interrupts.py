@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment: one line, exit code 130, nothing half-written, no process left."""
+"""Tests of curate/interrupts.py: Ctrl-C gives one line and exit code 130, and leaves no partial file and no process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from curate import manifest
-from curate.interrupts import Interrupts
+from curate.interrupts import InterruptHandler
 from curate.manifest import DECISION_FIELDS, SCAN_SCHEMA, Lineage
 from curate.scanning.scan import ScanOptions, scan_photos
 from train import checkpoint
@@ -27,7 +27,7 @@ from train.models.unet import ColorUNet
 from train.recipe import Recipe
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
-PATIENCE_S = 120
+TIMEOUT_S = 120
 PHOTOS = 40
 COMMANDS = (
     "curate scan IN/photos -o OUT/m.parquet --workers 2",
@@ -46,8 +46,8 @@ COMMANDS = (
     "train diagnose IN/losses.csv",
     "train recipe",
 )
-LATER = (*COMMANDS[:8], COMMANDS[9])
-"""These import and begin within a second."""
+FAST_COMMANDS = (*COMMANDS[:8], COMMANDS[9])
+"""Commands that finish importing and start to work within a second."""
 FIT, COLORIZE, EXPORT = COMMANDS[8], COMMANDS[10], COMMANDS[4]
 
 
@@ -56,9 +56,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photos, their manifests, a checkpoint and a CSV file of losses."""
     folder = tmp_path_factory.mktemp("inputs")
     (folder / "photos").mkdir()
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for number in range(PHOTOS):
-        pixels = chance.integers(0, 256, (300, 300, 3), dtype=np.uint8)
+        pixels = rng.integers(0, 256, (300, 300, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / "photos" / f"{number:02}.png")
     scan_photos([folder / "photos"], folder / "scan.parquet", ScanOptions(engine="serial"))
     scan_photos([folder / "photos"], folder / "part.parquet", ScanOptions(engine="serial"))
@@ -74,7 +74,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def handles_signals(process: subprocess.Popen[str], _out: Path) -> bool:
-    """Whether our code has begun: it catches SIGTERM, which Python doesn't."""
+    """Whether the process has installed our signal handlers: Python itself doesn't handle SIGTERM."""
     status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
     caught = next((line for line in status.splitlines() if line.startswith("SigCgt")), "SigCgt: 0").split()[1]
     return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
@@ -93,69 +93,71 @@ def has_steps(_process: subprocess.Popen[str], out: Path) -> bool:
     return log.exists() and '"step"' in log.read_text(encoding="utf-8")
 
 
-def interrupted(
+def run_and_interrupt(
     command: str, inputs: Path, out: Path, when: Callable[[subprocess.Popen[str], Path], bool], later_s: float = 0.0
 ) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command whose whole session gets SIGINT, as from a terminal."""
+    """Exit code, stdout and stderr of a command whose session gets SIGINT, `later_s` seconds after `when` is true."""
     (out / "scratch").mkdir()
-    words = command.replace("IN/", f"{inputs}/").replace("OUT/", f"{out}/").split()
+    arguments = command.replace("IN/", f"{inputs}/").replace("OUT/", f"{out}/").split()
     environment = os.environ | {"TMPDIR": str(out / "scratch"), "PYTHONPATH": os.getcwd()}
     with subprocess.Popen(
-        [sys.executable, "-m", *words],
+        [sys.executable, "-m", *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     ) as process:
-        until = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while process.poll() is None and not when(process, out):
-            assert time.monotonic() < until
+            assert time.monotonic() < deadline
             time.sleep(0.005)
         time.sleep(later_s)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
-        said, complaint = process.communicate(timeout=PATIENCE_S)
-    while alive := in_session(process.pid):
-        assert time.monotonic() < until, alive
+        stdout, stderr = process.communicate(timeout=TIMEOUT_S)
+    while remaining := processes_in_session(process.pid):
+        assert time.monotonic() < deadline, remaining
         time.sleep(0.01)
-    return process.returncode, said, complaint
+    return process.returncode, stdout, stderr
 
 
-def in_session(session: int) -> list[str]:
-    """Processes of a session that have not ended."""
-    found = []
-    for place in Path("/proc").iterdir():
-        if place.name.isdigit():
+def processes_in_session(session: int) -> list[str]:
+    """Names of the processes of a session that have not ended."""
+    names = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
             try:
-                name, _, fields = (place / "stat").read_text(encoding="utf-8").rpartition(") ")
+                name, _, fields = (folder / "stat").read_text(encoding="utf-8").rpartition(") ")
             except OSError:
                 continue
             state, _, _, leader = fields.split()[:4]
             if int(leader) == session and state not in "ZX":
-                found.append(name)
-    return found
+                names.append(name)
+    return names
 
 
-def check(code: int, said: str, complaint: str, out: Path) -> None:
-    assert "Traceback" not in said + complaint
+def check_ending(code: int, stdout: str, stderr: str, out: Path) -> None:
+    assert "Traceback" not in stdout + stderr
     if code == 130:
-        assert complaint.startswith("Interrupted: ")
-        assert complaint.count("\n") == 1
-    else:  # it had ended before
-        assert (code, complaint) == (0, "")
-        assert said
+        assert stderr.startswith("Interrupted: ")
+        assert stderr.count("\n") == 1
+    else:  # the command ended before the signal arrived
+        assert (code, stderr) == (0, "")
+        assert stdout
     assert not list(out.rglob("*.draft"))
-    assert not list(out.glob("scratch/pymp-*"))  # of multiprocessing; torch keeps a cache beside it
+    assert not list(
+        out.glob("scratch/pymp-*")
+    )  # made by multiprocessing; torch leaves a cache folder, which is allowed
 
 
 @LINUX
 @pytest.mark.parametrize(
-    ("command", "later_s"), [*((command, 0.0) for command in COMMANDS), *((command, 0.4) for command in LATER)]
+    ("command", "later_s"), [*((command, 0.0) for command in COMMANDS), *((command, 0.4) for command in FAST_COMMANDS)]
 )
-def test_ctrl_c_as_a_command_starts(command: str, later_s: float, inputs: Path, tmp_path: Path) -> None:
-    code, said, complaint = interrupted(command, inputs, tmp_path, handles_signals, later_s)
-    check(code, said, complaint, tmp_path)
+def test_ctrl_c_while_a_command_starts(command: str, later_s: float, inputs: Path, tmp_path: Path) -> None:
+    code, stdout, stderr = run_and_interrupt(command, inputs, tmp_path, handles_signals, later_s)
+    check_ending(code, stdout, stderr, tmp_path)
     if not later_s:
         assert code == 130
 
@@ -173,28 +175,28 @@ def test_ctrl_c_as_a_command_starts(command: str, later_s: float, inputs: Path, 
         (f"{FIT} --devices 2", has_steps),
     ],
 )
-def test_ctrl_c_in_the_midst_of_work(
+def test_ctrl_c_while_a_command_works(
     command: str, when: Callable[[subprocess.Popen[str], Path], bool], inputs: Path, tmp_path: Path
 ) -> None:
-    code, said, complaint = interrupted(command, inputs, tmp_path, when)
-    if "--devices" in command:  # Fabric says there how many processes it started
-        complaint = complaint[complaint.rindex("\n", 0, -1) + 1 :]
-    check(code, said, complaint, tmp_path)
+    code, stdout, stderr = run_and_interrupt(command, inputs, tmp_path, when)
+    if "--devices" in command:  # Fabric prints the number of processes first
+        stderr = stderr[stderr.rindex("\n", 0, -1) + 1 :]
+    check_ending(code, stdout, stderr, tmp_path)
     if "fit" in command:
         kept = f"{tmp_path / 'run'} keeps what was learned; give the same command with --resume to go on"
-        assert (code, complaint) == (130, f"Interrupted: {kept}.\n")
+        assert (code, stderr) == (130, f"Interrupted: {kept}.\n")
 
 
-def swallow() -> None:
+def ignore_interrupt() -> None:
     with suppress(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
-    time.sleep(PATIENCE_S)
+    time.sleep(TIMEOUT_S)
 
 
-def test_an_interrupt_that_is_swallowed_is_raised_again() -> None:
-    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
-        swallow()
-    assert interrupts.asked
+def test_an_interrupt_that_was_ignored_is_raised_again() -> None:
+    with InterruptHandler() as interrupts, pytest.raises(KeyboardInterrupt):
+        ignore_interrupt()
+    assert interrupts.requested
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -206,8 +208,8 @@ def clean_up(cleaned: list[str]) -> None:
         cleaned.append("all")
 
 
-def test_an_interrupt_is_not_raised_again_while_it_cleans_up() -> None:
+def test_an_interrupt_is_not_raised_again_during_clean_up() -> None:
     cleaned: list[str] = []
-    with Interrupts(), pytest.raises(KeyboardInterrupt):
+    with InterruptHandler(), pytest.raises(KeyboardInterrupt):
         clean_up(cleaned)
     assert cleaned == ["all"]

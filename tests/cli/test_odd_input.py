@@ -1,4 +1,4 @@
-"""What a stranger types and names: nothing said may mislead, and no name may steer the terminal."""
+"""Unusual arguments and file names: clear messages, and no control characters in the terminal."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def typed(program: click.Command, *arguments: str | Path) -> Result:
 
 
 @pytest.fixture
-def odd_photo(tmp_path: Path) -> Path:
+def photo_with_control_characters(tmp_path: Path) -> Path:
     path = tmp_path / "new\nline\x1b[31m.png"
     colours = np.array([[(200, 30, 30), (30, 160, 40)], [(40, 60, 200), (220, 200, 40)]], np.uint8)
     Image.fromarray(colours.repeat(16, axis=0).repeat(16, axis=1)).save(path)
     return path
 
 
-def test_a_name_neither_ends_a_line_nor_steers_the_terminal(odd_photo: Path) -> None:
-    shown = typed(curate, "explain", odd_photo).output
+def test_control_characters_in_names_are_escaped(photo_with_control_characters: Path) -> None:
+    shown = typed(curate, "explain", photo_with_control_characters).output
     assert shown.splitlines()[0].endswith(r"new\x0aline\x1b[31m.png: kept")
     assert "\x1b" not in shown
-    missing = typed(curate, "explain", f"{odd_photo}.gone").stderr
+    missing = typed(curate, "explain", f"{photo_with_control_characters}.gone").stderr
     assert missing.count("\n") == 1
     assert "\x1b" not in missing
 
@@ -44,15 +44,15 @@ def test_an_empty_path_is_not_the_current_folder(command: list[str]) -> None:
     assert "is a shell variable not set?" in result.stderr
 
 
-def test_no_photo_is_explained_before_all_names_are_looked_at(odd_photo: Path, tmp_path: Path) -> None:
-    result = typed(curate, "explain", odd_photo, tmp_path)
+def test_explain_checks_all_paths_before_it_measures(photo_with_control_characters: Path, tmp_path: Path) -> None:
+    result = typed(curate, "explain", photo_with_control_characters, tmp_path)
     assert result.exit_code == 1
     assert not result.stdout
 
 
-def test_a_folder_as_a_filters_output_is_named(odd_photo: Path, tmp_path: Path) -> None:
+def test_a_folder_as_output_of_filter_is_refused(photo_with_control_characters: Path, tmp_path: Path) -> None:
     scan = tmp_path / "scan.parquet"
-    made = typed(curate, "scan", odd_photo.parent, "-o", scan, "--workers", "1")
+    made = typed(curate, "scan", photo_with_control_characters.parent, "-o", scan, "--workers", "1")
     assert made.exit_code == 0, made.output
     (tmp_path / "out").mkdir()
     result = typed(curate, "filter", scan, "-o", tmp_path / "out")
@@ -61,7 +61,7 @@ def test_a_folder_as_a_filters_output_is_named(odd_photo: Path, tmp_path: Path) 
     assert not (tmp_path / "rejected.parquet").exists()
 
 
-def test_a_protocol_without_its_package_says_which_to_install() -> None:
+def test_a_url_scheme_without_its_package_names_the_package() -> None:
     program = "import sys; sys.modules['gcsfs'] = None; from curate.cli import main; main(['scan', 'gs://bucket/x'])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -69,7 +69,7 @@ def test_a_protocol_without_its_package_says_which_to_install() -> None:
 
 
 @pytest.mark.parametrize("program", [curate, train])
-def test_the_list_of_commands_is_whole_sentences(program: click.Command) -> None:
+def test_the_list_of_commands_is_not_truncated(program: click.Command) -> None:
     listed = CliRunner(env={"COLUMNS": "80"}).invoke(program, ["--help"]).output.partition("Commands:")[2]
     assert listed
     assert "..." not in listed

@@ -1,4 +1,4 @@
-"""`curate explain` and `curate inspect`: why, and where from."""
+"""`curate explain` and `curate inspect`."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def test_a_photo_is_explained_as_a_filter_would_decide_it(photos: Path) -> None:
     assert "c-cut.png: rejected: unreadable: BrokenPhoto: " in cut
 
 
-def test_another_line_gives_another_verdict(tmp_path: Path) -> None:
+def test_options_change_the_decision(tmp_path: Path) -> None:
     Image.effect_noise((64, 64), 80).convert("RGB").save(tmp_path / "gray.png")
     assert "colorfulness" in run("explain", tmp_path / "gray.png").output.splitlines()[0]
     said = run("explain", tmp_path / "gray.png", "--min-colorfulness", "0").output.splitlines()[0]
     assert said.endswith("rejected: tone is grayscale")
 
 
-def test_a_file_that_is_no_photo_is_said_to_be_none(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_photo_is_reported(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no photo", encoding="utf-8")
     assert "NotAPhoto" in run("explain", tmp_path / "notes.txt").output
 
 
-def test_a_missing_photo_is_explained_by_its_row(project: Path, photos: Path) -> None:
+def test_a_missing_photo_is_explained_from_the_scan(project: Path, photos: Path) -> None:
     (photos / "a-vivid.png").unlink()
     assert run("explain", photos / "a-vivid.png").exit_code == 1  # the scan doesn't know yet
     assert run("scan", photos, "--workers", "1").exit_code == 0
@@ -61,13 +61,13 @@ def test_a_missing_photo_is_explained_by_its_row(project: Path, photos: Path) ->
 
 
 @pytest.mark.parametrize("name", ["nowhere.jpg", "."])
-def test_what_cant_be_explained_is_one_line(name: str, tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_photo_is_a_one_line_error(name: str, tmp_path: Path) -> None:
     result = run("explain", tmp_path / name)
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
 
 
-def test_a_manifest_leads_back_to_its_scan(project: Path) -> None:
+def test_inspect_shows_the_lineage_back_to_the_scan(project: Path) -> None:
     chain = trace_lineage(project / "manifests" / "clean.parquet")
     assert [ancestor.lineage.kind for ancestor in chain if ancestor.lineage] == ["clean", "scan"]
     assert [ancestor.state for ancestor in chain] == ["unchanged", "unchanged"]
@@ -79,24 +79,24 @@ def test_a_manifest_leads_back_to_its_scan(project: Path) -> None:
     assert "  split    1 " in said.output
 
 
-def test_a_parent_that_changed_or_is_gone_is_said(project: Path) -> None:
+def test_inspect_reports_a_parent_that_changed_or_is_missing(project: Path) -> None:
     assert run("scan", project, "--overwrite", "--workers", "1").exit_code == 0
     assert run("inspect", "manifests/clean.parquet").output.count("scan.parquet: changed since") == 1
     (project / "manifests" / "scan.parquet").unlink()
     assert "scan.parquet: not found" in run("inspect", "manifests/clean.parquet").output
 
 
-def test_a_manifest_that_moved_with_its_parent_still_finds_it(project: Path) -> None:
+def test_a_parent_that_moved_with_its_manifest_is_found(project: Path) -> None:
     (project / "manifests").rename(project / "elsewhere")
     assert trace_lineage(project / "elsewhere" / "clean.parquet")[-1].state == "unchanged"
 
 
-def test_a_manifest_that_pandas_saved_has_no_known_lineage(project: Path) -> None:
+def test_a_manifest_saved_by_pandas_has_unknown_lineage(project: Path) -> None:
     pd.read_parquet("manifests/clean.parquet").to_parquet("saved.parquet")
     assert "saved.parquet: lineage unknown" in run("inspect", project / "saved.parquet").output
 
 
-def test_a_url_is_told_from_a_file_that_is_missing() -> None:
+def test_a_url_is_a_usage_error() -> None:
     result = run("explain", "https://example.org/a.jpg")
     assert result.exit_code == 2
     assert "Error: https://example.org/a.jpg is a URL: download the photo first" in result.stderr

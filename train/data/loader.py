@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from curate.errors import PhotoError
-from curate.executors.worker import end_with_parent, start_fork_server
+from curate.executors.worker import exit_with_parent, start_fork_server
 from curate.image.decode import memory_errors
 from train.data.dataset import Photos
 from train.data.sampler import CENTER, NumberedSampler, SampleKey, StepSampler
@@ -180,7 +180,7 @@ def _init_worker(_number: int) -> None:
     """Ignore SIGINT and SIGTERM, which terminals and schedulers send to workers too, and end with the trainer."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    end_with_parent()
+    exit_with_parent()
     cv2.setNumThreads(1)
 
 

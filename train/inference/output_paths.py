@@ -24,7 +24,7 @@ PLACED = pa.schema(
         ("source", pa.large_string()),
         ("path", pa.large_string()),
         ("bytes", pa.int64()),
-        ("problem", pa.string()),
+        ("error", pa.string()),
         ("offset", pa.int64()),
         ("is_below", pa.bool_()),
     ]

@@ -1,4 +1,4 @@
-"""The commands as they are typed: what they print, where they write, how they exit."""
+"""Commands on the command line: output, files and exit codes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def curate(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def assert_ends_in_one_line(result: Result, code: int, said: str) -> None:
+def assert_one_line_error(result: Result, code: int, text: str) -> None:
     assert result.exit_code == code
-    assert isinstance(result.exception, SystemExit)  # ended on purpose
+    assert isinstance(result.exception, SystemExit)  # not an unexpected exception
     last = result.stderr.rstrip("\n")
     assert last.startswith("Error: ")
     assert "\n" not in last
-    assert said in last
+    assert text in last
 
 
 @pytest.fixture
-def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A temporary folder as the current one."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -39,14 +39,14 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("command", [[], ["scan"], ["filter"]])
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_every_command_explains_itself(command: list[str], flag: str) -> None:
+def test_commands_have_help(command: list[str], flag: str) -> None:
     result = curate(*command, flag)
     assert result.exit_code == 0
     assert result.output.startswith("Usage: ")
     assert flag in result.output
 
 
-def test_help_shows_the_defaults_and_the_commands() -> None:
+def test_help_shows_commands_and_defaults() -> None:
     assert {"scan", "filter"} <= set(curate("--help").output.split())
     assert "manifests/scan.parquet" in curate("scan", "--help").output
     assert "manifests/clean.parquet" in curate("filter", "--help").output
@@ -73,8 +73,8 @@ def test_python_m_curate_is_the_same_program() -> None:
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.usefixtures("photos", "at_home")
-def test_scan_and_filter_as_the_readme_types_them() -> None:
+@pytest.mark.usefixtures("photos", "in_tmp_path")
+def test_scan_and_filter_as_in_the_readme() -> None:
     scan = curate("scan", "photos", "--workers", "1")
     assert scan.exit_code == 0
     assert "3 photos: 2 measured, 1 failed" in scan.stdout
@@ -102,15 +102,15 @@ def test_scan_and_filter_as_the_readme_types_them() -> None:
 
 
 @pytest.mark.usefixtures("photos")
-def test_a_dry_run_measures_and_writes_nothing(at_home: Path) -> None:
-    before = sorted(at_home.rglob("*"))
+def test_a_dry_run_measures_and_writes_nothing(in_tmp_path: Path) -> None:
+    before = sorted(in_tmp_path.rglob("*"))
     result = curate("scan", "photos", "--dry-run")
     assert result.exit_code == 0
     assert re.match(r"4 files, 4 to read \(\d+\.\d\d kB\); dry run: nothing was", result.stdout)
-    assert sorted(at_home.rglob("*")) == before
+    assert sorted(in_tmp_path.rglob("*")) == before
 
 
-def test_missing_photos_are_no_errors(scanned: tuple[Path, ScanSummary], photos: Path) -> None:
+def test_missing_photos_are_not_errors(scanned: tuple[Path, ScanSummary], photos: Path) -> None:
     out, _ = scanned
     for name in ("notes.txt", "c-cut.png", "a-vivid.png"):
         (photos / name).unlink()
@@ -122,7 +122,9 @@ def test_missing_photos_are_no_errors(scanned: tuple[Path, ScanSummary], photos:
     assert manifest.read_manifest(out).table["path"].to_pylist() == ["more/b-gray.png"]
 
 
-def test_more_errors_than_allowed_exit_1_and_keep_the_manifest(scanned: tuple[Path, ScanSummary], photos: Path) -> None:
+def test_more_errors_than_max_errors_exit_1_and_keep_the_manifest(
+    scanned: tuple[Path, ScanSummary], photos: Path
+) -> None:
     out, _ = scanned
     (photos / "notes.txt").unlink()  # so that no process has to be started for it
     for limit, code in (("1", 0), ("0", 1), ("34%", 0), ("33%", 1), ("0%", 1)):
@@ -131,53 +133,53 @@ def test_more_errors_than_allowed_exit_1_and_keep_the_manifest(scanned: tuple[Pa
         assert "read now: 0" in result.stdout
         assert manifest.read_manifest(out).table.num_rows == 3
         if code:
-            assert_ends_in_one_line(result, 1, f"1 of 3 photos failed, more than --max-errors {limit}")
+            assert_one_line_error(result, 1, f"1 of 3 photos failed, more than --max-errors {limit}")
         else:
             assert result.exit_code == 0
 
 
 @pytest.mark.parametrize("limit", ["many", "-1", "nan", "inf", "5%%", "", "%"])
-def test_a_limit_that_is_no_number_exits_2(limit: str, photos: Path, tmp_path: Path) -> None:
+def test_max_errors_that_is_not_a_number_exits_2(limit: str, photos: Path, tmp_path: Path) -> None:
     result = curate("scan", photos, "-o", tmp_path / "m.parquet", f"--max-errors={limit}")
-    assert_ends_in_one_line(result, 2, "write a count like 100, or a percentage like 1%")
+    assert_one_line_error(result, 2, "write a count like 100, or a percentage like 1%")
 
 
-def test_when_nothing_could_be_scored_it_exits_1_with_the_reasons_kept(tmp_path: Path) -> None:
+def test_a_scan_without_a_readable_photo_exits_1_and_keeps_the_reasons(tmp_path: Path) -> None:
     folder, out = tmp_path / "photos", tmp_path / "m.parquet"
     folder.mkdir()
     (folder / "empty.jpg").touch()
     result = curate("scan", folder, "-o", out, "--workers", "1")
-    assert_ends_in_one_line(result, 1, "no photo could be measured (1 photo failed)")
+    assert_one_line_error(result, 1, "no photo could be measured (1 photo failed)")
     assert manifest.read_manifest(out).table["error"].to_pylist() == ["EmptyFile: the file has zero bytes"]
 
 
-def test_misspelt_usage_exits_2(at_home: Path) -> None:
+def test_wrong_options_exit_2(in_tmp_path: Path) -> None:
     for arguments in ([], ["--bogus"], ["photos", "--workers", "0"], ["photos", "--timeout", "0"]):
         assert curate("scan", *arguments).exit_code == 2
     for arguments in (["--keep-tone", "purple"], ["--min-colorfulness", "much"]):
         assert curate("filter", *arguments).exit_code == 2
-    assert_ends_in_one_line(curate("filter", "--split", "90/5"), 2, "write it like 90/5/5")
-    assert_ends_in_one_line(curate("filter", "--min-colorfulness", "nan"), 2, "finite")
-    assert list(at_home.iterdir()) == []
+    assert_one_line_error(curate("filter", "--split", "90/5"), 2, "write it like 90/5/5")
+    assert_one_line_error(curate("filter", "--min-colorfulness", "nan"), 2, "finite")
+    assert list(in_tmp_path.iterdir()) == []
 
 
-@pytest.mark.usefixtures("at_home")
-def test_what_cannot_be_done_exits_1_with_one_line() -> None:
-    assert_ends_in_one_line(curate("scan", "nowhere"), 1, "nowhere doesn't exist")
-    assert_ends_in_one_line(curate("filter"), 1, "manifests/scan.parquet doesn't exist")
+@pytest.mark.usefixtures("in_tmp_path")
+def test_failures_exit_1_with_one_line() -> None:
+    assert_one_line_error(curate("scan", "nowhere"), 1, "nowhere doesn't exist")
+    assert_one_line_error(curate("filter"), 1, "manifests/scan.parquet doesn't exist")
     Path("empty").mkdir()
-    assert_ends_in_one_line(curate("scan", "empty", "-o", "m.parquet"), 1, "no photos in empty")
+    assert_one_line_error(curate("scan", "empty", "-o", "m.parquet"), 1, "no photos in empty")
     Path("text.parquet").write_text("hello", encoding="utf-8")
-    assert_ends_in_one_line(curate("filter", "text.parquet"), 1, "can't be read")
-    assert_ends_in_one_line(curate("scan", "empty", "-o", "text.parquet"), 1, "no manifest of ours")
-    assert_ends_in_one_line(curate("scan", "empty", "-o", "text.parquet/m.parquet"), 1, "can't be written")
+    assert_one_line_error(curate("filter", "text.parquet"), 1, "can't be read")
+    assert_one_line_error(curate("scan", "empty", "-o", "text.parquet"), 1, "no manifest of ours")
+    assert_one_line_error(curate("scan", "empty", "-o", "text.parquet/m.parquet"), 1, "can't be written")
 
 
-def test_the_manifest_keeps_the_command_and_its_options(photos: Path, at_home: Path) -> None:
+def test_the_lineage_has_the_command_and_its_options(photos: Path, in_tmp_path: Path) -> None:
     command = [sys.executable, "-m", "curate", "scan", "photos", "-o", "my scan.parquet", "--workers", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    lineage = manifest.read_manifest(at_home / "my scan.parquet").lineage
+    lineage = manifest.read_manifest(in_tmp_path / "my scan.parquet").lineage
     assert lineage is not None
     typed = "python -m curate scan photos -o 'my scan.parquet' --workers 1"
     assert lineage.command == typed
@@ -186,8 +188,8 @@ def test_the_manifest_keeps_the_command_and_its_options(photos: Path, at_home: P
     assert lineage.counts == {"files_listed": 4}
 
 
-def test_paths_that_are_no_utf8_do_for_everything(at_home: Path, photos: Path) -> None:
-    odd = at_home / os.fsdecode(b"caf\xe9")
+def test_all_commands_accept_paths_that_are_not_utf8(in_tmp_path: Path, photos: Path) -> None:
+    odd = in_tmp_path / os.fsdecode(b"caf\xe9")
     scan, clean = odd / os.fsdecode(b"\xfc.parquet"), odd / "clean.parquet"
     commands: list[list[str | Path]] = [
         ["scan", photos, "-o", scan, "--engine", "serial"],
@@ -204,11 +206,11 @@ def test_paths_that_are_no_utf8_do_for_everything(at_home: Path, photos: Path) -
     assert manifest.read_manifest(odd / "pack" / "manifest.parquet").table.num_rows == 1
     assert not list(odd.rglob(".*.draft"))
     result = curate("filter", scan, "-o", clean, "--where", "width > 1")
-    assert_ends_in_one_line(result, 2, "its name is not UTF-8: give it another, or a link with one")
+    assert_one_line_error(result, 2, "its name is not UTF-8: give it another, or a link with one")
 
 
-@pytest.mark.usefixtures("at_home")
-def test_a_file_whose_name_begins_with_a_dash_is_told_from_an_option() -> None:
+@pytest.mark.usefixtures("in_tmp_path")
+def test_a_file_name_that_begins_with_a_dash_is_suggested_with_its_folder() -> None:
     Path("-odd.jpg").touch()
     said = curate("explain", "-odd.jpg").stderr
     assert said.endswith("If you mean the file -odd.jpg, write ./-odd.jpg\n")

@@ -1,4 +1,4 @@
-"""A required library that can't be imported is one line, whichever command meets it, and in whichever process."""
+"""A required library that can't be imported is a one-line error, in every command and in worker processes too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAMAGED = "Error: {0} can't be imported: it is damaged: reinstall it: pip instal
 
 
 def run(command: str, broken: Path) -> subprocess.CompletedProcess[str]:
-    """A command that finds the libraries of a folder first."""
+    """Run a command with the modules in `broken` first on the import path."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(broken), str(ROOT)])}
     words = [sys.executable, "-P", "-m", *command.split()]
     return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=60)
@@ -37,7 +37,7 @@ def run(command: str, broken: Path) -> subprocess.CompletedProcess[str]:
         "train evaluate SCAN SCAN",
     ],
 )
-def test_a_missing_system_library_is_one_line(
+def test_a_missing_system_library_is_a_one_line_error(
     command: str, photos: Path, scanned: tuple[Path, object], tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken"
@@ -51,7 +51,7 @@ def test_a_missing_system_library_is_one_line(
 
 
 @pytest.mark.parametrize("module", ["torch", "pyarrow", "numpy", "simplejpeg"])
-def test_a_damaged_package_is_one_line(module: str, photos: Path, tmp_path: Path) -> None:
+def test_a_damaged_package_is_a_one_line_error(module: str, photos: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     (broken / module).mkdir(parents=True)
     (broken / module / "__init__.py").write_text("raise ImportError('it is damaged')", encoding="utf-8")
@@ -62,7 +62,7 @@ def test_a_damaged_package_is_one_line(module: str, photos: Path, tmp_path: Path
     assert (done.returncode, done.stderr) == (1, DAMAGED.format(module))
 
 
-def test_a_shared_library_that_torch_loads_itself_is_named(photos: Path, tmp_path: Path) -> None:
+def test_a_missing_shared_library_of_torch_is_named(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise OSError('libcudart.so.12: cannot open shared object file: No')", "utf-8")
     done = run(f"train colorize x {photos} -o y", tmp_path)
     assert done.returncode == 1
@@ -78,7 +78,7 @@ def test_a_package_that_is_not_installed_is_named(photos: Path, tmp_path: Path) 
     assert done.stderr.endswith(": reinstall it: pip install --force-reinstall pebble\n")
 
 
-def test_an_import_error_of_our_own_keeps_its_traceback() -> None:
+def test_an_import_error_in_vividset_itself_keeps_its_traceback() -> None:
     program = (
         "import sys, types; sys.modules['curate.explain'] = types.ModuleType('curate.explain')\n"
         "from curate.cli import main; main(['explain', 'x.jpg'])"

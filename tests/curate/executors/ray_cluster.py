@@ -1,6 +1,6 @@
-"""A Ray cluster of several nodes on this machine: the rows of every other engine, whatever dies on the way.
+"""Tests on a Ray cluster of two nodes on this machine: the same rows as other engines, even if a worker is killed.
 
-`test_ray.py` runs this file in a process of its own.
+`test_ray.py` runs this file in a separate process.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import pytest
 from numpy.typing import NDArray
 
 from curate import manifest
-from curate.executors.engines import ENGINES, Done, EngineName, WorkerLost, ray
+from curate.executors.engines import ENGINES, EngineName, TaskResult, WorkerLost, map_on_ray
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
 
 Pixels = NDArray[np.uint8]
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """Two nodes of one core each, found by RAY_ADDRESS as a user's cluster is."""
+    """Start two nodes of one core each, and let RAY_ADDRESS name them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -45,8 +45,8 @@ def cluster() -> Iterator[None]:
         nodes.shutdown()  # type: ignore[no-untyped-call]
 
 
-def kill_a_worker(marker: str) -> None:
-    """Dies with its worker once, as if somebody had killed it; later it does nothing."""
+def kill_worker_once(marker: str) -> None:
+    """Kill the own process at the first call; later calls do nothing."""
     if not os.path.exists(marker):
         Path(marker).touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -54,34 +54,34 @@ def kill_a_worker(marker: str) -> None:
 
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("engine", ["serial", "processes", "ray"])
-def test_every_engine_maps_alike(engine: EngineName) -> None:
-    expected = {Done(number, abs(number)) for number in range(-9, 5)}
+def test_all_engines_give_the_same_results(engine: EngineName) -> None:
+    expected = {TaskResult(number, abs(number)) for number in range(-9, 5)}
     assert set(ENGINES[engine](abs, range(-9, 5), workers=2)) == expected
     with pytest.raises(ValueError, match="invalid literal"):
         list(ENGINES[engine](int, ["1", "x"], workers=1))
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_worker_that_dies_costs_its_item_once_more_and_then_the_item(tmp_path: Path) -> None:
+def test_a_task_whose_worker_dies_is_repeated_once(tmp_path: Path) -> None:
     marker = str(tmp_path / "died")
-    assert list(ray(kill_a_worker, [marker])) == [Done(marker, None)]
-    assert list(ray(os._exit, [3])) == [WorkerLost(3, "died")]
+    assert list(map_on_ray(kill_worker_once, [marker])) == [TaskResult(marker, None)]
+    assert list(map_on_ray(os._exit, [3])) == [WorkerLost(3, "died")]
 
 
 @pytest.mark.usefixtures("cluster")
-def test_engines_give_the_same_rows_though_a_worker_is_killed(tmp_path: Path, encoded: Callable[..., bytes]) -> None:
+def test_a_scan_gives_the_same_rows_if_a_worker_is_killed(tmp_path: Path, encoded: Callable[..., bytes]) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (140, 140, 3), dtype=np.uint8)
-    whole = encoded(pixels, "PNG")
+    complete = encoded(pixels, "PNG")
     for number in range(600):
-        (folder / f"{number:03}.png").write_bytes(whole[:5000] if number % 40 == 7 else whole)
+        (folder / f"{number:03}.png").write_bytes(complete[:5000] if number % 40 == 7 else complete)
     tables = []
     killed: list[int] = []
     engines: tuple[EngineName, ...] = ("ray", "serial")
     for engine in engines:
         work = tmp_path / f".{engine}.parquet.scan"
-        killer = threading.Thread(target=kill_while_it_works, args=(work, killed))
+        killer = threading.Thread(target=kill_busy_worker, args=(work, killed))
         if engine == "ray":
             killer.start()
         scan_photos([folder], tmp_path / f"{engine}.parquet", ScanOptions(engine=engine))
@@ -94,7 +94,7 @@ def test_engines_give_the_same_rows_though_a_worker_is_killed(tmp_path: Path, en
 
 
 @pytest.mark.usefixtures("cluster")
-def test_engines_pack_the_same_shards(tmp_path: Path, encoded: Callable[..., bytes]) -> None:
+def test_ray_packs_the_same_shards(tmp_path: Path, encoded: Callable[..., bytes]) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     for number in range(5):
@@ -111,10 +111,10 @@ def test_engines_pack_the_same_shards(tmp_path: Path, encoded: Callable[..., byt
     assert shards[0] == shards[1]
 
 
-def kill_while_it_works(work: Path, killed: list[int]) -> None:
-    """SIGKILL to a Ray worker as soon as it holds a shard of this scan."""
-    limit = time.monotonic() + 60
-    while not killed and time.monotonic() < limit:
+def kill_busy_worker(work: Path, killed: list[int]) -> None:
+    """Kill a Ray worker as soon as it measures photos of this scan; append its process id to `killed`."""
+    deadline = time.monotonic() + 60
+    while not killed and time.monotonic() < deadline:
         time.sleep(0.01)
         for process in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
@@ -127,9 +127,7 @@ def kill_while_it_works(work: Path, killed: list[int]) -> None:
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_photo_that_hangs_is_named_on_a_cluster_too(
-    photos: Path, tmp_path: Path, encoded: Callable[..., bytes]
-) -> None:
+def test_a_photo_that_hangs_is_an_error_row(photos: Path, tmp_path: Path, encoded: Callable[..., bytes]) -> None:
     from PIL import Image
 
     whole = encoded(Image.new("L", (2000, 2000), 128), "JPEG", progressive=True, quality=90)

@@ -1,3 +1,5 @@
+"""`curate export`: names, formats, failed photos, repeated runs, refused output folders."""
+
 from __future__ import annotations
 
 import json
@@ -33,7 +35,7 @@ TREES: tuple[Kind, ...] = ("copy", "links", "hardlinks")
 
 
 @pytest.fixture
-def clean(tmp_path: Path) -> Path:
+def clean_manifest(tmp_path: Path) -> Path:
     """Six colour photos with troublesome names, and their manifest as `curate filter` writes it."""
     for number, name in enumerate(NAMES):
         path = tmp_path / "photos" / name
@@ -49,8 +51,8 @@ def clean(tmp_path: Path) -> Path:
     return tmp_path / "clean.parquet"
 
 
-def rows_of(clean: Path) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = manifest.read_manifest(clean).table.to_pylist()
+def rows_of(clean_manifest: Path) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = manifest.read_manifest(clean_manifest).table.to_pylist()
     assert len(rows) == len(NAMES)
     return rows
 
@@ -65,9 +67,9 @@ def content(folder: Path) -> set[bytes]:
 
 
 @pytest.mark.parametrize("kind", TREES)
-def test_the_tree_is_kept_and_every_name_is_one_that_any_system_takes(clean: Path, tmp_path: Path, kind: Kind) -> None:
+def test_folders_are_kept_and_names_are_portable(clean_manifest: Path, tmp_path: Path, kind: Kind) -> None:
     out = tmp_path / "out"
-    summary = export_photos(clean, out, kind)
+    summary = export_photos(clean_manifest, out, kind)
     assert (summary.photos, summary.failed) == (6, [])
     names = files_in(out)
     assert {"more/a.b.jpg", "more/a_b.png", "more/c_ _x_.jpg", "no-suffix.jpeg"} < names
@@ -79,8 +81,8 @@ def test_the_tree_is_kept_and_every_name_is_one_that_any_system_takes(clean: Pat
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves the tars open
-def test_webdataset_itself_reads_every_photo_with_its_row(clean: Path, tmp_path: Path) -> None:
-    export_photos(clean, tmp_path / "out", "webdataset")
+def test_the_webdataset_library_reads_every_photo_with_its_row(clean_manifest: Path, tmp_path: Path) -> None:
+    export_photos(clean_manifest, tmp_path / "out", "webdataset")
     seen = []
     for tar in sorted((tmp_path / "out").glob("*.tar")):
         for sample in webdataset.WebDataset(str(tar), shardshuffle=False).decode("rgb8"):
@@ -89,13 +91,13 @@ def test_webdataset_itself_reads_every_photo_with_its_row(clean: Path, tmp_path:
             assert pixels.shape == (40, 50, 3) == (row["height"], row["width"], 3)
             assert tar.name.startswith(f"{row['split']}-000000")
             seen.append(row)
-    known = [{name: value for name, value in row.items() if value is not None} for row in rows_of(clean)]
+    known = [{name: value for name, value in row.items() if value is not None} for row in rows_of(clean_manifest)]
     assert sorted(seen, key=str) == sorted(known, key=str)
 
 
-def test_an_imagefolder_names_every_photo_of_a_split_in_its_metadata(clean: Path, tmp_path: Path) -> None:
-    export_photos(clean, tmp_path / "out", "imagefolder")
-    for split in {row["split"] for row in rows_of(clean)}:
+def test_imagefolder_metadata_lists_every_photo_of_a_split(clean_manifest: Path, tmp_path: Path) -> None:
+    export_photos(clean_manifest, tmp_path / "out", "imagefolder")
+    for split in {row["split"] for row in rows_of(clean_manifest)}:
         folder = tmp_path / "out" / str(split)
         lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
         assert {line["file_name"] for line in lines} == files_in(folder) - {"metadata.jsonl"}
@@ -105,18 +107,20 @@ def test_an_imagefolder_names_every_photo_of_a_split_in_its_metadata(clean: Path
 
 
 @pytest.mark.parametrize("kind", ["webdataset", "imagefolder", *TREES])
-def test_a_photo_that_fails_is_named_and_comes_with_the_next_run(clean: Path, tmp_path: Path, kind: Kind) -> None:
+def test_a_failed_photo_is_listed_and_exported_by_the_next_run(
+    clean_manifest: Path, tmp_path: Path, kind: Kind
+) -> None:
     gone = tmp_path / "photos" / "a.jpg"
     gone.rename(tmp_path / "kept")
-    summary = export_photos(clean, tmp_path / "out", kind)
+    summary = export_photos(clean_manifest, tmp_path / "out", kind)
     assert (summary.photos, [path for path, _ in summary.failed]) == (5, ["a.jpg"])
     assert summary.failed[0][1].startswith("Vanished: ")
     assert "a.jpg,Vanished" in (tmp_path / "out" / "failed.csv").read_text(encoding="utf-8").replace(chr(34), "")
     (tmp_path / "kept").rename(gone)
-    again = export_photos(clean, tmp_path / "out", kind)
+    again = export_photos(clean_manifest, tmp_path / "out", kind)
     assert (again.photos, again.failed) == (6, [])
     assert again.exported_now >= 1
-    whole = export_photos(clean, tmp_path / "out", kind)
+    whole = export_photos(clean_manifest, tmp_path / "out", kind)
     assert list(summaries.export_summary(whole, tmp_path / "out"))[:2] == [
         "6 photos exported, 0 failed",
         "  exported now: 0; already in the folder: the rest",
@@ -124,56 +128,56 @@ def test_a_photo_that_fails_is_named_and_comes_with_the_next_run(clean: Path, tm
     assert not (tmp_path / "out" / "failed.csv").exists()
 
 
-def test_what_is_there_is_not_read_again_and_what_is_cut_is(clean: Path, tmp_path: Path) -> None:
+def test_complete_copies_are_kept_and_truncated_ones_are_written_again(clean_manifest: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    export_photos(clean, out, "copy")
+    export_photos(clean_manifest, out, "copy")
     cut, whole = out / "no-suffix.jpeg", out / "more" / "a.b.jpg"
     before, inode = cut.read_bytes(), whole.stat().st_ino
     cut.write_bytes(before[:100])
-    export_photos(clean, out, "copy")
+    export_photos(clean_manifest, out, "copy")
     assert cut.read_bytes() == before
     assert whole.stat().st_ino == inode
 
 
-def test_tars_that_are_whole_are_kept(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_complete_tars_are_kept(clean_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "TAR_PHOTOS", 1)
     out = tmp_path / "out"
-    export_photos(clean, out, "webdataset")
+    export_photos(clean_manifest, out, "webdataset")
     first, *others = sorted(out.glob("*.tar"))
     assert len(others) == 5
     inodes = [path.stat().st_ino for path in others]
     first.unlink()
-    assert export_photos(clean, out, "webdataset").photos == 6
+    assert export_photos(clean_manifest, out, "webdataset").photos == 6
     assert first.exists()
     assert [path.stat().st_ino for path in others] == inodes
     first.write_bytes(b"no tar at all" * 99)
-    assert export_photos(clean, out, "webdataset").exported_now == 1
+    assert export_photos(clean_manifest, out, "webdataset").exported_now == 1
     assert tarfile.is_tarfile(first)
 
 
-def test_a_changed_photo_is_not_passed_off_as_the_scanned_one(clean: Path, tmp_path: Path) -> None:
+def test_a_photo_that_changed_since_the_scan_fails(clean_manifest: Path, tmp_path: Path) -> None:
     Image.new("RGB", (50, 40), (255, 0, 0)).save(tmp_path / "photos" / "a.jpg")
-    ((path, reason),) = export_photos(clean, tmp_path / "out", "copy").failed
+    ((path, reason),) = export_photos(clean_manifest, tmp_path / "out", "copy").failed
     assert path == "a.jpg"
     assert reason.startswith("ChangedSinceScan: ")
 
 
 @pytest.mark.parametrize("kind", ["webdataset", "copy"])
-def test_a_folder_of_other_things_is_left_alone(clean: Path, tmp_path: Path, kind: Kind) -> None:
+def test_a_folder_with_other_files_is_refused_and_unchanged(clean_manifest: Path, tmp_path: Path, kind: Kind) -> None:
     before = files_in(tmp_path / "photos")
     with pytest.raises(OutputError, match="was not made by this command"):
-        export_photos(clean, tmp_path / "photos", kind)
-    export_photos(clean, tmp_path / "out", "copy")
+        export_photos(clean_manifest, tmp_path / "photos", kind)
+    export_photos(clean_manifest, tmp_path / "out", "copy")
     with pytest.raises(OutputError, match="other options"):
-        export_photos(clean, tmp_path / "out", "webdataset")
+        export_photos(clean_manifest, tmp_path / "out", "webdataset")
     assert files_in(tmp_path / "photos") == before
 
 
-def test_a_manifest_without_photos_is_refused(clean: Path, tmp_path: Path) -> None:
-    empty = manifest.read_manifest(clean).table.slice(0, 0)
-    manifest.write_manifest(clean, empty, Lineage("clean", "", {}))
+def test_a_manifest_without_photos_is_refused(clean_manifest: Path, tmp_path: Path) -> None:
+    empty = manifest.read_manifest(clean_manifest).table.slice(0, 0)
+    manifest.write_manifest(clean_manifest, empty, Lineage("clean", "", {}))
     with pytest.raises(ManifestError, match="has no rows"):
-        export_photos(clean, tmp_path / "out", "copy")
+        export_photos(clean_manifest, tmp_path / "out", "copy")
 
 
 def names(rows: list[dict[str, str]], kind: Kind) -> Iterator[str]:
@@ -184,7 +188,7 @@ paths = st.lists(st.text(max_size=9) | st.text("ä/.", max_size=600), min_size=1
 
 
 @given(paths, st.sampled_from(["webdataset", "copy", "imagefolder"]))
-def test_any_paths_give_names_that_are_clean_relative_and_unique(paths: list[str], kind: Kind) -> None:
+def test_names_are_portable_relative_and_unique_for_any_paths(paths: list[str], kind: Kind) -> None:
     rows = [
         {"source": "/s", "path": path, "sha256": f"{number:064x}", "format": "PNG"} for number, path in enumerate(paths)
     ]
@@ -198,7 +202,7 @@ def test_any_paths_give_names_that_are_clean_relative_and_unique(paths: list[str
         assert all(len(part.encode()) <= 240 for part in name.split("/"))
 
 
-def test_photos_of_several_folders_are_kept_apart() -> None:
+def test_photos_of_several_sources_get_one_folder_each() -> None:
     rows = [
         {"source": f"/{root}", "path": name, "sha256": "0" * 64} for root, name in product("xy", ("a.jpg", "b.jpg"))
     ]
@@ -211,8 +215,8 @@ def test_names_are_cleaned(path: str, clean: str) -> None:
     assert clean_name(path) == clean
 
 
-def test_a_tar_holds_photo_and_row_side_by_side(clean: Path, tmp_path: Path) -> None:
-    export_photos(clean, tmp_path / "out", "webdataset")
+def test_photo_and_row_are_adjacent_in_a_tar(clean_manifest: Path, tmp_path: Path) -> None:
+    export_photos(clean_manifest, tmp_path / "out", "webdataset")
     with tarfile.open(min((tmp_path / "out").glob("*.tar"))) as tar:
         members = tar.getnames()
     assert [name.rpartition(".")[0] for name in members[::2]] == [name.rpartition(".")[0] for name in members[1::2]]
@@ -220,7 +224,7 @@ def test_a_tar_holds_photo_and_row_side_by_side(clean: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", ["webdataset", "imagefolder", "copy"])
-def test_members_of_tars_are_found_by_what_pandas_saved_and_long_names_are_cut(tmp_path: Path, kind: Kind) -> None:
+def test_tar_members_in_a_manifest_saved_by_pandas_are_exported_and_long_names_cut(tmp_path: Path, kind: Kind) -> None:
     colors = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
     Image.fromarray(colors).resize((50, 40)).save(tmp_path / "a.png")
     names = ("a.png", "ä" * 200 + ".png", "ä" * 200 + "2.png")

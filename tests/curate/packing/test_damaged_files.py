@@ -1,4 +1,4 @@
-"""Our own files, damaged: one line, or what is left of them, never a traceback; running `curate pack` mends a pack."""
+"""Damaged manifests, tars and packs: a one-line error or the readable part, never a traceback."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from curate.sources import list_photos
 SERIAL = ScanOptions(engine="serial")
 
 
-def damaged(data: bytes, seed: int, *, last: int = 0) -> bytes:
-    """Some bytes changed, half of the time in the last so many, and in one of ten cases cut off."""
-    rng, changed = random.Random(seed), bytearray(data)  # noqa: S311 - no secret
+def damage(data: bytes, seed: int, *, last: int = 0) -> bytes:
+    """A copy with some bits flipped, half of the time within the `last` bytes, and in one of ten cases truncated."""
+    rng, changed = random.Random(seed), bytearray(data)  # noqa: S311 - not for security
     start = len(data) - last if last and rng.random() < 0.5 else 0
     for _ in range(rng.choice([1, 1, 2, 4, 16])):
         changed[rng.randrange(start, len(data))] ^= 1 << rng.randrange(8)
@@ -32,37 +32,37 @@ def damaged(data: bytes, seed: int, *, last: int = 0) -> bytes:
 
 
 @contextmanager
-def suppress_into(said: list[str]) -> Iterator[None]:
-    """Keep what a ManifestError says."""
+def collect_errors(messages: list[str]) -> Iterator[None]:
+    """Append the message of a ManifestError, if the block raises one."""
     try:
         yield
     except ManifestError as exc:
-        said.append(str(exc))
+        messages.append(str(exc))
 
 
 @pytest.fixture
-def clean(photos: Path, tmp_path: Path) -> Path:
+def clean_manifest(photos: Path, tmp_path: Path) -> Path:
     scan_photos([photos], tmp_path / "scan.parquet", SERIAL)
     keep = frozenset(["color", "grayscale", "sepia", "toned"])
     filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(0, keep))
     return tmp_path / "clean.parquet"
 
 
-def test_a_damaged_manifest_is_read_or_refused_in_one_line(clean: Path, tmp_path: Path) -> None:
-    whole, path = clean.read_bytes(), tmp_path / "damaged.parquet"
-    said: list[str] = []
+def test_a_damaged_manifest_is_read_or_refused_in_one_line(clean_manifest: Path, tmp_path: Path) -> None:
+    whole, path = clean_manifest.read_bytes(), tmp_path / "damaged.parquet"
+    messages: list[str] = []
     for seed in range(150):
-        path.write_bytes(damaged(whole, seed, last=6000))
-        with suppress_into(said):
+        path.write_bytes(damage(whole, seed, last=6000))
+        with collect_errors(messages):
             manifest.read_manifest(path, required=("source", "path", "sha256", "colorfulness"))
             for table in manifest.iter_tables(path):
                 assert table.num_rows
             manifest.count_values(path, ("tone", "split"))
-    assert 30 < len(said) < 150
-    assert all(line.startswith(str(path)) and "\n" not in line for line in said)
+    assert 30 < len(messages) < 150
+    assert all(line.startswith(str(path)) and "\n" not in line for line in messages)
 
 
-def test_a_damaged_tar_gives_rows_whatever_it_says(photos: Path, tmp_path: Path) -> None:
+def test_a_damaged_tar_gives_rows_with_errors(photos: Path, tmp_path: Path) -> None:
     path = tmp_path / "shard.tar"
     with tarfile.open(path, "w") as tar:
         for photo in sorted(photos.rglob("*.png")):
@@ -70,7 +70,7 @@ def test_a_damaged_tar_gives_rows_whatever_it_says(photos: Path, tmp_path: Path)
     whole, broken = bytearray(path.read_bytes()), 0
     headers = [at for at in range(0, len(whole), 512) if whole[at + 257 : at + 262] == b"ustar"]
     for seed in range(150):
-        rng, changed = random.Random(seed), bytearray(whole)  # noqa: S311 - no secret
+        rng, changed = random.Random(seed), bytearray(whole)  # noqa: S311 - not for security
         for _ in range(rng.choice([1, 3])):
             changed[rng.choice(headers) + rng.randrange(512)] = rng.randrange(256)
         path.write_bytes(changed)
@@ -80,18 +80,18 @@ def test_a_damaged_tar_gives_rows_whatever_it_says(photos: Path, tmp_path: Path)
     assert broken > 10
 
 
-def test_a_damaged_shard_is_packed_again(clean: Path, tmp_path: Path) -> None:
+def test_a_damaged_shard_is_packed_again(clean_manifest: Path, tmp_path: Path) -> None:
     out, options = tmp_path / "pack", PackOptions(32, engine="serial")
-    pack_photos(clean, out, options)
+    pack_photos(clean_manifest, out, options)
     shard = out / "shard-000000.arrow"
     whole, rows = shard.read_bytes(), manifest.read_manifest(out / "manifest.parquet").table
-    mended = 0
+    repacked = 0
     for seed in range(30):
-        shard.write_bytes(damaged(whole, seed, last=2000))
-        mended += pack_photos(clean, out, options).packed_now > 0
+        shard.write_bytes(damage(whole, seed, last=2000))
+        repacked += pack_photos(clean_manifest, out, options).packed_now > 0
         assert manifest.read_manifest(out / "manifest.parquet").table.num_rows == rows.num_rows
-    assert mended > 5
+    assert repacked > 5
     shard.write_bytes(whole[:-100])
-    assert pack_photos(clean, out, options).packed_now == rows.num_rows
+    assert pack_photos(clean_manifest, out, options).packed_now == rows.num_rows
     assert shard.read_bytes() == whole
     assert manifest.read_manifest(out / "manifest.parquet").table.equals(rows)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from curate import manifest
 from curate.errors import ManifestError, PhotoError, UsageError
 from curate.packing import pack as packing
-from curate.packing.pack import Encoding, PackOptions, pack_photos, shrunk
+from curate.packing.pack import Encoding, PackOptions, pack_photos, resize_photo
 from curate.packing.shards import shard_path
 from train import checkpoint
 from train.data import dataset
@@ -51,7 +51,7 @@ def test_a_pack_has_its_photos_by_split_with_their_pixels(packed: Path, tmp_path
     assert {listed.name(index) for index in range(5)} == {"p00.png", "p02.png", "p03.png", "p05.png", "p06.png"}
     for index in range(5):
         original = (tmp_path / "photos" / listed.name(index)).read_bytes()
-        assert np.array_equal(listed.read_pixels(index, 0), shrunk(original, 36))
+        assert np.array_equal(listed.read_pixels(index, 0), resize_photo(original, 36))
 
 
 def test_a_pack_is_found_by_its_folder_or_its_manifest(packed: Path) -> None:

@@ -1,0 +1,27 @@
+"""Tests of curate/executors/engines.py without a cluster; test_ray.py has those of the Ray engine."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from curate.executors.engines import TaskResult, WorkerLost, map_in_processes, map_serially
+
+
+def test_serial_and_process_engines_give_the_same_results() -> None:
+    expected = {TaskResult(number, abs(number)) for number in range(-20, 5)}
+    assert set(map_serially(abs, range(-20, 5))) == expected
+    assert set(map_in_processes(abs, range(-20, 5), workers=2)) == expected
+
+
+def test_a_process_that_dies_or_times_out_loses_only_its_item() -> None:
+    assert list(map_in_processes(os._exit, [3], workers=1)) == [WorkerLost(3, "died")]
+    outcomes = list(map_in_processes(time.sleep, [0, 600, 0.01], workers=1, timeout_s=0.5))
+    assert outcomes == [TaskResult(0, None), WorkerLost(600, "timed out"), TaskResult(0.01, None)]
+
+
+def test_an_exception_in_a_worker_is_raised_by_the_engine() -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        list(map_in_processes(int, ["1", "x"], workers=1))
