@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.scanning.scorer import Record, ScoreOptions, score
+from curate.scanning.scorer import Record, ScoreOptions, score_photo
 from curate.sources import list_photos
 
 LINE = 20.0
@@ -25,7 +25,7 @@ def main() -> None:
     pairs = [
         (exact, fast)
         for photo in list_photos(parser.parse_args().folders)
-        if (exact := score(photo, ScoreOptions())) and (fast := score(photo, ScoreOptions(fidelity="fast")))
+        if (exact := score_photo(photo, ScoreOptions())) and (fast := score_photo(photo, ScoreOptions(fidelity="fast")))
         if exact.measures and fast.measures and exact.measures != fast.measures
     ]
     report(pairs)

@@ -22,7 +22,7 @@ import skimage
 from PIL import ExifTags, Image, ImageCms
 
 from curate.image.formats import FORMATS, HEIF, JXL, is_installed
-from curate.scanning.scorer import ScoreOptions, score
+from curate.scanning.scorer import ScoreOptions, score_photo
 from curate.sources import list_photos
 
 SIZE = (96, 72)
@@ -53,7 +53,7 @@ def fuzz(name: str, mutants: list[bytes], place: Path) -> None:
         place.write_bytes(data)
         began = time.perf_counter()
         try:
-            record = score(next(list_photos([place])), ScoreOptions(max_pixels=50_000_000))
+            record = score_photo(next(list_photos([place])), ScoreOptions(max_pixels=50_000_000))
         except BaseException:
             Path("fuzz-failure").write_bytes(data)
             raise

@@ -142,7 +142,7 @@ def fit(work: Path, pile: str, seed: int, how: list[str]) -> None:
 
 def about_step(run: Path) -> int:
     """How far a run is."""
-    return checkpoint.load(run / "last.safetensors").about.step if (run / "last.safetensors").exists() else 0
+    return checkpoint.load(run / "last.safetensors").metadata.step if (run / "last.safetensors").exists() else 0
 
 
 def judge(work: Path, pile: str, seeds: list[int], device: str) -> None:

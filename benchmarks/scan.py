@@ -28,7 +28,7 @@ from PIL import Image
 
 from curate.executors.worker import SINGLE_THREAD_ENV
 from curate.image.icc import srgb_transform
-from curate.scanning.scan import ScanOptions, measure_shard
+from curate.scanning.scan import ScanOptions, measure_chunk
 from curate.scanning.scorer import ScoreOptions
 from curate.scanning.work_dir import Chunk, WorkDir
 from curate.sources import ListedPhoto, list_photos
@@ -106,9 +106,9 @@ def scan_here(photos: list[ListedPhoto], scratch: Path) -> None:
 
 
 def scan(photos: list[ListedPhoto], scratch: Path, options: ScoreOptions) -> None:
-    """All that a scan does to a shard."""
-    shard = Chunk(0, tuple(photos), tuple(range(len(photos))))
-    measure_shard(WorkDir(scratch), ScanOptions(score=options), shard)
+    """All that a scan does to a chunk of photos."""
+    chunk = Chunk(0, tuple(photos), tuple(range(len(photos))))
+    measure_chunk(WorkDir(scratch), ScanOptions(score=options), chunk)
 
 
 def kind_of(photo: ListedPhoto) -> str:

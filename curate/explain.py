@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import ManifestError, NotAPhoto
-from curate.filtering.filter import decide
+from curate.filtering.filter import filter_table
 from curate.filtering.options import FilterOptions
 from curate.manifest import KEY_COLUMNS, SCAN_SCHEMA
-from curate.scanning.scorer import Record, ScoreOptions, score
+from curate.scanning.scorer import Record, ScoreOptions, score_photo
 from curate.sources import ListedPhoto, Sources, has_tar_name, list_photos
 
 NOT_A_PHOTO = "neither the file name nor the content is that of a photo"
@@ -39,13 +39,13 @@ def explain_photo(photo: Path, options: FilterOptions) -> Explanation:
         VividsetError: as `list_photo`.
     """
     listed = list_photo(photo)
-    record = score(listed, ScoreOptions()) or Record(listed, error=str(NotAPhoto(NOT_A_PHOTO)))
-    return explain_row(pa.Table.from_pylist([record.row()], SCAN_SCHEMA), options)
+    record = score_photo(listed, ScoreOptions()) or Record(listed, error=str(NotAPhoto(NOT_A_PHOTO)))
+    return explain_row(pa.Table.from_pylist([record.to_row()], SCAN_SCHEMA), options)
 
 
 def explain_row(row: pa.Table, options: FilterOptions) -> Explanation:
     """Decide as a filter would on one row of a scan."""
-    reasons = decide(row, options).rejected["reject_reasons"].to_pylist()
+    reasons = filter_table(row, options).rejected["reject_reasons"].to_pylist()
     return Explanation(manifest.as_rows(row)[0], tuple(reasons[0]) if reasons else ())
 
 

@@ -56,7 +56,7 @@ def recipe_page() -> str:
         "The documented hyper-parameters of `train fit`. Made by `make docs` from `train recipe`.",
         "",
     ]
-    rows = [f"| `{name}` | {value} | {reason} |" for name, value, reason in Recipe().described()]
+    rows = [f"| `{name}` | {value} | {reason} |" for name, value, reason in Recipe().describe()]
     return "\n".join([*head, "| name | default | meaning and reason |", "|---|---|---|", *rows, ""])
 
 

@@ -39,7 +39,9 @@ def main() -> None:
             page.goto((home / "scan.html").as_uri())
             page.evaluate("page.command = {before: 'curate filter scan.parquet', after: '-o clean.parquet'}")
             page.evaluate("moveLine(300)")
-            page.wait_for_function("document.getElementById('kept').textContent && state.lineBin === 300 && !asked")
+            page.wait_for_function(
+                "document.getElementById('kept').textContent && state.lineBin === 300 && !frameRequested"
+            )
             page.screenshot(path=home / "page.png")
             chromium.close()
         Image.open(home / "page.png").save(PICTURE, quality=82, method=6)

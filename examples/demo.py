@@ -19,7 +19,7 @@ import skimage
 import sklearn.datasets
 from PIL import Image
 
-from train.trainer.validation import save_picture, side_by_side
+from train.trainer.validation import picture_grid, save_png
 
 HERE = Path("build/demo")
 PHOTOS = HERE / "photos"
@@ -46,7 +46,7 @@ def main() -> None:
     last = RUN / "last.safetensors"
     run("train", "colorize", last, PHOTOS / held_out, PHOTOS / taught, "-o", HERE / "colorized")
     sheet = HERE / "side-by-side.png"
-    save_picture(compare([PHOTOS / held_out, PHOTOS / taught]), sheet)
+    save_png(compare([PHOTOS / held_out, PHOTOS / taught]), sheet)
     rejected = pq.read_table(HERE / "manifests" / "rejected.parquet", columns=["path", "reject_reasons"]).to_pylist()
     print("\nRejected, each with its reasons:")
     for row in rejected:
@@ -113,7 +113,7 @@ def compare(photos: list[Path]) -> Image.Image:
         size = (round(original.width * SHOWN_HEIGHT_PX / original.height), SHOWN_HEIGHT_PX)
         pictures = (original.convert("L").convert("RGB"), colored, original)
         rows.append([np.asarray(picture.resize(size, Image.Resampling.LANCZOS)) for picture in pictures])
-    return side_by_side(rows, ("gray", "colorized", "original"))
+    return picture_grid(rows, ("gray", "colorized", "original"))
 
 
 if __name__ == "__main__":

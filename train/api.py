@@ -23,7 +23,7 @@ from train.checkpoint import Checkpoint
 from train.data.dataset import Datasets, load_split
 from train.evaluation.evaluator import Evaluation, PhotoResult, PredictionSummary, Predictor, Protocol, summarize
 from train.evaluation.feature_metrics import Fid, Lpips
-from train.health.diagnose import Diagnosis, read_trace
+from train.health.diagnose import Diagnosis, read_loss_curve
 from train.models.device import device_errors
 from train.models.losses import ColorizationWeightedLoss
 from train.recipe import Encoder, Norm, Recipe
@@ -89,7 +89,8 @@ def fit(
         recipe: all hyper-parameters as one object, instead of single arguments.
         encoder_weights: file with the weights of efficientnet-lite0; None takes those of its package.
         on_trouble: when the run goes wrong: `warn` says so, `stop` also ends it, `rescue` returns to healthy weights
-            and continues with a lower rate, smaller batches and a new warm-up.
+            and continues with a lower rate, smaller batches and a new warm-up. A resumed run keeps its own instead of
+            the default.
         resume: continue the run in `run_dir`. Hyper-parameters are the run's own; one that is given and differs from
             both the run's and the default is an error.
         roots: one or many folders to look in, if the photos have moved since the scan.
@@ -138,6 +139,9 @@ def fit(
         max_steps=max_steps,
         seed=seed,
     )
+    _check("on_trouble", on_trouble, ("warn", "stop", "rescue"))
+    if not 0 <= workers <= 64:
+        raise UsageError(f"workers must be 0 to 64, not {workers!r}")
     if recipe is not None and given != _RECIPE:
         raise UsageError("give recipe=, or single hyper-parameters, but not both")
     given = recipe or given
@@ -147,7 +151,8 @@ def fit(
         folder,
         given,
         DeviceConfig(device, precision, workers, _path(encoder_weights), compile),
-        set_by_user={name for name, value, _ in given.described() if value != getattr(_RECIPE, name)},
+        set_by_user={name for name, value in asdict(given).items() if value != getattr(_RECIPE, name)}
+        | ({"on_trouble"} if on_trouble != "warn" else set()),
         roots=_roots(roots),
         resume=resume,
         on_trouble=on_trouble,
@@ -164,7 +169,7 @@ def load_datasets(manifest: StrPath, *, roots: StrPath | Sequence[StrPath] = ())
         roots: one or many folders to look in, if the photos have moved since the scan.
 
     Returns:
-        `train`, `val` and `test`: lists of photos with `len(...)` and `pixels(index, short_side_px)`, which returns
+        `train`, `val` and `test`: photos with `len(...)`, and `read_pixels(index, short_side_px)`, which returns
         (H, W, 3) uint8 sRGB.
 
     Raises:
@@ -185,13 +190,13 @@ def load_checkpoint(checkpoint: StrPath, *, weights_only: bool = True) -> Checkp
         weights_only: leave out the optimizer's tensors.
 
     Returns:
-        The checkpoint: `network()` is the trained `ColorUNet` in eval mode, `about` what it was trained with and on.
+        The checkpoint: `network()` is the trained `ColorUNet` in eval mode, `metadata` what it was trained with and on.
 
     Raises:
         CheckpointError: missing, damaged, not a vividset checkpoint, or of another version.
 
     Example:
-        >>> train.load_checkpoint("runs/clean").about.recipe.channels  # doctest: +SKIP
+        >>> train.load_checkpoint("runs/clean").metadata.recipe.channels  # doctest: +SKIP
         96
     """
     return train.checkpoint.load(Path(checkpoint), weights_only=weights_only)
@@ -256,16 +261,16 @@ def evaluate(
     _check("split", split, ("test", "val", "train", "all"))
     page = _path(html)
     if page:
-        train.evaluation.report.check_place(page)
+        train.evaluation.report.check_page_path(page)
     chosen, manifest_sha256 = load_split(Path(manifest), split, _roots(roots))
     source = load_checkpoint(checkpoint)
-    recipe = source.about.recipe
+    recipe = source.metadata.recipe
     size_px = image_size or recipe.image_size
     with device_errors(device):
         network = source.network().to(device)
     lpips = Lpips(Path(lpips_weights), device) if lpips_weights else None
     fid = Fid(Path(fid_weights), device) if fid_weights else None
-    evaluation = Evaluation(network, chosen, size_px, ColorizationWeightedLoss.of(recipe), device, lpips, fid)
+    evaluation = Evaluation(network, chosen, size_px, ColorizationWeightedLoss.from_recipe(recipe), device, lpips, fid)
     photos = evaluation.run(limit, progress or (lambda done, total: None))
     protocol = Protocol(
         checkpoint=str(source.path),
@@ -281,7 +286,8 @@ def evaluate(
     )
     summary = summarize(photos, fid.distances() if fid else None)
     if page:
-        train.evaluation.report.write(page, train.evaluation.report.page(evaluation, protocol, photos, summary))
+        text = train.evaluation.report.render_page(evaluation, protocol, photos, summary)
+        train.evaluation.report.write_page(page, text)
     return EvaluationResult(protocol, photos, summary)
 
 
@@ -308,7 +314,7 @@ def diagnose(run: StrPath, *, neutral: float | None = None, means_of: int | None
         raise UsageError(f"neutral must be a loss above 0, not {neutral!r}")
     if means_of is not None and means_of < 1:
         raise UsageError(f"means_of must be a number of steps, 1 or more, not {means_of!r}")
-    return train.health.diagnose.diagnose(read_trace(Path(run), neutral, means_of))
+    return train.health.diagnose.diagnose(read_loss_curve(Path(run), neutral, means_of))
 
 
 def export_onnx(checkpoint: StrPath, out: StrPath) -> float:
@@ -333,15 +339,15 @@ def export_onnx(checkpoint: StrPath, out: StrPath) -> float:
         1.2e-06
     """
     source = load_checkpoint(checkpoint)
-    about = source.about
+    metadata = source.metadata
     lineage = {
-        train.inference.onnx_export.MARK: sha256_of(source.path),
-        "vividset.manifest_sha256": about.manifest_sha256,
-        "vividset.model": about.model,
-        "vividset.recipe": json.dumps(asdict(about.recipe)),
-        "vividset.version": about.tool_version,
+        train.inference.onnx_export.CHECKPOINT_KEY: sha256_of(source.path),
+        "vividset.manifest_sha256": metadata.manifest_sha256,
+        "vividset.model": metadata.model,
+        "vividset.recipe": json.dumps(asdict(metadata.recipe)),
+        "vividset.version": metadata.tool_version,
     }
-    return train.inference.onnx_export.export(source.network(), Path(out), about.recipe.image_size, lineage)
+    return train.inference.onnx_export.export(source.network(), Path(out), metadata.recipe.image_size, lineage)
 
 
 def _check(name: str, value: str, choices: Collection[str]) -> None:

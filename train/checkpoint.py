@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file, written whole or not at all, read without running any code from it."""
+"""Checkpoints: one safetensors file each, written atomically and read without executing code from the file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from curate.errors import CheckpointError, ManifestError, UsageError
 from curate.files import check_readable, commit
 from curate.text import describe_error
 from curate.version import __version__
-from train.models.unet import ColorUNet, network_for
+from train.models.unet import ColorUNet, build_network
 from train.recipe import Recipe
 
 FORMAT_VERSION = 1
@@ -32,57 +32,64 @@ _KEY = "vividset"
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """A run that went back to where it was healthy, and went on from there more calmly."""
+    """One rollback of a run: back to healthy weights, then on with a lower learning rate and smaller batches."""
 
     kind: str
-    """What was found."""
+    """Kind of the finding that caused it, for example `divergence`."""
     found_step: int
+    """Step at which the finding was reported."""
     from_step: int
-    """The healthy step that it went back to."""
+    """Step of the healthy weights that the run continues from."""
     epoch: int
-    """The first one after that, for crops and flips that weren't drawn before."""
+    """Number of the first epoch after the rollback; a new one, so that crops and flips are drawn again."""
     lr: float
     """New peak learning rate."""
     batch_size: int
+    """New batch size."""
     total_steps: int
-    """Where the run now ends; the schedule, its warm-up included, begins anew at `from_step`."""
+    """New last step of the run; the learning-rate schedule, with its warm-up, restarts at `from_step`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointMetadata:
-    """What a checkpoint says of itself, as JSON in the file's metadata."""
+    """Metadata of a checkpoint, stored as JSON in the safetensors header; the field names are the JSON keys."""
 
     recipe: Recipe
-    """As asked for; the last of `rescues` tells what it came to."""
+    """The recipe that the run was started with; the last of `rescues` overrides its `lr` and `batch_size`."""
     manifest_path: str
+    """Manifest of the training photos."""
     manifest_sha256: str
-    """Of the manifest whose photos taught it."""
+    """SHA-256 of that manifest, hex."""
     step: int
     """Optimizer steps taken."""
     neutral_loss: float
-    """What predicting neutral gray costs on the training photos."""
+    """Loss of predicting neutral gray on the training photos."""
     command: str = ""
+    """Command line of the run."""
     best_score: float | None = None
     """Lowest `Validation.score` so far; None without validation photos."""
     best_step: int = 0
-    """The step of that."""
+    """Step of the lowest score."""
     averaged_steps: int = 0
-    """Steps in the moving average of the weights; 0 where none is kept."""
+    """Updates of the EMA weights; 0 without EMA."""
     threads: int = 0
-    """CPU threads; another number changes the last bits of a resumed run."""
+    """CPU threads of torch; resuming with another number changes the last bits of the results."""
     on_trouble: str = "warn"
-    """What the run does about findings: warn, stop or rescue."""
+    """Response to findings: `warn`, `stop` or `rescue`."""
     rescues: tuple[Rollback, ...] = ()
-    """Oldest first."""
+    """Rollbacks so far, oldest first."""
     perceptual_sha256: str = ""
-    """Of the file with the perceptual loss's features; empty without one."""
+    """SHA-256 of the weights file of the perceptual loss; empty without a perceptual loss."""
     schedule: Mapping[str, Any] = field(default_factory=dict)
-    """The learning-rate schedule's and the optimizer's numbers; empty in a checkpoint that is only for use."""
+    """State of the learning-rate schedule and of the optimizer's parameter groups; empty if it can't be resumed."""
     manifest_ancestors: Sequence[Mapping[str, str]] = field(default_factory=list)
-    """The manifests that it was made from, back to the scan: kind, path and sha256."""
+    """Ancestors of the manifest, back to the scan: kind, path and sha256 of each."""
     model: str = MODEL
+    """Name of the architecture, one of `MODELS`."""
     tool_version: str = __version__
+    """vividset version that wrote the checkpoint."""
     format_version: int = FORMAT_VERSION
+    """Version of this format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,57 +97,53 @@ class Checkpoint:
     """A checkpoint in memory."""
 
     path: Path
-    about: CheckpointMetadata
+    metadata: CheckpointMetadata
     tensors: Mapping[str, Tensor]
+    """Tensors by stored name, for example `model/head.weight`."""
 
-    def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors below `prefix/`, by the rest of their names."""
+    def tensors_under(self, prefix: str) -> dict[str, Tensor]:
+        """Return the tensors whose names start with `prefix/`, keyed by the rest of the name."""
         start = prefix + "/"
         return {name.removeprefix(start): tensor for name, tensor in self.tensors.items() if name.startswith(start)}
 
     def network(self) -> ColorUNet:
-        """The trained network, ready to predict; its moving average where the file has one.
+        """Return the trained network in eval mode, with its EMA weights if the checkpoint has them.
 
         Raises:
-            CheckpointError: the weights don't fit the recipe that the file names.
+            CheckpointError: the weights don't match the architecture that the metadata describes.
         """
-        network = network_for(self.about.recipe)
+        network = build_network(self.metadata.recipe)
         try:
-            network.load_state_dict(self.part("ema") or self.part("model"))
+            network.load_state_dict(self.tensors_under("ema") or self.tensors_under("model"))
         except RuntimeError as exc:
             raise CheckpointError(
-                f"{self.path} is damaged: its weights don't fit a {MODEL}: use another checkpoint"
+                f"{self.path} is damaged: its weights don't match its {MODEL}: use another checkpoint"
             ) from exc
         return network.eval()
 
 
-def save(path: Path, tensors: Mapping[str, Tensor], about: CheckpointMetadata) -> None:
-    """Write a checkpoint, whole or not at all.
+def save(path: Path, tensors: Mapping[str, Tensor], metadata: CheckpointMetadata) -> None:
+    """Write a checkpoint atomically: the file is complete, or unchanged.
 
     Args:
-        path: where; its folder must exist.
+        path: file to write; its folder must exist.
         tensors: by name, like `model/head.weight` and `optimizer/0/exp_avg`.
-        about: see `CheckpointMetadata`.
+        metadata: stored with the tensors.
 
     Raises:
-        CheckpointError: the disk says no.
+        CheckpointError: the file can't be written.
     """
     draft = path.with_name(f".{path.name}.draft")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        save_file(plain, draft, {_KEY: json.dumps(asdict(about))})
-        draft.chmod(0o666 & ~_umask())  # the library writes for the owner alone
+        save_file(plain, draft, {_KEY: json.dumps(asdict(metadata))})
+        umask = os.umask(0)  # it can be read only by setting it
+        os.umask(umask)
+        draft.chmod(0o666 & ~umask)  # safetensors makes files that only their owner can read
         commit(draft, path)
     except (OSError, SafetensorError) as exc:
         draft.unlink(missing_ok=True)
         raise CheckpointError(f"{path} can't be written: {exc}: free some space, then --resume") from exc
-
-
-def _umask() -> int:
-    """What this process takes from new files' permissions; the system tells only whoever sets it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
@@ -148,10 +151,10 @@ def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
 
     Args:
         path: a `.safetensors` file, or a run folder: its best.safetensors, else its last.safetensors.
-        weights_only: leave out the optimizer's tensors.
+        weights_only: skip the optimizer's tensors.
 
     Raises:
-        CheckpointError: missing, damaged, foreign, or of another version or model.
+        CheckpointError: the file is missing, damaged, not a vividset checkpoint, or of an unknown format or model.
     """
     if path.is_dir():
         last = path / "last.safetensors"
@@ -160,54 +163,33 @@ def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
     try:
         check_readable(path)
     except FileNotFoundError as exc:
-        raise CheckpointError(
-            f"{path} doesn't exist: name RUN/best.safetensors of a run that `train fit` made"
-        ) from exc
+        raise CheckpointError(f"{path} doesn't exist: give RUN/best.safetensors of a run of `train fit`") from exc
     except OSError as exc:
-        raise CheckpointError(f"{path} can't be read: {describe_error(exc)}: name a checkpoint of `train fit`") from exc
+        raise CheckpointError(f"{path} can't be read: {describe_error(exc)}: give a checkpoint of `train fit`") from exc
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)
             names = [name for name in file.keys() if not weights_only or name.startswith(("model/", "ema/"))]  # noqa: SIM118  # not a dict
             tensors = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as exc:
-        raise CheckpointError(f"{path} can't be read ({exc}): is it a checkpoint of `train fit`, whole?") from exc
-    return Checkpoint(path, _about(path, text), tensors)
+        raise CheckpointError(
+            f"{path} can't be read ({exc}): the file is incomplete or not a checkpoint of `train fit`"
+        ) from exc
+    return Checkpoint(path, _parse_metadata(path, text), tensors)
 
 
-def model_of(recipe: Recipe) -> str:
-    """The name of a recipe's network, which older versions refuse by."""
+def model_name(recipe: Recipe) -> str:
+    """Return the name of a recipe's network; older versions refuse a checkpoint whose model name they don't know."""
     return MODELS[recipe.encoder != "plain"]
 
 
-def _about(path: Path, text: str | None) -> CheckpointMetadata:
-    if text is None:
-        raise CheckpointError(f"{path} was not made by vividset: name a checkpoint of `train fit`")
-    try:
-        fields = json.loads(text)
-        version, model = fields["format_version"], fields["model"]
-    except (ValueError, KeyError, TypeError) as exc:
-        raise CheckpointError(
-            f"{path} is damaged: what it says of itself can't be read: use another checkpoint"
-        ) from exc
-    if version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} has checkpoint format {version} (vividset {fields.get('tool_version')}), this is {FORMAT_VERSION} "
-            f"(vividset {__version__}): use that version, or train again"
-        )
-    if model not in MODELS:
-        raise CheckpointError(
-            f"{path} holds a {model}, and this version only knows {', '.join(MODELS)}: use the version that made it"
-        )
-    try:
-        rescues = tuple(Rollback(**rescue) for rescue in fields.get("rescues", ()))
-        return CheckpointMetadata(**{**fields, "recipe": Recipe(**fields["recipe"]), "rescues": rescues})
-    except (KeyError, TypeError, UsageError) as exc:
-        raise CheckpointError(f"{path} is damaged: its recipe can't be read ({exc}): use another checkpoint") from exc
+def network_tensors(network: nn.Module, prefix: str = "model") -> dict[str, Tensor]:
+    """Return CPU copies of a network's weights and buffers, named `PREFIX/NAME`."""
+    return {f"{prefix}/{name}": tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """AdamW's moments and step counts, as `optimizer/PARAMETER/NAME`."""
+    """Return AdamW's moments and step counts, named `optimizer/PARAMETER INDEX/NAME`."""
     states = optimizer.state_dict()["state"]
     return {f"optimizer/{index}/{name}": value for index, state in states.items() for name, value in state.items()}
 
@@ -215,10 +197,15 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, groups: list[dict[str, Any]], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Undo `optimizer_tensors`; `groups` are the optimizer's numbers, from `CheckpointMetadata.schedule`.
+    """Load AdamW's state into a new optimizer.
 
-    Whether it is one kernel depends on where it runs now, not on where it was saved. That kernel wants moments to lie
-    in memory as their weights do, which a file doesn't keep; and processes were all given the same memory: so, copies.
+    The tensors are copied into memory of the same layout as their weights: fused AdamW requires that, and safetensors
+    doesn't keep the layout. The copy also separates the processes of a DDP run, which share the loaded checkpoint.
+
+    Args:
+        optimizer: filled in place; keeps its own setting of `fused`, which depends on the device.
+        groups: its parameter groups, as in `CheckpointMetadata.schedule["groups"]`.
+        tensors: the tensors of `optimizer_tensors`, without the prefix `optimizer/`.
     """
     groups = [group | {"fused": now["fused"]} for group, now in zip(groups, optimizer.param_groups, strict=True)]
     parameters = [weight for group in optimizer.param_groups for weight in group["params"]]
@@ -231,34 +218,53 @@ def restore_optimizer(
     optimizer.load_state_dict({"state": states, "param_groups": groups})
 
 
-def weights(network: nn.Module, prefix: str = "model") -> dict[str, Tensor]:
-    """A network's weights and buffers, as `PREFIX/NAME`, copied to the CPU."""
-    return {f"{prefix}/{name}": tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
-
-
 def remove_drafts(folder: Path) -> None:
-    """Delete what a killed run was in the middle of writing."""
+    """Delete the incomplete files that a killed run left in its folder."""
     for draft in folder.glob(".*.draft"):
         os.unlink(draft)
 
 
-def training_photos(about: CheckpointMetadata, moved_to: Path | None = None) -> pa.Table:
-    """Source, path and sha256 of every photo that taught a model, by the very manifest that it names.
+def training_photos(metadata: CheckpointMetadata, moved_to: Path | None = None) -> pa.Table:
+    """Return source, path, sha256 and split of every photo that a model was trained on, from the run's manifest.
 
     Args:
-        about: what its checkpoint says.
-        moved_to: the manifest, where it lies elsewhere by now.
+        metadata: of the model's checkpoint.
+        moved_to: the manifest, if it isn't at `metadata.manifest_path` any more.
 
     Raises:
-        ManifestError: it isn't there, can't be read, or is another one.
+        ManifestError: the manifest is missing, unreadable, or has another SHA-256.
     """
-    place = moved_to or Path(about.manifest_path)
-    wanted = f"name the one of sha256 {about.manifest_sha256[:12]} with --manifest"
-    if not place.exists():
-        raise ManifestError(f"{place}, the manifest of the photos that taught this, isn't there: {wanted}")
-    read = manifest.read_manifest(
-        place, required=("source", "path", "sha256", "split"), columns=("source", "path", "sha256", "split")
-    )
-    if read.sha256 != about.manifest_sha256:
-        raise ManifestError(f"{place} is not the manifest of the photos that taught this, or has changed: {wanted}")
+    path = moved_to or Path(metadata.manifest_path)
+    advice = f"give the one with sha256 {metadata.manifest_sha256[:12]} as --manifest"
+    if not path.exists():
+        raise ManifestError(f"{path}, the manifest that this model was trained on, doesn't exist: {advice}")
+    columns = ("source", "path", "sha256", "split")
+    read = manifest.read_manifest(path, required=columns, columns=columns)
+    if read.sha256 != metadata.manifest_sha256:
+        raise ManifestError(f"{path} is not the manifest that this model was trained on, or it has changed: {advice}")
     return read.table.filter(pc.equal(read.table["split"], "train"))
+
+
+def _parse_metadata(path: Path, text: str | None) -> CheckpointMetadata:
+    """Check and convert the JSON text in the header of the checkpoint `path`."""
+    if text is None:
+        raise CheckpointError(f"{path} was not made by vividset: give a checkpoint of `train fit`")
+    try:
+        fields = json.loads(text)
+        version, model = fields["format_version"], fields["model"]
+    except (ValueError, KeyError, TypeError) as exc:
+        raise CheckpointError(f"{path} is damaged: its metadata can't be read: use another checkpoint") from exc
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has checkpoint format {version} (vividset {fields.get('tool_version')}), but this version "
+            f"(vividset {__version__}) reads format {FORMAT_VERSION}: use that version, or train again"
+        )
+    if model not in MODELS:
+        raise CheckpointError(
+            f"{path} holds a {model}, but this version reads only {', '.join(MODELS)}: use the version that made it"
+        )
+    try:
+        rescues = tuple(Rollback(**rescue) for rescue in fields.get("rescues", ()))
+        return CheckpointMetadata(**{**fields, "recipe": Recipe(**fields["recipe"]), "rescues": rescues})
+    except (KeyError, TypeError, UsageError) as exc:
+        raise CheckpointError(f"{path} is damaged: its recipe can't be read ({exc}): use another checkpoint") from exc

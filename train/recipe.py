@@ -1,4 +1,4 @@
-"""The documented recipe: every hyper-parameter with its reason, in one frozen dataclass."""
+"""The documented training recipe: every hyper-parameter, with its default and the reason for it."""
 
 from __future__ import annotations
 
@@ -12,68 +12,79 @@ Norm = Literal["batch", "group"]
 Encoder = Literal["plain", "efficientnet-lite0"]
 
 
-def _setting(default: Any, reason: str) -> Any:
+def _hyper_parameter(default: Any, reason: str) -> Any:
     return field(default=default, metadata={"reason": reason})
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What decides the weights that a run ends with; the defaults are the documented recipe.
+    """The hyper-parameters, which decide the final weights; the defaults are the documented recipe.
 
     Raises:
-        UsageError: a value that can't be trained with.
+        UsageError: a value is out of range.
     """
 
-    image_size: int = _setting(
-        256, "Side of the square crops in px: enough context to tell sky from sea, small enough to be quick."
+    image_size: int = _hyper_parameter(
+        256, "Side of the square training crops in px: large enough to tell sky from sea, small enough to train fast."
     )
-    channels: int = _setting(
-        96, "Width of the U-Net's first level; too small a model stays sepia. 128 if the loss sticks above 0.10."
+    channels: int = _hyper_parameter(
+        96,
+        "Channels of the U-Net's first level. A model that is too small stays sepia; use 128 if the loss stays "
+        "above 0.10.",
     )
-    epochs: int = _setting(100, "Passes over the training photos.")
-    batch_size: int = _setting(16, "Photos a step. 8 if the loss bounces.")
-    accumulate: int = _setting(
-        1, "Batches whose gradients are summed into one step, one after the other: a large step in little memory."
+    epochs: int = _hyper_parameter(100, "Passes over the training photos.")
+    batch_size: int = _hyper_parameter(16, "Photos in a batch; use 8 if the loss oscillates.")
+    accumulate: int = _hyper_parameter(
+        1, "Batches whose gradients are added up for one optimizer step: large steps in little memory."
     )
-    devices: int = _setting(1, "GPUs or CPU processes that share a step; each takes batch_size photos of its own.")
-    lr: float = _setting(
-        5e-5, "Peak learning rate of AdamW. Too high a rate is the plainest way to fail; 2e-5 if the loss bounces."
+    devices: int = _hyper_parameter(1, "GPUs or CPU processes that share a step; each takes batch_size photos.")
+    lr: float = _hyper_parameter(
+        5e-5,
+        "Peak learning rate of AdamW. Too high a rate is the most common failure; use 2e-5 if the loss oscillates.",
     )
-    weight_decay: float = _setting(1e-5, "AdamW's decoupled weight decay.")
-    beta1: float = _setting(0.9, "AdamW's first beta; OneCycleLR would cycle it, so cycle_momentum is off.")
-    beta2: float = _setting(0.999, "AdamW's second beta.")
-    warmup: float = _setting(0.1, "Share of all steps in which OneCycleLR climbs to the peak rate.")
-    norm: Norm = _setting(
-        "batch", "BatchNorm as the recipe discusses; `group` doesn't depend on the other photos of a batch."
+    weight_decay: float = _hyper_parameter(1e-5, "Decoupled weight decay of AdamW.")
+    beta1: float = _hyper_parameter(
+        0.9, "First beta of AdamW. OneCycleLR would change it during the run, so cycle_momentum is off."
     )
-    encoder: Encoder = _setting(
-        "plain", "What looks at the photo: the U-Net's own half, or one that ImageNet taught (vividset[encoder])."
+    beta2: float = _hyper_parameter(0.999, "Second beta of AdamW.")
+    warmup: float = _hyper_parameter(
+        0.1, "Share of the steps in which OneCycleLR raises the learning rate to its peak."
     )
-    neutral_weight: float = _setting(0.5, "Loss weight of gray and sepia: half, so that they don't teach the average.")
-    saturated_weight: float = _setting(
-        1.5, "Loss weight of saturated colours: they are rare, and what people look for."
+    norm: Norm = _hyper_parameter(
+        "batch",
+        "`batch` is BatchNorm, as documented; `group` is GroupNorm, which doesn't depend on the rest of a batch.",
     )
-    neutral_chroma: float = _setting(
-        20.0, "CIELAB chroma up to which a colour weighs neutral_weight; sepia has about 21."
+    encoder: Encoder = _hyper_parameter(
+        "plain",
+        "`plain` is the U-Net's own encoder; `efficientnet-lite0` is one pretrained on ImageNet (extra encoder).",
     )
-    saturated_chroma: float = _setting(75.0, "CIELAB chroma from which a colour weighs saturated_weight.")
-    perceptual_weight: float = _setting(
+    neutral_weight: float = _hyper_parameter(
+        0.5, "Loss weight of gray and sepia pixels: low, so that the network doesn't learn to predict the mean colour."
+    )
+    saturated_weight: float = _hyper_parameter(
+        1.5, "Loss weight of saturated pixels: high, because they are rare and matter most to viewers."
+    )
+    neutral_chroma: float = _hyper_parameter(
+        20.0, "CIELAB chroma up to which a pixel gets neutral_weight; sepia has about 21."
+    )
+    saturated_chroma: float = _hyper_parameter(75.0, "CIELAB chroma from which a pixel gets saturated_weight.")
+    perceptual_weight: float = _hyper_parameter(
         0.0,
-        "Of how different the pictures look to an ImageNet network (vividset[encoder]); 0.01 if they stay sepia at a "
-        "third of neutral. 0 leaves that out.",
+        "Weight of a perceptual loss on features of efficientnet-lite0 (extra encoder); 0 turns it off. Try "
+        "0.01 if pictures stay sepia at a third of the neutral loss.",
     )
-    clip_grad: float | None = _setting(
-        None, "Longest norm of a step's gradient; longer ones are scaled down. None leaves them alone."
+    clip_grad: float | None = _hyper_parameter(
+        None, "Largest norm of a step's gradient; longer gradients are scaled down to it. None doesn't clip."
     )
-    ema: float | None = _setting(
+    ema: float | None = _hyper_parameter(
         None,
-        "Decay of a moving average of the weights, 0.999 for example; the average is what is validated and used. None "
-        "keeps none.",
+        "Decay of an exponential moving average of the weights, for example 0.999. The average is validated and "
+        "saved as best. None keeps no average.",
     )
-    max_steps: int | None = _setting(
-        None, "Stop after so many optimizer steps, even within an epoch; None runs all epochs."
+    max_steps: int | None = _hyper_parameter(
+        None, "Largest number of optimizer steps, even if that is within an epoch; None runs all epochs."
     )
-    seed: int = _setting(0, "Of the initial weights, the photos' order, crops and flips.")
+    seed: int = _hyper_parameter(0, "Seed of the initial weights and of the photos' order, crops and flips.")
 
     def __post_init__(self) -> None:
         for name in ("channels", "epochs", "batch_size", "accumulate", "devices"):
@@ -90,34 +101,34 @@ class Recipe:
         self._check("clip_grad", clip is None or (math.isfinite(clip) and clip > 0), "a finite number above 0")
         self._check("ema", self.ema is None or 0 < self.ema < 1, "a number between 0 and 1, like 0.999")
         self._check("encoder", self.encoder in ("plain", "efficientnet-lite0"), "plain or efficientnet-lite0")
-        enough = self.encoder == "plain" or self.image_size >= 64
-        self._check("image_size", enough, f"64 or more with --encoder {self.encoder}")
+        large_enough = self.encoder == "plain" or self.image_size >= 64
+        self._check("image_size", large_enough, f"64 or more with --encoder {self.encoder}")
         self._check("norm", self.norm in ("batch", "group"), "batch or group")
         self._check("max_steps", self.max_steps is None or self.max_steps >= 1, "at least 1")
         self._check("seed", 0 <= self.seed < 2**63, "0 to 9223372036854775807")
 
-    def _check(self, name: str, good: bool, wanted: str) -> None:
-        if not good:
-            raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)} can't be trained with: give {wanted}")
+    def _check(self, name: str, valid: bool, wanted: str) -> None:
+        if not valid:
+            raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)} is out of range: give {wanted}")
 
     @property
     def photos_per_step(self) -> int:
-        """What one optimizer step learns from."""
+        """Photos in one optimizer step, over all devices."""
         return self.batch_size * self.accumulate * self.devices
 
     def steps_per_epoch(self, photos: int) -> int:
-        """Steps in an epoch; the last one may have fewer photos."""
+        """Return the number of steps in an epoch of `photos` photos; the last step may have fewer photos."""
         return math.ceil(photos / self.photos_per_step)
 
     def total_steps(self, photos: int) -> int:
-        """Optimizer steps of the whole run.
+        """Return the number of optimizer steps of a run on `photos` training photos.
 
         >>> Recipe().total_steps(100)
         700
         """
-        every = self.epochs * self.steps_per_epoch(photos)
-        return every if self.max_steps is None else min(every, self.max_steps)
+        steps = self.epochs * self.steps_per_epoch(photos)
+        return steps if self.max_steps is None else min(steps, self.max_steps)
 
-    def described(self) -> list[tuple[str, Any, str]]:
-        """(name, value, reason) of each hyper-parameter."""
+    def describe(self) -> list[tuple[str, Any, str]]:
+        """Return (name, value, reason) of each hyper-parameter."""
         return [(entry.name, getattr(self, entry.name), entry.metadata["reason"]) for entry in fields(self)]

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 from curate.errors import UsageError
 from curate.filtering.options import (
     DEFAULT_PRESET,
-    PRESET_NAMES,
+    SETTING_NAMES,
     FilterOptions,
+    build_options,
     load_preset,
     merge_settings,
-    preset_options,
 )
 
 StrPath = str | os.PathLike[str]
@@ -46,14 +46,14 @@ def choose_options(options: Options | None, given: Options, default: Options) ->
 
 def filter_options(arguments: Mapping[str, Any], options: FilterOptions | None) -> FilterOptions:
     """The rules of a call: `options`, or a preset with the arguments that are not None in place of its settings."""
-    names = {name.replace("-", "_"): name for name in PRESET_NAMES}
+    names = {name.replace("-", "_"): name for name in SETTING_NAMES}
     given = {names[name]: value for name, value in arguments.items() if name in names and value not in (None, ())}
     for name in ("keep-tone", "keep-top"):
         if name in given:
             given[name] = [given[name]] if isinstance(given[name], str) else list(given[name])
     preset = os.fspath(arguments["preset"])
     if options is None:
-        return preset_options(merge_settings(load_preset(preset), given))
+        return build_options(merge_settings(load_preset(preset), given))
     if given or preset != DEFAULT_PRESET:
         raise UsageError("give options=, or a preset and single rules, but not both")
     return options

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -93,7 +93,7 @@ def scan_photos(
         from_files=path_texts(from_files),
         null=null,
         engine=engine,
-        share=ShardSpec.parse(shard) if shard else ALL_SHARDS,
+        shard=ShardSpec.parse(shard) if shard else ALL_SHARDS,
         forget=path_texts(forget),
         prune=prune,
     )
@@ -168,7 +168,7 @@ def filter_manifest(
         command: text that the manifests record as what made them; None records this call.
 
     Returns:
-        Counts and paths: `kept`, `rejected`, `kept_path`, `rejected_path`, `dropped_by` (by rule) and `splits`.
+        Counts and paths: `kept`, `rejected`, `kept_path`, `rejected_path`, `rejected_by_rule` and `splits`.
 
     Raises:
         ManifestError: the scan cannot be read, or an output cannot be written or would replace something else.
@@ -239,7 +239,7 @@ class ManifestInfo:
     """Of the file."""
     schema: pa.Schema
     """Column names and types."""
-    counts: Mapping[str, Counter[str]]
+    counts: dict[str, Counter[str]]
     """Rows by `split` and by `tone`; rows without one count as an empty text."""
     ancestors: Sequence[Ancestor]
     """The manifest itself, the one that it was made from, and so on back to the scan."""

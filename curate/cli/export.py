@@ -45,10 +45,10 @@ def export(manifest: Path, out: Path, kind: Kind) -> None:
     Characters that some file systems can't store are replaced in file names. Photos that can't be exported are listed
     in failed.csv. If the export is interrupted, run the same command again to continue.
     """
-    from curate.exporting.export import export_photos as run_export
+    from curate.api.outputs import export_photos
 
     with progress_bar("photos") as progress:
-        summary = run_export(manifest, out, kind, progress=progress)
+        summary = export_photos(manifest, out, kind, progress=progress)
     echo_lines(summaries.export_summary(summary, out))
     if not summary.photos:
         raise VividsetError(

@@ -35,16 +35,17 @@ def filter_command(scan_path: Path, out: Path, settings: dict[str, Any], *, dry_
     A preset is a named set of these options. Options on the command line replace those of the preset. To make your own
     preset, save the output of --show in a file, edit it, and use it with --preset FILE.
     """
-    from curate.filtering.filter import filter_manifest, rejected_beside
-    from curate.filtering.options import preset_options, preset_to_toml
+    from curate.api.manifests import filter_manifest
+    from curate.filtering.filter import rejected_path_for
+    from curate.filtering.options import build_options, settings_to_toml
 
-    options = preset_options(settings)
+    options = build_options(settings)
     if show:
-        echo_lines(preset_to_toml(settings))
+        echo_lines(settings_to_toml(settings))
         return
-    chosen = filter_manifest(scan_path, out, options, command=typed_command(), dry_run=dry_run)
+    chosen = filter_manifest(scan_path, out, options=options, command=typed_command(), dry_run=dry_run)
     echo_lines(summaries.filter_summary(chosen))
-    rejected = rejected_beside(out)
+    rejected = rejected_path_for(out)
     echo_lines(["dry run: no files were written" if dry_run else f"written: {out} and {rejected}"])
     look = scan_path if dry_run else rejected
     if warning := summaries.strictest_rule_warning(chosen, str(look)):

@@ -12,8 +12,8 @@ from curate.filtering.options import (
     DEFAULT_PRESET,
     DUPLICATES,
     NUMERIC_MEASURES,
-    PRESET_NAMES,
     PRESETS,
+    SETTING_NAMES,
     TONES,
     load_preset,
     merge_settings,
@@ -97,7 +97,7 @@ def filter_options(*options: Option) -> Option:
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def run(preset: str, **arguments: Any) -> Any:
-            names = {name.replace("-", "_"): name for name in PRESET_NAMES}
+            names = {name.replace("-", "_"): name for name in SETTING_NAMES}
             typed = {names[name]: arguments.pop(name) for name in names.keys() & arguments.keys()}
             typed = {name: value for name, value in typed.items() if value not in (None, ())}
             return command(settings=merge_settings(load_preset(preset), typed), **arguments)

@@ -14,7 +14,7 @@ from curate.errors import UsageError
 
 
 @click.command(short_help="Show whether a filter keeps a photo, and why not.")
-@click.argument("places", nargs=-1, required=True, type=PathOrUrl(), metavar="PHOTO...")
+@click.argument("paths", nargs=-1, required=True, type=PathOrUrl(), metavar="PHOTO...")
 @click.option(
     "--scan",
     type=PATH,
@@ -23,7 +23,7 @@ from curate.errors import UsageError
     help="Scan manifest in which to look up photos that no longer exist.",
 )
 @filter_options(*PHOTO_OPTIONS)
-def explain(places: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> None:
+def explain(paths: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> None:
     """Measure each PHOTO now and show whether a filter with these options keeps it, and why not.
 
     The photos don't need to be in a manifest. For a photo that no longer exists, the measurements come from the scan
@@ -31,22 +31,20 @@ def explain(places: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> No
 
     Rules that compare a photo with others (--keep-top, --duplicates, --balance of a preset) are ignored.
     """
-    from curate.explain import explain_photo, explain_row, find_missing_row, list_photo
-    from curate.filtering.options import preset_options
+    from curate.api.photos import explain_photo
+    from curate.explain import find_missing_row, list_photo
+    from curate.filtering.options import build_options
     from curate.sources import is_url
 
-    options = preset_options(settings).for_one_photo()
-    if url := next(filter(is_url, places), None):
+    options = build_options(settings).without_dataset_rules()
+    if url := next(filter(is_url, paths), None):
         raise UsageError(f"{url} is a URL: download the photo first, or measure it with `curate scan`")
-    photos = list(map(Path, places))
-    missing = {photo: row for photo in photos if (row := find_missing_row(photo, scan)) is not None}
+    photos = list(map(Path, paths))
     for photo in photos:  # report a wrong path before any photo is measured
-        if photo not in missing:
+        if find_missing_row(photo, scan) is None:
             list_photo(photo)
     for photo in photos:
-        row = missing.get(photo)
-        explanation = explain_photo(photo, options) if row is None else explain_row(row, options)
-        echo_lines(summaries.explanation_lines(photo, explanation))
+        echo_lines(summaries.explanation_lines(photo, explain_photo(photo, scan=scan, options=options)))
 
 
 @click.command(short_help="Show the content and the origin of a manifest.")
@@ -56,12 +54,10 @@ def inspect(path: Path) -> None:
 
     The origin is every command that led to this manifest, back to the scan.
     """
-    from curate import manifest
-    from curate.manifest.reader import trace_lineage
+    from curate.api.manifests import inspect_manifest
 
-    chain = trace_lineage(path)
-    schema, _ = manifest.inspect_manifest(path)
-    echo_lines(summaries.manifest_lines(path, manifest.count_values(path, ("split", "tone")), manifest.digest(path)))
-    for ancestor in chain:
+    info = inspect_manifest(path)
+    echo_lines(summaries.manifest_lines(path, info.counts, info.sha256))
+    for ancestor in info.ancestors:
         echo_lines(summaries.ancestor_lines(ancestor))
-    echo_lines(summaries.column_lines(schema))
+    echo_lines(summaries.column_lines(info.schema))

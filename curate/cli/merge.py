@@ -20,9 +20,9 @@ def merge(parts: tuple[Path, ...], out: Path, *, overwrite: bool) -> None:
     PART is such a manifest, or a folder of them. The result has the same rows as one scan without --shard. The command
     fails if a part is missing or given twice, or if the parts belong to different scans.
     """
-    from curate.scanning.merge import merge_manifests as merge_parts
+    from curate.api.manifests import merge_manifests
 
-    lineage = merge_parts(parts, out, command=typed_command(), overwrite=overwrite)
+    lineage = merge_manifests(parts, out, command=typed_command(), overwrite=overwrite)
     echo_lines(
         [
             f"{pluralize(lineage.rows or 0, 'photo')} from {pluralize(len(lineage.options['parts']), 'part')}",

@@ -60,13 +60,13 @@ def pack(
     of each photo in these files. Photos that can't be packed are listed in failed.csv. If the command is interrupted,
     run it again to continue.
     """
+    from curate.api.outputs import pack_photos
     from curate.packing.pack import PackOptions
-    from curate.packing.pack import pack_photos as run_pack
 
     folder = out or Path("packs") / manifest.stem
     options = PackOptions(size_px, encoding, quality, workers, timeout_s, overwrite, engine)
     with progress_bar("photos") as progress:
-        summary = run_pack(manifest, folder, options, command=typed_command(), progress=progress)
+        summary = pack_photos(manifest, folder, options=options, command=typed_command(), progress=progress)
     echo_lines(summaries.pack_summary(summary, folder))
     if not summary.photos:
         raise VividsetError(

@@ -29,6 +29,6 @@ def report(path: Path, out: Path | None, roots: tuple[Path, ...], workers: int |
     MANIFEST is a manifest written by `curate scan` or `curate filter` (default: manifests/scan.parquet). The page is
     one file of at most 15 MB and needs no server and no network. Counts are of all rows; the photos shown are a sample.
     """
-    from curate.report import write_report
+    from curate.api.outputs import write_report
 
-    echo_lines(summaries.report_summary(write_report(path, out or path.with_suffix(".html"), roots, workers=workers)))
+    echo_lines(summaries.report_summary(write_report(path, out, roots=roots, workers=workers)))

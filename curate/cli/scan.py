@@ -106,21 +106,21 @@ def scan(
     if not paths and not from_files:
         raise UsageError("nothing to scan: give folders, photos or tar files, or a list of them with --from-file")
     _prefork(forked=engine == "processes" and (overwrite or not os.path.exists(out)) and not dry_run)
-    from curate.scanning.scan import ScanOptions, count_to_do
-    from curate.scanning.scan import scan_photos as run_scan
+    from curate.api.manifests import scan_photos
+    from curate.scanning.scan import ScanOptions, preview_scan
     from curate.scanning.scorer import ScoreOptions
     from curate.sources import ALL_SHARDS, ShardSpec
 
     score = ScoreOptions(max_pixels, fidelity)
-    share = ShardSpec.parse(shard) if shard else ALL_SHARDS
+    shard_spec = ShardSpec.parse(shard) if shard else ALL_SHARDS
     options = ScanOptions(
-        workers, score, timeout_s, retry_errors, overwrite, from_files, null, engine, share, forget, prune
+        workers, score, timeout_s, retry_errors, overwrite, from_files, null, engine, shard_spec, forget, prune
     )
     if dry_run:
-        echo_lines(summaries.dry_scan_summary(count_to_do(paths, out, options)))
+        echo_lines(summaries.dry_scan_summary(preview_scan(paths, out, options)))
         return
     with progress_bar("photos") as progress:
-        summary = run_scan(paths, out, options, command=typed_command(), progress=progress)
+        summary = scan_photos(paths, out, options=options, command=typed_command(), progress=progress)
     echo_lines(summaries.scan_summary(summary, out))
     _check_errors(summary, out, too_many, f"more than --max-errors {max_errors}")
 

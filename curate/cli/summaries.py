@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from curate.manifest.reader import Ancestor
     from curate.packing.pack import PackSummary
     from curate.report import ReportSummary
-    from curate.scanning.resume import ListingStats
     from curate.scanning.scan import ScanSummary
+    from curate.scanning.work_dir import ListingStats
 
 LEVELS = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
 """Hasler and Süsstrunk's words for ranges of colorfulness; their lower limits are `LEVEL_STARTS`."""
@@ -39,8 +39,8 @@ def scan_summary(summary: ScanSummary, out: Path) -> Iterator[str]:
         yield f"  missing: {pluralize(summary.missing, 'photo')}; rows kept (`curate scan --prune` removes them)"
     if summary.dropped:
         yield f"  missing: {pluralize(summary.dropped, 'photo')}; rows removed"
-    if summary.passed_over:
-        yield f"  skipped, not a photo by name or content: {pluralize(summary.passed_over, 'file')}"
+    if summary.skipped:
+        yield f"  skipped, not a photo by name or content: {pluralize(summary.skipped, 'file')}"
     for kind, count in summary.errors.most_common():
         yield f"  {count:>9,}  {kind}"
     if summary.scored:
@@ -52,14 +52,14 @@ def scan_summary(summary: ScanSummary, out: Path) -> Iterator[str]:
     yield f"written: {out}"
 
 
-def dry_scan_summary(found: ListingStats) -> Iterator[str]:
+def dry_scan_summary(listing: ListingStats) -> Iterator[str]:
     """The work that a scan would have to do."""
-    to_read = f"{found.to_do:,} to read ({format_bytes(found.bytes_to_do)})"
-    yield f"{pluralize(found.files, 'file')}, {to_read}; dry run: nothing was measured or written"
-    if found.missing:
-        yield f"  missing: {pluralize(found.missing, 'photo')}; rows would be kept"
-    if found.dropped:
-        yield f"  missing: {pluralize(found.dropped, 'photo')}; rows would be removed"
+    to_read = f"{listing.to_measure:,} to read ({format_bytes(listing.bytes_to_measure)})"
+    yield f"{pluralize(listing.files, 'file')}, {to_read}; dry run: nothing was measured or written"
+    if listing.missing:
+        yield f"  missing: {pluralize(listing.missing, 'photo')}; rows would be kept"
+    if listing.dropped:
+        yield f"  missing: {pluralize(listing.dropped, 'photo')}; rows would be removed"
 
 
 def filter_summary(chosen: FilterSummary) -> Iterator[str]:
@@ -71,14 +71,15 @@ def filter_summary(chosen: FilterSummary) -> Iterator[str]:
             "the scan used --fidelity fast, so colorfulness is off by 1 to 2; scan with --fidelity exact for exact "
             "thresholds"
         )
-    for name, count in chosen.dropped_by.items():
+    for name, count in chosen.rejected_by_rule.items():
         yield f"  {count:>9,}  {name}"
-    lower_bounds = {bound.column: bound for bound in chosen.options.lines() if bound.lowest}
+    lower_bounds = {bound.column: bound for bound in chosen.options.all_bounds() if bound.is_min}
     for top in chosen.options.keep_top:
         if bound := lower_bounds.get(top.column):
-            yield f"threshold for the top {top.percent:g} % by {top.column}: {bound.option} {format_number(bound.line)}"
+            threshold = f"{bound.option} {format_number(bound.limit)}"
+            yield f"threshold for the top {top.percent:g} % by {top.column}: {threshold}"
     yield "split: " + ", ".join(f"{chosen.splits[name]:,} {name}" for name in ("train", "val", "test"))
-    yield from _histogram(chosen.kept_by_ten.tolist(), chosen.rejected_by_ten.tolist())
+    yield from _histogram(chosen.kept_histogram.tolist(), chosen.rejected_histogram.tolist())
 
 
 def strictest_rule_warning(chosen: FilterSummary, manifest_path: str) -> str | None:
@@ -90,7 +91,7 @@ def strictest_rule_warning(chosen: FilterSummary, manifest_path: str) -> str | N
     """
     if 2 * chosen.kept >= chosen.scanned:
         return None
-    strictest = max(chosen.dropped_by, key=lambda name: chosen.dropped_by[name])
+    strictest = max(chosen.rejected_by_rule, key=lambda name: chosen.rejected_by_rule[name])
     if strictest == "balance":  # the user asked for this number of photos
         return None
     share = f"only {100 * chosen.kept / chosen.scanned:.1f} % of the photos were" if chosen.kept else "no photo was"

@@ -14,7 +14,7 @@ from multiprocessing import current_process
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
-from curate.errors import EngineError
+from curate.errors import EngineError, UsageError
 from curate.executors.worker import init_worker, limit_threads, start_fork_server
 from curate.text import describe_error, install_hint
 
@@ -157,6 +157,20 @@ EngineName = Literal["serial", "processes", "ray"]
 ENGINES: Mapping[EngineName, Engine] = MappingProxyType(
     {"serial": map_serially, "processes": map_in_processes, "ray": map_on_ray}
 )
+
+
+def check_engine_options(engine: str, workers: int | None, timeout_s: float) -> None:
+    """Check the options that all commands with an engine share.
+
+    Raises:
+        UsageError: there is no such engine, or a number is too small.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"--engine {engine!r} does not exist: choose from {', '.join(ENGINES)}")
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers must be 1 or more, not {workers}")
+    if not timeout_s > 0:
+        raise UsageError(f"--timeout must be more than 0 seconds, not {timeout_s}")
 
 
 @contextmanager

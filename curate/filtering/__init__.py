@@ -1,1 +1,9 @@
-"""Decide from measurements which photos to keep, and record every reason."""
+"""Decide from the measures of a scan which photos to keep, and record every reason.
+
+options.py        thresholds and other rules as options, and presets
+rules.py          rules on single photos
+dataset_rules.py  rules that compare photos: shares, SQL, duplicates, balance
+columns.py        columns of a whole scan as numpy arrays
+balance.py        a subset spread over hues and colourfulness
+filter.py         apply all rules and write the manifests of kept and rejected photos
+"""

@@ -1,4 +1,4 @@
-"""A manifest's columns as numbers, a few bytes a photo, for the rules that look at all photos at once."""
+"""Read columns of a whole scan as numpy arrays, a few bytes per photo, for the rules that compare photos."""
 
 from __future__ import annotations
 
@@ -14,118 +14,127 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.errors import ManifestError
-from curate.filtering import rules
-from curate.filtering.rules import RuleResult
+from curate.filtering.rules import RuleResult, usable_mask
 from curate.manifest.encoding import hex_to_uint
 
-Photos: TypeAlias = Path | Any
-"""The rows to judge: a manifest, or a `pa.Table` in memory."""
-Judge: TypeAlias = Callable[[pa.Table, slice], Sequence[RuleResult]]
-"""All verdicts on some rows."""
-_PLACES = pa.schema([("source", pa.string()), ("path", pa.string())])
+PathOrTable: TypeAlias = Path | Any
+"""A scan: the path of its manifest, or a `pa.Table` in memory."""
+RowRules: TypeAlias = Callable[[pa.Table, slice], Sequence[RuleResult]]
+"""Returns all results for a table, whose rows are the given range of the whole scan."""
+_KEY_TEXT = pa.schema([("source", pa.string()), ("path", pa.string())])
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What duplicates and balance are decided from; zeros, which take no memory, where a column wasn't asked for."""
+    """What duplicates and balance are decided from, one entry per row of the scan.
+
+    A column that was not asked for is all zeros, which take no memory until they are written.
+    """
 
     usable: NDArray[np.bool_]
-    """See `gates.usable`."""
+    """(rows,) see `rules.usable_mask`."""
     passes: NDArray[np.bool_]
-    """Whether a photo passes all rules so far."""
+    """(rows,) whether the photo passes all rules so far."""
     colorfulness: NDArray[np.float32]
+    """(rows,) M."""
     pixels: NDArray[np.uint32]
+    """(rows,) width times height."""
     sha256: NDArray[np.uint64]
-    """(rows, 2) its first 128 bits; 0 for photos that aren't usable."""
-    looks: NDArray[np.uint64]
-    """(rows, 2) the fingerprint, likewise."""
+    """(rows, 2) the first 128 bits of the content hash; 0 for photos that are not usable."""
+    fingerprint: NDArray[np.uint64]
+    """(rows, 2) the perceptual hash; 0 for photos that are not usable."""
     hue_deg: NDArray[np.float32]
+    """(rows,) `hue_peak_deg`, 0..360."""
 
     @classmethod
-    def of(cls, photos: Photos, names: set[str], judge: Judge) -> Columns:
-        """Read some columns of all photos, and what `judge` says of each photo.
+    def read(cls, scan: PathOrTable, names: set[str], apply_rules: RowRules) -> Columns:
+        """Read columns of all photos, and whether each photo passes `apply_rules`.
 
         Raises:
-            ManifestError: a column is missing, or holds something else.
+            ManifestError: a column is missing, or its content is wrong.
         """
-        rows = count(photos)
-        flags, numbers, pairs = (rows, np.bool_), (rows, np.float32), ((rows, 2), np.uint64)
-        shapes: Any = (flags, flags, numbers, (rows, np.uint32), pairs, pairs, numbers)
+        rows = count_rows(scan)
+        bools, floats, pairs = (rows, np.bool_), (rows, np.float32), ((rows, 2), np.uint64)
+        shapes: Any = (bools, bools, floats, (rows, np.uint32), pairs, pairs, floats)
         columns, start = cls(*(np.zeros(*shape) for shape in shapes)), 0
-        for table in batches(photos, sorted(names)):
-            columns._fill(table, slice(start, start + table.num_rows), judge)
+        for table in iter_tables(scan, sorted(names)):
+            columns._fill(table, slice(start, start + table.num_rows), apply_rules)
             start += table.num_rows
         return columns
 
-    def _fill(self, table: pa.Table, rows: slice, judge: Judge) -> None:
-        judged = judge(table, rows)
-        usable = rules.usable(table)
+    def _fill(self, table: pa.Table, rows: slice, apply_rules: RowRules) -> None:
+        results = apply_rules(table, rows)
+        usable = usable_mask(table)
         self.usable[rows] = usable
-        self.passes[rows] = ~np.logical_or.reduce([gate.fails for gate in judged])
-        self.colorfulness[rows] = _numbers(table, "colorfulness")
+        self.passes[rows] = ~np.logical_or.reduce([result.fails for result in results])
+        self.colorfulness[rows] = _to_floats(table, "colorfulness")
         if {"width", "height"} <= set(table.column_names):
-            self.pixels[rows] = _numbers(table, "width") * _numbers(table, "height")
+            self.pixels[rows] = _to_floats(table, "width") * _to_floats(table, "height")
         if "hue_peak_deg" in table.column_names:
-            self.hue_deg[rows] = _numbers(table, "hue_peak_deg")
-        for name, pairs in (("sha256", self.sha256), ("fingerprint", self.looks)):
+            self.hue_deg[rows] = _to_floats(table, "hue_peak_deg")
+        for name, pairs in (("sha256", self.sha256), ("fingerprint", self.fingerprint)):
             if name in table.column_names:
                 pairs[rows][usable] = _leading_bits(table[name].filter(pa.array(usable)), name)
 
 
-def batches(photos: Photos, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """The rows in order, some at a time."""
-    names = manifest.inspect_manifest(photos)[0].names if isinstance(photos, Path) else photos.column_names
-    if columns is not None and "missing_since" not in names:  # an older version made the scan
+def iter_tables(scan: PathOrTable, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """Yield the rows of a scan in order, in pieces; `columns` None reads all.
+
+    Raises:
+        ManifestError: a column is missing, except `missing_since`, which scans of older versions lack.
+    """
+    names = manifest.inspect_manifest(scan)[0].names if isinstance(scan, Path) else scan.column_names
+    if columns is not None and "missing_since" not in names:
         columns = [name for name in columns if name != "missing_since"]
     if absent := set(columns or ()) - set(names):
         raise ManifestError(f"the scan has no column {min(absent)!r}: run `curate scan` again with this version")
-    if isinstance(photos, Path):
-        return manifest.iter_tables(photos, columns)
-    return iter([photos if columns is None else photos.select(columns)])
+    if isinstance(scan, Path):
+        return manifest.iter_tables(scan, columns)
+    return iter([scan if columns is None else scan.select(columns)])
 
 
-def count(photos: Photos) -> int:
-    """How many rows there are."""
-    if not isinstance(photos, Path):
-        return int(photos.num_rows)
-    return sum(manifest.open_parquet(part).metadata.num_rows for part in manifest.list_parts(photos))
+def count_rows(scan: PathOrTable) -> int:
+    """Return the number of rows of a scan."""
+    if not isinstance(scan, Path):
+        return int(scan.num_rows)
+    return sum(manifest.open_parquet(part).metadata.num_rows for part in manifest.list_parts(scan))
 
 
-def paths(photos: Photos, rows: NDArray[np.int64]) -> pa.Array:
-    """Where some rows' photos lie, below their source; with it where there are several.
+def read_paths(scan: PathOrTable, rows: NDArray[np.int64]) -> pa.Array:
+    """Return the paths of some photos as text, with their source in front if the scan has several sources.
 
     Args:
-        photos: see `Photos`.
-        rows: ascending.
+        scan: the scan.
+        rows: (n,) row numbers, ascending.
     """
-    sources = {source for table in batches(photos, ["source"]) for source in pc.unique(table["source"]).to_pylist()}
+    sources = {source for table in iter_tables(scan, ["source"]) for source in pc.unique(table["source"]).to_pylist()}
     pieces, start = [], 0
-    for table in batches(photos, ["source", "path"]):
+    for table in iter_tables(scan, ["source", "path"]):
         first, last = np.searchsorted(rows, [start, start + table.num_rows])
-        source, path = table.take(pa.array(rows[first:last] - start)).cast(_PLACES).columns
+        source, path = table.take(pa.array(rows[first:last] - start)).cast(_KEY_TEXT).columns
         pieces.append(pc.binary_join_element_wise(source, path, "/") if len(sources) > 1 else path)
         start += table.num_rows
     return pa.chunked_array([chunk for piece in pieces for chunk in piece.chunks], pa.string()).combine_chunks()
 
 
-def usable(photos: Photos, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Some measures of every usable photo that has them: see `gates.usable`."""
+def read_measures(scan: PathOrTable, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Return, for each measure, its values of all usable photos that have one; see `rules.usable_mask`."""
     pieces: dict[str, list[NDArray[np.float64]]] = {name: [np.zeros(0)] for name in names}
-    for table in batches(photos, sorted({"colorfulness", "error", "missing_since", *names})) if names else ():
-        measured = table.filter(pa.array(rules.usable(table)))
+    for table in iter_tables(scan, sorted({"colorfulness", "error", "missing_since", *names})) if names else ():
+        usable = table.filter(pa.array(usable_mask(table)))
         for name in names:
-            values = measured[name].drop_null().cast(pa.float64()).to_numpy()
+            values = usable[name].drop_null().cast(pa.float64()).to_numpy()
             pieces[name].append(values[~np.isnan(values)])
     return {name: np.concatenate(values) for name, values in pieces.items()}
 
 
-def _numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
-    """A column as numbers, 0 where there is none."""
+def _to_floats(table: pa.Table, name: str) -> NDArray[np.float64]:
+    """Return a column as (rows,) float64, 0 where it is null or NaN."""
     return np.asarray(np.nan_to_num(pc.fill_null(table[name].cast(pa.float64()), 0.0).to_numpy()), np.float64)
 
 
 def _leading_bits(texts: Any, name: str) -> NDArray[np.uint64]:
-    """(rows, 2) the first 128 bits of hex text."""
+    """Return the first 128 bits of hex texts, (rows, 2)."""
     try:
         return np.stack([hex_to_uint(texts, 64), hex_to_uint(pc.utf8_slice_codeunits(texts, 16, 32), 64)], axis=1)
     except ValueError as exc:

@@ -1,4 +1,4 @@
-"""The rules that look at all photos before they can judge one: shares, SQL, duplicates, balance."""
+"""Rules that need all photos to decide about one: shares, SQL conditions, duplicates and balance."""
 
 from __future__ import annotations
 
@@ -16,183 +16,202 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.errors import EngineError, UsageError
-from curate.filtering import balance, columns, rules
-from curate.filtering.columns import Columns, Photos, count, usable
+from curate.filtering.balance import choose_balanced, stratum_label
+from curate.filtering.columns import Columns, PathOrTable, count_rows, read_measures, read_paths
 from curate.filtering.options import Bound, FilterOptions
-from curate.filtering.rules import DatasetRuleResult, RuleResult, repeat_reason
+from curate.filtering.rules import DatasetRuleResult, RuleResult, apply_rules, repeat_reason, rule_columns
 from curate.measures import hash_groups
-from curate.text import describe_error
+from curate.text import describe_error, install_hint
 
 Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Duplicates:
-    """Photos of which a better one stays, and which."""
-
-    rows: Numbers
-    """(copies,) ascending."""
-    kept: Numbers
-    """(copies,)"""
-    how: Callable[[Numbers, Numbers], pa.Array]
-    """In what way some rows are copies of others, as text."""
-
-    @classmethod
-    def among(cls, kept: Numbers, how: Callable[[Numbers, Numbers], pa.Array]) -> Duplicates:
-        """From the row that stays for each row, its own number where it stays itself."""
-        rows = np.flatnonzero(kept != np.arange(len(kept)))
-        return cls(rows, kept[rows], how)
-
-    def flagged(self, photos: Photos) -> DatasetRuleResult:
-        """`duplicate of PATH (distance 3)` for each."""
-        named = np.unique(self.kept)
-        paths = columns.paths(photos, named)
-
-        def reasons(some: slice) -> pa.Array:
-            path = paths.take(pa.array(np.searchsorted(named, self.kept[some])))
-            how = self.how(self.rows[some], self.kept[some])
-            return pc.binary_join_element_wise("duplicate of ", path, " (", how, ")", "")
-
-        return DatasetRuleResult("duplicate", self.rows, reasons)
-
-
-def exact_duplicates(known: Columns) -> Duplicates:
-    """Photos of the same content as a better one."""
-    best = (known.passes, known.pixels, known.colorfulness)
-    kept = hash_groups.group_exact_duplicates(known.sha256, np.flatnonzero(known.usable), best)
-    return Duplicates.among(kept, lambda rows, _: repeat_reason("same content", len(rows)))
-
-
-def near_duplicates(known: Columns) -> tuple[Duplicates, NDArray[np.uint32]]:
-    """Photos that look like a better one, and the bits that draw each photo's split."""
-    rows = np.flatnonzero(known.usable)
-    best_first = np.lexsort((-known.colorfulness[rows], -known.pixels[rows].astype(np.int64)))
-    leader = rows[hash_groups.group_near_duplicates(known.looks[rows], best_first)]
-    stays = _keepers(known.passes, rows[best_first], leader[best_first])
-    kept = np.arange(len(known.usable))
-    kept[rows] = stays[leader]
-    return Duplicates.among(kept, partial(_how, known)), _drawn_together(known, rows, leader)
-
-
-def _keepers(passes: NDArray[np.bool_], rows: Numbers, leader: Numbers) -> Numbers:
-    """By leader, the row that stays: the best that passes, or the leader; `rows` come best first."""
-    keeper = np.arange(len(passes))
-    worst_first = np.flatnonzero(passes[rows])[::-1]
-    keeper[leader[worst_first]] = rows[worst_first]
-    return keeper
-
-
-def _drawn_together(known: Columns, rows: Numbers, leader: Numbers) -> NDArray[np.uint32]:
-    """What draws each photo's split: the first 32 bits of its content hash, or bits 96 to 128 of its group's smallest.
-
-    The first bits of the smallest of several hashes are small: they would put most groups into train.
-    """
-    bits = (known.sha256[:, 0] >> np.uint64(32)).astype(np.uint32)
-    hashes = known.sha256[rows]
-    order = np.lexsort((hashes[:, 1], hashes[:, 0], leader))
-    starts = np.diff(leader[order], prepend=-1) != 0
-    group = np.cumsum(starts) - 1
-    smallest = hashes[order[starts]]
-    mixed = np.bincount(group, np.any(hashes[order] != smallest[group], axis=1)) > 0
-    together = mixed[group]
-    bits[rows[order[together]]] = smallest[group[together], 1].astype(np.uint32)
-    return bits
-
-
-def _how(known: Columns, copies: Numbers, kept: Numbers) -> pa.Array:
-    """`same content`, `distance 3` or `distance 5, mirrored` for each copy."""
-    same = np.all(known.sha256[copies] == known.sha256[kept], axis=1)
-    one, other = known.looks[copies], known.looks[kept]
-    apart = pa.array(hash_groups.hamming_distances(one, other)).cast(pa.string())
-    side = pa.array(hash_groups.is_mirrored(one, other))
-    near = pc.binary_join_element_wise("distance ", apart, pc.if_else(side, ", mirrored", ""), "")
-    return pc.if_else(pa.array(same), "same content", near)
-
-
-@dataclass(frozen=True, slots=True)
 class DatasetStats:
-    """What those rules found, by row."""
+    """What one look at the whole scan yields, so that its rows can then be decided in pieces."""
 
     options: FilterOptions
-    """Those that were asked for, and the lines that shares turned out to mean."""
-    passes_where: NDArray[np.bool_] | None = None
-    flagged: tuple[DatasetRuleResult, ...] = ()
+    """The options asked for, plus the lowest values that the shares of `keep_top` mean."""
+    where_mask: NDArray[np.bool_] | None = None
+    """(rows,) whether the SQL condition is true; None without a condition."""
+    results: tuple[DatasetRuleResult, ...] = ()
     split_bits: NDArray[np.uint32] | None = None
-    """The bits that draw each photo's split, where those aren't the first of its own content hash."""
+    """(rows,) the bits that decide each photo's split; None: the first 32 bits of its own content hash."""
 
-    def judge(self, table: pa.Table, rows: slice) -> list[RuleResult]:
-        """All verdicts on some rows, also those of the rules on single photos; the first is `gates.readable`."""
-        judged = list(rules.apply_rules(table, self.options))
-        if self.passes_where is not None:
+    def apply_rules(self, table: pa.Table, rows: slice) -> list[RuleResult]:
+        """Apply all rules, also those on single photos, to a table with the given range of the scan's rows."""
+        results = list(apply_rules(table, self.options))
+        if self.where_mask is not None:
             name = f"not ({self.options.where})"
-            fails = ~self.passes_where[rows] & ~judged[0].fails
-            judged.append(RuleResult(name, fails, rules.repeat_reason(name, int(fails.sum()))))
-        return judged + [each.gate(rows) for each in self.flagged]
+            unreadable = results[0].fails
+            fails = ~self.where_mask[rows] & ~unreadable
+            results.append(RuleResult(name, fails, repeat_reason(name, int(fails.sum()))))
+        return results + [result.slice_rows(rows) for result in self.results]
 
 
-def compute_dataset_stats(photos: Photos, options: FilterOptions) -> DatasetStats:
-    """Look at all photos as far as the options ask for it.
+def compute_dataset_stats(scan: PathOrTable, options: FilterOptions) -> DatasetStats:
+    """Read the whole scan as far as the options need it; without such options, nothing is read.
 
     Raises:
-        EngineError: a condition needs DuckDB, and it isn't installed.
-        ManifestError: a column that a rule needs is missing, or holds something else.
-        UsageError: the condition isn't understood.
+        EngineError: a condition needs DuckDB, which is not installed.
+        ManifestError: a column that a rule needs is missing, or its content is wrong.
+        UsageError: the SQL condition is not valid.
     """
-    values = usable(photos, [top.column for top in options.keep_top])
-    for top in options.keep_top:
-        line = threshold_for_share(values[top.column], top.percent)
-        options = options if line is None else options.with_line(Bound(top.column, line, lowest=True))
-    found = DatasetStats(options, None if options.where is None else sql_mask(photos, options.where))
+    values = read_measures(scan, [share.column for share in options.keep_top])
+    for share in options.keep_top:
+        limit = threshold_for_share(values[share.column], share.percent)
+        options = options if limit is None else options.with_bound(Bound(share.column, limit, is_min=True))
+    stats = DatasetStats(options, None if options.where is None else sql_mask(scan, options.where))
     if options.duplicates == "keep" and not options.balance:
-        return found
-    columns = Columns.of(photos, _looked_at(options), found.judge)
+        return stats
+    columns = Columns.read(scan, _column_names(options), stats.apply_rules)
     if options.duplicates != "keep":
-        found = _with_duplicates(photos, found, columns)
+        stats = _add_duplicates(scan, stats, columns)
     if options.balance:
-        found = _with_balance(found, columns)
-    return found
+        stats = _add_balance(stats, columns)
+    return stats
 
 
-def _looked_at(options: FilterOptions) -> set[str]:
-    names = rules.columns(options) | {"sha256"}
+def _column_names(options: FilterOptions) -> set[str]:
+    names = rule_columns(options) | {"sha256"}
     names |= {"width", "height"} if options.duplicates != "keep" else set()
     names |= {"fingerprint"} if options.duplicates in ("together", "drop-near") else set()
     return names | ({"hue_peak_deg"} if options.balance else set())
 
 
-def _with_duplicates(photos: Photos, found: DatasetStats, columns: Columns) -> DatasetStats:
-    """One photo of each group stays: the best of those that pass the other rules, or of all where none does."""
-    if found.options.duplicates == "drop-exact":
-        dropped = exact_duplicates(columns)
+def _add_duplicates(scan: PathOrTable, stats: DatasetStats, columns: Columns) -> DatasetStats:
+    if stats.options.duplicates == "drop-exact":
+        duplicates = find_exact_duplicates(columns)
     else:
-        dropped, split_bits = near_duplicates(columns)
-        found = replace(found, split_bits=split_bits)
-    if found.options.duplicates == "together":
-        return found
-    columns.passes[dropped.rows] = False
-    return replace(found, flagged=(*found.flagged, dropped.flagged(photos)))
+        duplicates, split_bits = find_near_duplicates(columns)
+        stats = replace(stats, split_bits=split_bits)
+    if stats.options.duplicates == "together":
+        return stats
+    columns.passes[duplicates.rows] = False  # so that balance counts only photos that are kept
+    return replace(stats, results=(*stats.results, duplicates.to_result(scan)))
 
 
-def _with_balance(found: DatasetStats, columns: Columns) -> DatasetStats:
+def _add_balance(stats: DatasetStats, columns: Columns) -> DatasetStats:
     rows = np.flatnonzero(columns.passes)
-    draw = columns.sha256[rows, 1]  # not the first bits: those draw the split
-    chosen = balance.balance(columns.hue_deg[rows], columns.colorfulness[rows], draw, found.options.balance)
-    left_out, stratum = ~chosen.stays, chosen.stratum
+    draw = columns.sha256[rows, 1]  # not the first bits: those decide the split
+    subset = choose_balanced(columns.hue_deg[rows], columns.colorfulness[rows], draw, stats.options.balance)
     texts = pa.array(
-        f"over its share of --balance {found.options.balance}: "
-        f"{kept} of {there} with {balance.stratum_label(number)} stay"
-        for number, (there, kept) in enumerate(zip(chosen.found, chosen.quota, strict=True))
+        f"over its share of --balance {stats.options.balance}: {quota} of {available} with {stratum_label(number)} stay"
+        for number, (available, quota) in enumerate(zip(subset.available, subset.quota, strict=True))
     )
-    which = stratum[left_out]
-    left = DatasetRuleResult("balance", rows[left_out], lambda some: texts.take(pa.array(which[some])))
-    return replace(found, flagged=(*found.flagged, left))
+    strata = subset.stratum[~subset.kept]
+    result = DatasetRuleResult("balance", rows[~subset.kept], lambda part: texts.take(pa.array(strata[part])))
+    return replace(stats, results=(*stats.results, result))
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Photos that are copies of a better one, which is kept."""
+
+    rows: Numbers
+    """(copies,) row numbers, ascending."""
+    kept: Numbers
+    """(copies,) for each copy, the row of the photo that is kept."""
+    describe: Callable[[Numbers, Numbers], pa.Array]
+    """Returns text that says how copies differ from the photos kept for them."""
+
+    @classmethod
+    def from_kept(cls, kept: Numbers, describe: Callable[[Numbers, Numbers], pa.Array]) -> Duplicates:
+        """Make it from (rows,) the row that is kept for each row, its own number if it is kept itself."""
+        rows = np.flatnonzero(kept != np.arange(len(kept)))
+        return cls(rows, kept[rows], describe)
+
+    def to_result(self, scan: PathOrTable) -> DatasetRuleResult:
+        """Return the rule's result, with reasons like `duplicate of PATH (distance 3)`."""
+        kept = np.unique(self.kept)
+        kept_paths = read_paths(scan, kept)
+
+        def make_reasons(part: slice) -> pa.Array:
+            path = kept_paths.take(pa.array(np.searchsorted(kept, self.kept[part])))
+            difference = self.describe(self.rows[part], self.kept[part])
+            return pc.binary_join_element_wise("duplicate of ", path, " (", difference, ")", "")
+
+        return DatasetRuleResult("duplicate", self.rows, make_reasons)
+
+
+def find_exact_duplicates(columns: Columns) -> Duplicates:
+    """Find photos with the same content as a better one.
+
+    The best photo of a group is kept: one that passes the other rules, then the largest, then the most colourful, then
+    the first of the scan.
+    """
+    best = (columns.passes, columns.pixels, columns.colorfulness)
+    kept = hash_groups.group_exact_duplicates(columns.sha256, np.flatnonzero(columns.usable), best)
+    return Duplicates.from_kept(kept, lambda rows, _: repeat_reason("same content", len(rows)))
+
+
+def find_near_duplicates(columns: Columns) -> tuple[Duplicates, NDArray[np.uint32]]:
+    """Find photos that look like a better one; which photo is kept, see `find_exact_duplicates`.
+
+    Returns:
+        The duplicates; and (rows,) the bits that decide each photo's split, equal within a group.
+    """
+    rows = np.flatnonzero(columns.usable)
+    best_first = np.lexsort((-columns.colorfulness[rows], -columns.pixels[rows].astype(np.int64)))
+    leader = rows[hash_groups.group_near_duplicates(columns.fingerprint[rows], best_first)]
+    kept_by_leader = _choose_kept(columns.passes, rows[best_first], leader[best_first])
+    kept = np.arange(len(columns.usable))
+    kept[rows] = kept_by_leader[leader]
+    return Duplicates.from_kept(kept, partial(_describe_difference, columns)), _group_split_bits(columns, rows, leader)
+
+
+def _choose_kept(passes: NDArray[np.bool_], rows: Numbers, leader: Numbers) -> Numbers:
+    """Return, indexed by leader, the row to keep of its group: the best one that passes, or else the leader.
+
+    Args:
+        passes: (rows of the scan,) whether a photo passes the other rules.
+        rows: (usable,) rows of the scan, the best first.
+        leader: (usable,) the leader of each of these rows' group.
+    """
+    kept = np.arange(len(passes))
+    worst_first = np.flatnonzero(passes[rows])[::-1]
+    kept[leader[worst_first]] = rows[worst_first]  # of equal indices, the last assignment counts: the best photo's
+    return kept
+
+
+def _group_split_bits(columns: Columns, rows: Numbers, leader: Numbers) -> NDArray[np.uint32]:
+    """Return (rows of the scan,) the bits that decide each photo's split.
+
+    For photos without near copies these are the first 32 bits of the content hash, as without `--duplicates`. For a
+    group they are bits 96 to 128 of its smallest hash: the first bits of the smallest of several hashes are small, and
+    would put most groups into train.
+    """
+    bits = (columns.sha256[:, 0] >> np.uint64(32)).astype(np.uint32)
+    hashes = columns.sha256[rows]
+    order = np.lexsort((hashes[:, 1], hashes[:, 0], leader))
+    starts = np.diff(leader[order], prepend=-1) != 0
+    group = np.cumsum(starts) - 1
+    smallest = hashes[order[starts]]
+    has_several_contents = np.bincount(group, np.any(hashes[order] != smallest[group], axis=1)) > 0
+    grouped = has_several_contents[group]
+    bits[rows[order[grouped]]] = smallest[group[grouped], 1].astype(np.uint32)
+    return bits
+
+
+def _describe_difference(columns: Columns, copies: Numbers, kept: Numbers) -> pa.Array:
+    """Return `same content`, `distance 3` or `distance 5, mirrored` for each copy."""
+    same = np.all(columns.sha256[copies] == columns.sha256[kept], axis=1)
+    prints, kept_prints = columns.fingerprint[copies], columns.fingerprint[kept]
+    distance = pa.array(hash_groups.hamming_distances(prints, kept_prints)).cast(pa.string())
+    mirrored = pa.array(hash_groups.is_mirrored(prints, kept_prints))
+    near = pc.binary_join_element_wise("distance ", distance, pc.if_else(mirrored, ", mirrored", ""), "")
+    return pc.if_else(pa.array(same), "same content", near)
 
 
 def threshold_for_share(values: NDArray[np.float64], percent: float) -> float | None:
-    """The shortest decimal that `percent` of the values reach, or more only where values are equal.
+    """Return the shortest decimal that exactly `percent` of the values reach; more only if values are equal.
+
+    Args:
+        values: (n,) without NaN.
+        percent: over 0 and up to 100.
 
     Returns:
-        The line; None if there are no values.
+        The threshold; None if there are no values.
 
     >>> threshold_for_share(np.array([10.123, 17.345, 17.391, 40.0]), 50)
     17.39
@@ -203,48 +222,51 @@ def threshold_for_share(values: NDArray[np.float64], percent: float) -> float | 
     lowest_kept = float(np.partition(values, len(values) - keep)[len(values) - keep])
     highest_dropped = float(np.max(values, where=values < lowest_kept, initial=-math.inf))
     shortened = (math.floor(lowest_kept * 10**decimals) / 10**decimals for decimals in range(12))
-    return next((line for line in shortened if highest_dropped < line <= lowest_kept), lowest_kept)
+    return next((limit for limit in shortened if highest_dropped < limit <= lowest_kept), lowest_kept)
 
 
-def sql_mask(photos: Photos, condition: str) -> NDArray[np.bool_]:
-    """(rows) bool: whether an SQL condition over the columns is true.
+def sql_mask(scan: PathOrTable, condition: str) -> NDArray[np.bool_]:
+    """Return (rows,) bool: whether an SQL condition over the columns is true.
+
+    The condition can't read or write files: a preset, and so its condition, may come from another person.
 
     Raises:
-        EngineError: DuckDB isn't installed.
-        UsageError: it isn't understood, or reaches for files.
+        EngineError: DuckDB is not installed.
+        UsageError: the condition is not valid, or accesses files.
     """
     try:
         import duckdb
     except ImportError as missing:
-        raise EngineError("--where needs DuckDB: pip install 'vividset[sql]'") from missing
-    passes = np.zeros(count(photos), np.bool_)
-    if isinstance(photos, Path):
-        photos = _as_dataset(photos)
-    # a preset may come from a stranger: its condition sees the photos' numbers, and no file
+        raise EngineError(f"--where needs DuckDB: {install_hint('sql')}") from missing
+    mask = np.zeros(count_rows(scan), np.bool_)
+    if isinstance(scan, Path):
+        scan = _open_dataset(scan)
     with duckdb.connect(config={"enable_external_access": "false", "lock_configuration": "true"}) as connection:
-        connection.register("scan", photos)
+        connection.register("scan", scan)
         try:
             connection.sql("CREATE VIEW photos AS SELECT *, row_number() OVER () - 1 AS vividset_row FROM scan")
-            question = f"SELECT vividset_row, CAST(({condition}) AS BOOLEAN) AS passes FROM photos"  # noqa: S608
-            found = connection.sql(question).fetchnumpy()
+            query = f"SELECT vividset_row, CAST(({condition}) AS BOOLEAN) AS passes FROM photos"  # noqa: S608
+            result = connection.sql(query).fetchnumpy()
         except duckdb.PermissionException as exc:
-            raise UsageError(f"--where {condition!r} reaches for a file: it sees the manifest's columns only") from exc
-        except duckdb.Error as exc:
-            why = " ".join(str(exc).partition("LINE ")[0].split())
             raise UsageError(
-                f"--where {condition!r} isn't understood: {why}: `curate inspect` names the columns"
+                f"--where {condition!r} accesses a file: a condition can use only the columns of the manifest"
             ) from exc
-    if set(found) != {"vividset_row", "passes"} or len(found["passes"]) != len(passes):
+        except duckdb.Error as exc:
+            cause = " ".join(str(exc).partition("LINE ")[0].split())
+            raise UsageError(
+                f"--where {condition!r} is not valid: {cause}: `curate inspect` shows the columns"
+            ) from exc
+    if set(result) != {"vividset_row", "passes"} or len(result["passes"]) != len(mask):
         raise UsageError(f'--where {condition!r} must be a condition on each photo, like "width > 800"')
-    passes[found["vividset_row"]] = np.ma.filled(found["passes"], fill_value=False)
-    return passes
+    mask[result["vividset_row"]] = np.ma.filled(result["passes"], fill_value=False)
+    return mask
 
 
-def _as_dataset(scan: Path) -> ds.Dataset:
-    """A manifest that DuckDB can read more than once."""
+def _open_dataset(path: Path) -> ds.Dataset:
+    """Open a manifest so that DuckDB can read it more than once, which an iterator of tables would not allow."""
     try:
-        return ds.dataset(list(map(str, manifest.list_parts(scan))), schema=manifest.inspect_manifest(scan)[0])
+        return ds.dataset(list(map(str, manifest.list_parts(path))), schema=manifest.inspect_manifest(path)[0])
     except UnicodeEncodeError as exc:
         raise UsageError(
-            f"--where can't look into {scan}: {describe_error(exc)}: give it another, or a link with one"
+            f"--where can't read {path}: {describe_error(exc)}: rename it, or give a link with a UTF-8 name"
         ) from exc

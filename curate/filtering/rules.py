@@ -1,4 +1,4 @@
-"""The rules that look at one photo at a time, each over many rows at once, with a true sentence for every failure."""
+"""Rules that look at one photo at a time, applied to all rows of a table at once, with a reason for every failure."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ from curate.text import format_number
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """One rule's verdicts over the rows of a table."""
+    """Which rows of a table fail one rule, and why."""
 
     name: str
+    """As it is counted and printed, like `colorfulness < 20`."""
     fails: NDArray[np.bool_]
+    """(rows,)"""
     reasons: pa.Array
     """Text for each failing row, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetRuleResult:
-    """What a rule that looked at all photos rejects; the sentences are made when they are wanted."""
+    """Which rows of a whole manifest fail a rule that compares photos; reasons are made only when they are needed."""
 
     name: str
     rows: NDArray[np.int64]
-    """Ascending."""
+    """(failing,) row numbers, ascending."""
     reasons: Callable[[slice], pa.Array]
-    """Text for some of those rows."""
+    """Returns the text for a slice of `rows`."""
 
-    def gate(self, rows: slice) -> RuleResult:
-        """The verdict on some rows of the whole set."""
+    def slice_rows(self, rows: slice) -> RuleResult:
+        """Return the result for a range of the manifest's rows."""
         first, last = np.searchsorted(self.rows, [rows.start, rows.stop])
         fails = np.zeros(rows.stop - rows.start, np.bool_)
         fails[self.rows[first:last] - rows.start] = True
@@ -46,103 +48,113 @@ class DatasetRuleResult:
 
 
 def apply_rules(table: pa.Table, options: FilterOptions) -> Iterator[RuleResult]:
-    """Every rule on single photos, `readable` first; one that lets all through by its default isn't in force."""
-    yield readable(table)
-    if (gone := missing(table)).fails.any():
-        yield gone
+    """Apply all rules on single photos; the first result is that of `unreadable_rule`.
+
+    A rule whose option is at its default, so that no photo can fail it, gives no result.
+
+    Raises:
+        ManifestError: the table lacks a column that a rule needs.
+    """
+    yield unreadable_rule(table)
+    if (missing := missing_rule(table)).fails.any():
+        yield missing
     if options.min_colorfulness is not None:
-        yield bound(table, Bound("colorfulness", options.min_colorfulness, lowest=True))
-    yield tone(table, options.keep_tones)
-    for rule in options.bounds:
-        yield bound(table, rule)
+        yield bound_rule(table, Bound("colorfulness", options.min_colorfulness, is_min=True))
+    yield tone_rule(table, options.keep_tones)
+    for bound in options.bounds:
+        yield bound_rule(table, bound)
     if options.min_side_px:
-        yield min_side(table, options.min_side_px)
+        yield min_side_rule(table, options.min_side_px)
     if math.isfinite(options.max_aspect):
-        yield max_aspect(table, options.max_aspect)
+        yield max_aspect_rule(table, options.max_aspect)
 
 
-def columns(options: FilterOptions) -> set[str]:
-    """The columns that those rules look at."""
-    needed = {"colorfulness", "tone", "error", "missing_since", *(rule.column for rule in options.bounds)}
-    return needed | ({"width", "height"} if options.min_side_px or math.isfinite(options.max_aspect) else set())
+def rule_columns(options: FilterOptions) -> set[str]:
+    """Return the columns that `apply_rules` reads."""
+    columns = {"colorfulness", "tone", "error", "missing_since", *(bound.column for bound in options.bounds)}
+    return columns | ({"width", "height"} if options.min_side_px or math.isfinite(options.max_aspect) else set())
 
 
-def readable(table: pa.Table) -> RuleResult:
-    """Photos without measures fail, for their own reason."""
-    error = _column(table, "error")
-    fails = bools(pc.is_valid(error)) | bools(pc.is_null(table["colorfulness"], nan_is_null=True))
+def unreadable_rule(table: pa.Table) -> RuleResult:
+    """Reject photos without measures; the reason is their error."""
+    error = _get_column(table, "error")
+    fails = to_mask(pc.is_valid(error)) | to_mask(pc.is_null(table["colorfulness"], nan_is_null=True))
     text = pc.fill_null(error.filter(pa.array(fails)), "it was not measured")
     return RuleResult("unreadable", fails, pc.binary_join_element_wise("unreadable:", text, " "))
 
 
-def missing(table: pa.Table) -> RuleResult:
-    """Photos that the last scan didn't find fail, whatever was measured of them before."""
+def missing_rule(table: pa.Table) -> RuleResult:
+    """Reject photos that the last scan didn't find, whatever their measures were before."""
     if "missing_since" not in table.column_names:  # an older version made the scan
         return RuleResult("missing", np.zeros(table.num_rows, np.bool_), repeat_reason("missing", 0))
-    fails = bools(pc.is_valid(table["missing_since"].combine_chunks()))
+    fails = to_mask(pc.is_valid(table["missing_since"].combine_chunks()))
     return RuleResult("missing", fails, repeat_reason("missing", int(fails.sum())))
 
 
-def usable(table: pa.Table) -> NDArray[np.bool_]:
-    """(rows,) bool: whether a photo was measured and is there."""
-    return ~(readable(table).fails | missing(table).fails)
+def usable_mask(table: pa.Table) -> NDArray[np.bool_]:
+    """Return (rows,) bool: whether a photo has measures and is not missing."""
+    return ~(unreadable_rule(table).fails | missing_rule(table).fails)
 
 
-def tone(table: pa.Table, keep: frozenset[str]) -> RuleResult:
-    """Photos of another tone than those to keep fail."""
-    tones = _column(table, "tone")
+def tone_rule(table: pa.Table, keep: frozenset[str]) -> RuleResult:
+    """Reject photos whose tone is not in `keep`."""
+    tones = _get_column(table, "tone")
     kept = pc.is_in(tones, value_set=pa.array(sorted(keep), pa.string()))
-    fails = bools(pc.and_(pc.is_valid(tones), pc.invert(kept)))
+    fails = to_mask(pc.and_(pc.is_valid(tones), pc.invert(kept)))
     return RuleResult("tone", fails, pc.binary_join_element_wise("tone is", tones.filter(pa.array(fails)), " "))
 
 
-def bound(table: pa.Table, rule: Bound) -> RuleResult:
-    """Photos beyond the line of one measure fail."""
-    return _beyond(rule.column, _column(table, rule.column).cast(pa.float64()), rule)
+def bound_rule(table: pa.Table, bound: Bound) -> RuleResult:
+    """Reject photos with a value of one measure below or above a limit."""
+    return _compare(bound.column, _get_column(table, bound.column).cast(pa.float64()), bound)
 
 
-def min_side(table: pa.Table, side_px: int) -> RuleResult:
-    """Photos whose short side is shorter fail."""
-    short = pc.min_element_wise(_column(table, "width"), _column(table, "height"), skip_nulls=False)
-    return _beyond("short side", short.cast(pa.float64()), Bound("side", side_px, lowest=True))
+def min_side_rule(table: pa.Table, side_px: int) -> RuleResult:
+    """Reject photos whose short side is shorter, in pixels."""
+    short = pc.min_element_wise(_get_column(table, "width"), _get_column(table, "height"), skip_nulls=False)
+    return _compare("short side", short.cast(pa.float64()), Bound("side", side_px, is_min=True))
 
 
-def max_aspect(table: pa.Table, aspect: float) -> RuleResult:
-    """Photos whose long side is more than so many times the short one fail."""
-    width, height = (_column(table, name).cast(pa.float64()) for name in ("width", "height"))
-    return _beyond(
+def max_aspect_rule(table: pa.Table, aspect: float) -> RuleResult:
+    """Reject photos whose long side is more than `aspect` times the short side."""
+    width, height = (_get_column(table, name).cast(pa.float64()) for name in ("width", "height"))
+    return _compare(
         "aspect",
         pc.divide(pc.max_element_wise(width, height, skip_nulls=False), pc.min_element_wise(width, height)),
-        Bound("aspect", aspect, lowest=False),
+        Bound("aspect", aspect, is_min=False),
     )
 
 
 def repeat_reason(text: str, count: int) -> pa.Array:
-    """The same reason for so many rows."""
+    """Return an Arrow array with `count` times the same text."""
     return pa.array([text], pa.string()).take(pa.array(np.zeros(count, np.int64)))
 
 
-def bools(values: Any) -> NDArray[np.bool_]:
-    """An Arrow column of verdicts as numpy; unknown is False."""
+def to_mask(values: Any) -> NDArray[np.bool_]:
+    """Return an Arrow boolean array as numpy; null becomes False."""
     filled = pc.fill_null(values, False)
     return np.asarray(filled.to_numpy(zero_copy_only=False), np.bool_)
 
 
-def _column(table: pa.Table, name: str) -> pa.Array:
+def _get_column(table: pa.Table, name: str) -> pa.Array:
     if name not in table.column_names:
         raise ManifestError(f"the scan has no column {name!r}: run `curate scan` again with this version")
     return table[name].combine_chunks()
 
 
-def _beyond(name: str, values: pa.Array, rule: Bound) -> RuleResult:
-    """`name 17.3 < 20`: the value rounded away from the line, so that the sentence is true."""
-    compare, rounded = (pc.less, pc.floor) if rule.lowest else (pc.greater, pc.ceil)
-    fails = bools(compare(values, rule.line))
-    scale = 10.0 ** max(1, _decimals(rule.line))
-    shown = pc.divide(rounded(pc.multiply(values.filter(pa.array(fails)), scale)), scale)
-    end = f" {rule.sign} {format_number(rule.line)}"
-    return RuleResult(name + end, fails, pc.binary_join_element_wise(f"{name} ", shown.cast(pa.string()), end, ""))
+def _compare(name: str, values: pa.Array, bound: Bound) -> RuleResult:
+    """Compare values with a limit; null passes.
 
-
-def _decimals(number: float) -> int:
-    return len(format_number(number).partition(".")[2]) if "e" not in format_number(number) else 6
+    A reason reads `name 17.3 < 20`. Its value is rounded away from the limit, so that the comparison stays true: 19.96
+    is shown as 19.9, not as 20.
+    """
+    fails_limit, round_away = (pc.less, pc.floor) if bound.is_min else (pc.greater, pc.ceil)
+    fails = to_mask(fails_limit(values, bound.limit))
+    limit = format_number(bound.limit)
+    decimals = 6 if "e" in limit else len(limit.partition(".")[2])
+    scale = 10.0 ** max(1, decimals)
+    shown = pc.divide(round_away(pc.multiply(values.filter(pa.array(fails)), scale)), scale)
+    relation = f" {bound.sign} {limit}"
+    return RuleResult(
+        name + relation, fails, pc.binary_join_element_wise(f"{name} ", shown.cast(pa.string()), relation, "")
+    )

@@ -1,16 +1,16 @@
-"""Bytes to sRGB pixels: the one room that knows formats, orientation, profiles, alpha and size.
+"""Decode the bytes of an image file to upright sRGB pixels.
 
-The rules, in the order they apply (docs/reference/formats.md has the table with its golden values):
+The rules, in the order in which they apply (docs/reference/formats.md lists them with the test for each):
 
-1. The content decides the format, never the name. JPEG (also MPO), PNG, WebP, TIFF, GIF, BMP and AVIF are photos;
-   HEIC and JPEG XL are where their extras are installed.
-2. The header's size is checked against the limit before a pixel is decoded.
-3. The first frame of an animation or a multi-picture file is the photo.
-4. Samples of 16 bits are rounded to 8; 1-bit and palette images are expanded. Float samples, which have no stated
-   range, are an error.
-5. An embedded profile that isn't sRGB is converted, relative colorimetric. A profile that can't be read, or that is of
-   another colour space than the pixels, is ignored, as viewers do.
-6. Alpha is composited on white in sRGB values; fully transparent pixels are marked invisible and don't count.
+1. The content decides the format, never the file name. JPEG (also MPO), PNG, WebP, TIFF, GIF, BMP and AVIF are
+   supported; HEIC and JPEG XL are supported if their extras are installed.
+2. The size in the header is checked against the limit before any pixel is decoded.
+3. Only the first frame of an animation or of a file with several pictures is decoded.
+4. 16-bit samples are rounded to 8 bits; 1-bit and palette images are expanded. Float samples have no defined range and
+   are an error.
+5. An embedded profile that is not sRGB is converted, relative colorimetric. A profile that cannot be read, or that is
+   for another colour space than the pixels, is ignored, as image viewers do.
+6. Alpha is composited on white, in sRGB values. Fully transparent pixels are marked as invisible and are not measured.
 7. The EXIF orientation is applied last.
 """
 
@@ -49,71 +49,58 @@ from curate.image.formats import (
     looks_like_photo,
 )
 from curate.image.icc import PILLOW_RAISES, convert_pixels, srgb_transform, to_srgb
-
-_NO_MEMORY = -4
-"""OpenCV's StsNoMem."""
-
-
-@contextmanager
-def memory_errors(doing: str) -> Iterator[None]:
-    """Turn a lack of memory into the photo's error.
-
-    Raises:
-        OutOfMemory: `doing` wanted more than there is.
-    """
-    try:
-        yield
-    except (MemoryError, cv2.error) as exc:
-        if isinstance(exc, cv2.error) and exc.code != _NO_MEMORY:
-            raise
-        raise OutOfMemory(f"{doing} wanted more memory than there is") from exc
-
-
-MAX_ASPECT_RATIO = 16
-"""Of a photo whose long side is over so many short ones, only the middle is packed."""
-
+from curate.text import describe_error, install_hint
 
 MAX_PIXELS = 250_000_000
-
+"""Default limit of width times height."""
 
 MIN_QUARTER_SIDE_PX = 80
-"""What tone and fingerprint need at least."""
+"""Smallest short side of a photo decoded at a quarter of its size: tone and fingerprint need this many pixels."""
 
+MAX_ASPECT_RATIO = 16
+"""Of a photo with a longer long side, relative to its short side, only the middle is packed or colorized."""
 
-_MAY_TURN = frozenset(["exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"])
-"""Where Pillow finds an orientation; looking for one costs as much as all else that it reads of a header."""
-_FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
-"""By orientation, what `cv2.flip` is to do: 1 left to right, 0 top to bottom, -1 both; from 5 on, of the transposed."""
+_OPENCV_NO_MEMORY = -4
+"""OpenCV's error code StsNoMem."""
+
+_ORIENTATION_KEYS = frozenset(["exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"])
+"""The entries of `Image.info` in which Pillow finds an orientation. Pillow's own search for one costs as much as the
+rest of reading the header, so it is skipped for images without these entries."""
+
+_FLIP_CODES = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
+"""Argument of `cv2.flip` for each EXIF orientation: 1 left to right, 0 top to bottom, -1 both. Orientations from 5 on
+are transposed before the flip."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a photo says of itself."""
+    """What the file says about its picture."""
 
     width: int
-    """Pixels, upright."""
+    """Pixels, of the upright photo at full size."""
     height: int
+    """Pixels, of the upright photo at full size."""
     format: str
     """Pillow's name: JPEG, PNG, ..."""
     mode: str
     """Pillow's mode as stored: RGB, L, CMYK, P, I;16, ..."""
     orientation: int
-    """EXIF orientation 1..8 as stored; 1 if absent or nonsense."""
+    """EXIF orientation 1..8 as stored; 1 if absent or invalid."""
     icc_profile: str | None
-    """Description of the embedded profile, `unreadable`, or None."""
+    """Description of the embedded profile, `unreadable`, or None without a profile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A decoded photo, as a viewer shows it."""
+    """A decoded photo, as an image viewer shows it."""
 
     header: Header
     pixels: NDArray[np.uint8]
-    """(H, W, 3) uint8 sRGB, upright, composited on white unless asked otherwise."""
+    """(H, W, 3) uint8 sRGB, upright; composited on white unless `decode` was called with `on_white=False`."""
     visible: NDArray[np.bool_] | None
-    """(H, W) bool, False where fully transparent; None where all is visible."""
+    """(H, W) bool, False where the photo is fully transparent; None if every pixel is visible."""
     alpha: NDArray[np.uint8] | None = None
-    """(H, W) uint8, what the pixels were not composited by; None where they were, or are opaque."""
+    """(H, W) uint8, with `on_white=False` only: the alpha channel; None if the photo is opaque."""
 
 
 def decode(
@@ -124,136 +111,213 @@ def decode(
     quarter: bool = False,
     on_white: bool = True,
 ) -> Photo:
-    """Decode a whole file to upright sRGB pixels.
+    """Decode the bytes of an image file to upright sRGB pixels.
 
     Args:
-        data: the file's bytes.
-        max_pixels: refuse larger photos before decoding them.
-        short_side_px: what the caller will shrink to anyway. A JPEG may then be decoded at a half, a quarter or an
-            eighth of its size, with a short side no less than this; `header` still tells the whole photo's size. None
-            decodes all of it, as exact scores need.
-        quarter: decode a colour JPEG at a quarter of its size, but with a short side of MIN_QUARTER_SIDE_PX at least.
-        on_white: composite transparent pixels; False keeps their own colours, and their alpha beside them.
+        data: all bytes of the file. The format is detected from them.
+        max_pixels: largest width times height. A larger photo is refused before it is decoded.
+        short_side_px: the short side, in pixels, to which the caller will shrink the photo. A JPEG may then be decoded
+            at a half, a quarter or an eighth of its size, with a short side of at least this. None decodes at full
+            size, which exact measurements need.
+        quarter: decode a colour JPEG at a quarter of its size, but with a short side of at least MIN_QUARTER_SIDE_PX.
+        on_white: composite transparent pixels on white; False returns their stored colours, and the alpha channel.
+
+    Returns:
+        The pixels, (H, W, 3) uint8 sRGB, with the header of the file. `header` gives the full size, also if the pixels
+        were decoded at a smaller one.
 
     Raises:
-        PhotoError: by its subclass, what is wrong with the file; nothing else, whatever the bytes.
+        PhotoError: the file cannot be decoded. The subclass says why: EmptyFile, NotAPhoto, UnsupportedFormat,
+            BrokenPhoto, TooManyPixels, NothingVisible or OutOfMemory. No content of `data` raises anything else.
+
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (4, 3), (255, 0, 0)).save(file, "PNG")
+    >>> photo = decode(file.getvalue())
+    >>> photo.pixels.shape, photo.pixels[0, 0].tolist(), photo.header.format
+    ((3, 4, 3), [255, 0, 0], 'PNG')
     """
     if not data:
         raise EmptyFile("the file has zero bytes")
-    least_side_px = partial(_least_side_px, short_side_px=short_side_px, quarter=quarter)
-    if bare := fast_paths.decode_plain_file(data, max_pixels, least_side_px):
-        return Photo(Header(*bare.size, bare.format, "RGB", orientation=1, icc_profile=None), bare.pixels, None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        image = _open(data, max_pixels)
-        try:
-            return _read(image, data, least_side_px(image.size), on_white)
-        except MemoryError as exc:
-            claimed = f"{image.width} x {image.height}"
-            raise OutOfMemory(f"decoding {claimed} pixels wanted more memory than there is") from exc
-        except PILLOW_RAISES as exc:
-            raise BrokenPhoto(_one_line(exc)) from exc
-        finally:
-            image.close()
+    min_side_px = partial(_min_side_px, short_side_px=short_side_px, quarter=quarter)
+    if plain := fast_paths.decode_plain_file(data, max_pixels, min_side_px):
+        return Photo(Header(*plain.size, plain.format, "RGB", orientation=1, icc_profile=None), plain.pixels, None)
+    image = _open(data, max_pixels)
+    try:
+        with _pillow_errors(f"decoding {image.width} x {image.height} pixels"):
+            return _to_photo(image, data, min_side_px(image.size), on_white)
+    finally:
+        image.close()
 
 
 def decode_image(image: Image.Image, *, max_pixels: int = MAX_PIXELS, on_white: bool = True) -> Photo:
-    """Convert a PIL image to upright sRGB pixels, by the rules for files; the image stays open.
+    """Convert a PIL image to upright sRGB pixels, by the same rules as `decode`.
 
     Args:
-        image: any mode; its EXIF orientation and colour profile are applied.
-        max_pixels: refuse larger images.
-        on_white: as for `decode`.
+        image: of any mode, opened or made in memory; it stays open. Its EXIF orientation and profile are applied.
+        max_pixels: largest width times height.
+        on_white: composite transparent pixels on white; False returns their stored colours, and the alpha channel.
+
+    Returns:
+        The pixels, (H, W, 3) uint8 sRGB, with a header; `header.format` is empty for an image made in memory.
 
     Raises:
-        PhotoError: by its subclass, what is wrong with the image.
+        PhotoError: the image cannot be converted. The subclass says why, as for `decode`.
+
+    >>> decode_image(Image.new("L", (2, 1), 7)).pixels.tolist()
+    [[[7, 7, 7], [7, 7, 7]]]
     """
-    if image.width * image.height > max_pixels:
-        raise TooManyPixels(f"{image.width} x {image.height} is over the limit of {max_pixels} pixels (--max-pixels)")
+    _check_size(image, max_pixels)
+    with _pillow_errors(f"decoding {image.width} x {image.height} pixels"):
+        return _to_photo(image, None, None, on_white)
+
+
+@contextmanager
+def memory_errors(doing: str) -> Iterator[None]:
+    """Raise `OutOfMemory` if the block runs out of memory, in Python, numpy or OpenCV.
+
+    Args:
+        doing: what the block does, for the message: `measuring it`.
+
+    Raises:
+        OutOfMemory: there is not enough memory.
+    """
+    try:
+        yield
+    except (MemoryError, cv2.error) as exc:
+        if isinstance(exc, cv2.error) and exc.code != _OPENCV_NO_MEMORY:
+            raise
+        raise OutOfMemory(f"{doing} needs more memory than is available") from exc
+
+
+def over_white(colors: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Composite colours on white.
+
+    Args:
+        colors: (H, W, 3) uint8 sRGB.
+        alpha: (H, W) uint8, 255 where opaque.
+
+    Returns:
+        (H, W, 3) uint8 sRGB: colors · alpha / 255 + 255 · (1 − alpha / 255), rounded to the nearest level.
+
+    >>> over_white(np.array([[[255, 0, 0]]], np.uint8), np.array([[128]], np.uint8)).tolist()
+    [[[255, 127, 127]]]
+    """
+    weight = cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB).astype(np.uint16)
+    scaled = np.uint16(65_152) - weight * (255 - colors)  # 255 times the result, plus 127 for rounding
+    return ((scaled + 1 + (scaled >> 8)) >> 8).astype(np.uint8)  # equals scaled // 255, at a quarter of the cost
+
+
+def apply_orientation(pixels: NDArray[Any], orientation: int) -> NDArray[np.uint8]:
+    """Turn and mirror stored pixels as an EXIF orientation says. OpenCV takes a fifth of the time of a numpy copy.
+
+    Args:
+        pixels: (H, W, ...) uint8, as stored.
+        orientation: EXIF orientation, 1..8.
+
+    Returns:
+        The upright pixels, uint8; (W, H, ...) for orientations 5 to 8.
+
+    Raises:
+        OutOfMemory: there is not enough memory for the copy.
+    """
+    with memory_errors("turning it"):
+        turned = cv2.transpose(pixels) if orientation >= 5 else pixels
+        code = _FLIP_CODES.get(orientation)
+        return np.asarray(turned if code is None else cv2.flip(turned, code), np.uint8)
+
+
+def _min_side_px(size: tuple[int, int], short_side_px: int | None, quarter: bool) -> int | None:
+    """The smallest short side at which a JPEG of this size may be decoded; None for full size."""
+    return max(MIN_QUARTER_SIDE_PX, -(-min(size) // 4)) if quarter else short_side_px
+
+
+@contextmanager
+def _pillow_errors(doing: str) -> Iterator[None]:
+    """Raise OutOfMemory or BrokenPhoto for whatever Pillow raises in the block; suppress its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _read(image, None, None, on_white)
+            yield
         except MemoryError as exc:
-            claimed = f"{image.width} x {image.height}"
-            raise OutOfMemory(f"decoding {claimed} pixels wanted more memory than there is") from exc
+            raise OutOfMemory(f"{doing} needs more memory than is available") from exc
         except PILLOW_RAISES as exc:
-            raise BrokenPhoto(_one_line(exc)) from exc
+            raise BrokenPhoto(describe_error(exc)) from exc
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
+    """The image, opened but not decoded, of at most `max_pixels`."""
     Image.MAX_IMAGE_PIXELS = None  # our own limit is checked below, before anything is decoded
-    try:
-        image = _identified(data, max_pixels)
-    except UnidentifiedImageError as exc:
-        raise _unidentified(data) from exc
-    except MemoryError as exc:
-        raise OutOfMemory("reading the header wanted more memory than there is") from exc
-    except PILLOW_RAISES as exc:
-        raise BrokenPhoto(_one_line(exc)) from exc
-    if image.width * image.height > max_pixels:
-        raise TooManyPixels(f"{image.width} x {image.height} is over the limit of {max_pixels} pixels (--max-pixels)")
+    with _pillow_errors("reading the header"):
+        try:
+            image = _identify(data, max_pixels)
+        except UnidentifiedImageError as exc:
+            raise _unidentified_error(data[:SNIFF_BYTES]) from exc
+    _check_size(image, max_pixels)
     return image
 
 
-def _identified(data: bytes, max_pixels: int) -> Image.Image:
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise TooManyPixels(f"{image.width} x {image.height} is over the limit of {max_pixels} pixels (--max-pixels)")
+
+
+def _identify(data: bytes, max_pixels: int) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        extra = detect_plugin_format(data[:SNIFF_BYTES])
-        if extra is None or not is_installed(extra):
+        plugin_format = detect_plugin_format(data[:SNIFF_BYTES])
+        if plugin_format is None or not is_installed(plugin_format):
             raise
-    if extra is JXL and (jxl_pixel_count(data) or 0) > max_pixels:
-        raise TooManyPixels(f"its header claims over {max_pixels} pixels, the limit (--max-pixels)")
-    return Image.open(io.BytesIO(data), formats=[extra.format])
+    if plugin_format is JXL and (jxl_pixel_count(data) or 0) > max_pixels:  # its plugin decodes while it opens
+        raise TooManyPixels(f"the header claims more than {max_pixels} pixels, the limit (--max-pixels)")
+    return Image.open(io.BytesIO(data), formats=[plugin_format.format])
 
 
-def _unidentified(data: bytes) -> NotAPhoto | UnsupportedFormat | BrokenPhoto:
-    head = data[:SNIFF_BYTES]
-    extra = detect_plugin_format(head)
-    if extra and not is_installed(extra):
-        how = f"pip install 'vividset[{extra.pip}]', then scan again with --retry-errors"
-        return UnsupportedFormat(f"{extra.name} needs an extra: {how}")
+def _unidentified_error(head: bytes) -> NotAPhoto | UnsupportedFormat | BrokenPhoto:
+    """The error for a file that no reader accepts, from its first bytes."""
+    plugin_format = detect_plugin_format(head)
+    if plugin_format and not is_installed(plugin_format):
+        hint = install_hint(plugin_format.extra)
+        return UnsupportedFormat(f"{plugin_format.name} needs an extra: {hint}; then scan again with --retry-errors")
     if head.startswith(b"\0\0\0\x0cjP  "):
-        return UnsupportedFormat("JPEG 2000 isn't decoded: convert it to JPEG or PNG")
+        return UnsupportedFormat("JPEG 2000 is not supported: convert it to JPEG or PNG")
     if looks_like_photo(head):
-        return BrokenPhoto("the header can't be read")
-    return NotAPhoto("the content is no picture that is known here")
+        return BrokenPhoto("the header cannot be read")
+    return NotAPhoto("the content is not an image of a known format")
 
 
-def _read(image: Image.Image, data: bytes | None, short_side_px: int | None, on_white: bool) -> Photo:
-    orientation, mode, frame_size = _orientation(image), image.mode, image.size
+def _to_photo(image: Image.Image, data: bytes | None, short_side_px: int | None, on_white: bool) -> Photo:
+    """Decode an image that Pillow has opened; with the bytes of its file, by a fast path if there is one for it."""
+    orientation, mode, stored_size = _orientation(image), image.mode, image.size
     profile_name, transform = srgb_transform(image.info.get("icc_profile"), mode)
     pixels = None if data is None else fast_paths.decode_plain_image(image, data, short_side_px)
-    visible, alpha, turn_left_to_do = None, None, orientation
+    visible, alpha, remaining_orientation = None, None, orientation
     if pixels is not None:
         pixels = pixels if transform is None else convert_pixels(pixels, transform)
     else:
         image.load()
-        turn_left_to_do = _orientation(image)  # the TIFF reader turns the picture itself, and then says 1
-        pixels, alpha = _layers(to_srgb(image, transform))
+        remaining_orientation = _orientation(image)  # Pillow's TIFF reader turns the image itself and then reports 1
+        pixels, alpha = _split_alpha(to_srgb(image, transform))
         visible = None if alpha is None or alpha.all() else alpha > 0
         if alpha is not None and on_white:
             pixels, alpha = over_white(pixels, alpha), None
     if visible is not None and not visible.any():
-        raise NothingVisible(f"all {frame_size[0]} x {frame_size[1]} pixels are fully transparent")
-    if turn_left_to_do != 1:
-        pixels = apply_orientation(pixels, turn_left_to_do)
-        visible = None if visible is None else apply_orientation(visible.view(np.uint8), turn_left_to_do).view(np.bool_)
-        alpha = None if alpha is None else apply_orientation(alpha, turn_left_to_do)
-    upright_size = frame_size[::-1] if turn_left_to_do >= 5 else image.size
+        raise NothingVisible(f"all {stored_size[0]} x {stored_size[1]} pixels are fully transparent")
+    if remaining_orientation != 1:
+        pixels = apply_orientation(pixels, remaining_orientation)
+        alpha = None if alpha is None else apply_orientation(alpha, remaining_orientation)
+        if visible is not None:
+            visible = apply_orientation(visible.view(np.uint8), remaining_orientation).view(np.bool_)
+    upright_size = stored_size[::-1] if remaining_orientation >= 5 else image.size
     header = Header(*upright_size, image.format or "", mode, orientation, profile_name)
     return Photo(header, pixels, visible, alpha)
 
 
-def _least_side_px(size: tuple[int, int], short_side_px: int | None, quarter: bool) -> int | None:
-    return max(MIN_QUARTER_SIDE_PX, -(-min(size) // 4)) if quarter else short_side_px
-
-
 def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8 of an image; 1 if absent or invalid."""
     if image.format == JXL.format and not getattr(image, "jpeg", False):
-        return 1  # the codestream has its own, which is applied already; EXIF may repeat it
-    if image.format != "TIFF" and not _MAY_TURN & image.info.keys():
+        return 1  # the codestream has its own orientation, which is applied already; EXIF may repeat it
+    if image.format != "TIFF" and not _ORIENTATION_KEYS & image.info.keys():
         return 1
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -262,30 +326,11 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def apply_orientation(pixels: NDArray[Any], orientation: int) -> NDArray[np.uint8]:
-    """Undo an EXIF orientation (2..8) on (H, W, ...) uint8; OpenCV takes a fifth of the time of a copy by numpy."""
-    with memory_errors("turning it"):
-        turned = cv2.transpose(pixels) if orientation >= 5 else pixels
-        return np.asarray(cv2.flip(turned, _FLIPS[orientation]) if orientation in _FLIPS else turned, np.uint8)
-
-
-def _layers(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """(H, W, 3) colours and (H, W) alpha of an RGB or RGBA picture; no alpha where all is opaque."""
+def _split_alpha(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """(H, W, 3) colours and (H, W) alpha of an RGB or RGBA image; no alpha if the image is opaque."""
     samples = np.asarray(image)
     if image.mode == "RGB":
         return samples, None
     colors = np.asarray(cv2.cvtColor(samples, cv2.COLOR_RGBA2RGB), np.uint8)
     alpha = np.asarray(cv2.extractChannel(samples, 3), np.uint8)
     return colors, None if (alpha == 255).all() else alpha
-
-
-def over_white(colors: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) colours under (H, W) alpha, as they look on white."""
-    share = cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB).astype(np.uint16)
-    scaled = np.uint16(65_152) - share * (255 - colors)  # 255 times the wanted, and 127 for rounding
-    return ((scaled + 1 + (scaled >> 8)) >> 8).astype(np.uint8)  # scaled // 255, at a quarter of its cost
-
-
-def _one_line(exc: BaseException) -> str:
-    text = " ".join(str(exc).split()) or type(exc).__name__
-    return text if len(text) <= 200 else text[:197] + "..."

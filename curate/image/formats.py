@@ -1,4 +1,8 @@
-"""Formats that Pillow reads by a plugin, each an extra: HEIC (it bundles x265) and JPEG XL (GPL-3)."""
+"""Supported image formats, and how they are recognized from a file's first bytes or its name.
+
+HEIC and JPEG XL need a Pillow plugin. Each is an extra, because of licences: the HEIC plugin bundles x265 (GPL-2), the
+JPEG XL plugin is GPL-3.
+"""
 
 from __future__ import annotations
 
@@ -6,75 +10,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any
-
-HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-JXL_SIGNATURES = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
-
-
-@dataclass(frozen=True, slots=True)
-class PluginFormat:
-    """A format and what reads it."""
-
-    format: str
-    """The plugin's name for it."""
-    name: str
-    """As people call it."""
-    pip: str
-    """The extra that brings the plugin."""
-
-
-HEIF = PluginFormat("HEIF", "HEIC", "heic")
-JXL = PluginFormat("JXL", "JPEG XL", "jxl")
-
-
-def detect_plugin_format(head: bytes) -> PluginFormat | None:
-    """What a file's first bytes ask for, if Pillow alone doesn't read them."""
-    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
-        return HEIF
-    return JXL if head.startswith(JXL_SIGNATURES) else None
-
-
-@cache
-def is_installed(extra: PluginFormat) -> bool:
-    """Whether the plugin is here; then Pillow knows the format from now on."""
-    try:
-        if extra is HEIF:
-            import_module("pillow_heif").register_heif_opener()
-        else:
-            plugin: Any = import_module("pillow_jxl.JpegXLImagePlugin")
-            plugin.DECODE_THREADS = 0  # a worker takes one core
-    except ImportError:
-        return False
-    return True
-
-
-def jxl_pixel_count(data: bytes) -> int | None:
-    """How many pixels a JPEG XL claims, which its plugin would find out by decoding them; None if that can't be read.
-
-    Source: ISO/IEC 18181-1, SizeHeader.
-    """
-    start = data.find(b"\xff\x0a", 0, 1 << 16)  # in a container the codestream is a box
-    if start < 0:
-        return None
-    bits = int.from_bytes(data[start + 2 : start + 14], "little")
-
-    def take(count: int) -> int:
-        nonlocal bits
-        value = bits & ((1 << count) - 1)
-        bits >>= count
-        return value
-
-    def side(eighths: int) -> int:
-        return 8 * (take(5) + 1) if eighths else take((9, 13, 18, 30)[take(2)]) + 1
-
-    eighths = take(1)
-    height = side(eighths)
-    ratio = take(3)
-    if ratio == 0:
-        return height * side(eighths)
-    over, under = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio - 1]
-    return height * (height * over // under)
-
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF")
 PHOTO_SUFFIXES = frozenset(
@@ -99,7 +34,7 @@ PHOTO_SUFFIXES = frozenset(
         ".jp2",
     ]
 )
-"""Names that promise a photo: such a file gets a row even if it turns out to be none."""
+"""File name endings of photos: such a file gets a row in a manifest even if its content is not a photo."""
 RAW_SUFFIXES = frozenset(
     [
         ".3fr",
@@ -120,12 +55,11 @@ RAW_SUFFIXES = frozenset(
         ".x3f",
     ]
 )
-"""Camera raw: TIFF inside, but what Pillow would see is a thumbnail."""
-
-
+"""Camera raw files, recognized by name and refused: they are TIFFs in which Pillow would find only a thumbnail."""
 SNIFF_BYTES = 32
-
-
+"""Number of first bytes that suffice to recognize a format."""
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+JXL_SIGNATURES = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 _MAGIC = (
     b"\xff\xd8\xff",  # JPEG
     b"\x89PNG\r\n\x1a\n",
@@ -137,11 +71,85 @@ _MAGIC = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class PluginFormat:
+    """A format that Pillow reads with a plugin only."""
+
+    format: str
+    """Pillow's name of the format."""
+    name: str
+    """The usual name of the format, for messages."""
+    extra: str
+    """The extra of vividset that installs the plugin."""
+
+
+HEIF = PluginFormat("HEIF", "HEIC", "heic")
+JXL = PluginFormat("JXL", "JPEG XL", "jxl")
+
+
 def looks_like_photo(head: bytes) -> bool:
-    """Whether the first bytes (32 suffice) are those of a picture format that we know, decodable here or not."""
+    """Whether a file's first bytes (SNIFF_BYTES suffice) are those of a known image format, supported or not.
+
+    >>> looks_like_photo(b"GIF89a"), looks_like_photo(b"<html>")
+    (True, False)
+    """
     return (
         head.startswith(_MAGIC)
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
         or (head[:2] == b"BM" and head[6:10] == b"\0\0\0\0")
         or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", *HEIF_BRANDS))
     )
+
+
+def detect_plugin_format(head: bytes) -> PluginFormat | None:
+    """The format of a file that needs a plugin, from its first bytes; None for any other file."""
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
+        return HEIF
+    return JXL if head.startswith(JXL_SIGNATURES) else None
+
+
+@cache
+def is_installed(plugin_format: PluginFormat) -> bool:
+    """Whether the plugin is installed; if so, register it with Pillow."""
+    try:
+        if plugin_format is HEIF:
+            import_module("pillow_heif").register_heif_opener()
+        else:
+            plugin: Any = import_module("pillow_jxl.JpegXLImagePlugin")
+            plugin.DECODE_THREADS = 0  # no threads of its own: each worker process uses one core
+    except ImportError:
+        return False
+    return True
+
+
+def jxl_pixel_count(data: bytes) -> int | None:
+    """Width times height from the header of a JPEG XL file; None if the header cannot be read.
+
+    The plugin decodes all pixels before it gives the size, so the limit has to be checked here.
+
+    Args:
+        data: the file's bytes, a bare codestream or a container.
+
+    Source: ISO/IEC 18181-1, SizeHeader.
+    """
+    start = data.find(b"\xff\x0a", 0, 1 << 16)  # a container holds the codestream in a box
+    if start < 0:
+        return None
+    bits = int.from_bytes(data[start + 2 : start + 14], "little")
+
+    def take_bits(count: int) -> int:
+        nonlocal bits
+        value = bits & ((1 << count) - 1)
+        bits >>= count
+        return value
+
+    def read_side(eighths: int) -> int:
+        return 8 * (take_bits(5) + 1) if eighths else take_bits((9, 13, 18, 30)[take_bits(2)]) + 1
+
+    eighths = take_bits(1)
+    height = read_side(eighths)
+    ratio = take_bits(3)
+    if ratio == 0:
+        return height * read_side(eighths)
+    numerator, denominator = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio - 1]
+    return height * (height * numerator // denominator)

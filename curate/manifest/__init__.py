@@ -30,7 +30,6 @@ from curate.manifest.reader import (
 from curate.manifest.schema import (
     ALL_COLUMNS,
     DECISION_FIELDS,
-    FILE_FIELDS,
     HEADER_FIELDS,
     KEY_COLUMNS,
     KEY_FIELDS,
@@ -46,7 +45,6 @@ from curate.manifest.writer import make_parent_dir, open_writer, open_writers, w
 __all__ = [
     "ALL_COLUMNS",
     "DECISION_FIELDS",
-    "FILE_FIELDS",
     "HEADER_FIELDS",
     "KEY_COLUMNS",
     "KEY_FIELDS",

@@ -1,1 +1,9 @@
-"""Measures of one photo: colourfulness, tone, hue, sharpness, perceptual hash. Pure functions of its pixels."""
+"""Measure one photo: pure functions of its pixels.
+
+measure.py           `measure`: all measures of one photo, `Measures`; batches for a scan
+colorfulness.py      `colorfulness`: metric M3 of Hasler and Süsstrunk
+appearance.py        chroma, saturation, hue, lightness, clipping, sharpness
+perceptual_hash.py   the fingerprint of a photo, for near-duplicates
+hash_groups.py       groups of photos with the same content or near fingerprints
+tone/                whether a photo is color, grayscale, sepia or toned
+"""

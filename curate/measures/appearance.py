@@ -1,4 +1,7 @@
-"""What "saturated" and "diverse" are measured by; docs/reference/measures.md has each definition with its source."""
+"""Measure chroma, saturation, hue, lightness, clipping and sharpness.
+
+docs/reference/measures.md has each definition with its source.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 NEUTRAL_CHROMA = 5.0
-"""Below this CIELAB chroma a pixel looks gray beside a truly gray one."""
+"""A pixel with less CIELAB chroma than this looks gray, even beside a gray pixel."""
 
 COLORLESS_CHROMA = 1e-3
-"""Below this mean CIELAB chroma, which is rounding, a photo has no hue."""
+"""A photo with less mean CIELAB chroma than this has no hue: its chroma is rounding error."""
 
 HUE_BINS = 36
+"""Bins of the hue histogram, of 10 degrees each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """Numbers a person would name when describing a photo's colours."""
+    """Measures of a photo's colours, light and sharpness."""
 
     chroma_mean: float
     """Mean CIELAB chroma √(a² + b²), 0..133.8 in sRGB."""
     saturation_mean: float
     """Mean HSV saturation, 0..1."""
     hue_entropy_bits: float
-    """Shannon entropy of the chroma-weighted CIELAB hue histogram, 36 bins: 0 (one hue) to 5.17 bits (all alike)."""
+    """Shannon entropy of the chroma-weighted CIELAB hue histogram, 36 bins: 0 (one hue) to 5.17 bits (uniform)."""
     hue_peak_deg: float
-    """Middle of that histogram's highest bin, neighbours counted half: the hue most seen, 5..355; 0 without colour."""
+    """Middle of that histogram's highest bin, neighbours counted half: the main hue, 5..355; 0 without colour."""
     neutral_share: float
     """Share of pixels with CIELAB chroma below 5, 0..1."""
     lightness_mean: float
@@ -40,15 +44,18 @@ class Appearance:
     bright_clipped_share: float
     """Share of pixels whose three channels are all 253 or more, 0..1."""
     sharpness: float
-    """Variance of the 3 × 3 Laplacian of luma on the small copy (Pech-Pacheco 2000); compare photos, not cameras."""
+    """Variance of the 3 × 3 Laplacian of luma on the small copy (Pech-Pacheco 2000), 0 or more."""
 
 
 def measure_appearances(samples: Sequence[NDArray[np.uint8]], lumas: Sequence[NDArray[np.uint8]]) -> list[Appearance]:
-    """Describe some photos; none changes the numbers of another, not by a bit.
+    """Measure several photos. The photos do not influence each other's numbers, not even by rounding.
 
     Args:
-        samples: a photo each, (h, w, 3) uint8 sRGB, pixels of the whole photo in whatever arrangement.
-        lumas: (H, W) uint8 gray values of its small copy.
+        samples: one array per photo, (h, w, 3) uint8 sRGB: pixels of the full-size photo, in any order.
+        lumas: one array per photo, (H, W) uint8: gray values of its small copy, for sharpness.
+
+    Returns:
+        One result per photo, in the same order.
     """
     if not samples:
         return []
@@ -76,33 +83,36 @@ def measure_appearances(samples: Sequence[NDArray[np.uint8]], lumas: Sequence[ND
 
 
 def _means(values: NDArray[Any], counts: NDArray[np.intp]) -> NDArray[np.float64]:
-    """(n,) means of so many values each, one photo's after another's."""
+    """(n,) mean of each photo. `values` holds one photo after another, `counts` the number of values of each."""
     sums: NDArray[np.float64] = np.add.reduceat(values.ravel(), np.cumsum(counts) - counts, dtype=np.float64)
     return sums / counts
 
 
 def _hue_weights(hue_deg: NDArray[Any], chroma: NDArray[Any], counts: NDArray[np.intp]) -> NDArray[np.float64]:
-    """(n, HUE_BINS) share of all chroma in each bin of hue."""
-    firsts = np.repeat(np.arange(0, HUE_BINS * len(counts), HUE_BINS), counts)
+    """(n, HUE_BINS) float64: for each photo, the share of its total chroma in each hue bin."""
+    first_bins = np.repeat(np.arange(0, HUE_BINS * len(counts), HUE_BINS), counts)
     bins = (hue_deg * np.float32(HUE_BINS / 360)).astype(np.intp)
-    bins[bins == HUE_BINS] = 0  # 360 degrees
-    weights = np.bincount(bins + firsts, chroma, HUE_BINS * len(counts)).reshape(-1, HUE_BINS)
+    bins[bins == HUE_BINS] = 0  # 360 degrees is 0
+    weights = np.bincount(bins + first_bins, chroma, HUE_BINS * len(counts)).reshape(-1, HUE_BINS)
     shares: NDArray[np.float64] = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
     return shares
 
 
 def _entropy_bits(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) Shannon entropy of (n, HUE_BINS) shares."""
     bits: NDArray[np.float64] = np.log2(weights, out=np.zeros_like(weights), where=weights > 0)
     entropy: NDArray[np.float64] = np.abs((weights * bits).sum(axis=1))
     return entropy
 
 
 def _peak_deg(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) middle of the highest bin of (n, HUE_BINS) shares, smoothed with its neighbours; 0 without colour."""
     smooth = np.roll(weights, 1, axis=1) + 2 * weights + np.roll(weights, -1, axis=1)
     return np.where(weights.any(axis=1), (smooth.argmax(axis=1) + 0.5) * (360 / HUE_BINS), 0.0)
 
 
 def _sharpness(luma: NDArray[np.uint8]) -> float:
+    """Variance of the Laplacian, from exact integer sums."""
     edges = cv2.Laplacian(luma, cv2.CV_16S)
     total, squares = round(cv2.sumElems(edges)[0]), round(cv2.norm(edges, cv2.NORM_L2SQR))
     return (edges.size * squares - total * total) / edges.size**2

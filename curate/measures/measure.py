@@ -1,4 +1,8 @@
-"""Measure the pixels of photos: every column of a manifest row that comes from pixels."""
+"""Compute all measures of a photo: every manifest column that comes from pixels.
+
+Measuring has two halves. `summarize_pixels` reads all pixels once and keeps the colourfulness and two small sets of
+pixels. `measure_batch` computes the other measures from these, for many photos at a time, because that is faster.
+"""
 
 from __future__ import annotations
 
@@ -12,161 +16,208 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.measures.appearance import Appearance, measure_appearances
-from curate.measures.colorfulness import Moments, blocks, colorfulness_level, counted
+from curate.measures.colorfulness import Moments, colorfulness_level, iter_blocks, mask_block
 from curate.measures.perceptual_hash import compute_fingerprint
 from curate.measures.tone.classify import ToneMeasure, classify_tones
 
 SMALL_SIDE_PX = 160
-"""The small copy that tone, sharpness and fingerprint look at has a long side of at most this, and over half of it."""
+"""Longest side of the small copy, from which tone, sharpness and fingerprint are measured."""
 
 SAMPLE_PIXELS = 4000
-"""Chroma, saturation, hue, lightness and clipping are measured on about so many pixels of the whole photo."""
+"""About this many pixels of the full-size photo are sampled for chroma, saturation, hue, lightness and clipping."""
 
-HALVED_AT_ONCE = 3
-"""Blocks are halved so often at most: their rows are a multiple of 2**3, and should be few, to stay in the cache."""
+MAX_BLOCK_HALVINGS = 3
+"""Blocks of rows are halved at most this often. The number of rows is a multiple of 2**3; more rows would not fit into
+the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """Everything a scan knows about a photo's looks."""
+    """All measures of one photo."""
 
     colorfulness: float
+    """Metric M3 of Hasler and Süsstrunk (2003), 0..297.7; see `curate.colorfulness`."""
     colorfulness_level: str
+    """The paper's name for it: not, slightly, moderately, averagely, quite, highly or extremely (colourful)."""
     appearance: Appearance
+    """Chroma, saturation, hue, lightness, clipping and sharpness."""
     tone: ToneMeasure
+    """Whether the photo is color, grayscale, sepia or toned, with the numbers behind the class."""
     fingerprint: str
+    """Perceptual hash, 128 bits as 32 hex digits; see `curate.measures.perceptual_hash.compute_fingerprint`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PixelSummary:
-    """What is kept of a photo's pixels: M, and few enough of them for the other measures."""
+    """What is kept of a photo's pixels: its colourfulness, and the pixels that the other measures need."""
 
     colorfulness: float
+    """Metric M3 of all visible pixels."""
     small: NDArray[np.uint8]
-    """(h, w, 3), see `make_small_copy`."""
+    """(h, w, 3) uint8 sRGB, see `make_small_copy`."""
     visible: NDArray[np.bool_] | None
-    """(h, w), what of it is mostly visible; None if all is."""
+    """(h, w) bool, which pixels of `small` are mostly visible; None if all are."""
     sample: NDArray[np.uint8]
-    """(h, w, 3), see `sample_pixels`."""
+    """(h, w, 3) uint8 sRGB, see `sample_pixels`."""
 
 
 def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> Measures:
-    """Measure one photo.
+    """Compute all measures of one photo.
 
     Args:
-        pixels: (H, W, 3) uint8, sRGB, upright, as a viewer shows it.
-        visible: (H, W) bool, False where fully transparent; None where all is visible.
+        pixels: (H, W, 3) uint8, sRGB, red first, upright, transparency composited on white: the `pixels` of
+            `curate.decode`. Use the full size, because colourfulness depends on the resolution.
+        visible: (H, W) bool; pixels where it is False are not measured. None measures all pixels.
+
+    Returns:
+        Colourfulness, appearance, tone and fingerprint. The numbers are those that a scan writes to a manifest
+        (docs/reference/measures.md has the definition, unit, range and source of each).
 
     Raises:
         ValueError: no pixel is visible.
+
+    >>> red = np.zeros((2, 2, 3), np.uint8); red[..., 0] = 255
+    >>> measures = measure(red)
+    >>> round(measures.colorfulness, 2), measures.colorfulness_level, round(measures.appearance.chroma_mean, 1)
+    (85.53, 'highly', 104.6)
     """
     return measure_batch([summarize_pixels(pixels, visible)])[0]
 
 
 def summarize_pixels(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> PixelSummary:
-    """The half of `measure` that needs all pixels; arguments and errors as there."""
-    m, small, seen = _in_one_pass(pixels, visible)
-    return PixelSummary(m, small, seen, sample_pixels(pixels, visible))
+    """Compute what the measures need of a photo's pixels: the half of `measure` that reads all of them.
+
+    Args:
+        pixels: (H, W, 3) uint8 sRGB, as for `measure`.
+        visible: (H, W) bool, or None, as for `measure`.
+
+    Raises:
+        ValueError: no pixel is visible.
+    """
+    colorfulness, small, small_visible = _measure_and_shrink(pixels, visible)
+    return PixelSummary(colorfulness, small, small_visible, sample_pixels(pixels, visible))
 
 
-def measure_batch(looks: Sequence[PixelSummary]) -> list[Measures]:
-    """The other half of `measure`, for some photos: one measure after another, while its code is in the cache."""
-    lumas = [np.asarray(cv2.cvtColor(seen.small, cv2.COLOR_RGB2GRAY), np.uint8) for seen in looks]
-    toned = classify_tones(
-        [seen.small if seen.visible is None else _filled(seen.small, seen.visible) for seen in looks]
-    )
-    seen_as = measure_appearances([seen.sample for seen in looks], lumas)
+def measure_batch(summaries: Sequence[PixelSummary]) -> list[Measures]:
+    """Compute the measures of several photos from their pixel summaries: the second half of `measure`.
+
+    The photos do not influence each other's numbers. A batch is faster than single photos, because each step runs for
+    all photos while its code and tables are in the processor's cache.
+    """
+    lumas = [np.asarray(cv2.cvtColor(summary.small, cv2.COLOR_RGB2GRAY), np.uint8) for summary in summaries]
+    tones = classify_tones([_fill_invisible(summary.small, summary.visible) for summary in summaries])
+    appearances = measure_appearances([summary.sample for summary in summaries], lumas)
     return [
         Measures(
-            colorfulness=seen.colorfulness,
-            colorfulness_level=colorfulness_level(seen.colorfulness),
-            appearance=seen_as[i],
-            tone=toned[i],
-            fingerprint=compute_fingerprint(lumas[i]),
+            colorfulness=summary.colorfulness,
+            colorfulness_level=colorfulness_level(summary.colorfulness),
+            appearance=appearance,
+            tone=tone,
+            fingerprint=compute_fingerprint(luma),
         )
-        for i, seen in enumerate(looks)
+        for summary, appearance, tone, luma in zip(summaries, appearances, tones, lumas, strict=True)
     ]
 
 
 def make_small_copy(
     pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """Halve, averaging 2 x 2 pixels, until the long side is at most SMALL_SIDE_PX (any other factor costs far more).
+    """Shrink a photo by halving it until its long side is at most SMALL_SIDE_PX.
+
+    Halving averages 2 x 2 pixels; any other factor costs far more. An odd last row or column is dropped at each step.
+
+    Args:
+        pixels: (H, W, 3) uint8 sRGB.
+        visible: (H, W) bool, or None if all pixels are visible.
 
     Returns:
-        (h, w, 3) uint8, and (h, w) bool of what is mostly visible, None if all is. An odd last row or column is left
-        out at each halving.
+        (h, w, 3) uint8, and (h, w) bool: where at least half of the averaged pixels are visible (if no pixel reaches a
+        half, the most visible ones); None if `visible` is None.
     """
-    return _shrunk(
+    return _shrink(
         [np.asarray(plane, np.uint8) for plane in cv2.split(pixels)],
         None if visible is None else visible.astype(np.float32),
     )
 
 
 def sample_pixels(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
-    """About SAMPLE_PIXELS visible pixels on a regular grid, all if they are few: the photo's own, unlike averages.
+    """Take about SAMPLE_PIXELS visible pixels on a regular grid, or all pixels of a smaller photo.
+
+    Unlike the small copy, the sample has the photo's own values, not averages.
+
+    Args:
+        pixels: (H, W, 3) uint8 sRGB.
+        visible: (H, W) bool, or None if all pixels are visible.
 
     Returns:
-        (h, w, 3) uint8; the visible ones as (n, 1, 3) where not all are.
+        (h, w, 3) uint8; (n, 1, 3) uint8, the visible pixels only, if `visible` is given.
     """
     height, width = pixels.shape[:2]
     count = height * width if visible is None else np.count_nonzero(visible)
-    step = max(1.0, math.sqrt(count / SAMPLE_PIXELS))  # hardly ever whole, so no place in JPEG's blocks is favoured
+    step = max(
+        1.0, math.sqrt(count / SAMPLE_PIXELS)
+    )  # rarely a whole number, so no position in JPEG blocks is favoured
     size = (max(1, int(width / step)), max(1, int(height / step)))
-    chosen = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+    sampled = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
     if visible is None:
-        return chosen
-    seen = cv2.resize(visible.view(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT) > 0
-    return (chosen[seen] if seen.any() else pixels[visible])[:, None]
+        return sampled
+    sampled_visible = cv2.resize(visible.view(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT) > 0
+    return (sampled[sampled_visible] if sampled_visible.any() else pixels[visible])[:, None]
 
 
-def _in_one_pass(
+def _measure_and_shrink(
     pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None
 ) -> tuple[float, NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """M and the small copy: a block is split into planes, summed and halved while it lies in the processor's cache."""
+    """Colourfulness and the small copy, in one pass.
+
+    Each block of rows is split into planes, summed and halved while it is in the processor's cache.
+    """
     moments, (height, width) = Moments(), pixels.shape[:2]
-    times = min(HALVED_AT_ONCE, _halvings(height, width))
-    halves = np.empty((3, height >> times, width >> times), np.uint8)
-    for rows, planes in blocks(pixels, multiple=1 << times):
-        moments.add(*counted(planes, rows, visible))
-        here = halves[:, rows.start >> times : rows.stop >> times]
-        below_each_other = _halved(planes.reshape(-1, width), times)
-        here[:] = below_each_other.reshape(3, -1, width >> times)[:, : here.shape[1]]
+    times = min(MAX_BLOCK_HALVINGS, _count_halvings(height, width))
+    halved = np.empty((3, height >> times, width >> times), np.uint8)
+    for rows, planes in iter_blocks(pixels, multiple=1 << times):
+        moments.add(*mask_block(planes, rows, visible))
+        target = halved[:, rows.start >> times : rows.stop >> times]
+        stacked = _halve(planes.reshape(-1, width), times)  # the three planes, one below the other
+        target[:] = stacked.reshape(3, -1, width >> times)[:, : target.shape[1]]
     if not times:
         return moments.colorfulness(), pixels, visible
-    red, blue, green = halves
-    shares = None if visible is None else _halved(visible.astype(np.float32), times)
-    return moments.colorfulness(), *_shrunk([red, green, blue], shares)
+    red, blue, green = halved
+    visibility = None if visible is None else _halve(visible.astype(np.float32), times)
+    return moments.colorfulness(), *_shrink([red, green, blue], visibility)
 
 
-def _shrunk(
-    planes: Sequence[NDArray[np.uint8]], shares: NDArray[np.float32] | None
+def _shrink(
+    planes: Sequence[NDArray[np.uint8]], visibility: NDArray[np.float32] | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    times = _halvings(*planes[0].shape)
-    small = np.asarray(cv2.merge([_halved(plane, times) for plane in planes]), np.uint8)
-    if shares is None:
+    """The small copy of red, green and blue planes, and its mask from the visible share (0..1) of each pixel."""
+    times = _count_halvings(*planes[0].shape)
+    small = np.asarray(cv2.merge([_halve(plane, times) for plane in planes]), np.uint8)
+    if visibility is None:
         return small, None
-    shares = _halved(shares, times)
-    return small, shares >= min(0.5, float(shares.max()))
+    visibility = _halve(visibility, times)
+    return small, visibility >= min(0.5, float(visibility.max()))
 
 
-def _halvings(height: int, width: int) -> int:
-    """How often to halve until it is small."""
+def _count_halvings(height: int, width: int) -> int:
+    """How often a photo of this size has to be halved to become the small copy."""
     if max(height, width) <= SMALL_SIDE_PX or min(height, width) < 2:
         return 0
-    return 1 + _halvings(height // 2, width // 2)
+    return 1 + _count_halvings(height // 2, width // 2)
 
 
-def _halved(plane: NDArray[Any], times: int) -> NDArray[Any]:
-    """(h, w) to (h >> times, w >> times). One plane at a time: OpenCV is six times quicker then."""
+def _halve(plane: NDArray[Any], times: int) -> NDArray[Any]:
+    """(h, w) to (h >> times, w >> times). OpenCV is six times as fast on one plane as on three interleaved ones."""
     for _ in range(times):
         height, width = plane.shape[0] // 2, plane.shape[1] // 2
         plane = cv2.resize(plane[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
     return plane
 
 
-def _filled(small: NDArray[np.uint8], seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Invisible pixels in the mean of the visible ones, so that they say nothing about tone."""
+def _fill_invisible(small: NDArray[np.uint8], visible: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    """Give invisible pixels the mean colour of the visible ones, so that they do not influence the tone."""
+    if visible is None:
+        return small
     filled = small.copy()
-    filled[~seen] = small[seen].mean(axis=0).round().astype(np.uint8)
+    filled[~visible] = small[visible].mean(axis=0).round().astype(np.uint8)
     return filled

@@ -1,7 +1,8 @@
-"""A perceptual hash, for finding near-duplicates.
+"""Compute the perceptual hash of a photo, which finds near-duplicates.
 
-Source: C. Zauner, "Implementation and benchmarking of perceptual image hash functions" (2010), the DCT hash; here with
-128 bits in place of 64, and signs in place of a median, so that the fingerprint of the mirrored photo is known too.
+Source: the DCT hash of C. Zauner, "Implementation and benchmarking of perceptual image hash functions" (2010). Here it
+has 128 bits instead of 64. A bit is the sign of a DCT coefficient instead of a comparison with the median, so that the
+hash of the mirrored photo follows from that of the photo.
 """
 
 from __future__ import annotations
@@ -11,25 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 BITS = 128
+"""Length of a fingerprint."""
 
 _DOWN, _ACROSS = np.array(
-    sorted(((v, u) for v in range(16) for u in range(16) if u or v), key=lambda wave: (sum(wave), wave[0]))[:BITS]
+    sorted(
+        ((v, u) for v in range(16) for u in range(16) if u or v), key=lambda frequency: (sum(frequency), frequency[0])
+    )[:BITS]
 ).T
 """(BITS,) vertical and horizontal frequency of each bit, low frequencies first."""
 
 MIRROR = np.packbits(_ACROSS % 2 == 1).tobytes().hex()
-"""The bits that flip when a photo is mirrored left to right: waves of odd horizontal frequency change their sign."""
+"""The bits, as hex, that flip when a photo is mirrored left to right: those of odd horizontal frequency change sign."""
 
 
 def compute_fingerprint(luma: NDArray[np.uint8]) -> str:
-    """The 128-bit DCT hash of a photo's brightness, as 32 hex digits.
+    """Compute the 128-bit DCT hash of a photo's brightness.
 
     Args:
         luma: (H, W) uint8 gray values of any size.
 
     Returns:
-        Hex text: the signs of the lowest 128 frequencies but the mean's. Re-encoding and resizing flip few bits; the
-        number of differing bits (0..128) is the distance. A flat image is all zeros.
+        32 hex digits: the signs of the 128 lowest DCT frequencies of a 32 x 32 copy, without the mean. Re-encoding and
+        resizing change few bits. The fingerprint of a flat image is all zeros.
 
     >>> compute_fingerprint(np.zeros((40, 40), np.uint8))
     '00000000000000000000000000000000'
@@ -38,10 +42,10 @@ def compute_fingerprint(luma: NDArray[np.uint8]) -> str:
     return np.packbits(cv2.dct(small)[_DOWN, _ACROSS] > 1e-3).tobytes().hex()
 
 
-def hamming_distance(one: str, other: str) -> int:
-    """Bits that differ between two fingerprints, 0..128.
+def hamming_distance(first: str, second: str) -> int:
+    """Number of bits that differ between two fingerprints (32 hex digits each), 0..128.
 
     >>> hamming_distance("00000000000000ff", "000000000000000f")
     4
     """
-    return (int(one, 16) ^ int(other, 16)).bit_count()
+    return (int(first, 16) ^ int(second, 16)).bit_count()

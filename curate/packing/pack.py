@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -19,8 +19,8 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from curate import manifest
-from curate.errors import TRANSIENT_KINDS, ManifestError, OutputError, PhotoError
-from curate.executors.engines import ENGINES, EngineName
+from curate.errors import TRANSIENT_KINDS, ManifestError, OutputError, PhotoError, UsageError
+from curate.executors.engines import ENGINES, EngineName, check_engine_options
 from curate.executors.retry import Progress, run_groups, run_isolated, with_watchdog
 from curate.files import locked_output_dir, write_errors, write_failed_csv
 from curate.image.decode import MAX_ASPECT_RATIO, decode, memory_errors
@@ -61,6 +61,17 @@ class PackOptions:
     """Replace a pack that was made from another manifest or with other options."""
     engine: EngineName = "processes"
     """Where the work runs: `serial`, `processes` or `ray`."""
+
+    def __post_init__(self) -> None:
+        check_engine_options(self.engine, self.workers, self.timeout_s)
+        if not 32 <= self.size_px <= 4096:
+            raise UsageError(f"--size must be 32 to 4096 px, not {self.size_px}")
+        if not 95 <= self.quality <= 100:
+            raise UsageError(f"--quality must be 95 to 100, not {self.quality}")
+        if self.encoding not in get_args(Encoding):
+            raise UsageError(
+                f"--encoding {self.encoding!r} does not exist: choose from {', '.join(get_args(Encoding))}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The options that decide the content, for the lineage of the pack."""

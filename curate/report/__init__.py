@@ -1,4 +1,12 @@
-"""A manifest to one page that people look at: numbers, thumbnails, and the page that shows them."""
+"""Write an HTML page about a manifest, with which people choose thresholds.
+
+- page: assembles the HTML file and writes it
+- page_data: the JSON data that the page's script reads
+- counts: reads the columns of the manifest that the page counts
+- sample: chooses the photos that are shown, and finds duplicates
+- thumbnails: small copies of these photos
+- page.html, page.css, page.js: the page; logic.js: its calculations, which don't use the document
+"""
 
 from __future__ import annotations
 

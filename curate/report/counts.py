@@ -1,4 +1,4 @@
-"""A manifest's columns to what the page counts by: a few bytes a row, whatever the number of rows."""
+"""Read the columns of a manifest that the report counts, in a compact form: a few dozen bytes per row."""
 
 from __future__ import annotations
 
@@ -19,50 +19,51 @@ from curate.manifest import SCAN_SCHEMA
 from curate.manifest.encoding import hex_to_bytes
 from curate.measures.tone.classify import TONES
 
-NEEDED = ("source", "path", "colorfulness")
-HUES = ("hue_peak_deg", "tone_hue_deg")
-"""A photo's hue: the one most seen, or, of older scans, that of its mean colour."""
-COUNTED = ("colorfulness", "tone", "tone_confidence", *HUES, "error", "missing_since")
-DECIDED = ("reject_reasons", "sha256", "fingerprint")
-
-
+REQUIRED_COLUMNS = ("source", "path", "colorfulness")
+HUE_COLUMNS = ("hue_peak_deg", "tone_hue_deg")
+"""The hue of a photo: its most frequent hue, or, in manifests of older scans, that of its mean color."""
+OPTIONAL_COLUMNS = (
+    *("colorfulness", "tone", "tone_confidence", *HUE_COLUMNS, "error", "missing_since"),
+    *("reject_reasons", "sha256", "fingerprint"),
+)
+"""Columns that are read if the manifest has them."""
 MISSING = "missing"
-"""What stands for an error where the last scan didn't find the photo."""
+"""Stands for the error of a photo that the last scan didn't find."""
 BINS_PER_M = 10
-"""The line moves in tenths of M."""
+"""The page's threshold is a multiple of 0.1, so colorfulness M is counted in bins of 0.1."""
 BINS = 4000
-"""M stays below 400 in 8-bit sRGB: no channel difference strays more than 255. What claims more is in the last bin."""
+"""Number of bins. M is below 400 for 8-bit sRGB, as channel differences are at most 255; the last bin has the rest."""
 SECTORS = 36
-"""The hue wheel's, 10 degrees each."""
+"""Sectors of the hue wheel, 10 degrees each."""
 
 _EDGES = np.arange(BINS) / BINS_PER_M
-"""Lowest M of each bin, rounded as the same number typed after --min-colorfulness is: so a line on an edge is exact."""
-_LINE_OR_TONE = re.compile(r"colorfulness < |tone is |unreadable")
-_BEYOND = re.compile(r"(.+) \S+ ([<>]) (\S+)")
+"""Lowest M of each bin: the same float as the number typed after --min-colorfulness, so that both count the same."""
+_ADJUSTABLE_REASON = re.compile(r"colorfulness < |tone is |unreadable")
+_VALUE_AND_BOUND = re.compile(r"(.+) \S+ ([<>]) (\S+)")
 _MAX_NAMES = 60
 _OTHERS = "others"
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestCounts:
-    """What decides, one element a row."""
+    """What the page counts by: arrays with one element per row of the manifest."""
 
     bins: NDArray[np.int16]
-    """Tenths of M, 0..3999; -1 where the photo was not measured, or is missing."""
+    """Colorfulness in tenths, 0..3999; -1 if the photo was not measured or is missing."""
     tones: NDArray[np.int8]
-    """Index into TONES; -1 where there is none."""
+    """Index into TONES; -1 without a tone."""
     sectors: NDArray[np.int8]
-    """Hue in steps of 10 degrees, 0..35; -1 where there is none."""
+    """Hue in steps of 10 degrees, 0..35; -1 without a hue."""
     confidences: NDArray[np.float32]
-    """0.5 (on the line between tones) to 1; NaN where there is none."""
+    """Confidence in the tone, 0.5 (undecided) to 1; NaN without a tone."""
     errors: NDArray[np.int8]
-    """Index into `error_names`, `MISSING` among them; -1 where the photo was measured and is there."""
+    """Index into `error_names`, which include `MISSING`; -1 if the photo was measured and exists."""
     reasons: NDArray[np.uint64]
-    """Bit i: rejected for `reason_names[i]`."""
+    """Bit i is set if the photo was rejected for `reason_names[i]`."""
     contents: NDArray[np.uint64]
-    """(rows, 2) first 128 bits of the sha256; 0 where there is none."""
+    """(rows, 2), the first 128 bits of the sha256; 0 without one."""
     fingerprints: NDArray[np.uint64]
-    """(rows, 2) the perceptual hash; 0 where there is none."""
+    """(rows, 2), the 128-bit perceptual hash; 0 without one."""
     error_names: tuple[str, ...]
     reason_names: tuple[str, ...]
     """Kinds of reasons: `colorfulness < 20`, `tone is sepia`, ..."""
@@ -72,8 +73,8 @@ class ManifestCounts:
 
     @property
     def blocked(self) -> NDArray[np.bool_]:
-        """Measured rows that a rule other than tone and lowest colourfulness rejected: no line brings them back."""
-        others = [i for i, name in enumerate(self.reason_names) if not _LINE_OR_TONE.match(name)]
+        """Measured rows that another rule than tone and minimum colorfulness rejected: no threshold keeps them."""
+        others = [i for i, name in enumerate(self.reason_names) if not _ADJUSTABLE_REASON.match(name)]
         mask = np.uint64(sum(1 << i for i in others))
         blocked: NDArray[np.bool_] = ((self.reasons & mask) != 0) & (self.bins >= 0)
         return blocked
@@ -81,49 +82,52 @@ class ManifestCounts:
 
 @dataclass(slots=True)
 class _Names:
-    """Codes for names in the order of their first appearance; past the 60th all share one."""
+    """Numbers names in the order of their first appearance; after the 60th, all names share one number."""
 
     codes: dict[str, int] = field(default_factory=dict)
 
     def code(self, name: str) -> int:
+        """The number of a name, a new one if it is new."""
         if name not in self.codes and len(self.codes) >= _MAX_NAMES:
             name = _OTHERS
         return self.codes.setdefault(name, len(self.codes))
 
 
 def count_manifest(path: Path) -> ManifestCounts:
-    """Read the columns that decide, batch by batch.
+    """Read the columns that the report counts, batch by batch.
 
     Raises:
-        ManifestError: the manifest can't be read, lacks a needed column or has no rows.
+        ManifestError: the manifest can't be read, lacks a required column or has no rows.
     """
     errors, reasons = _Names(), _Names()
-    schema, _ = manifest.inspect_manifest(path, required=NEEDED)
-    batches = manifest.iter_tables(path, [name for name in (*COUNTED, *DECIDED) if name in schema.names])
-    counted = [_counted(batch, errors, reasons) for batch in batches if batch.num_rows]
-    if not counted:
-        raise ManifestError(f"{path} has no rows, so there is nothing to show: scan photos, or filter less strictly")
-    joined = (np.concatenate(column) for column in zip(*counted, strict=True))
+    schema, _ = manifest.inspect_manifest(path, required=REQUIRED_COLUMNS)
+    batches = manifest.iter_tables(path, [name for name in OPTIONAL_COLUMNS if name in schema.names])
+    counts = [_count_batch(batch, errors, reasons) for batch in batches if batch.num_rows]
+    if not counts:
+        raise ManifestError(
+            f"{path} has no rows, so there is nothing to show: scan photos, or use less strict filter options"
+        )
+    joined = (np.concatenate(column) for column in zip(*counts, strict=True))
     bins, tones, sectors, confidences, error, reason, contents, fingerprints = joined
     names = tuple(errors.codes), tuple(reasons.codes)
     return ManifestCounts(bins, tones, sectors, confidences, error, reason, contents, fingerprints, *names)
 
 
 def reason_kind(reason: str) -> str:
-    """A reason without the photo's own value.
+    """The kind of a reason: the reason without the value of the photo.
 
     >>> reason_kind("colorfulness 17.3 < 20"), reason_kind("unreadable: BrokenPhoto: cut"), reason_kind("tone is sepia")
     ('colorfulness < 20', 'unreadable', 'tone is sepia')
     """
     if reason.startswith("duplicate of "):
         return "duplicate"
-    if beyond := _BEYOND.fullmatch(reason):
-        return " ".join(beyond.groups())
+    if match := _VALUE_AND_BOUND.fullmatch(reason):
+        return " ".join(match.groups())
     return (reason if reason.startswith("not (") else reason.partition(":")[0])[:80]
 
 
 def error_kind(error: str) -> str:
-    """The part before the colon.
+    """The kind of an error: the part before the colon.
 
     >>> error_kind("BrokenPhoto: image file is truncated")
     'BrokenPhoto'
@@ -132,7 +136,7 @@ def error_kind(error: str) -> str:
 
 
 def bins_of(colorfulness: NDArray[np.float64]) -> NDArray[np.int16]:
-    """The bin of each M: with a line on edge k/10, exactly the photos of bin k and above are kept.
+    """The bin of each colorfulness: the threshold k/10 keeps exactly the photos in bin k and above; NaN gives -1.
 
     >>> bins_of(np.array([0.0, 0.3, 19.99, 20.0, 500.0, np.nan])).tolist()
     [0, 3, 199, 200, 3999, -1]
@@ -141,55 +145,63 @@ def bins_of(colorfulness: NDArray[np.float64]) -> NDArray[np.int16]:
     return np.where(np.isnan(colorfulness), -1, bins.clip(0)).astype(np.int16)
 
 
-def _counted(batch: pa.Table, errors: _Names, reasons: _Names) -> tuple[NDArray[Any], ...]:
-    """One batch's share of `ManifestCounts`, in the order of its fields."""
-    error = column(batch, "error", pa.string())
+def _count_batch(batch: pa.Table, errors: _Names, reasons: _Names) -> tuple[NDArray[Any], ...]:
+    """The arrays of `ManifestCounts` for one batch, in the order of its fields."""
+    error = read_column(batch, "error", pa.string())
     bins = bins_of(_floats(batch, "colorfulness"))
-    missing = pc.is_valid(column(batch, "missing_since", SCAN_SCHEMA.field("missing_since").type))
+    missing = pc.is_valid(read_column(batch, "missing_since", SCAN_SCHEMA.field("missing_since").type))
     bins[_bools(pc.or_(pc.is_valid(error), missing))] = -1
     unmeasured = pa.array(bins < 0)
-    why = pc.if_else(unmeasured, pc.fill_null(error, "it was not measured"), pa.scalar(None, pa.string()))
-    why = pc.if_else(missing, MISSING, why)
-    tones = pc.fill_null(pc.index_in(column(batch, "tone", pa.string()), pa.array(TONES)), -1)
-    hues = _floats(batch, next((name for name in HUES if name in batch.column_names), HUES[-1]))
+    messages = pc.if_else(unmeasured, pc.fill_null(error, "it was not measured"), pa.scalar(None, pa.string()))
+    messages = pc.if_else(missing, MISSING, messages)
+    tones = pc.fill_null(pc.index_in(read_column(batch, "tone", pa.string()), pa.array(TONES)), -1)
+    hue_column = next((name for name in HUE_COLUMNS if name in batch.column_names), HUE_COLUMNS[-1])
+    hues = _floats(batch, hue_column)
     return (
         bins,
         pc.if_else(missing, -1, tones).to_numpy(zero_copy_only=False).astype(np.int8),
         np.where(np.isfinite(hues), hues % 360 // (360 / SECTORS), -1).clip(-1, SECTORS - 1).astype(np.int8),
         _floats(batch, "tone_confidence").astype(np.float32),
-        _codes(why, error_kind, errors),
-        _reason_bits(column(batch, "reject_reasons", pa.list_(pa.string())), reasons),
-        _leading_128_bits(column(batch, "sha256", pa.string())),
-        _leading_128_bits(column(batch, "fingerprint", pa.string())),
+        _kind_codes(messages, error_kind, errors),
+        _reason_bits(read_column(batch, "reject_reasons", pa.list_(pa.string())), reasons),
+        _leading_128_bits(read_column(batch, "sha256", pa.string())),
+        _leading_128_bits(read_column(batch, "fingerprint", pa.string())),
     )
 
 
-def _codes(texts: pa.Array, kind_of: Callable[[str], str], names: _Names) -> NDArray[np.int8]:
-    """The code of each text's kind; -1 for null."""
+def _kind_codes(texts: pa.Array, kind_of: Callable[[str], str], names: _Names) -> NDArray[np.int8]:
+    """The number of the kind of each text; -1 for null."""
     encoded = texts.dictionary_encode()
     codes = np.array([*(names.code(kind_of(text)) for text in encoded.dictionary.to_pylist()), -1], np.int8)
-    places = pc.fill_null(encoded.indices, -1).to_numpy()
-    return np.asarray(codes[places], np.int8)
+    indices = pc.fill_null(encoded.indices, -1).to_numpy()
+    return np.asarray(codes[indices], np.int8)
 
 
 def _reason_bits(lists: pa.Array, names: _Names) -> NDArray[np.uint64]:
+    """The reasons of each row as bits; see `ManifestCounts.reasons`."""
     bits = np.zeros(len(lists), np.uint64)
     texts = lists.flatten()
     rows = pc.list_parent_indices(lists).to_numpy()
-    codes = _codes(texts, reason_kind, names)
+    codes = _kind_codes(texts, reason_kind, names)
     np.bitwise_or.at(bits, rows[codes >= 0], np.uint64(1) << codes[codes >= 0].astype(np.uint64))
     return bits
 
 
 def _leading_128_bits(texts: pa.Array) -> NDArray[np.uint64]:
-    """(rows, 2) of hex text; 0 where it is none, or shorter."""
+    """The first 128 bits of hexadecimal texts, (rows, 2); 0 for other or shorter texts."""
     head = pc.utf8_slice_codeunits(texts, 0, 32)
     is_hex = pc.fill_null(pc.match_substring_regex(head, "^[0-9a-fA-F]{32}$"), False)
     return hex_to_bytes(pc.if_else(is_hex, head, "0" * 32), 16).view(">u8").astype(np.uint64)
 
 
-def column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
-    """In the scan's own type, for other programs save wider ones; nulls where there is no such column."""
+def read_column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
+    """A column, cast to the type that a scan writes; nulls if the manifest has no such column.
+
+    Other programs may save a manifest with wider types.
+
+    Raises:
+        ManifestError: the column can't be cast.
+    """
     if name not in batch.column_names:
         return pa.nulls(batch.num_rows, kind)
     try:
@@ -197,12 +209,13 @@ def column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
     except pa.ArrowException as exc:
         found = batch.schema.field(name).type
         raise ManifestError(
-            f"the manifest has {found} in its column {name!r}, not {kind}: keep it as `curate scan` wrote it"
+            f"the manifest has {found} in its column {name!r} instead of {kind}: "
+            "keep the column as `curate scan` wrote it"
         ) from exc
 
 
 def _floats(batch: pa.Table, name: str) -> NDArray[np.float64]:
-    values = column(batch, name, pa.float64())
+    values = read_column(batch, name, pa.float64())
     return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
 
 

@@ -1,8 +1,9 @@
 "use strict";
-// What the page computes, as pure functions: nothing here knows the document.
-// A bin is a tenth of M (1 / binsPerM); the line stands on the lower edge of bin `lineBin` and keeps that bin and above.
+// Calculations of the page, as pure functions that don't use the document.
+// "m" is colorfulness. A bin is 0.1 wide (1 / binsPerM). "Line" is the threshold: the lower edge of bin `lineBin`; that bin
+// and all higher ones are kept.
 
-/** Entry k: how many photos are in bin k and above. */
+/** Array of the number of photos in bin k and above, for each k. */
 function tails(bins) {
   const sums = new Array(bins.length).fill(0);
   let sum = 0;
@@ -10,30 +11,30 @@ function tails(bins) {
   return sums;
 }
 
-/** How many photos are in `bin` and above, from `tails`. */
+/** Number of photos in `bin` and above, from `tails`. */
 const atLeast = (sums, bin) => (bin < sums.length ? sums[bin] : 0);
 
-/** The manifest's numbers with the sums that a moving line needs. */
+/** The data with cumulative sums, so that counts follow a moving threshold fast. */
 function prepared(data) {
   const tones = data.tones.map((tone) => ({ ...tone, tails: tails(tone.bins), hueTails: tone.hues.map(tails) }));
   return { ...data, tones: tones, blockedTails: tails(data.blocked) };
 }
 
-/** Names of the tones that are kept at first; null is a photo without a tone, which no rule drops. */
+/** Names of the tones that are kept at first; null stands for photos without a tone, which no rule rejects. */
 const toneNamesKept = (tones) => tones.filter((tone) => tone.kept).map((tone) => tone.name);
 
-/** How many photos the line and the kept tones keep. */
+/** Number of photos that are kept with this threshold and these tones. */
 function keptCount(page, lineBin, keep) {
   return page.tones.reduce((sum, tone) => sum + (keep.has(tone.name) ? atLeast(tone.tails, lineBin) : 0), 0);
 }
 
-/** How many photos of the kept tones the line alone drops. */
+/** Number of photos of the kept tones that only the threshold rejects. */
 function belowCount(page, lineBin, keep) {
   return page.tones.reduce(
     (sum, tone) => sum + (keep.has(tone.name) ? atLeast(tone.tails, 0) - atLeast(tone.tails, lineBin) : 0), 0);
 }
 
-/** Reasons and how many photos have each: as the filter wrote them, or as the line and the tones stand. */
+/** Reasons and their numbers of photos: those of the filter that wrote the manifest, or those of this threshold and tones. */
 function reasonCounts(page, lineBin, keep) {
   if (page.reasons.length) return page.reasons;
   const measured = page.tones.reduce((sum, tone) => sum + atLeast(tone.tails, 0) - atLeast(tone.tails, lineBin), 0);
@@ -46,16 +47,16 @@ function reasonCounts(page, lineBin, keep) {
   return counts.filter((reason) => reason.photos > 0);
 }
 
-/** A bin's lower edge as one types it: 20 or 20.3. */
+/** The lower edge of a bin as text: 20 or 20.3. */
 const lineText = (lineBin, binsPerM) => String(lineBin / binsPerM);
 
-/** The bin whose lower edge is nearest to an M, within 0 and `lastBin`. */
+/** The bin with the lower edge closest to `m`, between 0 and `lastBin`. */
 function nearestBin(m, binsPerM, lastBin) {
   const bin = Math.round(m * binsPerM);
   return Number.isNaN(bin) ? 0 : Math.min(lastBin, Math.max(0, bin));
 }
 
-/** The filter's command for a line and tones; `before` and `after` come quoted. */
+/** The filter command for a threshold and tones; `before` and `after` are quoted already. */
 function commandFor(page, lineBin, keep) {
   const words = [page.command.before, "--min-colorfulness", lineText(lineBin, page.binsPerM)];
   for (const tone of page.tones) {
@@ -64,12 +65,12 @@ function commandFor(page, lineBin, keep) {
   return [...words, page.command.after].join(" ");
 }
 
-/** The paper's word for a colourfulness. */
+/** The name of the level of a colorfulness. */
 function levelAt(levels, m) {
   return levels.reduce((word, [lowest, name]) => (m >= lowest ? name : word), levels[0][1]);
 }
 
-/** Why a photo is dropped, in the filter's words; empty where it is kept. */
+/** The reasons why a photo is rejected, as the filter writes them; empty if it is kept. */
 function reasonsOf(photo, page, lineBin, keep) {
   if (photo.errorKind === "missing") return ["missing"];
   if (photo.error !== null) return ["unreadable: " + photo.error];
@@ -79,7 +80,7 @@ function reasonsOf(photo, page, lineBin, keep) {
   return [...line, ...tone, ...others];
 }
 
-/** Whether a photo of the sample has a reason, by the reason's kind. */
+/** Whether a photo of the sample has a reason of this kind. */
 function hasReason(photo, kind, page, lineBin, keep) {
   if (page.reasons.length) return photo.reasonKinds.includes(kind);
   if (kind === "missing") return photo.errorKind === "missing";
@@ -88,10 +89,10 @@ function hasReason(photo, kind, page, lineBin, keep) {
   return kind.startsWith("tone is ") ? "tone is " + photo.tone === kind : photo.bin < lineBin;
 }
 
-/** M as the manifest has it, cut to two decimals. */
+/** The colorfulness of a photo as text, truncated to two decimals. */
 const mOf = (photo) => (photo.numbers.find(([name]) => name === "colorfulness") ?? ["", "?"])[1];
 
-/** The sample's photos that nothing but the line decides, split by it; nearest to the line first. */
+/** Photos of the sample that only the threshold decides on, below and above it; the closest first. */
 function sides(page, lineBin, keep) {
   const decided = page.photos.filter((photo) => photo.bin >= 0 && !photo.blocked && keep.has(photo.tone));
   const distance = (photo) => Math.abs(photo.m - lineBin / page.binsPerM);
@@ -101,7 +102,7 @@ function sides(page, lineBin, keep) {
 
 const lessColourful = (one, other) => one.m - other.m;
 
-/** All photos, so ordered that any first few of them are spread evenly over colourfulness. */
+/** All photos, in an order in which any first part is spread evenly over colorfulness. */
 function spread(photos) {
   const byM = [...photos].sort(lessColourful);
   const order = [];
@@ -116,7 +117,7 @@ function spread(photos) {
   return order;
 }
 
-/** Photos in each bar of `mPerBar`, from 0 to `extentM`; the last bar has all that are more colourful, too. */
+/** Number of photos in each bar of width `mPerBar`, from 0 to `extentM`; the last bar includes all higher values. */
 function barsOf(binLists, binsPerM, mPerBar, extentM) {
   const bars = new Array(Math.ceil(extentM / mPerBar)).fill(0);
   for (const bins of binLists) {
@@ -125,7 +126,7 @@ function barsOf(binLists, binsPerM, mPerBar, extentM) {
   return bars;
 }
 
-/** The highest M that the histogram shows: past the paper's last level, past the line, and past all but one in 100. */
+/** The highest colorfulness of the histogram: above the last level, the first threshold and 99 % of the photos. */
 function extentOf(page) {
   const above = (bin) => [page.blockedTails, ...page.tones.map((tone) => tone.tails)]
     .reduce((sum, sums) => sum + atLeast(sums, bin), 0);
@@ -135,10 +136,10 @@ function extentOf(page) {
   return extentM;
 }
 
-/** The count that fills the plot: the highest bar's, leaving out the gray photos' and what is gathered at the end. */
+/** The count at full height: that of the highest bar except the first (gray photos) and the last (all higher values). */
 const fullHeight = (bars) => 1.1 * (Math.max(...bars.slice(1, -1)) || Math.max(...bars));
 
-/** An SVG path of bars, one unit wide each, in a box `height` high. */
+/** An SVG path of bars, each one unit wide, in a box of this height. */
 function barsPath(bars, highest, height) {
   return bars.map((count, i) => {
     const tall = Math.min(height, (count / highest) * height);
@@ -146,14 +147,14 @@ function barsPath(bars, highest, height) {
   }).join("");
 }
 
-/** Kept photos in each sector of the hue wheel. */
+/** Number of kept photos in each sector of the hue wheel. */
 function hueCounts(page, lineBin, keep) {
   const sectors = Math.max(0, ...page.tones.map((tone) => tone.hues.length));
   return Array.from({ length: sectors }, (_, i) => page.tones.reduce(
     (sum, tone) => sum + (keep.has(tone.name) && tone.hueTails[i] ? atLeast(tone.hueTails[i], lineBin) : 0), 0));
 }
 
-/** The shortest run of sectors that holds at least half of all: {first, length}. */
+/** The shortest run of sectors with at least half of the photos: {first, length}. */
 function shortestHalf(counts) {
   const total = counts.reduce((sum, count) => sum + count, 0);
   for (let length = 1; length <= counts.length; length++) {
@@ -166,14 +167,14 @@ function shortestHalf(counts) {
   return { first: 0, length: counts.length };
 }
 
-/** An everyday name for a CIELAB hue. */
+/** The common name of a CIELAB hue. */
 function hueName(deg) {
   const names = [[15, "pink"], [45, "red"], [75, "orange"], [110, "yellow"], [165, "green"], [220, "teal"], [290, "blue"],
     [330, "violet"], [360, "pink"]];
   return names.find(([end]) => ((deg % 360) + 360) % 360 < end)[1];
 }
 
-/** The named hues with the wheel's sectors that belong to each, and the direction of their middle. */
+/** The named hues, each with its sectors of the wheel and the direction of its middle. */
 function hueGroups(sectors) {
   const groups = new Map();
   for (let i = 0; i < sectors; i++) {
@@ -187,7 +188,7 @@ function hueGroups(sectors) {
   return [...groups].map(([name, own]) => ({ name, sectors: own, middleDeg: middle(own) }));
 }
 
-/** An SVG path of a ring's piece between two angles (degrees, counter-clockwise from the right) and two radii. */
+/** An SVG path of a ring sector between two angles (degrees, counter-clockwise from the right) and two radii. */
 function wedgePath(fromDeg, toDeg, inner, outer) {
   const point = (deg, radius) => {
     const angle = (-deg * Math.PI) / 180;
@@ -197,10 +198,10 @@ function wedgePath(fromDeg, toDeg, inner, outer) {
     `L${point(toDeg, inner)}A${inner} ${inner} 0 0 1 ${point(fromDeg, inner)}z`;
 }
 
-/** A count with its thousands set off. */
+/** A count with thousands separators. */
 const grouped = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, ",");
 
-/** A share of a whole, with one decimal where it tells. */
+/** A percentage with one decimal. */
 function percent(part, whole) {
   if (!whole) return "";
   const share = (100 * part) / whole;

@@ -1,4 +1,4 @@
-// The document: reads what logic.js computes, and writes text only as text.
+// Builds the document from the data and the functions of logic.js. Data is only inserted as text, never as HTML.
 
 const page = prepared(JSON.parse(document.getElementById("data").textContent));
 const extentM = extentOf(page);
@@ -10,7 +10,7 @@ const NEAREST = 6;
 const FIRST = 24;
 const PLOT_HEIGHT = 100;
 
-/** An element with a class, text and children. */
+/** A new element with a class and children (elements or text). */
 function element(tag, className = "", ...children) {
   const made = document.createElement(tag);
   if (className) made.className = className;
@@ -26,7 +26,7 @@ function shape(tag, attributes) {
 
 // Galleries
 
-/** A gallery that keeps its tiles, so that a moving line costs no picture twice. */
+/** A gallery of photos. It keeps its tiles, so that moving the threshold decodes no thumbnail twice. */
 class Gallery {
   constructor(box, { first = FIRST, sorted = false, empty = "No photos to show here." } = {}) {
     this.box = box;
@@ -42,7 +42,7 @@ class Gallery {
     box.addEventListener("keydown", (event) => this.move(event));
   }
 
-  /** Show photos, the first ones first; `fixed` galleries never grow. */
+  /** Show the first photos; a gallery that is not `fixed` has a button to show more. */
   show(photos, { fixed = false } = {}) {
     this.photos = photos;
     this.shown = this.sorted ? photos.slice(0, this.limit).sort(lessColourful) : photos.slice(0, this.limit);
@@ -74,7 +74,7 @@ class Gallery {
       ? element("button", "tile", picture(photo), element("span", "caption", mOf(photo)))
       : element("button", "entry", element("b", "", fileName(photo)), element("span", "quiet", errorText(photo)));
     tile.type = "button";
-    tile.setAttribute("aria-label", `${photo.path}, ${photo.error ?? "colourfulness " + mOf(photo)}`);
+    tile.setAttribute("aria-label", `${photo.path}, ${photo.error ?? "colorfulness " + mOf(photo)}`);
     const aspect = photo.size ? photo.size[0] / photo.size[1] : 1.2;
     tile.style.setProperty("--aspect", Math.min(2.5, Math.max(0.5, aspect)));
     tile.addEventListener("click", () => openPhoto(this.shown, this.shown.indexOf(photo)));
@@ -99,13 +99,13 @@ class Gallery {
 
 const fileName = (photo) => photo.path.slice(photo.path.lastIndexOf("/") + 1);
 
-/** What was wrong, without the kind that the chip says. */
+/** The error without its kind, which the chip shows. */
 const errorText = (photo) => photo.error.slice(photo.error.indexOf(":") + 1).trim();
 
-/** A photo's thumbnail, or a box that says why there is none. */
+/** The thumbnail of a photo, or a box with the reason why there is none. */
 function picture(photo) {
   if (!photo.thumbnail) {
-    const why = photo.error === null ? "No picture: gone or unreadable now" : photo.errorKind;
+    const why = photo.error === null ? "No thumbnail: missing or unreadable now" : photo.errorKind;
     return element("span", "placeholder", element("b", "", why), element("span", "", fileName(photo)));
   }
   const image = element("img");
@@ -115,7 +115,7 @@ function picture(photo) {
   return image;
 }
 
-/** Buttons of which one is chosen, and the gallery of what it stands for. */
+/** Buttons of which one is chosen, and a gallery of its photos. */
 class Facets {
   constructor(section, photosOf, options) {
     this.chips = section.querySelector(".chips");
@@ -123,7 +123,7 @@ class Facets {
     this.photosOf = photosOf;
   }
 
-  /** Offer {key, label, photos: count}; what was chosen before stays so, as far as it is still there. */
+  /** Show buttons for choices {key, label, photos: count}; the chosen key stays chosen while it exists. */
   show(choices) {
     if (!choices.some((choice) => choice.key === this.chosen)) this.chosen = choices[0]?.key;
     const hadFocus = this.chips.contains(document.activeElement);
@@ -149,10 +149,10 @@ class Facets {
   }
 }
 
-// The line
+// The threshold
 
-const justBelow = new Gallery(byId("just-below"), { first: NEAREST, empty: "No photo of these tones is below the line." });
-const justAbove = new Gallery(byId("just-above"), { first: NEAREST, empty: "No photo of these tones is above the line." });
+const justBelow = new Gallery(byId("just-below"), { first: NEAREST, empty: "No photo of these tones is below the threshold." });
+const justAbove = new Gallery(byId("just-above"), { first: NEAREST, empty: "No photo of these tones is above the threshold." });
 const below = new Gallery(byId("below"), { sorted: true });
 const above = new Gallery(byId("above"), { sorted: true });
 const reasons = new Facets(byId("reasons"), (kind) =>
@@ -166,7 +166,7 @@ const wheelSectors = Math.max(0, ...page.tones.map((tone) => tone.hues.length));
 
 let barWidthM = 0;
 
-/** The histogram, its levels and its axis; again only where the width asks for wider bars. */
+/** Draw the histogram, its levels and its axis; drawn again only if the width of the window needs other bars. */
 function drawHistogram() {
   const wanted = byId("plot").clientWidth < 640 ? 2 : 1;
   if (wanted === barWidthM) return;
@@ -207,8 +207,8 @@ function drawBars() {
   byId("bars-kept").setAttribute("d", barsPath(keepable, highest, PLOT_HEIGHT));
 }
 
-/** Everything that follows the line. */
-function follow() {
+/** Update everything that depends on the threshold and the tones. */
+function update() {
   const { lineBin, keep } = state;
   const m = lineBin / page.binsPerM;
   const kept = keptCount(page, lineBin, keep);
@@ -224,18 +224,18 @@ function follow() {
   handle.classList.toggle("near-end", m > 0.6 * extentM);
   handle.setAttribute("aria-valuenow", m);
   handle.setAttribute("aria-valuetext",
-    `${text}, ${levelAt(page.levels, m)} colourful: ${grouped(kept)} kept, ${grouped(dropped)} dropped`);
+    `${text}, ${levelAt(page.levels, m)} colorful: ${grouped(kept)} kept, ${grouped(dropped)} rejected`);
   byId("flag").replaceChildren(m.toFixed(1) + " ", element("small", "", levelAt(page.levels, m)));
   if (document.activeElement !== byId("number")) byId("number").value = m.toFixed(1);
   byId("command").textContent = commandFor(page, lineBin, keep);
   const counts = reasonCounts(page, lineBin, keep);
   byId("breakdown").textContent = counts.length
     ? counts.map((reason) => `${reason.name}: ${grouped(reason.photos)}`).join(" \u00b7 ")
-    : "Nothing is dropped.";
-  followPhotos(counts);
+    : "No photo is rejected.";
+  updateGalleries(counts);
 }
 
-function followPhotos(counts) {
+function updateGalleries(counts) {
   const { lineBin, keep } = state;
   const split = sides(page, lineBin, keep);
   justBelow.show(split.below.slice(0, NEAREST), { fixed: true });
@@ -249,17 +249,17 @@ function followPhotos(counts) {
   showHues(hueCounts(page, lineBin, keep));
 }
 
-/** A reason's name without the line's own number, so that a choice outlives a moving line. */
+/** The name of a reason without the threshold, so that it stays chosen while the threshold moves. */
 const kindOf = (name) => (page.reasons.length ? name : name.replace(/^(colorfulness <) .*/, "$1"));
 
-let asked = 0;
+let frameRequested = 0;
 
 function moveLine(bin) {
   state.lineBin = Math.min(lastBin, Math.max(0, bin));
-  if (!asked) asked = requestAnimationFrame(() => { asked = 0; follow(); });
+  if (!frameRequested) frameRequested = requestAnimationFrame(() => { frameRequested = 0; update(); });
 }
 
-function startLine() {
+function initLine() {
   const handle = byId("handle");
   const plot = byId("plot");
   handle.setAttribute("aria-valuemin", 0);
@@ -295,10 +295,10 @@ function startLine() {
   number.addEventListener("input", () => {
     if (number.value !== "") moveLine(nearestBin(number.valueAsNumber, page.binsPerM, lastBin));
   });
-  number.addEventListener("blur", follow);
+  number.addEventListener("blur", update);
 }
 
-function startTones() {
+function initTones() {
   const choices = page.tones.filter((tone) => tone.name !== null && tone.name !== "color" && tone.photos);
   byId("keep-tones").hidden = !choices.length;
   byId("keep-tones").append(...choices.map((tone) => {
@@ -309,13 +309,13 @@ function startTones() {
       if (box.checked) state.keep.add(tone.name);
       else state.keep.delete(tone.name);
       drawBars();
-      follow();
+      update();
     });
     return element("label", "", box, tone.name + " ", element("span", "quiet", grouped(tone.photos)));
   }));
 }
 
-function startCopy() {
+function initCopy() {
   byId("copy").addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(byId("command").textContent);
@@ -328,7 +328,7 @@ function startCopy() {
   });
 }
 
-// The parts that stand still
+// Parts that don't depend on the threshold
 
 function showTones() {
   const tones = page.tones.filter((tone) => tone.photos);
@@ -345,15 +345,15 @@ function showErrors() {
   byId("errors").hidden = !page.errors.length;
 }
 
-function showTwins() {
+function showDuplicates() {
   const photos = new Map(page.photos.map((photo) => [photo.row, photo]));
   const { bits, nearBits } = page.twins;
-  const found = "curate filter --duplicates drop-near finds those";
+  const found = "curate filter --duplicates drop-near also finds those";
   byId("twins-summary").textContent =
     `${grouped(page.twins.photos)} photos in ${grouped(page.twins.groups)} groups ` + (
-      bits === nearBits ? "look alike, as curate filter --duplicates drop-near finds them."
-        : bits ? `differ in at most ${bits} of their fingerprints' 128 bits. In a set of this size the page looks no further; ${found} up to ${nearBits}.`
-          : `have the same fingerprint or content. In a set of this size the page looks for no others; ${found} that differ a little.`);
+      bits === nearBits ? "look alike. curate filter --duplicates drop-near finds the same groups."
+        : bits ? `differ in at most ${bits} of the 128 bits of their fingerprints. For a manifest of this size the page compares no further; ${found} up to ${nearBits} bits.`
+          : `have the same fingerprint or content. For a manifest of this size the page finds no others; ${found} that differ slightly.`);
   for (const group of page.twins.shown) {
     const members = group.rows.map((row) => photos.get(row)).filter(Boolean);
     const box = element("div", "gallery squares");
@@ -364,7 +364,7 @@ function showTwins() {
   byId("twins").hidden = !page.twins.groups;
 }
 
-/** The wheel, its summary, and the gallery of the chosen hue. */
+/** Show the wheel, its summary, and the gallery of the chosen hue. */
 function showHues(counts) {
   byId("hues").hidden = !counts.length;
   if (!counts.length) return;
@@ -373,9 +373,9 @@ function showHues(counts) {
   const degrees = 360 / counts.length;
   const middle = hueName((half.first + half.length / 2) * degrees);
   byId("hue-summary").textContent = [
-    "Nothing is kept, so there are no hues.",
-    `The one photo has a hue around ${middle}.`,
-  ][total] ?? `Half of the ${grouped(total)} photos lie within ${half.length * degrees} degrees of hue, around ${middle}.`;
+    "No photo is kept.",
+    `The only photo has a hue around ${middle}.`,
+  ][total] ?? `Half of the ${grouped(total)} photos have hues within ${half.length * degrees} degrees, around ${middle}.`;
   const choices = hueGroups(counts.length)
     .map((hue) => ({ ...hue, key: hue.name, label: hue.name, photos: hue.sectors.reduce((sum, i) => sum + counts[i], 0) }));
   const there = choices.filter((hue) => hue.photos);
@@ -384,7 +384,7 @@ function showHues(counts) {
   drawWheel(counts, choices);
 }
 
-/** The wheel of kept photos: a wedge's area is its count, the rim shows which hue is where; each named hue can be chosen. */
+/** Draw the hue wheel: the area of a sector is its count, the rim shows the hues, and each named hue can be chosen. */
 function drawWheel(counts, choices) {
   const deg = 360 / counts.length;
   const most = Math.max(...counts);
@@ -419,7 +419,7 @@ function drawWheel(counts, choices) {
   if (hadFocus) wheel.querySelector("[aria-checked=true]")?.focus();
 }
 
-function startWheel() {
+function initWheel() {
   const draw = () => showHues(hueCounts(page, state.lineBin, state.keep));
   byId("hues").querySelector(".chips").addEventListener("click", draw);
   byId("wheel").addEventListener("keydown", (event) => {
@@ -439,21 +439,21 @@ function showHeader() {
   const sampled = page.photos.length < page.rows;
   byId("facts").textContent = [
     `${grouped(page.rows)} ${page.rows === 1 ? "photo" : "photos"}`,
-    kinds[page.kind] ?? "lineage unknown",
+    kinds[page.kind] ?? "origin unknown",
     sampled ? `${grouped(page.photos.length)} of them shown` : "all shown",
   ].join(" \u00b7 ");
   if (page.unreadable === page.rows) {
     for (const part of document.querySelectorAll(".plot, .legend, .controls, .command, #nearest, #sides")) part.hidden = true;
   }
-  byId("scope").textContent = page.unreadable === page.rows ? "No photo could be read, so there is no line to draw." : {
-    clean: "This manifest holds only what was kept: for what a lower line would bring back, report on the scan.",
-    rejected: "This manifest holds only what was rejected: kept are here those that another line would bring back.",
+  byId("scope").textContent = page.unreadable === page.rows ? "No photo could be read, so there is no threshold to choose." : {
+    clean: "This manifest has only kept photos. To see which photos a lower threshold would keep, make a report of the scan.",
+    rejected: "This manifest has only rejected photos. Here, kept means: a lower threshold or other tones would keep it.",
   }[page.kind] ?? "";
   byId("scope").hidden = !byId("scope").textContent;
   byId("sample").textContent = sampled
-    ? `All counts are of all rows. The pictures are a sample: some of every colourfulness, tone, reason and error, most near the line.`
-    : "All counts are of all rows, and all of them are shown.";
-  byId("made-by").textContent = `vividset ${page.version}` + (page.madeBy ? ` from: ${page.madeBy}` : "");
+    ? "Counts are of all rows. The photos shown are a sample: some of every colorfulness, tone, reason and error, and most near the threshold."
+    : "Counts are of all rows, and all photos are shown.";
+  byId("made-by").textContent = `vividset ${page.version}` + (page.madeBy ? `. The manifest was made by: ${page.madeBy}` : "");
 }
 
 function showNav() {
@@ -482,7 +482,7 @@ function showPhoto() {
   byId("photo-picture").replaceChildren(picture(photo));
   byId("photo-path").textContent = photo.path;
   byId("photo-source").textContent = "in " + photo.source;
-  byId("photo-verdict").textContent = why.length ? "Dropped: " + why.join("; ") : "Kept by the line and tones as they stand";
+  byId("photo-verdict").textContent = why.length ? "Rejected: " + why.join("; ") : "Kept with this threshold and these tones";
   byId("photo-verdict").className = why.length ? "is-dropped" : "is-kept";
   const rows = photo.numbers.map(([name, value]) =>
     element("div", "", element("dt", "", name), element("dd", "", value)));
@@ -494,7 +494,7 @@ function showPhoto() {
   byId("next").disabled = index === photos.length - 1;
 }
 
-function startDialog() {
+function initDialog() {
   const dialog = byId("photo");
   const go = (step) => {
     if (!opened.photos[opened.index + step]) return;
@@ -512,15 +512,15 @@ function startDialog() {
 }
 
 showHeader();
-startLine();
-startTones();
-startCopy();
-startDialog();
-startWheel();
+initLine();
+initTones();
+initCopy();
+initDialog();
+initWheel();
 drawHistogram();
-follow();
+update();
 showTones();
 showErrors();
-showTwins();
+showDuplicates();
 showNav();
-addEventListener("resize", () => { drawHistogram(); follow(); });
+addEventListener("resize", () => { drawHistogram(); update(); });

@@ -1,4 +1,4 @@
-"""One self-contained HTML file from a manifest: nothing is loaded, nothing in it can run but our own script."""
+"""Write the report: one HTML file that loads nothing, and in which only its own script can run."""
 
 from __future__ import annotations
 
@@ -20,103 +20,113 @@ from curate.files import check_writable, write_atomic, write_errors
 from curate.report import page_data
 from curate.report.counts import ManifestCounts, count_manifest
 from curate.report.page_data import rules_from_lineage
-from curate.report.sample import Indices, choose, duplicate_groups
-from curate.report.thumbnails import PhotoLocation, side_px, thumbnails
+from curate.report.sample import Indices, choose_photos, duplicate_groups
+from curate.report.thumbnails import PhotoLocation, make_thumbnails, thumbnail_side_px
 from curate.version import __version__
 
 MAX_BYTES = 15_000_000
-"""Of the whole page, whatever the manifest."""
-_MARK = '<meta name="generator" content="vividset '
-_UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
+"""Maximum size of the page."""
+_GENERATOR_TAG = '<meta name="generator" content="vividset '
+"""Identifies a file that this module wrote, which may be overwritten."""
+_ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 
 
 @dataclass(frozen=True, slots=True)
 class ReportSummary:
-    """A page that was written."""
+    """What a written report shows."""
 
     out: Path
     bytes: int
     photos: int
-    """Rows of the manifest."""
+    """Number of rows of the manifest."""
     shown: int
-    """Photos on the page."""
+    """Number of photos on the page."""
     missing: int
-    """Readable photos on the page without a picture: gone, or unreadable now."""
+    """Number of photos on the page that were readable in the scan, but are missing or unreadable now."""
 
 
 def write_report(path: Path, out: Path, roots: Sequence[Path] = (), *, workers: int | None = 1) -> ReportSummary:
-    """Write the page of a scan, a clean or a rejected manifest.
+    """Write an HTML report about a manifest.
 
     Args:
-        path: the manifest; one that another program saved shows what it has.
-        out: the page; replaced if we made it.
-        roots: folders to look in if the photos have moved since the scan.
-        workers: processes that decode thumbnails; None is one a core.
+        path: any manifest, also one that another program saved; `source`, `path` and `colorfulness` are required.
+        out: the HTML file; an earlier report is overwritten.
+        roots: folders that the photos have moved to since the scan.
+        workers: processes that make thumbnails; None: one per core.
 
     Raises:
-        ManifestError: the manifest can't be read or has no rows; the page can't be written, or what is in its place
-            isn't ours.
+        ManifestError: the manifest can't be read or has no rows; `out` can't be written, or isn't a report.
     """
     _check_output(out)
     _, lineage = manifest.inspect_manifest(path)
     rows, rules = count_manifest(path), rules_from_lineage(path, lineage)
     groups = duplicate_groups(rows)
-    chosen = choose(rows, rules.line_bin, rules.keep_tones, groups)
-    photos = list(_photos(path, rows, chosen, tuple(roots), workers))
-    text, fitting = assembled(page_data.counted(path, lineage, rows, rules, groups), photos)
+    chosen = choose_photos(rows, rules.threshold_bin, rules.keep_tones, groups)
+    photos = list(_photo_entries(path, rows, chosen, tuple(roots), workers))
+    text, fitting = build_page(page_data.page_counts(path, lineage, rows, rules, groups), photos)
     _write(out, text)
     missing = sum(photo["thumbnail"] is None and photo["error"] is None for photo in photos[:fitting])
     return ReportSummary(out, len(text), len(rows), fitting, missing)
 
 
-def assembled(counted: dict[str, Any], photos: Sequence[dict[str, Any]]) -> tuple[str, int]:
-    """The page's text, ASCII throughout, and how many of the photos are on it: as many from the first as fit."""
-    parts = {"name": html.escape(counted["name"]), "version": html.escape(__version__)}
-    parts |= {"style": _file("page.css"), "script": _file("logic.js") + _file("page.js")}
+def build_page(counts: dict[str, Any], photos: Sequence[dict[str, Any]]) -> tuple[str, int]:
+    """Insert the data into the page.
+
+    Args:
+        counts: see `page_data.page_counts`.
+        photos: see `page_data.photo_entry`; the most useful first.
+
+    Returns:
+        The page, ASCII only, and the number of photos on it: the first ones that fit into `MAX_BYTES`.
+    """
+    parts = {"name": html.escape(counts["name"]), "version": html.escape(__version__)}
+    parts |= {"style": _read_asset("page.css"), "script": _read_asset("logic.js") + _read_asset("page.js")}
     parts |= {"style_hash": _sha256(parts["style"]), "script_hash": _sha256(parts["script"])}
-    template = _file("page.html")
-    entries = [_json(photo) for photo in photos]
-    left = MAX_BYTES - len(template) - sum(map(len, parts.values())) - len(_json(counted)) - 100
+    template = _read_asset("page.html")
+    entries = [_to_json(photo) for photo in photos]
+    left = MAX_BYTES - len(template) - sum(map(len, parts.values())) - len(_to_json(counts)) - 100
     fitting = 0
     while fitting < len(entries) and (left := left - len(entries[fitting]) - 1) >= 0:
         fitting += 1
-    parts["data"] = _json(counted)[:-1] + ',"photos":[' + ",".join(entries[:fitting]) + "]}"
+    parts["data"] = _to_json(counts)[:-1] + ',"photos":[' + ",".join(entries[:fitting]) + "]}"
     return re.sub(r"\{\{(\w+)\}\}", lambda name: parts[name[1]], template), fitting
 
 
-def _photos(
+def _photo_entries(
     path: Path, rows: ManifestCounts, chosen: Indices, roots: tuple[Path, ...], workers: int | None
 ) -> Iterator[dict[str, Any]]:
-    """The chosen photos with their numbers and pictures, in their order."""
-    found = page_data.fetched(path, chosen)
-    places = {number: PhotoLocation.of(row, roots) for number, row in found.items()}
-    readable = [place for number, place in places.items() if rows.bins[number] >= 0]
-    pictures = thumbnails(readable, side_px(len(readable)), workers=workers)
+    """The data of the chosen photos, in their order; see `page_data.photo_entry`."""
+    chosen_rows = page_data.read_rows(path, chosen)
+    locations = {number: PhotoLocation.from_row(row, roots) for number, row in chosen_rows.items()}
+    readable = [location for number, location in locations.items() if rows.bins[number] >= 0]
+    thumbnails = make_thumbnails(readable, thumbnail_side_px(len(readable)), workers=workers)
     blocked = rows.blocked
     for number in chosen.tolist():
-        place = places[number]
+        location = locations[number]
         sector, is_blocked = int(rows.sectors[number]), bool(blocked[number])
-        yield page_data.photo(number, found[number], sector, is_blocked, pictures.get(place), place.url())
+        yield page_data.photo_entry(
+            number, chosen_rows[number], sector, is_blocked, thumbnails.get(location), location.file_url()
+        )
 
 
-def _json(value: Any) -> str:
-    """ASCII, and without the signs that could end a script element or begin another."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).translate(_UNSAFE)
+def _to_json(value: Any) -> str:
+    """JSON in ASCII, without the characters that could end a script element or start another."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
 
 
-def _file(name: str) -> str:
+def _read_asset(name: str) -> str:
     return (files("curate.report") / name).read_text(encoding="utf-8")
 
 
 def _sha256(text: str) -> str:
-    """As a Content-Security-Policy names an inline script or style."""
+    """The hash of an inline script or style, for the Content-Security-Policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _check_output(out: Path) -> None:
     with write_errors(out, ManifestError, "-o"):
-        if os.path.lexists(out) and not (out.is_file() and _MARK.encode() in out.read_bytes()[:1000]):
-            raise ManifestError(f"{out} is in the way and is no report of ours: choose another output with -o")
+        if os.path.lexists(out) and not (out.is_file() and _GENERATOR_TAG.encode() in out.read_bytes()[:1000]):
+            raise ManifestError(f"{out} already exists and is not a vividset report: choose another output with -o")
         check_writable(out)
 
 

@@ -1,4 +1,4 @@
-"""What the page's script reads: exact counts in tenths of M, and the sample of photos with all their numbers."""
+"""The JSON data of the report: exact counts by colorfulness, and the sample of photos with their columns."""
 
 from __future__ import annotations
 
@@ -27,82 +27,84 @@ from curate.report.sample import DuplicateGroups, Indices
 from curate.report.thumbnails import Thumbnail
 from curate.version import __version__
 
-_DEFAULT_LINE = 20.0
-_MAKERS = (["curate", "filter"], ["python", "-m", "curate", "filter"])
-_MOVED = ("--min-colorfulness", "--keep-top", "--keep-tone")
-"""What the page itself decides, so that it isn't repeated from the command that was typed; of shares only that of M."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The decision that the page starts from."""
-
-    line_bin: int
-    """The threshold in tenths of M."""
-    keep_tones: frozenset[str]
-    before: str
-    """The command up to its options, quoted for a shell."""
-    after: str
-    """What comes behind --min-colorfulness and --keep-tone."""
-
-
-def rules_from_lineage(path: Path, lineage: Lineage | None) -> Rules:
-    """From what a manifest says of its making; the filter's defaults where it says nothing."""
-    options = lineage.options if lineage and lineage.kind in ("clean", "rejected") else {}
-    line = options.get("min_colorfulness", _DEFAULT_LINE) or 0.0
-    keep = frozenset(options.get("keep_tones", ["color"])) & set(TONES) or frozenset({"color"})
-    before, after = _command(path, lineage)
-    return Rules(min(BINS - 1, max(0, round(line * BINS_PER_M))), keep, before, after)
-
-
-def _command(path: Path, lineage: Lineage | None) -> tuple[str, str]:
-    """As it was typed, where a filter made the manifest, so that its other rules stay; else one for this manifest."""
-    typed = shlex.split(lineage.command) if lineage and lineage.kind in ("clean", "rejected") else []
-    for maker in _MAKERS:
-        if typed[: len(maker)] == maker:
-            return shlex.join(maker), _quoted(_without_moved(typed[len(maker) :]))
-    return _quoted(["curate", "filter", str(path)]), _quoted(["-o", str(path.with_name("clean.parquet"))])
-
-
-def _without_moved(words: list[str]) -> list[str]:
-    """Leave out the options that the page sets, with their values."""
-    left, rest = [], iter(words)
-    for word in rest:
-        name, is_joined, value = word.partition("=")
-        given = [word] if is_joined or name not in _MOVED else [word, *itertools.islice(rest, 1)]
-        if name not in _MOVED or (name == "--keep-top" and ":" in (value or given[-1])):
-            left += given
-    return left
-
-
-def _quoted(words: list[str]) -> str:
-    r"""For a POSIX shell, pure text even where a name is no UTF-8.
-
-    >>> _quoted(["-o", "my clean.parquet", "caf\udce9"])
-    "-o 'my clean.parquet' $'caf\\xe9'"
-    """
-    return " ".join(_quoted_bytes(word) if _NO_TEXT.search(word) else shlex.quote(word) for word in words)
-
-
-_NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-
-
-def _quoted_bytes(word: str) -> str:
-    def escaped(match: re.Match[str]) -> str:
-        return "".join(f"\\x{byte:02x}" for byte in match[0].encode("utf-8", "surrogateescape"))
-
-    return "$'" + re.sub(r"[\x00-\x1f\x7f'\\\ud800-\udfff]", escaped, word) + "'"
-
-
-_BY_NAME = ("source", "path", "error", "missing_since", "reject_reasons")
-"""What a photo's entry holds by name; every other column is one of its numbers."""
-_FIRST = tuple(column.name for column in MEASURE_FIELDS if column.name != "fingerprint")
+_DEFAULT_THRESHOLD = 20.0
+_FILTER_COMMANDS = (["curate", "filter"], ["python", "-m", "curate", "filter"])
+_PAGE_OPTIONS = ("--min-colorfulness", "--keep-top", "--keep-tone")
+"""Options that the page sets itself, and therefore drops from the typed command. Of `--keep-top`, only that by
+colorfulness."""
+_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_NAMED_COLUMNS = ("source", "path", "error", "missing_since", "reject_reasons")
+"""Columns that a photo's entry has under their own keys; all other columns are in its list `numbers`."""
+_MEASURE_NAMES = tuple(column.name for column in MEASURE_FIELDS if column.name != "fingerprint")
 
 Json = dict[str, Any]
 
 
-def counted(path: Path, lineage: Lineage | None, rows: ManifestCounts, rules: Rules, groups: DuplicateGroups) -> Json:
-    """Everything that is counted over all rows; see page.js for who reads it."""
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The threshold, tones and command that the page starts with."""
+
+    threshold_bin: int
+    """The threshold in tenths of colorfulness."""
+    keep_tones: frozenset[str]
+    before: str
+    """The filter command before `--min-colorfulness`, quoted for a shell."""
+    after: str
+    """The rest of the command, after `--min-colorfulness` and `--keep-tone`."""
+
+
+def rules_from_lineage(path: Path, lineage: Lineage | None) -> Rules:
+    """The rules that made a manifest; the defaults of the filter for a scan or an unknown lineage."""
+    options = lineage.options if lineage and lineage.kind in ("clean", "rejected") else {}
+    threshold = options.get("min_colorfulness", _DEFAULT_THRESHOLD) or 0.0
+    keep = frozenset(options.get("keep_tones", ["color"])) & set(TONES) or frozenset({"color"})
+    before, after = _command(path, lineage)
+    return Rules(min(BINS - 1, max(0, round(threshold * BINS_PER_M))), keep, before, after)
+
+
+def _command(path: Path, lineage: Lineage | None) -> tuple[str, str]:
+    """The filter command without the options that the page sets: before and after them.
+
+    For a manifest that a filter made, it is the typed command, so that its other rules stay in effect.
+    """
+    typed = shlex.split(lineage.command) if lineage and lineage.kind in ("clean", "rejected") else []
+    for program in _FILTER_COMMANDS:
+        if typed[: len(program)] == program:
+            return shlex.join(program), quote_words(_drop_page_options(typed[len(program) :]))
+    return quote_words(["curate", "filter", str(path)]), quote_words(["-o", str(path.with_name("clean.parquet"))])
+
+
+def _drop_page_options(words: list[str]) -> list[str]:
+    """Drop the options that the page sets, with their values."""
+    left, remaining = [], iter(words)
+    for word in remaining:
+        name, is_joined, value = word.partition("=")
+        option = [word] if is_joined or name not in _PAGE_OPTIONS else [word, *itertools.islice(remaining, 1)]
+        if name not in _PAGE_OPTIONS or (name == "--keep-top" and ":" in (value or option[-1])):
+            left += option
+    return left
+
+
+def quote_words(words: list[str]) -> str:
+    r"""Quote words for a POSIX shell, as printable text even if a file name isn't UTF-8.
+
+    >>> quote_words(["-o", "my clean.parquet", "caf\udce9"])
+    "-o 'my clean.parquet' $'caf\\xe9'"
+    """
+    return " ".join(_quote_bytes(word) if _NOT_PRINTABLE.search(word) else shlex.quote(word) for word in words)
+
+
+def _quote_bytes(word: str) -> str:
+    def escape(match: re.Match[str]) -> str:
+        return "".join(f"\\x{byte:02x}" for byte in match[0].encode("utf-8", "surrogateescape"))
+
+    return "$'" + re.sub(r"[\x00-\x1f\x7f'\\\ud800-\udfff]", escape, word) + "'"
+
+
+def page_counts(
+    path: Path, lineage: Lineage | None, rows: ManifestCounts, rules: Rules, groups: DuplicateGroups
+) -> Json:
+    """The counts over all rows; page.js and logic.js read them."""
     free = (rows.bins >= 0) & ~rows.blocked
     shown_groups = [
         {"rows": members.tolist(), "photos": size} for members, size in zip(groups.shown, groups.sizes, strict=True)
@@ -114,14 +116,18 @@ def counted(path: Path, lineage: Lineage | None, rows: ManifestCounts, rules: Ru
         "madeBy": lineage.command if lineage else None,
         "rows": len(rows),
         "unreadable": int((rows.bins < 0).sum()),
-        "missing": _missing(rows),
+        "missing": _count_missing(rows),
         "binsPerM": BINS_PER_M,
-        "lineBin": rules.line_bin,
+        "lineBin": rules.threshold_bin,
         "levels": LEVELS,
         "tones": [_tone(rows, free, code, rules) for code in (*range(len(TONES)), -1)],
-        "blocked": _trimmed(rows.bins[rows.blocked], BINS),
-        "errors": _named(rows.error_names, [int((rows.errors == i).sum()) for i in range(len(rows.error_names))]),
-        "reasons": _named(rows.reason_names, [_with_bit(rows.reasons, i) for i in range(len(rows.reason_names))]),
+        "blocked": _bin_counts(rows.bins[rows.blocked], BINS),
+        "errors": _named_counts(
+            rows.error_names, [int((rows.errors == i).sum()) for i in range(len(rows.error_names))]
+        ),
+        "reasons": _named_counts(
+            rows.reason_names, [_count_bit(rows.reasons, i) for i in range(len(rows.reason_names))]
+        ),
         "command": {"before": rules.before, "after": rules.after},
         "twins": {
             "groups": groups.groups,
@@ -134,60 +140,63 @@ def counted(path: Path, lineage: Lineage | None, rows: ManifestCounts, rules: Ru
 
 
 def _tone(rows: ManifestCounts, free: NDArray[np.bool_], code: int, rules: Rules) -> Json:
-    """One tone's photos: all of them, and in bins those that nothing but the line and their tone decides."""
-    mine = rows.tones == code
-    decided = mine & free
-    hues = [_trimmed(rows.bins[decided & (rows.sectors == sector)], BINS) for sector in range(SECTORS)]
+    """The photos of one tone: their number, and in bins those that only the threshold and the tone decide on."""
+    of_tone = rows.tones == code
+    decided = of_tone & free
+    hues = [_bin_counts(rows.bins[decided & (rows.sectors == sector)], BINS) for sector in range(SECTORS)]
     return {
         "name": TONES[code] if code >= 0 else None,
         "kept": code < 0 or TONES[code] in rules.keep_tones,
-        "photos": int((mine & (rows.bins >= 0)).sum()),
-        "bins": _trimmed(rows.bins[decided], BINS),
+        "photos": int((of_tone & (rows.bins >= 0)).sum()),
+        "bins": _bin_counts(rows.bins[decided], BINS),
         "hues": hues if any(hues) else [],
     }
 
 
-def _trimmed(bins: NDArray[np.int16], length: int) -> list[int]:
-    """Photos in each bin, up to the last bin that has any."""
+def _bin_counts(bins: NDArray[np.int16], length: int) -> list[int]:
+    """Number of photos in each bin, up to the last bin that has any."""
     return [int(count) for count in np.trim_zeros(np.bincount(bins, minlength=length), "b")]
 
 
-def _with_bit(reasons: NDArray[np.uint64], bit: int) -> int:
+def _count_bit(reasons: NDArray[np.uint64], bit: int) -> int:
     return int((reasons >> np.uint64(bit) & np.uint64(1)).sum())
 
 
-def _missing(rows: ManifestCounts) -> int:
-    """Photos that the last scan didn't find; `unreadable` counts them too."""
+def _count_missing(rows: ManifestCounts) -> int:
+    """Number of photos that the last scan didn't find; the count `unreadable` includes them."""
     return int((rows.errors == rows.error_names.index(MISSING)).sum()) if MISSING in rows.error_names else 0
 
 
-def _named(names: tuple[str, ...], counts: list[int]) -> list[Json]:
+def _named_counts(names: tuple[str, ...], counts: list[int]) -> list[Json]:
+    """Names with their counts, the highest first."""
     pairs = sorted(zip(names, counts, strict=True), key=lambda pair: -pair[1])
     return [{"name": name, "photos": count} for name, count in pairs]
 
 
-def fetched(path: Path, chosen: Indices) -> Mapping[int, Json]:
-    """The chosen rows with all their columns, by row number."""
+def read_rows(path: Path, chosen: Indices) -> Mapping[int, Json]:
+    """The chosen rows with all columns, by row number."""
     wanted, first = np.sort(chosen), 0
-    found: dict[int, Json] = {}
+    rows: dict[int, Json] = {}
     for batch in manifest.iter_tables(path):
         here = wanted[(wanted >= first) & (wanted < first + batch.num_rows)]
         if len(here):
-            found.update(zip(here.tolist(), manifest.as_rows(batch.take(pa.array(here - first))), strict=True))
+            rows.update(zip(here.tolist(), manifest.as_rows(batch.take(pa.array(here - first))), strict=True))
         first += batch.num_rows
-    return found
+    return rows
 
 
-def photo(number: int, row: Json, sector: int, is_blocked: bool, thumbnail: Thumbnail | None, url: str | None) -> Json:
-    """One photo of the sample.
+def photo_entry(
+    number: int, row: Json, sector: int, is_blocked: bool, thumbnail: Thumbnail | None, url: str | None
+) -> Json:
+    """The data of one photo of the sample.
 
     Args:
-        number: its row in the manifest.
+        number: its row number in the manifest.
         row: all its columns.
-        sector: its hue, see `ManifestCounts`.
-        is_blocked: whether a rule beside line and tone rejected it.
-        thumbnail: None where it is gone or can't be read.
-        url: what leads to the file on this machine; None if nothing does.
+        sector: its hue; see `ManifestCounts`.
+        is_blocked: whether another rule than the threshold and the tone rejected it.
+        thumbnail: None if the photo is missing or can't be read.
+        url: file URL on this machine; None if there is none.
     """
     error = row.get("error") if row.get("missing_since") is None else MISSING
     bin_ = -1 if error is not None else int(bins_of(np.array([_number(row["colorfulness"])]))[0])
@@ -211,21 +220,23 @@ def photo(number: int, row: Json, sector: int, is_blocked: bool, thumbnail: Thum
         "thumbnail": base64.b64encode(thumbnail.webp).decode() if thumbnail else None,
         "size": [thumbnail.width_px, thumbnail.height_px] if thumbnail else None,
         "href": url,
-        "numbers": [[name, shown(name, row[name], bin_)] for name in _number_names(row)],
+        "numbers": [[name, format_value(name, row[name], bin_)] for name in _number_names(row)],
     }
 
 
 def _number_names(row: Json) -> list[str]:
-    """Measures first, then what else the row has; not what pandas adds for itself."""
-    others = [name for name in row if name not in _FIRST and name not in _BY_NAME and not name.startswith("__")]
-    return [name for name in (*_FIRST, *others) if row.get(name) is not None]
+    """Names of the columns to list: measures first, then all others except the index columns that pandas adds."""
+    others = [
+        name for name in row if name not in _MEASURE_NAMES and name not in _NAMED_COLUMNS and not name.startswith("__")
+    ]
+    return [name for name in (*_MEASURE_NAMES, *others) if row.get(name) is not None]
 
 
-def shown(name: str, value: Any, bin_: int) -> str:
-    """A number as the page writes it; M is cut, never rounded up over a line.
+def format_value(name: str, value: Any, bin_: int) -> str:
+    """A value as the page shows it. Colorfulness is truncated, so that it is never rounded up over the threshold.
 
-    >>> shown("colorfulness", 19.999, 199), shown("bytes", 12345, 0), shown("chroma_mean", 1 / 3, 0)
-    ('19.99', '12,345', '0.3333')
+    >>> format_value("colorfulness", 19.999, 199), format_value("bytes", 12345, 0)
+    ('19.99', '12,345')
     """
     if name == "colorfulness" and bin_ >= 0 and math.isfinite(value):
         return f"{max(math.floor(value * 100) / 100, bin_ / BINS_PER_M):.2f}"

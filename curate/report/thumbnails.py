@@ -1,4 +1,4 @@
-"""Small copies of the photos that the page shows, decoded beside each other in worker processes."""
+"""Thumbnails of the photos that the report shows, made in parallel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TIMEOUT_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A photo as it is now, small."""
+    """A small copy of a photo as it is now, in WebP."""
 
     webp: bytes
     width_px: int
@@ -34,47 +34,47 @@ class Thumbnail:
 
 @dataclass(frozen=True, slots=True)
 class PhotoLocation:
-    """A photo's key and where it may have moved."""
+    """The key of a photo (`source` and `path`) and the folders that it may have moved to."""
 
     source: str
     path: str
     size: int | None = None
-    """The row's `bytes`."""
+    """Column `bytes` of the manifest."""
     tar_offset: int | None = None
-    """Where it begins in a tar; None for a file of its own."""
+    """Byte offset in a tar file; None for a single file."""
     roots: tuple[Path, ...] = ()
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], roots: tuple[Path, ...]) -> PhotoLocation:
-        """From a manifest's row, whatever of it there is."""
+    def from_row(cls, row: Mapping[str, Any], roots: tuple[Path, ...]) -> PhotoLocation:
+        """From a row of a manifest; only `source` and `path` are required."""
         size, offset = (None if row.get(name) is None else int(row[name]) for name in ("bytes", "tar_offset"))
         return cls(row["source"], row["path"], size, offset, roots)
 
-    def located(self) -> str | None:
-        """Path or URL of the file or its tar; None if it is gone."""
+    def resolve(self) -> str | None:
+        """Path or URL of the photo or its tar file; None if it doesn't exist."""
         return locate_photo(self.source, self.path, self.roots, offset=self.tar_offset)
 
-    def url(self) -> str | None:
-        """What leads a browser on this machine to the file; None if it is gone, remote, or a tar's member."""
-        place = self.located() if self.tar_offset is None else None
-        return None if place is None or remote.is_url(place) else Path(place).absolute().as_uri()
+    def file_url(self) -> str | None:
+        """URL of the file for a browser on this machine; None if it is missing, remote or in a tar file."""
+        path = self.resolve() if self.tar_offset is None else None
+        return None if path is None or remote.is_url(path) else Path(path).absolute().as_uri()
 
 
-def side_px(photos: int) -> int:
-    """The short side that lets so many thumbnails fit on the page: the fewer, the larger.
+def thumbnail_side_px(photos: int) -> int:
+    """Short side of the thumbnails, so that this number of photos fits into the page.
 
-    >>> side_px(40), side_px(500), side_px(1200)
+    >>> thumbnail_side_px(40), thumbnail_side_px(500), thumbnail_side_px(1200)
     (320, 224, 160)
     """
     return 320 if photos <= 200 else 224 if photos <= 500 else 160
 
 
-def thumbnails(
-    places: Sequence[PhotoLocation], short_side_px: int, *, workers: int | None
+def make_thumbnails(
+    locations: Sequence[PhotoLocation], short_side_px: int, *, workers: int | None
 ) -> Mapping[PhotoLocation, Thumbnail]:
-    """Thumbnails of those photos that are there and can be read; a decoder that crashes or hangs costs its photo."""
-    draw = partial(thumbnail, short_side_px=short_side_px)
-    outcomes = engines.map_in_processes(draw, places, workers=workers, timeout_s=_TIMEOUT_S)
+    """Thumbnails of the photos that exist and can be read; a photo that crashes the decoder or hangs gets none."""
+    make = partial(make_thumbnail, short_side_px=short_side_px)
+    outcomes = engines.map_in_processes(make, locations, workers=workers, timeout_s=_TIMEOUT_S)
     return {
         outcome.item: outcome.result
         for outcome in outcomes
@@ -82,20 +82,20 @@ def thumbnails(
     }
 
 
-def thumbnail(place: PhotoLocation, short_side_px: int) -> Thumbnail | None:
-    """Decode one photo and shrink it; None if it is gone or can't be read."""
-    file_path = place.located()
-    if file_path is None:
+def make_thumbnail(location: PhotoLocation, short_side_px: int) -> Thumbnail | None:
+    """Decode one photo and make its thumbnail; None if it is missing or can't be read."""
+    path = location.resolve()
+    if path is None:
         return None
     try:
-        with memory_errors("shrinking it"):
-            data = read_bytes(file_path, offset=place.tar_offset, size=place.size)
-            return _small(decode(data, short_side_px=short_side_px).pixels, short_side_px)
+        with memory_errors("resizing it"):
+            data = read_bytes(path, offset=location.tar_offset, size=location.size)
+            return _shrink(decode(data, short_side_px=short_side_px).pixels, short_side_px)
     except PhotoError:
         return None
 
 
-def _small(pixels: NDArray[np.uint8], short_side_px: int) -> Thumbnail:
+def _shrink(pixels: NDArray[np.uint8], short_side_px: int) -> Thumbnail:
     height, width = pixels.shape[:2]
     scale = min(1.0, short_side_px / min(height, width), _MAX_ASPECT * short_side_px / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -1,4 +1,4 @@
-"""The parts of a divided scan to the manifest that one scan of everything would have written."""
+"""Join the manifests of `curate scan --shard` into the manifest that one scan of everything would have written."""
 
 from __future__ import annotations
 
@@ -17,20 +17,57 @@ from curate.errors import ManifestError
 from curate.manifest import ROW_GROUP_SIZE, SCAN_SCHEMA, Lineage, open_parquet, open_writer
 
 
-def row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in pieces of at least `ROW_GROUP_SIZE`, but for the last."""
-    waiting: list[pa.Table] = []
+def merge_manifests(paths: Sequence[Path], out: Path, *, command: str = "", overwrite: bool = False) -> Lineage:
+    """Join the parts of a divided scan: the same rows in the same order as one scan of everything.
+
+    Args:
+        paths: the parts that `curate scan --shard` wrote, or folders of them, in any order.
+        out: the manifest to write.
+        command: the command as it was typed; stored in the lineage.
+        overwrite: replace an existing file.
+
+    Returns:
+        The lineage of the new manifest, with its number of rows.
+
+    Raises:
+        ManifestError: a part is missing, given twice, can't be read, or was made by another scan, scorer or options;
+            `out` already exists or can't be written.
+    """
+    files = [part for path in paths for part in manifest.list_parts(path)]
+    if os.path.lexists(out) and (not overwrite or os.path.realpath(out) in map(os.path.realpath, files)):
+        raise ManifestError(f"{out} already exists: choose another output with -o, or replace it with --overwrite")
+    if os.path.realpath(out.parent) in [os.path.realpath(path) for path in paths if path.is_dir()]:
+        raise ManifestError(f"{out} would be in the folder of its parts: choose another folder with -o")
+    lineages = [manifest.inspect_manifest(file, required=("source", "path"))[1] for file in files]
+    lineage = manifest.merge_lineages(files, lineages)
+    parts = [
+        {**part, "sha256": manifest.digest(file)} for part, file in zip(lineage.options["parts"], files, strict=True)
+    ]
+    lineage = replace(lineage, command=command, options={**lineage.options, "parts": parts})
+    manifest.make_parent_dir(out)
+    with TemporaryDirectory() as scratch, manifest.open_writer(out, SCAN_SCHEMA) as file:
+        # each part has a folder of its own, because parts may have the same name
+        sorted_parts = [sort_file_by_location(part, Path(mkdtemp(dir=scratch))) for part in files]
+        for table in combine_tables(merge_sorted(sorted_parts)):
+            file.write_table(table)
+        file.add_key_value_metadata(lineage.to_metadata())
+    return lineage
+
+
+def combine_tables(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Combine consecutive tables until each has at least `ROW_GROUP_SIZE` rows, except the last one."""
+    pending: list[pa.Table] = []
     for table in tables:
-        waiting.append(table)
-        if sum(piece.num_rows for piece in waiting) >= ROW_GROUP_SIZE:
-            yield pa.concat_tables(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)
+        pending.append(table)
+        if sum(piece.num_rows for piece in pending) >= ROW_GROUP_SIZE:
+            yield pa.concat_tables(pending)
+            pending = []
+    if pending:
+        yield pa.concat_tables(pending)
 
 
 def to_scan_schema(rows: pa.RecordBatch | pa.Table) -> pa.Table:
-    """Rows with the columns of a scan; a column that an older version didn't write is null."""
+    """Convert rows to the scan schema; a column that an older version didn't write is null."""
     columns = [
         rows[field.name].cast(field.type) if field.name in rows.schema.names else pa.nulls(rows.num_rows, field.type)
         for field in SCAN_SCHEMA
@@ -39,16 +76,17 @@ def to_scan_schema(rows: pa.RecordBatch | pa.Table) -> pa.Table:
 
 
 def sort_file_by_location(file: Path, folder: Path) -> Path:
-    """The same rows in the order of listings: the file itself, or a copy if an older version wrote it.
+    """Return a file with the same rows in listing order: the file itself, or a sorted copy if it is of an old version.
 
-    Versions without `missing_since` ordered the rows by `source` first, so those of nested sources lie apart.
+    Versions without the column `missing_since` sorted by `source` first, which separates the rows of nested sources.
+    The file is sorted on disk, so that memory doesn't grow with the number of rows.
 
     Args:
         file: rows of a scan.
-        folder: where to sort, on disk, and where the copy is written.
+        folder: where the copy and temporary files are written.
 
     Raises:
-        ManifestError: the disk says no.
+        ManifestError: a file can't be written.
     """
     if "missing_since" in open_parquet(file).schema_arrow.names:
         return file
@@ -56,10 +94,10 @@ def sort_file_by_location(file: Path, folder: Path) -> Path:
     for number, batch in enumerate(open_parquet(file, pre_buffer=False).iter_batches(ROW_GROUP_SIZE)):
         runs.append(folder / f"run-{number:04d}-{file.name}")
         with open_writer(runs[-1], SCAN_SCHEMA, durable=False) as out:
-            out.write_table(_sorted(_with_parts(to_scan_schema(batch))))
+            out.write_table(_sort(_add_sort_key(to_scan_schema(batch))))
     copy = folder / f"ordered-{file.name}"
     with open_writer(copy, SCAN_SCHEMA, durable=False) as out:
-        for table in row_groups(merge_sorted(runs)):
+        for table in combine_tables(merge_sorted(runs)):
             out.write_table(table)
     for run in runs:
         run.unlink()
@@ -67,85 +105,49 @@ def sort_file_by_location(file: Path, folder: Path) -> Path:
 
 
 def merge_sorted(files: Sequence[Path]) -> Iterator[pa.Table]:
-    """The rows of files that are sorted each, sorted, with a piece of each file in memory."""
-    parts = [_Part(file, max(1024, ROW_GROUP_SIZE // len(files))) for file in files]
-    while parts := [part for part in parts if part.fill()]:
-        settled = min(part.last_key() for part in parts)  # what comes later sorts behind this
-        yield _sorted(pa.concat_tables([part.take_to(settled) for part in parts]))
+    """Merge sorted files: read their rows in sorted order, with some rows of each file in memory."""
+    readers = [_SortedFileReader(file, max(1024, ROW_GROUP_SIZE // len(files))) for file in files]
+    while readers := [reader for reader in readers if reader.fill()]:
+        limit = min(reader.last_key() for reader in readers)  # rows that are not in memory yet sort after it
+        yield _sort(pa.concat_tables([reader.take_to(limit) for reader in readers]))
 
 
-def _with_parts(rows: pa.Table) -> pa.Table:
-    """Rows and, as `parts`, their locations as text that sorts as the parts of a path do."""
-    places = pc.binary_join_element_wise(pc.utf8_rtrim(rows["source"], "/"), rows["path"], "/")
-    return rows.append_column("parts", pc.replace_substring(places, "/", "\0"))
+def _add_sort_key(rows: pa.Table) -> pa.Table:
+    r"""Add the column `sort_key`: the location with \0 for /, which sorts like the list of the parts of a path."""
+    locations = pc.binary_join_element_wise(pc.utf8_rtrim(rows["source"], "/"), rows["path"], "/")
+    return rows.append_column("sort_key", pc.replace_substring(locations, "/", "\0"))
 
 
-def _sorted(rows: pa.Table) -> pa.Table:
-    return rows.sort_by("parts").select(SCAN_SCHEMA.names)
+def _sort(rows: pa.Table) -> pa.Table:
+    return rows.sort_by("sort_key").select(SCAN_SCHEMA.names)
 
 
-class _Part:
-    """One part, read some rows at a time."""
+class _SortedFileReader:
+    """Reads a sorted file some rows at a time."""
 
-    def __init__(self, file: Path, rows: int) -> None:
-        self._batches = open_parquet(file, pre_buffer=False).iter_batches(rows, columns=SCAN_SCHEMA.names)
+    def __init__(self, file: Path, batch_rows: int) -> None:
+        self._batches = open_parquet(file, pre_buffer=False).iter_batches(batch_rows, columns=SCAN_SCHEMA.names)
         self._rows = SCAN_SCHEMA.empty_table()
 
     def fill(self) -> bool:
-        """Read on where nothing is left; False at the end."""
+        """Read the next rows if none are in memory; False at the end of the file."""
         while not self._rows.num_rows:
             batch = next(self._batches, None)
             if batch is None:
                 return False
-            self._rows = _with_parts(to_scan_schema(batch))
+            self._rows = _add_sort_key(to_scan_schema(batch))
         return True
 
     def last_key(self) -> str:
-        """Of the rows at hand."""
+        """The key of the last row in memory."""
         return self._key(self._rows.num_rows - 1)
 
     def take_to(self, key: str) -> pa.Table:
-        """The rows up to a key, which are then gone from here."""
+        """Remove and return the rows in memory up to and including a key."""
         count = bisect.bisect_right(range(self._rows.num_rows), key, key=self._key)
         taken, self._rows = self._rows.slice(0, count), self._rows.slice(count)
         return taken
 
     def _key(self, row: int) -> str:
-        key: str = self._rows["parts"][row].as_py()
+        key: str = self._rows["sort_key"][row].as_py()
         return key
-
-
-def merge_manifests(paths: Sequence[Path], out: Path, *, command: str = "", overwrite: bool = False) -> Lineage:
-    """Join what `curate scan --shard` wrote: the rows and the order of a scan that was never divided.
-
-    Args:
-        paths: the parts, or folders of them.
-        out: the manifest to write.
-        command: kept in its lineage.
-        overwrite: replace whatever is there.
-
-    Returns:
-        The lineage that was written, with the number of rows.
-
-    Raises:
-        ManifestError: a part is missing, doubled, unreadable, or of another scan, scorer or options; `out` is in the
-            way or can't be written.
-    """
-    files = [part for path in paths for part in manifest.list_parts(path)]
-    if os.path.lexists(out) and (not overwrite or os.path.realpath(out) in map(os.path.realpath, files)):
-        raise ManifestError(f"{out} is in the way: choose another output with -o, or replace it with --overwrite")
-    if os.path.realpath(out.parent) in [os.path.realpath(path) for path in paths if path.is_dir()]:
-        raise ManifestError(f"{out} would lie among its parts: choose another folder with -o")
-    lineages = [manifest.inspect_manifest(file, required=("source", "path"))[1] for file in files]
-    lineage = manifest.merge_lineages(files, lineages)
-    made_of = [
-        {**part, "sha256": manifest.digest(file)} for part, file in zip(lineage.options["parts"], files, strict=True)
-    ]
-    lineage = replace(lineage, command=command, options={**lineage.options, "parts": made_of})
-    manifest.make_parent_dir(out)
-    with TemporaryDirectory() as scratch, manifest.open_writer(out, SCAN_SCHEMA) as file:
-        ordered = [sort_file_by_location(part, Path(mkdtemp(dir=scratch))) for part in files]
-        for table in row_groups(merge_sorted(ordered)):
-            file.write_table(table)
-        file.add_key_value_metadata(lineage.to_metadata())
-    return lineage

@@ -1,7 +1,7 @@
-"""To be imported where workers are forked from: all that measuring needs, used once.
+"""Import and use once everything that measuring needs; the fork server imports this module, so that workers start fast.
 
-OpenCV fills its tables for Lab when they are first used, for 0.07 s, and reads the tone network for 0.04 s; Pillow
-imports readers of formats for 0.02 s.
+On first use OpenCV fills its Lab tables (0.07 s) and reads the tone network (0.04 s), and Pillow imports its format
+plugins (0.02 s). Forked workers inherit all of it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from curate.measures.measure import measure
 from curate.measures.tone.network import log_odds
 
 limit_threads()
-with suppress(VividsetError, MemoryError, cv2.error):  # workers meet it again, and can tell
+with suppress(VividsetError, MemoryError, cv2.error):  # the same error is raised again in a worker, and reported there
     measure(np.zeros((2, 2, 3), np.uint8))
     log_odds(np.zeros((2, 2, 3), np.uint8))
 Image.preinit()
-gc.freeze()  # nothing of this is to be looked through again, in processes that share the memory
+gc.freeze()  # a collection would write to these objects and so copy the memory that forked workers share

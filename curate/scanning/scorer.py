@@ -1,17 +1,17 @@
-"""One photo to one Record: the function that every engine maps."""
+"""Read, decode and measure one listed photo, or a batch of them: this is what workers do."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from curate.errors import OutOfMemory, PhotoError, UnsupportedFormat
+from curate.errors import OutOfMemory, PhotoError, UnsupportedFormat, UsageError
 from curate.image.decode import MAX_PIXELS, Header, decode, memory_errors
 from curate.image.formats import RAW_SUFFIXES, SNIFF_BYTES, looks_like_photo
 from curate.manifest import METRIC
@@ -21,36 +21,47 @@ from curate.sources import ListedPhoto, read_listed_photo
 Fidelity = Literal["exact", "fast"]
 
 MAX_BYTES = 1 << 31
-"""A larger file isn't read; twice what an uncompressed 16-bit photo of the default pixel limit takes."""
+"""Larger files are not read: twice the size of an uncompressed 16-bit photo with the default number of pixels."""
 BATCH_PHOTOS = 64
-"""What is kept of so many photos until they are described takes some 6 MB."""
-KEPT_BYTES = 32 << 20
-"""What describing a batch takes at most, and decoding a photo on the web."""
+"""Photos that are decoded before they are measured; their pixel summaries take about 6 MB."""
+RESERVED_BYTES = 32 << 20
+"""The memory that measuring a batch, or decoding a photo of web size, needs at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreOptions:
-    """What changes a score or decides whether there is one; recorded in the manifest."""
+    """Options that change the measures, or decide whether a photo has any; stored in the manifest."""
 
     max_pixels: int = MAX_PIXELS
+    """Photos with more pixels are errors."""
     fidelity: Fidelity = "exact"
-    """`fast` decodes colour JPEGs at a quarter of their size; docs/results/fidelity.md tells what that costs."""
+    """`fast` decodes colour JPEGs at a quarter of their size; docs/results/fidelity.md says how the measures change."""
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise UsageError(f"--max-pixels must be 1 or more, not {self.max_pixels}")
+        if self.fidelity not in get_args(Fidelity):
+            raise UsageError(
+                f"--fidelity {self.fidelity!r} does not exist: choose from {', '.join(get_args(Fidelity))}"
+            )
 
     @property
     def metric(self) -> str:
-        """The variant of the `colorfulness` column, as lineages name it."""
+        """The variant of the `colorfulness` column, as stored in lineages."""
         return METRIC if self.fidelity == "exact" else f"{METRIC}-{self.fidelity}"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row of a scan: measures or an error, never both or neither."""
+    """The result for one photo, a row of the manifest: it has either measures or an error."""
 
     photo: ListedPhoto
     sha256: str | None = None
+    """Hex sha256 of the whole file; None if the file wasn't read completely."""
     header: Header | None = None
     measures: Measures | None = None
     error: str | None = None
+    """`Kind: reason`."""
 
     def __post_init__(self) -> None:
         if (self.measures is None) == (self.error is None):
@@ -58,8 +69,8 @@ class Record:
         if (self.measures is None) != (self.header is None):
             raise ValueError("measures come with a header")
 
-    def row(self) -> dict[str, Any]:
-        """As a row in the scan schema; absent values are None."""
+    def to_row(self) -> dict[str, Any]:
+        """The record as a row in the scan schema; columns without a value are None or left out."""
         row: dict[str, Any] = {
             "source": self.photo.source,
             "path": self.photo.path,
@@ -80,82 +91,87 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """A photo that was decoded and not described yet."""
+class _DecodedPhoto:
+    """A photo that is decoded but not measured yet."""
 
     photo: ListedPhoto
     sha256: str | None
     header: Header
-    look: PixelSummary
+    summary: PixelSummary
 
 
-def score(photo: ListedPhoto, options: ScoreOptions) -> Record | None:
-    """Read, hash, decode and measure one file.
+def score_photo(photo: ListedPhoto, options: ScoreOptions) -> Record | None:
+    """Read, hash, decode and measure one photo.
 
     Returns:
-        The record: with an error if the file can't be used. None if neither its name nor its content is a photo's.
+        The record, with an error if the photo can't be used; None if the file is not a photo by name or content.
     """
-    return _described([_seen(photo, options)])[0]
+    return _measure_decoded([_decode_photo(photo, options)])[0]
 
 
-def score_all(photos: Iterable[ListedPhoto], options: ScoreOptions) -> Iterator[Record | None]:
-    """As `score`, for one photo after another.
+def score_photos(photos: Iterable[ListedPhoto], options: ScoreOptions) -> Iterator[Record | None]:
+    """Read, hash, decode and measure photos; yield for each what `score_photo` returns, in order.
 
-    Some are decoded before they are described: code that takes turns with a decoder runs from cold caches, at
-    two to three times its cost.
+    A batch of photos is decoded before it is measured. If decoding and measuring alternated, each would evict the
+    other's code and data from the CPU caches, and measuring would take two to three times as long.
     """
-    _keep_freed_memory()
-    seen = (_seen(photo, options) for photo in photos)
-    while batch := list(islice(seen, BATCH_PHOTOS)):
-        yield from _described(batch)
+    _reserve_memory()
+    decoded = (_decode_photo(photo, options) for photo in photos)
+    while batch := list(islice(decoded, BATCH_PHOTOS)):
+        yield from _measure_decoded(batch)
 
 
-def _keep_freed_memory() -> None:
-    """Have glibc keep KEPT_BYTES that were freed: memory handed back and taken again costs a page fault per 4 KB.
+def _reserve_memory() -> None:
+    """Let glibc keep `RESERVED_BYTES` of freed memory; otherwise each photo costs a page fault per 4 KB.
 
-    How much it keeps follows from the largest block freed so far. This one is never written to, so it costs nothing.
+    glibc keeps up to twice the size of the largest block that was freed so far. This block is never written to, so the
+    system assigns no memory to it.
     """
-    np.empty(KEPT_BYTES // 2, np.uint8)
+    np.empty(RESERVED_BYTES // 2, np.uint8)
 
 
-def _seen(photo: ListedPhoto, options: ScoreOptions) -> Record | _Seen | None:
+def _decode_photo(photo: ListedPhoto, options: ScoreOptions) -> Record | _DecodedPhoto | None:
+    """Read and decode a photo; a record if it has an error, None if the file is not a photo."""
     if photo.error is not None:
         return Record(photo, error=photo.error)
     digest = None
     try:
         with memory_errors("measuring it"):
-            photo, data = _read(photo)
+            photo, data = _read_photo(photo)
             if data is None:
                 return None
             if len(data) == photo.bytes:
                 digest = hashlib.sha256(data).hexdigest()
-            shown = decode(data, max_pixels=options.max_pixels, quarter=options.fidelity == "fast")
-            return _Seen(photo, digest, shown.header, summarize_pixels(shown.pixels, shown.visible))
+            decoded = decode(data, max_pixels=options.max_pixels, quarter=options.fidelity == "fast")
+            return _DecodedPhoto(photo, digest, decoded.header, summarize_pixels(decoded.pixels, decoded.visible))
     except PhotoError as exc:
         return Record(photo, digest, error=str(exc))
 
 
-def _described(batch: list[Record | _Seen | None]) -> list[Record | None]:
-    """The batch's records; where it takes too much memory as a whole, one photo after another."""
-    looks = [(seen.photo, seen.sha256, seen.look) for seen in batch if isinstance(seen, _Seen)]
+def _measure_decoded(batch: Sequence[Record | _DecodedPhoto | None]) -> list[Record | None]:
+    """Measure a batch of decoded photos; if that needs too much memory, measure them one at a time."""
+    decoded = [entry for entry in batch if isinstance(entry, _DecodedPhoto)]
     try:
         with memory_errors("measuring it"):
-            measures = iter(measure_batch([look for _, _, look in looks]))
+            measures = iter(measure_batch([entry.summary for entry in decoded]))
     except OutOfMemory as exc:
         if len(batch) > 1:
-            return [record for seen in batch for record in _described([seen])]
-        ((photo, digest, _),) = looks
-        return [Record(photo, digest, error=str(exc))]
+            return [record for entry in batch for record in _measure_decoded([entry])]
+        return [Record(decoded[0].photo, decoded[0].sha256, error=str(exc))]
     return [
-        Record(seen.photo, seen.sha256, seen.header, next(measures)) if isinstance(seen, _Seen) else seen
-        for seen in batch
+        Record(entry.photo, entry.sha256, entry.header, next(measures)) if isinstance(entry, _DecodedPhoto) else entry
+        for entry in batch
     ]
 
 
-def _read(photo: ListedPhoto) -> tuple[ListedPhoto, bytes | None]:
-    """The file's bytes, and the listing entry as the file is now; no bytes where it is no photo of any kind."""
+def _read_photo(photo: ListedPhoto) -> tuple[ListedPhoto, bytes | None]:
+    """Read a file; return its listing entry as it is now, and its bytes, or None if it is not a photo.
+
+    Raises:
+        PhotoError: it can't be read, is too large, changed while it was read, or is camera raw.
+    """
     if os.path.splitext(photo.path)[1].lower() in RAW_SUFFIXES:
         raise UnsupportedFormat("camera raw isn't decoded: develop it to JPEG or TIFF first")
     photo, data = read_listed_photo(photo, looks_like_photo, max_bytes=MAX_BYTES)
-    known = looks_like_photo(data[:SNIFF_BYTES]) or photo.has_photo_name
-    return photo, data if known else None
+    is_photo = looks_like_photo(data[:SNIFF_BYTES]) or photo.has_photo_name
+    return photo, data if is_photo else None

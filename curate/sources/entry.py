@@ -1,4 +1,4 @@
-"""One file of a listing, and what an operating system's refusal means for it."""
+"""One entry of a listing of photos, its names, and the photo error for an operating system error."""
 
 from __future__ import annotations
 
@@ -14,16 +14,49 @@ from curate.text import describe_error
 
 TAR_SUFFIX = ".tar"
 
-Wanted = Callable[[str, str], bool]
-"""Whether a file, by source and path, is to be listed."""
-
+EntryFilter = Callable[[str, str], bool]
+"""Whether the listing includes a file, by its source and path as manifest text."""
 
 Key = tuple[str, ...]
 """See `ListedPhoto.key`."""
 
 
+@dataclass(frozen=True, slots=True)
+class ListedPhoto:
+    """One entry of a listing: a file, a member of a tar, or something that cannot be listed."""
+
+    source: str
+    """The folder or URL that was scanned, absolute, as manifest text (see `curate.manifest.escape`)."""
+    path: str
+    """The path below the source, as manifest text; with `source` the key of a manifest. The path of a tar's member
+    begins with the path of the tar."""
+    bytes: int | None
+    """Size of the file or member; None if it is unknown."""
+    modified_ns: int | None
+    """Time of the last change in nanoseconds since 1970, of the tar for a member; None if it is unknown."""
+    error: str | None = None
+    """`Kind: reason`, if the listing itself shows that the photo cannot be read."""
+    offset: int | None = None
+    """Position of a member's bytes in its tar; None for a file of its own."""
+
+    @property
+    def key(self) -> Key:
+        """The parts of its location. Listings are sorted by it, and rows of earlier scans are matched by it."""
+        return tuple(photo_location(self.source, self.path).split("/"))
+
+    @property
+    def has_photo_name(self) -> bool:
+        """Whether its name ends like a photo's. Then it gets a row even if its content is not a photo."""
+        return has_photo_name(self.path)
+
+    def open_path(self) -> str:
+        """The path for `open`: the file on this machine, or the tar that contains the member."""
+        file = self.path if self.offset is None else tar_path(self.path)
+        return os.path.join(unescape(self.source), *unescape(file).split("/"))
+
+
 def photo_location(source: str, path: str) -> str:
-    """The absolute path or URL of a row's photo, as manifest text: the same from whatever folder it was scanned.
+    """The absolute path or URL of a photo, as manifest text; it does not depend on which parent folder was scanned.
 
     >>> photo_location("/photos/a", "0.tar/1.jpg"), photo_location("/photos", "a/0.tar/1.jpg")
     ('/photos/a/0.tar/1.jpg', '/photos/a/0.tar/1.jpg')
@@ -31,39 +64,8 @@ def photo_location(source: str, path: str) -> str:
     return f"{source.rstrip('/')}/{path}"
 
 
-@dataclass(frozen=True, slots=True)
-class ListedPhoto:
-    """One file of a listing, or one member of a tar."""
-
-    source: str
-    """The root that was scanned, absolute or a URL, as manifest text."""
-    path: str
-    """The path below it, as manifest text; with `source` the key. A member's goes on behind that of its tar."""
-    bytes: int | None
-    modified_ns: int | None
-    error: str | None = None
-    """`Kind: what was wrong` where listing alone shows that it can't be read."""
-    offset: int | None = None
-    """Where in its tar the member's bytes begin; None for a file of its own."""
-
-    @property
-    def key(self) -> Key:
-        """Its location, part by part: the order of listings, and what known rows are found by."""
-        return tuple(photo_location(self.source, self.path).split("/"))
-
-    @property
-    def has_photo_name(self) -> bool:
-        """Whether its name is a photo's: then it gets a row even if the content is none."""
-        return has_photo_name(self.path)
-
-    def open_path(self) -> str:
-        """What `open` takes: the file on this machine, or the tar that it is in."""
-        file = self.path if self.offset is None else file_of(self.path)
-        return os.path.join(unescape(self.source), *unescape(file).split("/"))
-
-
 def has_photo_name(path: str) -> bool:
-    """Whether a name ends like a photo's, in any case.
+    """Whether a name ends like a photo's, in upper or lower case.
 
     >>> has_photo_name("a/B.JPG"), has_photo_name("notes.txt")
     (True, False)
@@ -72,14 +74,14 @@ def has_photo_name(path: str) -> bool:
 
 
 def has_tar_name(path: str) -> bool:
-    """Whether a name ends in `.tar`, in any case."""
+    """Whether a name ends in `.tar`, in upper or lower case."""
     return path.lower().endswith(TAR_SUFFIX)
 
 
-def file_of(path: str) -> str:
-    """The tar's own path in a member's path: up to the first part that is named like a tar; all of it if none is.
+def tar_path(path: str) -> str:
+    """The path of the tar in a member's path: all parts up to the first that ends in `.tar`; all of it without one.
 
-    >>> file_of("shards/0001.tar/cat.jpg"), file_of("cat.jpg")
+    >>> tar_path("shards/0001.tar/cat.jpg"), tar_path("cat.jpg")
     ('shards/0001.tar', 'cat.jpg')
     """
     parts = path.split("/")
@@ -88,7 +90,7 @@ def file_of(path: str) -> str:
 
 
 def as_photo_error(exc: OSError, doing: str) -> PhotoError:
-    """What an operating system's refusal means for a photo."""
+    """The photo error for an operating system error; `doing` begins its text: `the file can't be read`."""
     text = f"{doing}: {describe_error(exc)}"
     if isinstance(exc, PermissionError):
         return NoPermission(text)

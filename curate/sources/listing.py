@@ -1,4 +1,4 @@
-"""What was named for a scan, to one listing: every file that may be a photo, once, in one stable order."""
+"""List everything that a scan is given: every file that may be a photo, once, in one stable order."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from curate.errors import SourceError, UsageError
 from curate.manifest import escape
 from curate.sources import path_lists, remote
 from curate.sources.entry import ListedPhoto, photo_location
-from curate.sources.local import Walk, check_folder, single
+from curate.sources.local import FolderListing, check_folder, list_file
 from curate.text import describe_error
+
+BATCH_ENTRIES = 4096
+"""Number of entries of a list of paths that are looked up together."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShardSpec:
-    """One of several equal parts of a listing, for scans that run beside each other. A tar is never divided."""
+    """One of several parts of a listing of about equal size, for scans on several machines. A tar is not divided."""
 
     number: int
     """1 to `of`."""
     of: int
+    """Number of parts."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.of:
@@ -35,138 +39,152 @@ class ShardSpec:
 
     @classmethod
     def parse(cls, text: str) -> ShardSpec:
-        """From `3/8`."""
+        """Parse text like `3/8`.
+
+        Raises:
+            UsageError: the text is not of this form.
+        """
         number, _, of = text.partition("/")
         return cls(int(number), int(of)) if number.isdecimal() and of.isdecimal() else cls(0, 0)
 
     def contains(self, source: str, path: str) -> bool:
-        """Whether a file belongs to this part: by its key alone, so that no file is lost or doubled."""
+        """Whether a file belongs to this part, by a hash of its location: every file is in exactly one part."""
         return zlib.crc32(photo_location(source, path).encode()) % self.of == self.number - 1
 
 
 ALL_SHARDS = ShardSpec(1, 1)
-BATCH_ENTRIES = 4096
-"""Of a list, so many are looked up together."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Roots:
-    folders: tuple[str, ...]
-    """Absolute, none inside another, in the order of listings."""
-    files: tuple[str, ...]
-    urls: tuple[str, ...]
-
-    @classmethod
-    def of(cls, paths: Sequence[str | Path]) -> _Roots:
-        folders, files, urls = set(), set(), set()
-        for path in paths:
-            place = remote.absolute(path)
-            if remote.is_url(place):
-                remote.check(place)
-                urls.add(place)
-            elif os.path.isdir(place):
-                check_folder(place)
-                folders.add(place)
-            else:
-                _check_file(place)
-                files.add(place)
-        outermost = {root for root in folders if not _inside(root, folders - {root})}
-        highest = {url for url in urls if not _inside(url, urls - {url})}
-        in_order = sorted(outermost, key=lambda root: escape(root).split("/"))
-        return cls(tuple(in_order), tuple(sorted(files)), tuple(sorted(highest)))
-
-    def hold(self, place: str) -> bool:
-        """Whether a path or URL is in what is listed anyway."""
-        return _inside(place, self.folders) or _inside(place, self.urls)
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What to scan."""
+    """What to scan, and the listing of it."""
 
     paths: tuple[str | Path, ...] = ()
-    """Folders, photos and tars, or URLs of such; one inside another is listed once."""
+    """Folders, photos and tars, or their URLs. A path that is inside another is listed once."""
     lists: tuple[str, ...] = ()
-    """Files with a path a line; `-` is standard input."""
+    """Files with one path or URL per line; `-` is standard input."""
     null: bool = False
-    """Lists have NUL bytes between paths."""
+    """Entries of `lists` are separated by NUL bytes instead of newlines."""
     shard: ShardSpec = ALL_SHARDS
-    """The part of it all that is wanted."""
+    """The part of the listing to return."""
 
     def roots(self) -> list[str]:
         """The paths, absolute, and URLs, as manifest text."""
-        return [escape(remote.absolute(path)) for path in self.paths]
+        return [escape(remote.absolute_location(path)) for path in self.paths]
 
     def list_names(self) -> list[str]:
-        """The lists, absolute, as manifest text."""
-        return [name if name == path_lists.STDIN else escape(remote.absolute(name)) for name in self.lists]
+        """The names of the lists, absolute, as manifest text."""
+        return [name if name == path_lists.STDIN else escape(remote.absolute_location(name)) for name in self.lists]
 
     def check(self) -> None:
-        """Raise what `photos` would at once.
+        """Check that all paths and lists exist, without listing anything.
 
         Raises:
-            SourceError: a path or list doesn't exist, or a folder can't be listed at all.
+            SourceError: a path or list does not exist, or a folder cannot be listed.
         """
-        _Roots.of(self.paths)
+        _Roots.sort(self.paths)
         for name in self.lists:
             if remote.is_url(name):
-                remote.check(name)
+                remote.check_url(name)
             elif name != path_lists.STDIN:
-                path_lists.check(name)
+                path_lists.check_list(name)
 
     def photos(self, *, exclude: Sequence[Path] = ()) -> Iterator[ListedPhoto]:
         """List every file that may be a photo, each once, sorted by `ListedPhoto.key`.
 
-        Links are followed, except to a folder that one is already inside. What is no plain file gets a row only if its
-        name is a photo's; so does a folder with a photo's name, whose content is listed all the same. A folder that
-        can't be listed is a row with the reason. A tar gives its members. What a list names is always a row.
+        - Links are followed, but not to a folder that contains the link.
+        - A pipe, socket or device is listed only if its name is a photo's, with an error. So is a folder with a
+          photo's name; its content is listed, too.
+        - A folder that cannot be listed is one entry with an error.
+        - A tar is listed as its members.
+        - Every entry of a list gives at least one entry, whatever it is.
 
         Args:
-            exclude: folders not to enter (our own work folders).
+            exclude: folders not to enter, such as the work folder of a scan.
 
         Raises:
-            SourceError: a path doesn't exist or can't be listed at all; a list can't be read.
+            SourceError: a path does not exist or cannot be listed; a list cannot be read.
         """
-        roots = _Roots.of(self.paths)
+        roots = _Roots.sort(self.paths)
         skip = frozenset(os.path.realpath(path) for path in exclude)
-        walks = (Walk(root, wanted=self.shard.contains, skip=skip) for root in roots.folders)
-        walked = itertools.chain.from_iterable(walk.photos() for walk in walks)
+        folders = (FolderListing(root, self.shard.contains, skip) for root in roots.folders)
+        in_folders = itertools.chain.from_iterable(folder.photos() for folder in folders)
         if not (roots.files or roots.urls or self.lists):
-            return walked
-        return heapq.merge(walked, path_lists.in_order(self._apart(roots)), key=lambda photo: photo.key)
+            return in_folders
+        elsewhere = path_lists.sort_photos(self._list_files_and_urls(roots))
+        return heapq.merge(in_folders, elsewhere, key=lambda photo: photo.key)
 
-    def _apart(self, roots: _Roots) -> Iterator[ListedPhoto]:
-        """What was named by itself, in no order."""
+    def _list_files_and_urls(self, roots: _Roots) -> Iterator[ListedPhoto]:
+        """What is below the URLs, the single files, and the entries of the lists, unsorted."""
         for url in roots.urls:
-            yield from remote.below(url, self.shard.contains)
-        entries = itertools.chain(roots.files, *(path_lists.entries(name, null=self.null) for name in self.lists))
+            yield from remote.list_url(url, self.shard.contains)
+        entries = itertools.chain(roots.files, *(path_lists.read_entries(name, null=self.null) for name in self.lists))
         while batch := list(itertools.islice(entries, BATCH_ENTRIES)):
-            places = [place for place in map(remote.absolute, batch) if not roots.hold(place)]
-            yield from remote.each(filter(remote.is_url, places), self.shard.contains)
-            for place in itertools.filterfalse(remote.is_url, places):
-                yield from single(place, self.shard.contains)
+            locations = [place for place in map(remote.absolute_location, batch) if not roots.contain(place)]
+            yield from remote.list_urls(filter(remote.is_url, locations), self.shard.contains)
+            for path in itertools.filterfalse(remote.is_url, locations):
+                yield from list_file(path, self.shard.contains)
 
 
 def list_photos(paths: Sequence[str | Path], *, exclude: Sequence[Path] = ()) -> Iterator[ListedPhoto]:
-    """List some folders, photos, tars and URLs: see `Sources.photos`."""
+    """List folders, photos, tars and URLs; see `Sources.photos`."""
     return Sources(tuple(paths)).photos(exclude=exclude)
 
 
-def _check_file(place: str) -> None:
+def contains(root: str, location: str) -> bool:
+    """Whether a path or URL equals another one or is below it, by their text alone."""
+    return location == root or location.startswith(root.rstrip("/") + "/")
+
+
+@dataclass(frozen=True, slots=True)
+class _Roots:
+    """The paths of a scan by kind; none is inside another folder or URL."""
+
+    folders: tuple[str, ...]
+    """Absolute, in the order of the listing."""
+    files: tuple[str, ...]
+    """Absolute."""
+    urls: tuple[str, ...]
+
+    @classmethod
+    def sort(cls, paths: Sequence[str | Path]) -> _Roots:
+        """Check the paths and sort them by kind.
+
+        Raises:
+            SourceError: a path does not exist or cannot be listed.
+        """
+        folders, files, urls = set(), set(), set()
+        for path in paths:
+            location = remote.absolute_location(path)
+            if remote.is_url(location):
+                remote.check_url(location)
+                urls.add(location)
+            elif os.path.isdir(location):
+                check_folder(location)
+                folders.add(location)
+            else:
+                _check_file(location)
+                files.add(location)
+        outermost = {root for root in folders if not _is_inside(root, folders - {root})}
+        outermost_urls = {url for url in urls if not _is_inside(url, urls - {url})}
+        in_order = sorted(outermost, key=lambda root: escape(root).split("/"))
+        return cls(tuple(in_order), tuple(sorted(files)), tuple(sorted(outermost_urls)))
+
+    def contain(self, location: str) -> bool:
+        """Whether a path or URL is in a folder or URL that is listed anyway."""
+        return _is_inside(location, self.folders) or _is_inside(location, self.urls)
+
+
+def _check_file(path: str) -> None:
     try:
-        os.lstat(place)
+        os.lstat(path)
     except (FileNotFoundError, NotADirectoryError) as exc:
-        raise SourceError(f"{escape(place)} doesn't exist: name a folder of photos, or a photo") from exc
+        raise SourceError(f"{escape(path)} doesn't exist: name a folder of photos, or a photo") from exc
     except (OSError, ValueError) as exc:
         raise SourceError(
-            f"{escape(place)} can't be looked at: {describe_error(exc)}: name another, or mend that"
+            f"{escape(path)} can't be read: {describe_error(exc)}: correct that, or name another path"
         ) from exc
 
 
-def contains(root: str, place: str) -> bool:
-    """Whether a path or URL is another one or below it, by their texts alone."""
-    return place == root or place.startswith(root.rstrip("/") + "/")
-
-
-def _inside(path: str, folders: Sequence[str] | set[str]) -> bool:
+def _is_inside(path: str, folders: Sequence[str] | set[str]) -> bool:
     return any(path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)

@@ -1,4 +1,4 @@
-"""Folders and single files of this machine to a listing, without opening any but tars."""
+"""List folders and single files of this machine. Of the files, only tars are opened."""
 
 from __future__ import annotations
 
@@ -10,129 +10,149 @@ from dataclasses import dataclass, field
 
 from curate.errors import NotAFile, SourceError, UnsupportedFormat
 from curate.manifest import escape
-from curate.sources.entry import ListedPhoto, Wanted, as_photo_error, has_photo_name, has_tar_name
-from curate.sources.path_lists import in_order
-from curate.sources.tar import PACKED, is_packed_tar, members
+from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_photo_name, has_tar_name
+from curate.sources.path_lists import sort_photos
+from curate.sources.tar import COMPRESSED_TAR, is_compressed_tar, list_members
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """A folder to list, and what to leave out."""
+class FolderListing:
+    """The listing of one folder with all its subfolders."""
 
     root: str
-    """Absolute."""
-    wanted: Wanted
+    """Absolute path of the folder."""
+    include: EntryFilter
+    """Which files to list."""
     skip: frozenset[str] = frozenset()
     """Real paths of folders not to enter."""
     source: str = field(init=False)
+    """The root as manifest text."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", escape(self.root))
 
     def photos(self) -> Iterator[ListedPhoto]:
-        """Every file below the folder, sorted by `ListedPhoto.key`.
+        """List every file below the folder, sorted by `ListedPhoto.key`.
 
         Raises:
-            SourceError: it went away before its end, a lost mount for instance.
+            SourceError: the folder was unmounted, replaced or deleted before the listing was complete.
         """
-        began = _identity(os.stat(self.root))
-        yield from self._below(self.root, (), (began,))
-        if not (os.path.isdir(self.root) and _identity(os.stat(self.root)) == began):
-            raise SourceError(f"{self.source} went away while it was listed: bring it back and run the same command")
+        before = _identity(os.stat(self.root))
+        yield from self._list_folder(self.root, (), (before,))
+        if not (os.path.isdir(self.root) and _identity(os.stat(self.root)) == before):
+            raise SourceError(
+                f"{self.source} disappeared while it was listed (a lost mount?): bring it back and run the same command"
+            )
 
-    def _below(self, folder: str, parts: tuple[str, ...], above: tuple[tuple[int, int], ...]) -> Iterator[ListedPhoto]:
+    def _list_folder(
+        self, folder: str, parts: tuple[str, ...], parents: tuple[tuple[int, int], ...]
+    ) -> Iterator[ListedPhoto]:
+        """List one folder, recursively.
+
+        Args:
+            folder: its path for the operating system.
+            parts: its path below the root, as manifest text.
+            parents: identities of it and of all folders above, to notice links that lead back.
+        """
         try:
             with os.scandir(folder) as entries:
                 names = sorted((escape(entry.name), entry.name) for entry in entries)
         except OSError as exc:
-            problem = str(as_photo_error(exc, "the folder can't be listed"))
-            yield from self._if_wanted(ListedPhoto(self.source, "/".join(parts), None, None, problem))
+            yield from self._failed("/".join(parts), str(as_photo_error(exc, "the folder can't be listed")))
             return
         for text, name in names:
             full, path = os.path.join(folder, name), "/".join((*parts, text))
             try:
-                found = os.stat(full)
+                status = os.stat(full)
             except OSError as exc:
-                if has_photo_name(text) or not _leads_nowhere(exc):
-                    problem = str(as_photo_error(exc, "it can't be looked at"))
-                    yield from self._if_wanted(ListedPhoto(self.source, path, None, None, problem))
+                broken_link = isinstance(exc, FileNotFoundError) or exc.errno == errno.ELOOP
+                if has_photo_name(text) or not broken_link:
+                    yield from self._failed(path, str(as_photo_error(exc, "the file can't be read")))
                 continue
-            if not stat.S_ISDIR(found.st_mode):
-                if self.wanted(self.source, path):
-                    yield from file_or_members(self.source, path, full, found)
+            if not stat.S_ISDIR(status.st_mode):
+                if self.include(self.source, path):
+                    yield from list_file_or_members(self.source, path, full, status)
                 continue
             if has_photo_name(text):
-                problem = str(NotAFile("a folder with a photo's name"))
-                yield from self._if_wanted(ListedPhoto(self.source, path, None, None, problem))
-            if _identity(found) not in above and os.path.realpath(full) not in self.skip:
-                yield from self._below(full, (*parts, text), (*above, _identity(found)))
+                yield from self._failed(path, str(NotAFile("a folder with a photo's name")))
+            if _identity(status) not in parents and os.path.realpath(full) not in self.skip:
+                yield from self._list_folder(full, (*parts, text), (*parents, _identity(status)))
 
-    def _if_wanted(self, photo: ListedPhoto) -> Iterator[ListedPhoto]:
-        if self.wanted(photo.source, photo.path):
-            yield photo
-
-
-def _leads_nowhere(exc: OSError) -> bool:
-    """Whether it is a link to nothing or to itself, rather than something that can't be reached."""
-    return isinstance(exc, FileNotFoundError) or exc.errno == errno.ELOOP
+    def _failed(self, path: str, error: str) -> Iterator[ListedPhoto]:
+        """The entry for a path that cannot be listed or read, if the listing includes the path."""
+        if self.include(self.source, path):
+            yield ListedPhoto(self.source, path, None, None, error)
 
 
 def check_folder(root: str) -> None:
-    """Raise a SourceError where a folder can't be listed at all."""
+    """Check that a folder can be listed.
+
+    Raises:
+        SourceError: it cannot.
+    """
     try:
         os.scandir(root).close()
     except OSError as exc:
         raise SourceError(f"{escape(root)} can't be listed: {exc.strerror}: check its permissions") from exc
 
 
-def single(full: str, wanted: Wanted) -> Iterator[ListedPhoto]:
-    """A file that was named by itself, always a row; its folder is its source. A tar gives its members."""
+def list_file(full: str, include: EntryFilter) -> Iterator[ListedPhoto]:
+    """List a file that was named itself, always with an entry; its folder is its source. A tar gives its members.
+
+    Args:
+        full: absolute path.
+        include: whether to list it.
+    """
     source, path = escape(os.path.dirname(full)), escape(os.path.basename(full))
-    if not wanted(source, path):
+    if not include(source, path):
         return
     try:
-        found = os.stat(full)
+        status = os.stat(full)
     except OSError as exc:
-        yield ListedPhoto(source, path, None, None, str(as_photo_error(exc, "the file can't be looked at")))
+        yield ListedPhoto(source, path, None, None, str(as_photo_error(exc, "the file can't be read")))
         return
-    if has_tar_name(path) or is_packed_tar(path):
-        yield from file_or_members(source, path, full, found)
+    if has_tar_name(path) or is_compressed_tar(path):
+        yield from list_file_or_members(source, path, full, status)
     else:
-        yield _from_stat(source, path, found)
+        yield _from_status(source, path, status)
 
 
-def file_or_members(source: str, path: str, full: str, found: os.stat_result) -> Iterator[ListedPhoto]:
-    """A file as a listing has it: a tar's members, a photo, a candidate, or nothing if it can't be one."""
-    photo = _from_stat(source, path, found)
+def list_file_or_members(source: str, path: str, full: str, status: os.stat_result) -> Iterator[ListedPhoto]:
+    """List one file of a folder: the members of a tar; nothing for a pipe, socket or device without a photo's name.
+
+    Args:
+        source: the file's source, as manifest text.
+        path: its path below the source, as manifest text.
+        full: its path for the operating system.
+        status: its status.
+    """
+    photo = _from_status(source, path, status)
     if photo.error is None and has_tar_name(path):
-        yield from _tar(photo, full, found)
-    elif photo.error is None and is_packed_tar(path):
-        yield ListedPhoto(source, path, photo.bytes, photo.modified_ns, str(UnsupportedFormat(PACKED)))
+        if any(map(has_tar_name, path.split("/")[:-1])):
+            error = str(UnsupportedFormat("a tar in a folder that is named like a tar: rename the folder"))
+            yield ListedPhoto(source, path, None, None, error)
+        else:
+            yield from sort_photos(list_members(source, path, full, status))
+    elif photo.error is None and is_compressed_tar(path):
+        yield ListedPhoto(source, path, photo.bytes, photo.modified_ns, str(UnsupportedFormat(COMPRESSED_TAR)))
     elif photo.error is None or photo.has_photo_name:
         yield photo
 
 
-def _tar(photo: ListedPhoto, full: str, found: os.stat_result) -> Iterator[ListedPhoto]:
-    if any(map(has_tar_name, photo.path.split("/")[:-1])):
-        problem = str(UnsupportedFormat("a tar in a folder that is named like a tar: rename the folder"))
-        yield ListedPhoto(photo.source, photo.path, None, None, problem)
-    else:
-        yield from in_order(members(photo.source, photo.path, full, found))
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
-
-
-def _from_stat(source: str, path: str, found: os.stat_result) -> ListedPhoto:
-    if stat.S_ISREG(found.st_mode):
-        return ListedPhoto(source, path, found.st_size, found.st_mtime_ns)
+def _from_status(source: str, path: str, status: os.stat_result) -> ListedPhoto:
+    """The entry of a file, with an error if it is not a regular file."""
+    if stat.S_ISREG(status.st_mode):
+        return ListedPhoto(source, path, status.st_size, status.st_mtime_ns)
     kinds = {
         stat.S_IFIFO: "a pipe",
         stat.S_IFSOCK: "a socket",
         stat.S_IFCHR: "a device",
         stat.S_IFBLK: "a device",
-        stat.S_IFDIR: "a folder: name it beside the list",
+        stat.S_IFDIR: "a folder: name it as a path to scan, not in a list",
     }
-    kind = kinds.get(stat.S_IFMT(found.st_mode), "no plain file")
+    kind = kinds.get(stat.S_IFMT(status.st_mode), "not a regular file")
     return ListedPhoto(source, path, None, None, str(NotAFile(f"it is {kind}")))

@@ -1,4 +1,4 @@
-"""Lists of paths, and how what comes in no order is put in order without being held in memory."""
+"""Read files with one path or URL per line, and sort a listing of any length on disk."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ STDIN = "-"
 _CHUNK_BYTES = 1 << 20
 
 
-def entries(name: str, *, null: bool) -> Iterator[str]:
-    """The paths and URLs in a list, in its order, as the system writes names (`os.fsdecode`).
+def read_entries(name: str, *, null: bool) -> Iterator[str]:
+    """Read the paths and URLs of a list, in its order, as text for the operating system (`os.fsdecode`).
 
     Args:
-        name: a file, or `-` for standard input, which can be read once.
-        null: entries end in NUL bytes instead of newlines.
+        name: a file, a URL, or `-` for standard input, which can be read only once.
+        null: entries are separated by NUL bytes instead of newlines.
 
     Raises:
-        SourceError: the list can't be read.
+        SourceError: the list cannot be read, or it has NUL bytes within lines.
     """
     try:
-        with _opened(name) as file:
-            for line in _split(file, b"\0" if null else b"\n"):
+        with _open_list(name) as file:
+            for line in _split_lines(file, b"\0" if null else b"\n"):
                 entry = line if null else line.removesuffix(b"\r")
                 if b"\0" in entry:
-                    raise SourceError(f"the list {name} has NUL bytes: give -0 if they end its paths, or name another")
+                    raise SourceError(
+                        f"the list {name} has NUL bytes: use -0 if they separate its paths, or name another"
+                    )
                 if entry:
                     yield os.fsdecode(entry)
     except OSError as exc:
@@ -43,53 +45,61 @@ def entries(name: str, *, null: bool) -> Iterator[str]:
         ) from exc
 
 
-def check(name: str) -> None:
-    """Raise a SourceError where a list on this machine isn't there or can't be reached."""
+def check_list(name: str) -> None:
+    """Check that a list on this machine exists and can be reached.
+
+    Raises:
+        SourceError: it cannot.
+    """
     try:
         os.stat(name)
     except (OSError, ValueError) as exc:
         missing = isinstance(exc, FileNotFoundError)
-        problem = "doesn't exist" if missing else f"can't be read: {describe_error(exc)}"
-        raise SourceError(f"the list {name} {problem}: name another with --from-file") from exc
+        reason = "doesn't exist" if missing else f"can't be read: {describe_error(exc)}"
+        raise SourceError(f"the list {name} {reason}: name another with --from-file") from exc
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[BinaryIO]:
+def _open_list(name: str) -> Iterator[BinaryIO]:
+    """A list, open for reading."""
     if name == STDIN:
         if sys.stdin is None:
             raise OSError(errno.EBADF, "standard input is closed")
         yield sys.stdin.buffer
     elif remote.is_url(name):
-        with remote.opened(name) as file:
+        with remote.open_url(name) as file:
             yield file
     else:
         with open(name, "rb") as file:
             yield file
 
 
-def _split(file: BinaryIO, end: bytes) -> Iterator[bytes]:
+def _split_lines(file: BinaryIO, end: bytes) -> Iterator[bytes]:
+    """The parts of a file between separators, read in chunks."""
     rest = b""
     while chunk := file.read(_CHUNK_BYTES):
-        *whole, rest = (rest + chunk).split(end)
-        yield from whole
+        *complete, rest = (rest + chunk).split(end)
+        yield from complete
     yield rest
 
 
-def in_order(found: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
-    """Sort by `ListedPhoto.key` on disk, whatever the length; of several with one key the last is kept.
+def sort_photos(photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
+    """Sort entries by `ListedPhoto.key`, on disk, so that a listing of any length fits.
+
+    Of several entries with the same key, the last is kept.
 
     Raises:
-        SourceError: the folder for temporary files is full.
+        SourceError: the disk of temporary files is full.
     """
-    with closing(sqlite3.connect("")) as base:  # a file of its own that goes with it
+    with closing(sqlite3.connect("")) as database:  # a temporary file, which SQLite deletes
         try:
-            base.execute("CREATE TABLE found (parts, source, path, bytes, modified_ns, problem, offset)")
-            base.executemany("INSERT INTO found VALUES (?, ?, ?, ?, ?, ?, ?)", map(_row, found))
-            before = None
-            for parts, *photo in base.execute("SELECT * FROM found ORDER BY parts, rowid DESC"):
-                if parts != before:
+            database.execute("CREATE TABLE photos (parts, source, path, bytes, modified_ns, error, offset)")
+            database.executemany("INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?, ?)", map(_row, photos))
+            previous = None
+            for parts, *photo in database.execute("SELECT * FROM photos ORDER BY parts, rowid DESC"):
+                if parts != previous:
                     yield ListedPhoto(*photo)
-                before = parts
+                previous = parts
         except sqlite3.Error as exc:
             raise SourceError(
                 f"the listing can't be sorted: {exc}: free space, or set TMPDIR to a larger disk"
@@ -97,5 +107,6 @@ def in_order(found: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
 
 
 def _row(photo: ListedPhoto) -> tuple[object, ...]:
-    parts = "\0".join(photo.key)  # NUL sorts below every sign of a name, so as the parts do
+    """The values of a table row: a sort key, and the fields of the entry."""
+    parts = "\0".join(photo.key)  # NUL sorts before every character of a name, so this sorts as the tuple does
     return (parts, photo.source, photo.path, photo.bytes, photo.modified_ns, photo.error, photo.offset)

@@ -1,4 +1,4 @@
-"""A photo's bytes, wherever it lies: as a scan reads it, and as anyone reads it again from a manifest's row."""
+"""Read the bytes of a photo: of a listing, for a scan; and of a row of a manifest, for everything after."""
 
 from __future__ import annotations
 
@@ -13,164 +13,37 @@ import pyarrow as pa
 from curate.errors import ChangedSinceScan, ChangedWhileRead, FileTooLarge, OutputError, ReadFailed, Vanished
 from curate.manifest import unescape
 from curate.sources import remote
-from curate.sources.entry import ListedPhoto, as_photo_error, file_of
-
-HEAD_BYTES = 32
-"""What a photo is known by."""
-ONE_READ_BYTES = 1 << 20
-"""A larger file is read when its head is a photo's; of a smaller one the head would cost as much as all."""
-
-
-def read_photo(source: str, path: str, *, offset: int | None = None, size: int | None = None) -> bytes:
-    """All bytes of a photo that a manifest's row names.
-
-    Args:
-        source: the row's `source`, as is `path`.
-        path: a member's leads through its tar.
-        offset: the row's `tar_offset`.
-        size: the row's `bytes`, needed with an offset.
-
-    Raises:
-        PhotoError: it can't be read.
-    """
-    return read_bytes(_place(unescape(source), path, offset), offset=offset, size=size)
-
-
-def read_bytes(place: str, *, offset: int | None = None, size: int | None = None) -> bytes:
-    """All bytes of a file, or of a tar's member, by path or URL; see `locate_photo` and `read_photo`."""
-    if remote.is_url(place):
-        if offset is None:
-            return remote.fetch(place)
-        return _whole(remote.fetch(place, offset, offset + size) if size else b"", size)
-    if "\0" in place:
-        raise Vanished("the file can't be read: its name is no file's")
-    try:
-        with open(place, "rb") as file:
-            if offset is None:
-                return file.read()
-            file.seek(offset)
-            return _whole(file.read(size), size)
-    except OSError as exc:
-        raise as_photo_error(exc, "the file can't be read") from exc
-
-
-def locate_photo(source: str, path: str, roots: Sequence[Path] = (), *, offset: int | None = None) -> str | None:
-    """Where a photo's file, or the tar that it is in, lies now, from its key in a manifest; None if it is nowhere.
-
-    Without roots: at source/path; a URL is taken on trust. With roots: the first of root/path and
-    root/(last part of source)/path.
-    """
-    source = unescape(source)
-    if remote.is_url(source) and not roots:
-        return _place(source, path, offset)
-    bases = [base for root in roots for base in (str(root), os.path.join(root, os.path.basename(source)))] or [source]
-    places = (_place(base, path, offset) for base in bases)
-    return next((place for place in places if os.path.isfile(place)), None)
-
-
-def _place(source: str, path: str, offset: int | None) -> str:
-    below = unescape(path if offset is None else file_of(path))
-    return f"{source.rstrip('/')}/{below}" if remote.is_url(source) else os.path.join(source, *below.split("/"))
-
-
-def is_source_missing(source: str) -> bool:
-    """Whether a whole source can't be reached any more, or is empty: a mount was lost, say."""
-    if remote.is_url(source):
-        return remote.is_gone(source)
-    try:
-        with os.scandir(unescape(source)) as entries:
-            return next(entries, None) is None
-    except PermissionError:
-        return False
-    except OSError:
-        return True
-
-
-def read_listed_photo(
-    photo: ListedPhoto, wanted: Callable[[bytes], bool], *, max_bytes: int
-) -> tuple[ListedPhoto, bytes]:
-    """A listed photo's bytes, or only the first 32 where `wanted` says no of them, and the photo as it is now.
-
-    Raises:
-        PhotoError: it can't be read, is too large, or isn't what was listed.
-    """
-    if remote.is_url(photo.source):
-        return _fetched_if(photo, wanted, max_bytes)
-    try:
-        with open(_place(unescape(photo.source), photo.path, photo.offset), "rb") as file:
-            before = os.fstat(file.fileno())
-            size = before.st_size
-            if photo.offset is not None:
-                _check_same(photo.modified_ns, before.st_mtime_ns)
-                size = photo.bytes or 0
-                file.seek(photo.offset)
-            wanted_bytes = size + (photo.offset is None)  # one more, to see whether it grows
-            data = file.read(wanted_bytes if size <= ONE_READ_BYTES else HEAD_BYTES)
-            if not wanted(data[:HEAD_BYTES]):
-                return photo, data[:HEAD_BYTES]
-            if size > max_bytes:
-                raise FileTooLarge(f"{size} bytes are over the limit of {max_bytes}")
-            if len(data) < size:
-                data += file.read(wanted_bytes - len(data))
-            after = os.fstat(file.fileno())
-    except OSError as exc:
-        raise as_photo_error(exc, "the file can't be read") from exc
-    _check_same((before.st_size, before.st_mtime_ns, size), (after.st_size, after.st_mtime_ns, len(data)))
-    if (photo.bytes, photo.modified_ns) != (size, after.st_mtime_ns):
-        photo = replace(photo, bytes=size, modified_ns=after.st_mtime_ns)
-    return photo, data
-
-
-def _fetched_if(photo: ListedPhoto, wanted: Callable[[bytes], bool], max_bytes: int) -> tuple[ListedPhoto, bytes]:
-    """`read_listed_photo` for a URL: one request if the name is a photo's. The store returns a file whole or fails."""
-    too_large = (photo.bytes or 0) > max_bytes
-    if too_large or not photo.has_photo_name:
-        start = photo.offset or 0
-        size = HEAD_BYTES if photo.bytes is None else min(HEAD_BYTES, photo.bytes)
-        head = (
-            remote.fetch(_place(unescape(photo.source), photo.path, photo.offset), start, start + size) if size else b""
-        )
-        if not wanted(head):
-            return photo, head
-        if too_large:
-            raise FileTooLarge(f"{photo.bytes} bytes are over the limit of {max_bytes}")
-    data = read_photo(photo.source, photo.path, offset=photo.offset, size=photo.bytes)
-    return replace(photo, bytes=len(data)), data if wanted(data[:HEAD_BYTES]) else data[:HEAD_BYTES]
-
-
-def _check_same(before: object, after: object) -> None:
-    if before != after:
-        raise ChangedWhileRead("the file was written to while it was being read: scan again when it is at rest")
-
-
-def _whole(data: bytes, size: int | None) -> bytes:
-    if len(data) != size:
-        raise ChangedWhileRead("the tar is shorter than it was when scanned: scan again")
-    return data
-
+from curate.sources.entry import ListedPhoto, as_photo_error, tar_path
 
 KEY_COLUMNS = ("source", "path", "sha256")
+"""The columns of a manifest that a `PhotoRef` needs."""
+HEAD_BYTES = 32
+"""First bytes of a file, by which a photo is recognized."""
+ONE_READ_BYTES = 1 << 20
+"""A file up to this size is read in one call. Of a larger one the head is read first, and the rest only of a photo."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoRef:
-    """One photo of a manifest."""
+    """One photo of a manifest: where its bytes are, and the hash by which they are checked."""
 
     source: str
-    """As manifest text, as is `path`."""
+    """The row's `source`, as manifest text."""
     path: str
+    """The row's `path`, as manifest text."""
     sha256: str
+    """The row's `sha256`, hex digits."""
     size: int | None = None
-    """The manifest's `bytes`."""
+    """The row's `bytes`."""
     offset: int | None = None
-    """Its `tar_offset`."""
+    """The row's `tar_offset`."""
 
     def read(self) -> bytes:
-        """The file's bytes, as scanned.
+        """Read the file's bytes and check that they are those that were scanned.
 
         Raises:
-            PhotoError: it can't be read, or is another file by now.
-            OutputError: its whole source is gone, a lost mount for instance.
+            PhotoError: the file cannot be read, or has changed since the scan.
+            OutputError: its whole source cannot be reached, as after a lost mount.
         """
         try:
             data = read_photo(self.source, self.path, offset=self.offset, size=self.size)
@@ -187,8 +60,168 @@ class PhotoRef:
 
 
 def photo_refs(rows: pa.Table) -> Iterator[PhotoRef]:
-    """The photos of a manifest's rows, which need `KEY_COLUMNS`."""
-    there = [name for name in (*KEY_COLUMNS, "bytes", "tar_offset") if name in rows.column_names]
-    for batch in rows.select(there).to_batches(max_chunksize=1024):
+    """The photos of a manifest's rows. The table needs KEY_COLUMNS; `bytes` and `tar_offset` are used if present."""
+    columns = [name for name in (*KEY_COLUMNS, "bytes", "tar_offset") if name in rows.column_names]
+    for batch in rows.select(columns).to_batches(max_chunksize=1024):
         for row in batch.to_pylist():
             yield PhotoRef(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset"))
+
+
+def read_photo(source: str, path: str, *, offset: int | None = None, size: int | None = None) -> bytes:
+    """Read all bytes of a photo in a manifest.
+
+    Args:
+        source: the row's `source`.
+        path: the row's `path`.
+        offset: the row's `tar_offset`; None for a file of its own.
+        size: the row's `bytes`; needed for a member of a tar.
+
+    Raises:
+        PhotoError: it cannot be read.
+    """
+    return read_bytes(_file_location(unescape(source), path, offset), offset=offset, size=size)
+
+
+def read_bytes(location: str, *, offset: int | None = None, size: int | None = None) -> bytes:
+    """Read all bytes of a file or of a tar's member.
+
+    Args:
+        location: path or URL of the file or the tar, from `locate_photo`.
+        offset: as for `read_photo`.
+        size: as for `read_photo`.
+
+    Raises:
+        PhotoError: it cannot be read.
+    """
+    if remote.is_url(location):
+        if offset is None:
+            return remote.fetch(location)
+        return _checked_size(remote.fetch(location, offset, offset + size) if size else b"", size)
+    if "\0" in location:
+        raise Vanished("the file can't be read: its name contains a NUL byte")
+    try:
+        with open(location, "rb") as file:
+            if offset is None:
+                return file.read()
+            file.seek(offset)
+            return _checked_size(file.read(size), size)
+    except OSError as exc:
+        raise as_photo_error(exc, "the file can't be read") from exc
+
+
+def locate_photo(source: str, path: str, roots: Sequence[Path] = (), *, offset: int | None = None) -> str | None:
+    """Find the file of a photo in a manifest, or the tar that contains it.
+
+    Args:
+        source: the row's `source`.
+        path: the row's `path`.
+        roots: folders to search instead of the source. In each, root/path and then
+            root/(last part of source)/path are tried.
+        offset: the row's `tar_offset`.
+
+    Returns:
+        The path of the first file that exists, or the URL, which is not checked; None if there is no such file.
+    """
+    source = unescape(source)
+    if remote.is_url(source) and not roots:
+        return _file_location(source, path, offset)
+    bases = [base for root in roots for base in (str(root), os.path.join(root, os.path.basename(source)))] or [source]
+    locations = (_file_location(base, path, offset) for base in bases)
+    return next((location for location in locations if os.path.isfile(location)), None)
+
+
+def is_source_missing(source: str) -> bool:
+    """Whether a source, as manifest text, cannot be reached any more or is empty, as after a lost mount."""
+    if remote.is_url(source):
+        return remote.is_missing(source)
+    try:
+        with os.scandir(unescape(source)) as entries:
+            return next(entries, None) is None
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+
+
+def read_listed_photo(
+    photo: ListedPhoto, is_wanted: Callable[[bytes], bool], *, max_bytes: int
+) -> tuple[ListedPhoto, bytes]:
+    """Read the bytes of a photo of a listing.
+
+    Args:
+        photo: from a listing.
+        is_wanted: decides, from the first HEAD_BYTES bytes, whether to read the rest.
+        max_bytes: a larger file is an error.
+
+    Returns:
+        The entry, with the present size and time of the file. And all bytes; only the first HEAD_BYTES if the file is
+        not wanted.
+
+    Raises:
+        PhotoError: the file cannot be read, is too large, or has changed since the listing or while it was read.
+    """
+    if remote.is_url(photo.source):
+        return _fetch_listed_photo(photo, is_wanted, max_bytes)
+    try:
+        with open(_file_location(unescape(photo.source), photo.path, photo.offset), "rb") as file:
+            before = os.fstat(file.fileno())
+            size = before.st_size
+            if photo.offset is not None:
+                _check_same(photo.modified_ns, before.st_mtime_ns)
+                size = photo.bytes or 0
+                file.seek(photo.offset)
+            bytes_to_read = size + (photo.offset is None)  # one more byte, to notice that the file grows
+            data = file.read(bytes_to_read if size <= ONE_READ_BYTES else HEAD_BYTES)
+            if not is_wanted(data[:HEAD_BYTES]):
+                return photo, data[:HEAD_BYTES]
+            if size > max_bytes:
+                raise FileTooLarge(f"{size} bytes are over the limit of {max_bytes}")
+            if len(data) < size:
+                data += file.read(bytes_to_read - len(data))
+            after = os.fstat(file.fileno())
+    except OSError as exc:
+        raise as_photo_error(exc, "the file can't be read") from exc
+    _check_same((before.st_size, before.st_mtime_ns, size), (after.st_size, after.st_mtime_ns, len(data)))
+    if (photo.bytes, photo.modified_ns) != (size, after.st_mtime_ns):
+        photo = replace(photo, bytes=size, modified_ns=after.st_mtime_ns)
+    return photo, data
+
+
+def _fetch_listed_photo(
+    photo: ListedPhoto, is_wanted: Callable[[bytes], bool], max_bytes: int
+) -> tuple[ListedPhoto, bytes]:
+    """`read_listed_photo` for a URL: one request if the name is a photo's. A server returns a file whole or fails."""
+    too_large = (photo.bytes or 0) > max_bytes
+    if too_large or not photo.has_photo_name:
+        start = photo.offset or 0
+        size = HEAD_BYTES if photo.bytes is None else min(HEAD_BYTES, photo.bytes)
+        head = (
+            remote.fetch(_file_location(unescape(photo.source), photo.path, photo.offset), start, start + size)
+            if size
+            else b""
+        )
+        if not is_wanted(head):
+            return photo, head
+        if too_large:
+            raise FileTooLarge(f"{photo.bytes} bytes are over the limit of {max_bytes}")
+    data = read_photo(photo.source, photo.path, offset=photo.offset, size=photo.bytes)
+    return replace(photo, bytes=len(data)), data if is_wanted(data[:HEAD_BYTES]) else data[:HEAD_BYTES]
+
+
+def _file_location(source: str, path: str, offset: int | None) -> str:
+    """The path or URL of a photo's file, or of its tar, from a source for the system and a path as manifest text."""
+    below = unescape(path if offset is None else tar_path(path))
+    return f"{source.rstrip('/')}/{below}" if remote.is_url(source) else os.path.join(source, *below.split("/"))
+
+
+def _check_same(before: object, after: object) -> None:
+    """Raise ChangedWhileRead if a file's size or time has changed."""
+    if before != after:
+        raise ChangedWhileRead("the file was changed while it was read: scan again when nothing writes to it")
+
+
+def _checked_size(data: bytes, size: int | None) -> bytes:
+    """The bytes of a tar's member, if they are complete."""
+    if len(data) != size:
+        raise ChangedWhileRead("the tar is shorter than when it was scanned: scan again")
+    return data

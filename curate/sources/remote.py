@@ -1,4 +1,4 @@
-"""Photos behind a URL, by whatever file system fsspec knows; credentials are fsspec's own business."""
+"""List and read photos at URLs, with the file systems of fsspec, which also finds the credentials."""
 
 from __future__ import annotations
 
@@ -14,73 +14,89 @@ from urllib.parse import unquote, urlsplit
 
 from curate.errors import PhotoError, ReadFailed, SourceError, UnsupportedFormat, VividsetError
 from curate.manifest import escape, unescape
-from curate.sources.entry import ListedPhoto, Wanted, as_photo_error, has_tar_name
-from curate.sources.tar import PACKED, is_packed_tar, members_of_stream
-from curate.text import describe_error
+from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_tar_name
+from curate.sources.tar import COMPRESSED_TAR, is_compressed_tar, list_stream_members
+from curate.text import describe_error, install_hint
 
 LOOKUPS_AT_ONCE = 32
-"""Of a list's URLs, each of which waits for an answer."""
+"""URLs of a list that are looked up at the same time, because each lookup waits for a server."""
 
 
-def is_url(place: str) -> bool:
-    """Whether a place is one for fsspec.
+def is_url(location: str) -> bool:
+    """Whether a location is a URL for fsspec, and not a path.
 
     >>> is_url("s3://bucket/a.jpg"), is_url("photos/a.jpg")
     (True, False)
     """
-    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*(::|://)", place) is not None
+    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*(::|://)", location) is not None
 
 
-def absolute(place: str | os.PathLike[str]) -> str:
-    """A path made absolute, or a URL without a slash at its end; `file://` is a path.
+def absolute_location(location: str | os.PathLike[str]) -> str:
+    """Make a path absolute, or remove the slash at the end of a URL; a `file://` URL becomes a path.
 
-    >>> absolute("file:///photos/a%20b/"), absolute("s3://bucket/photos/")
+    >>> absolute_location("file:///photos/a%20b/"), absolute_location("s3://bucket/photos/")
     ('/photos/a b', 's3://bucket/photos')
     """
-    text = os.fspath(place)
+    text = os.fspath(location)
     if text.startswith("file://"):
         return os.path.abspath(unquote(urlsplit(text).path))
     return text.rstrip("/") if is_url(text) else os.path.abspath(text)
 
 
-def check(url: str) -> None:
-    """Raise a SourceError unless something is there."""
-    with _as_source_error(url):
+def check_url(url: str) -> None:
+    """Check that a file or folder exists at a URL.
+
+    Raises:
+        SourceError: there is none, or it cannot be reached.
+    """
+    with _source_errors(url):
         fs, root = _connect(url)
         fs.info(root)
 
 
-def below(url: str, wanted: Wanted) -> Iterator[ListedPhoto]:
-    """Everything below a URL, or what it names itself, in no order.
+def list_url(url: str, include: EntryFilter) -> Iterator[ListedPhoto]:
+    """List all files below a URL, or the one file that it names, unsorted. A tar gives its members.
+
+    Args:
+        url: of a folder, a bucket or a file.
+        include: which files to list.
 
     Raises:
-        SourceError: it can't be listed to its end.
+        SourceError: it cannot be listed completely.
     """
-    with _as_source_error(url):
+    with _source_errors(url):
         fs, root = _connect(url)
         info = fs.info(root)
         if info["type"] != "directory":
-            yield from _single(url, wanted, info)
+            yield from _single(url, include, info)
             return
         source, start = escape(url), len(root.rstrip("/")) + 1
         for entry in _files(fs, root):
             path = escape(entry["name"][start:])
-            if path and wanted(source, path):
+            if path and include(source, path):
                 yield from _file_or_members(source, path, fs, entry)
 
 
-def each(urls: Iterable[str], wanted: Wanted) -> Iterator[ListedPhoto]:
-    """Some URLs from a list, always a row each; a tar gives its members."""
+def list_urls(urls: Iterable[str], include: EntryFilter) -> Iterator[ListedPhoto]:
+    """List files by their URLs, several at the same time. Every URL gives an entry; a tar gives its members.
+
+    Args:
+        urls: of files.
+        include: which of them to list.
+
+    Raises:
+        SourceError: the library for this kind of URL is not installed.
+    """
     with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:
-        for found in pool.map(partial(_looked_up, wanted=wanted), urls):
-            yield from found
+        for entries in pool.map(partial(_look_up, include=include), urls):
+            yield from entries
 
 
 def fetch(url: str, start: int | None = None, end: int | None = None) -> bytes:
-    """A remote file's bytes, or those from `start` to `end`, in one request.
+    """Read a remote file, or its bytes from `start` to `end`, with one request.
 
     Raises:
-        PhotoError: it can't be read.
+        PhotoError: it cannot be read.
     """
     try:
         fs, path = _connect(url)
@@ -90,80 +106,87 @@ def fetch(url: str, start: int | None = None, end: int | None = None) -> bytes:
     return data
 
 
-def is_gone(source: str) -> bool:
-    """Whether a source can't be reached any more."""
+def is_missing(source: str) -> bool:
+    """Whether a source, as manifest text, does not exist any more or cannot be reached."""
     try:
-        check(unescape(source))
+        check_url(unescape(source))
     except SourceError:
         return True
     return False
 
 
 @contextmanager
-def opened(url: str) -> Iterator[Any]:
-    """A remote file to read from.
+def open_url(url: str) -> Iterator[Any]:
+    """Open a remote file for reading.
 
     Raises:
-        SourceError: it can't be opened, or read to its end.
+        SourceError: it cannot be opened or read completely.
     """
-    with _as_source_error(url):
+    with _source_errors(url):
         fs, path = _connect(url)
         with fs.open(path, "rb") as file:
             yield file
 
 
 def _connect(url: str) -> tuple[Any, str]:
+    """The file system for a URL, and the path in it."""
     from fsspec.core import url_to_fs
 
-    fs, root = url_to_fs(url, use_listings_cache=False)  # which would hold every name that was listed
+    fs, root = url_to_fs(url, use_listings_cache=False)  # the cache would keep every listed name in memory
     return fs, root
 
 
 @contextmanager
-def _as_source_error(url: str) -> Iterator[None]:
+def _source_errors(url: str) -> Iterator[None]:
+    """Raise SourceError for whatever a file system raises in the block."""
     try:
         yield
     except VividsetError:
         raise
     except FileNotFoundError as exc:
-        raise SourceError(f"{url} doesn't exist, or isn't shown to you: check the address and the credentials") from exc
+        raise SourceError(
+            f"{url} doesn't exist, or these credentials don't show it: check the address and the credentials"
+        ) from exc
     except ImportError as exc:
         raise SourceError(_not_installed(url, exc)) from exc
-    except Exception as exc:  # a file system raises whatever its library does
+    except Exception as exc:  # a file system raises what its library raises
         raise SourceError(
             f"{url} can't be read: {describe_error(exc)}: check the address, the credentials and the connection"
         ) from exc
 
 
 def _not_installed(url: str, exc: ImportError) -> str:
-    package = getattr(exc.__cause__, "name", None)  # fsspec knows who speaks which protocol, and raises from that
-    wanted = "'vividset[remote]'" if package in (None, "s3fs") else package
-    return f"{url} needs what isn't installed: pip install {wanted} ({exc})"
+    """The message for a missing library, from fsspec's error, whose cause names the library."""
+    package = getattr(exc.__cause__, "name", None)
+    hint = install_hint("remote") if package in (None, "s3fs") else f"pip install {package}"
+    return f"{url} needs a library that isn't installed ({exc}): {hint}"
 
 
-def _looked_up(url: str, wanted: Wanted) -> list[ListedPhoto]:
+def _look_up(url: str, include: EntryFilter) -> list[ListedPhoto]:
+    """The entries for one URL of a list."""
     source, _, path = map(escape, url.rpartition("/"))
-    if not wanted(source, path):
+    if not include(source, path):
         return []
     try:
         fs, root = _connect(url)
-        return list(_single(url, wanted, fs.info(root)))
+        return list(_single(url, include, fs.info(root)))
     except ImportError as exc:
         raise SourceError(_not_installed(url, exc)) from exc
-    except Exception as exc:  # noqa: BLE001 - a file system raises whatever its library does
-        return [ListedPhoto(source, path, None, None, str(_as_photo_error(exc, "the file can't be looked at")))]
+    except Exception as exc:  # noqa: BLE001 - a file system raises what its library raises
+        return [ListedPhoto(source, path, None, None, str(_as_photo_error(exc, "the file can't be read")))]
 
 
-def _single(url: str, wanted: Wanted, info: dict[str, Any]) -> Iterator[ListedPhoto]:
+def _single(url: str, include: EntryFilter, info: dict[str, Any]) -> Iterator[ListedPhoto]:
+    """The entries of a URL that names a file; its source is the URL of its folder."""
     source, _, path = map(escape, url.rpartition("/"))
-    if wanted(source, path):
+    if include(source, path):
         yield from _file_or_members(source, path, _connect(url)[0], info)
 
 
 def _files(fs: Any, root: str) -> Iterator[dict[str, Any]]:
-    """Files below a folder: of S3 page by page, of others folder by folder."""
+    """All files below a folder: from S3 page by page, from other file systems folder by folder, to bound memory."""
     if hasattr(fs, "call_s3"):
-        yield from _objects(fs, root)
+        yield from _s3_objects(fs, root)
         return
     folders = [root]
     while folders:
@@ -175,13 +198,14 @@ def _files(fs: Any, root: str) -> Iterator[dict[str, Any]]:
                 folders.append(entry["name"])
 
 
-def _objects(fs: Any, root: str) -> Iterator[dict[str, Any]]:
+def _s3_objects(fs: Any, root: str) -> Iterator[dict[str, Any]]:
+    """All objects of a bucket whose names begin with a prefix."""
     bucket, _, prefix = root.partition("/")
     request = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else ""}
     while True:
         page = fs.call_s3("list_objects_v2", **request)
         for entry in page.get("Contents", ()):
-            if not entry["Key"].endswith("/"):  # what consoles make for a folder
+            if not entry["Key"].endswith("/"):  # an empty object that S3 consoles create for a folder
                 yield {"name": f"{bucket}/{entry['Key']}", "size": entry["Size"], "mtime": entry["LastModified"]}
         if not page.get("IsTruncated"):
             return
@@ -189,21 +213,22 @@ def _objects(fs: Any, root: str) -> Iterator[dict[str, Any]]:
 
 
 def _file_or_members(source: str, path: str, fs: Any, info: dict[str, Any]) -> Iterator[ListedPhoto]:
+    """The entry of a remote file, or the entries of a tar's members."""
     size, modified_ns = info.get("size"), _modified_ns(info)
-    if is_packed_tar(path):
-        yield ListedPhoto(source, path, size, modified_ns, str(UnsupportedFormat(PACKED)))
+    if is_compressed_tar(path):
+        yield ListedPhoto(source, path, size, modified_ns, str(UnsupportedFormat(COMPRESSED_TAR)))
     elif not has_tar_name(path):
         yield ListedPhoto(source, path, size, modified_ns)
     else:
         try:
             with fs.open(info["name"], "rb") as stream:
-                yield from members_of_stream(source, path, stream, stream.size, modified_ns)
-        except Exception as exc:  # noqa: BLE001 - a file system raises whatever its library does
+                yield from list_stream_members(source, path, stream, stream.size, modified_ns)
+        except Exception as exc:  # noqa: BLE001 - a file system raises what its library raises
             yield ListedPhoto(source, path, None, None, str(_as_photo_error(exc, "the tar can't be read")))
 
 
 def _modified_ns(info: dict[str, Any]) -> int | None:
-    """When a file was written, under whatever name and type its file system tells it."""
+    """When a file was changed, in nanoseconds since 1970; file systems use different names and types for it."""
     names = ("LastModified", "last_modified", "mtime", "modified", "updated", "created")
     value = next((info[name] for name in names if info.get(name) is not None), None)
     if isinstance(value, str):

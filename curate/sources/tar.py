@@ -1,4 +1,4 @@
-"""A tar's members by where their bytes lie, so that each can be read without its neighbours."""
+"""List the members of a tar with the positions of their bytes, so that each member can be read by itself."""
 
 from __future__ import annotations
 
@@ -11,59 +11,71 @@ from curate.errors import BrokenTar, UnsupportedFormat
 from curate.manifest import escape
 from curate.sources.entry import ListedPhoto, as_photo_error
 
-PACKED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-PACKED = "a compressed tar can't be read photo by photo: uncompress it to .tar first"
+COMPRESSED_TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+COMPRESSED_TAR = "a compressed tar can't be read member by member: uncompress it to .tar"
+"""The reason why a compressed tar is not listed, and what to do."""
 _BLOCK_BYTES = 512
 
 
-def is_packed_tar(path: str) -> bool:
-    """Whether a name is that of a compressed tar."""
-    return path.lower().endswith(PACKED_SUFFIXES)
+def is_compressed_tar(path: str) -> bool:
+    """Whether a name ends like that of a compressed tar, in upper or lower case."""
+    return path.lower().endswith(COMPRESSED_TAR_SUFFIXES)
 
 
-def members(source: str, path: str, file: str, found: os.stat_result) -> Iterator[ListedPhoto]:
-    """A tar's members in the order they lie in, and a row of the tar itself if it is cut off or damaged.
+def list_members(source: str, path: str, file: str, status: os.stat_result) -> Iterator[ListedPhoto]:
+    """List a tar's members in their order in the file, and the tar itself, with an error, if it is cut off or damaged.
 
     Args:
         source: the tar's source, as manifest text.
-        path: its path below it, as manifest text.
-        file: what `open` takes.
-        found: its size and time; the time is also its members'.
+        path: the tar's path below the source, as manifest text.
+        file: its path for the operating system.
+        status: its size, and its time, which is also that of its members.
     """
     try:
         with open(file, "rb") as stream:
-            yield from members_of_stream(source, path, stream, found.st_size, found.st_mtime_ns)
+            yield from list_stream_members(source, path, stream, status.st_size, status.st_mtime_ns)
     except OSError as exc:
         yield ListedPhoto(source, path, None, None, str(as_photo_error(exc, "the tar can't be read")))
 
 
-def members_of_stream(
+def list_stream_members(
     source: str, path: str, stream: BinaryIO, size: int, modified_ns: int | None
 ) -> Iterator[ListedPhoto]:
-    """The members of a tar that can be sought in."""
-    end, whole = 0, False
+    """List the members of a tar from a seekable stream; see `list_members`.
+
+    Args:
+        source: the tar's source, as manifest text.
+        path: the tar's path below the source, as manifest text.
+        stream: the tar.
+        size: its size in bytes.
+        modified_ns: its time of change, in nanoseconds since 1970; None if it is unknown.
+    """
+    end, complete = 0, False
     try:
         with tarfile.open(fileobj=stream, mode="r:", encoding="utf-8") as tar:
             while (member := tar.next()) is not None and (end := member.offset_data + member.size) <= size:
-                tar.members = []  # type: ignore[attr-defined]  # or it would remember each
+                tar.members = []  # type: ignore[attr-defined]  # or tarfile keeps every member in memory
                 if member.isfile():
-                    yield _listed(source, path, member, modified_ns)
-            whole = member is None and _ends_well(tar, stream)
+                    yield _from_member(source, path, member, modified_ns)
+            complete = member is None and _ends_with_zero_block(tar, stream)
     except (tarfile.TarError, ValueError, IndexError, KeyError, OverflowError):
         pass
-    if not whole:
-        text = f"cut off or damaged before byte {min(end, size)}" if end else "damaged, compressed or no tar at all"
+    if not complete:
+        text = f"cut off or damaged before byte {min(end, size)}" if end else "damaged, compressed or not a tar"
         yield ListedPhoto(source, path, None, None, str(BrokenTar(f"{text}: copy it again, then scan again")))
 
 
-def _listed(source: str, path: str, member: tarfile.TarInfo, modified_ns: int | None) -> ListedPhoto:
+def _from_member(source: str, path: str, member: tarfile.TarInfo, modified_ns: int | None) -> ListedPhoto:
+    """The entry of a regular member."""
     name = f"{path}/{escape(member.name.removeprefix('./'))}".replace("\0", r"\x00")
     if member.issparse():
-        return ListedPhoto(source, name, None, None, str(UnsupportedFormat("a sparse member: unpack the tar")))
+        return ListedPhoto(
+            source, name, None, None, str(UnsupportedFormat("a sparse member is not supported: unpack the tar"))
+        )
     return ListedPhoto(source, name, member.size, modified_ns, offset=member.offset_data)
 
 
-def _ends_well(tar: tarfile.TarFile, stream: BinaryIO) -> bool:
-    """Whether the zero block that ends a tar is where the reader stopped; it stops at damage as quietly."""
+def _ends_with_zero_block(tar: tarfile.TarFile, stream: BinaryIO) -> bool:
+    """Whether the reader stopped at the zero block that ends a tar; it also stops, without an error, at damage."""
     stream.seek(tar.offset)
     return stream.read(_BLOCK_BYTES) == bytes(_BLOCK_BYTES)

@@ -68,7 +68,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest.write_manifest(folder / "clean.parquet", table, Lineage("clean", "", {}))
     about = CheckpointMetadata(Recipe(channels=2, image_size=32), str(folder / "clean.parquet"), "ab" * 32, 5, 0.114)
     torch.manual_seed(0)
-    checkpoint.save(folder / "best.safetensors", checkpoint.weights(ColorUNet(2)), about)
+    checkpoint.save(folder / "best.safetensors", checkpoint.network_tensors(ColorUNet(2)), about)
     (folder / "losses.csv").write_text("step,loss\n" + "".join(f"{step},0.1\n" for step in range(500)))
     return folder
 
@@ -183,7 +183,7 @@ def test_ctrl_c_while_a_command_works(
         stderr = stderr[stderr.rindex("\n", 0, -1) + 1 :]
     check_ending(code, stdout, stderr, tmp_path)
     if "fit" in command:
-        kept = f"{tmp_path / 'run'} keeps what was learned; give the same command with --resume to go on"
+        kept = f"the training so far is saved in {tmp_path / 'run'}; run the same command with --resume to continue"
         assert (code, stderr) == (130, f"Interrupted: {kept}.\n")
 
 

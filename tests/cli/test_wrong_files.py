@@ -1,4 +1,4 @@
-"""Every command, given every wrong kind of file: one line that says what to do, and nothing is touched."""
+"""Every command with every wrong kind of input file: a one-line error with advice, and no file is changed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from curate import manifest
 from curate.manifest import DECISION_FIELDS, SCAN_SCHEMA, Lineage
 
 COLUMNS = pa.schema([*SCAN_SCHEMA, *DECISION_FIELDS])
-TAKE_A_MANIFEST = (
+MANIFEST_COMMANDS = (
     "curate filter FILE -o OUT/clean.parquet",
     "curate filter FILE --dry-run",
     "curate report FILE -o OUT/page.html",
@@ -34,7 +34,7 @@ TAKE_A_MANIFEST = (
     "train fit FILE --run-dir OUT/run --device cpu",
     "train evaluate OUT/none.safetensors FILE",
 )
-TAKE_ANOTHER = (
+OTHER_COMMANDS = (
     "curate explain FILE",
     "curate scan --from-file FILE -o OUT/scan.parquet",
     "curate filter SCAN --preset FILE --show",
@@ -45,21 +45,19 @@ TAKE_ANOTHER = (
     "train diagnose FILE",
     "train export FILE -o OUT/x.onnx",
 )
-
-
-NO_MISTAKE = (
-    ("curate scan PHOTOS -o FILE", "missing.parquet"),  # which is how one makes it
-    ("curate inspect FILE", "other.parquet"),  # its lineage is unknown
+VALID = (
+    ("curate scan PHOTOS -o FILE", "missing.parquet"),  # the scan makes it
+    ("curate inspect FILE", "other.parquet"),  # any Parquet file can be inspected
     ("curate explain FILE", "photo.png"),
-    ("curate filter SCAN --preset FILE --show", "empty.parquet"),  # a preset that changes nothing
-    ("curate scan --from-file FILE -o OUT/scan.parquet", "pipe.parquet"),  # whose other end may yet write
+    ("curate filter SCAN --preset FILE --show", "empty.parquet"),  # a preset without settings
+    ("curate scan --from-file FILE -o OUT/scan.parquet", "pipe.parquet"),  # waits for the writer of the pipe
     ("train diagnose FILE", "pipe.parquet"),
 )
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a photo and its manifest, and one file of every wrong kind."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a photo, its manifest, and one file of every wrong kind."""
     folder = tmp_path_factory.mktemp("wrong")
     (folder / "photos").mkdir()
     Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(folder / "photos" / "a.png")
@@ -67,16 +65,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     row = {"source": str(folder / "photos"), "path": "a.png", "bytes": size, "sha256": "0" * 64, "tone": "color"}
     table = pa.Table.from_pylist([row | {"colorfulness": 30.0, "split": "train"}], COLUMNS)
     manifest.write_manifest(folder / "scan.parquet", table, Lineage("clean", "", {}))
-    for name, made in wrong_files(folder, table):
-        if isinstance(made, bytes):
-            (folder / name).write_bytes(made)
-        elif isinstance(made, pa.Table):
-            pq.write_table(made, folder / name)
+    for name, content in make_wrong_files(folder, table):
+        if isinstance(content, bytes):
+            (folder / name).write_bytes(content)
+        elif isinstance(content, pa.Table):
+            pq.write_table(content, folder / name)
     return folder
 
 
-def wrong_files(folder: Path, table: pa.Table) -> Iterator[tuple[str, bytes | pa.Table | None]]:
-    """Names, and what is in them."""
+def make_wrong_files(folder: Path, table: pa.Table) -> Iterator[tuple[str, bytes | pa.Table | None]]:
+    """Yield the name and the content of each wrong file; a content of None is not written as a file."""
     whole = (folder / "scan.parquet").read_bytes()
     yield "photo.png", (folder / "photos" / "a.png").read_bytes()
     yield "empty.parquet", b""
@@ -123,9 +121,9 @@ FOREIGN += ("reject_reasons.parquet", "twice.parquet", "lineage-deep.parquet")
 FOREIGN += tuple(f"lineage-{name}.parquet" for name in ("options", "kind", "ancestors", "counts", "metric"))
 
 
-def error_of(command: str, place: Path, name: str, out: Path) -> str:
-    """The one line that a command ends in."""
-    names = {"FILE": str(place / name), "PHOTOS": str(place / "photos"), "SCAN": str(place / "scan.parquet")}
+def run_and_fail(command: str, folder: Path, name: str, out: Path) -> str:
+    """Run a command and return its error line."""
+    names = {"FILE": str(folder / name), "PHOTOS": str(folder / "photos"), "SCAN": str(folder / "scan.parquet")}
     words = [names.get(word, word.replace("OUT", str(out))) for word in command.split()]
     main = curate.cli.main if words[0] == "curate" else train.cli.main
     result = CliRunner().invoke(main, words[1:])
@@ -137,15 +135,15 @@ def error_of(command: str, place: Path, name: str, out: Path) -> str:
 
 
 @pytest.mark.parametrize("name", [*NOT_MANIFESTS, *FOREIGN])
-def test_a_command_that_takes_a_manifest_says_what_is_wrong_with_it(name: str, place: Path, tmp_path: Path) -> None:
-    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
-    for command in TAKE_A_MANIFEST:
-        if (command, name) in NO_MISTAKE:
+def test_a_wrong_manifest_is_a_one_line_error_and_no_file_is_changed(name: str, folder: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for command in MANIFEST_COMMANDS:
+        if (command, name) in VALID:
             continue
-        line = error_of(command, place, name, tmp_path)
+        line = run_and_fail(command, folder, name, tmp_path)
         assert name in line, command
         assert ":" in line.removeprefix("Error: "), command
-    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
@@ -153,25 +151,27 @@ def test_a_command_that_takes_a_manifest_says_what_is_wrong_with_it(name: str, p
     "name",
     ["empty.parquet", "binary.parquet", "photo.png", "folder", "scan.parquet", "pipe.parquet", "loop.parquet"],
 )
-@pytest.mark.parametrize("command", TAKE_ANOTHER)
-def test_a_command_that_takes_something_else_says_so(command: str, name: str, place: Path, tmp_path: Path) -> None:
-    if (command, name) in NO_MISTAKE:
+@pytest.mark.parametrize("command", OTHER_COMMANDS)
+def test_a_wrong_file_of_another_kind_is_a_one_line_error(
+    command: str, name: str, folder: Path, tmp_path: Path
+) -> None:
+    if (command, name) in VALID:
         return
-    line = error_of(command, place, name, tmp_path)
+    line = run_and_fail(command, folder, name, tmp_path)
     assert name in line or "none.safetensors" in line or "no photos in" in line
 
 
-def test_explaining_a_manifest_says_what_does(place: Path, tmp_path: Path) -> None:
-    line = error_of("curate explain FILE", place, "scan.parquet", tmp_path)
-    assert line.endswith("is no photo: name photos, or see what a manifest holds with `curate inspect`")
+def test_explain_with_a_manifest_advises_inspect(folder: Path, tmp_path: Path) -> None:
+    line = run_and_fail("curate explain FILE", folder, "scan.parquet", tmp_path)
+    assert line.endswith("is not a photo: give photos, or use `curate inspect` for a manifest")
 
 
 @pytest.mark.parametrize("write_statistics", [True, False])
-def test_rows_without_a_name_are_found_with_statistics_and_without(
-    write_statistics: bool, place: Path, tmp_path: Path
+def test_rows_without_a_path_are_refused_with_and_without_statistics(
+    write_statistics: bool, folder: Path, tmp_path: Path
 ) -> None:
     nullable = pa.schema([field.with_nullable(True) for field in COLUMNS])
-    table = manifest.read_manifest(place / "scan.parquet").table.cast(nullable)
+    table = manifest.read_manifest(folder / "scan.parquet").table.cast(nullable)
     some = pa.concat_tables([table, table.set_column(1, nullable.field("path"), pa.array([None], pa.string()))])
     for rows, fine in ((table, True), (some, False)):
         pq.write_table(rows, tmp_path / "m.parquet", write_statistics=write_statistics)

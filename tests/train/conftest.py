@@ -1,4 +1,4 @@
-"""Small colourful photos, clean manifests and checkpoints, made on the spot."""
+"""Fixtures: small colourful photos, clean manifests, tiny training runs and checkpoints."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CLEAN_SCHEMA = pa.schema([*SCAN_SCHEMA, *DECISION_FIELDS])
 
 
 def colorful(seed: int, height: int, width: int) -> NDArray[np.uint8]:
-    """A gradient of saturated hues whose lightness tells which it is."""
+    """A picture of saturated hues whose lightness pattern depends on the seed."""
     rows = [
         [
             colorsys.hsv_to_rgb((0.17 * seed + 0.4 * x / width) % 1, 0.9, 0.3 + 0.65 * ((seed * y) % height) / height)
@@ -98,7 +98,7 @@ def _row(folder: Path, index: int, split: str, tone: str) -> dict[str, Any]:
 
 
 def quiet(_line: str) -> None:
-    """Says nothing."""
+    """Print nothing."""
 
 
 @pytest.fixture
@@ -116,18 +116,18 @@ def train_on(tmp_path: Path) -> Callable[..., FitResult]:
 
 @pytest.fixture
 def checkpoint_file(tmp_path: Path) -> Callable[..., Path]:
-    """A checkpoint whose network predicts something, as `best.safetensors` of a run."""
+    """A checkpoint whose network doesn't predict gray, as `best.safetensors` of a run."""
 
     def make(channels: int = 2, image_size: int = 32, strength: float = 2.0) -> Path:
         torch.manual_seed(7)
         network = ColorUNet(channels)
         torch.nn.init.normal_(network.head.weight, std=strength)
-        about = CheckpointMetadata(
+        metadata = CheckpointMetadata(
             Recipe(channels=channels, image_size=image_size), "clean.parquet", "ab" * 32, 5, 0.114
         )
         path = tmp_path / "taught" / "best.safetensors"
         path.parent.mkdir(exist_ok=True)
-        checkpoint.save(path, checkpoint.weights(network), about)
+        checkpoint.save(path, checkpoint.network_tensors(network), metadata)
         return path
 
     return make

@@ -1,3 +1,5 @@
+"""Checkpoints: round trip, refusals of foreign and damaged files, atomic writes."""
+
 from __future__ import annotations
 
 import hashlib
@@ -21,7 +23,7 @@ from train.checkpoint import CheckpointMetadata
 from train.models.unet import ColorUNet
 from train.recipe import Recipe
 
-ABOUT = CheckpointMetadata(
+METADATA = CheckpointMetadata(
     Recipe(channels=2, max_steps=9), "clean.parquet", "cd" * 32, 9, 0.114, "train fit clean.parquet", 0.4, 2
 )
 CheckpointFile = Callable[..., Path]
@@ -45,25 +47,25 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
-def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+def test_a_saved_checkpoint_is_loaded_unchanged(tmp_path: Path) -> None:
     network = ColorUNet(2)
     path = tmp_path / "last.safetensors"
-    about = replace(ABOUT, schedule={"groups": [{"lr": 5e-5, "betas": [0.9, 0.999]}]})
-    checkpoint.save(path, checkpoint.weights(network) | {"optimizer/0/step": torch.tensor(9.0)}, about)
+    expected = replace(METADATA, schedule={"groups": [{"lr": 5e-5, "betas": [0.9, 0.999]}]})
+    checkpoint.save(path, checkpoint.network_tensors(network) | {"optimizer/0/step": torch.tensor(9.0)}, expected)
     found = checkpoint.load(path)
-    assert found.about == about
-    assert found.part("optimizer").keys() == {"0/step"}
-    assert all(torch.equal(found.part("model")[name], value) for name, value in network.state_dict().items())
+    assert found.metadata == expected
+    assert found.tensors_under("optimizer").keys() == {"0/step"}
+    assert all(torch.equal(found.tensors_under("model")[name], value) for name, value in network.state_dict().items())
 
 
-def test_the_network_comes_back_ready_to_predict(checkpoint_file: CheckpointFile) -> None:
+def test_the_network_is_loaded_in_eval_mode(checkpoint_file: CheckpointFile) -> None:
     found = checkpoint.load(checkpoint_file(channels=3))
     network = found.network()
     assert not network.training
     assert torch.equal(network.head.weight, found.tensors["model/head.weight"])
 
 
-def test_adamw_comes_back_with_its_moments() -> None:
+def test_adamw_is_restored_with_its_moments() -> None:
     weight = torch.nn.Parameter(torch.ones(3))
     first = torch.optim.AdamW([weight], lr=0.1)
     weight.sum().backward()  # type: ignore[no-untyped-call]  # torch has no types here
@@ -76,8 +78,8 @@ def test_adamw_comes_back_with_its_moments() -> None:
     assert all(torch.equal(value, second.state[weight][name]) for name, value in first.state[weight].items())
 
 
-def test_moments_lie_in_memory_as_their_weights_do() -> None:
-    """Fused AdamW refuses others on GPUs, and takes one for the other on CPUs."""
+def test_restored_moments_have_the_memory_layout_of_their_weights() -> None:
+    """Fused AdamW refuses another layout on GPUs, and mixes up the values on CPUs."""
     weight = torch.nn.Parameter(torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last))
     first = torch.optim.AdamW([weight], fused=True)
     weight.square().sum().backward()  # type: ignore[no-untyped-call]  # torch has no types here
@@ -91,7 +93,7 @@ def test_moments_lie_in_memory_as_their_weights_do() -> None:
         assert second.state[weight][name].stride() == weight.stride()
 
 
-def test_a_checkpoint_is_plain_safetensors_that_no_pickle_could_hide_in(
+def test_a_checkpoint_is_plain_safetensors_and_is_read_without_pickle(
     checkpoint_file: CheckpointFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = checkpoint_file()
@@ -109,23 +111,23 @@ def test_a_pickle_named_like_a_checkpoint_is_refused_unopened(tmp_path: Path) ->
     assert str(path) in refusal(path)
 
 
-def test_weights_alone_leave_the_optimizer_out(tmp_path: Path) -> None:
+def test_weights_only_skips_the_optimizer(tmp_path: Path) -> None:
     path = tmp_path / "last.safetensors"
-    checkpoint.save(path, {"model/a": torch.ones(2), "optimizer/0/exp_avg": torch.ones(2)}, ABOUT)
+    checkpoint.save(path, {"model/a": torch.ones(2), "optimizer/0/exp_avg": torch.ones(2)}, METADATA)
     assert checkpoint.load(path, weights_only=True).tensors.keys() == {"model/a"}
 
 
-def test_a_runs_folder_means_its_best(checkpoint_file: CheckpointFile) -> None:
+def test_a_run_folder_is_read_as_its_best_checkpoint(checkpoint_file: CheckpointFile) -> None:
     path = checkpoint_file()
     assert checkpoint.load(path.parent).path == path
 
 
-def test_a_missing_checkpoint_says_what_to_name(tmp_path: Path) -> None:
+def test_a_missing_checkpoint_says_which_file_to_give(tmp_path: Path) -> None:
     assert "RUN/best.safetensors" in refusal(tmp_path / "none.safetensors")
     assert "best.safetensors doesn't exist" in refusal(tmp_path)
 
 
-def test_safetensors_of_another_program_are_foreign(tmp_path: Path) -> None:
+def test_safetensors_of_another_program_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(2)}, path)
     assert "not made by vividset" in refusal(path)
@@ -135,16 +137,16 @@ def test_safetensors_of_another_program_are_foreign(tmp_path: Path) -> None:
 def test_a_truncated_file_is_refused(checkpoint_file: CheckpointFile, keep: float) -> None:
     path = checkpoint_file()
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
-    assert "whole?" in refusal(path)
+    assert "incomplete or not a checkpoint" in refusal(path)
 
 
-def test_another_format_names_both_versions(checkpoint_file: CheckpointFile) -> None:
+def test_another_format_version_is_refused_with_both_versions(checkpoint_file: CheckpointFile) -> None:
     message = refusal(rewrite(checkpoint_file(), lambda about: about | {"format_version": 7, "tool_version": "9.1"}))
     assert "format 7" in message
     assert "9.1" in message
 
 
-def test_another_model_is_named(checkpoint_file: CheckpointFile) -> None:
+def test_an_unknown_model_is_refused_by_name(checkpoint_file: CheckpointFile) -> None:
     assert "GrayTransformer" in refusal(rewrite(checkpoint_file(), lambda about: about | {"model": "GrayTransformer"}))
 
 
@@ -161,26 +163,26 @@ def test_another_model_is_named(checkpoint_file: CheckpointFile) -> None:
     ],
     ids=["list", "empty", "unknown field", "unknown recipe", "impossible recipe", "no recipe", "no step"],
 )
-def test_a_checkpoint_whose_story_is_garbled_is_damaged(
+def test_invalid_metadata_is_reported_as_damage(
     checkpoint_file: CheckpointFile, change: Callable[[dict[str, Any]], Any]
 ) -> None:
     assert "damaged" in refusal(rewrite(checkpoint_file(), change))
 
 
-def test_weights_that_dont_fit_the_recipe_are_damage(checkpoint_file: CheckpointFile) -> None:
+def test_weights_that_do_not_match_the_recipe_are_damage(checkpoint_file: CheckpointFile) -> None:
     wider = rewrite(checkpoint_file(), lambda about: about | {"recipe": {**about["recipe"], "channels": 5}})
     with pytest.raises(CheckpointError, match="damaged"):
         checkpoint.load(wider).network()
 
 
-def test_saving_leaves_no_draft_and_replaces_the_old_whole(checkpoint_file: CheckpointFile) -> None:
+def test_saving_replaces_the_old_file_and_leaves_no_draft(checkpoint_file: CheckpointFile) -> None:
     path = checkpoint_file()
-    checkpoint.save(path, {"model/a": torch.ones(2)}, ABOUT)
+    checkpoint.save(path, {"model/a": torch.ones(2)}, METADATA)
     assert [entry.name for entry in path.parent.iterdir()] == ["best.safetensors"]
-    assert checkpoint.load(path).about == ABOUT
+    assert checkpoint.load(path).metadata == METADATA
 
 
-def test_a_save_that_fails_keeps_the_old_checkpoint_and_no_draft(
+def test_a_failed_save_keeps_the_old_checkpoint_and_leaves_no_draft(
     checkpoint_file: CheckpointFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = checkpoint_file()
@@ -191,12 +193,12 @@ def test_a_save_that_fails_keeps_the_old_checkpoint_and_no_draft(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CheckpointError, match=r"No space left.*--resume"):
-        checkpoint.save(path, {"model/a": torch.ones(2)}, ABOUT)
+        checkpoint.save(path, {"model/a": torch.ones(2)}, METADATA)
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == ["best.safetensors"]
 
 
-def test_drafts_of_a_killed_run_are_swept_and_nothing_else(checkpoint_file: CheckpointFile) -> None:
+def test_remove_drafts_deletes_drafts_only(checkpoint_file: CheckpointFile) -> None:
     path = checkpoint_file()
     (path.parent / ".last.safetensors.draft").write_bytes(b"half")
     checkpoint.remove_drafts(path.parent)

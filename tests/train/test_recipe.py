@@ -1,3 +1,5 @@
+"""The recipe: documented defaults, allowed values, number of steps."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -29,21 +31,21 @@ DOCUMENTED = {
 }
 
 
-BY_OPTION = {"accumulate": 1, "devices": 1, "perceptual_weight": 0.0, "clip_grad": None, "ema": None}
-"""Not of the documents, and off unless asked for."""
+EXTRAS = {"accumulate": 1, "devices": 1, "perceptual_weight": 0.0, "clip_grad": None, "ema": None}
+"""Hyper-parameters that are not in the documented recipe; their defaults turn them off."""
 
 
 def test_defaults_are_the_documented_recipe_and_nothing_else() -> None:
-    assert dataclasses.asdict(Recipe()) == DOCUMENTED | BY_OPTION
+    assert dataclasses.asdict(Recipe()) == DOCUMENTED | EXTRAS
 
 
-def test_every_hyper_parameter_is_described_with_its_value_and_a_reason() -> None:
-    described = Recipe(lr=2e-5).described()
-    assert {name: value for name, value, _ in described} == DOCUMENTED | BY_OPTION | {"lr": 2e-5}
+def test_every_hyper_parameter_has_a_value_and_a_reason() -> None:
+    described = Recipe(lr=2e-5).describe()
+    assert {name: value for name, value, _ in described} == DOCUMENTED | EXTRAS | {"lr": 2e-5}
     assert all(len(reason) > 10 and reason.endswith(".") for _, _, reason in described)
 
 
-def test_a_recipe_cant_be_changed() -> None:
+def test_a_recipe_is_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Recipe().lr = 1.0  # type: ignore[misc]
 
@@ -79,7 +81,7 @@ def test_a_recipe_cant_be_changed() -> None:
     ],
     ids=str,
 )
-def test_a_value_that_cant_be_trained_with_is_refused_by_the_name_of_its_option(bad: dict[str, float]) -> None:
+def test_a_value_out_of_range_is_refused_by_the_name_of_its_option(bad: dict[str, float]) -> None:
     option = "--" + next(iter(bad)).replace("_", "-")
     with pytest.raises(UsageError, match=option):
         Recipe(**bad)  # type: ignore[arg-type]
@@ -88,13 +90,13 @@ def test_a_value_that_cant_be_trained_with_is_refused_by_the_name_of_its_option(
 @pytest.mark.parametrize(
     "edge", [{"channels": 1}, {"image_size": 32}, {"weight_decay": 0.0}, {"warmup": 0.0}, {"max_steps": 1}], ids=str
 )
-def test_the_smallest_sensible_values_are_taken(edge: dict[str, int]) -> None:
+def test_the_smallest_allowed_values_are_accepted(edge: dict[str, int]) -> None:
     recipe = Recipe(**edge)  # type: ignore[arg-type]
     assert all(getattr(recipe, name) == value for name, value in edge.items())
 
 
 @pytest.mark.parametrize(("photos", "steps"), [(1, 1), (15, 1), (16, 1), (17, 2), (160, 10)])
-def test_an_epoch_counts_its_smaller_last_batch(photos: int, steps: int) -> None:
+def test_an_epoch_includes_its_smaller_last_batch(photos: int, steps: int) -> None:
     assert Recipe().steps_per_epoch(photos) == steps
 
 
@@ -102,6 +104,6 @@ def test_fewer_photos_than_a_batch_make_one_step_an_epoch() -> None:
     assert Recipe(epochs=7).total_steps(3) == 7
 
 
-def test_max_steps_shortens_a_run_and_never_lengthens_it() -> None:
+def test_max_steps_shortens_a_run_but_never_lengthens_it() -> None:
     assert Recipe(epochs=2, max_steps=5).total_steps(160) == 5
     assert Recipe(epochs=2, max_steps=500).total_steps(160) == 20

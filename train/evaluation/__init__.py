@@ -1,1 +1,6 @@
-"""Evaluate a checkpoint on held-out photos."""
+"""Evaluation of a checkpoint on held-out photos.
+
+- `evaluator`: scores per photo and their summary, for the network and for two baselines
+- `feature_metrics`: LPIPS and FID, with networks whose files the user names
+- `report`: the table, the JSON and the HTML page
+"""

@@ -1,4 +1,4 @@
-"""How good a checkpoint is on photos that it wasn't trained on, beside what costs nothing to predict."""
+"""Scores of a checkpoint on photos that it wasn't trained on, compared with two baselines: one colour, and gray."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from curate.measures.colorfulness import colorfulness
 from curate.measures.measure import measure
 from train.data.dataset import PhotoDataset
 from train.data.loader import Batch, CropLoader, load_batches
-from train.data.sampler import SampleKey, sequential_batches
+from train.data.sampler import CENTER, SampleKey, sequential_batches
 from train.evaluation.feature_metrics import Fid, Lpips
 from train.models.colorspace import join_lab, split_lab
 from train.models.losses import ColorizationWeightedLoss
 
 Predictor = Literal["network", "mean colour", "neutral gray"]
 PREDICTORS: tuple[Predictor, ...] = ("network", "mean colour", "neutral gray")
+"""The checkpoint's network, and the baselines: the best single colour for all photos, and no colour."""
+BATCH_PHOTOS = 8
 CENTER_CROP = "short side scaled to the size, square cut from the middle"
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """What was measured; numbers of another protocol don't compare."""
+    """What was measured. Numbers with another protocol are not comparable."""
 
     checkpoint: str
     checkpoint_sha256: str
@@ -40,9 +42,10 @@ class Protocol:
     manifest_sha256: str
     split: str
     photos: int
-    """That could be read."""
+    """Number of photos that could be read."""
     unreadable: int
     size_px: int
+    """Side of the squares."""
     lpips_weights_sha256: str | None = None
     fid_weights_sha256: str | None = None
     crop: str = CENTER_CROP
@@ -51,73 +54,75 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One predicted photo against its original."""
+    """Scores of one prediction, compared with the original photo."""
 
     psnr_db: float
-    """Over R, G and B of 0..255; infinite where they are the same."""
+    """Over R, G and B from 0 to 255, in dB; infinite for identical pictures."""
     ssim: float
-    """Wang's, 11-pixel Gaussian of sigma 1.5, mirrored at the border, mean of R, G and B."""
+    """Wang et al. 2004: 11 px Gaussian window with sigma 1.5, mirrored at the border, mean of R, G and B; at most 1."""
     colorfulness: float
-    """Of the prediction: Hasler and Süsstrunk's M3, signed."""
+    """Of the prediction: M3 of Hasler and Süsstrunk 2003, with signed differences."""
     colorfulness_absolute: float
-    """The variant that takes absolute values first, for comparing with papers."""
+    """The same with absolute differences, for comparison with papers that use this variant."""
     colorfulness_difference: float
     """|M of the prediction − M of the original|."""
     loss: float
-    """ColorizationWeightedLoss."""
+    """`ColorizationWeightedLoss` of the predicted ab."""
     tone: str
-    """As `curate` calls it."""
+    """Tone of the prediction, as `curate` classifies it."""
     lpips: float | None
-    """How different it looks from the original; None where no network was given."""
+    """Perceptual distance to the original; None if not measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoResult:
-    """One photo, by everything that was predicted for it."""
+    """The scores of all predictions for one photo."""
 
-    place: int
-    """In the list of photos."""
+    index: int
+    """In the dataset."""
     name: str
     original_colorfulness: float
     original_colorfulness_absolute: float
-    by: dict[Predictor, Scores]
+    scores: dict[Predictor, Scores]
 
     @property
     def gain(self) -> float:
-        """How much better than gray the network is: positive is better, in units of the loss."""
-        return self.by["neutral gray"].loss - self.by["network"].loss
+        """Loss of gray minus loss of the network: positive where the network is better."""
+        return self.scores["neutral gray"].loss - self.scores["network"].loss
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionSummary:
-    """One way to predict, over all photos."""
+    """Scores of one predictor over all photos: means, except for the ratios."""
 
     psnr_db: float
     ssim: float
     colorfulness: float
     colorfulness_share: float
-    """Of the originals'; 1 is as colourful."""
+    """Colourfulness of all predictions ÷ that of all originals; 1 is as colourful. NaN if all originals are gray."""
     colorfulness_absolute: float
     colorfulness_difference: float
     loss: float
     loss_to_neutral: float
+    """Sum of the losses ÷ sum of the losses of predicting gray; NaN if gray has no loss."""
     tones: dict[str, int]
+    """Number of predictions by tone."""
     lpips: float | None
     fid: float | None
-    """Of all pictures against all originals; None where no network was given."""
+    """Distance between the set of predictions and the set of originals; None if not measured."""
 
 
 class Evaluation:
-    """A network on a list of photos.
+    """Evaluates a network on photos.
 
     Args:
-        network: predicts ab/50 from lightness, in eval mode.
-        photos: to be judged on.
-        size_px: side of the square that is cut from each.
-        criterion: the loss that it was trained by.
-        device: where the network is.
-        lpips: measures it where given.
-        frechet: measures FID where given.
+        network: predicts ab/50 from L*/50 − 1, in eval mode.
+        photos: to evaluate on.
+        size_px: side of the square that is cut from each photo.
+        criterion: the loss of the training.
+        device: device of the network.
+        lpips: to measure LPIPS; None leaves it out.
+        fid: to measure FID; None leaves it out.
     """
 
     def __init__(
@@ -128,33 +133,37 @@ class Evaluation:
         criterion: ColorizationWeightedLoss,
         device: str,
         lpips: Lpips | None = None,
-        frechet: Fid | None = None,
+        fid: Fid | None = None,
     ) -> None:
         self.network, self.photos, self.criterion, self.device = network, photos, criterion, device
-        self.lpips, self.frechet = lpips, frechet
+        self.lpips, self.fid = lpips, fid
         self.crops = CropLoader(photos, size_px, seed=0)
         self.mean_ab = torch.zeros(1, 2, 1, 1)
 
     def run(self, limit: int | None, progress: Callable[[int, int], None]) -> list[PhotoResult]:
-        """Judge all photos, or `limit` of them, evenly spread.
+        """Return the results of all photos, or of `limit` photos evenly spread.
+
+        Args:
+            limit: largest number of photos; None for all.
+            progress: called with the number of photos done and the total.
 
         Raises:
-            TrainingError: none can be read.
+            TrainingError: no photo can be read.
         """
-        draws = sequential_batches(self.photos, 8, limit)
-        self.mean_ab = self._mean_color(draws)
-        judged: list[PhotoResult] = []
-        for batch in load_batches(self.crops, draws, 0):
-            judged += self._judge(batch)
-            progress(len(judged), sum(map(len, draws)))
-        if not judged:
-            raise TrainingError("not one of these photos can be read: is the disk there?")
-        return judged
+        keys = sequential_batches(self.photos, BATCH_PHOTOS, limit)
+        self.mean_ab = self._mean_color(keys)
+        results: list[PhotoResult] = []
+        for batch in load_batches(self.crops, keys, 0):
+            results += self._evaluate_batch(batch)
+            progress(len(results), sum(map(len, keys)))
+        if not results:
+            raise TrainingError("none of these photos can be read: check that their disk is mounted")
+        return results
 
-    def _mean_color(self, draws: list[list[SampleKey]]) -> Tensor:
-        """The single colour that costs least on these photos: the mean of ab under the loss's weights."""
+    def _mean_color(self, keys: list[list[SampleKey]]) -> Tensor:
+        """Return the ab/50 with the lowest loss on these photos, (1, 2, 1, 1): the mean under the loss's weights."""
         total, weight = torch.zeros(1, 2, 1, 1), 0.0
-        for batch in load_batches(self.crops, draws, 0):
+        for batch in load_batches(self.crops, keys, 0):
             if batch.photos:
                 _, target = split_lab(batch.rgb)
                 weights = self.criterion.weights(target)
@@ -162,78 +171,82 @@ class Evaluation:
                 weight += float(weights.sum())
         return total / max(weight, 1e-12)
 
-    def _judge(self, batch: Batch) -> Iterator[PhotoResult]:
+    def _evaluate_batch(self, batch: Batch) -> Iterator[PhotoResult]:
         if not batch.photos:
             return
         lightness, target = split_lab(batch.rgb)
-        guesses: dict[Predictor, Tensor] = {
+        predictions: dict[Predictor, Tensor] = {
             "network": self.predict(lightness),
             "mean colour": self.mean_ab.expand_as(target),
             "neutral gray": torch.zeros_like(target),
         }
-        pictures: dict[str, Tensor] = {way: join_lab(lightness, ab) for way, ab in guesses.items()}
-        likeness = self.lpips.distances(batch.rgb, pictures) if self.lpips else [{}] * len(batch.photos)
-        if self.frechet:
-            self.frechet.see(batch.rgb, pictures)
-        for row, place in enumerate(batch.photos):
+        pictures: dict[str, Tensor] = {name: join_lab(lightness, ab) for name, ab in predictions.items()}
+        lpips = self.lpips.distances(batch.rgb, pictures) if self.lpips else [{}] * len(batch.photos)
+        if self.fid:
+            self.fid.update(batch.rgb, pictures)
+        for row, index in enumerate(batch.photos):
             rgb = batch.rgb[row]
             m = colorfulness(rgb.numpy())
             scores = {
-                way: self._score(pictures[way][row], rgb, m, guesses[way][row], target[row], likeness[row].get(way))
-                for way in PREDICTORS
+                name: self._score(
+                    pictures[name][row], rgb, m, predictions[name][row], target[row], lpips[row].get(name)
+                )
+                for name in PREDICTORS
             }
             absolute = colorfulness(rgb.numpy(), variant="absolute")
-            yield PhotoResult(place, self.photos.name(place), m, absolute, scores)
+            yield PhotoResult(index, self.photos.name(index), m, absolute, scores)
 
     def _score(
         self, picture: Tensor, original: Tensor, m: float, ab: Tensor, target: Tensor, lpips: float | None
     ) -> Scores:
-        seen = measure(picture.numpy())
+        measures = measure(picture.numpy())
         ours, truth = (pixels.permute(2, 0, 1)[None].float() for pixels in (picture, original))
         return Scores(
             psnr_db=float(peak_signal_noise_ratio(ours, truth, data_range=255.0)),
             ssim=float(structural_similarity_index_measure(ours, truth, data_range=255.0)),  # type: ignore[arg-type]  # a tensor without return_full_image
-            colorfulness=seen.colorfulness,
+            colorfulness=measures.colorfulness,
             colorfulness_absolute=colorfulness(picture.numpy(), variant="absolute"),
-            colorfulness_difference=abs(seen.colorfulness - m),
+            colorfulness_difference=abs(measures.colorfulness - m),
             loss=float(self.criterion(ab[None], target[None])),
-            tone=seen.tone.tone,
+            tone=measures.tone.tone,
             lpips=lpips,
         )
 
     @torch.no_grad()
     def predict(self, lightness: Tensor) -> Tensor:
-        """(N, 1, H, W) to (N, 2, H, W), on the CPU."""
+        """Return the predicted ab/50, (N, 2, H, W) float32 on the CPU, for lightness (N, 1, H, W)."""
         predicted: Tensor = self.network(lightness.to(self.device)).float().cpu()
         return predicted
 
-    def pictures(self, place: int) -> tuple[Pixels, Pixels, Pixels]:
-        """Gray, predicted and original of one photo, (size, size, 3) each."""
-        (batch,) = load_batches(self.crops, [[SampleKey(-1, place)]], 0)
+    def render(self, index: int) -> tuple[Pixels, Pixels, Pixels]:
+        """Return gray, predicted and original of one photo, each (size, size, 3) uint8 sRGB."""
+        (batch,) = load_batches(self.crops, [[SampleKey(CENTER, index)]], 0)
         lightness, target = split_lab(batch.rgb)
         gray, ours = (join_lab(lightness, ab)[0].numpy() for ab in (torch.zeros_like(target), self.predict(lightness)))
         return gray, ours, batch.rgb[0].numpy()
 
 
 def summarize(
-    judged: Sequence[PhotoResult], fid: Mapping[str, float] | None = None
+    results: Sequence[PhotoResult], fid: Mapping[str, float] | None = None
 ) -> dict[Predictor, PredictionSummary]:
-    """Each way over all photos. Loss ÷ neutral and colourfulness' share are ratios of sums, all else are means.
+    """Summarize each predictor over all photos. `loss_to_neutral` and `colorfulness_share` are ratios of sums.
 
     Args:
-        judged: as from `Evaluation.run`.
-        fid: as from `Fid.distances`; None where it wasn't measured.
+        results: of `Evaluation.run`.
+        fid: of `Fid.distances`; None if not measured.
     """
-    originals = math.fsum(photo.original_colorfulness for photo in judged)
-    neutral = math.fsum(photo.by["neutral gray"].loss for photo in judged)
+    originals = math.fsum(photo.original_colorfulness for photo in results)
+    neutral = math.fsum(photo.scores["neutral gray"].loss for photo in results)
     return {
-        way: _summary([photo.by[way] for photo in judged], originals, neutral, (fid or {}).get(way))
-        for way in PREDICTORS
+        name: _summarize_predictor([photo.scores[name] for photo in results], originals, neutral, (fid or {}).get(name))
+        for name in PREDICTORS
     }
 
 
-def _summary(scores: Sequence[Scores], originals: float, neutral: float, fid: float | None) -> PredictionSummary:
-    likeness = [entry.lpips for entry in scores if entry.lpips is not None]
+def _summarize_predictor(
+    scores: Sequence[Scores], originals: float, neutral: float, fid: float | None
+) -> PredictionSummary:
+    lpips = [entry.lpips for entry in scores if entry.lpips is not None]
     loss, colors = (math.fsum(getattr(entry, name) for entry in scores) for name in ("loss", "colorfulness"))
     return PredictionSummary(
         psnr_db=_mean([entry.psnr_db for entry in scores]),
@@ -245,7 +258,7 @@ def _summary(scores: Sequence[Scores], originals: float, neutral: float, fid: fl
         loss=loss / len(scores),
         loss_to_neutral=loss / neutral if neutral else math.nan,
         tones=dict(Counter(entry.tone for entry in scores)),
-        lpips=_mean(likeness) if likeness else None,
+        lpips=_mean(lpips) if lpips else None,
         fid=fid,
     )
 

@@ -1,8 +1,8 @@
-"""What two other networks say of pictures: LPIPS and FID, each by a TorchScript file that the user names.
+"""LPIPS and FID, each computed with a network from a TorchScript file that the user names.
 
 Sources: R. Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (2018); M. Heusel et
 al., "GANs Trained by a Two Time-Scale Update Rule" (2017). The files are those of NVIDIA's StyleGAN2-ADA, network and
-weights in one; docs/how-to/measure-lpips-and-fid.md says more. TorchScript is a program: naming a file runs it.
+weights in one: docs/how-to/measure-lpips-and-fid.md. A TorchScript file is a program, which runs when it is loaded.
 """
 
 from __future__ import annotations
@@ -20,93 +20,98 @@ from curate.errors import UsageError
 from curate.files import check_readable, sha256_of
 from curate.text import describe_error
 
-ENOUGH_PHOTOS = 2_048
-"""As many as InceptionV3 has features: fewer can't fill their covariance."""
-TRIED_AT_PX = 64
+MIN_FID_PHOTOS = 2_048
+"""The number of InceptionV3's features: with fewer photos their covariance is singular."""
+TRIAL_SIZE_PX = 64
 
 
 class Features:
-    """A network from a file, which turns pictures into features.
+    """A network from a file that computes features of pictures.
 
     Args:
         path: a TorchScript file.
-        device: where it runs.
-        option: how it was named on the command line, and the file that belongs there.
-        dtype: of the 0..255 that it wants.
-        how: what it is called with, besides pictures.
+        device: device to run on.
+        option: the command line option that names the file, and the file's usual name; for messages.
+        dtype: of the pixel values 0..255 that it takes.
+        arguments: keyword arguments for each call.
 
     Raises:
-        UsageError: the file is no such network.
+        UsageError: the file can't be read, or a trial with two pictures doesn't give two rows of features.
     """
 
     def __init__(
-        self, path: Path, device: str, option: tuple[str, str], dtype: torch.dtype, how: Mapping[str, bool]
+        self, path: Path, device: str, option: tuple[str, str], dtype: torch.dtype, arguments: Mapping[str, bool]
     ) -> None:
-        self.device, self.dtype, self.how = device, dtype, how
-        trial = torch.zeros(2, TRIED_AT_PX, TRIED_AT_PX, 3, dtype=torch.uint8)
+        self.device, self.dtype, self.arguments = device, dtype, arguments
+        trial = torch.zeros(2, TRIAL_SIZE_PX, TRIAL_SIZE_PX, 3, dtype=torch.uint8)
         try:
             check_readable(path)
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)  # nothing newer reads these files
                 self.network = torch.jit.load(path, map_location=device).eval()  # type: ignore[no-untyped-call]
-                found = self(trial)
+                features = self(trial)
             self.sha256 = sha256_of(path)
         except (OSError, RuntimeError, ValueError) as exc:
             raise _wrong_file(path, option, describe_error(exc)[:150]) from exc
-        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(trial):
-            gives = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise _wrong_file(path, option, f"it gives {gives} for {len(trial)} pictures")
-        self.width = found.shape[1]
+        if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(trial):
+            result = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+            raise _wrong_file(path, option, f"it returns {result} for {len(trial)} pictures, not one row for each")
+        self.width = features.shape[1]
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Tensor:
-        """(N, H, W, 3) uint8 sRGB to (N, features)."""
-        features: Tensor = self.network(pictures.to(self.device, self.dtype).permute(0, 3, 1, 2), **self.how)
+        """Return (N, width) features of (N, H, W, 3) uint8 sRGB pictures."""
+        features: Tensor = self.network(pictures.to(self.device, self.dtype).permute(0, 3, 1, 2), **self.arguments)
         return features
 
 
 def _wrong_file(path: Path, option: tuple[str, str], why: str) -> UsageError:
-    name, wanted = option
+    name, usual_file = option
     return UsageError(
-        f"{path} can't be used ({why}): give {name} the file {wanted}: docs/how-to/measure-lpips-and-fid.md"
+        f"{path} can't be used ({why}): give {name} the file {usual_file}, see docs/how-to/measure-lpips-and-fid.md"
     )
 
 
 class Lpips:
-    """How different a picture looks from its original.
+    """LPIPS, the perceptual distance between a picture and its original; 0 for identical ones.
 
     Args:
         path: `vgg16.pt`, or another network whose features' squared distance is LPIPS.
-        device: where it runs.
+        device: device to run on.
 
     Raises:
-        UsageError: the file is no such network.
+        UsageError: the file is not such a network.
     """
 
     def __init__(self, path: Path, device: str) -> None:
-        how = {"resize_images": False, "return_lpips": True}
-        self.features = Features(path, device, ("--lpips-weights", "vgg16.pt"), torch.float32, how)
+        arguments = {"resize_images": False, "return_lpips": True}
+        self.features = Features(path, device, ("--lpips-weights", "vgg16.pt"), torch.float32, arguments)
 
     def distances(self, originals: Tensor, pictures: Mapping[str, Tensor]) -> list[dict[str, float]]:
-        """Of each original, by the way that its picture was made; all (N, H, W, 3) uint8 sRGB."""
-        found = []
+        """Return for each original the distance of each predictor's picture; all (N, H, W, 3) uint8 sRGB."""
+        distances = []
         for row, original in enumerate(originals):  # one photo at a time: its features take 500 bytes a pixel
-            true = self.features(original[None])
-            found.append(
-                {way: float((self.features(made[row][None]) - true).square().sum()) for way, made in pictures.items()}
+            target = self.features(original[None])
+            distances.append(
+                {
+                    name: float((self.features(made[row][None]) - target).square().sum())
+                    for name, made in pictures.items()
+                }
             )
-        return found
+        return distances
 
 
 class Fid:
-    """How far sets of pictures lie from their originals, as a whole; memory doesn't grow with their number.
+    """FID, the Fréchet distance between the features of sets of pictures and of their originals.
+
+    Memory doesn't grow with the number of pictures.
 
     Args:
-        path: `inception-2015-12-05.pt`, or another network that gives features.
-        device: where it runs.
+        path: `inception-2015-12-05.pt`, or another network that computes features.
+        device: device to run on.
 
     Raises:
-        UsageError: the file is no such network.
+        UsageError: the file is not such a network.
     """
 
     def __init__(self, path: Path, device: str) -> None:
@@ -114,24 +119,24 @@ class Fid:
         self.features = Features(path, device, option, torch.uint8, {"return_features": True})
         self.sets: dict[str, FrechetInceptionDistance] = {}
 
-    def see(self, originals: Tensor, pictures: Mapping[str, Tensor]) -> None:
-        """Take in originals, and their pictures by the way that they were made; all (N, H, W, 3) uint8 sRGB."""
-        true = self.features(originals).cpu()
-        for way, made in pictures.items():
-            one = self.sets.setdefault(way, FrechetInceptionDistance(_Given(self.features.width)))
-            one.update(true, real=True)
-            one.update(self.features(made).cpu(), real=False)
+    def update(self, originals: Tensor, pictures: Mapping[str, Tensor]) -> None:
+        """Add originals, and each predictor's pictures of them; all (N, H, W, 3) uint8 sRGB."""
+        target = self.features(originals).cpu()
+        for name, made in pictures.items():
+            metric = self.sets.setdefault(name, FrechetInceptionDistance(_Identity(self.features.width)))
+            metric.update(target, real=True)
+            metric.update(self.features(made).cpu(), real=False)
 
     def distances(self) -> dict[str, float]:
-        """FID by the way that pictures were made; not a number for a single photo."""
+        """Return the FID of each predictor; NaN for a single photo, which has no covariance."""
         return {
-            way: max(0.0, float(one.compute())) if one.real_features_num_samples > 1 else math.nan
-            for way, one in self.sets.items()
+            name: max(0.0, float(metric.compute())) if metric.real_features_num_samples > 1 else math.nan
+            for name, metric in self.sets.items()
         }
 
 
-class _Given(nn.Module):
-    """Tells torchmetrics that features come ready, so that the originals' are found once."""
+class _Identity(nn.Module):
+    """Lets torchmetrics take features instead of pictures, so that those of the originals are computed once."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()

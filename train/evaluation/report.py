@@ -1,4 +1,4 @@
-"""An evaluation for people and programs: a table, JSON, and one self-contained page."""
+"""The result of an evaluation as a printed table, as JSON, and as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -19,182 +19,198 @@ from curate.errors import UsageError
 from curate.files import check_writable, write_atomic, write_errors
 from curate.text import pluralize
 from train.evaluation.evaluator import Evaluation, PhotoResult, Pixels, PredictionSummary, Predictor, Protocol
-from train.evaluation.feature_metrics import ENOUGH_PHOTOS
+from train.evaluation.feature_metrics import MIN_FID_PHOTOS
 
-SHOWN = 4
-"""Photos of each kind on the page: best, median, worst."""
+Results = Sequence[PhotoResult]
+Summaries = Mapping[Predictor, PredictionSummary]
+
+PHOTOS_PER_GROUP = 4
+"""Photos in each group of the page: best, median, worst."""
 MEASURES = (
-    ("loss ÷ neutral", "loss_to_neutral", ".3f"),
-    ("colourfulness", "colorfulness", ".1f"),
-    ("of the originals'", "colorfulness_share", ".0%"),
-    ("off by", "colorfulness_difference", ".1f"),
-    ("absolute variant", "colorfulness_absolute", ".1f"),
+    ("loss ÷ neutral loss", "loss_to_neutral", ".3f"),
+    ("colourfulness M", "colorfulness", ".1f"),
+    ("M ÷ M of originals", "colorfulness_share", ".0%"),
+    ("difference of M", "colorfulness_difference", ".1f"),
+    ("M, absolute variant", "colorfulness_absolute", ".1f"),
     ("PSNR dB", "psnr_db", ".2f"),
     ("SSIM", "ssim", ".3f"),
     ("LPIPS", "lpips", ".3f"),
     ("FID", "fid", ".1f"),
 )
-NOT_MEASURED = "{} wants a network's file, {}: docs/how-to/measure-lpips-and-fid.md."
-FEW_PHOTOS = f"FID grows as photos get fewer, steeply below {ENOUGH_PHOTOS:,}: compare it only on these same {{:,}}."
-WARNING = "PSNR and SSIM reward gray: read them beside colourfulness and what gray scores."
+"""Label, field of `PredictionSummary`, and number format of each row."""
+BASELINES = (
+    "Baselines: mean colour predicts one colour for all photos, the one with the lowest loss; neutral gray predicts no "
+    "colour, and its loss is the neutral loss."
+)
+COLORFULNESS = (
+    "M is the colourfulness of Hasler and Süsstrunk (gray 0, moderate 33, high 82); the difference is |M of the "
+    "prediction − M of the original|, averaged over the photos. The absolute variant takes |R − G| and "
+    "|(R + G) ÷ 2 − B|, as several papers do: compare it with theirs."
+)
+PSNR_WARNING = "PSNR and SSIM are high for gray predictions too: judge by colourfulness, and compare with neutral gray."
+NOT_MEASURED = "{} was not measured: name its network's file with {}, see docs/how-to/measure-lpips-and-fid.md."
+FEW_PHOTOS = (
+    f"FID rises as the number of photos falls, steeply below {MIN_FID_PHOTOS:,}: compare it only with results on these "
+    "same {:,} photos."
+)
 
 
-def lines(
-    protocol: Protocol, judged: Sequence[PhotoResult], rows: Mapping[Predictor, PredictionSummary]
-) -> Iterator[str]:
-    """What `train evaluate` prints."""
-    yield said(protocol)
-    for name, cells in table(judged, rows):
-        yield f"{name:18}" + "".join(f"{cell:>14}" for cell in cells)
-    yield f"tone of the network's pictures: {tones(rows['network'])}"
-    yield from notes(protocol, rows["network"])
+def render_lines(protocol: Protocol, results: Results, summaries: Summaries) -> Iterator[str]:
+    """Yield the lines that `train evaluate` prints."""
+    yield describe_protocol(protocol)
+    for label, cells in build_table(results, summaries):
+        yield f"{label:20}" + "".join(f"{cell:>14}" for cell in cells)
+    yield f"tones of the network's predictions: {count_tones(summaries['network'])}"
+    yield from explanations(protocol, summaries["network"])
 
 
-def table(
-    judged: Sequence[PhotoResult], rows: Mapping[Predictor, PredictionSummary]
-) -> Iterator[tuple[str, list[str]]]:
-    """Names and cells: a head, then every number that was measured, for each way to predict and for the originals."""
-    true = originals(judged)
-    yield "", [*rows, "originals"]
-    for head, name, how in MEASURES:
-        values = [getattr(row, name) for row in rows.values()]
+def build_table(results: Results, summaries: Summaries) -> Iterator[tuple[str, list[str]]]:
+    """Yield label and cells of each row: a header, then every measured number for each predictor and the originals."""
+    means = original_means(results)
+    yield "", [*summaries, "originals"]
+    for label, name, number_format in MEASURES:
+        values = [getattr(summary, name) for summary in summaries.values()]
         if None not in values:
-            yield head, [format(value, how) for value in values] + [format(true[name], how) if name in true else ""]
+            original = format(means[name], number_format) if name in means else ""
+            yield label, [*(format(value, number_format) for value in values), original]
 
 
-def notes(protocol: Protocol, row: PredictionSummary) -> Iterator[str]:
-    """How to read the numbers, and how to have those that are missing."""
-    yield WARNING
-    if row.lpips is None:
+def explanations(protocol: Protocol, summary: PredictionSummary) -> Iterator[str]:
+    """Yield how to read the numbers, and how to get those that are missing."""
+    yield from (BASELINES, COLORFULNESS, PSNR_WARNING)
+    if summary.lpips is None:
         yield NOT_MEASURED.format("LPIPS", "--lpips-weights")
-    if row.fid is None:
+    if summary.fid is None:
         yield NOT_MEASURED.format("FID", "--fid-weights")
-    elif protocol.photos < ENOUGH_PHOTOS:
+    elif protocol.photos < MIN_FID_PHOTOS:
         yield FEW_PHOTOS.format(protocol.photos)
 
 
-def said(protocol: Protocol) -> str:
-    """The protocol in a sentence."""
-    left_out = f", {protocol.unreadable:,} more can't be read" if protocol.unreadable else ""
+def describe_protocol(protocol: Protocol) -> str:
+    """Return what was measured, and how, in one sentence."""
+    unreadable = f", {protocol.unreadable:,} more can't be read" if protocol.unreadable else ""
     return (
-        f"{pluralize(protocol.photos, 'photo')} of {protocol.manifest} (split {protocol.split}{left_out}) "
+        f"{pluralize(protocol.photos, 'photo')} of {protocol.manifest} (split {protocol.split}{unreadable}) "
         f"at {protocol.size_px} px: {protocol.crop}; {protocol.color_space}"
     )
 
 
-def originals(judged: Sequence[PhotoResult]) -> dict[str, float]:
-    """Mean colourfulness of the originals, signed and absolute."""
+def original_means(results: Results) -> dict[str, float]:
+    """Return the mean colourfulness of the originals, signed and absolute."""
     return {
-        "colorfulness": math.fsum(photo.original_colorfulness for photo in judged) / len(judged),
-        "colorfulness_absolute": math.fsum(photo.original_colorfulness_absolute for photo in judged) / len(judged),
+        "colorfulness": math.fsum(photo.original_colorfulness for photo in results) / len(results),
+        "colorfulness_absolute": math.fsum(photo.original_colorfulness_absolute for photo in results) / len(results),
     }
 
 
-def tones(row: PredictionSummary) -> str:
-    """Counts by tone, commonest first."""
-    return ", ".join(f"{count} {tone}" for tone, count in sorted(row.tones.items(), key=lambda entry: -entry[1]))
+def count_tones(summary: PredictionSummary) -> str:
+    """Return the number of predictions by tone, most frequent first."""
+    return ", ".join(f"{count} {tone}" for tone, count in sorted(summary.tones.items(), key=lambda entry: -entry[1]))
 
 
-def as_json(protocol: Protocol, judged: Sequence[PhotoResult], rows: Mapping[Predictor, PredictionSummary]) -> str:
-    """Protocol, summaries, and the network's scores of each photo; what is infinite or undefined is null."""
+def as_json(protocol: Protocol, results: Results, summaries: Summaries) -> str:
+    """Return protocol, summaries, and the network's scores of each photo; infinite and undefined numbers are null."""
     facts = {
         "protocol": asdict(protocol),
-        "originals": originals(judged),
-        "predictions": {way: asdict(row) for way, row in rows.items()},
-        "photos": [{"path": photo.name, "gain": photo.gain, **asdict(photo.by["network"])} for photo in judged],
+        "originals": original_means(results),
+        "predictions": {name: asdict(summary) for name, summary in summaries.items()},
+        "photos": [{"path": photo.name, "gain": photo.gain, **asdict(photo.scores["network"])} for photo in results],
     }
-    return json.dumps(_finite(facts), ensure_ascii=False)
+    return json.dumps(_replace_nonfinite(facts), ensure_ascii=False)
 
 
-def _finite(value: Any) -> Any:
+def _replace_nonfinite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _finite(entry) for name, entry in value.items()}
+        return {name: _replace_nonfinite(entry) for name, entry in value.items()}
     if isinstance(value, list):
-        return [_finite(entry) for entry in value]
+        return [_replace_nonfinite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def page(
-    evaluation: Evaluation,
-    protocol: Protocol,
-    judged: Sequence[PhotoResult],
-    rows: Mapping[Predictor, PredictionSummary],
-) -> str:
-    """One HTML file that needs nothing else: the table, and the best, median and worst photos by gain over gray."""
-    ranked = sorted(judged, key=lambda photo: -photo.gain)
-    middle = max(0, len(ranked) // 2 - SHOWN // 2)
-    kinds = [("Best", ranked[:SHOWN]), ("Median", ranked[middle:][:SHOWN]), ("Worst", ranked[::-1][:SHOWN])]
-    if len(ranked) <= 2 * SHOWN:
-        kinds = [("All of them, best first", ranked)]
-    beside = " ".join(notes(protocol, rows["network"]))
-    (_, heads), *body = table(judged, rows)
+def render_page(evaluation: Evaluation, protocol: Protocol, results: Results, summaries: Summaries) -> str:
+    """Return one self-contained HTML page: the table, and the best, median and worst photos by gain over gray."""
+    ranked = sorted(results, key=lambda photo: -photo.gain)
+    middle = max(0, len(ranked) // 2 - PHOTOS_PER_GROUP // 2)
+    groups = [
+        ("Best", ranked[:PHOTOS_PER_GROUP]),
+        ("Median", ranked[middle:][:PHOTOS_PER_GROUP]),
+        ("Worst", ranked[::-1][:PHOTOS_PER_GROUP]),
+    ]
+    if len(ranked) <= 2 * PHOTOS_PER_GROUP:
+        groups = [("All photos, best first", ranked)]
+    (_, heads), *body = build_table(results, summaries)
     head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
-    numbers = "".join(
-        f"<tr><th>{name}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>" for name, cells in body
+    rows = "".join(
+        f"<tr><th>{label}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>" for label, cells in body
     )
+    notes = "".join(f"<li>{escape(note)}</li>" for note in explanations(protocol, summaries["network"]))
     photos = "".join(
-        f'<h2>{kind}</h2><div class="photos">'
-        + "".join(_figure(photo, evaluation.pictures(photo.place)) for photo in chosen)
+        f'<h2>{title}</h2><div class="photos">'
+        + "".join(_figure(photo, evaluation.render(photo.index)) for photo in group)
         + "</div>"
-        for kind, chosen in kinds
+        for title, group in groups
     )
     return (
         f"{START}{VIEWPORT}<style>{STYLE}</style>"
-        f"<h1>Evaluation of {escape(protocol.checkpoint)}</h1><p>{escape(said(protocol))}</p>"
-        f"<p>Checkpoint {protocol.checkpoint_sha256[:12]}, manifest {protocol.manifest_sha256[:12]}.</p>"
-        f'<div class="wide" tabindex="0"><table><tr><th></th>{head}</tr>{numbers}</table></div>'
-        f"<p>Tone of the network's pictures: {escape(tones(rows['network']))}. {beside}</p>"
-        f"<p>Below: gray, predicted, original; ordered by how much better than gray the network's loss is.</p>{photos}"
+        f"<h1>Evaluation of {escape(protocol.checkpoint)}</h1><p>{escape(describe_protocol(protocol))}.</p>"
+        f"<p>sha256 of the checkpoint: {protocol.checkpoint_sha256[:12]}…, of the manifest: "
+        f"{protocol.manifest_sha256[:12]}…</p>"
+        f'<div class="wide" tabindex="0"><table><tr><th></th>{head}</tr>{rows}</table></div>'
+        f"<p>Tones of the network's predictions: {escape(count_tones(summaries['network']))}.</p><ul>{notes}</ul>"
+        "<p>Each photo is shown three times: without its colour, as the network predicts it, and as it is. Photos are "
+        "ranked by how much lower the network's loss is than that of predicting gray.</p>"
+        f"{photos}"
     )
 
 
 START = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Evaluation of a colorizer by vividset</title>'
+"""The first bytes of every page; by them a page is recognized as one that may be replaced."""
 VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 STYLE = """
 :root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:clamp(1.2rem,4vw,2rem)}h1,p{overflow-wrap:anywhere}.wide{overflow-x:auto}table{border-collapse:collapse}
 th,td{padding:.2rem .5rem;text-align:right}th:first-child{text-align:left;padding-left:0}
-tr+tr{border-top:1px solid #8886}
+tr+tr{border-top:1px solid #8886}ul{font-size:.85rem;padding-left:1.2rem}
 @media(max-width:30rem){table{font-size:.8rem}th,td{padding:.2rem}}
 .photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,26rem),1fr));gap:1.5rem}
 figure{margin:0}figure img{width:32%;margin-right:1%}figcaption{font-size:.85rem;overflow-wrap:anywhere}
 """
 
 
-def check_place(path: Path) -> None:
-    """Find out before the work that a page can't be written.
+def check_page_path(path: Path) -> None:
+    """Check, before long work, that a page can be written to this path.
 
     Raises:
-        UsageError: something else than a page of ours is there, or the disk says no.
+        UsageError: something other than an evaluation page exists there, or the path can't be written.
     """
     with write_errors(path, UsageError, "--html"):
         if os.path.lexists(path) and not (path.is_file() and path.read_bytes().startswith(START.encode())):
-            raise UsageError(f"{path} is in the way and no evaluation's page: choose another name with --html")
+            raise UsageError(f"{path} already exists and is not an evaluation page: choose another name with --html")
         check_writable(path)
 
 
-def write(path: Path, text: str) -> None:
-    """Write a page whole; only a page of ours is replaced.
+def write_page(path: Path, text: str) -> None:
+    """Write a page whole or not at all; only an earlier evaluation page is replaced.
 
     Raises:
-        UsageError: something else is there, or the disk says no.
+        UsageError: something else exists there, or the path can't be written.
     """
-    check_place(path)
+    check_page_path(path)
     with write_errors(path, UsageError, "--html"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(text.encode(), path)
 
 
 def _figure(photo: PhotoResult, pictures: tuple[Pixels, Pixels, Pixels]) -> str:
-    scores = photo.by["network"]
-    shown = "".join(
+    scores = photo.scores["network"]
+    images = "".join(
         f'<img src="{_data_uri(pixels)}" alt="{name}">'
         for name, pixels in zip(("gray", "predicted", "original"), pictures, strict=True)
     )
     return (
-        f"<figure>{shown}<figcaption>{escape(photo.name)}: loss {scores.loss:.4f}, gray "
-        f"{photo.by['neutral gray'].loss:.4f}; colourfulness {scores.colorfulness:.0f} of "
-        f"{photo.original_colorfulness:.0f}; {scores.psnr_db:.1f} dB; {scores.tone}</figcaption></figure>"
+        f"<figure>{images}<figcaption>{escape(photo.name)}: loss {scores.loss:.4f} (predicting gray: "
+        f"{photo.scores['neutral gray'].loss:.4f}); colourfulness M {scores.colorfulness:.0f} (original: "
+        f"{photo.original_colorfulness:.0f}); PSNR {scores.psnr_db:.1f} dB; tone: {scores.tone}</figcaption></figure>"
     )
 
 

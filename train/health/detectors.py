@@ -1,7 +1,9 @@
-"""Is the training going well? What the documents behind the recipe know of how it goes wrong, and what to do.
+"""Detection of training problems: divergence, oscillation, plateau, gray and sepia output.
 
-All loss values here are divided by what predicting neutral gray costs on the same photos, so that they mean the same on
-every data set: the documented ladder 0.12, 0.10, 0.08, 0.06, 0.04 is 1, 0.83, 0.67, 0.50, 0.33 of neutral.
+All losses here are divided by the neutral loss, which is what predicting gray costs on the same photos, so that
+thresholds mean the same on every data set: the documented 0.12, 0.10, 0.08, 0.06, 0.04 are 1, 0.83, 0.67, 0.50, 0.33
+times the neutral loss. docs/explanation/health.md gives the reasons for the rules, and docs/results/health.md how often
+they are wrong.
 """
 
 from __future__ import annotations
@@ -15,95 +17,109 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from train.health.findings import CALMER, DOCUMENTED_NEUTRAL, RATE_FIRST, REMEDIES, WINDOW_STEPS, Finding, Kind
+from train.health.findings import (
+    DOCUMENTED_NEUTRAL,
+    LOWER_RATE_COMMAND,
+    LOWER_RATE_FIRST,
+    REMEDIES,
+    WINDOW_STEPS,
+    Finding,
+    Kind,
+)
 from train.health.loss_noise import (
-    bounce,
-    lost_stretches,
+    find_oscillation,
+    nonfinite_stretches,
     standard_error_of_fall,
     step_noise,
-    steps_to_tell,
+    steps_to_detect,
     trend,
     window_means,
 )
 
 STUCK_RATIO = 0.10 / 0.12
+"""A loss that stays above this is a plateau: the documents' "sticks above 0.10"."""
 LEARNED_RATIO = 0.04 / 0.12
+"""At this loss the documents expect colourful predictions."""
 WORSE_THAN_GRAY = 1.15
-"""Batches differ so much that 100-step means of a healthy start reach 1.1 of neutral, but not this twice in a row."""
+"""Batches differ so much that 100-step means of a healthy start reach 1.1, but not this value twice in a row."""
 PALE_SHARE = 0.35
-"""Predictions with less than this share of the originals' colourfulness are called gray."""
+"""Predictions with a smaller share of the originals' colourfulness are called gray."""
 
 CHECK_INTERVAL_STEPS = WINDOW_STEPS // 2
-"""Health looks at a run so often."""
+"""Steps between two checks of a run's health."""
 SETTLED_STEPS = 4 * WINDOW_STEPS
-"""A loss that may be stuck is watched for at least so long."""
-LEAST_FALL = 0.05
-"""Relative. A loss that falls by less in `PATIENCE_STEPS`, or in four warm-ups' time where that is more, is stuck."""
-SURE, SURE_ALONE = 3.4, 4.0
-"""Standard errors between a run that falls as little as that and one that doesn't; more from losses alone, whose noise
-has longer tails."""
+"""Fewest steps after the warm-up before a plateau is reported."""
+MIN_FALL = 0.05
+"""Relative. A loss that falls by less in `PATIENCE_STEPS`, or in four warm-ups if that is longer, is a plateau."""
+SIGNIFICANCE, SIGNIFICANCE_LOSSES_ALONE = 3.4, 4.0
+"""Standard errors between a loss that falls by `MIN_FALL` and one that doesn't fall. More without the neutral loss of
+each step, because the noise of undivided losses has longer tails."""
 PATIENCE_STEPS = 1000
 MAX_JUDGED_STEPS = 5000
-"""Findings are about the last so many steps, or about the last four warm-ups' time where that is more."""
+"""Findings are about the last steps only: this many, or four warm-ups if that is longer."""
 CALM_RATE = 10 * 5e-5
-"""Peak rates up to ten times the documented one are not the first suspect when a loss sticks."""
+"""Up to ten times the documented peak rate, the rate is not the first suspect for a plateau."""
 WORSE_BY = 0.1
-"""Of the run's neutral loss: so much above gray on the very same photos a step is said to do worse than gray."""
-MOST_WORSE = 0.07
-"""Share of steps that may do so. Real runs at rates up to 0.05: 2 %; at 0.3, 1 and 3: 8, 20 and 40 %."""
+"""Times the neutral loss: a step counts as much worse than gray if its loss is this much above gray on its photos."""
+MAX_WORSE_SHARE = 0.07
+"""Share of such steps that is healthy. Real runs at rates up to 0.05 have 2 %; at 0.3, 1 and 3: 8, 20 and 40 %."""
 MAX_NONFINITE_STEPS = 10
-"""Steps in a row whose loss is no number: one or two may be a photo's fault, so many are the training's."""
+"""Steps in a row with a NaN or infinite loss: one or two may be caused by a photo, this many by the training."""
 NOTHING_LEARNED = 0.95
-"""Of neutral: where the cost of the best single colour isn't known, a loss above this has learned no more than that."""
+"""Times the neutral loss: above it, a network is no better than the best single colour, where that isn't known."""
 DULL = 30.0
-"""Median colourfulness of training photos below which the data is a likely cause; slightly colourful at most."""
+"""A lower median colourfulness of the training photos is a likely cause of a plateau ("slightly colourful")."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """How held-out photos come out."""
+    """The predictions for the held-out photos at one step, compared with the originals."""
 
     step: int
     ratio: float
-    """Weighted loss ÷ neutral on the same held-out photos."""
+    """Weighted loss ÷ neutral loss on the same held-out photos."""
     colorfulness_share: float
     """Mean colourfulness of the predictions ÷ that of the originals; 1 is as colourful."""
     tones: Mapping[str, int] = field(default_factory=Counter)
-    """Predictions by tone, as `curate` calls them."""
+    """Number of predictions by tone, as `curate` classifies them."""
     loss: float = math.nan
-    """Mean weighted loss, as it is."""
+    """Mean weighted loss, not divided."""
     photos: int = 0
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> Validation:
-        """Read a validation from its event in `log.jsonl`, where null stands for infinity."""
+        """Return a validation from its event in `log.jsonl`, where null stands for infinity."""
         values = {entry.name: event[entry.name] for entry in fields(cls)}
         return cls(**values | {name: math.inf for name in ("ratio", "loss") if values[name] is None})
 
     @property
     def is_colorless(self) -> bool:
-        """Whether the pictures are pale, or most of them gray, sepia or toned."""
+        """Whether the predictions are pale, or most of them are gray, sepia or toned."""
         count = sum(self.tones.values())
         toned = count - self.tones.get("color", 0)
         return self.colorfulness_share < PALE_SHARE or 2 * toned > count
 
     @property
     def warning(self) -> str:
-        """A warning in words where gray would have done clearly better; empty otherwise.
+        """A warning if predicting gray would be clearly better; else empty.
 
-        No finding: few photos are held out, and a pretrained encoder's first epochs pass through this.
+        It is not a finding: few photos are held out, and a pretrained encoder passes through this in its first epochs.
         """
         if self.ratio < WORSE_THAN_GRAY:
             return ""
-        return f"held-out photos cost {self.ratio:.2f} of what gray costs: not learned yet, or learned by heart"
+        return (
+            f"on held-out photos the loss is {self.ratio:.2f} times that of predicting gray: "
+            "the network has not learned enough yet, or it is overfitted to the training photos"
+        )
 
     @property
     def score(self) -> float:
-        """What the best checkpoint is chosen by; lower is better.
+        """The criterion for the best checkpoint; lower is better.
 
-        Loss ÷ neutral, plus the share of the originals' colourfulness that is missing, counted only in pictures whose
-        tone is colour. 2 more for pictures that are colourless or for a loss above the neutral prediction's: without
-        that the sum stays below 2, so that a gray or sepia network never wins over one that paints and has learned.
+        score = loss ÷ neutral + (1 − c) + p. c is the share of the originals' colourfulness (at most 1) times the share
+        of predictions whose tone is colour. p is 2 if the predictions are colourless or the loss is not below the
+        neutral loss. Without p the sum is below 2, so a gray or sepia network never wins over one that has learned
+        colour.
         """
         count = max(1, sum(self.tones.values()))
         color = min(1.0, self.colorfulness_share) * self.tones.get("color", 0) / count
@@ -112,198 +128,209 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class LossCurve:
-    """A loss curve over what it is measured by, and what is known of how it came about."""
+    """The losses of a run, divided by a baseline, and what is known about the run."""
 
     ratios: Sequence[float] | NDArray[np.float64]
-    """Loss ÷ neutral of every step; NaN where the loss was no number."""
+    """Loss ÷ baseline of every step; NaN or infinite where the loss was."""
     warmup_steps: int
-    """During which the learning rate climbs; a plateau there is none."""
+    """Steps in which the learning rate rises; no plateau is reported in them."""
     validations: Sequence[Validation] = ()
     """Oldest first."""
     neutrals: Sequence[float] | NDArray[np.float64] = ()
-    """What predicting gray costs on each step's own photos, in the same unit as `ratios`; empty where unknown."""
+    """Loss of predicting gray on each step's own photos ÷ baseline; empty where unknown."""
     mean_color: float = NOTHING_LEARNED
-    """What the best single colour costs, in the same unit."""
+    """Loss of the best single colour ÷ baseline."""
     photos_per_step: int = 16
     lr: float | None = None
-    """Peak learning rate, where known."""
+    """Peak learning rate; None if unknown."""
     colorfulness_median: float | None = None
-    """Of the training photos, where known."""
+    """Of the training photos; None if unknown."""
     baseline_error: float = 0.0
-    """Standard error of what the losses were divided by, relative."""
+    """Relative standard error of the baseline."""
     labels: Sequence[float] | NDArray[np.float64] = ()
-    """The step of each loss, where they aren't simply counted."""
+    """Step number of each loss, where steps aren't simply counted from 1."""
     first_step: int = 0
-    """Steps before it were rescued; they aren't judged."""
+    """Steps up to this one were rolled back by a rescue; they aren't judged."""
     rescues: int = 0
-    """So far."""
-    baseline: str = "neutral"
-    """What the losses were divided by, in words."""
+    """Number of rescues so far."""
+    baseline: str = "the neutral loss"
+    """Name of what the losses were divided by, for messages."""
     assumption: str = ""
-    """What had to be assumed to read them."""
+    """What had to be assumed to read the losses; for the verdict."""
 
     def until(self, step: int) -> LossCurve:
-        """What was known at a step."""
-        seen = [validation for validation in self.validations if self.first_step < validation.step <= step]
-        return replace(self, ratios=self.ratios[:step], neutrals=self.neutrals[:step], validations=seen)
+        """Return the curve as it was known at a step."""
+        validations = [entry for entry in self.validations if self.first_step < entry.step <= step]
+        return replace(self, ratios=self.ratios[:step], neutrals=self.neutrals[:step], validations=validations)
 
     def finite_values(self, since: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Ratios and neutrals since a step; both 0 where the loss was no number, so that sums leave it out."""
+        """Return ratios and neutrals since a step; both 0 where the loss isn't finite, so that sums leave it out."""
         ratios = np.asarray(self.ratios[since:], np.float64)
         known = len(self.neutrals) > 0
         neutrals = np.asarray(self.neutrals[since:], np.float64) if known else np.ones_like(ratios)
-        good = np.isfinite(ratios)
-        return np.where(good, ratios, 0), np.where(good, neutrals, 0)
+        finite = np.isfinite(ratios)
+        return np.where(finite, ratios, 0), np.where(finite, neutrals, 0)
 
 
-def detect(trace: LossCurve) -> list[Finding]:
-    """Everything that is wrong at the end of a trace; empty for a healthy run.
+def detect(curve: LossCurve) -> list[Finding]:
+    """Return the problems at the end of a loss curve; empty for a healthy run.
 
-    Divergence alone, and no plateau beside oscillation: those follow.
+    Consequences are left out: nothing beside divergence, and no plateau beside oscillation.
     """
-    if finding := _lost(trace):
+    if finding := _detect_nonfinite(curve):
         return [finding]
-    steps = len(trace.ratios)
-    most = max(MAX_JUDGED_STEPS, 4 * trace.warmup_steps)
-    ratios, neutrals = trace.finite_values(max(trace.first_step, steps - most))
+    steps = len(curve.ratios)
+    judged_steps = max(MAX_JUDGED_STEPS, 4 * curve.warmup_steps)
+    ratios, neutrals = curve.finite_values(max(curve.first_step, steps - judged_steps))
     means = window_means(ratios, neutrals)
-    if finding := _divergence(ratios, neutrals, means, trace):
+    if finding := _detect_divergence(ratios, neutrals, means, curve):
         return [finding]
-    thrown = _thrown_about(ratios, neutrals, trace) if len(trace.neutrals) else None
-    found = [thrown or _oscillation(ratios, neutrals, trace) or _plateau(trace, ratios, neutrals)]
-    if trace.validations:
+    unstable = _detect_unstable_steps(ratios, neutrals, curve) if len(curve.neutrals) else None
+    findings = [unstable or _detect_waves(ratios, neutrals, curve) or _detect_plateau(curve, ratios, neutrals)]
+    if curve.validations:
         recent = float(means[-1]) if len(means) else math.inf
-        found.append(_colorless(trace.validations[-1], recent))
-    return [finding for finding in found if finding]
+        findings.append(_detect_colorless(curve.validations[-1], recent))
+    return [finding for finding in findings if finding]
 
 
-def detect_all(trace: LossCurve) -> list[Finding]:
-    """What `detect` would have said during the run, each kind at the step where it was first seen."""
-    found: dict[Kind, Finding] = {}
-    steps = len(trace.ratios)
-    trace = replace(trace, ratios=np.asarray(trace.ratios), neutrals=np.asarray(trace.neutrals))
-    for end in [*range(trace.first_step + WINDOW_STEPS, steps, CHECK_INTERVAL_STEPS), steps]:
-        for finding in detect(trace.until(end)):
-            found.setdefault(finding.kind, finding)
-    return list(found.values())
+def detect_all(curve: LossCurve) -> list[Finding]:
+    """Return what `detect` would have reported during the run, each kind at the step of its first report."""
+    findings: dict[Kind, Finding] = {}
+    steps = len(curve.ratios)
+    curve = replace(curve, ratios=np.asarray(curve.ratios), neutrals=np.asarray(curve.neutrals))
+    for end in [*range(curve.first_step + WINDOW_STEPS, steps, CHECK_INTERVAL_STEPS), steps]:
+        for finding in detect(curve.until(end)):
+            findings.setdefault(finding.kind, finding)
+    return list(findings.values())
 
 
-def _lost(trace: LossCurve) -> Finding | None:
-    """Too many steps in a row without a number, since health last looked."""
-    steps = len(trace.ratios)
-    for first, count in lost_stretches(trace.ratios[trace.first_step :]):
-        start = trace.first_step + first
+def _detect_nonfinite(curve: LossCurve) -> Finding | None:
+    """Too many NaN or infinite losses in a row, the last of them since the previous check."""
+    steps = len(curve.ratios)
+    for first, count in nonfinite_stretches(curve.ratios[curve.first_step :]):
+        start = curve.first_step + first
         if count >= MAX_NONFINITE_STEPS and start + count > steps - CHECK_INTERVAL_STEPS:
-            ended = start + count > steps
-            evidence = "no loss from there on is a number" if ended else f"{count} losses in a row are no numbers"
+            lasts = start + count > steps
+            evidence = (
+                "every loss from there on is NaN or infinite" if lasts else f"{count} losses in a row are not finite"
+            )
             return _finding("divergence", start, evidence)
     return None
 
 
-def _divergence(
-    ratios: NDArray[np.float64], neutrals: NDArray[np.float64], means: NDArray[np.float64], trace: LossCurve
+def _detect_divergence(
+    ratios: NDArray[np.float64], neutrals: NDArray[np.float64], means: NDArray[np.float64], curve: LossCurve
 ) -> Finding | None:
-    """Far above the best so far and all before it, or for two windows worse than the gray that training starts with."""
+    """A loss far above the best so far and above all before that, or two windows worse than predicting gray."""
     if len(means) < 2:
         return None
-    now, best, both = means[-1], means.min(), means[-2:]
-    before_best = means[: means.argmin()].max(initial=1.0)
-    if both.min() < WORSE_THAN_GRAY and now < max(1.2 * before_best, 1.5 * best):
-        return None
-    before = slice(-5 * WINDOW_STEPS, -WINDOW_STEPS)
+    now, best, last_two = means[-1], means.min(), means[-2:]
+    before_best = means[: means.argmin()].max(initial=1.0)  # 1: an untrained network starts at the neutral loss
+    if last_two.min() < WORSE_THAN_GRAY and now < max(1.2 * before_best, 1.5 * best):
+        return None  # the common case, decided without estimating the noise
+    before = slice(-5 * WINDOW_STEPS, -WINDOW_STEPS)  # without the last window: its noise may be part of the problem
     noise = step_noise(ratios[before], neutrals[before], WINDOW_STEPS)[0] / math.sqrt(WINDOW_STEPS)
-    if now >= 1.2 * before_best + 3 * trace.baseline_error and now >= (1.5 + 4 * noise) * best:
-        evidence = f"the loss of the last {WINDOW_STEPS} steps is {now:.2f} of {trace.baseline}, after {best:.2f}"
-    elif both.min() >= WORSE_THAN_GRAY and both.mean() >= 1 + 3 * math.hypot(noise, trace.baseline_error):
+    if now >= 1.2 * before_best + 3 * curve.baseline_error and now >= (1.5 + 4 * noise) * best:
         evidence = (
-            f"the loss of the last {2 * WINDOW_STEPS} steps is {both.mean():.2f} of {trace.baseline}: "
+            f"the mean loss of the last {WINDOW_STEPS} steps is {now:.2f} times {curve.baseline}; "
+            f"the best such mean was {best:.2f}"
+        )
+    elif last_two.min() >= WORSE_THAN_GRAY and last_two.mean() >= 1 + 3 * math.hypot(noise, curve.baseline_error):
+        evidence = (
+            f"the mean loss of the last {2 * WINDOW_STEPS} steps is {last_two.mean():.2f} times {curve.baseline}: "
             "worse than predicting gray, which is where training starts"
         )
     else:
         return None
-    return _finding("divergence", len(trace.ratios), evidence)
+    return _finding("divergence", len(curve.ratios), evidence)
 
 
-def _oscillation(ratios: NDArray[np.float64], neutrals: NDArray[np.float64], trace: LossCurve) -> Finding | None:
-    """Up and down at least twice within four windows, by more than the batches' noise explains."""
-    found = bounce(ratios, neutrals)
-    if found is None:
+def _detect_waves(ratios: NDArray[np.float64], neutrals: NDArray[np.float64], curve: LossCurve) -> Finding | None:
+    """Window means that go up and down by more than the noise of the batches explains."""
+    oscillation = find_oscillation(ratios, neutrals)
+    if oscillation is None:
         return None
-    steps, means = found
-    shown = ", ".join(f"{value * DOCUMENTED_NEUTRAL:.2f}" for value in means)
-    return _finding("oscillation", len(trace.ratios), f"means of {steps} steps bounce: {shown} on the documented scale")
+    steps, means = oscillation
+    values = ", ".join(f"{value * DOCUMENTED_NEUTRAL:.2f}" for value in means)
+    evidence = f"successive means of {steps} steps go up and down: {values} on the documented scale"
+    return _finding("oscillation", len(curve.ratios), evidence)
 
 
-def _thrown_about(ratios: NDArray[np.float64], neutrals: NDArray[np.float64], trace: LossCurve) -> Finding | None:
-    """Again and again much worse than gray on the same photos: the weights are thrown about from step to step.
+def _detect_unstable_steps(
+    ratios: NDArray[np.float64], neutrals: NDArray[np.float64], curve: LossCurve
+) -> Finding | None:
+    """Too many steps much worse than gray on the same photos, because each update changes the weights too much.
 
-    This is how too high a rate shows with AdamW and normalised layers: means of 100 steps hardly bounce there.
+    This is the sign of a too high rate with AdamW and normalisation layers: 100-step means hardly go up and down there.
     """
-    together = -(-16 // trace.photos_per_step)  # small batches scatter more: judged as 16 photos or more
-    count = 2 * WINDOW_STEPS // together
-    if len(ratios) < count * together:
+    group = -(-16 // curve.photos_per_step)  # small batches vary more: steps are averaged to 16 photos or more
+    count = 2 * WINDOW_STEPS // group
+    if len(ratios) < count * group:
         return None
-    above = (ratios - neutrals)[-count * together :].reshape(count, together).mean(axis=1)
-    worse = float((above > WORSE_BY).mean())
-    if worse < MOST_WORSE:
+    above_gray = (ratios - neutrals)[-count * group :].reshape(count, group).mean(axis=1)
+    worse_share = float((above_gray > WORSE_BY).mean())
+    if worse_share < MAX_WORSE_SHARE:
         return None
     evidence = (
-        f"{worse:.0%} of the last {count * together} steps did much worse than predicting gray on the same photos: "
-        "the weights are thrown about"
+        f"in {worse_share:.0%} of the last {count * group} steps the loss is much higher than that of predicting gray "
+        "on the same photos: each step changes the weights too much"
     )
-    return _finding("oscillation", len(trace.ratios), evidence)
+    return _finding("oscillation", len(curve.ratios), evidence)
 
 
-def _plateau(trace: LossCurve, ratios: NDArray[np.float64], neutrals: NDArray[np.float64]) -> Finding | None:
-    """Nothing learned, or high up and not falling, for long enough after the warm-up."""
-    after = len(trace.ratios) - trace.first_step - trace.warmup_steps
-    if after < SETTLED_STEPS:
+def _detect_plateau(curve: LossCurve, ratios: NDArray[np.float64], neutrals: NDArray[np.float64]) -> Finding | None:
+    """Nothing learned, or a high loss that doesn't fall, for long enough after the warm-up."""
+    after_warmup = len(curve.ratios) - curve.first_step - curve.warmup_steps
+    if after_warmup < SETTLED_STEPS:
         return None
     losses, grays = ratios[-SETTLED_STEPS:], neutrals[-SETTLED_STEPS:]
     if losses.sum() < STUCK_RATIO * grays.sum():
         return None
+    # Look back far enough to tell the smallest acceptable fall from no fall, given the noise of this curve.
     noise, _ = step_noise(losses, grays, SETTLED_STEPS)
-    patience = max(PATIENCE_STEPS, 4 * trace.warmup_steps)
-    sure = SURE if len(trace.neutrals) else SURE_ALONE
-    needed = max(SETTLED_STEPS, trace.warmup_steps, steps_to_tell(noise, LEAST_FALL / patience, sure))
-    looked = min(after, len(ratios), needed)
-    level, fall = trend(ratios[-looked:], neutrals[-looked:])
-    alone = 0.0 if len(trace.neutrals) else noise / math.sqrt(looked)
-    doubt = 2.5 * math.hypot(alone, trace.baseline_error)
-    least_fall = LEAST_FALL * looked / patience
-    if looked >= trace.warmup_steps and level >= NOTHING_LEARNED + doubt and fall < least_fall:
+    patience = max(PATIENCE_STEPS, 4 * curve.warmup_steps)
+    significance = SIGNIFICANCE if len(curve.neutrals) else SIGNIFICANCE_LOSSES_ALONE
+    needed = max(SETTLED_STEPS, curve.warmup_steps, steps_to_detect(noise, MIN_FALL / patience, significance))
+    steps = min(after_warmup, len(ratios), needed)
+    level, fall = trend(ratios[-steps:], neutrals[-steps:])
+    level_error = 0.0 if len(curve.neutrals) else noise / math.sqrt(steps)
+    margin = 2.5 * math.hypot(level_error, curve.baseline_error)
+    min_fall = MIN_FALL * steps / patience
+    if steps >= curve.warmup_steps and level >= NOTHING_LEARNED + margin and fall < min_fall:
         evidence = (
-            f"the loss of the last {looked} steps is {level:.2f} of {trace.baseline}, and painting one colour "
-            f"everywhere costs {trace.mean_color:.2f}: next to nothing was learned"
+            f"the mean loss of the last {steps} steps is {level:.2f} times {curve.baseline}, and predicting one colour "
+            f"everywhere has {curve.mean_color:.2f}: almost nothing was learned"
         )
-    elif level >= STUCK_RATIO + doubt and fall + (sure - 1) * standard_error_of_fall(noise, looked) < least_fall:
+    elif level >= STUCK_RATIO + margin and fall + (significance - 1) * standard_error_of_fall(noise, steps) < min_fall:
         evidence = (
-            f"the loss stays at {level:.2f} of {trace.baseline} (documented: above 0.10 of 0.12) for {looked} steps"
+            f"the loss has stayed at {level:.2f} times {curve.baseline} for {steps} steps "
+            "(documented: above 0.10, where the neutral loss is 0.12)"
         )
     else:
         return None
-    return Finding("plateau", len(trace.ratios), evidence, _unstick(trace))
+    return Finding("plateau", len(curve.ratios), evidence, _plateau_remedy(curve))
 
 
-def _unstick(trace: LossCurve) -> str:
-    """The documented remedies for a plateau, with a look at what this run knows of its rate and its photos."""
+def _plateau_remedy(curve: LossCurve) -> str:
+    """The documented remedies, with what this run's learning rate and photos suggest."""
     remedy = REMEDIES["plateau"]
-    if trace.colorfulness_median is not None:
-        dull = trace.colorfulness_median < DULL
-        verdict = "dull: start there" if dull else "colourful enough"
-        remedy += f"; the training photos' median colourfulness is {trace.colorfulness_median:.0f}, {verdict}"
-    if trace.lr is None or trace.lr <= CALM_RATE:
+    if curve.colorfulness_median is not None:
+        verdict = "which is dull: start there" if curve.colorfulness_median < DULL else "which is colourful enough"
+        remedy += f"; the training photos' median colourfulness is {curve.colorfulness_median:.0f}, {verdict}"
+    if curve.lr is None or curve.lr <= CALM_RATE:
         return remedy
-    return f"{RATE_FIRST}: {trace.lr:g} is {trace.lr / 5e-5:,.0f} times the documented 5e-5: {CALMER}; then {remedy}"
+    times = f"{curve.lr:g} is {curve.lr / 5e-5:,.0f} times the documented 5e-5"
+    return f"{LOWER_RATE_FIRST}: {times}: {LOWER_RATE_COMMAND}; then {remedy}"
 
 
-def _colorless(validation: Validation, recent_ratio: float) -> Finding | None:
-    """Pale pictures, once the loss says that colour should have been learned."""
+def _detect_colorless(validation: Validation, recent_ratio: float) -> Finding | None:
+    """Sepia or pale predictions although the loss is so low that colour should have been learned."""
     if min(validation.ratio, recent_ratio) > LEARNED_RATIO * 1.1:
         return None
     count = max(1, sum(validation.tones.values()))
-    if validation.tones.get("sepia", 0) * 2 > count:
-        evidence = f"your predictions are sepia: {validation.tones['sepia']} of {count} validation pictures"
+    sepia = validation.tones.get("sepia", 0)
+    if sepia * 2 > count:
+        evidence = f"{sepia} of {count} predictions for held-out photos are sepia"
         return _finding("sepia output", validation.step, evidence)
     if validation.colorfulness_share < PALE_SHARE:
         evidence = f"the predictions have {validation.colorfulness_share:.0%} of the originals' colourfulness"

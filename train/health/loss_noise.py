@@ -1,4 +1,4 @@
-"""How much losses vary from step to step, and what can be told in spite of it."""
+"""How much losses vary from step to step, and which changes of a loss curve exceed that noise."""
 
 from __future__ import annotations
 
@@ -10,113 +10,156 @@ from numpy.typing import NDArray
 
 from train.health.findings import WINDOW_STEPS
 
-BOUNCE_STEPS = (100, 70, 50, 35, 140, 200, 280, 400)
-"""A loss that goes up and down does so in windows of one of these lengths, if they are no more than 1.2 times off."""
-LEAST_BOUNCE = 0.12
-"""Relative, between one window and the next."""
-SURE_BOUNCE, SURE_MOVE = 6.5, 4.0
-"""Standard errors of a window's mean between high and low windows, and between each and the next."""
-MOST_FOLLOWS = 0.5
-"""Shorter windows than 100 steps say nothing of losses that somebody smoothed."""
-MOST_BLOCKS = 20
-"""A pace is read from the means of so many blocks."""
+Floats = NDArray[np.float64]
+
+WAVE_WINDOWS_STEPS = (100, 70, 50, 35, 140, 200, 280, 400)
+"""Window lengths to search waves with: a wave is found if its half period is within a factor of 1.2 of one."""
+MIN_MOVE = 0.12
+"""Smallest change from one window's mean to the next, relative to the mean of all."""
+MIN_LEVEL_GAP_SE = 6.5
+"""Smallest gap between high and low windows, in standard errors of a window's mean."""
+MIN_MOVE_SE = 4.0
+"""Smallest change from one window to the next, in standard errors of a window's mean."""
+MAX_AUTOCORRELATION = 0.5
+"""Losses that follow each other more were smoothed before logging: windows under 100 steps are not trusted then."""
+TREND_BLOCKS = 20
+"""A trend is fitted to the means of this many blocks, which suffices for a line and costs little."""
 
 
-def lost_stretches(ratios: Sequence[float] | NDArray[np.float64]) -> list[tuple[int, int]]:
-    """(first, how many) of the losses in a row that are no numbers; losses count from 1.
+def nonfinite_stretches(ratios: Sequence[float] | Floats) -> list[tuple[int, int]]:
+    """Return (first, count) of each stretch of successive losses that are NaN or infinite; losses count from 1.
 
-    >>> lost_stretches([0.9, math.nan, math.inf, 0.8, math.nan])
+    >>> nonfinite_stretches([0.9, math.nan, math.inf, 0.8, math.nan])
     [(2, 2), (5, 1)]
     """
-    lost = np.concatenate([[False], ~np.isfinite(np.asarray(ratios, np.float64)), [False]])
-    first, after = np.flatnonzero(lost[1:] != lost[:-1]).reshape(-1, 2).T
-    return [(int(start) + 1, int(end - start)) for start, end in zip(first, after, strict=True)]
+    nonfinite = np.concatenate([[False], ~np.isfinite(np.asarray(ratios, np.float64)), [False]])
+    first, end = np.flatnonzero(nonfinite[1:] != nonfinite[:-1]).reshape(-1, 2).T
+    return [(int(start) + 1, int(stop - start)) for start, stop in zip(first, end, strict=True)]
 
 
-def window_means(
-    ratios: NDArray[np.float64], neutrals: NDArray[np.float64], steps: int = WINDOW_STEPS
-) -> NDArray[np.float64]:
-    """Of whole windows of so many steps, the last one ending at the last: what losses cost over what gray costs there.
+def window_means(ratios: Floats, neutrals: Floats, steps: int = WINDOW_STEPS) -> Floats:
+    """Return loss ÷ gray's loss of successive windows of `steps` steps; the last window ends at the last step.
 
-    Dividing by the windows' own neutral loss takes out that some photos are harder than others: with batches of 16
-    photos of all kinds, one step's loss varies by a third, and by an eighth when divided so.
+    The sums of a window are divided, not the single steps. Dividing by the window's own neutral loss removes most of
+    the differences between photos: with mixed batches of 16, one step's loss varies by a third, and divided by the
+    loss of gray on the same photos by an eighth.
+
+    Args:
+        ratios: (N,) losses; 0 where the loss isn't finite.
+        neutrals: (N,) losses of predicting gray on the same photos, 1 where unknown; 0 where the loss isn't finite.
+        steps: length of a window.
+
+    Returns:
+        (N // steps,) means.
     """
     count = len(ratios) // steps
     rest = len(ratios) - count * steps
     losses, grays = (values[rest:].reshape(count, steps).sum(axis=1) for values in (ratios, neutrals))
-    means: NDArray[np.float64] = losses / np.maximum(grays, 1e-12)
+    means: Floats = losses / np.maximum(grays, 1e-12)
     return means
 
 
-def bounce(ratios: NDArray[np.float64], neutrals: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]] | None:
-    """Four windows whose means go up, down and up or down, up and down, by more than the noise explains.
+def find_oscillation(ratios: Floats, neutrals: Floats) -> tuple[int, Floats] | None:
+    """Find four successive windows near the end whose means alternate by more than the noise explains.
 
-    Windows of several lengths, and for each four places at the end: a window that holds a whole wave is flat.
+    Several window lengths are tried, because a window that holds a whole period of a wave has a flat mean; and four
+    positions of each, because windows that begin in the middle of a half-wave show only part of it.
+
+    Args:
+        ratios: as `window_means` takes them.
+        neutrals: likewise.
 
     Returns:
-        How many steps a window has, and the four means; None if there are none such.
+        Steps per window and the four means; None if there is no oscillation.
     """
-    for steps in BOUNCE_STEPS:
-        for end in (len(ratios) - late * steps // 4 for late in range(4)):
+    for steps in WAVE_WINDOWS_STEPS:
+        for end in (len(ratios) - quarter * steps // 4 for quarter in range(4)):
             if end < 4 * steps:
                 break
             last = slice(end - 4 * steps, end)
             means = window_means(ratios[last], neutrals[last], steps)
-            if not _moves(means):
+            if not _alternates(means):
                 continue
-            noise, follows = step_noise(ratios[last], neutrals[last], steps)
-            smoothed = follows > MOST_FOLLOWS and steps < WINDOW_STEPS
-            if not smoothed and _is_sure(means, noise / math.sqrt(steps)):
+            noise, autocorrelation = step_noise(ratios[last], neutrals[last], steps)
+            was_smoothed = autocorrelation > MAX_AUTOCORRELATION and steps < WINDOW_STEPS
+            if not was_smoothed and _exceeds_noise(means, noise / math.sqrt(steps)):
                 return steps, means
     return None
 
 
-def _moves(means: NDArray[np.float64]) -> bool:
-    """Up and down in turn, and far enough."""
+def _alternates(means: Floats) -> bool:
     moves = np.diff(means)
-    in_turn = (moves[1:] * moves[:-1]).max() < 0
-    return bool(in_turn and np.abs(moves).min() >= LEAST_BOUNCE * means.mean())
+    changes_sign = (moves[1:] * moves[:-1]).max() < 0
+    return bool(changes_sign and np.abs(moves).min() >= MIN_MOVE * means.mean())
 
 
-def _is_sure(means: NDArray[np.float64], doubt: float) -> bool:
-    """`doubt` is the standard error of a mean, relative."""
-    high_from_low = abs(float(means[1::2].mean() - means[::2].mean()))
-    smallest = float(np.abs(np.diff(means)).min())
-    level = float(means.mean())
-    return high_from_low >= SURE_BOUNCE * doubt * level and smallest >= SURE_MOVE * doubt * level
+def _exceeds_noise(means: Floats, standard_error: float) -> bool:
+    """Whether the means alternate significantly, given the relative standard error of each."""
+    level_gap = abs(float(means[1::2].mean() - means[::2].mean()))
+    smallest_move = float(np.abs(np.diff(means)).min())
+    unit = standard_error * float(means.mean())
+    return level_gap >= MIN_LEVEL_GAP_SE * unit and smallest_move >= MIN_MOVE_SE * unit
 
 
-def step_noise(ratios: NDArray[np.float64], neutrals: NDArray[np.float64], piece: int) -> tuple[float, float]:
-    """Standard deviation of one step's loss around the level of its piece, over the mean, and how losses follow.
+def step_noise(ratios: Floats, neutrals: Floats, piece: int) -> tuple[float, float]:
+    """Estimate the noise of one step's loss, and the autocorrelation of successive losses.
 
-    The second is the share of a deviation that the next step's has, 0 to 0.99: losses that somebody smoothed before
-    logging them follow each other. The first is what it was before that, as means are as uncertain as ever.
+    Losses that were smoothed before logging (with an exponential moving average, say) have less noise but a high
+    autocorrelation. Their means are no more certain than those of the original losses, so the noise before smoothing
+    is estimated: for x[t] = a·x[t−1] + (1 − a)·e[t], the noise is the standard deviation of e.
+
+    Args:
+        ratios: as `window_means` takes them.
+        neutrals: likewise.
+        piece: number of steps within which the level of the loss is taken as constant.
+
+    Returns:
+        Standard deviation of one step's loss ÷ mean loss; autocorrelation at lag 1, from 0 to 0.99.
     """
     piece = min(piece, len(ratios))
     losses, grays = (values[len(values) % piece :].reshape(-1, piece) for values in (ratios, neutrals))
-    left = losses - losses.sum(axis=1, keepdims=True) / np.maximum(grays.sum(axis=1, keepdims=True), 1e-12) * grays
-    follows = float((left[:, 1:] * left[:, :-1]).sum()) / max(1e-24, float((left**2).sum()))
-    follows = min(max(0.0, follows + (1 + 3 * follows) / piece), 0.99)  # short pieces show too little of it
-    fresh = (left[:, 1:] - follows * left[:, :-1]) / (1 - follows)
-    return float(np.sqrt((fresh**2).mean())) / max(1e-12, abs(float(losses.mean()))), follows
+    level = losses.sum(axis=1, keepdims=True) / np.maximum(grays.sum(axis=1, keepdims=True), 1e-12)
+    residuals = losses - level * grays
+    autocorrelation = float((residuals[:, 1:] * residuals[:, :-1]).sum()) / max(1e-24, float((residuals**2).sum()))
+    # The level is estimated from the same piece, which makes the estimate too low by (1 + 3a) / length on average.
+    autocorrelation = min(max(0.0, autocorrelation + (1 + 3 * autocorrelation) / piece), 0.99)
+    unsmoothed = (residuals[:, 1:] - autocorrelation * residuals[:, :-1]) / (1 - autocorrelation)
+    return float(np.sqrt((unsmoothed**2).mean())) / max(1e-12, abs(float(losses.mean()))), autocorrelation
 
 
-def steps_to_tell(noise: float, fall_per_step: float, sure: float) -> int:
-    """So many that such a fall is `sure` standard errors of a straight line's slope."""
-    steps: float = (sure * math.sqrt(12) * noise / fall_per_step) ** (2 / 3)
+def steps_to_detect(noise: float, fall_per_step: float, significance: float) -> int:
+    """Return how many steps it takes to detect a fall, from the standard error of a straight line's slope.
+
+    The slope of a line through n points with this noise has the standard error noise · √(12 / n³).
+
+    Args:
+        noise: relative standard deviation of one step's loss.
+        fall_per_step: relative fall of the loss per step.
+        significance: standard errors that the fall must exceed.
+    """
+    steps: float = (significance * math.sqrt(12) * noise / fall_per_step) ** (2 / 3)
     return math.ceil(steps)
 
 
 def standard_error_of_fall(noise: float, steps: int) -> float:
-    """Standard error of the second number of `trend`, for so many steps."""
+    """Return the standard error of the fall that `trend` returns, for this many steps."""
     return noise * math.sqrt(12 / steps)
 
 
-def trend(ratios: NDArray[np.float64], neutrals: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean of a stretch, and by which part of it the loss falls along the stretch."""
-    size = len(ratios) // MOST_BLOCKS
-    losses, grays = (values[-size * MOST_BLOCKS :].reshape(-1, size).sum(axis=1) for values in (ratios, neutrals))
+def trend(ratios: Floats, neutrals: Floats) -> tuple[float, float]:
+    """Fit a line to a stretch of losses.
+
+    Args:
+        ratios: as `window_means` takes them, at least `TREND_BLOCKS`.
+        neutrals: likewise.
+
+    Returns:
+        Mean of the stretch; its fall from start to end, as a share of the mean (negative if the loss rises).
+    """
+    size = len(ratios) // TREND_BLOCKS
+    losses, grays = (values[-size * TREND_BLOCKS :].reshape(-1, size).sum(axis=1) for values in (ratios, neutrals))
     means = losses / np.maximum(grays, 1e-12)
-    slope = float(np.polyfit(np.arange(MOST_BLOCKS), means, 1, w=np.sqrt(grays))[0])
-    level = float(losses.sum() / max(1e-12, grays.sum()))
-    return level, -slope * MOST_BLOCKS / max(1e-12, abs(level))
+    # The variance of a block's ratio is about proportional to 1 / grays, so this weights by the inverse variance.
+    slope = float(np.polyfit(np.arange(TREND_BLOCKS), means, 1, w=np.sqrt(grays))[0])
+    mean = float(losses.sum() / max(1e-12, grays.sum()))
+    return mean, -slope * TREND_BLOCKS / max(1e-12, abs(mean))

@@ -1,1 +1,7 @@
-"""Networks, losses and colour space conversions."""
+"""Networks, losses and colour space conversion.
+
+- `unet`: `ColorUNet`, the network that predicts colour
+- `efficientnet`: EfficientNet-Lite0 as a pretrained encoder, and as features for the perceptual loss
+- `losses`: `ColorizationWeightedLoss` and `PerceptualLoss`
+- `colorspace`: sRGB to the network's input and target, and back
+"""

@@ -1,4 +1,4 @@
-"""The network: a U-Net that predicts ab from L.
+"""`ColorUNet`: a U-Net that predicts a and b from lightness.
 
 Source: O. Ronneberger et al., "U-Net" (2015), with padded convolutions and normalisation.
 """
@@ -18,36 +18,48 @@ LEVELS = 5
 STRIDE = 2 ** (LEVELS - 1)
 
 
-def network_for(recipe: Recipe) -> ColorUNet:
-    """The network that a recipe asks for, untrained."""
+def build_network(recipe: Recipe) -> ColorUNet:
+    """Return a network with a recipe's architecture and random weights.
+
+    Raises:
+        UsageError: the recipe's encoder needs the extra `[encoder]`, which isn't installed.
+    """
     return ColorUNet(recipe.channels, recipe.norm, pretrained=recipe.encoder != "plain")
 
 
 class PlainEncoder(nn.ModuleList):
-    """Convolutions at the full size, a half, ... a sixteenth."""
+    """The U-Net's own encoder: two convolutions a level, at full size, 1/2, 1/4, 1/8 and 1/16.
+
+    Args:
+        widths: channels of the five levels.
+        norm: `batch` or `group`.
+    """
 
     def __init__(self, widths: list[int], norm: Norm) -> None:
-        inside = [1, *widths[:-1]]
-        super().__init__(_convolutions(has, wants, norm) for has, wants in zip(inside, widths, strict=True))
+        inputs = [1, *widths[:-1]]
+        super().__init__(_double_conv(inside, outside, norm) for inside, outside in zip(inputs, widths, strict=True))
 
     def forward(self, features: Tensor) -> list[Tensor]:
-        """(N, 1, H, W) to the features of every level."""
-        skips: list[Tensor] = []
-        for convolutions in self:
-            features = convolutions(functional.max_pool2d(skips[-1], 2) if skips else features)
-            skips.append(features)
-        return skips
+        """Return the features of every level for (N, 1, H, W) lightness, largest first."""
+        levels: list[Tensor] = []
+        for double_conv in self:
+            features = double_conv(functional.max_pool2d(levels[-1], 2) if levels else features)
+            levels.append(features)
+        return levels
 
 
 class ColorUNet(nn.Module):
-    """Five levels of channels, 2·channels, ... 16·channels; 69.8 M parameters at 96 channels.
+    """A U-Net with five levels of `channels`, 2, 4, 8 and 16 times as many; 69.8 M parameters at 96 channels.
 
-    The head starts at zero, so an untrained network predicts exactly neutral gray.
+    The output layer starts at zero, so that an untrained network predicts exactly neutral gray.
 
     Args:
         channels: width of the first level.
         norm: `batch` or `group`.
-        pretrained: take EfficientNet-Lite0 for the encoder, its weights still random.
+        pretrained: use EfficientNet-Lite0 as the encoder; `efficientnet.load_weights` loads its weights.
+
+    Raises:
+        UsageError: `pretrained` without the extra `[encoder]`.
     """
 
     def __init__(self, channels: int = 96, norm: Norm = "batch", *, pretrained: bool = False) -> None:
@@ -55,29 +67,30 @@ class ColorUNet(nn.Module):
         widths = [channels * 2**level for level in range(LEVELS)]
         self.stride = efficientnet.STRIDE if pretrained else STRIDE
         self.encoder: PlainEncoder | efficientnet.LiteEncoder = (
-            efficientnet.LiteEncoder(widths, _convolutions(1, channels, norm))
+            efficientnet.LiteEncoder(widths, _double_conv(1, channels, norm))
             if pretrained
             else PlainEncoder(widths, norm)
         )
-        downwards = list(reversed(list(zip(widths[1:], widths[:-1], strict=True))))
-        self.widen = nn.ModuleList(nn.ConvTranspose2d(deep, shallow, 2, stride=2) for deep, shallow in downwards)
-        self.decoder = nn.ModuleList(_convolutions(2 * shallow, shallow, norm) for _, shallow in downwards)
+        pairs = list(reversed(list(zip(widths[1:], widths[:-1], strict=True))))  # (deeper, shallower), deepest first
+        self.widen = nn.ModuleList(nn.ConvTranspose2d(deep, shallow, 2, stride=2) for deep, shallow in pairs)
+        self.decoder = nn.ModuleList(_double_conv(2 * shallow, shallow, norm) for _, shallow in pairs)
         self.head = nn.Conv2d(channels, 2, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]  # a Conv2d made without bias=False has one
 
     def forward(self, lightness: Tensor) -> Tensor:
-        """(N, 1, H, W) lightness in −1..1 to (N, 2, H, W) ab/50, for any H and W."""
+        """Return the predicted (N, 2, H, W) ab/50 for (N, 1, H, W) lightness in −1..1; any H and W from 1."""
         height, width = lightness.shape[2:]
         padding = (0, -width % self.stride, 0, -height % self.stride)
         *skips, features = self.encoder(functional.pad(lightness, padding, mode="replicate"))
-        for widen, convolutions, skip in zip(self.widen, self.decoder, reversed(skips), strict=True):
-            features = convolutions(torch.cat([skip, widen(features)], dim=1))
+        for upsample, double_conv, skip in zip(self.widen, self.decoder, reversed(skips), strict=True):
+            features = double_conv(torch.cat([skip, upsample(features)], dim=1))
         predicted: Tensor = self.head(features)
         return predicted[..., :height, :width]
 
 
-def _convolutions(inside: int, outside: int, norm: Norm) -> nn.Sequential:
+def _double_conv(inside: int, outside: int, norm: Norm) -> nn.Sequential:
+    """Return two 3×3 convolutions, each with normalisation and ReLU."""
     layers: list[nn.Module] = []
     for channels in (inside, outside):
         layers += [nn.Conv2d(channels, outside, 3, padding=1, bias=False), _norm(norm, outside), nn.ReLU(inplace=True)]

@@ -1,4 +1,4 @@
-"""What one process does beside the steps: words, log, held-out photos, health, pictures and checkpoints."""
+"""Callbacks that run on rank 0 after each step: log, validation, health checks, pictures and checkpoints."""
 
 from __future__ import annotations
 
@@ -17,201 +17,214 @@ from train.health.detectors import CHECK_INTERVAL_STEPS, MAX_NONFINITE_STEPS, Lo
 from train.health.findings import Finding
 from train.recipe import Recipe
 from train.trainer import recovery, run_page
-from train.trainer.fabric import Request
+from train.trainer.fabric import StopRequest
 from train.trainer.logger import RunLogger
-from train.trainer.state import TrainState, checkpoint_due, save
+from train.trainer.state import TrainState, checkpoint_due, save_checkpoints
 from train.trainer.step import StepResult
-from train.trainer.validation import Baselines, loss_plot, measure_baselines, sample_sheet, save_picture, validate
+from train.trainer.validation import Baselines, make_sample_sheet, measure_baselines, plot_losses, save_png, validate
 
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """What a finished run comes to."""
+    """Result of a finished run."""
 
     run_dir: Path
     steps: int
+    """Optimizer steps taken."""
     verdict: str
+    """A sentence about the final loss and the findings."""
     healthy: bool
+    """Whether there were no findings, or none since the last rollback."""
 
 
 class LoopAction(IntEnum):
-    """What all processes do after a step."""
+    """What all processes do after a step; rank 0 decides."""
 
-    GO_ON = 0
+    CONTINUE = 0
     STOP = 1
-    """As if Ctrl-C had been pressed."""
-    RESCUE = 2
-    """Start again from last.safetensors, which was made for that."""
+    """End the run as after Ctrl-C."""
+    ROLL_BACK = 2
+    """Start again from last.safetensors, which the rollback wrote."""
 
 
 class Callbacks:
-    """The eyes and the pen of a run.
+    """Everything that follows a step but isn't training; only rank 0 has one.
 
     Args:
-        run: to be watched.
-        waiting: measures how long its steps wait for photos.
-        say: prints a line for people.
+        state: state of the run; gets the neutral loss and the best weights.
+        timer: measures how long the steps wait for photos.
+        say: prints a line for the user.
 
     Raises:
-        TrainingError: the photos have no colour, or none can be read.
+        TrainingError: the photos have no colour, none can be read, or the log of the resumed run is incomplete.
     """
 
-    def __init__(self, run: TrainState, waiting: DataTimer, say: Callable[[str], None]) -> None:
-        self.run, self.waiting, self.say = run, waiting, say
-        self.baselines = measure_baselines(run)
-        run.neutral_loss = self.baselines.neutral
-        self.logger = _open_log(run, self.baselines, say)
-        recovery.drop_newer_weights(run)
-        if run.step == run.began[0]:
-            recovery.save_healthy_weights(run)
+    def __init__(self, state: TrainState, timer: DataTimer, say: Callable[[str], None]) -> None:
+        self.state, self.timer, self.say = state, timer, say
+        self.baselines = measure_baselines(state)
+        state.neutral_loss = self.baselines.neutral
+        self.logger = _start_log(state, self.baselines, say)
+        recovery.drop_newer_weights(state)
+        if state.step == state.start_point[0]:
+            recovery.save_healthy_weights(state)
 
     def close(self) -> None:
         """Close the log."""
         self.logger.close()
 
-    def outcome(self) -> FitResult:
-        """What the finished run comes to."""
-        return FitResult(self.run.folder, self.run.step, self.logger.verdict(), not self.logger.findings)
+    def result(self) -> FitResult:
+        """Return the result of the finished run."""
+        return FitResult(self.state.run_dir, self.state.step, self.logger.verdict(), not self.logger.findings)
 
-    def unreadable(self, errors: list[tuple[int, str]]) -> None:
-        """Name photos that a batch had to do without."""
+    def on_unreadable_photos(self, errors: list[tuple[int, str]]) -> None:
+        """Report photos that could not be read: (index in the training photos, reason)."""
         for photo, reason in errors:
-            name = self.run.photos.train.name(photo)
-            self.logger.log_event("photo error", step=self.run.step + 1, photo=name, error=reason)
-            self.say(f"! left out: {name}: {reason}")
+            name = self.state.datasets.train.name(photo)
+            self.logger.log_event("photo error", step=self.state.step + 1, photo=name, error=reason)
+            self.say(f"! skipped photo {name}: {reason}")
 
-    def after(self, step: StepResult | None, lr: float, photos: int, *, stopping: Request) -> LoopAction:
-        """Everything that follows a step."""
-        run, logger = self.run, self.logger
-        epoch, epoch_ends = run.epoch()
-        if step and step.lost is not None:
-            logger.log_lost_step(run.step, [run.photos.train.name(photo) for photo in step.lost], photos)
-        logger.log_step(run.step, epoch, step, lr, photos, self.waiting.wait_share)
-        if epoch_ends and (seen := validate(run)):
-            logger.log_validation(seen)
-        if run.step % CHECK_INTERVAL_STEPS == 0 or run.step == run.total_steps or run.lost_steps == MAX_NONFINITE_STEPS:
-            found = logger.check_health()
-            if hint := self.waiting.hint():
-                self.say(hint)
-            if self._respond(found) is LoopAction.RESCUE:
-                return LoopAction.RESCUE
-        if checkpoint_due(run, epoch_ends=epoch_ends) or stopping.is_set():
-            self._keep()
-        return LoopAction.STOP if stopping.is_set() and run.step < run.total_steps else LoopAction.GO_ON
+    def on_step_end(self, result: StepResult | None, lr: float, photos: int, *, stop: StopRequest) -> LoopAction:
+        """Log the step, and validate, check health and write a checkpoint when they are due.
 
-    def _respond(self, found: list[Finding]) -> LoopAction:
-        """What --on-trouble says, to findings that are new.
+        Args:
+            result: of the step; None if none of its photos could be read.
+            lr: learning rate of the step.
+            photos: number of photos in the step.
+            stop: whether the user asked to stop.
 
         Raises:
-            TrainingError: it says stop, rescues are used up, or there is nothing to go on with.
+            TrainingError: the run ends because of findings, or no validation photo can be read.
+            CheckpointError: a checkpoint can't be written.
         """
-        run = self.run
-        if not self.logger.troubled:
-            recovery.save_healthy_weights(run)
-        urgent = next((finding for finding in found if finding.calls_for_a_lower_rate), None)
-        if run.plan.on_trouble == "rescue" and urgent:
-            if len(run.rescues) < recovery.MOST_RESCUES:
-                self.say(recovery.words(recovery.roll_back(run, urgent), len(run.rescues) + 1))
-                return LoopAction.RESCUE
-            self._stop(f"{urgent.kind} again after {len(run.rescues)} rescues")
-        if run.plan.on_trouble == "stop" and found:
-            self._stop(f"stopped, as --on-trouble stop asks: {', '.join(finding.kind for finding in found)}")
-        if run.lost_steps >= MAX_NONFINITE_STEPS:
-            self._stop(f"divergence: the losses of {run.lost_steps} steps in a row are no numbers")
-        return LoopAction.GO_ON
+        state, logger = self.state, self.logger
+        epoch, epoch_ends = state.current_epoch()
+        if result and result.bad_photos is not None:
+            names = [state.datasets.train.name(photo) for photo in result.bad_photos]
+            logger.log_skipped_step(state.step, names, photos)
+        logger.log_step(state.step, epoch, result, lr, photos, self.timer.wait_share)
+        if epoch_ends and (validation := validate(state)):
+            logger.log_validation(validation)
+        last = state.step == state.total_steps
+        if state.step % CHECK_INTERVAL_STEPS == 0 or last or state.skipped_steps == MAX_NONFINITE_STEPS:
+            new_findings = logger.check_health()
+            if hint := self.timer.hint():
+                self.say(hint)
+            if self._handle_findings(new_findings) is LoopAction.ROLL_BACK:
+                return LoopAction.ROLL_BACK
+        if checkpoint_due(state, epoch_ends=epoch_ends) or stop.is_set():
+            self._save()
+        return LoopAction.STOP if stop.is_set() and not last else LoopAction.CONTINUE
 
-    def _stop(self, why: str) -> None:
-        self._keep()
-        lr = min(self.run.recipe.lr / recovery.CALMER_BY, Recipe().lr)
+    def _handle_findings(self, new_findings: list[Finding]) -> LoopAction:
+        """Respond to new findings as `--on-trouble` says.
+
+        Raises:
+            TrainingError: it says stop, all rollbacks are used, or the loss stays NaN or infinite.
+        """
+        state, on_trouble = self.state, self.state.config.on_trouble
+        if not self.logger.has_findings:
+            recovery.save_healthy_weights(state)
+        urgent = next((finding for finding in new_findings if finding.calls_for_a_lower_rate), None)
+        if on_trouble == "rescue" and urgent:
+            if len(state.rollbacks) < recovery.MAX_ROLLBACKS:
+                rollback = recovery.roll_back(state, urgent)
+                self.say(recovery.describe_rollback(rollback, len(state.rollbacks) + 1))
+                return LoopAction.ROLL_BACK
+            self._end_run(f"{urgent.kind} again after {len(state.rollbacks)} rescues")
+        if on_trouble == "stop" and new_findings:
+            kinds = ", ".join(finding.kind for finding in new_findings)
+            self._end_run(f"stopped because of --on-trouble stop: {kinds}")
+        if state.skipped_steps >= MAX_NONFINITE_STEPS:
+            self._end_run(f"divergence: {state.skipped_steps} consecutive steps had a NaN or infinite loss or gradient")
+        return LoopAction.CONTINUE
+
+    def _end_run(self, reason: str) -> None:
+        """Write a checkpoint, then raise a TrainingError with the reason and what to do."""
+        self._save()
+        lr = min(self.state.recipe.lr / recovery.LR_DIVISOR, Recipe().lr)
         raise TrainingError(
-            f"{why}; {self.run.folder / 'last.safetensors'} holds the weights of step {self.run.step:,}: start a new "
-            f"--run-dir with --lr {lr:.0e}, or go on in spite of it with --resume"
+            f"{reason}; {self.state.run_dir / 'last.safetensors'} has the weights of step {self.state.step:,}: start a "
+            f"new --run-dir with --lr {lr:.0e}, or continue this run anyway with --resume"
         )
 
-    def _keep(self) -> None:
-        """Pictures for people, then a checkpoint; how long that took decides when the next is due."""
-        run, logger = self.run, self.logger
-        began = time.monotonic()
+    def _save(self) -> None:
+        """Write plot, sample sheet and page, then the checkpoints; their duration decides when the next are due."""
+        state, logger = self.state, self.logger
+        start = time.monotonic()
         logger.sync()
         mean_color = self.baselines.mean_color / self.baselines.neutral
-        loss_plot(run.folder / "loss.png", logger.ratios, logger.validations, mean_color)
-        if sheet := sample_sheet(run):
-            save_picture(sheet, run.folder / "samples" / f"step-{run.step:07d}.png")
-            save_picture(sheet, run.folder / "samples.png")
-        run_page.write(run.folder, logger.trace(), logger.rates, logger.findings, run.rescues)
-        save(run)
-        run.saved_at = time.monotonic()
-        run.saving_took = run.saved_at - began
+        plot_losses(state.run_dir / "loss.png", logger.ratios, logger.validations, mean_color)
+        if sheet := make_sample_sheet(state):
+            save_png(sheet, state.run_dir / "samples" / f"step-{state.step:07d}.png")
+            save_png(sheet, state.run_dir / "samples.png")
+        run_page.write_page(state.run_dir, logger.loss_curve(), logger.rates, logger.findings, state.rollbacks)
+        save_checkpoints(state)
+        state.last_save_time = time.monotonic()
+        state.last_save_seconds = state.last_save_time - start
 
 
-def _open_log(run: TrainState, baselines: Baselines, say: Callable[[str], None]) -> RunLogger:
-    """Say what is about to be trained, on what, where, and what costs nothing."""
+def _start_log(state: TrainState, baselines: Baselines, say: Callable[[str], None]) -> RunLogger:
+    """Open the log, write its start event, and print what is trained, on what and where, and the baselines."""
     if baselines.neutral <= 0 or not math.isfinite(baselines.neutral):
-        raise TrainingError("the training photos have no colour at all: look at the manifest with `curate filter`")
-    recipe, photos = run.recipe, run.photos
-    (run.folder / "samples").mkdir(parents=True, exist_ok=True)
-    known = LossCurve(
+        raise TrainingError("the training photos have no colour: check the manifest with `curate filter`")
+    recipe, datasets = state.recipe, state.datasets
+    (state.run_dir / "samples").mkdir(parents=True, exist_ok=True)
+    curve = LossCurve(
         ratios=(),
-        warmup_steps=run.warmup_steps,
+        warmup_steps=state.warmup_steps,
         mean_color=baselines.mean_color / baselines.neutral,
         photos_per_step=recipe.photos_per_step,
         lr=recipe.lr,
-        colorfulness_median=photos.colorfulness_median,
-        first_step=run.began[0],
+        colorfulness_median=datasets.colorfulness_median,
+        first_step=state.start_point[0],
     )
     logger = RunLogger(
-        run.folder, known, neutral=baselines.neutral, total_steps=run.total_steps, after_step=run.step, say=say
+        state.run_dir, curve, neutral=baselines.neutral, total_steps=state.total_steps, after_step=state.step, say=say
     )
-    parameters = sum(weight.numel() for weight in run.network.parameters())
+    parameters = sum(parameter.numel() for parameter in state.network.parameters())
     logger.log_event(
-        "resumed" if run.step else "start",
-        at_step=run.step,
-        total_steps=run.total_steps,
+        "resumed" if state.step else "start",
+        at_step=state.step,
+        total_steps=state.total_steps,
         recipe=asdict(recipe),
-        on_trouble=run.plan.on_trouble,
-        manifest=str(photos.manifest_path),
-        manifest_sha256=photos.manifest_sha256,
-        photos={"train": len(photos.train), "val": len(photos.val)},
-        colorfulness_median=photos.colorfulness_median,
+        on_trouble=state.config.on_trouble,
+        manifest=str(datasets.manifest_path),
+        manifest_sha256=datasets.manifest_sha256,
+        photos={"train": len(datasets.train), "val": len(datasets.val)},
+        colorfulness_median=datasets.colorfulness_median,
         parameters=parameters,
-        device=str(run.fabric.device),
-        precision=run.fabric.strategy.precision.precision,
+        device=str(state.fabric.device),
+        precision=state.fabric.strategy.precision.precision,
         threads=torch.get_num_threads(),
         neutral_loss=baselines.neutral,
         mean_color_loss=baselines.mean_color,
     )
-    _introduce(run, baselines, parameters, say)
-    for number, done in enumerate(run.rescues, 1):
-        logger.log_rescue(number, done, recipe.warmup)
-    if run.step:
-        say(f"resumed at step {run.step:,}")
+    _print_setup(state, baselines, parameters, say)
+    for number, rollback in enumerate(state.rollbacks, 1):
+        logger.log_rollback(number, rollback, recipe.warmup)
+    if state.step:
+        say(f"resumed at step {state.step:,}")
     return logger
 
 
-def _introduce(run: TrainState, baselines: Baselines, parameters: int, say: Callable[[str], None]) -> None:
-    recipe, photos = run.recipe, run.photos
-    precision = run.fabric.strategy.precision.precision
-    counts = f"{len(photos.train):,} to train, {len(photos.val):,} held out to validate"
-    say(f"photos    {counts}; {photos.manifest_path} {photos.manifest_sha256[:12]}")
+def _print_setup(state: TrainState, baselines: Baselines, parameters: int, say: Callable[[str], None]) -> None:
+    recipe, datasets = state.recipe, state.datasets
+    precision = state.fabric.strategy.precision.precision
+    counts = f"{len(datasets.train):,} for training, {len(datasets.val):,} for validation"
+    say(f"photos    {counts}; manifest {datasets.manifest_path} (sha256 {datasets.manifest_sha256[:12]})")
+    batch = f"batch {recipe.batch_size}"
+    for count, name in ((recipe.accumulate, "accumulated"), (recipe.devices, "devices")):
+        batch += f" x {count} {name}" if count > 1 else ""
     say(
-        f"recipe    {recipe.image_size} px, batch {_batch(recipe)}, {recipe.channels} channels, "
-        f"{recipe.epochs} epochs, {run.total_steps:,} steps, AdamW lr {recipe.lr:g}"
+        f"recipe    {recipe.image_size} px, {batch}, {recipe.channels} channels, "
+        f"{recipe.epochs} epochs, {state.total_steps:,} steps, AdamW lr {recipe.lr:g}"
     )
     size = f"{parameters / 1e6:.1f} M" if parameters >= 1e6 else f"{parameters:,}"
-    say(f"network   {size} parameters on {run.fabric.device}, {precision}, {torch.get_num_threads()} threads")
+    say(f"network   {size} parameters on {state.fabric.device}, {precision}, {torch.get_num_threads()} threads")
     mean_ratio = baselines.mean_color / baselines.neutral
     say(
-        f"baseline  neutral gray costs {baselines.neutral:.4f}, "
-        f"the best single colour {baselines.mean_color:.4f} ({mean_ratio:.2f} of neutral)"
+        f"baseline  loss of predicting neutral gray {baselines.neutral:.4f}, "
+        f"of the best single colour {baselines.mean_color:.4f} ({mean_ratio:.2f} of neutral)"
     )
-    if not len(photos.val):
-        say("no photos are held out (split 'val'): best.safetensors will be the last")
-
-
-def _batch(recipe: Recipe) -> str:
-    times = "".join(
-        f" x {count} {name}"
-        for count, name in ((recipe.accumulate, "accumulated"), (recipe.devices, "devices"))
-        if count > 1
-    )
-    return f"{recipe.batch_size}{times}"
+    if not len(datasets.val):
+        say("no photos for validation (split 'val'): best.safetensors gets the same weights as last.safetensors")

@@ -1,4 +1,4 @@
-"""Where a run happens, and how its arithmetic is done there; none of it is part of the recipe."""
+"""Device, precision and processes of a run, by Lightning Fabric; nothing here is part of the recipe."""
 
 from __future__ import annotations
 
@@ -22,50 +22,55 @@ from torch.multiprocessing.spawn import ProcessException
 
 from curate.errors import TrainingError, UsageError
 
+POLL_SECONDS = 0.05
+"""Interval between two checks whether all processes have started."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceConfig:
-    """Device, precision, and what makes steps quicker."""
+    """Device, precision and speed settings of a run; they don't change what is trained, up to rounding."""
 
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`."""
     precision: str = "auto"
-    """As Lightning Fabric names them: `32-true`, `bf16-mixed`, `16-mixed`; `auto` is bf16 on GPUs that multiply it."""
+    """A name of Lightning Fabric: `32-true`, `bf16-mixed`, `16-mixed`; `auto` is bf16-mixed on GPUs that support it."""
     workers: int = 1
-    """Processes that read photos."""
+    """Processes that read photos; 0 reads in the training process."""
     encoder_weights: Path | None = None
-    """Of efficientnet-lite0, for the encoder or the perceptual loss; None takes its package's."""
+    """Weights of efficientnet-lite0, for the encoder or the perceptual loss; None takes the extra's."""
     compile: bool = False
-    """Compile the network with torch.compile: quicker steps after a slow first one."""
+    """Compile the network with torch.compile: a slow first step, faster ones after it."""
 
-    def fabric(self, devices: int = 1) -> Fabric:
-        """Lightning Fabric on this device, or on so many of its kind in as many processes.
+    def make_fabric(self, devices: int = 1) -> Fabric:
+        """Return Lightning Fabric for this device, or for `devices` of its kind with one process each.
 
         Raises:
-            UsageError: no such device here, not so many, or not in that precision.
+            UsageError: the device doesn't exist, there are too few, or it lacks the precision.
         """
-        named = re.fullmatch(r"(auto|cpu|cuda|mps)(?::(\d+))?", self.device)
-        if named is None:
+        match = re.fullmatch(r"(auto|cpu|cuda|mps)(?::(\d+))?", self.device)
+        if match is None:
             raise UsageError(f"there is no --device {self.device}: choose auto, cpu, cuda, cuda:1 or mps")
-        accelerator, number = named.groups()
+        accelerator, number = match.groups()
         if number and devices > 1:
             raise UsageError(
                 f"--device {self.device} is one device: give --device {accelerator} with --devices {devices}"
             )
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it recommends what we chose not to do
-        strategy = "ddp_spawn" if devices > 1 else "auto"
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # no advice about settings we chose on purpose
         if accelerator == "cuda" and not torch.cuda.is_available():
-            raise UsageError(f"--device {self.device}: there is no CUDA GPU that torch can use here: give --device cpu")
+            raise UsageError(
+                f"--device {self.device}: torch finds no CUDA GPU on this machine: give --device cpu, or install a "
+                "torch build for your GPU"
+            )
         try:
             return Fabric(
                 accelerator=accelerator,
-                strategy=strategy,
+                strategy="ddp_spawn" if devices > 1 else "auto",
                 devices=[int(number)] if number else devices,
-                precision=self._precision(accelerator),  # type: ignore[arg-type]  # checked there
+                precision=self._precision(accelerator),  # type: ignore[arg-type]  # Fabric checks it
             )
         except (RuntimeError, ValueError, TypeError, ImportError, MisconfigurationException) as exc:
             raise UsageError(
-                f"--device {self.device} --precision {self.precision} can't be had: {' '.join(str(exc).split())}"
+                f"--device {self.device} --precision {self.precision} is not available: {' '.join(str(exc).split())}"
             ) from exc
 
     def _precision(self, accelerator: str) -> str:
@@ -74,91 +79,91 @@ class DeviceConfig:
         gpu = accelerator in ("auto", "cuda") and torch.cuda.is_available()
         return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
 
-    def fuses(self, fabric: Fabric) -> bool | None:
-        """Whether AdamW is one kernel: on a GPU, but where gradients are unscaled before they are clipped (fp16)."""
+    def fused_adamw(self, fabric: Fabric) -> bool | None:
+        """Return AdamW's argument `fused`: True on GPUs, except in float16, which clips after unscaling."""
         return True if fabric.device.type == "cuda" and self.precision != "16-mixed" else None
 
-    def compiled(self, network: nn.Module) -> Any:
-        """The network, compiled if asked for: once for each size of batch, of which a run has two."""
+    def compile_if_asked(self, network: nn.Module) -> Any:
+        """Return the network, compiled if `compile` is set: once for each batch size, of which a run has two."""
         return torch.compile(network, dynamic=False) if self.compile else network
 
 
-LOOK_S = 0.05
-"""Between two looks whether all processes have started."""
+class StopRequest:
+    """A flag that signal handlers set when the user asks to stop.
 
-
-class Request:
-    """Whether somebody asked to stop. A signal handler may set it; a `threading.Event` it may not.
-
-    Where a second signal interrupts `Event.set`, the handler waits for a lock that its own thread holds.
+    Not a `threading.Event`: if a second signal interrupts `Event.set`, its handler waits forever for the lock that its
+    own thread holds.
     """
 
     def __init__(self) -> None:
-        self._made = False
+        self._set = False
 
     def set(self) -> None:
-        """Ask."""
-        self._made = True
+        """Request a stop."""
+        self._set = True
 
     def is_set(self) -> bool:
-        """Whether it was asked."""
-        return self._made
+        """Whether a stop was requested."""
+        return self._set
 
 
 def launch(fabric: Fabric, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Run `function(fabric, *arguments)` in every process; what the first one returned.
+    """Run `function(fabric, *arguments)` in every process and return the result of rank 0.
 
     Raises:
-        TrainingError: one of them failed; the others are ended.
+        TrainingError: a process failed; the others are ended.
     """
     if fabric.world_size == 1:
         return fabric.launch(function, *arguments)
     try:
-        with _passed_on() as asked, _starting_without_interrupts(fabric.world_size):
-            return fabric.launch(_Sealed(function, arguments)).inside
+        with _forward_stop_signals() as stop, _block_interrupts_until_started(fabric.world_size):
+            return fabric.launch(_OpaqueCall(function, arguments)).value
     except ProcessException as exc:
-        if asked.is_set():  # before it could stop after a step
+        if stop.is_set():  # a process ended before it could stop after a step
             raise KeyboardInterrupt from exc
-        last = str(exc).strip().splitlines()[-1]
-        ours = re.fullmatch(r"curate\.errors\.\w+: (.*)", last)
-        said = ours[1] if ours else f"{last}: --resume goes on from the last checkpoint"
-        raise TrainingError(f"process {exc.error_index} of {fabric.world_size} failed: {said}") from exc
+        last_line = str(exc).strip().splitlines()[-1]
+        own_error = re.fullmatch(r"curate\.errors\.\w+: (.*)", last_line)
+        reason = own_error[1] if own_error else f"{last_line}: --resume continues from the last checkpoint"
+        raise TrainingError(f"process {exc.error_index} of {fabric.world_size} failed: {reason}") from exc
 
 
-class _Sealed:
-    """Keeps Fabric from looking for tensors inside of what it carries; it can't look into frozen dataclasses."""
+class _OpaqueCall:
+    """A function before the call, its result after it: an object in which Fabric doesn't search for tensors.
 
-    def __init__(self, inside: Any, arguments: tuple[Any, ...] = ()) -> None:
-        self.inside, self.arguments = inside, arguments
+    Fabric fails at frozen dataclasses when it searches arguments and results for tensors to move.
+    """
 
-    def __call__(self, fabric: Fabric) -> _Sealed:
-        """In the process: call what is inside.
+    def __init__(self, value: Any, arguments: tuple[Any, ...] = ()) -> None:
+        self.value, self.arguments = value, arguments
 
-        The group is left before the process ends: its threads, still running then, would abort it now and then.
-        Not where one fails: the others would fail of that first, and their words would hide the cause.
+    def __call__(self, fabric: Fabric) -> _OpaqueCall:
+        """Make the call in a process of the group, then leave the group.
+
+        A process that ends without leaving the group is sometimes aborted by the group's threads. A process that fails
+        doesn't leave it: the others would then fail too, and their messages would hide the cause.
         """
         try:
-            found = self.inside(fabric, *self.arguments)
-        except KeyboardInterrupt:  # in all of them, after the same step
+            result = self.value(fabric, *self.arguments)
+        except KeyboardInterrupt:  # raised in all processes after the same step
             distributed.destroy_process_group()
             raise
         distributed.destroy_process_group()
-        return _Sealed(found)
+        return _OpaqueCall(result)
 
 
-def all_reduce_sum(fabric: Fabric, *numbers: float) -> list[float]:
-    """Sums over the processes; every one of them must ask."""
+def all_reduce_sum(fabric: Fabric, *values: float) -> list[float]:
+    """Return the sum of each value over the processes; every process must call this."""
     if fabric.world_size == 1:
-        return list(numbers)
-    sums = torch.tensor(numbers, dtype=torch.float64 if fabric.device.type != "mps" else torch.float32)
+        return list(values)
+    sums = torch.tensor(values, dtype=torch.float64 if fabric.device.type != "mps" else torch.float32)
     sums = sums.to(fabric.device)
     distributed.all_reduce(sums)
-    found: list[float] = sums.tolist()
-    return found
+    result: list[float] = sums.tolist()
+    return result
 
 
 def all_gather(fabric: Fabric, items: list[Any]) -> list[Any]:
-    """The items of all processes; every one of them must ask."""
+    """Return the items of all processes, in rank order; every process must call this."""
     if fabric.world_size == 1:
         return items
     lists: list[Any] = [None] * fabric.world_size
@@ -167,49 +172,50 @@ def all_gather(fabric: Fabric, items: list[Any]) -> list[Any]:
 
 
 @contextmanager
-def _passed_on() -> Iterator[Request]:
-    """Ask the processes to stop when this one is asked; they decide together after which step.
+def _forward_stop_signals() -> Iterator[StopRequest]:
+    """Forward SIGINT and SIGTERM to the processes as SIGTERM; they agree after which step to stop.
 
-    As SIGTERM, of which any number mean the same. A second Ctrl-C does what Ctrl-C did before.
+    SIGTERM may arrive any number of times. A second Ctrl-C gets the handler that was installed before.
     """
-    asked = Request()
+    stop = StopRequest()
 
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        if asked.is_set() and number == signal.SIGINT:
-            signal.signal(signal.SIGINT, before[signal.SIGINT])
-        asked.set()
+    def forward(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            signal.signal(signal.SIGINT, old_handlers[signal.SIGINT])
+        stop.set()
         for process in multiprocessing.active_children():
             process.terminate()
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    old_handlers = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in old_handlers.items():
             signal.signal(number, handler)
 
 
 @contextmanager
-def _starting_without_interrupts(processes: int) -> Iterator[None]:
-    """Block SIGINT until so many processes have started, which inherit that: a terminal sends its Ctrl-C to all.
+def _block_interrupts_until_started(processes: int) -> Iterator[None]:
+    """Block SIGINT until all processes have started, so that they inherit the block.
 
-    Fabric starts them and waits for them in one call, so a timer looks whether they have started.
+    A terminal sends Ctrl-C to every process, but only the parent may handle it. Fabric starts the processes and waits
+    for their end in one call, so a timer checks whether they have started.
     """
 
-    def look(_number: int, _frame: FrameType | None) -> None:
+    def check(_number: int, _frame: FrameType | None) -> None:
         if len(multiprocessing.active_children()) >= processes:
-            end()
+            unblock()
 
-    def end() -> None:
+    def unblock() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
-    resource_tracker.ensure_running()  # first, as it ends by letting SIGINT through
-    before = signal.signal(signal.SIGALRM, look)
+    resource_tracker.ensure_running()  # start it before blocking: starting it unblocks SIGINT
+    old_handler = signal.signal(signal.SIGALRM, check)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    signal.setitimer(signal.ITIMER_REAL, LOOK_S, LOOK_S)
+    signal.setitimer(signal.ITIMER_REAL, POLL_SECONDS, POLL_SECONDS)
     try:
         yield
     finally:
-        end()
-        signal.signal(signal.SIGALRM, before)
+        unblock()
+        signal.signal(signal.SIGALRM, old_handler)

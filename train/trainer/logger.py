@@ -1,4 +1,4 @@
-"""The log of a run: events in `log.jsonl` for programs, lines on the console for people, scalars for TensorBoard."""
+"""The log of a run: events in `log.jsonl`, lines on the console, scalars in TensorBoard."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from train.health.detectors import LossCurve, Validation, detect
 from train.health.findings import Finding, describe_ending, summarize_findings
 from train.trainer.step import StepResult
 
-SAY_EVERY_S = 5.0
-"""Shortest time in seconds between two lines on the console about steps, or about validations."""
+PRINT_INTERVAL_S = 5.0
+"""Shortest time in seconds between two console lines about steps, or about validations."""
 
 
 class LogFile:
@@ -28,47 +28,47 @@ class LogFile:
     Opening the file for a resumed run keeps the lines up to the checkpoint's step, byte for byte, and drops later ones.
 
     Args:
-        folder: the run's.
+        run_dir: folder of the run.
         after_step: the last step to keep; 0 starts an empty file.
 
     Raises:
-        TrainingError: the file lacks steps up to `after_step`; it is left as it was.
+        TrainingError: the file lacks steps up to `after_step`; it is left unchanged.
     """
 
-    def __init__(self, folder: Path, after_step: int) -> None:
-        self.path = folder / "log.jsonl"
-        kept = list(self._lines(after_step)) if after_step and self.path.exists() else []
+    def __init__(self, run_dir: Path, after_step: int) -> None:
+        self.path = run_dir / "log.jsonl"
+        kept = list(self._read_lines(after_step)) if after_step and self.path.exists() else []
         self.kept_events = [event for _, event in kept]
         """Events of the earlier run up to `after_step`, oldest first."""
         if sum(event["event"] == "step" for event in self.kept_events) != after_step:
             raise TrainingError(
                 f"{self.path} lacks steps before the checkpoint's {after_step}: "
-                "put the run's log back, or start a new --run-dir"
+                "restore the run's log, or start a new --run-dir"
             )
-        draft = folder / ".log.jsonl.draft"
+        draft = run_dir / ".log.jsonl.draft"
         draft.write_text("".join(line for line, _ in kept), encoding="utf-8")
         draft.replace(self.path)
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  # closed by `close`
 
     def append(self, event: str, **facts: Any) -> None:
         """Write one event; numbers that JSON doesn't have (NaN, infinity) become null."""
-        line = {
+        values = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in facts.items()
         }
-        self._file.write(json.dumps({"event": event, **line}) + "\n")
+        self._file.write(json.dumps({"event": event, **values}) + "\n")
         self._file.flush()
 
     def sync(self) -> None:
-        """Bring the lines to the disk, before a checkpoint relies on them."""
+        """Write the lines to the disk (fsync), before a checkpoint relies on them."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file; `append` raises ValueError from then on."""
         self._file.close()
 
-    def _lines(self, last_step: int) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Lines and their events up to a step, or up to the first line that a crash cut short."""
+    def _read_lines(self, last_step: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield lines and their events up to a step, or up to the first line that a crash cut short."""
         for line in self.path.read_text(encoding="utf-8").splitlines(keepends=True):
             try:
                 event = json.loads(line)
@@ -80,14 +80,14 @@ class LogFile:
 
 
 class RunLogger:
-    """Records what happens in a run: in memory for health and plots, in `log.jsonl`, TensorBoard and on the console.
+    """Records the events of a run in `log.jsonl`, in TensorBoard, on the console, and in memory for health checks.
 
     Args:
-        folder: the run's.
-        known: what health needs to know beside the losses.
-        neutral: loss of the neutral prediction on the training photos.
-        total_steps: of the run.
-        after_step: go on after this step of an earlier run; 0 starts a new log.
+        run_dir: folder of the run.
+        curve: facts about the run that health checks need; its losses are replaced by the logged ones.
+        neutral: loss of predicting neutral gray on the training photos.
+        total_steps: steps of the whole run.
+        after_step: continue the log of an earlier run after this step; 0 starts a new log.
         say: prints a line on the console.
 
     Raises:
@@ -96,41 +96,45 @@ class RunLogger:
 
     def __init__(
         self,
-        folder: Path,
-        known: LossCurve,
+        run_dir: Path,
+        curve: LossCurve,
         *,
         neutral: float,
         total_steps: int,
         after_step: int,
         say: Callable[[str], None],
     ) -> None:
-        self.neutral, self.total_steps, self._known = neutral, total_steps, known
+        self.neutral, self.total_steps, self._curve = neutral, total_steps, curve
         self.ratios: list[float] = []
+        """Loss ÷ `neutral` of each step; NaN for a skipped step."""
         self.neutrals: list[float] = []
+        """Loss of predicting gray for each step's own photos ÷ `neutral`."""
         self.rates: list[float] = []
+        """Learning rate of each step."""
         self.validations: list[Validation] = []
         self.findings: list[Finding] = []
-        self.troubled = False
-        """Whether the last health check found anything, known or new."""
-        self._rescued_to: set[int] = set()
+        """One finding of each kind, since the last rollback."""
+        self.has_findings = False
+        """Whether the last health check found anything, new or known."""
+        self._logged_rollbacks: set[int] = set()
         self._say = say
-        self._started = self._said = time.monotonic()
-        self._said_validation = -math.inf
+        self._start_time = self._last_step_line = time.monotonic()
+        self._last_validation_line = -math.inf
         self._photos = 0
         self._first_step = after_step
-        self._file = LogFile(folder, after_step)
+        self._file = LogFile(run_dir, after_step)
         for event in self._file.kept_events:
             self._restore(event)
-        self._board = _tensorboard(folder, after_step)
+        self._tensorboard = _open_tensorboard(run_dir, after_step)
 
     def close(self) -> None:
-        """Close the log; further events raise."""
+        """Close the log; further events raise ValueError."""
         self._file.close()
-        if self._board:
-            self._board.close()
+        if self._tensorboard:
+            self._tensorboard.close()
 
     def sync(self) -> None:
-        """Bring the log to the disk, before a checkpoint relies on it."""
+        """Write the log to the disk (fsync), before a checkpoint relies on it."""
         self._file.sync()
 
     def log_event(self, event: str, **facts: Any) -> None:
@@ -138,83 +142,105 @@ class RunLogger:
         self._file.append(event, **facts)
 
     def log_step(
-        self, step: int, epoch: int, learned: StepResult | None, lr: float, photos: int, wait_share: float = 0.0
+        self, step: int, epoch: int, result: StepResult | None, lr: float, photos: int, wait_share: float = 0.0
     ) -> None:
-        """Record one optimizer step; None if no photo of its batch could be read.
+        """Record one optimizer step.
 
-        `wait_share` is the part of the time so far, 0 to 1, in which the device waited for photos.
+        Args:
+            step: counted from 1.
+            epoch: counted from 0.
+            result: losses of the step; None if no photo of its batch could be read.
+            lr: learning rate of the step.
+            photos: number of photos in the step.
+            wait_share: part of the run's time so far that was spent waiting for photos, 0 to 1.
         """
-        if learned is None:
-            self._add(self.ratios[-1] if self.ratios else 1.0, self.neutrals[-1] if self.neutrals else 1.0, lr)
+        if result is None:  # health checks expect one value a step: repeat the last one
+            self._append(self.ratios[-1] if self.ratios else 1.0, self.neutrals[-1] if self.neutrals else 1.0, lr)
             self.log_event("step", step=step, epoch=epoch, loss=None, neutral=None, ratio=self.ratios[-1], lr=lr)
             return
-        loss, ratio = learned.loss, learned.loss / self.neutral
-        self._add(ratio, learned.neutral / self.neutral, lr)
+        loss, ratio = result.loss, result.loss / self.neutral
+        self._append(ratio, result.neutral / self.neutral, lr)
         self._photos += photos
-        look = {} if learned.perceptual is None else {"perceptual": learned.perceptual}
-        numbers = {"loss": loss, "neutral": learned.neutral, "ratio": ratio, "lr": lr} | look
-        self.log_event("step", step=step, epoch=epoch, **numbers, wait_share=round(wait_share, 4))
+        perceptual = {} if result.perceptual is None else {"perceptual": result.perceptual}
+        values = {"loss": loss, "neutral": result.neutral, "ratio": ratio, "lr": lr} | perceptual
+        self.log_event("step", step=step, epoch=epoch, **values, wait_share=round(wait_share, 4))
         if not math.isfinite(loss):
             return
-        self._draw(step, {"loss": loss, "loss/neutral": ratio, "lr": lr} | look)
+        self._log_scalars(step, {"loss": loss, "loss/neutral": ratio, "lr": lr} | perceptual)
         now = time.monotonic()
-        if step in (1, self.total_steps) or now - self._said >= SAY_EVERY_S:
-            self._said = now
-            elapsed = max(1e-9, now - self._started)
+        if step in (1, self.total_steps) or now - self._last_step_line >= PRINT_INTERVAL_S:
+            self._last_step_line = now
+            elapsed = max(1e-9, now - self._start_time)
             left_s = elapsed / (step - self._first_step) * (self.total_steps - step)
             self._say(
                 f"step {step:>{len(str(self.total_steps))}}/{self.total_steps}  "
-                f"loss {loss:.4f}  {ratio:.2f} of neutral  "
-                f"lr {lr:.1e}  {self._photos / elapsed:.1f} photos/s  waits {wait_share:.1%}  {_duration(left_s)} left"
+                f"loss {loss:.4f}  {ratio:.2f} of neutral  lr {lr:.1e}  {self._photos / elapsed:.1f} photos/s  "
+                f"data wait {wait_share:.1%}  {_format_duration(left_s)} left"
             )
 
     def log_validation(self, validation: Validation) -> None:
-        """Record a validation on the held-out photos."""
+        """Record a validation."""
         self.validations.append(validation)
         self.log_event("validation", **asdict(validation), score=validation.score)
-        self._draw(
+        self._log_scalars(
             validation.step, {"val/loss/neutral": validation.ratio, "val/colorfulness": validation.colorfulness_share}
         )
         now = time.monotonic()
-        if now - self._said_validation >= SAY_EVERY_S or validation.step == self.total_steps:
-            self._said_validation = now
+        if now - self._last_validation_line >= PRINT_INTERVAL_S or validation.step == self.total_steps:
+            self._last_validation_line = now
             self._say(
-                f"  held out: loss {validation.loss:.4f}  {validation.ratio:.2f} of their neutral  "
+                f"  validation: loss {validation.loss:.4f}  {validation.ratio:.2f} of neutral  "
                 f"colourfulness {validation.colorfulness_share:.0%} of the originals'"
-                + ("  (gray costs less)" if validation.warning else "")
+                + ("  (worse than gray)" if validation.warning else "")
             )
 
-    def _draw(self, step: int, scalars: dict[str, float]) -> None:
-        if self._board:
+    def _log_scalars(self, step: int, scalars: dict[str, float]) -> None:
+        if self._tensorboard:
             for name, value in scalars.items():
-                self._board.add_scalar(name, value, step)
+                self._tensorboard.add_scalar(name, value, step)
 
-    def log_lost_step(self, step: int, photos: list[str], of: int) -> None:
-        """Record a step of `of` photos whose loss or gradients are NaN or infinite, and the photos that cause it."""
-        self.log_event("lost step", step=step, photos=photos)
-        fault = f"on {', '.join(photos)}" if photos else "by no single photo's fault"
-        if len(photos) == of > 1:
-            fault = "on every photo of it: the weights are at fault"
-        self._say(f"! step {step:,} left out: its loss or gradients are no numbers, {fault}")
+    def log_skipped_step(self, step: int, bad_photos: list[str], photos: int) -> None:
+        """Record a step that was skipped because its loss or a gradient is NaN or infinite.
 
-    def log_rescue(self, number: int, done: Rollback, warmup: float) -> None:
-        """Record a rescue that the run continues from, if the log doesn't have it yet."""
-        if done.from_step not in self._rescued_to:
-            warmup_steps = round(warmup * (done.total_steps - done.from_step))
-            self.log_event("rescue", step=done.from_step, number=number, warmup_steps=warmup_steps, **asdict(done))
+        Args:
+            step: counted from 1.
+            bad_photos: names of the photos that cause it, each by itself.
+            photos: number of photos in the step.
+        """
+        self.log_event("lost step", step=step, photos=bad_photos)
+        if len(bad_photos) == photos > 1:
+            cause = " for every photo of the step, so the weights are the cause"
+        elif bad_photos:
+            cause = f" for {', '.join(bad_photos)}"
+        else:
+            cause = "; no single photo causes it"
+        self._say(f"! skipped step {step:,}: loss or gradient is NaN or infinite{cause}")
 
-    def trace(self) -> LossCurve:
-        """Return all steps and validations so far, for the health check."""
-        return replace(self._known, ratios=self.ratios, neutrals=self.neutrals, validations=self.validations)
+    def log_rollback(self, number: int, rollback: Rollback, warmup: float) -> None:
+        """Record a rollback that the run continues from, unless the log has it already.
+
+        Args:
+            number: counted from 1.
+            rollback: from the checkpoint.
+            warmup: share of the remaining steps in which the learning rate rises.
+        """
+        if rollback.from_step not in self._logged_rollbacks:
+            warmup_steps = round(warmup * (rollback.total_steps - rollback.from_step))
+            facts = asdict(rollback)
+            self.log_event("rescue", step=rollback.from_step, number=number, warmup_steps=warmup_steps, **facts)
+
+    def loss_curve(self) -> LossCurve:
+        """Return the losses of all steps and all validations so far, for the health check."""
+        return replace(self._curve, ratios=self.ratios, neutrals=self.neutrals, validations=self.validations)
 
     def check_health(self) -> list[Finding]:
-        """Check the run's health, record each kind of finding once, and return the new ones."""
-        found = detect(self.trace().until(len(self.ratios)))
-        self.troubled = bool(found)
+        """Check the run's health, record and print the first finding of each kind, and return these new findings."""
+        findings = detect(self.loss_curve().until(len(self.ratios)))
+        self.has_findings = bool(findings)
         known = {finding.kind for finding in self.findings}
         if "divergence" in known:
-            known.add("oscillation")  # follows, and has the same remedy
-        new = [finding for finding in found if finding.kind not in known]
+            known.add("oscillation")  # often follows divergence, and has the same remedy
+        new = [finding for finding in findings if finding.kind not in known]
         for finding in new:
             self.findings.append(finding)
             self.log_event("finding", **asdict(finding))
@@ -224,14 +250,14 @@ class RunLogger:
     def verdict(self) -> str:
         """Return a sentence about the final loss and the findings."""
         health = summarize_findings(self.findings, len(self.ratios))
-        note = f"; {self.validations[-1].warning}" if self.validations and self.validations[-1].warning else ""
-        return f"ending {describe_ending(self.ratios, self.neutrals)}; {health}{note}"
+        warning = f"; {self.validations[-1].warning}" if self.validations and self.validations[-1].warning else ""
+        return f"ending {describe_ending(self.ratios, self.neutrals)}; {health}{warning}"
 
     def _restore(self, event: dict[str, Any]) -> None:
-        """Take an event of the earlier run over into memory."""
+        """Add an event of the earlier run to the lists in memory."""
         if event["event"] == "step":
             ratio, neutral = event["ratio"], event["neutral"]
-            self._add(
+            self._append(
                 math.nan if ratio is None else ratio,
                 (self.neutrals[-1] if self.neutrals else 1.0) if neutral is None else neutral / self.neutral,
                 event["lr"],
@@ -241,25 +267,25 @@ class RunLogger:
         elif event["event"] == "finding":
             self.findings.append(Finding(event["kind"], event["step"], event["evidence"], event["remedy"]))
         elif event["event"] == "rescue":
-            self._rescued_to.add(event["from_step"])
-            self.findings.clear()  # what went before is left behind
+            self._logged_rollbacks.add(event["from_step"])
+            self.findings.clear()  # they are about weights that the rollback discarded
 
-    def _add(self, ratio: float, neutral: float, lr: float) -> None:
+    def _append(self, ratio: float, neutral: float, lr: float) -> None:
         self.ratios.append(ratio)
         self.neutrals.append(neutral)
         self.rates.append(lr)
 
 
-def _tensorboard(folder: Path, after_step: int) -> Any:
-    """A TensorBoard writer for the run where TensorBoard is installed, else None."""
+def _open_tensorboard(run_dir: Path, after_step: int) -> Any:
+    """Return a TensorBoard writer for the run if TensorBoard is installed, else None."""
     if importlib.util.find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=after_step + 1)
+    return SummaryWriter(str(run_dir / "tensorboard"), purge_step=after_step + 1)
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

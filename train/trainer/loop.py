@@ -1,4 +1,4 @@
-"""Training, read in one sitting."""
+"""The training loop: `fit` trains a network on a manifest's photos, on one device or several."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from types import FrameType
 
 import cv2
-import torch
 from lightning_fabric import Fabric
 
 from curate.errors import TrainingError
@@ -21,13 +20,12 @@ from train.data.loader import Batch, CropLoader, DataTimer, load_batches
 from train.data.sampler import StepSampler
 from train.recipe import Recipe
 from train.trainer.callbacks import Callbacks, FitResult, LoopAction
-from train.trainer.fabric import DeviceConfig, Request, all_gather, all_reduce_sum, launch
-from train.trainer.state import RunConfig, TrainState, build_state, find_checkpoint, one_cycle
-from train.trainer.step import advance_schedule, out_of_memory, train_step
+from train.trainer.fabric import DeviceConfig, StopRequest, all_gather, all_reduce_sum, launch
+from train.trainer.state import RunConfig, TrainState, build_state
+from train.trainer.step import advance_schedule, is_out_of_memory, train_step
 
-MOST_EMPTY_BATCHES = 10
-
-__all__ = ["DeviceConfig", "FitResult", "find_checkpoint", "fit", "one_cycle", "threads"]
+MAX_EMPTY_BATCHES = 10
+"""Consecutive steps without a readable photo after which a run ends; an epoch's steps, if those are fewer."""
 
 
 def fit(
@@ -44,122 +42,124 @@ def fit(
     """Train a colorizer.
 
     Args:
-        photos: as `train.photos.load` found them.
-        recipe: what decides the weights.
-        machine: where.
-        run_dir: folder for checkpoints, log and pictures.
-        resume_from: go on from here; on a CPU with as many threads, bit for bit as if never stopped.
-        on_trouble: `warn` says what is wrong, `stop` ends the run as well, `rescue` goes back to healthy weights and
-            on with lower rate, smaller batch and new warm-up.
-        command: kept in the checkpoints.
-        say: prints a line for people; with several devices it must be a function of a module.
+        photos: training and validation photos, from `train.data.dataset.load_datasets`.
+        recipe: the hyper-parameters.
+        machine: device, precision and number of reader processes.
+        run_dir: existing folder for checkpoints, log and pictures.
+        resume_from: checkpoint to continue from. On a CPU with the same number of threads the result is bit for bit
+            the same as without the interruption.
+        on_trouble: response to findings: `warn` prints them, `stop` also ends the run, `rescue` also rolls back to
+            healthy weights and continues with a lower learning rate, smaller batches and a new warm-up.
+        command: command line, stored in the checkpoints.
+        say: prints a line for the user; with several devices it must be a function defined at module level.
 
     Raises:
-        TrainingError: the losses are no numbers any more, trouble with `stop`, or no photo can be read.
+        TrainingError: the loss stays NaN or infinite, there are findings with `stop`, or no photo can be read.
         CheckpointError: a checkpoint can't be written.
-        KeyboardInterrupt: asked to stop; a checkpoint was written first.
+        KeyboardInterrupt: SIGINT or SIGTERM arrived; a checkpoint was written first.
     """
-    plan = RunConfig(photos, recipe, machine, run_dir, on_trouble, command)
-    with _writing_to(run_dir):
+    config = RunConfig(photos, recipe, machine, run_dir, on_trouble, command)
+    with _describe_system_errors(run_dir):
         while True:
-            ended = launch(machine.fabric(recipe.devices), _train, plan, resume_from, say)
-            if ended is LoopAction.STOP:
+            result = launch(machine.make_fabric(recipe.devices), _train, config, resume_from, say)
+            if result is LoopAction.STOP:
                 raise KeyboardInterrupt
-            if isinstance(ended, FitResult):
-                return ended
-            resume_from = checkpoint.load(run_dir / "last.safetensors")
-
-
-def threads() -> int:
-    """CPU threads that a step would use here; another number changes the last bits of its result."""
-    return torch.get_num_threads()
+            if isinstance(result, FitResult):
+                return result
+            resume_from = checkpoint.load(run_dir / "last.safetensors")  # written by the rollback
 
 
 def _train(
-    fabric: Fabric, plan: RunConfig, resume_from: Checkpoint | None, say: Callable[[str], None]
+    fabric: Fabric, config: RunConfig, resume_from: Checkpoint | None, say: Callable[[str], None]
 ) -> FitResult | LoopAction:
-    """The steps, in each process; the first one also watches."""
-    run = build_state(plan, fabric, resume_from)
-    recipe, photos = run.recipe, run.photos.train
+    """Run the steps; called in each process. Rank 0 also runs the callbacks."""
+    state = build_state(config, fabric, resume_from)
+    recipe, photos = state.recipe, state.datasets.train
     crops = CropLoader(photos, recipe.image_size, recipe.seed)
-    steps = StepSampler(
+    sampler = StepSampler(
         len(photos),
         recipe.photos_per_step,
         recipe.seed,
-        run.step,
-        run.total_steps,
+        state.step,
+        state.total_steps,
         photos.shard_starts(),
-        start_point=run.began,
+        start_point=state.start_point,
         process=(fabric.global_rank, fabric.world_size),
     )
-    waiting = DataTimer()
-    watch = Callbacks(run, waiting, say) if fabric.is_global_zero else None
-    with closing(watch) if watch else nullcontext(), _stop_after_step() as stopping:
-        for batch in waiting.measure_wait(load_batches(crops, steps, plan.machine.workers)):
-            count = _readable(run, batch, watch)
-            step = train_step(run, batch, count) if count else None
-            run.lost_steps = run.lost_steps + 1 if step and step.lost is not None else 0
-            lr = float(run.schedule.get_last_lr()[0])
-            advance_schedule(run)
-            after = watch.after(step, lr, count, stopping=stopping) if watch else LoopAction.GO_ON
-            if (now := LoopAction(int(all_reduce_sum(fabric, after)[0]))) is not LoopAction.GO_ON:
-                return now
-    return watch.outcome() if watch else LoopAction.GO_ON
+    timer = DataTimer()
+    callbacks = Callbacks(state, timer, say) if fabric.is_global_zero else None
+    with closing(callbacks) if callbacks else nullcontext(), _stop_after_step() as stop:
+        for batch in timer.measure_wait(load_batches(crops, sampler, config.device_config.workers)):
+            count = _count_readable(state, batch, callbacks)
+            result = train_step(state, batch, count) if count else None
+            state.skipped_steps = state.skipped_steps + 1 if result and result.bad_photos is not None else 0
+            lr = float(state.schedule.get_last_lr()[0])
+            advance_schedule(state)
+            action = callbacks.on_step_end(result, lr, count, stop=stop) if callbacks else LoopAction.CONTINUE
+            action = LoopAction(int(all_reduce_sum(fabric, action)[0]))  # rank 0 decides, the others add 0
+            if action is not LoopAction.CONTINUE:
+                return action
+    return callbacks.result() if callbacks else LoopAction.CONTINUE
 
 
-def _readable(run: TrainState, batch: Batch, watch: Callbacks | None) -> int:
-    """How many photos of a step could be read, in all processes; the others are named.
+def _count_readable(state: TrainState, batch: Batch, callbacks: Callbacks | None) -> int:
+    """Return how many photos of a step could be read, over all processes; report the others.
 
     Raises:
-        TrainingError: none, for too many steps in a row.
+        TrainingError: no photo could be read for too many consecutive steps.
     """
-    count, errors = map(int, all_reduce_sum(run.fabric, len(batch.photos), len(batch.errors)))
+    count, errors = map(int, all_reduce_sum(state.fabric, len(batch.photos), len(batch.errors)))
     if errors:
-        everywhere = all_gather(run.fabric, batch.errors)
-        if watch:
-            watch.unreadable(everywhere)
-    run.empty_batches = 0 if count else run.empty_batches + 1
-    if run.empty_batches >= min(MOST_EMPTY_BATCHES, run.recipe.steps_per_epoch(len(run.photos.train))):
-        raise TrainingError("no training photo can be read any more: is the disk there? then --resume")
+        all_errors = all_gather(state.fabric, batch.errors)
+        if callbacks:
+            callbacks.on_unreadable_photos(all_errors)
+    state.empty_batches = 0 if count else state.empty_batches + 1
+    if state.empty_batches >= min(MAX_EMPTY_BATCHES, state.recipe.steps_per_epoch(len(state.datasets.train))):
+        raise TrainingError(
+            "no training photo can be read any more: check that their disk is mounted, then continue with --resume"
+        )
     return count
 
 
 @contextmanager
-def _writing_to(folder: Path) -> Iterator[None]:
-    """Photos that can't be read are dealt with where they are read; what else the system refuses is this folder."""
+def _describe_system_errors(run_dir: Path) -> Iterator[None]:
+    """Turn errors of the disk, of torch.compile and lack of memory into a TrainingError with advice.
+
+    Unreadable photos are handled where they are read, so an OSError that arrives here concerns the run's folder.
+    """
     try:
         yield
     except OSError as exc:
         raise TrainingError(
-            f"{folder} can't be written: {exc.strerror or exc}: free some space, then --resume"
+            f"{run_dir} can't be written: {exc.strerror or exc}: free some space, then continue with --resume"
         ) from exc
     except (RuntimeError, MemoryError, cv2.error) as exc:
         if type(exc).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            why = " ".join(str(exc).split())[:200]
-            raise TrainingError(f"torch.compile fails here ({why}): leave out --compile") from exc
-        if not out_of_memory(exc):
+            reason = " ".join(str(exc).split())[:200]
+            raise TrainingError(f"torch.compile fails on this machine ({reason}): leave out --compile") from exc
+        if not is_out_of_memory(exc):
             raise
-        raise TrainingError("there isn't enough memory: lower --batch-size, --channels or --image-size") from exc
+        raise TrainingError("out of memory: lower --batch-size, --channels or --image-size") from exc
 
 
 @contextmanager
-def _stop_after_step() -> Iterator[Request]:
-    """Let the first Ctrl-C or SIGTERM end the run after a step, with a checkpoint.
+def _stop_after_step() -> Iterator[StopRequest]:
+    """Let the first SIGINT or SIGTERM end the run after the current step, with a checkpoint.
 
-    A second Ctrl-C does what Ctrl-C did before.
+    A second Ctrl-C gets the handler that was installed before. Outside the main thread, signals are left alone.
     """
-    asked = Request()
+    stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield stop
         return
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, before[signal.SIGINT])
+    def request_stop(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, old_handlers[signal.SIGINT])
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    old_handlers = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in old_handlers.items():
             signal.signal(number, handler)

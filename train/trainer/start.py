@@ -56,9 +56,9 @@ def start_training(
     before = find_checkpoint(run_dir, photos) if resume else None
     recipe = _resumed_recipe(before, recipe, set_by_user) if before else recipe
     packed.check_size(manifest, photos.packed_px, recipe.image_size)
-    if before and before.about.threads != (threads := torch.get_num_threads()):
-        say(f"this run had {before.about.threads} CPU threads and now has {threads}: its last bits will differ")
-    machine.fabric(recipe.devices)  # raises if there is no such device, before anything is written
+    if before and before.metadata.threads != (threads := torch.get_num_threads()):
+        say(f"this run had {before.metadata.threads} CPU threads and now has {threads}: its last bits will differ")
+    machine.make_fabric(recipe.devices)  # raises if there is no such device, before anything is written
     with write_errors(run_dir, CheckpointError, "--run-dir"):
         run_dir.mkdir(parents=True, exist_ok=True)
         checkpoint.remove_drafts(run_dir)
@@ -70,7 +70,7 @@ def start_training(
         machine,
         run_dir,
         resume_from=before,
-        on_trouble=before.about.on_trouble if before and "on_trouble" not in set_by_user else on_trouble,
+        on_trouble=before.metadata.on_trouble if before and "on_trouble" not in set_by_user else on_trouble,
         command=command,
         say=say,
     )
@@ -96,7 +96,7 @@ def _check_run_dir(folder: Path, resume: bool) -> None:
 
 def _resumed_recipe(before: Checkpoint, asked: Recipe, set_by_user: Collection[str]) -> Recipe:
     """The run's own recipe; hyper-parameters that the user gave must agree with it."""
-    recipe = before.about.recipe
+    recipe = before.metadata.recipe
     for name, value in asdict(asked).items():
         if name in set_by_user and getattr(recipe, name) != value:
             option = f"--{name.replace('_', '-')}"

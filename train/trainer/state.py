@@ -1,4 +1,4 @@
-"""One run: what it is made of, what a checkpoint keeps of it, and how it goes on from there."""
+"""The state of a training run: how it is built, which part of it a checkpoint stores, and how it is restored."""
 
 from __future__ import annotations
 
@@ -18,23 +18,9 @@ from train.checkpoint import Checkpoint, CheckpointMetadata, Rollback
 from train.data.dataset import Datasets
 from train.models.efficientnet import LiteEncoder, load_weights
 from train.models.losses import ColorizationWeightedLoss, PerceptualLoss
-from train.models.unet import ColorUNet, network_for
+from train.models.unet import ColorUNet, build_network
 from train.recipe import Recipe
 from train.trainer.fabric import DeviceConfig
-
-
-def check_same(loss: PerceptualLoss, before: CheckpointMetadata | None) -> None:
-    """Resuming is exact only with the features that the run began with.
-
-    Raises:
-        UsageError: they come from another file.
-    """
-    if before and loss.weights_sha256 != before.perceptual_sha256:
-        raise UsageError(
-            f"this run's perceptual loss has efficientnet-lite0's weights of sha256 {before.perceptual_sha256[:12]}, "
-            f"these are {loss.weights_sha256[:12]}: give the same --encoder-weights to resume"
-        )
-
 
 CHECKPOINT_STEPS = 100
 CHECKPOINT_TIME_SHARE = 0.05
@@ -43,155 +29,190 @@ CHECKPOINT_TIME_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """What a run does, and with what."""
+    """The arguments of a run; they don't change while it runs."""
 
-    photos: Datasets
+    datasets: Datasets
     recipe: Recipe
-    """As asked for."""
-    machine: DeviceConfig
-    folder: Path
+    """The recipe that the run was started with."""
+    device_config: DeviceConfig
+    run_dir: Path
+    """Folder for checkpoints, log and pictures."""
     on_trouble: str = "warn"
-    """`warn`, `stop` or `rescue`."""
+    """Response to findings: `warn`, `stop` or `rescue`."""
     command: str = ""
-    """As typed."""
+    """Command line, stored in the checkpoints."""
 
 
 @dataclass(slots=True)
 class TrainState:
-    """One run's state; `step`, the network, optimizer, schedule and best score are what a checkpoint keeps."""
+    """Everything that changes during a run.
 
-    plan: RunConfig
+    Checkpoints store the step, the networks, the state of optimizer and schedule, and the best score.
+    """
+
+    config: RunConfig
     recipe: Recipe
-    """As asked for, or as the last rescue left it."""
-    rescues: tuple[Rollback, ...]
+    """The recipe in force: the run's own, with the learning rate and batch size of the last rollback."""
+    rollbacks: tuple[Rollback, ...]
+    """Rollbacks so far, oldest first."""
     fabric: Fabric
     network: ColorUNet
     model: Any
-    """The network as Fabric wraps it."""
+    """The network as wrapped by Fabric (DDP, precision, torch.compile)."""
     optimizer: Any
     schedule: torch.optim.lr_scheduler.OneCycleLR
     criterion: ColorizationWeightedLoss
     total_steps: int
-    perceptual: PerceptualLoss | None = None
-    """None at weight 0."""
+    perceptual_loss: PerceptualLoss | None = None
+    """None if `recipe.perceptual_weight` is 0."""
     ema: AveragedModel | None = None
-    """Moving average of the weights, with the network's own buffers."""
+    """Exponential moving average of the weights, with the network's current buffers; None without `recipe.ema`."""
     step: int = 0
+    """Optimizer steps taken, skipped ones included."""
     neutral_loss: float = 0.0
-    """What predicting neutral gray costs on the training photos."""
+    """Loss of predicting neutral gray on the training photos."""
     empty_batches: int = 0
-    """In a row, of which no photo could be read."""
-    lost_steps: int = 0
-    """In a row, whose loss or gradients were no numbers."""
+    """Consecutive steps of which no photo could be read."""
+    skipped_steps: int = 0
+    """Consecutive steps that were skipped because the loss or a gradient was NaN or infinite."""
     best_score: float | None = None
+    """Lowest `Validation.score` so far."""
     best_step: int = 0
+    """Step of the lowest score."""
     best_weights: dict[str, Tensor] | None = None
-    """Not yet on the disk."""
-    saved_at: float = field(default_factory=time.monotonic)
-    saving_took: float = 0.0
+    """Weights of the best step until they are written to best.safetensors, then None."""
+    last_save_time: float = field(default_factory=time.monotonic)
+    """Clock time of the last checkpoint, in seconds of `time.monotonic`."""
+    last_save_seconds: float = 0.0
+    """Time that writing it took."""
 
     @property
-    def photos(self) -> Datasets:
-        """What it learns from."""
-        return self.plan.photos
+    def datasets(self) -> Datasets:
+        """Training and validation photos."""
+        return self.config.datasets
 
     @property
-    def folder(self) -> Path:
-        """Where it is kept."""
-        return self.plan.folder
+    def run_dir(self) -> Path:
+        """Folder for checkpoints, log and pictures."""
+        return self.config.run_dir
 
     @property
-    def seen(self) -> nn.Module:
-        """The network to look at photos with: the average where one is kept."""
+    def eval_model(self) -> nn.Module:
+        """The network for validation, samples and best.safetensors: the EMA where there is one."""
         return self.ema.module if self.ema else self.network
 
     @property
     def scaler(self) -> torch.amp.GradScaler | None:
-        """What scales gradients up for float16 to hold them, and less where they overflow."""
+        """The loss scaler of float16 mixed precision, else None."""
         return getattr(self.fabric.strategy.precision, "scaler", None)
 
     @property
-    def began(self) -> tuple[int, int]:
-        """(step, epoch) at which it began, or was rescued."""
-        return (self.rescues[-1].from_step, self.rescues[-1].epoch) if self.rescues else (0, 0)
+    def start_point(self) -> tuple[int, int]:
+        """(step, epoch) at which the run started, or continued after its last rollback."""
+        return (self.rollbacks[-1].from_step, self.rollbacks[-1].epoch) if self.rollbacks else (0, 0)
 
     @property
     def warmup_steps(self) -> int:
-        """In which the learning rate climbs, from `began`."""
-        return round(self.recipe.warmup * (self.total_steps - self.began[0]))
+        """Steps after `start_point` during which the learning rate rises."""
+        return round(self.recipe.warmup * (self.total_steps - self.start_point[0]))
 
-    def epoch(self) -> tuple[int, bool]:
-        """The epoch of the step just taken, and whether that was its last."""
-        since, first = self.began
-        per_epoch = self.recipe.steps_per_epoch(len(self.photos.train))
-        taken = self.step - since
-        return first + (taken - 1) // per_epoch, taken % per_epoch == 0 or self.step == self.total_steps
+    def current_epoch(self) -> tuple[int, bool]:
+        """Return the epoch of the step just taken, and whether that step was the epoch's last."""
+        first_step, first_epoch = self.start_point
+        per_epoch = self.recipe.steps_per_epoch(len(self.datasets.train))
+        taken = self.step - first_step
+        return first_epoch + (taken - 1) // per_epoch, taken % per_epoch == 0 or self.step == self.total_steps
 
 
-def build_state(plan: RunConfig, fabric: Fabric, resume_from: Checkpoint | None) -> TrainState:
-    """Build everything; with a checkpoint, put it where the first run was."""
-    about = resume_from.about if resume_from else None
-    rescues = about.rescues if about else ()
-    recipe, total_steps, since = plan.recipe, plan.recipe.total_steps(len(plan.photos.train)), 0
-    if rescues:
-        recipe = replace(recipe, lr=rescues[-1].lr, batch_size=rescues[-1].batch_size)
-        total_steps, since = rescues[-1].total_steps, rescues[-1].from_step
+def build_state(config: RunConfig, fabric: Fabric, resume_from: Checkpoint | None) -> TrainState:
+    """Build network, optimizer, schedule and losses; restore them from a checkpoint if one is given.
+
+    Raises:
+        UsageError: the perceptual loss has other weights than before, or an extra isn't installed.
+        CheckpointError: the encoder's weights can't be read.
+    """
+    metadata = resume_from.metadata if resume_from else None
+    rollbacks = metadata.rescues if metadata else ()
+    recipe, total_steps, first_step = config.recipe, config.recipe.total_steps(len(config.datasets.train)), 0
+    if rollbacks:
+        recipe = replace(recipe, lr=rollbacks[-1].lr, batch_size=rollbacks[-1].batch_size)
+        total_steps, first_step = rollbacks[-1].total_steps, rollbacks[-1].from_step
     torch.manual_seed(recipe.seed)
-    network = network_for(recipe)
+    network = build_network(recipe)
     if resume_from:
-        network.load_state_dict(resume_from.part("model"))
+        network.load_state_dict(resume_from.tensors_under("model"))
     elif isinstance(network.encoder, LiteEncoder):
-        load_weights(network.encoder, plan.machine.encoder_weights)
-    network = _for_device(network, fabric)
+        load_weights(network.encoder, config.device_config.encoder_weights)
+    network = _prepare_for_device(network, fabric)
     adamw = torch.optim.AdamW(
         network.parameters(),
         lr=recipe.lr,
         betas=(recipe.beta1, recipe.beta2),
         weight_decay=recipe.weight_decay,
-        fused=plan.machine.fuses(fabric),
+        fused=config.device_config.fused_adamw(fabric),
     )
-    schedule = one_cycle(adamw, recipe, total_steps - since)
-    model, optimizer = fabric.setup(plan.machine.compiled(network), adamw)
-    criterion = ColorizationWeightedLoss.of(recipe, fabric.device)
-    perceptual = None
-    if recipe.perceptual_weight:  # after the network, whose first weights are so the same with and without
-        perceptual = PerceptualLoss(plan.machine.encoder_weights, fabric.device)
-        check_same(perceptual, about)
+    schedule = one_cycle_schedule(adamw, recipe, total_steps - first_step)
+    model, optimizer = fabric.setup(config.device_config.compile_if_asked(network), adamw)
+    criterion = ColorizationWeightedLoss.from_recipe(recipe, fabric.device)
+    perceptual_loss = None
+    if recipe.perceptual_weight:  # built after the network, so that the seed gives the same weights with and without it
+        perceptual_loss = PerceptualLoss(config.device_config.encoder_weights, fabric.device)
+        _check_perceptual_weights(perceptual_loss, metadata)
     average = get_ema_multi_avg_fn(recipe.ema) if recipe.ema else None  # type: ignore[no-untyped-call]  # torch
-    ema = AveragedModel(network, multi_avg_fn=average) if average else None
-    run = TrainState(
-        plan, recipe, rescues, fabric, network, model, optimizer, schedule, criterion, total_steps, perceptual, ema
+    state = TrainState(
+        config,
+        recipe,
+        rollbacks,
+        fabric,
+        network,
+        model,
+        optimizer,
+        schedule,
+        criterion,
+        total_steps,
+        perceptual_loss,
+        AveragedModel(network, multi_avg_fn=average) if average else None,
     )
     if resume_from:
-        _restore(run, resume_from, adamw)
-    return run
+        _restore(state, resume_from, adamw)
+    return state
 
 
-def _for_device(network: ColorUNet, fabric: Fabric) -> ColorUNet:
-    """In the memory layout that is quicker, most of all on GPUs; statistics over all GPUs that share a batch."""
+def _prepare_for_device(network: ColorUNet, fabric: Fabric) -> ColorUNet:
+    """Use the channels-last memory layout, faster most of all on GPUs, and BatchNorm over all GPUs of a step."""
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-    if fabric.world_size > 1 and fabric.device.type == "cuda":  # DDP refuses it on CPUs
+    if fabric.world_size > 1 and fabric.device.type == "cuda":  # DDP refuses SyncBatchNorm on CPUs
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # torch
     return network
 
 
-def _restore(run: TrainState, before: Checkpoint, adamw: torch.optim.AdamW) -> None:
-    about = before.about
-    run.step, run.best_score, run.best_step = about.step, about.best_score, about.best_step
-    if run.ema:
-        run.ema.module.load_state_dict(before.part("ema"))
-        run.ema.n_averaged.fill_(about.averaged_steps)
-    if about.schedule["groups"]:  # after a rescue, moments and schedule begin anew
-        checkpoint.restore_optimizer(adamw, list(about.schedule["groups"]), before.part("optimizer"))
-        run.schedule.load_state_dict(dict(about.schedule["one_cycle"]))
+def _check_perceptual_weights(loss: PerceptualLoss, metadata: CheckpointMetadata | None) -> None:
+    """Refuse to resume with other perceptual weights than the run started with: the result would not be the same."""
+    if metadata and loss.weights_sha256 != metadata.perceptual_sha256:
+        raise UsageError(
+            f"this run's perceptual loss uses efficientnet-lite0 weights with sha256 {metadata.perceptual_sha256[:12]},"
+            f" but these have {loss.weights_sha256[:12]}: give the same --encoder-weights to resume"
+        )
 
 
-def one_cycle(
+def _restore(state: TrainState, source: Checkpoint, adamw: torch.optim.AdamW) -> None:
+    """Restore what isn't in the network: step, best score, EMA, and the optimizer's and schedule's state."""
+    metadata = source.metadata
+    state.step, state.best_score, state.best_step = metadata.step, metadata.best_score, metadata.best_step
+    if state.ema:
+        state.ema.module.load_state_dict(source.tensors_under("ema"))
+        state.ema.n_averaged.fill_(metadata.averaged_steps)
+    if metadata.schedule["groups"]:  # empty after a rollback: AdamW's moments and the schedule start afresh
+        checkpoint.restore_optimizer(adamw, list(metadata.schedule["groups"]), source.tensors_under("optimizer"))
+        state.schedule.load_state_dict(dict(metadata.schedule["one_cycle"]))
+
+
+def one_cycle_schedule(
     optimizer: torch.optim.Optimizer, recipe: Recipe, total_steps: int
 ) -> torch.optim.lr_scheduler.OneCycleLR:
-    """OneCycleLR over the whole run, betas left alone, for any number of steps from 1.
+    """Return a OneCycleLR schedule for any `total_steps` from 1; it leaves AdamW's betas alone.
 
-    OneCycleLR divides by zero where the warm-up is exactly one step; a hair more warm-up means the same there.
+    OneCycleLR divides by zero if the warm-up is exactly one step. A slightly longer warm-up gives the same rates.
     """
     warmup = recipe.warmup
     if abs(warmup * total_steps - 1) < 1e-6:
@@ -201,80 +222,91 @@ def one_cycle(
     )
 
 
-def checkpoint_due(run: TrainState, *, epoch_ends: bool) -> bool:
-    """At the end of an epoch or every 100 steps, if the last checkpoint was cheap enough; always at the end."""
-    if run.step == run.total_steps:
-        return True
-    rested = time.monotonic() - run.saved_at >= run.saving_took / CHECKPOINT_TIME_SHARE
-    return rested and (epoch_ends or run.step % CHECKPOINT_STEPS == 0)
-
-
-def save(run: TrainState) -> None:
-    """Write best.safetensors and then last.safetensors: what resuming needs is there when it is.
-
-    Raises:
-        CheckpointError: the disk says no.
-    """
-    save_best(run)
-    groups = run.optimizer.state_dict()["param_groups"]
-    one_cycle_state = {name: value for name, value in run.schedule.state_dict().items() if not callable(value)}
-    whole = replace(about(run), schedule={"groups": groups, "one_cycle": one_cycle_state})
-    tensors = weights(run) | checkpoint.optimizer_tensors(run.optimizer)
-    checkpoint.save(run.folder / "last.safetensors", tensors, whole)
-
-
-def save_best(run: TrainState) -> None:
-    """Write best.safetensors, if there is a better one than on the disk; the newest where nothing is held out."""
-    validated = bool(len(run.photos.val))
-    best = run.best_weights if validated else checkpoint.weights(run.seen)
-    if best is not None:
-        step = run.best_step if validated else run.step
-        checkpoint.save(run.folder / "best.safetensors", best, replace(about(run), step=step))
-        run.best_weights = None
-
-
-def weights(run: TrainState) -> dict[str, Tensor]:
-    """The network's tensors and, where one is kept, their moving average's."""
-    averaged = checkpoint.weights(run.ema.module, "ema") if run.ema else {}
-    return checkpoint.weights(run.network) | averaged
-
-
-def about(run: TrainState) -> CheckpointMetadata:
-    """What a checkpoint made now says of itself."""
-    return CheckpointMetadata(
-        recipe=run.plan.recipe,
-        manifest_path=str(run.photos.manifest_path),
-        manifest_sha256=run.photos.manifest_sha256,
-        step=run.step,
-        neutral_loss=run.neutral_loss,
-        command=run.plan.command,
-        manifest_ancestors=list(run.photos.ancestors),
-        best_score=run.best_score,
-        best_step=run.best_step,
-        averaged_steps=int(run.ema.n_averaged) if run.ema else 0,
-        threads=torch.get_num_threads(),
-        on_trouble=run.plan.on_trouble,
-        rescues=run.rescues,
-        perceptual_sha256=run.perceptual.weights_sha256 if run.perceptual else "",
-        model=checkpoint.model_of(run.recipe),
-    )
-
-
 def find_checkpoint(run_dir: Path, photos: Datasets) -> Checkpoint | None:
-    """The checkpoint to go on from; None if the run has none yet.
+    """Return the checkpoint to resume from, last.safetensors; None if the run has none yet.
 
     Raises:
-        CheckpointError: it was trained on another manifest, or can't be read.
+        CheckpointError: it can't be read, can't be resumed from, or was trained on another manifest.
     """
     path = run_dir / "last.safetensors"
     if not path.exists():
         return None
     found = checkpoint.load(path)
-    if not found.about.schedule:
-        raise CheckpointError(f"{path} is for use, not for resuming: start a new run with another --run-dir")
-    if found.about.manifest_sha256 != photos.manifest_sha256:
+    metadata = found.metadata
+    if not metadata.schedule:
         raise CheckpointError(
-            f"{path} was trained on another manifest ({found.about.manifest_path}, "
-            f"sha256 {found.about.manifest_sha256[:12]}): give that one, or a new --run-dir"
+            f"{path} has no optimizer state and can't be resumed from: start a new run with another --run-dir"
+        )
+    if metadata.manifest_sha256 != photos.manifest_sha256:
+        raise CheckpointError(
+            f"{path} was trained on another manifest ({metadata.manifest_path}, sha256 "
+            f"{metadata.manifest_sha256[:12]}): give that manifest, or a new --run-dir"
         )
     return found
+
+
+def checkpoint_due(state: TrainState, *, epoch_ends: bool) -> bool:
+    """Whether to write a checkpoint after this step.
+
+    Yes at the end of the run; at the end of an epoch and every 100 steps, unless the time since the last checkpoint is
+    short compared with the time that writing it took.
+    """
+    if state.step == state.total_steps:
+        return True
+    cheap = time.monotonic() - state.last_save_time >= state.last_save_seconds / CHECKPOINT_TIME_SHARE
+    return cheap and (epoch_ends or state.step % CHECKPOINT_STEPS == 0)
+
+
+def save_checkpoints(state: TrainState) -> None:
+    """Write best.safetensors if it changed, then last.safetensors, which a resumed run reads.
+
+    Raises:
+        CheckpointError: a file can't be written.
+    """
+    save_best(state)
+    groups = state.optimizer.state_dict()["param_groups"]
+    one_cycle = {name: value for name, value in state.schedule.state_dict().items() if not callable(value)}
+    metadata = replace(checkpoint_metadata(state), schedule={"groups": groups, "one_cycle": one_cycle})
+    tensors = model_tensors(state) | checkpoint.optimizer_tensors(state.optimizer)
+    checkpoint.save(state.run_dir / "last.safetensors", tensors, metadata)
+
+
+def save_best(state: TrainState) -> None:
+    """Write best.safetensors if there are better weights than in the file.
+
+    Without validation photos, the current weights are the best.
+    """
+    has_validation = bool(len(state.datasets.val))
+    best = state.best_weights if has_validation else checkpoint.network_tensors(state.eval_model)
+    if best is not None:
+        step = state.best_step if has_validation else state.step
+        checkpoint.save(state.run_dir / "best.safetensors", best, replace(checkpoint_metadata(state), step=step))
+        state.best_weights = None
+
+
+def model_tensors(state: TrainState) -> dict[str, Tensor]:
+    """Return the network's tensors under `model/` and those of the EMA, where there is one, under `ema/`."""
+    ema = checkpoint.network_tensors(state.ema.module, "ema") if state.ema else {}
+    return checkpoint.network_tensors(state.network) | ema
+
+
+def checkpoint_metadata(state: TrainState) -> CheckpointMetadata:
+    """Return the metadata of a checkpoint of the current state, without `schedule`."""
+    datasets = state.datasets
+    return CheckpointMetadata(
+        recipe=state.config.recipe,
+        manifest_path=str(datasets.manifest_path),
+        manifest_sha256=datasets.manifest_sha256,
+        step=state.step,
+        neutral_loss=state.neutral_loss,
+        command=state.config.command,
+        manifest_ancestors=list(datasets.ancestors),
+        best_score=state.best_score,
+        best_step=state.best_step,
+        averaged_steps=int(state.ema.n_averaged) if state.ema else 0,
+        threads=torch.get_num_threads(),
+        on_trouble=state.config.on_trouble,
+        rescues=state.rollbacks,
+        perceptual_sha256=state.perceptual_loss.weights_sha256 if state.perceptual_loss else "",
+        model=checkpoint.model_name(state.recipe),
+    )

@@ -1,9 +1,11 @@
-"""One optimizer step: forward, backward, and what happens when a number is no number or memory runs out."""
+"""One optimizer step: forward, backward, gradient clipping, AdamW, EMA; non-finite steps and lack of memory."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from traceback import clear_frames
 from typing import Any
@@ -20,150 +22,165 @@ from train.trainer.state import TrainState
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one optimizer step came to, over all processes."""
+    """Losses of one optimizer step, over all processes."""
 
     loss: float
-    """Mean over the photos; NaN where it, or a gradient, was no number and the step was left out."""
+    """Mean over the photos; NaN if the step was skipped because the loss or a gradient was NaN or infinite."""
     neutral: float
-    """What predicting neutral gray costs on the same photos."""
+    """Loss of predicting neutral gray for the same photos."""
     perceptual: float | None = None
-    """The perceptual loss, not weighted; None where the recipe leaves it out."""
-    lost: tuple[int, ...] | None = None
-    """Of a step that was left out: the photos that alone give no number; none if only the batch as a whole does."""
+    """Perceptual loss, before its weight; None if the recipe doesn't use one."""
+    bad_photos: tuple[int, ...] | None = None
+    """None if the step was taken. Of a skipped step, the photos whose loss or gradient is NaN or infinite when each is
+    processed alone; empty if that happens for the batch as a whole only."""
 
 
-def train_step(run: TrainState, batch: Batch, photos: int) -> StepResult:
-    """Take one step; where loss or gradients are no number, leave weights, moments and buffers as they were.
+def train_step(state: TrainState, batch: Batch, photos: int) -> StepResult:
+    """Train on one batch; if the loss or a gradient is NaN or infinite, skip the step and leave the state unchanged.
 
     Args:
-        run: to be trained.
-        batch: this process's share of the step, which may be empty.
-        photos: in the whole step.
+        state: network, optimizer and EMA; updated in place.
+        batch: this process's share of the step; may be empty.
+        photos: number of photos in the step, over all processes.
 
     Raises:
-        TrainingError: the batch doesn't fit in memory.
+        TrainingError: out of memory; the message gives a batch size that fits.
     """
-    try:
-        return _learn(run, batch, photos)
-    except (RuntimeError, MemoryError) as exc:
-        if not out_of_memory(exc):
-            raise
-        clear_frames(exc.__traceback__)  # they hold what filled the memory
-        raise TrainingError(largest_batch_hint(run, batch.rgb)) from exc
+    with _out_of_memory_advice(state, batch.rgb):
+        old_buffers = [buffer.clone() for buffer in state.network.buffers()]  # BatchNorm's running statistics
+        state.model.train()
+        loss, neutral, perceptual = all_reduce_sum(state.fabric, *_backward(state, batch.rgb, photos))
+        gradient_norm: Any = state.fabric.clip_gradients(
+            state.model, state.optimizer, max_norm=state.recipe.clip_grad or math.inf, error_if_nonfinite=False
+        )
+        finite = math.isfinite(loss) and (math.isfinite(float(gradient_norm)) or _loss_scale_can_shrink(state))
+        bad_photos = None if finite else find_nonfinite_photos(state, batch)
+        if finite or state.scaler:  # with infinite gradients the scaler skips the update and lowers its scale
+            state.optimizer.step()
+        if not finite:
+            with torch.no_grad():
+                for buffer, old in zip(state.network.buffers(), old_buffers, strict=True):
+                    buffer.copy_(old)
+        elif state.ema:
+            state.ema.update_parameters(state.network)
+        state.optimizer.zero_grad(set_to_none=True)
+        return StepResult(
+            loss if finite else math.nan, neutral, perceptual if state.perceptual_loss else None, bad_photos
+        )
 
 
-def _learn(run: TrainState, batch: Batch, photos: int) -> StepResult:
-    buffers = [buffer.clone() for buffer in run.network.buffers()]
-    run.model.train()
-    loss, neutral, perceptual = all_reduce_sum(run.fabric, *_backward(run, batch.rgb, photos))
-    norm: Any = run.fabric.clip_gradients(
-        run.model, run.optimizer, max_norm=run.recipe.clip_grad or math.inf, error_if_nonfinite=False
-    )
-    sound = math.isfinite(loss) and (math.isfinite(float(norm)) or _scaled_too_far(run))
-    lost = None if sound else find_nonfinite_photos(run, batch)
-    if lost is None or run.scaler:  # which then leaves the weights as they are, and lowers its scale
-        run.optimizer.step()
-    if lost is None:
-        if run.ema:
-            run.ema.update_parameters(run.network)
-    else:
-        with torch.no_grad():
-            for buffer, before in zip(run.network.buffers(), buffers, strict=True):
-                buffer.copy_(before)
-    run.optimizer.zero_grad(set_to_none=True)
-    return StepResult(loss if lost is None else math.nan, neutral, perceptual if run.perceptual else None, lost)
+def advance_schedule(state: TrainState) -> None:
+    """Advance the learning-rate schedule and the step count by one; also after a skipped step."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)  # a skipped first step
+        state.schedule.step()
+    state.step += 1
 
 
-def _scaled_too_far(run: TrainState) -> bool:
-    """Whether gradients may overflow for no other reason than their scale: no fault of the photos or the weights."""
-    return run.scaler is not None and run.scaler.get_scale() > 1
+def _backward(state: TrainState, rgb: Tensor, photos: int) -> tuple[float, float, float]:
+    """Accumulate the gradients of the step's mean loss, `batch_size` photos at a time.
 
-
-def _backward(run: TrainState, rgb: Tensor, photos: int) -> tuple[float, float, float]:
-    """Gradients of the whole step's mean cost, a batch at a time.
+    Args:
+        state: receives the gradients.
+        rgb: (N, size, size, 3) uint8; N may be 0.
+        photos: number of photos in the step, over all processes.
 
     Returns:
-        This process's part of the loss, of the neutral prediction's loss, and of the perceptual loss.
+        This process's part of the loss, of the neutral prediction's loss and of the perceptual loss; their sums over
+        the processes are the means over the step's photos.
     """
-    if not len(rgb):  # all processes must take part, with a share of 0
-        rgb = torch.zeros(1, run.recipe.image_size, run.recipe.image_size, 3, dtype=torch.uint8)
+    if not len(rgb):  # DDP needs a backward pass in every process: a black photo with a share of 0
+        rgb = torch.zeros(1, state.recipe.image_size, state.recipe.image_size, 3, dtype=torch.uint8)
         parts, photos = [rgb], 0
     else:
-        parts = list(torch.split(rgb, run.recipe.batch_size))
-    found = []
+        parts = list(torch.split(rgb, state.recipe.batch_size))
+    losses = []
     for part in parts:
-        lightness, target = split_lab(part.to(run.fabric.device))
+        lightness, target = split_lab(part.to(state.fabric.device))
         share = len(part) / photos if photos else 0.0
-        waits = run.fabric.world_size > 1 and part is not parts[-1]
-        with run.fabric.no_backward_sync(run.model, enabled=waits):
-            cost, look = (term * share for term in _costs(run, lightness, run.model(lightness), target))
-            whole = cost + run.recipe.perceptual_weight * look
-            run.fabric.backward(whole * run.fabric.world_size)  # whose gradients the processes average
-        neutral = share * run.criterion(torch.zeros_like(target), target)
-        found.append(torch.stack([cost.detach(), neutral, look.detach()]))
-    loss, neutral, perceptual = map(math.fsum, zip(*torch.stack(found).tolist(), strict=True))  # waits for a GPU once
-    return loss, neutral, perceptual
+        more_to_come = state.fabric.world_size > 1 and part is not parts[-1]
+        with state.fabric.no_backward_sync(state.model, enabled=more_to_come):
+            loss, perceptual = (term * share for term in _losses(state, lightness, state.model(lightness), target))
+            total = loss + state.recipe.perceptual_weight * perceptual
+            state.fabric.backward(total * state.fabric.world_size)  # DDP averages gradients; we need their sum
+        neutral = share * state.criterion(torch.zeros_like(target), target)
+        losses.append(torch.stack([loss.detach(), neutral, perceptual.detach()]))
+    loss_sum, neutral_sum, perceptual_sum = map(  # one wait for the GPU instead of three a part
+        math.fsum, zip(*torch.stack(losses).tolist(), strict=True)
+    )
+    return loss_sum, neutral_sum, perceptual_sum
 
 
-def _costs(run: TrainState, lightness: Tensor, predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The loss, and the perceptual loss; 0 where the recipe leaves that out."""
-    cost = run.criterion(predicted, target)
-    return cost, run.perceptual(lightness, predicted, target) if run.perceptual else torch.zeros_like(cost)
+def _losses(state: TrainState, lightness: Tensor, predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weighted loss and the perceptual loss, the latter 0 if the recipe doesn't use it."""
+    loss = state.criterion(predicted, target)
+    perceptual = state.perceptual_loss
+    return loss, perceptual(lightness, predicted, target) if perceptual else torch.zeros_like(loss)
 
 
-def find_nonfinite_photos(run: TrainState, batch: Batch) -> tuple[int, ...]:
-    """The photos, of all processes, whose loss or gradient is no number when the network sees them alone."""
-    weights = [weight for weight in run.network.parameters() if weight.requires_grad]
-    found = []
+def _loss_scale_can_shrink(state: TrainState) -> bool:
+    """Whether the float16 loss scale alone may explain infinite gradients; the scaler then lowers it, as it should."""
+    return state.scaler is not None and state.scaler.get_scale() > 1
+
+
+def find_nonfinite_photos(state: TrainState, batch: Batch) -> tuple[int, ...]:
+    """Return the photos, of all processes, whose loss or gradient is NaN or infinite when processed alone."""
+    parameters = [parameter for parameter in state.network.parameters() if parameter.requires_grad]
+    bad = []
     for photo, rgb in zip(batch.photos, batch.rgb, strict=True):
-        lightness, target = split_lab(rgb[None].to(run.fabric.device))
-        with run.fabric.autocast():
-            cost = run.criterion(run.network(lightness), target)
-        numbers = [cost.detach(), *torch.autograd.grad(cost, weights, allow_unused=True)]
-        if not all(bool(number.isfinite().all()) for number in numbers if number is not None):
-            found.append(photo)
-    return tuple(all_gather(run.fabric, found))
+        lightness, target = split_lab(rgb[None].to(state.fabric.device))
+        with state.fabric.autocast():
+            loss = state.criterion(state.network(lightness), target)
+        values = [loss.detach(), *torch.autograd.grad(loss, parameters, allow_unused=True)]
+        if not all(bool(value.isfinite().all()) for value in values if value is not None):
+            bad.append(photo)
+    return tuple(all_gather(state.fabric, bad))
 
 
-def advance_schedule(run: TrainState) -> None:
-    """One step on in the learning rate's schedule, also after a step that was left out."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
-        run.schedule.step()
-    run.step += 1
-
-
-def out_of_memory(exc: BaseException) -> bool:
-    """Whether this is how Python, torch, CUDA or a CPU allocator say that memory ran out."""
+def is_out_of_memory(exc: BaseException) -> bool:
+    """Whether an exception of Python, torch, CUDA or a CPU allocator means that memory ran out."""
     return isinstance(exc, (MemoryError, torch.OutOfMemoryError)) or "memory" in str(exc).lower()
 
 
-def largest_batch_hint(run: TrainState, rgb: Tensor) -> str:
+@contextmanager
+def _out_of_memory_advice(state: TrainState, rgb: Tensor) -> Iterator[None]:
+    """Turn an out-of-memory error into a TrainingError that names a batch size that fits."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as exc:
+        if not is_out_of_memory(exc):
+            raise
+        clear_frames(exc.__traceback__)  # their local variables hold the tensors that fill the memory
+        raise TrainingError(largest_batch_hint(state, rgb)) from exc
+
+
+def largest_batch_hint(state: TrainState, rgb: Tensor) -> str:
     """Say which smaller batch size fits in memory, by trying halves of the batch that did not fit."""
-    recipe = run.recipe
+    recipe = state.recipe
     size = recipe.batch_size // 2
-    while size and not _fits(run, rgb[:size]):
+    while size and not _fits_in_memory(state, rgb[:size]):
         size //= 2
     if not size:
-        return "not even one photo fits in memory: lower --image-size or --channels, and give a new --run-dir"
+        return "not even a batch of 1 fits in memory: lower --image-size or --channels, and give a new --run-dir"
     accumulate = -(-recipe.batch_size * recipe.accumulate // size)
     return (
-        f"a batch of {recipe.batch_size} doesn't fit in memory, {size} do: --batch-size {size} --accumulate "
-        f"{accumulate} takes steps of as many photos; give a new --run-dir"
+        f"a batch of {recipe.batch_size} doesn't fit in memory, but a batch of {size} does: give --batch-size {size} "
+        f"--accumulate {accumulate}, which makes steps of the same size, and a new --run-dir"
     )
 
 
-def _fits(run: TrainState, rgb: Tensor) -> bool:
-    run.optimizer.zero_grad(set_to_none=True)
-    if run.fabric.device.type == "cuda":
+def _fits_in_memory(state: TrainState, rgb: Tensor) -> bool:
+    """Try a forward and backward pass on (N, size, size, 3) uint8 photos."""
+    state.optimizer.zero_grad(set_to_none=True)
+    if state.fabric.device.type == "cuda":
         torch.cuda.empty_cache()
-    lightness, target = split_lab(rgb.to(run.fabric.device))
+    lightness, target = split_lab(rgb.to(state.fabric.device))
     try:
-        with run.fabric.autocast():
-            cost, look = _costs(run, lightness, run.network(lightness), target)
-            torch.autograd.backward(cost + look)
+        with state.fabric.autocast():
+            loss, perceptual = _losses(state, lightness, state.network(lightness), target)
+            torch.autograd.backward(loss + perceptual)
     except (RuntimeError, MemoryError) as exc:
-        if not out_of_memory(exc):
+        if not is_out_of_memory(exc):
             raise
         return False
     return True

@@ -1,14 +1,15 @@
-"""Is it a colour photo, or a monochrome one: gray, sepia, or toned in another hue?
+"""Classify a photo as color, grayscale, sepia or toned in another hue.
 
-Three rules, in this order, on what `tone_features` measures:
+Three rules are applied in this order, to the features of `curate.measures.tone.features`:
 
-1. `grayscale`: hardly any chroma anywhere (mean and 99th percentile).
-2. toned: one ratio R : G : B throughout a photo with a range of brightness, which is what toning by a matrix leaves;
-   or a logistic regression on the features, with weights learned from labelled photos (`tone_weights`), which knows no
-   absolute hue. Where it is in doubt, about one photo in ten, a small network looks too (`tone_network`).
-3. A toned photo is `sepia` if its mean hue lies at 40 to 100 degrees, brown to yellow; otherwise `toned`.
+1. A photo is `grayscale` if it has hardly any chroma anywhere (mean and 99th percentile).
+2. A photo is toned if one ratio R : G : B holds throughout a photo with a range of brightness, as toning by a matrix
+   makes it; or if a logistic regression on the features says so, whose weights were learned from labelled photos
+   (`weights`). The regression uses no absolute hue. Where it is in doubt, for about one photo in ten, its score is
+   combined with that of a small network (`network`).
+3. A toned photo is `sepia` if its mean hue is 40 to 100 degrees, brown to yellow; otherwise it is `toned`.
 
-How well it does, and what it gets wrong: docs/results/tone.md. How the weights were learned: benchmarks/tone.
+Accuracy and known errors: docs/results/tone.md. How the weights were learned: benchmarks/tone.
 """
 
 from __future__ import annotations
@@ -25,107 +26,126 @@ from curate.measures.tone.features import compute_features
 
 Tone = Literal["color", "grayscale", "sepia", "toned"]
 TONES: tuple[Tone, ...] = ("color", "grayscale", "sepia", "toned")
+"""All classes, as in the manifest column `tone`."""
 
 GRAY_CHROMA_MEAN = 3.0
 GRAY_CHROMA_P99 = 4.5
-"""Gray stored as RGB, with JPEG's chroma noise and a faint cast, stays below both (CIELAB units)."""
+"""Gray photos stored as RGB, with JPEG chroma noise and a faint cast, stay below both (CIELAB units)."""
 SEPIA_HUE_DEG = (40.0, 100.0)
+"""Range of the mean CIELAB hue of a toned photo that is called sepia, in degrees."""
 ONE_RATIO_LEVELS = 5.0
-"""90 % of the cells of a matrix-toned photo lie within so many levels of 255 of one ratio R : G : B."""
+"""90 % of the cells of a matrix-toned photo are within this distance, in levels of 255, of one ratio R : G : B."""
 ONE_RATIO_BRIGHTNESS_SPREAD = 15.0
-"""Levels of 255; a plain blue sky has one ratio too, but hardly a range of brightness."""
+"""Least standard deviation of brightness, in levels of 255. A plain blue sky has one ratio, too, but less spread."""
 
-PHOTOS_AT_ONCE = 32
-"""More don't fit into the processor's cache and cost more each."""
-TONING_SPREAD_AB = 37.0
-"""No toning spreads (a, b) so far along its main axis: of 33,000 toned pictures one reached 36. Two flat colours do."""
+BATCH_PHOTOS = 32
+"""Number of photos that are classified together. A larger batch does not fit into the processor's cache."""
+MAX_TONING_SPREAD_AB = 37.0
+"""Colours whose (a, b) spread further along their main axis are not called toned by the regression. Of 33,000 toned
+pictures, the widest reached 36; a picture of two flat colours goes beyond."""
 
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class ToneMeasure:
-    """The verdict and the numbers it was drawn from, so that another line can be drawn."""
+    """The tone of a photo, and the numbers behind it, from which another threshold can be applied."""
 
     tone: Tone
+    """color, grayscale, sepia or toned."""
     tone_score: float
-    """Log odds of toned against colour, less the threshold: above 0 is toned (or gray), below is colour. The
-    regression's; where that is in doubt the network's too."""
+    """Log odds of toned against colour, minus the threshold: above 0 is toned (or gray), below is colour. From the
+    regression; where that is in doubt, combined with the network's."""
     tone_confidence: float
-    """How far from the line, 0.5 (on it) to 1: review the photos near 0.5."""
+    """Distance from the threshold, 0.5 (on it) to 1 (far from it); photos near 0.5 are worth a review."""
     tone_chroma: float
-    """Mean CIELAB chroma of the grid's cells."""
+    """Mean CIELAB chroma of the cells of a 40 x 32 grid, 0 or more."""
     tone_chroma_p99: float
-    """99th percentile of the same."""
+    """99th percentile of that chroma."""
     tone_residual: float
-    """RMS distance of (a, b) from the mean of its lightness bin, 32 bins: 0 for any toning, however coloured."""
+    """RMS distance of (a, b) from the mean of its lightness bin, 32 bins, CIELAB units: 0 for any pure toning."""
     tone_ratio_residual: float
     """90th percentile of the distance from one ratio R : G : B, in levels of 255."""
     tone_hue_deg: float
-    """Hue of the mean colour, 0..360 degrees; sepia lies at 40..100."""
+    """CIELAB hue of the mean colour, 0..360 degrees; sepia is 40..100."""
 
 
 def classify_tone(small: NDArray[np.uint8]) -> ToneMeasure:
-    """Judge a photo's tone.
+    """Classify one photo.
 
     Args:
-        small: (h, w, 3) uint8 sRGB, a small copy as `curate.measures.make_small_copy` makes it.
+        small: (h, w, 3) uint8 sRGB, the photo's small copy from `curate.measures.measure.make_small_copy`.
+
+    >>> classify_tone(np.full((40, 40, 3), 128, np.uint8)).tone
+    'grayscale'
     """
     return classify_tones([small])[0]
 
 
 def classify_tones(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
-    """As `tone`, for some photos at a quarter of the cost; none changes what is said of another, not by a bit."""
-    batches = [smalls[first : first + PHOTOS_AT_ONCE] for first in range(0, len(smalls), PHOTOS_AT_ONCE)]
-    return [said for batch in batches for said in _judged(batch)]
+    """Classify several photos, at a quarter of the cost of one by one.
+
+    The photos do not influence each other's numbers, not even by rounding.
+
+    Args:
+        smalls: one array per photo, see `classify_tone`.
+    """
+    batches = [smalls[first : first + BATCH_PHOTOS] for first in range(0, len(smalls), BATCH_PHOTOS)]
+    return [measured for batch in batches for measured in _classify_batch(batch)]
 
 
-def _judged(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
-    found = compute_features(smalls)
-    scores = log_odds(found)
-    gray = np.maximum(found["all_chroma_ab"] / GRAY_CHROMA_MEAN, found["all_chroma_p99_ab"] / GRAY_CHROMA_P99)
-    for place in np.flatnonzero(is_doubtful(scores) & (gray > 1)).tolist():
-        scores[place] = combine_scores(scores[place], network.log_odds(smalls[place]))
-    one_ratio = (found["ratio_p90_levels"] < ONE_RATIO_LEVELS) & (
-        found["brightness_spread_levels"] >= ONE_RATIO_BRIGHTNESS_SPREAD
+def _classify_batch(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
+    features = compute_features(smalls)
+    scores = log_odds(features)
+    # at most 1 if both the mean and the 99th percentile of chroma are within the limits for gray
+    gray = np.maximum(features["all_chroma_ab"] / GRAY_CHROMA_MEAN, features["all_chroma_p99_ab"] / GRAY_CHROMA_P99)
+    for index in np.flatnonzero(is_doubtful(scores) & (gray > 1)).tolist():
+        scores[index] = combine_scores(scores[index], network.log_odds(smalls[index]))
+    one_ratio = (features["ratio_p90_levels"] < ONE_RATIO_LEVELS) & (
+        features["brightness_spread_levels"] >= ONE_RATIO_BRIGHTNESS_SPREAD
     )
-    hue = found["all_hue_deg"]
-    brown = (hue >= SEPIA_HUE_DEG[0]) & (hue <= SEPIA_HUE_DEG[1])
-    toned = np.where(brown, "sepia", "toned")
-    verdicts = np.where(gray <= 1, "grayscale", np.where((scores > 0) | one_ratio, toned, "color"))
-    sure = 1 / (1 + np.exp(-np.minimum(np.abs(scores), 50)))
-    confidence = np.where(gray <= 1, 1 - gray / 2, np.where((scores > 0) | ~one_ratio, sure, 0.5))
-    kept = ("all_chroma_ab", "all_chroma_p99_ab", "all_bin_rms_ab", "ratio_p90_levels", "all_hue_deg")
-    columns = [verdicts, scores, confidence, *(found[name] for name in kept)]
+    hue = features["all_hue_deg"]
+    toned = np.where((hue >= SEPIA_HUE_DEG[0]) & (hue <= SEPIA_HUE_DEG[1]), "sepia", "toned")
+    tones = np.where(gray <= 1, "grayscale", np.where((scores > 0) | one_ratio, toned, "color"))
+    probability = 1 / (1 + np.exp(-np.minimum(np.abs(scores), 50)))
+    # 0.5 where only the ratio rule says toned: the score is on the other side of the threshold
+    confidence = np.where(gray <= 1, 1 - gray / 2, np.where((scores > 0) | ~one_ratio, probability, 0.5))
+    stored = ("all_chroma_ab", "all_chroma_p99_ab", "all_bin_rms_ab", "ratio_p90_levels", "all_hue_deg")
+    columns = [tones, scores, confidence, *(features[name] for name in stored)]
     return [ToneMeasure(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def is_doubtful(scores: Numbers) -> NDArray[np.bool_]:
-    """(n,) whether the regression's log odds call for a second look."""
+    """(n,) bool: whether the regression's log odds are so near the threshold that the network is used, too."""
     low, high = weights.DOUBT_RANGE
     return (scores > low) & (scores < high)
 
 
 def combine_scores(regression: float, network: float) -> float:
-    """The log odds of both together."""
-    bias, by_regression, by_network = weights.COMBINED_WEIGHTS
-    return bias + by_regression * regression + by_network * network
+    """The tone score from the log odds of the regression and those of the network."""
+    bias, regression_weight, network_weight = weights.COMBINED_WEIGHTS
+    return bias + regression_weight * regression + network_weight * network
 
 
-def log_odds(found: Mapping[str, Numbers]) -> Numbers:
-    """(n,) of the regression: weights on standardised log(1 + feature), clipped to ±4, and on a few products of two.
+def log_odds(features: Mapping[str, Numbers]) -> Numbers:
+    """Compute the log odds of toned against colour from the regression, minus the threshold.
 
-    Capped, so that colours further apart than any toning takes them are never above 0.
+    The inputs are log(1 + feature), standardised and clipped to ±4, and some products of two of these. The result is
+    capped by MAX_TONING_SPREAD_AB minus the spread of (a, b), so that colours further apart than any toning score
+    below 0.
 
     Args:
-        found: (n,) each; see `features`.
+        features: (n,) float64 by name, see `compute_features`.
+
+    Returns:
+        (n,) float64.
     """
-    logs = np.stack([np.log1p(found[name]) for name in weights.FEATURES], axis=1)
+    logs = np.stack([np.log1p(features[name]) for name in weights.FEATURES], axis=1)
     mean, deviation, factors = np.array(list(weights.FEATURES.values())).T
     standardised = np.clip((logs - mean) / deviation, -4, 4)
-    places = {name: place for place, name in enumerate(weights.FEATURES)}
-    one, other = np.array([[places[i], places[j]] for i, j in weights.PRODUCTS]).T
-    products = standardised.take(one, axis=1) * standardised.take(other, axis=1) * list(weights.PRODUCTS.values())
+    column_of = {name: column for column, name in enumerate(weights.FEATURES)}
+    first, second = np.array([[column_of[i], column_of[j]] for i, j in weights.PRODUCTS]).T
+    products = standardised.take(first, axis=1) * standardised.take(second, axis=1) * list(weights.PRODUCTS.values())
     odds = weights.BIAS + (standardised * factors).sum(axis=1) + products.sum(axis=1)
-    capped: Numbers = np.minimum(odds, TONING_SPREAD_AB - found["all_major_ab"])
+    capped: Numbers = np.minimum(odds, MAX_TONING_SPREAD_AB - features["all_major_ab"])
     return capped

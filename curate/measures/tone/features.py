@@ -1,12 +1,12 @@
-"""What tells a toned monochrome from a colour photo, measured on small copies of some photos at once.
+"""Compute the statistics that tell a toned monochrome photo from a colour photo, on the small copies of many photos.
 
-A toned monochrome is a photo whose colour is a function of its lightness (the toning), plus something smooth over the
-picture (fading, stains, the scanner's light), plus a minority of foreign pixels (a mount, a caption). So that much is
-explained away, robustly, and what is left is looked at. What fading and ageing leave lies along one direction of hue;
-true colour has several, so the spread *across* the main direction (the minor axis) says most.
+In a toned monochrome photo, colour is a function of lightness (the toning), plus something smooth over the picture
+(fading, stains, the scanner's light), plus a minority of foreign pixels (a mount, a caption). The features fit these
+parts robustly and measure what remains. Fading and ageing leave colours along one direction of hue, true colour has
+several, so the spread across the main direction (the minor axis) is the most telling.
 
-Arrays hold n photos along their first axis, and nothing is summed across it: what stands in a batch beside a photo must
-not change its numbers, or a scan that was interrupted would end in other rows.
+Arrays hold n photos along their first axis, and nothing is summed across it: the other photos of a batch must not
+change a photo's numbers, or a resumed scan would write other rows than an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 LIGHTNESS_BINS = 32
 GRID_COLUMNS, GRID_ROWS = 40, 32
-"""Nearly all is measured on so few cells, where JPEG's chroma noise has averaged out."""
-REGIONS: Mapping[str, tuple[slice, slice]] = {
+"""Size of the grid of cells on which nearly all features are measured. JPEG chroma noise averages out in a cell."""
+REGIONS: Mapping[str, tuple[slice, slice]] = {  # rows and columns of the grid
     "all": (slice(0, 32), slice(0, 40)),
-    "mid": (slice(5, 27), slice(6, 34)),  # the central 70 % of each side: a mount seldom reaches it
+    "mid": (slice(5, 27), slice(6, 34)),  # the central 70 % of each side; a mount rarely extends into it
     "core": (slice(8, 24), slice(10, 30)),  # the central 50 %
 }
 
@@ -32,56 +32,58 @@ Bools = NDArray[np.bool_]
 
 
 def compute_features(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float64]]:
-    """Everything that a verdict is drawn from. Chromas are in CIELAB units (`_ab`), brightness in levels of 255.
+    """Compute all features of several photos. Names end in the unit: `_ab` CIELAB, `_levels` of 255, `_deg` degrees.
 
     Args:
-        smalls: n small copies, each (h, w, 3) uint8 sRGB.
+        smalls: n small copies, (h, w, 3) uint8 sRGB each.
 
     Returns:
-        (n,) by name:
+        (n,) float64 by name:
 
-        - `noise_ab`: chroma noise, differences of neighbouring pixels less what follows lightness
+        - `noise_ab`: chroma noise: RMS difference of neighbouring pixels, without what follows lightness
         - `ratio_p70_levels`, `ratio_p90_levels`: percentiles of the distance from one ratio R : G : B;
           `brightness_spread_levels`: standard deviation of the brightness of the same cells
         - `..._chroma_ab`: mean chroma; `all_chroma_p99_ab` its 99th percentile
         - `..._major_ab`: spread of (a, b) along their main axis
-        - `all_curve_p90_ab`: 90th percentile of what a quadratic in lightness leaves
-        - `..._bin_minor_ab`, `all_bin_rms_ab`: minor axis and RMS of what the means of 32 lightness bins leave
-        - `..._smooth_...`: of what lightness and a smooth field over the picture leave: percentiles, RMS, and the minor
-          axis without the worst 15 % of cells (`kept`)
+        - `all_curve_p90_ab`: 90th percentile of the residual of a quadratic in lightness
+        - `..._bin_minor_ab`, `all_bin_rms_ab`: minor axis and RMS of the residual of the means of 32
+          lightness bins
+        - `..._smooth_...`: of the residual of lightness and a smooth field over the picture: percentiles, RMS, and the
+          minor axis without the worst 15 % of cells (`kept`)
         - `core_across_p75_ab`: 75th percentile of chroma across the mean hue
-        - `tile_minor_ab`: median over 4 × 4 tiles of the minor axis of what a line in lightness leaves
-        - `local_p50_ab`: median over squares of 4 × 4 cells of the RMS of (a, b) less their mean
-        - `block_p75_ab`: 75th percentile over squares of 8 × 8 cells of the RMS of what a quadratic in lightness and a
-          colour for each square leave: a stain or a caption spoils few squares
-        - `flat_p75_ab`, `flat_p75_levels`: 75th percentile over the flattest 60 % of cells (edges mix colours) of what
-          eight straight pieces in lightness and a smooth field leave, in (a, b) and in (R - Y, B - Y)
-        - `strength_levels`: RMS of (R - Y, B - Y): a strong tone leaves more, of everything, than a faint one
-        - `all_hue_deg`: hue of the mean colour; only names what was found toned
+        - `tile_minor_ab`: median over 4 × 4 tiles of the minor axis of the residual of a line in lightness
+        - `local_p50_ab`: median over squares of 4 × 4 cells of the RMS of (a, b) minus their mean
+        - `block_p75_ab`: 75th percentile over squares of 8 × 8 cells of the RMS residual of a quadratic in lightness
+          and a colour per square; a stain or a caption spoils few squares
+        - `flat_p75_ab`, `flat_p75_levels`: 75th percentile over the flattest 60 % of cells (edges mix colours) of the
+          residual of eight linear pieces in lightness and a smooth field, in (a, b) and in (R - Y, B - Y)
+        - `strength_levels`: RMS of (R - Y, B - Y); a strong tone has larger residuals of every kind than a faint one
+        - `all_hue_deg`: hue of the mean colour; not a regression input, it only separates sepia from toned
     """
     size = (GRID_COLUMNS, GRID_ROWS)
     grids = np.concatenate([cv2.resize(small, size, interpolation=cv2.INTER_AREA) for small in smalls])
     grids = grids.astype(np.float32)
     lab = _planes(cv2.cvtColor(grids * np.float32(1 / 255), cv2.COLOR_RGB2LAB))
     lab[:, 0] *= 2.55
-    found: dict[str, NDArray[Any]] = {"noise_ab": _noise(smalls)}
+    features: dict[str, NDArray[Any]] = {"noise_ab": _noise(smalls)}
     cells = _planes(grids).reshape(len(smalls), 3, -1)
-    found |= _ratio(_unclipped(smalls), cells) | _flat(lab, cells)
+    features |= _ratio(_unclipped(smalls), cells) | _flat(lab, cells)
     for name, (rows, columns) in REGIONS.items():
         cells = np.ascontiguousarray(lab[:, :, rows, columns]).reshape(len(smalls), 3, -1)
-        found |= _region(name, cells[:, 0], cells[:, 1:])
-    found |= {"tile_minor_ab": _tiles(lab), "local_p50_ab": _local(lab), "block_p75_ab": _blocks(lab)}
-    return {name: values.astype(np.float64) for name, values in found.items()}
+        features |= _region(name, cells[:, 0], cells[:, 1:])
+    features |= {"tile_minor_ab": _tiles(lab), "local_p50_ab": _local(lab), "block_p75_ab": _blocks(lab)}
+    return {name: values.astype(np.float64) for name, values in features.items()}
 
 
 def _planes(grids: NDArray[Any]) -> Floats:
-    """(n * rows, columns, 3) grids below each other as (n, 3, rows, columns)."""
-    planes: Floats = np.stack([each.reshape(-1, GRID_ROWS, GRID_COLUMNS) for each in cv2.split(grids)], axis=1)
+    """(n * rows, columns, 3), the grids one below the other, to (n, 3, rows, columns)."""
+    planes: Floats = np.stack([plane.reshape(-1, GRID_ROWS, GRID_COLUMNS) for plane in cv2.split(grids)], axis=1)
     return planes
 
 
 def _noise(smalls: Sequence[NDArray[np.uint8]]) -> Floats:
-    left = _less_slope(np.stack([_step_moments(small) for small in smalls]))
+    """(n,) chroma noise of small copies."""
+    left = _remove_slope(np.stack([_step_moments(small) for small in smalls]))
     noise: Floats = np.sqrt(np.maximum(left[:, 0, 0] + left[:, 1, 1], 0))
     return noise
 
@@ -95,8 +97,8 @@ def _step_moments(small: NDArray[np.uint8]) -> Floats:
     return moments
 
 
-def _less_slope(moments: Floats) -> Floats:
-    """(..., 2, 2) second moments of a, b less what follows lightness, from (..., 3, 3) of lightness, a, b."""
+def _remove_slope(moments: Floats) -> Floats:
+    """(..., 2, 2) second moments of a, b without what is linear in lightness, from (..., 3, 3) of lightness, a, b."""
     light, cross = moments[..., :1, :1], moments[..., :1, 1:]
     slope = cross / (light + 4)
     shared = slope.swapaxes(-1, -2) * cross
@@ -105,29 +107,29 @@ def _less_slope(moments: Floats) -> Floats:
 
 
 def _unclipped(smalls: Sequence[NDArray[np.uint8]]) -> Bools:
-    """(n, cells) whether no channel is clipped in a cell's middle or beside it."""
+    """(n, cells) bool: whether no channel is clipped in the middle of a cell or near it."""
     size = (GRID_COLUMNS, GRID_ROWS)
-    tops = [cv2.resize(cv2.dilate(small, _BESIDE), size, interpolation=cv2.INTER_NEAREST) for small in smalls]
-    unclipped: Bools = _planes(np.concatenate(tops)).max(axis=1) < 245
+    brightest = [cv2.resize(cv2.dilate(small, _NEIGHBOURS), size, interpolation=cv2.INTER_NEAREST) for small in smalls]
+    unclipped: Bools = _planes(np.concatenate(brightest)).max(axis=1) < 245
     return unclipped.reshape(len(smalls), -1)
 
 
 def _ratio(unclipped: Bools, cells: Floats) -> dict[str, Floats]:
-    """How far the (n, 3, cells) R, G, B lie from one ratio.
+    """Measure how far R, G, B, (n, 3, cells), are from one ratio.
 
-    Toning by a matrix keeps the ratio, and averaging pixels keeps it too, until a channel clips: so cells with a
-    clipped pixel in or beside them are left out, and those too dark to have a ratio.
+    Toning by a matrix gives all pixels one ratio, and averaging pixels keeps it, unless a channel clips. So cells with
+    a clipped pixel in or near them are excluded, and cells that are too dark to have a ratio.
     """
     top = cells.max(axis=1)
-    tries = np.stack([unclipped & (top > 20) & (top < 225), (top > 20) & (top < 200), np.ones_like(unclipped)])
-    first = (10 * tries.sum(axis=2) >= top.shape[1]).argmax(axis=0)
-    chosen = tries[first, np.arange(len(top))]
+    candidates = np.stack([unclipped & (top > 20) & (top < 225), (top > 20) & (top < 200), np.ones_like(unclipped)])
+    first = (10 * candidates.sum(axis=2) >= top.shape[1]).argmax(axis=0)  # the first that leaves a tenth of all cells
+    chosen = candidates[first, np.arange(len(top))]
     brightness = (cells[:, 0] + cells[:, 1] + cells[:, 2]) * np.float32(1 / 3)
-    left = _less_ratio(cells, brightness, chosen)
-    for _ in range(2):  # fit again without the worst 30 %
+    left = _remove_ratio(cells, brightness, chosen)
+    for _ in range(2):  # fit again without the worst 30 % of cells
         error = np.abs(left).max(axis=1)
         (p70,) = _percentiles(error, 70, of=chosen)
-        left = _less_ratio(cells, brightness, chosen & (error <= p70[:, None]))
+        left = _remove_ratio(cells, brightness, chosen & (error <= p70[:, None]))
     p70, p90 = _percentiles(_squares(left), 70, 90, of=chosen)
     count = chosen.sum(axis=1, dtype=np.float32)
     mean = (brightness * chosen).sum(axis=1) / count
@@ -139,8 +141,8 @@ def _ratio(unclipped: Bools, cells: Floats) -> dict[str, Floats]:
     }
 
 
-def _less_ratio(cells: Floats, brightness: Floats, fitted_to: Bools) -> Floats:
-    """(n, 3, cells) less the ratio to brightness that fits some of them best."""
+def _remove_ratio(cells: Floats, brightness: Floats, fitted_to: Bools) -> Floats:
+    """(n, 3, cells) minus the ratio to brightness that fits best on the cells of `fitted_to`."""
     weights = (brightness * fitted_to)[:, :, None]
     ratio: Floats = cells @ weights / (brightness[:, None] @ weights + np.float32(1e-6))
     left: Floats = cells - ratio * brightness[:, None]
@@ -148,24 +150,24 @@ def _less_ratio(cells: Floats, brightness: Floats, fitted_to: Bools) -> Floats:
 
 
 def _region(name: str, lightness: Floats, ab: Floats) -> dict[str, Floats]:
-    """The statistics of one region: (n, cells) lightness 0..255 and (n, 2, cells) a, b."""
+    """The features of one region, from (n, cells) lightness 0..255 and (n, 2, cells) a, b."""
     squares_ab, mean = _squares(ab), ab.mean(axis=2, keepdims=True)
     tonal = lightness[:, None] * np.float32(1 / 127.5) - 1
-    rows = _stacked(_FIELDS[name], tonal * _FIELDS[name][:3], tonal * tonal, ab)
+    rows = _stack_rows(_FIELDS[name], tonal * _FIELDS[name][:3], tonal * tonal, ab)
     left = _residual(rows)
     squares = _squares(left)
     p85, p90, p98 = _percentiles(squares, 85, 90, 98)
-    found: dict[str, Floats] = {}
+    features: dict[str, Floats] = {}
     if name != "core":
-        binned = _axes(_less_bin_means(lightness, ab))
-        found = {"bin_minor_ab": binned[0], "major_ab": _axes(ab - mean)[1]}
+        binned = _axes(_remove_bin_means(lightness, ab))
+        features = {"bin_minor_ab": binned[0], "major_ab": _axes(ab - mean)[1]}
     if name != "mid":
-        found["chroma_ab"] = np.sqrt(squares_ab).mean(axis=1)
+        features["chroma_ab"] = np.sqrt(squares_ab).mean(axis=1)
     if name != "all":
-        found["smooth_rms_ab"] = np.sqrt(squares.mean(axis=1))
+        features["smooth_rms_ab"] = np.sqrt(squares.mean(axis=1))
     if name == "all":
         curve = _squares(_residual(rows[:, [0, 6, 9, 10, 11]]))  # 1, lightness, its square; a, b
-        found |= {
+        features |= {
             "chroma_p99_ab": np.sqrt(_percentiles(squares_ab, 99)[0]),
             "curve_p90_ab": np.sqrt(_percentiles(curve, 90)[0]),
             "bin_rms_ab": np.hypot(*binned),
@@ -173,16 +175,17 @@ def _region(name: str, lightness: Floats, ab: Floats) -> dict[str, Floats]:
             "hue_deg": np.degrees(np.arctan2(mean[:, 1, 0], mean[:, 0, 0], dtype=np.float64)) % 360,
         }
     elif name == "mid":
-        found["smooth_p98_ab"] = np.sqrt(p98)
+        features["smooth_p98_ab"] = np.sqrt(p98)
     else:
         along = mean / (np.hypot(mean[:, :1], mean[:, 1:]) + np.float32(1e-6))
         across = ab[:, 1] * along[:, 0] - ab[:, 0] * along[:, 1]
-        found["across_p75_ab"] = np.sqrt(_percentiles(across**2, 75)[0])
-        found["smooth_kept_minor_ab"] = _axes(left, squares <= p85[:, None])[0]
-    return {f"{name}_{column}": values for column, values in found.items()}
+        features["across_p75_ab"] = np.sqrt(_percentiles(across**2, 75)[0])
+        features["smooth_kept_minor_ab"] = _axes(left, squares <= p85[:, None])[0]
+    return {f"{name}_{column}": values for column, values in features.items()}
 
 
 def _flat(lab: Floats, rgb: Floats) -> dict[str, Floats]:
+    """The features of flat cells, from (n, 3, rows, columns) L, a, b and (n, 3, cells) R, G, B."""
     down, right = np.gradient(lab[:, 0], axis=(1, 2))
     steep = (np.abs(down) + np.abs(right)).reshape(len(lab), -1)
     flat = steep <= _percentiles(steep, 60)[0][:, None]
@@ -191,56 +194,63 @@ def _flat(lab: Floats, rgb: Floats) -> dict[str, Floats]:
     pieces = np.maximum(1 - np.abs(tonal - _KNOTS) * 4, 0)
     off_gray = rgb[:, ::2] - (_LUMA * rgb).sum(axis=1, keepdims=True)
     field = _FIELDS["all"][1:]
-    left = _residual(_stacked(field, pieces, tonal * field[:2], planes[:, 1:], off_gray), 4, of=flat)
+    left = _residual(_stack_rows(field, pieces, tonal * field[:2], planes[:, 1:], off_gray), 4, of=flat)
     squares = {"ab": _squares(left[:, :2]), "levels": _squares(left[:, 2:])}
-    found = {f"flat_p75_{unit}": np.sqrt(_percentiles(each, 75, of=flat)[0]) for unit, each in squares.items()}
-    return found | {"strength_levels": np.sqrt(_squares(off_gray).mean(axis=1))}
+    features = {f"flat_p75_{unit}": np.sqrt(_percentiles(values, 75, of=flat)[0]) for unit, values in squares.items()}
+    return features | {"strength_levels": np.sqrt(_squares(off_gray).mean(axis=1))}
 
 
 def _tiles(lab: Floats) -> Floats:
+    """(n,) `tile_minor_ab` of (n, 3, rows, columns) L, a, b."""
     tiles = (lab[..., ::2, :] + lab[..., 1::2, :]) / 2
     tiles = (tiles[..., ::2] + tiles[..., 1::2]) / 2
     tiles = tiles.reshape(-1, 3, 4, GRID_ROWS // 8, 4, GRID_COLUMNS // 8).transpose(0, 2, 4, 1, 3, 5)
     tiles = tiles.reshape(len(lab), 16, 3, -1)
     tiles = tiles - tiles.mean(axis=3, keepdims=True)
-    left = _less_slope(tiles @ tiles.swapaxes(2, 3) / np.float32(tiles.shape[3]))
+    left = _remove_slope(tiles @ tiles.swapaxes(2, 3) / np.float32(tiles.shape[3]))
     middle = (left[..., 0, 0] + left[..., 1, 1]) / 2
     reach = np.hypot((left[..., 0, 0] - left[..., 1, 1]) / 2, left[..., 0, 1])
     return np.sqrt(np.maximum(np.sort(middle - reach, axis=1)[:, 7], 0))
 
 
 def _local(lab: Floats) -> Floats:
-    squares = _squared(lab[:, 1:], 4)
+    """(n,) `local_p50_ab` of (n, 3, rows, columns) L, a, b."""
+    squares = _split_squares(lab[:, 1:], 4)
     off = squares - squares.mean(axis=3, keepdims=True)
     return np.sqrt(_percentiles((off * off).mean(axis=3).sum(axis=1), 50)[0])
 
 
 def _blocks(lab: Floats) -> Floats:
+    """(n,) `block_p75_ab` of (n, 3, rows, columns) L, a, b."""
     tonal = lab[:, :1] * np.float32(1 / 127.5) - 1
-    squares = _squared(np.concatenate([tonal, tonal * tonal, lab[:, 1:]], axis=1), 8)
+    squares = _split_squares(np.concatenate([tonal, tonal * tonal, lab[:, 1:]], axis=1), 8)
     off = squares - squares.mean(axis=3, keepdims=True)
     left = _residual(off.reshape(len(lab), 4, -1)).reshape(len(lab), 2, *off.shape[2:])
     return np.sqrt(_percentiles((left * left).mean(axis=3).sum(axis=1), 75)[0])
 
 
-def _squared(planes: Floats, side: int) -> Floats:
-    """(n, k, rows, columns) as (n, k, squares, side²)."""
+def _split_squares(planes: Floats, side: int) -> Floats:
+    """(n, k, rows, columns) to (n, k, squares, side²)."""
     n, k = planes.shape[:2]
     cut = planes.reshape(n, k, GRID_ROWS // side, side, GRID_COLUMNS // side, side).swapaxes(3, 4)
     return cut.reshape(n, k, -1, side * side)
 
 
-def _stacked(fields: Floats, *rows: Floats) -> Floats:
-    """(n, k, cells) of (k', cells) that are the same for all photos and some (n, k'', cells)."""
+def _stack_rows(fields: Floats, *rows: Floats) -> Floats:
+    """(n, k, cells) from (k', cells), which are the same for all photos, and several (n, k'', cells)."""
     return np.concatenate([np.broadcast_to(fields, (len(rows[0]), *fields.shape)), *rows], axis=1)
 
 
-def _residual(rows: Floats, left_over: int = 2, ridge: float = 2e-3, of: Bools | None = None) -> Floats:
-    """What a slightly ridged least-squares fit of the last few of (n, k, cells) rows on the others leaves.
+def _residual(rows: Floats, targets: int = 2, ridge: float = 2e-3, of: Bools | None = None) -> Floats:
+    """(n, targets, cells) residuals of a least-squares fit with a small ridge.
 
-    The last few are a and b unless told how many; the fit is to some of the cells if told which.
+    Args:
+        rows: (n, k, cells): the regressors, and after them the targets.
+        targets: how many of the rows are fitted on the others; 2 for a and b.
+        ridge: strength of the regularisation, relative to the number of cells.
+        of: (n, cells) the cells to fit on; None for all.
     """
-    count, cells = rows.shape[1] - left_over, rows.shape[2]
+    count, cells = rows.shape[1] - targets, rows.shape[2]
     moments = (rows if of is None else rows * of[:, None]) @ rows.swapaxes(1, 2)
     gram = moments[:, :count, :count] + np.eye(count, dtype=np.float32) * (np.float32(cells) * ridge)
     fitted: Floats = np.linalg.solve(gram, moments[:, :count, count:])
@@ -249,13 +259,13 @@ def _residual(rows: Floats, left_over: int = 2, ridge: float = 2e-3, of: Bools |
 
 
 def _squares(planes: Floats) -> Floats:
-    """(n, cells) squared lengths of (n, k, cells)."""
+    """(n, cells) squared length of each cell's (k,) vector, from (n, k, cells)."""
     total: Floats = (planes * planes).sum(axis=1)
     return total
 
 
 def _axes(ab: Floats, of: Bools | None = None) -> tuple[Floats, Floats]:
-    """(n,) standard deviations about zero of (n, 2, cells) clouds along their minor and their major axes."""
+    """(n,) RMS of (n, 2, cells) along the minor and the major axis; of the cells in `of` only, if given."""
     count = ab.shape[2]
     if of is not None:
         ab, count = ab * of[:, None], of.sum(axis=1, dtype=np.float32)
@@ -265,10 +275,10 @@ def _axes(ab: Floats, of: Bools | None = None) -> tuple[Floats, Floats]:
     return np.sqrt(np.maximum(middle - reach, 0) / count), np.sqrt((middle + reach) / count)
 
 
-def _less_bin_means(lightness: Floats, ab: Floats) -> Floats:
-    """a, b less the mean of the cell's lightness bin: what no toning, split tones included, explains."""
-    firsts = np.arange(0, len(ab) * LIGHTNESS_BINS, LIGHTNESS_BINS)[:, None]
-    bins = ((lightness * np.float32(LIGHTNESS_BINS / 255.01)).astype(np.intp) + firsts).ravel()
+def _remove_bin_means(lightness: Floats, ab: Floats) -> Floats:
+    """(n, 2, cells) a, b minus the mean of the cell's lightness bin: what no toning explains, not even split toning."""
+    first_bins = np.arange(0, len(ab) * LIGHTNESS_BINS, LIGHTNESS_BINS)[:, None]
+    bins = ((lightness * np.float32(LIGHTNESS_BINS / 255.01)).astype(np.intp) + first_bins).ravel()
     count = np.maximum(np.bincount(bins, minlength=len(ab) * LIGHTNESS_BINS), 1)
     means = [(np.bincount(bins, ab[:, k].ravel(), len(count)) / count).astype(np.float32)[bins] for k in range(2)]
     left: Floats = ab - np.stack([mean.reshape(lightness.shape) for mean in means], axis=1)
@@ -276,17 +286,17 @@ def _less_bin_means(lightness: Floats, ab: Floats) -> Floats:
 
 
 def _percentiles(values: Floats, *percents: int, of: Bools | None = None) -> list[Floats]:
-    """(n,) each, of (n, cells); of some of the cells if told which."""
+    """(n,) for each percentile, of (n, cells) values; of the cells in `of` only, if given."""
     if of is None:
         count = np.full(len(values), values.shape[1])
     else:
         values, count = np.where(of, values, np.float32(np.inf)), of.sum(axis=1)
-    ordered = np.sort(values, axis=1)  # quicker than np.partition at several ranks of so few
+    ordered = np.sort(values, axis=1)  # for so few values faster than np.partition
     return [ordered[np.arange(len(values)), count * percent // 100] for percent in percents]
 
 
 def _field(region: tuple[slice, slice]) -> Floats:
-    """The rows 1, x, y, x², y², xy of a region, with x and y in −1..1 over the whole grid."""
+    """(6, cells): the rows 1, x, y, x², y², xy of a region, with x and y in −1..1 over the whole grid."""
     rows, columns = np.mgrid[-1 : 1 : GRID_ROWS * 1j, -1 : 1 : GRID_COLUMNS * 1j].astype(np.float32)
     x, y = columns[region].ravel(), rows[region].ravel()
     return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y])
@@ -295,4 +305,4 @@ def _field(region: tuple[slice, slice]) -> Floats:
 _FIELDS = {name: _field(region) for name, region in REGIONS.items()}
 _KNOTS = np.linspace(-1, 1, 9, dtype=np.float32)[:, None]
 _LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)
-_BESIDE = np.ones((5, 5), np.uint8)
+_NEIGHBOURS = np.ones((5, 5), np.uint8)

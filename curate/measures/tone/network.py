@@ -1,8 +1,8 @@
-"""A second look at a photo's tone by a small convolutional network, where the regression is in doubt.
+"""Score a photo's tone with a small convolutional network, for photos on which the regression is in doubt.
 
-It reads the same grid of cells, but sees where what colour lies: a mount, a stain, coloured light, a shirt on a sheet.
-`benchmarks/tone/train_network.py` learned its 415,000 weights, in `network.onnx`; docs/results/tone.md tells on
-what, and what it is worth. OpenCV runs it, in about 0.7 ms.
+The network reads the same grid of cells as the regression, but it uses where in the picture a colour is: a mount, a
+stain, coloured light, a shirt in front of a sheet. Its 415,000 weights, in `network.onnx`, were learned by
+benchmarks/tone/train_network.py (data and effect: docs/results/tone.md). OpenCV runs it, in about 0.7 ms per photo.
 """
 
 from __future__ import annotations
@@ -23,27 +23,30 @@ Network = Any
 
 
 def log_odds(small: NDArray[np.uint8], network: Network | None = None) -> float:
-    """Log odds of toned against colour.
+    """Compute the network's log odds of toned against colour.
 
     Args:
-        small: (h, w, 3) uint8 sRGB, a small copy as `curate.measures.make_small_copy` makes it.
-        network: another one than the shipped one.
+        small: (h, w, 3) uint8 sRGB, the photo's small copy from `curate.measures.measure.make_small_copy`.
+        network: from `load_network`; None uses the network in this package.
 
     Raises:
-        VividsetError: the shipped one is missing or damaged.
+        VividsetError: the network's file is missing or damaged.
     """
-    network = network or _shipped()
+    network = network or _package_network()
     cells = cv2.resize(small, (GRID_COLUMNS, GRID_ROWS), interpolation=cv2.INTER_AREA).astype(np.float32)
     lab = np.asarray(cv2.cvtColor(cells * np.float32(1 / 255), cv2.COLOR_RGB2LAB), np.float32)
-    network.setInput(inputs(lab.transpose(2, 0, 1))[None])
+    network.setInput(network_inputs(lab.transpose(2, 0, 1))[None])
     return float(network.forward().item())
 
 
-def inputs(lab: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the network reads: (5, rows, columns) lightness, (a, b), and (a, b) in units of the photo's own chroma.
+def network_inputs(lab: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute what the network reads: lightness, (a, b), and (a, b) relative to the photo's own chroma.
 
     Args:
         lab: (3, rows, columns) float32 CIELAB.
+
+    Returns:
+        (5, rows, columns) float32.
     """
     ab = lab[1:]
     chroma = np.sqrt((ab * ab).sum(axis=0).mean())
@@ -51,16 +54,19 @@ def inputs(lab: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def load_network(onnx: bytes) -> Network:
-    """A network from an ONNX file's bytes."""
+    """Load a network from the bytes of an ONNX file."""
     return cv2.dnn.readNetFromONNX(np.frombuffer(onnx, np.uint8))
 
 
 @functools.cache
-def _shipped() -> Network:
+def _package_network() -> Network:
+    """The network in this package, loaded once per process."""
     file = files(__package__) / "network.onnx"
     try:
         return load_network(file.read_bytes())
     except (OSError, cv2.error) as exc:
-        if isinstance(exc, cv2.error) and exc.code >= 0:  # std::bad_alloc, which has no code of OpenCV's
+        if isinstance(exc, cv2.error) and exc.code >= 0:  # std::bad_alloc; errors of OpenCV have negative codes
             raise MemoryError from exc
-        raise VividsetError(f"{file} is missing or damaged: pip install --force-reinstall --no-deps vividset") from exc
+        raise VividsetError(
+            f"{file} is missing or damaged: pip install --force-reinstall --no-deps vividset, or . in a clone of it"
+        ) from exc

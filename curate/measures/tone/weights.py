@@ -1,11 +1,11 @@
-"""Weights of the tone regression, learned by benchmarks/tone/train.py; docs/results/tone.md tells on what."""
+"""Weights of the tone regression, written by benchmarks/tone/train.py (data: docs/results/tone.md)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 BIAS = -0.6466
-"""Less the threshold: 0.45 % of the colour photos with M >= 20 lie above it, judged by weights without their source."""
+"""Includes the threshold: by weights learned without their source, 0.45 % of colour photos with M >= 20 exceed 0."""
 
 FEATURES: Mapping[str, tuple[float, float, float]] = {
     "noise_ab": (1.1857, 0.4733, +0.2649),
@@ -31,7 +31,7 @@ FEATURES: Mapping[str, tuple[float, float, float]] = {
     "local_p50_ab": (1.1531, 0.5383, +1.2061),
     "block_p75_ab": (1.4637, 0.7356, -1.5949),
 }
-"""Mean and standard deviation of log(1 + feature) over the photos learned from, and the weight."""
+"""For each feature: mean and standard deviation of log(1 + feature) over the training photos, and its weight."""
 
 PRODUCTS: Mapping[tuple[str, str], float] = {
     ("all_major_ab", "tile_minor_ab"): -0.4987,
@@ -53,7 +53,8 @@ PRODUCTS: Mapping[tuple[str, str], float] = {
 """Weights of products of two standardised features."""
 
 DOUBT_RANGE = (-3.5, 2.5)
-"""Where the log odds lie between, the network is asked."""
+"""Between these log odds, the regression is in doubt and the network is used, too."""
 
 COMBINED_WEIGHTS = (-0.5419, 0.7791, 0.3322)
-"""Then they become the first number, plus the second times themselves, plus the third times the network's."""
+"""Then the score is the first number, plus the second times the regression's log odds, plus the third times the
+network's."""

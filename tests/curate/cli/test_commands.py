@@ -171,7 +171,7 @@ def test_failures_exit_1_with_one_line() -> None:
     assert_one_line_error(curate("scan", "empty", "-o", "m.parquet"), 1, "no photos in empty")
     Path("text.parquet").write_text("hello", encoding="utf-8")
     assert_one_line_error(curate("filter", "text.parquet"), 1, "can't be read")
-    assert_one_line_error(curate("scan", "empty", "-o", "text.parquet"), 1, "no manifest of ours")
+    assert_one_line_error(curate("scan", "empty", "-o", "text.parquet"), 1, "is not a vividset manifest")
     assert_one_line_error(curate("scan", "empty", "-o", "text.parquet/m.parquet"), 1, "can't be written")
 
 
@@ -206,14 +206,14 @@ def test_all_commands_accept_paths_that_are_not_utf8(in_tmp_path: Path, photos: 
     assert manifest.read_manifest(odd / "pack" / "manifest.parquet").table.num_rows == 1
     assert not list(odd.rglob(".*.draft"))
     result = curate("filter", scan, "-o", clean, "--where", "width > 1")
-    assert_one_line_error(result, 2, "its name is not UTF-8: give it another, or a link with one")
+    assert_one_line_error(result, 2, "its name is not UTF-8: rename it, or give a link with a UTF-8 name")
 
 
 @pytest.mark.usefixtures("in_tmp_path")
 def test_a_file_name_that_begins_with_a_dash_is_suggested_with_its_folder() -> None:
     Path("-odd.jpg").touch()
-    said = curate("explain", "-odd.jpg").stderr
-    assert said.endswith("If you mean the file -odd.jpg, write ./-odd.jpg\n")
+    message = curate("explain", "-odd.jpg").stderr
+    assert message.endswith("If you mean the file -odd.jpg, write ./-odd.jpg\n")
     assert "If you mean" not in curate("explain", "-z.jpg").stderr
     for command in (["explain", "./-odd.jpg"], ["explain", "--", "-odd.jpg"]):
         assert "rejected: unreadable: EmptyFile" in curate(*command).stdout

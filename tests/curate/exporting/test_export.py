@@ -27,7 +27,7 @@ from curate.filtering.options import FilterOptions, Split
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
-from curate.scanning.scorer import ScoreOptions, score
+from curate.scanning.scorer import ScoreOptions, score_photo
 from curate.sources import list_photos
 
 NAMES = ("a.jpg", "A.png", "more/a.b.jpg", "more/a_b.png", "more/c: <x>.jpg", "no-suffix")
@@ -42,8 +42,8 @@ def clean_manifest(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         colors = np.random.default_rng(number).integers(0, 256, (4, 5, 3), np.uint8)
         Image.fromarray(colors).resize((50, 40)).save(path, "PNG" if name.endswith("png") else "JPEG")
-    records = [score(photo, ScoreOptions()) for photo in list_photos([tmp_path / "photos"])]
-    scanned = pa.Table.from_pylist([record.row() for record in records if record], SCAN_SCHEMA)
+    records = [score_photo(photo, ScoreOptions()) for photo in list_photos([tmp_path / "photos"])]
+    scanned = pa.Table.from_pylist([record.to_row() for record in records if record], SCAN_SCHEMA)
     manifest.write_manifest(tmp_path / "scan.parquet", scanned, Lineage("scan", "curate scan photos", {}))
     filter_manifest(
         tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(0, split=Split.parse("60/20/20"))

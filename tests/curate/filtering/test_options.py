@@ -1,4 +1,4 @@
-"""Presets: settings by name, in a file or built in; typed ones go before them. Shares: the line that they mean."""
+"""Presets and their files, options that replace them, and thresholds of shares."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from curate.filtering.dataset_rules import threshold_for_share
 from curate.filtering.options import (
     DEFAULT_PRESET,
     NUMERIC_MEASURES,
-    PRESET_NAMES,
+    SETTING_NAMES,
     TONES,
     FilterOptions,
+    build_options,
     load_preset,
     merge_settings,
-    preset_options,
-    preset_to_toml,
+    settings_to_toml,
 )
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.measures.tone.classify import TONES as SCANNED_TONES
@@ -37,46 +37,42 @@ def run(*words: object) -> Result:
     return CliRunner().invoke(main, [str(word) for word in words])
 
 
-def options_of(**settings: object) -> FilterOptions:
-    return preset_options({name.replace("_", "-"): value for name, value in settings.items()})
-
-
 def test_the_default_preset_is_the_default_options_and_nothing_else() -> None:
-    assert preset_options(load_preset(DEFAULT_PRESET)) == FilterOptions()
+    assert build_options(load_preset(DEFAULT_PRESET)) == FilterOptions()
 
 
-def test_the_names_stand_for_what_they_are_elsewhere() -> None:
+def test_names_agree_with_those_of_the_scan() -> None:
     assert TONES == SCANNED_TONES
-    assert {f"min-{name.replace('_', '-')}" for name in NUMERIC_MEASURES} < set(PRESET_NAMES)
+    assert {f"min-{name.replace('_', '-')}" for name in NUMERIC_MEASURES} < set(SETTING_NAMES)
 
 
 def test_every_setting_is_an_option_of_filter() -> None:
     options = {word for parameter in main.commands["filter"].params for word in parameter.opts}
-    assert {f"--{name}" for name in PRESET_NAMES} < options
+    assert {f"--{name}" for name in SETTING_NAMES} < options
 
 
-def test_what_show_prints_can_be_saved_and_given_back(tmp_path: Path) -> None:
+def test_the_output_of_show_can_be_used_as_a_preset(tmp_path: Path) -> None:
     typed = ("--max-aspect", 3, "--where", 'path <> "a\x7f\\"', "--keep-tone", "sepia", "--min-chroma-mean", "1e-5")
     shown = run("filter", "--show", "--preset", "strict", *typed)
     assert shown.exit_code == 0
     (tmp_path / "mine.toml").write_text(shown.stdout, encoding="utf-8")
     assert run("filter", "--show", "--preset", tmp_path / "mine.toml").stdout == shown.stdout
-    given_back = preset_options(load_preset(str(tmp_path / "mine.toml")))
-    assert (given_back.min_side_px, given_back.max_aspect, given_back.where) == (256, 3, 'path <> "a\x7f\\"')
-    assert given_back.keep_tones == {"color", "sepia"}
-    assert [(bound.option, bound.line) for bound in given_back.bounds] == [("--min-chroma-mean", 1e-5)]
+    loaded = build_options(load_preset(str(tmp_path / "mine.toml")))
+    assert (loaded.min_side_px, loaded.max_aspect, loaded.where) == (256, 3, 'path <> "a\x7f\\"')
+    assert loaded.keep_tones == {"color", "sepia"}
+    assert [(bound.option, bound.limit) for bound in loaded.bounds] == [("--min-chroma-mean", 1e-5)]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.floats(allow_nan=False, allow_infinity=False))
-def test_whatever_a_setting_holds_it_comes_back_from_toml(text: str, number: float) -> None:
+def test_any_setting_can_be_read_back_from_toml(text: str, number: float) -> None:
     settings = {"where": text, "max-sharpness": number, "min-side": 7, "keep-tone": ["toned"], "split": "80/10/10"}
-    assert tomllib.loads("\n".join(preset_to_toml(settings))) == settings
+    assert tomllib.loads("\n".join(settings_to_toml(settings))) == settings
 
 
-def test_what_is_typed_goes_before_the_preset(tmp_path: Path) -> None:
+def test_typed_options_replace_those_of_the_preset(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('min-colorfulness = 30\nmin-side = 100\nkeep-tone = ["sepia"]\n')
-    said = run("filter", "--show", "--preset", tmp_path / "mine.toml", "--min-side", 50, "--keep-tone", "toned").stdout
-    assert tomllib.loads(said) == {
+    shown = run("filter", "--show", "--preset", tmp_path / "mine.toml", "--min-side", 50, "--keep-tone", "toned").stdout
+    assert tomllib.loads(shown) == {
         "min-colorfulness": 30,
         "min-side": 50,
         "keep-tone": ["toned"],
@@ -84,17 +80,17 @@ def test_what_is_typed_goes_before_the_preset(tmp_path: Path) -> None:
     }
 
 
-def test_a_share_and_a_line_take_each_others_place_but_are_not_given_together() -> None:
-    line, share = {"min-colorfulness": 20}, {"keep-top": ["90%"]}
-    assert merge_settings(line, share) == share
-    assert merge_settings(line, {"keep-top": "90%"}) == share
-    assert merge_settings(share, line) == line
-    for both in (merge_settings(line, {**line, **share}), {**line, **share}):
+def test_a_share_replaces_a_minimum_and_the_reverse_but_both_are_refused() -> None:
+    minimum, share = {"min-colorfulness": 20}, {"keep-top": ["90%"]}
+    assert merge_settings(minimum, share) == share
+    assert merge_settings(minimum, {"keep-top": "90%"}) == share
+    assert merge_settings(share, minimum) == minimum
+    for both in (merge_settings(minimum, {**minimum, **share}), {**minimum, **share}):
         with pytest.raises(UsageError, match="give one of them"):
-            preset_options(both)
+            build_options(both)
 
 
-def test_shares_and_lines_of_other_measures_are_left_alone() -> None:
+def test_shares_and_minimums_of_other_measures_are_kept() -> None:
     preset = {"min-colorfulness": 20, "min-sharpness": 2, "keep-top": ["chroma-mean:70%", "neutral_share:60.5%"]}
     typed = {"keep-top": ("sharpness:90%",), "min-chroma-mean": 3.0}
     assert merge_settings(preset, typed) == {
@@ -104,16 +100,16 @@ def test_shares_and_lines_of_other_measures_are_left_alone() -> None:
     }
 
 
-def test_a_preset_is_complete() -> None:
-    options = preset_options({"min-side": 9})
+def test_a_preset_without_a_setting_does_not_use_its_default() -> None:
+    options = build_options({"min-side": 9})
     assert options == FilterOptions(min_colorfulness=None, min_side_px=9)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("min-colourfulness = 3", "as the options of `curate filter`, like min-colorfulness"),
-        ("min-side = 2.5", "min-side = 2.5 isn't understood: write it like min-side = 256"),
+        ("min-colourfulness = 3", "use names of `curate filter` options, like min-colorfulness"),
+        ("min-side = 2.5", "min-side = 2.5 is not valid: write it like min-side = 256"),
         ('max-sharpness = "much"', "write it like max-sharpness = 20.0"),
         ("max-sharpness = true", "write it like max-sharpness = 20.0"),
         ('keep-tone = ["purple"]', 'write it like keep-tone = ["sepia"]'),
@@ -125,9 +121,12 @@ def test_a_preset_is_complete() -> None:
         ("keep-top = 'most'", "like 90%"),
         ("keep-top = 7", 'write it like keep-top = ["90%", "sharpness:80%"]'),
         ("keep-top = [7]", 'write it like keep-top = ["90%", "sharpness:80%"]'),
-        ("keep-top = ['beauty:90%']", "--keep-top beauty: no measure is called so: choose from colorfulness,"),
+        ("keep-top = ['beauty:90%']", "--keep-top: there is no measure 'beauty': choose from colorfulness,"),
         ("keep-top = ['90%', 'colorfulness:80%']", "--keep-top is given twice for colorfulness"),
-        ("keep-top = ['sharpness:90%']\nmin-sharpness = 2", "--keep-top and --min-sharpness both draw the line"),
+        (
+            "keep-top = ['sharpness:90%']\nmin-sharpness = 2",
+            "--keep-top and --min-sharpness both set the lowest sharpness",
+        ),
         ("keep-top = '0%'", "like 90%"),
         ("keep-top = '101%'", "like 90%"),
         ("keep-top = '90'", "like 90%"),
@@ -140,17 +139,17 @@ def test_a_preset_is_complete() -> None:
         ("min-colorfulness = nan", "write it like min-colorfulness = 20.0"),
     ],
 )
-def test_a_preset_that_makes_no_sense_is_one_clear_line(text: str, said: str, tmp_path: Path) -> None:
+def test_an_invalid_preset_is_one_clear_error(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(text)
     result = run("filter", "--show", "--preset", tmp_path / "mine.toml")
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
-def test_a_preset_that_cant_be_read_says_what_there_is(content: bytes | None, tmp_path: Path) -> None:
+def test_an_unreadable_preset_is_an_error_with_advice(content: bytes | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "mine.toml").write_bytes(content)
     result = run("filter", "--preset", tmp_path / "mine.toml")
@@ -158,36 +157,36 @@ def test_a_preset_that_cant_be_read_says_what_there_is(content: bytes | None, tm
     assert ("--show" if content else "choose from colorization, strict") in result.stderr
 
 
-some_values = st.lists(st.floats(0, 200) | st.sampled_from([0.0, 20.0, 20.5]), min_size=1, max_size=60)
+random_values = st.lists(st.floats(0, 200) | st.sampled_from([0.0, 20.0, 20.5]), min_size=1, max_size=60)
 
 
-@given(some_values, st.floats(0.01, 100))
-def test_a_share_is_exact_but_for_equal_values(values: list[float], percent: float) -> None:
-    line = threshold_for_share(np.array(values), percent)
-    assert line is not None
-    kept = sorted(value for value in values if value >= line)
+@given(random_values, st.floats(0.01, 100))
+def test_a_share_is_exact_except_for_equal_values(values: list[float], percent: float) -> None:
+    threshold = threshold_for_share(np.array(values), percent)
+    assert threshold is not None
+    kept = sorted(value for value in values if value >= threshold)
     wanted = math.ceil(round(len(values) * percent / 100, 6))
     assert len(kept) >= wanted
     assert len([value for value in kept if value > kept[0]]) < wanted
 
 
-def test_the_line_of_a_share_is_short() -> None:
+def test_the_threshold_of_a_share_has_few_decimals() -> None:
     assert threshold_for_share(np.array([10.123, 17.345, 17.391, 40.0]), 75) == 17
     assert threshold_for_share(np.array([]), 75) is None
 
 
-def test_a_share_is_of_the_readable_photos_and_its_line_is_said(
+def test_a_share_refers_to_readable_photos_and_its_threshold_is_printed(
     scanned: tuple[Path, ScanSummary], tmp_path: Path
 ) -> None:
     scan, _ = scanned  # one vivid, one gray, one broken
     result = run("filter", scan, "--keep-top", "50%", "-o", tmp_path / "o" / "clean.parquet")
     assert result.exit_code == 0
     assert "3 photos: 1 kept, 2 rejected" in result.stdout
-    line = result.stdout.split("the top 50 % by colorfulness: --min-colorfulness ")[1].split()[0]
-    assert f"1  colorfulness < {line}" in result.stdout
+    threshold = result.stdout.split("the top 50 % by colorfulness: --min-colorfulness ")[1].split()[0]
+    assert f"1  colorfulness < {threshold}" in result.stdout
 
 
-def test_shares_by_several_measures_each_draw_their_line(tmp_path: Path) -> None:
+def test_shares_by_several_measures_each_have_their_threshold(tmp_path: Path) -> None:
     row = {"source": "/p", "sha256": "0" * 64, "tone": "color", "error": None}
     table = pa.Table.from_pylist(
         [
@@ -207,7 +206,7 @@ def test_shares_by_several_measures_each_draw_their_line(tmp_path: Path) -> None
     assert same.stdout.splitlines()[0] == result.stdout.splitlines()[0]
 
 
-def test_explain_judges_by_a_preset_but_not_by_shares(photos: Path, tmp_path: Path) -> None:
+def test_explain_uses_a_preset_without_its_shares(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('keep-top = "1%"\nmin-side = 49\n')
     result = run("explain", "--preset", tmp_path / "mine.toml", photos / "a-vivid.png")
     assert result.stdout.splitlines()[0].endswith("rejected: short side 48 < 49")

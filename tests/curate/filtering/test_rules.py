@@ -1,4 +1,4 @@
-"""Every rule rejects what it says, with a sentence that is true."""
+"""Each rule rejects the right photos, with a true reason."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 
 from curate import manifest
 from curate.errors import ManifestError, UsageError
-from curate.filtering.filter import decide, filter_manifest
+from curate.filtering.filter import filter_manifest, filter_table
 from curate.filtering.options import Bound, FilterOptions, TopShare
 from curate.manifest import SCAN_SCHEMA, Lineage
 
 
-def scanned(**columns: list[object]) -> pa.Table:
-    """Three readable colour photos and a broken one; some columns as given for the readable ones."""
+def make_scan(**columns: list[object]) -> pa.Table:
+    """Make a scan of three readable colour photos, with the given columns, and of a broken one."""
     count = 4
     rows: dict[str, list[object]] = {name: [None] * count for name in SCAN_SCHEMA.names}
     rows |= {
@@ -35,15 +35,15 @@ def scanned(**columns: list[object]) -> pa.Table:
 
 
 def reasons(table: pa.Table, **options: object) -> dict[str, list[str]]:
-    chosen = decide(table, FilterOptions(**options))  # type: ignore[arg-type]
-    assert chosen.kept.num_rows + chosen.rejected.num_rows == table.num_rows
-    rows = chosen.rejected.to_pylist()
+    result = filter_table(table, FilterOptions(**options))  # type: ignore[arg-type]
+    assert result.kept.num_rows + result.rejected.num_rows == table.num_rows
+    rows = result.rejected.to_pylist()
     return {row["path"]: row["reject_reasons"] for row in rows if row["path"] != "d"}
 
 
-def test_a_highest_and_a_lowest_value_are_held() -> None:
-    table = scanned(neutral_share=[0.25, 0.953, 0.951])
-    bounds = (Bound("neutral_share", 0.95, lowest=False), Bound("colorfulness", 55.0, lowest=True))
+def test_values_outside_the_bounds_are_rejected() -> None:
+    table = make_scan(neutral_share=[0.25, 0.953, 0.951])
+    bounds = (Bound("neutral_share", 0.95, is_min=False), Bound("colorfulness", 55.0, is_min=True))
     assert reasons(table, bounds=bounds) == {
         "a": ["colorfulness 50 < 55"],
         "b": ["neutral_share 0.96 > 0.95"],
@@ -51,44 +51,44 @@ def test_a_highest_and_a_lowest_value_are_held() -> None:
     }
 
 
-def test_a_value_on_the_line_passes() -> None:
-    table = scanned(sharpness=[5.0, 5.0, 4.0])
-    assert reasons(table, bounds=(Bound("sharpness", 5.0, lowest=True),)) == {"c": ["sharpness 4 < 5"]}
+def test_a_value_equal_to_the_limit_passes() -> None:
+    table = make_scan(sharpness=[5.0, 5.0, 4.0])
+    assert reasons(table, bounds=(Bound("sharpness", 5.0, is_min=True),)) == {"c": ["sharpness 4 < 5"]}
 
 
-def test_size_and_shape_are_judged_by_the_short_side() -> None:
-    assert reasons(scanned(), min_side_px=301) == {name: ["short side 300 < 301"] for name in "abc"}
-    assert reasons(scanned(), max_aspect=2.5) == {"c": ["aspect 3 > 2.5"]}
+def test_min_side_and_max_aspect() -> None:
+    assert reasons(make_scan(), min_side_px=301) == {name: ["short side 300 < 301"] for name in "abc"}
+    assert reasons(make_scan(), max_aspect=2.5) == {"c": ["aspect 3 > 2.5"]}
 
 
-def test_a_condition_rejects_measured_photos_for_which_it_isnt_true() -> None:
-    assert reasons(scanned(), where="width > 350") == {"b": ["not (width > 350)"]}
-    assert reasons(scanned(sharpness=[1.0, None, 3.0]), where="sharpness < 2") == {
+def test_an_sql_condition_rejects_photos_for_which_it_is_false_or_null() -> None:
+    assert reasons(make_scan(), where="width > 350") == {"b": ["not (width > 350)"]}
+    assert reasons(make_scan(sharpness=[1.0, None, 3.0]), where="sharpness < 2") == {
         "b": ["not (sharpness < 2)"],
         "c": ["not (sharpness < 2)"],
     }
 
 
 @pytest.mark.parametrize("condition", ["nope > 3", "width >", "true; select 1", "true) from photos limit (1", ""])
-def test_a_condition_that_isnt_one_is_a_usage_error(condition: str) -> None:
+def test_an_invalid_sql_condition_is_a_usage_error(condition: str) -> None:
     with pytest.raises(UsageError, match="--where"):
-        decide(scanned(), FilterOptions(where=condition))
+        filter_table(make_scan(), FilterOptions(where=condition))
 
 
-def test_an_unknown_column_is_told_with_those_that_are_near() -> None:
+def test_an_unknown_column_in_a_condition_is_named_with_similar_ones() -> None:
     with pytest.raises(UsageError, match=r'"widht" not found.*Candidate bindings: "width"'):
-        decide(scanned(), FilterOptions(where="widht > 3"))
+        filter_table(make_scan(), FilterOptions(where="widht > 3"))
 
 
-def test_lines_that_let_nothing_through_are_refused() -> None:
-    both = (Bound("sharpness", 3.0, lowest=True), Bound("sharpness", 2.0, lowest=False))
+def test_bounds_that_no_photo_can_pass_are_refused() -> None:
+    both = (Bound("sharpness", 3.0, is_min=True), Bound("sharpness", 2.0, is_min=False))
     for options in (
         {"bounds": both},
-        {"min_colorfulness": 40.0, "bounds": (Bound("colorfulness", 30.0, lowest=False),)},
+        {"min_colorfulness": 40.0, "bounds": (Bound("colorfulness", 30.0, is_min=False),)},
     ):
         with pytest.raises(UsageError, match="no photo can have both --min-"):
             FilterOptions(**options)
-    FilterOptions(40.0, bounds=(Bound("colorfulness", 40.0, lowest=False),))
+    FilterOptions(40.0, bounds=(Bound("colorfulness", 40.0, is_min=False),))
 
 
 @pytest.mark.parametrize(
@@ -100,50 +100,51 @@ def test_lines_that_let_nothing_through_are_refused() -> None:
         "true) AS BOOLEAN) FROM photos; SET enable_external_access = true; --",
     ],
 )
-def test_a_condition_neither_reads_nor_writes_files(condition: str, tmp_path: Path) -> None:
+def test_an_sql_condition_can_not_access_files(condition: str, tmp_path: Path) -> None:
     (tmp_path / "secret.csv").write_text("a\n", encoding="utf-8")
     with pytest.raises(UsageError, match="--where"):
-        decide(scanned(), FilterOptions(where=condition.format(here=tmp_path)))
+        filter_table(make_scan(), FilterOptions(where=condition.format(here=tmp_path)))
     assert [file.name for file in tmp_path.iterdir()] == ["secret.csv"]
 
 
-def test_an_unreadable_photo_has_its_own_reason_and_no_other() -> None:
-    bounds = (Bound("sharpness", 5.0, lowest=True),)
-    chosen = decide(scanned(), FilterOptions(bounds=bounds, min_side_px=10, max_aspect=2, where="width > 1"))
-    (broken,) = [row for row in chosen.rejected.to_pylist() if row["path"] == "d"]
+def test_an_unreadable_photo_has_only_the_reason_unreadable() -> None:
+    bounds = (Bound("sharpness", 5.0, is_min=True),)
+    result = filter_table(make_scan(), FilterOptions(bounds=bounds, min_side_px=10, max_aspect=2, where="width > 1"))
+    (broken,) = [row for row in result.rejected.to_pylist() if row["path"] == "d"]
     assert broken["reject_reasons"] == ["unreadable: EmptyFile: the file has zero bytes"]
 
 
-def test_a_rule_on_a_column_that_an_older_scan_lacks_says_so() -> None:
+def test_a_rule_on_a_column_that_the_scan_lacks_is_an_error() -> None:
+    options = FilterOptions(bounds=(Bound("sharpness", 5.0, is_min=True),))
     with pytest.raises(ManifestError, match="sharpness"):
-        decide(scanned().drop_columns(["sharpness"]), FilterOptions(bounds=(Bound("sharpness", 5.0, lowest=True),)))
+        filter_table(make_scan().drop_columns(["sharpness"]), options)
 
 
-@pytest.mark.parametrize("line", [math.nan, math.inf])
-def test_a_line_is_a_number(line: float) -> None:
+@pytest.mark.parametrize("limit", [math.nan, math.inf])
+def test_a_limit_must_be_a_finite_number(limit: float) -> None:
     with pytest.raises(UsageError, match="--max-neutral-share"):
-        Bound("neutral_share", line, lowest=False)
+        Bound("neutral_share", limit, is_min=False)
 
 
-def test_an_aspect_below_one_is_refused() -> None:
+def test_a_max_aspect_below_one_is_refused() -> None:
     with pytest.raises(UsageError, match="--max-aspect"):
         FilterOptions(max_aspect=0.5)
 
 
-def test_whatever_the_values_every_reason_is_true() -> None:
+def test_reasons_are_true_for_random_values() -> None:
     values = np.random.default_rng(0).uniform(0, 1, 3)
-    for line in (0.3, 0.333, 0.5, 1e-4):
-        for lowest in (True, False):
-            found = reasons(scanned(neutral_share=list(values)), bounds=(Bound("neutral_share", line, lowest=lowest),))
-            for texts in found.values():
-                _, value, sign, said = texts[0].split()
-                assert float(value) < float(said) if sign == "<" else float(value) > float(said)
+    for limit in (0.3, 0.333, 0.5, 1e-4):
+        for is_min in (True, False):
+            bound = Bound("neutral_share", limit, is_min=is_min)
+            for texts in reasons(make_scan(neutral_share=list(values)), bounds=(bound,)).values():
+                _, value, sign, shown_limit = texts[0].split()
+                assert float(value) < float(shown_limit) if sign == "<" else float(value) > float(shown_limit)
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", "rejected.parquet", "folder"])
-def test_a_filter_never_replaces_what_a_filter_didnt_make(tmp_path: Path, name: str) -> None:
+def test_a_filter_does_not_replace_other_files(tmp_path: Path, name: str) -> None:
     lineage = Lineage("scan", "curate scan", {})
-    manifest.write_manifest(tmp_path / "scan.parquet", scanned(), lineage)
+    manifest.write_manifest(tmp_path / "scan.parquet", make_scan(), lineage)
     victim = tmp_path / "out" / name
     victim.parent.mkdir()
     if name == "folder":
@@ -151,50 +152,50 @@ def test_a_filter_never_replaces_what_a_filter_didnt_make(tmp_path: Path, name: 
     else:
         victim.write_bytes(b"precious")
     out = victim if name != "rejected.parquet" else victim.with_name("clean.parquet")
-    with pytest.raises(ManifestError, match=r"is in the way|is a folder"):
+    with pytest.raises(ManifestError, match=r"already exists|is a folder"):
         filter_manifest(tmp_path / "scan.parquet", out, FilterOptions())
     assert victim.is_dir() or victim.read_bytes() == b"precious"
 
 
-def test_a_filter_replaces_its_own_earlier_manifests(tmp_path: Path) -> None:
-    manifest.write_manifest(tmp_path / "scan.parquet", scanned(), Lineage("scan", "curate scan", {}))
-    for line, kept in ((20.0, 3), (65.0, 1)):
-        filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(line))
+def test_a_filter_replaces_its_earlier_output(tmp_path: Path) -> None:
+    manifest.write_manifest(tmp_path / "scan.parquet", make_scan(), Lineage("scan", "curate scan", {}))
+    for threshold, kept in ((20.0, 3), (65.0, 1)):
+        filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(threshold))
         assert manifest.read_manifest(tmp_path / "clean.parquet").table.num_rows == kept
 
 
 def with_missing(table: pa.Table, *paths: str) -> pa.Table:
-    """The same rows, some of them of photos that the last scan didn't find."""
+    """Return the same rows, with some photos marked as missing."""
     column = SCAN_SCHEMA.field("missing_since")
     times = [1_700_000_000_000_000 if path in paths else None for path in table["path"].to_pylist()]
     return table.set_column(table.column_names.index(column.name), column, pa.array(times, column.type))
 
 
-def test_a_missing_photo_is_rejected_and_keeps_its_other_reasons() -> None:
-    table = with_missing(scanned(), "a", "b")
+def test_a_missing_photo_is_rejected_with_all_its_reasons() -> None:
+    table = with_missing(make_scan(), "a", "b")
     assert reasons(table, min_colorfulness=55.0) == {"a": ["missing", "colorfulness 50 < 55"], "b": ["missing"]}
-    assert decide(table, FilterOptions()).dropped_by["missing"] == 2
-    assert "missing" not in decide(scanned(), FilterOptions()).dropped_by
+    assert filter_table(table, FilterOptions()).rejected_by_rule["missing"] == 2
+    assert "missing" not in filter_table(make_scan(), FilterOptions()).rejected_by_rule
 
 
-def test_a_missing_photo_is_no_photo_to_the_rules_on_the_whole_set() -> None:
-    best_is_gone = with_missing(scanned(sha256=[f"{1:064x}"] * 3), "c")
+def test_dataset_rules_ignore_missing_photos() -> None:
+    best_is_gone = with_missing(make_scan(sha256=[f"{1:064x}"] * 3), "c")
     assert reasons(best_is_gone, duplicates="drop-exact") == {
         "b": ["duplicate of a (same content)"],
         "c": ["missing"],
     }
-    assert reasons(with_missing(scanned(), "c"), keep_top=(TopShare("colorfulness", 50),)) == {
+    assert reasons(with_missing(make_scan(), "c"), keep_top=(TopShare("colorfulness", 50),)) == {
         "a": ["colorfulness 50 < 60"],
         "c": ["missing"],
     }
-    left = decide(with_missing(scanned(hue_peak_deg=[5.0] * 3), "a", "b"), FilterOptions(balance=1)).kept
+    left = filter_table(with_missing(make_scan(hue_peak_deg=[5.0] * 3), "a", "b"), FilterOptions(balance=1)).kept
     assert left["path"].to_pylist() == ["c"]
 
 
-def test_a_scan_of_an_older_version_has_no_missing_photos(tmp_path: Path) -> None:
-    old = scanned(sha256=[f"{1:064x}"] * 3).drop_columns(["missing_since"])
+def test_a_scan_without_the_column_missing_since_can_be_filtered(tmp_path: Path) -> None:
+    old = make_scan(sha256=[f"{1:064x}"] * 3).drop_columns(["missing_since"])
     manifest.write_manifest(tmp_path / "scan.parquet", old, Lineage("scan", "", {}))
     options = FilterOptions(duplicates="drop-exact", keep_top=(TopShare("colorfulness", 90),))
     for dry_run in (True, False):
-        chosen = filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", options, dry_run=dry_run)
-        assert (chosen.kept, chosen.rejected) == (1, 3)
+        result = filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", options, dry_run=dry_run)
+        assert (result.kept, result.rejected) == (1, 3)

@@ -1,4 +1,4 @@
-"""A filter reads, decides and writes some rows at a time: the same verdicts, both files or neither."""
+"""Filtering in pieces: the same result as in one piece, and both outputs are written or none."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import pytest
 
 from curate import manifest
 from curate.errors import ManifestError
-from curate.filtering.filter import decide, filter_manifest
-from curate.filtering.options import FilterOptions
+from curate.filtering.filter import filter_manifest, filter_table
+from curate.filtering.options import FilterOptions, TopShare
 from curate.manifest import SCAN_SCHEMA, Lineage
 
 ROOT = Path(__file__).parents[3]
 
 
-def some_scan(count: int = 500) -> pa.Table:
-    """Readable photos of all tones, and every tenth one broken."""
+def make_scan(count: int = 500) -> pa.Table:
+    """Make a scan of color and sepia photos, of which every tenth is broken."""
     rng = np.random.default_rng(0)
     rows = [
         {
@@ -33,6 +33,7 @@ def some_scan(count: int = 500) -> pa.Table:
             "sha256": hashlib.sha256(b"%d" % n).hexdigest(),
             "width": int(rng.integers(100, 900)),
             "colorfulness": float(rng.uniform(0, 120)) if n % 10 else None,
+            "sharpness": float(n) if n % 10 else None,
             "tone": str(rng.choice(["color", "sepia"])) if n % 10 else None,
             "error": None if n % 10 else "EmptyFile: the file has zero bytes",
         }
@@ -41,8 +42,8 @@ def some_scan(count: int = 500) -> pa.Table:
     return pa.Table.from_pylist(rows, SCAN_SCHEMA)
 
 
-def in_parts(table: pa.Table, folder: Path) -> Path:
-    """The same rows as a folder of uneven parts."""
+def write_parts(table: pa.Table, folder: Path) -> Path:
+    """Write the same rows as a folder of parts of different sizes."""
     folder.mkdir()
     edges = [0, 1, 40, 333, table.num_rows]
     for number, (start, stop) in enumerate(itertools.pairwise(edges)):
@@ -57,38 +58,39 @@ def in_parts(table: pa.Table, folder: Path) -> Path:
         "row_number() OVER (PARTITION BY width // 10 ORDER BY colorfulness) = 1",
     ],
 )
-def test_pieces_are_decided_as_the_whole_is(tmp_path: Path, where: str | None) -> None:
-    table, options = some_scan(), FilterOptions(where=where)
-    whole = decide(table, options)
+def test_filtering_in_pieces_gives_the_same_result(tmp_path: Path, where: str | None) -> None:
+    table, options = make_scan(), FilterOptions(where=where)
+    whole = filter_table(table, options)
     assert whole.kept.num_rows > 10
-    chosen = filter_manifest(in_parts(table, tmp_path / "parts"), tmp_path / "clean.parquet", options)
+    result = filter_manifest(write_parts(table, tmp_path / "parts"), tmp_path / "clean.parquet", options)
     assert manifest.read_manifest(tmp_path / "clean.parquet").table == whole.kept
     assert manifest.read_manifest(tmp_path / "rejected.parquet").table == whole.rejected
-    assert chosen.dropped_by == whole.dropped_by
-    assert (chosen.kept, chosen.rejected) == (whole.kept.num_rows, whole.rejected.num_rows)
-    assert chosen.kept_by_ten.sum() + chosen.rejected_by_ten.sum() == table["colorfulness"].drop_null().length()
+    assert result.rejected_by_rule == whole.rejected_by_rule
+    assert (result.kept, result.rejected) == (whole.kept.num_rows, whole.rejected.num_rows)
+    assert result.kept_histogram.sum() + result.rejected_histogram.sum() == table["colorfulness"].drop_null().length()
 
 
-def test_a_dry_run_counts_the_same_and_writes_nothing(tmp_path: Path) -> None:
-    parts = in_parts(some_scan(), tmp_path / "parts")
-    dry = filter_manifest(parts, tmp_path / "clean.parquet", FilterOptions(), dry_run=True)
+@pytest.mark.parametrize("options", [FilterOptions(), FilterOptions(keep_top=(TopShare("sharpness", 60),))])
+def test_a_dry_run_counts_the_same_and_writes_nothing(tmp_path: Path, options: FilterOptions) -> None:
+    parts = write_parts(make_scan(), tmp_path / "parts")
+    dry = filter_manifest(parts, tmp_path / "clean.parquet", options, dry_run=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["parts"]
-    wet = filter_manifest(parts, tmp_path / "clean.parquet", FilterOptions())
-    assert (dry.kept, dry.dropped_by, dry.splits) == (wet.kept, wet.dropped_by, wet.splits)
+    wet = filter_manifest(parts, tmp_path / "clean.parquet", options)
+    assert (dry.kept, dry.rejected_by_rule, dry.splits) == (wet.kept, wet.rejected_by_rule, wet.splits)
 
 
-def test_many_small_pieces_make_few_row_groups(tmp_path: Path) -> None:
+def test_small_parts_are_joined_to_large_row_groups(tmp_path: Path) -> None:
     folder = tmp_path / "parts"
     folder.mkdir()
     for number in range(20):
-        pq.write_table(some_scan(10), folder / f"{number:02d}.parquet")
+        pq.write_table(make_scan(10), folder / f"{number:02d}.parquet")
     filter_manifest(folder, tmp_path / "clean.parquet", FilterOptions())
     assert pq.ParquetFile(tmp_path / "clean.parquet").num_row_groups == 1
 
 
-def test_a_scan_that_is_damaged_far_down_leaves_both_earlier_outputs(tmp_path: Path) -> None:
+def test_a_scan_damaged_at_its_end_leaves_both_earlier_outputs(tmp_path: Path) -> None:
     scan, clean = tmp_path / "scan.parquet", tmp_path / "clean.parquet"
-    manifest.write_manifest(scan, some_scan(), Lineage("scan", "curate scan", {}))
+    manifest.write_manifest(scan, make_scan(), Lineage("scan", "curate scan", {}))
     filter_manifest(scan, clean, FilterOptions())
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path != scan}
     whole = scan.read_bytes()
@@ -100,26 +102,26 @@ def test_a_scan_that_is_damaged_far_down_leaves_both_earlier_outputs(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("column", "values", "said"),
+    ("column", "values", "message"),
     [
         ("path", pa.array(range(500)), "int64 in its column 'path' instead of text"),
         ("colorfulness", pa.array(["much"] * 500), "string in its column 'colorfulness' instead of numbers"),
-        ("sha256", pa.array([f"{n:x}" for n in range(500)]), "no content hashes"),
-        ("sha256", pa.array(["no hash at all, but long"] * 500), "no content hashes"),
-        ("sha256", pa.nulls(500, pa.string()), "no content hashes"),
+        ("sha256", pa.array([f"{n:x}" for n in range(500)]), "values that are not content hashes"),
+        ("sha256", pa.array(["no hash at all, but long"] * 500), "values that are not content hashes"),
+        ("sha256", pa.nulls(500, pa.string()), "values that are not content hashes"),
     ],
 )
-def test_a_foreign_manifest_that_holds_something_else_says_so(
-    tmp_path: Path, column: str, values: pa.Array, said: str
+def test_a_column_with_the_wrong_type_or_content_is_an_error(
+    tmp_path: Path, column: str, values: pa.Array, message: str
 ) -> None:
-    table = some_scan()
+    table = make_scan()
     pq.write_table(table.set_column(table.column_names.index(column), column, values), tmp_path / "foreign.parquet")
-    with pytest.raises(ManifestError, match=re.escape(said)):
+    with pytest.raises(ManifestError, match=re.escape(message)):
         filter_manifest(tmp_path / "foreign.parquet", tmp_path / "clean.parquet", FilterOptions())
     assert [path.name for path in tmp_path.iterdir()] == ["foreign.parquet"]
 
 
-def test_the_bench_prints_seconds_memory_and_a_ratio() -> None:
+def test_the_benchmark_prints_seconds_memory_and_a_ratio() -> None:
     bench = [sys.executable, str(ROOT / "benchmarks" / "filter.py"), "--rows", "2000", "--option=--dry-run"]
     printed = subprocess.run(bench, check=True, capture_output=True, text=True, cwd=ROOT).stdout
     assert re.search(r"curate filter --dry-run .* s CPU .* MB peak .* ratio \d+\.\d\d", printed)

@@ -1,4 +1,4 @@
-"""HEIC and JPEG XL, with their extras and without."""
+"""HEIC and JPEG XL, with and without their plugins."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LOSSLESS = {"HEIF": {"quality": -1, "chroma": 444, "matrix_coefficients": 0}, "J
 
 @pytest.fixture
 def without_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As where neither extra was installed."""
+    """As if neither plugin were installed."""
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     monkeypatch.setitem(sys.modules, "pillow_jxl.JpegXLImagePlugin", None)
     formats.is_installed.cache_clear()
@@ -42,7 +42,7 @@ def without_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("extra", [HEIF, JXL])
-def test_its_pixels_are_those_that_were_saved(extra: PluginFormat, vivid: Pixels, encoded: Encode) -> None:
+def test_lossless_files_decode_to_the_saved_pixels(extra: PluginFormat, vivid: Pixels, encoded: Encode) -> None:
     assert is_installed(extra)
     data = encoded(vivid, extra.format, **LOSSLESS[extra.format])
     photo = decode(data)
@@ -52,7 +52,7 @@ def test_its_pixels_are_those_that_were_saved(extra: PluginFormat, vivid: Pixels
 
 
 @pytest.mark.parametrize("extra", [HEIF, JXL])
-def test_transparency_counts_as_everywhere(extra: PluginFormat, encoded: Encode) -> None:
+def test_transparent_pixels_are_marked_invisible(extra: PluginFormat, encoded: Encode) -> None:
     assert is_installed(extra)
     rgba = np.full((16, 16, 4), (255, 0, 0, 255), np.uint8)
     rgba[:, 8:, 3] = 0
@@ -61,7 +61,7 @@ def test_transparency_counts_as_everywhere(extra: PluginFormat, encoded: Encode)
     assert int(photo.visible.sum()) == 128
 
 
-def test_heic_is_turned_once(vivid: Pixels, encoded: Encode) -> None:
+def test_the_orientation_of_heic_is_applied_once(vivid: Pixels, encoded: Encode) -> None:
     assert is_installed(HEIF)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
@@ -69,7 +69,7 @@ def test_heic_is_turned_once(vivid: Pixels, encoded: Encode) -> None:
     assert np.array_equal(photo.pixels, np.rot90(vivid, -1))
 
 
-def test_jpeg_xl_is_turned_by_its_codestream_alone(vivid: Pixels, encoded: Encode) -> None:
+def test_jpeg_xl_uses_the_orientation_of_its_codestream_only(vivid: Pixels, encoded: Encode) -> None:
     assert is_installed(JXL)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
@@ -77,20 +77,22 @@ def test_jpeg_xl_is_turned_by_its_codestream_alone(vivid: Pixels, encoded: Encod
     assert np.array_equal(photo.pixels, vivid)
 
 
-def test_a_jpeg_inside_jpeg_xl_is_turned_by_its_exif(tmp_path: Path, vivid: Pixels, encoded: Encode) -> None:
+def test_a_jpeg_recompressed_as_jpeg_xl_uses_its_exif_orientation(
+    tmp_path: Path, vivid: Pixels, encoded: Encode
+) -> None:
     assert is_installed(JXL)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     jpeg = tmp_path / "turned.jpg"
     jpeg.write_bytes(encoded(vivid, "JPEG", exif=exif.tobytes()))
-    with Image.open(jpeg) as image:  # the plugin takes the JPEG over as it is if it knows its file
+    with Image.open(jpeg) as image:  # the plugin recompresses the JPEG losslessly if the image has a file
         photo = decode(encoded(image, "JXL", lossless_jpeg=True))
     assert np.array_equal(photo.pixels, decode(jpeg.read_bytes()).pixels)
     assert photo.header.orientation == 6
 
 
 @pytest.mark.parametrize("size", [(64, 48), (512, 512), (800, 600), (5000, 3), (333, 77), (1, 1)])
-def test_a_jpeg_xl_says_how_many_pixels_it_has_before_it_is_decoded(size: tuple[int, int], encoded: Encode) -> None:
+def test_the_pixel_count_of_jpeg_xl_is_checked_before_decoding(size: tuple[int, int], encoded: Encode) -> None:
     assert is_installed(JXL)
     data = encoded(Image.new("RGB", size), "JXL", effort=1)
     assert jxl_pixel_count(data) == size[0] * size[1]
@@ -98,8 +100,8 @@ def test_a_jpeg_xl_says_how_many_pixels_it_has_before_it_is_decoded(size: tuple[
         decode(data, max_pixels=size[0] * size[1] - 1)
 
 
-def test_a_jpeg_xl_that_claims_a_giant_is_refused_undecoded() -> None:
-    fields = [(0, 1), (2, 2), (59_999, 18), (1, 3)]  # no eighths, a height of 18 bits, as wide as high
+def test_a_huge_size_in_a_jpeg_xl_header_is_refused() -> None:
+    fields = [(0, 1), (2, 2), (59_999, 18), (1, 3)]  # not in eighths, a height of 18 bits, ratio 1:1
     bits = at = 0
     for value, count in fields:
         bits, at = bits | value << at, at + count
@@ -109,34 +111,32 @@ def test_a_jpeg_xl_that_claims_a_giant_is_refused_undecoded() -> None:
 
 @pytest.mark.usefixtures("without_plugins")
 @pytest.mark.parametrize(
-    ("head", "pip"),
+    ("head", "extra"),
     [
         (b"\0\0\0\x18ftypheic", "vividset[heic]"),
         (b"\xff\x0a\xfa\x7f", "vividset[jxl]"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "vividset[jxl]"),
     ],
 )
-def test_without_its_extra_the_error_says_what_to_install(head: bytes, pip: str) -> None:
+def test_without_its_plugin_the_error_names_the_extra_to_install(head: bytes, extra: str) -> None:
     assert detect_plugin_format(head)
     with pytest.raises(UnsupportedFormat) as raised:
         decode(head + b"\0" * 60)
-    assert pip in str(raised.value)
+    assert extra in str(raised.value)
     assert "--retry-errors" in str(raised.value)
 
 
 @pytest.mark.parametrize("extra", [HEIF, JXL])
-def test_malformed_ones_raise_photo_errors_and_nothing_else(
-    extra: PluginFormat, vivid: Pixels, encoded: Encode
-) -> None:
+def test_malformed_files_raise_only_photo_errors(extra: PluginFormat, vivid: Pixels, encoded: Encode) -> None:
     assert is_installed(extra)
-    dice = random.Random(extra.name)  # noqa: S311
+    rng = random.Random(extra.name)  # noqa: S311
     whole = encoded(vivid, extra.format)
     refused = 0
     for _ in range(150):
         data = bytearray(whole)
-        data[dice.randrange(min(len(data), 200))] = dice.randrange(256)
+        data[rng.randrange(min(len(data), 200))] = rng.randrange(256)
         try:
-            decode(bytes(data[: dice.randint(1, len(data))] if dice.random() < 0.3 else data), max_pixels=100_000)
+            decode(bytes(data[: rng.randint(1, len(data))] if rng.random() < 0.3 else data), max_pixels=100_000)
         except PhotoError:
             refused += 1
     assert refused

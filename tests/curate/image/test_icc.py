@@ -1,4 +1,4 @@
-"""The matrix transform against LittleCMS, which Pillow brings, for profiles made here from published primaries."""
+"""ICC profiles: the matrix transform against LittleCMS, for profiles assembled here from published primaries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from curate.image.decode import decode
-from curate.image.icc import MatrixTransform, _quickest, matrix_transform, srgb_transform
+from curate.image.icc import MatrixTransform, _choose_transform, matrix_transform, srgb_transform
 from curate.measures.colorfulness import colorfulness
 
 Pixels = NDArray[np.uint8]
@@ -24,7 +24,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 DISPLAY_P3 = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))
 ADOBE_RGB = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
 PROPHOTO = ((0.79767, 0.28804, 0.0), (0.13519, 0.71187, 0.0), (0.03135, 0.00009, 0.82521))
-"""XYZ of the primaries under D50: Apple's profile, Adobe RGB (1998) 4.3.1, ISO 22028-2."""
+"""XYZ of the primaries under D50. Sources: Apple's Display P3 profile, Adobe RGB (1998) 4.3.1, ISO 22028-2."""
 
 
 def gamma(value: float) -> bytes:
@@ -40,14 +40,16 @@ def parametric(kind: int, *values: float) -> bytes:
     return struct.pack(f">4s4xH2x{len(values)}i", b"para", kind, *(round(value * 65536) for value in values))
 
 
-def profile(colorants: Colorants, *curves: bytes, version: int = 4, more: dict[bytes, bytes] | None = None) -> bytes:
-    """A display profile of these primaries and one curve for all channels, or one for each."""
+def profile(
+    colorants: Colorants, *curves: bytes, version: int = 4, extra_tags: dict[bytes, bytes] | None = None
+) -> bytes:
+    """A display profile with these primaries, and one curve for all channels or one for each."""
     tags = {
         name: struct.pack(">4s4x3i", b"XYZ ", *(round(value * 65536) for value in xyz))
         for name, xyz in zip((b"rXYZ", b"gXYZ", b"bXYZ"), colorants, strict=True)
     }
     tags |= dict(zip((b"rTRC", b"gTRC", b"bTRC"), curves * (3 // len(curves)), strict=True))
-    tags |= {b"desc": b"desc\0\0\0\0\0\0\0\5made\0" + bytes(81)} | (more or {})
+    tags |= {b"desc": b"desc\0\0\0\0\0\0\0\5made\0" + bytes(81)} | (extra_tags or {})
     start = 128 + 4 + 12 * len(tags)
     index, body = struct.pack(">I", len(tags)), b""
     for name, tag in tags.items():
@@ -87,22 +89,26 @@ def matrix(icc_bytes: bytes) -> MatrixTransform:
 
 @pytest.fixture(scope="module")
 def colours() -> Pixels:
-    """Every third level of each channel with every other, and all of the 32 darkest."""
+    """All combinations of every third level, and all combinations of the 32 darkest levels."""
     cubes = [np.stack(np.meshgrid(*[levels] * 3), axis=-1) for levels in (np.arange(0, 256, 3), np.arange(32))]
     return np.concatenate([cube.reshape(-1, 3) for cube in cubes]).astype(np.uint8)[:, None]
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_it_is_within_one_level_of_littlecms_and_nearly_always_equal(name: str, colours: Pixels) -> None:
-    theirs = littlecms(colours, PROFILES[name])
-    apart = np.abs(matrix(PROFILES[name])(colours).astype(int) - theirs)
-    assert apart.max() <= 1
-    assert apart.mean() < 1e-5
-    assert np.abs(theirs.astype(int) - colours).max() > 10  # there was something to convert
+def test_the_matrix_transform_is_within_one_level_of_littlecms_and_nearly_always_equal(
+    name: str, colours: Pixels
+) -> None:
+    expected = littlecms(colours, PROFILES[name])
+    difference = np.abs(matrix(PROFILES[name])(colours).astype(int) - expected)
+    assert difference.max() <= 1
+    assert difference.mean() < 1e-5
+    assert np.abs(expected.astype(int) - colours).max() > 10  # there was something to convert
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_m_of_a_photo_is_that_of_littlecms(name: str, real_photo: Callable[[str], Pixels]) -> None:
+def test_colorfulness_of_a_converted_photo_equals_that_by_littlecms(
+    name: str, real_photo: Callable[[str], Pixels]
+) -> None:
     pixels = real_photo("chelsea")
     _, transform = srgb_transform(PROFILES[name], "RGB")
     assert isinstance(transform, MatrixTransform)
@@ -110,48 +116,48 @@ def test_m_of_a_photo_is_that_of_littlecms(name: str, real_photo: Callable[[str]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_decoded_photo_went_through_it(kind: str, vivid: Pixels, encoded: Callable[..., bytes]) -> None:
+def test_decode_uses_the_matrix_transform(kind: str, vivid: Pixels, encoded: Callable[..., bytes]) -> None:
     plain = decode(encoded(vivid, kind)).pixels
-    seen = decode(encoded(vivid, kind, icc_profile=PROFILES["Adobe RGB"])).pixels
-    assert np.array_equal(seen, matrix(PROFILES["Adobe RGB"])(plain))
+    converted = decode(encoded(vivid, kind, icc_profile=PROFILES["Adobe RGB"])).pixels
+    assert np.array_equal(converted, matrix(PROFILES["Adobe RGB"])(plain))
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 4097, 3), (97, 85, 3)])
-def test_blocks_leave_no_seam(shape: tuple[int, int, int]) -> None:
+def test_blocks_do_not_change_the_result(shape: tuple[int, int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    turned = pixels[:, ::-1]
+    mirrored = pixels[:, ::-1]
     convert = matrix(PROFILES["Display P3"])
-    assert np.array_equal(convert(turned), convert(pixels)[:, ::-1])
+    assert np.array_equal(convert(mirrored), convert(pixels)[:, ::-1])
 
 
-def test_a_profile_with_tables_or_without_a_curve_stays_with_littlecms() -> None:
+def test_a_profile_with_lookup_tables_or_without_a_curve_is_left_to_littlecms() -> None:
     plain = PROFILES["Display P3"]
     opened = ImageCms.ImageCmsProfile(io.BytesIO(plain))
-    tables = profile(DISPLAY_P3, gamma(2.2), more={b"A2B0": b"mft2" + bytes(60)})
+    tables = profile(DISPLAY_P3, gamma(2.2), extra_tags={b"A2B0": b"mft2" + bytes(60)})
     for icc_bytes in (tables, plain.replace(b"gTRC", b"none"), plain.replace(b"para", b"what"), plain[:200]):
         assert matrix_transform(icc_bytes, opened, SRGB) is None
 
 
-def test_light_below_black_is_mixed_as_littlecms_does() -> None:
+def test_negative_light_is_converted_as_by_littlecms() -> None:
     icc_bytes = profile(DISPLAY_P3, parametric(4, 1, 1, 0, 0, 0, -0.3, 0))
     pixels = np.arange(256, dtype=np.uint8).reshape(1, 256, 1) * np.array([1, 0, 1], np.uint8)
     assert np.array_equal(matrix(icc_bytes)(pixels), littlecms(pixels, icc_bytes))
 
 
-def test_light_that_no_photo_has_stays_with_littlecms() -> None:
+def test_light_far_above_white_is_left_to_littlecms() -> None:
     icc_bytes = profile(DISPLAY_P3, parametric(4, 1, 9, 0, 0, 0, 0, 0))
     assert matrix_transform(icc_bytes, ImageCms.ImageCmsProfile(io.BytesIO(icc_bytes)), SRGB) is None
 
 
-def test_where_littlecms_disagrees_its_own_transform_is_kept() -> None:
+def test_littlecms_is_used_if_the_matrix_transform_differs() -> None:
     opened = ImageCms.ImageCmsProfile(io.BytesIO(PROFILES["ProPhoto"]))
-    theirs = ImageCms.buildTransform(opened, SRGB, "RGB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
-    assert isinstance(_quickest(PROFILES["ProPhoto"], opened, theirs), MatrixTransform)
-    assert _quickest(PROFILES["ProPhoto with its toe"], opened, theirs) is theirs
+    transform = ImageCms.buildTransform(opened, SRGB, "RGB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
+    assert isinstance(_choose_transform(PROFILES["ProPhoto"], opened, transform), MatrixTransform)
+    assert _choose_transform(PROFILES["ProPhoto with its toe"], opened, transform) is transform
 
 
 @given(st.integers(128, 400), st.binary(min_size=1, max_size=8))
-def test_a_damaged_profile_is_within_a_level_or_left_to_littlecms(where: int, damage: bytes) -> None:
+def test_a_damaged_profile_is_converted_within_one_level_or_left_to_littlecms(where: int, damage: bytes) -> None:
     whole = PROFILES["Display P3"]
     icc_bytes = whole[:where] + damage + whole[where + len(damage) :]
     _, transform = srgb_transform(icc_bytes, "RGB")

@@ -1,4 +1,4 @@
-"""Hasler and Süsstrunk's M3, against a float64 transcription of the formula; and the tones."""
+"""colorfulness, against the paper's formula in float64; measure on whole photos."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ side = st.integers(1, 13)
 photos = st.tuples(side, side, st.just(3)).flatmap(lambda shape: arrays(np.uint8, shape))
 
 
-def transcribed(pixels: Pixels, *, absolute: bool = False) -> float:
-    """The formula as the paper prints it, over (..., 3) pixels."""
+def paper_formula(pixels: Pixels, *, absolute: bool = False) -> float:
+    """The formula as printed in the paper, over (..., 3) pixels, in float64."""
     red, green, blue = (pixels[..., channel].astype(np.float64).ravel() for channel in range(3))
     rg = red - green
     yb = (red + green) / 2 - blue
@@ -46,11 +46,11 @@ def flat(red: int, green: int, blue: int, shape: tuple[int, int] = (2, 2)) -> Pi
         ((77, 77, 77), 0.0),
     ],
 )
-def test_a_flat_colour_scores_its_distance_from_gray(colour: tuple[int, int, int], m: float) -> None:
+def test_a_flat_colour_scores_0_3_times_its_distance_from_gray(colour: tuple[int, int, int], m: float) -> None:
     assert colorfulness(flat(*colour)) == pytest.approx(m, abs=1e-12)
 
 
-def test_red_beside_cyan_is_all_spread_and_no_mean() -> None:
+def test_red_beside_cyan_has_spread_and_no_mean() -> None:
     pair = np.array([[[255, 0, 0], [0, 255, 255]]], np.uint8)  # rg = ±255, yb = ±127.5
     assert colorfulness(pair) == pytest.approx(math.hypot(255, 127.5), abs=1e-12)
     assert colorfulness(pair, variant="absolute") == pytest.approx(0.3 * math.hypot(255, 127.5), abs=1e-12)
@@ -58,24 +58,24 @@ def test_red_beside_cyan_is_all_spread_and_no_mean() -> None:
 
 @given(photos)
 def test_agrees_with_the_formula(pixels: Pixels) -> None:
-    assert colorfulness(pixels) == pytest.approx(transcribed(pixels), abs=1e-9)
+    assert colorfulness(pixels) == pytest.approx(paper_formula(pixels), abs=1e-9)
 
 
 @given(photos)
 def test_absolute_variant_agrees_with_its_own_formula(pixels: Pixels) -> None:
-    assert colorfulness(pixels, variant="absolute") == pytest.approx(transcribed(pixels, absolute=True), abs=1e-9)
+    assert colorfulness(pixels, variant="absolute") == pytest.approx(paper_formula(pixels, absolute=True), abs=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4099), (4099, 1), (31, 257), (513, 127)])
 def test_agrees_with_the_formula_at_odd_shapes(shape: tuple[int, int]) -> None:
     pixels = np.random.default_rng(sum(shape)).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    assert colorfulness(pixels) == pytest.approx(transcribed(pixels), abs=1e-9)
+    assert colorfulness(pixels) == pytest.approx(paper_formula(pixels), abs=1e-9)
 
 
 @pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
 def test_agrees_with_the_formula_on_real_photos(name: str, real_photo: Callable[[str], Pixels]) -> None:
     pixels = real_photo(name)
-    assert colorfulness(pixels) == pytest.approx(transcribed(pixels), abs=1e-9)
+    assert colorfulness(pixels) == pytest.approx(paper_formula(pixels), abs=1e-9)
 
 
 @given(st.tuples(side, side, st.just(1)).flatmap(lambda shape: arrays(np.uint8, shape)))
@@ -84,7 +84,7 @@ def test_gray_scores_exactly_0(gray: Pixels) -> None:
 
 
 @given(photos, st.integers(0, 2**32 - 1))
-def test_the_order_of_pixels_is_of_no_account(pixels: Pixels, seed: int) -> None:
+def test_the_order_of_pixels_does_not_matter(pixels: Pixels, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(pixels.shape[0] * pixels.shape[1])
     shuffled = pixels.reshape(-1, 3)[order].reshape(pixels.shape)
     assert colorfulness(shuffled) == colorfulness(pixels)
@@ -92,7 +92,7 @@ def test_the_order_of_pixels_is_of_no_account(pixels: Pixels, seed: int) -> None
 
 @given(photos)
 @example(flat(0, 13, 13, (1, 1)))
-def test_flips_turns_and_tiles_score_alike(pixels: Pixels) -> None:
+def test_flips_turns_and_tiles_do_not_change_the_score(pixels: Pixels) -> None:
     m = colorfulness(pixels)
     assert colorfulness(pixels[::-1]) == m
     assert colorfulness(pixels[:, ::-1]) == m
@@ -101,7 +101,7 @@ def test_flips_turns_and_tiles_score_alike(pixels: Pixels) -> None:
 
 
 @given(photos, st.data())
-def test_a_mask_is_the_same_as_taking_the_visible_pixels_alone(pixels: Pixels, data: st.DataObject) -> None:
+def test_a_mask_equals_measuring_the_visible_pixels_alone(pixels: Pixels, data: st.DataObject) -> None:
     visible = data.draw(arrays(np.bool_, pixels.shape[:2]).filter(lambda mask: bool(mask.any())))
     alone = pixels[visible][None]
     assert colorfulness(pixels, visible) == colorfulness(alone)
@@ -109,7 +109,7 @@ def test_a_mask_is_the_same_as_taking_the_visible_pixels_alone(pixels: Pixels, d
 
 
 @pytest.mark.parametrize("variant", ["signed", "absolute"])
-def test_nothing_visible_has_no_score(variant: str) -> None:
+def test_without_visible_pixels_it_raises(variant: str) -> None:
     with pytest.raises(ValueError, match="no visible pixels"):
         colorfulness(flat(1, 2, 3), np.zeros((2, 2), np.bool_), "absolute" if variant == "absolute" else "signed")
 
@@ -127,13 +127,13 @@ def test_a_large_flat_photo_is_exact() -> None:
     assert colorfulness(red) == 0.3 * math.hypot(255, 127.5)
 
 
-def test_a_large_photo_of_two_colours_is_right_across_blocks() -> None:
+def test_a_large_photo_of_two_colours_is_exact_across_blocks() -> None:
     pixels = flat(255, 255, 255, (4000, 5000))
     pixels[:, :2500] = (255, 0, 0)
-    assert colorfulness(pixels) == pytest.approx(transcribed(np.array([[255, 0, 0], [255, 255, 255]], np.uint8)))
+    assert colorfulness(pixels) == pytest.approx(paper_formula(np.array([[255, 0, 0], [255, 255, 255]], np.uint8)))
 
 
-def test_one_odd_pixel_among_twenty_million_counts() -> None:
+def test_one_different_pixel_in_twenty_million_is_measured() -> None:
     pixels = flat(255, 0, 0, (4000, 5000))
     pixels[3999, 4999] = (0, 0, 255)
     n = pixels.shape[0] * pixels.shape[1]
@@ -153,12 +153,12 @@ def test_one_odd_pixel_among_twenty_million_counts() -> None:
         (109, "extremely", "highly"),
     ],
 )
-def test_a_level_begins_at_its_own_number(lowest: float, name: str, below: str) -> None:
+def test_a_level_begins_at_its_lower_bound(lowest: float, name: str, below: str) -> None:
     assert colorfulness_level(lowest) == name
     assert colorfulness_level(math.nextafter(lowest, 0)) == below
 
 
-def test_levels_reach_from_0_to_the_largest_score() -> None:
+def test_levels_cover_all_scores() -> None:
     assert (colorfulness_level(0.0), colorfulness_level(300.0)) == ("not", "extremely")
 
 
@@ -171,7 +171,7 @@ SEPIA = [[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]]
 
 
 @pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
-def test_a_photo_and_its_monochrome_copies_are_told_apart(name: str, real_photo: Callable[[str], Pixels]) -> None:
+def test_measure_classifies_a_photo_and_its_monochrome_copies(name: str, real_photo: Callable[[str], Pixels]) -> None:
     pixels = real_photo(name)
     luma = pixels @ np.array([0.299, 0.587, 0.114])
     gray = np.repeat(luma[..., None], 3, axis=2).astype(np.uint8)
@@ -181,7 +181,7 @@ def test_a_photo_and_its_monochrome_copies_are_told_apart(name: str, real_photo:
     assert {tone: measure(copy).tone.tone for tone, copy in copies.items()} == {tone: tone for tone in copies}
 
 
-def test_gray_noise_in_rgb_is_grayscale() -> None:
+def test_gray_noise_stored_as_rgb_is_grayscale() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (120, 90, 1), dtype=np.uint8)
     assert measure(np.repeat(noise, 3, axis=2)).tone.tone == "grayscale"
 
@@ -189,15 +189,17 @@ def test_gray_noise_in_rgb_is_grayscale() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2000), (2000, 1), (161, 3)])
 def test_photos_of_any_shape_are_measured(shape: tuple[int, int]) -> None:
     measures = measure(flat(200, 30, 30, shape))
-    assert measures.colorfulness == pytest.approx(transcribed(flat(200, 30, 30)))
+    assert measures.colorfulness == pytest.approx(paper_formula(flat(200, 30, 30)))
     assert all(math.isfinite(value) for value in (measures.tone.tone_residual, measures.appearance.sharpness))
 
 
-def test_an_invisible_half_changes_no_measure_of_colour(vivid: Pixels) -> None:
+def test_an_invisible_half_does_not_change_the_measures(vivid: Pixels) -> None:
     wide = np.concatenate([vivid, np.full_like(vivid, 255)], axis=1)
     visible = np.zeros(wide.shape[:2], np.bool_)
     visible[:, : vivid.shape[1]] = True
     alone, masked = measure(vivid), measure(wide, visible)
     assert masked.colorfulness == alone.colorfulness
-    assert masked.appearance.chroma_mean == pytest.approx(alone.appearance.chroma_mean, rel=0.03)  # sampled elsewhere
+    assert masked.appearance.chroma_mean == pytest.approx(
+        alone.appearance.chroma_mean, rel=0.03
+    )  # other pixels are sampled
     assert masked.tone.tone == alone.tone.tone == "color"

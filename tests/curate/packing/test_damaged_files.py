@@ -16,7 +16,7 @@ from curate.filtering.filter import filter_manifest
 from curate.filtering.options import FilterOptions
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
-from curate.scanning.scorer import ScoreOptions, score
+from curate.scanning.scorer import ScoreOptions, score_photo
 from curate.sources import list_photos
 
 SERIAL = ScanOptions(engine="serial")
@@ -75,7 +75,7 @@ def test_a_damaged_tar_gives_rows_with_errors(photos: Path, tmp_path: Path) -> N
             changed[rng.choice(headers) + rng.randrange(512)] = rng.randrange(256)
         path.write_bytes(changed)
         for listed in list_photos([path]):
-            record = score(listed, ScoreOptions())
+            record = score_photo(listed, ScoreOptions())
             broken += record is not None and (record.error or "").startswith("BrokenTar: ")
     assert broken > 10
 

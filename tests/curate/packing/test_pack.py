@@ -29,7 +29,7 @@ from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.packing import pack as packing
 from curate.packing.pack import PackOptions, pack_photos, resize_photo
 from curate.packing.shards import PackedPhoto, read_errors, read_locations, shard_path, write_shard
-from curate.scanning.scorer import ScoreOptions, score
+from curate.scanning.scorer import ScoreOptions, score_photo
 from curate.sources import list_photos
 
 Pixels = NDArray[np.uint8]
@@ -49,8 +49,8 @@ def clean_manifest(tmp_path: Path, real_photo: Callable[[str], Pixels]) -> Path:
 
 def write_clean_manifest(folder: Path, out: Path) -> Path:
     scanned = out.with_name("scan.parquet")
-    records = [record for photo in list_photos([folder]) if (record := score(photo, ScoreOptions()))]
-    rows = pa.Table.from_pylist([record.row() for record in records], SCAN_SCHEMA)
+    records = [record for photo in list_photos([folder]) if (record := score_photo(photo, ScoreOptions()))]
+    rows = pa.Table.from_pylist([record.to_row() for record in records], SCAN_SCHEMA)
     manifest.write_manifest(scanned, rows, Lineage("scan", "curate scan photos", {}))
     filter_manifest(
         scanned, out, FilterOptions(0, frozenset(["color", "grayscale", "toned", "sepia"]), Split.parse("60/20/20"))

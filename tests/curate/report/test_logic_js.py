@@ -1,4 +1,4 @@
-"""The page's arithmetic (logic.js) in a JavaScript engine, against the same counted in Python; no browser needed."""
+"""The calculations of the report page (logic.js) in a JavaScript engine, compared with Python; no browser needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BINS = st.lists(st.integers(0, 50), max_size=400)
 
 @pytest.fixture(scope="module")
 def js() -> Js:
-    """Evaluate an expression over `args`; Sets are written in the expression."""
+    """A function that evaluates a JavaScript expression over `args`, given as JSON."""
     engine = MiniRacer()
     engine.eval((files("curate.report") / "logic.js").read_text(encoding="utf-8"))
 
@@ -30,7 +30,7 @@ def js() -> Js:
 
 
 def page(color: list[int], sepia: list[int], **more: Any) -> dict[str, Any]:
-    """As payload.py makes it."""
+    """The data of a page, as page_data.py makes it."""
     tones = [
         {"name": "color", "kept": True, "photos": sum(color), "bins": color, "hues": []},
         {"name": "sepia", "kept": False, "photos": sum(sepia), "bins": sepia, "hues": []},
@@ -49,7 +49,7 @@ def page(color: list[int], sepia: list[int], **more: Any) -> dict[str, Any]:
 
 
 @given(BINS, BINS, st.integers(0, 500))
-def test_kept_are_the_bins_from_the_line_up(js: Js, color: list[int], sepia: list[int], line: int) -> None:
+def test_bins_from_the_threshold_up_are_kept(js: Js, color: list[int], sepia: list[int], line: int) -> None:
     made = page(color, sepia)
     kept = js("keptCount(prepared(args[0]), args[1], new Set(['color', null]))", made, line)
     both = js("keptCount(prepared(args[0]), args[1], new Set(['color', 'sepia', null]))", made, line)
@@ -60,7 +60,7 @@ def test_kept_are_the_bins_from_the_line_up(js: Js, color: list[int], sepia: lis
 
 
 @given(BINS, BINS, st.integers(0, 500))
-def test_reasons_add_up_as_the_filter_counts_them(js: Js, color: list[int], sepia: list[int], line: int) -> None:
+def test_reasons_are_counted_as_the_filter_counts_them(js: Js, color: list[int], sepia: list[int], line: int) -> None:
     made = page(color, sepia, unreadable=5, missing=2)
     counts = js("reasonCounts(prepared(args[0]), args[1], new Set(['color', null]))", made, line)
     expected = [
@@ -73,18 +73,18 @@ def test_reasons_add_up_as_the_filter_counts_them(js: Js, color: list[int], sepi
 
 
 @pytest.mark.parametrize(("line", "text"), [(0, "0"), (3, "0.3"), (200, "20"), (203, "20.3"), (1099, "109.9")])
-def test_the_command_names_the_line_as_one_types_it(js: Js, line: int, text: str) -> None:
+def test_the_command_has_the_threshold_as_a_short_number(js: Js, line: int, text: str) -> None:
     typed = js("commandFor(prepared(args[0]), args[1], new Set(['color', 'sepia', null]))", page([1], [1]), line)
     assert typed == f"curate filter scan.parquet --min-colorfulness {text} --keep-tone sepia -o out.parquet"
     assert js("nearestBin(args[0], 10, 1200)", float(text)) == line
 
 
-def test_an_m_beyond_the_ends_or_none_is_brought_back(js: Js) -> None:
+def test_a_threshold_out_of_range_or_nan_is_clamped(js: Js) -> None:
     assert [js(f"nearestBin({m}, 10, 1200)") for m in ("-5", "500", "NaN", "20.04", "20.06")] == [0, 1200, 0, 200, 201]
 
 
 @given(st.lists(st.floats(0, 200), max_size=80))
-def test_spreading_keeps_every_photo_and_begins_at_both_ends(js: Js, values: list[float]) -> None:
+def test_spread_keeps_every_photo_and_begins_with_both_ends(js: Js, values: list[float]) -> None:
     order = js("spread(args[0]).map((photo) => photo.m)", [{"m": m} for m in values])
     assert sorted(order) == sorted(values)
     if len(values) > 1:
@@ -92,14 +92,14 @@ def test_spreading_keeps_every_photo_and_begins_at_both_ends(js: Js, values: lis
 
 
 @given(st.lists(st.integers(0, 9), min_size=36, max_size=36))
-def test_the_shortest_half_holds_half_and_nothing_shorter_does(js: Js, counts: list[int]) -> None:
+def test_shortest_half_has_half_of_the_photos_and_nothing_shorter_does(js: Js, counts: list[int]) -> None:
     half = js("shortestHalf(args[0])", counts)
     runs = {n: max(sum((counts * 2)[i : i + n]) for i in range(36)) for n in range(1, 37)}
     assert 2 * sum((counts * 2)[half["first"] : half["first"] + half["length"]]) >= sum(counts)
     assert all(2 * runs[n] < sum(counts) for n in range(1, half["length"]))
 
 
-def test_every_sector_has_one_named_hue_whose_middle_lies_among_its_own(js: Js) -> None:
+def test_every_sector_belongs_to_one_named_hue(js: Js) -> None:
     groups = js("hueGroups(36)")
     assert sorted(i for group in groups for i in group["sectors"]) == list(range(36))
     assert [group["name"] for group in groups] == [
@@ -109,13 +109,13 @@ def test_every_sector_has_one_named_hue_whose_middle_lies_among_its_own(js: Js) 
 
 
 @given(BINS, st.sampled_from([1, 2]))
-def test_bars_hold_every_photo(js: Js, bins: list[int], m_per_bar: int) -> None:
+def test_bars_count_every_photo(js: Js, bins: list[int], m_per_bar: int) -> None:
     bars = js("barsOf([args[0]], 10, args[1], 20)", bins, m_per_bar)
     assert sum(bars) == sum(bins)
     assert bars[:-1] == [sum(bins[i * 10 * m_per_bar : (i + 1) * 10 * m_per_bar]) for i in range(len(bars) - 1)]
 
 
-def test_a_photo_says_why_in_the_filters_words(js: Js) -> None:
+def test_reasons_of_a_photo_are_worded_as_by_the_filter(js: Js) -> None:
     photo = {
         "m": 17.36,
         "bin": 173,
@@ -132,7 +132,7 @@ def test_a_photo_says_why_in_the_filters_words(js: Js) -> None:
     assert js("reasonsOf(args[0], {}, 0, new Set())", broken) == ["unreadable: BrokenPhoto: cut short"]
 
 
-def test_words_and_counts_as_people_read_them(js: Js) -> None:
+def test_counts_percentages_and_levels_are_formatted(js: Js) -> None:
     assert [js("grouped(args[0])", n) for n in (0, 999, 1000, 1234567)] == ["0", "999", "1,000", "1,234,567"]
     assert [js("percent(args[0], args[1])", *pair) for pair in ((1, 3), (1, 5000), (0, 5), (0, 0))] == [
         *("33.3 %", "< 0.1 %", "0.0 %", "")
@@ -146,7 +146,7 @@ def test_words_and_counts_as_people_read_them(js: Js) -> None:
     ]
 
 
-def test_a_photo_on_the_very_line_is_kept(js: Js) -> None:
+def test_a_photo_exactly_at_the_threshold_is_kept(js: Js) -> None:
     photos = [{"m": k / 10, "bin": k, "tone": "color", "blocked": False} for k in (198, 199, 200, 201)]
     sides = js("sides({...args[0], photos: args[1]}, 200, new Set(['color']))", page([], []), photos)
     assert [photo["bin"] for photo in sides["below"]] == [199, 198]

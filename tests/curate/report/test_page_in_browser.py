@@ -1,4 +1,4 @@
-"""The page in a real browser, by mouse, touch and keys, dark and small: against the manifest's own numbers."""
+"""The report page in a browser: mouse, touch, keyboard, dark mode, small windows; compared with the manifest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from curate.report import write_report
 from curate.scanning.scan import ScanOptions, scan_photos
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-WRONG_NAME = "</script><img onerror=alert(1) src=x>.png"
+HTML_NAME = "</script><img onerror=alert(1) src=x>.png"
 PHONE_PX, DESK_PX = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
 
@@ -33,7 +33,7 @@ Open = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium without a window. CI installs it, and fails without; elsewhere these tests need one that is there."""
+    """Headless Chromium. Without it these tests fail in CI and are skipped elsewhere."""
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if found is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium here: apt-get install chromium libatomic1")
@@ -45,10 +45,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def scanned_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty-two real files from gray to vivid, some sepia, two broken, one with a name that is code; scanned."""
+    """A scan and a report of 42 files from gray to vivid: some sepia, two broken, one with HTML in its name."""
     home = tmp_path_factory.mktemp("report")
     photos = home / "my photos"
-    (photos / WRONG_NAME).parent.mkdir(parents=True)
+    (photos / HTML_NAME).parent.mkdir(parents=True)
     y, x = np.mgrid[0:60, 0:80]
     vivid = np.stack([x * 3, y * 4, 255 - x - y * 2], axis=-1).clip(0, 255).astype(float)
     gray = vivid.mean(axis=2, keepdims=True)
@@ -61,7 +61,7 @@ def scanned_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in (1, 2):
         Image.fromarray(np.roll(vivid, i, axis=2).clip(0, 255).astype(np.uint8)).save(photos / f"other-hue-{i}.png")
     shutil.copy(photos / "20.png", photos / "copy of 20.png")
-    shutil.copy(photos / "25.png", photos / WRONG_NAME)
+    shutil.copy(photos / "25.png", photos / HTML_NAME)
     for name in ("cut.png", "cut-too.png"):
         (photos / name).write_bytes((photos / "10.png").read_bytes()[:900])
     out = home / "my scan.parquet"
@@ -72,8 +72,8 @@ def scanned_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def opened(browser: Browser) -> Iterator[Open]:
-    """Open a page from disk; whatever it prints as an error, asks of the network or throws fails the test."""
-    complaints: list[str] = []
+    """A function that opens a page from disk. Console messages, network requests and exceptions fail the test."""
+    problems: list[str] = []
     pages: list[Page] = []
 
     def open_page(html: Path, *, phone: bool = False, dark: bool = False, permissions: tuple[str, ...] = ()) -> Page:
@@ -84,12 +84,12 @@ def opened(browser: Browser) -> Iterator[Open]:
             permissions=list(permissions),
         )
         page = context.new_page()
-        page.on("console", lambda said: complaints.append(f"{said.type}: {said.text}"))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append(f"alert: {dialog.message}"))
+        page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("dialog", lambda dialog: problems.append(f"alert: {dialog.message}"))
         page.on(
             "request",
-            lambda asked: None if asked.url.startswith(("data:", html.as_uri())) else complaints.append(asked.url),
+            lambda asked: None if asked.url.startswith(("data:", html.as_uri())) else problems.append(asked.url),
         )
         page.goto(html.as_uri())
         pages.append(page)
@@ -98,16 +98,16 @@ def opened(browser: Browser) -> Iterator[Open]:
     yield open_page
     for page in pages:
         page.context.close()
-    assert complaints == []
+    assert problems == []
 
 
 def number(page: Page, selector: str) -> int:
-    """A count as the page writes it."""
+    """A count on the page."""
     return int((page.text_content(selector) or "").replace(",", ""))
 
 
 def kept_of(folder: Path, line: float, *tones: str) -> int:
-    """The manifest's own count, by other means."""
+    """The number of kept photos, counted in the manifest."""
     table = manifest.read_manifest(folder / "my scan.parquet").table
     passes = pc.and_(
         pc.greater_equal(table["colorfulness"], line), pc.is_in(table["tone"], pa.array(tones or ("color",)))
@@ -115,14 +115,14 @@ def kept_of(folder: Path, line: float, *tones: str) -> int:
     return int(pc.sum(passes).as_py())
 
 
-def line_of(page: Page) -> float:
-    """Where the page says that the line stands."""
-    settle(page)
+def threshold_of(page: Page) -> float:
+    """The threshold of the page."""
+    wait_for_drawing(page)
     return float(page.get_attribute("#handle", "aria-valuenow") or "nan")
 
 
-def settle(page: Page) -> None:
-    """Two frames: what a move asked for is drawn."""
+def wait_for_drawing(page: Page) -> None:
+    """Wait for two frames, so that the page is drawn."""
     page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
 
 
@@ -130,8 +130,8 @@ def captions(page: Page, gallery: str) -> list[float]:
     return [float(text) for text in page.locator(f"{gallery} .caption").all_text_contents()]
 
 
-def assert_follows(page: Page, folder: Path, line: float, *tones: str) -> None:
-    """Counts, command and galleries are those of the line."""
+def assert_page_matches(page: Page, folder: Path, line: float, *tones: str) -> None:
+    """Counts, command and galleries match the threshold."""
     kept, rows = kept_of(folder, line, *tones), manifest.read_manifest(folder / "my scan.parquet").table.num_rows
     assert number(page, "#kept") == kept == number(page, "#above-count")
     assert number(page, "#dropped") == rows - kept
@@ -144,7 +144,7 @@ def assert_follows(page: Page, folder: Path, line: float, *tones: str) -> None:
 
 
 def drag(page: Page, to_m: float) -> None:
-    """Take the line by its handle and move it, as a mouse does."""
+    """Drag the threshold with the mouse."""
     plot, handle = page.locator("#histogram").bounding_box(), page.locator("#handle").bounding_box()
     assert plot
     assert handle
@@ -155,24 +155,24 @@ def drag(page: Page, to_m: float) -> None:
     page.mouse.up()
 
 
-def test_it_opens_on_the_filters_own_line(opened: Open, scanned_folder: Path) -> None:
+def test_it_opens_with_the_default_threshold(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html")
-    assert line_of(page) == 20
-    assert_follows(page, scanned_folder, 20.0)
+    assert threshold_of(page) == 20
+    assert_page_matches(page, scanned_folder, 20.0)
     assert page.title() == "my scan.parquet: vividset report"
 
 
-def test_dragging_moves_the_line_and_everything_follows(opened: Open, scanned_folder: Path) -> None:
+def test_dragging_the_threshold_updates_the_page(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html")
     before = captions(page, "#just-above")
     for wanted in (8.0, 63.5, 41.0):
         drag(page, wanted)
-        assert line_of(page) == pytest.approx(wanted, abs=0.3)
-        assert_follows(page, scanned_folder, line_of(page))
+        assert threshold_of(page) == pytest.approx(wanted, abs=0.3)
+        assert_page_matches(page, scanned_folder, threshold_of(page))
     assert captions(page, "#just-above") != before
 
 
-def test_a_finger_drags_it_too(opened: Open, scanned_folder: Path) -> None:
+def test_the_threshold_can_be_dragged_by_touch(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html", phone=True)
     page.locator("#histogram").scroll_into_view_if_needed()
     plot = page.locator("#histogram").bounding_box()
@@ -184,11 +184,11 @@ def test_a_finger_drags_it_too(opened: Open, scanned_folder: Path) -> None:
         point = {"x": x + step * 10, "y": y + step % 2}
         fingers.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
     fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    assert line_of(page) > 40
-    assert_follows(page, scanned_folder, line_of(page))
+    assert threshold_of(page) > 40
+    assert_page_matches(page, scanned_folder, threshold_of(page))
 
 
-def test_arrow_keys_move_it_in_tenths_and_steps(opened: Open, scanned_folder: Path) -> None:
+def test_keys_move_the_threshold_in_small_and_large_steps(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html")
     page.focus("#handle")
     end = float(page.get_attribute("#handle", "aria-valuemax") or "nan")
@@ -196,26 +196,26 @@ def test_arrow_keys_move_it_in_tenths_and_steps(opened: Open, scanned_folder: Pa
     far = (("PageUp", 26.1), ("PageDown", 21.1), ("Home", 0.0), ("ArrowLeft", 0.0), ("End", end), ("ArrowRight", end))
     for key, line in (*fine, *far):
         page.keyboard.press(key)
-        assert line_of(page) == line
-        assert_follows(page, scanned_folder, line)
+        assert threshold_of(page) == line
+        assert_page_matches(page, scanned_folder, line)
     page.fill("#number", "33.3")
-    assert line_of(page) == 33.3
-    assert_follows(page, scanned_folder, 33.3)
+    assert threshold_of(page) == 33.3
+    assert_page_matches(page, scanned_folder, 33.3)
 
 
-def test_other_tones_are_brought_back(opened: Open, scanned_folder: Path) -> None:
+def test_other_tones_can_be_kept(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html")
     page.get_by_role("checkbox", name="sepia").check()
-    settle(page)
+    wait_for_drawing(page)
     assert kept_of(scanned_folder, 20.0, "color", "sepia") > kept_of(scanned_folder, 20.0)
-    assert_follows(page, scanned_folder, 20.0, "color", "sepia")
+    assert_page_matches(page, scanned_folder, 20.0, "color", "sepia")
 
 
-def test_the_copied_command_keeps_what_the_page_says(opened: Open, scanned_folder: Path) -> None:
+def test_the_copied_command_keeps_as_many_photos_as_the_page_says(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html", permissions=("clipboard-read", "clipboard-write"))
     page.fill("#number", "47.1")
     page.get_by_role("checkbox", name="sepia").check()
-    settle(page)
+    wait_for_drawing(page)
     page.click("#copy")
     page.get_by_text("Copied").wait_for()
     program, *arguments = shlex.split(page.evaluate("navigator.clipboard.readText()"))
@@ -226,7 +226,7 @@ def test_the_copied_command_keeps_what_the_page_says(opened: Open, scanned_folde
     assert kept == number(page, "#kept") == kept_of(scanned_folder, 47.1, "color", "sepia")
 
 
-def test_the_keyboard_alone_reaches_a_photo_and_comes_back(opened: Open, scanned_folder: Path) -> None:
+def test_a_photo_can_be_opened_and_closed_by_keyboard(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html")
     page.fill("#number", "60")
     page.focus("#copy")
@@ -240,7 +240,7 @@ def test_the_keyboard_alone_reaches_a_photo_and_comes_back(opened: Open, scanned
     place = page.text_content("#photo-place") or ""
     assert re.fullmatch(r"2 of \d+", place)
     assert "sharpness" in (page.text_content("#photo-numbers") or "")
-    assert re.search(r"Dropped: colorfulness \d+\.\d\d < 60", page.text_content("#photo-verdict") or "")
+    assert re.search(r"Rejected: colorfulness \d+\.\d\d < 60", page.text_content("#photo-verdict") or "")
     page.keyboard.press("ArrowRight")
     assert page.text_content("#photo-place") == place.replace("2", "3", 1)
     assert page.text_content("#photo-path") != name
@@ -251,7 +251,7 @@ def test_the_keyboard_alone_reaches_a_photo_and_comes_back(opened: Open, scanned
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == second
 
 
-def test_reasons_tones_errors_hues_and_twins_are_there(opened: Open, scanned_folder: Path) -> None:
+def test_reasons_tones_errors_hues_and_duplicates_are_shown(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html")
     table = manifest.read_manifest(scanned_folder / "my scan.parquet").table
     for section, column in (("#tones", "tone"), ("#errors", "error")):
@@ -263,14 +263,14 @@ def test_reasons_tones_errors_hues_and_twins_are_there(opened: Open, scanned_fol
     assert len(labels) == table["tone"].to_pylist().count("sepia")
     page.focus("#handle")
     page.keyboard.press("PageUp")  # what was chosen stays chosen while the line moves
-    settle(page)
+    wait_for_drawing(page)
     assert (page.text_content("#reasons [aria-pressed=true]") or "").startswith("tone is sepia")
     assert page.locator("#twin-groups .tile").count() >= 4
     assert f"Half of the {kept_of(scanned_folder, 25.0)} photos" in (page.text_content("#hue-summary") or "")
     assert page.locator("#wheel .wedge").count() == 36
 
 
-def test_a_hue_is_chosen_by_mouse_by_keys_and_by_name(opened: Open, scanned_folder: Path) -> None:
+def test_a_hue_can_be_chosen_by_mouse_keyboard_and_name(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html")
     names = [text.split()[0] for text in page.locator("#hues .chip").all_text_contents()]
     table = manifest.read_manifest(scanned_folder / "my scan.parquet").table.to_pandas()
@@ -298,27 +298,27 @@ def test_a_hue_is_chosen_by_mouse_by_keys_and_by_name(opened: Open, scanned_fold
     assert_chosen(names[1])
 
 
-def test_without_scripts_it_says_what_it_is_and_no_more(browser: Browser, scanned_folder: Path) -> None:
+def test_without_scripts_the_page_says_what_to_do(browser: Browser, scanned_folder: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((scanned_folder / "scan.html").as_uri())
-    said = page.locator("body").inner_text()
-    assert "my scan.parquet" in said
-    assert "Allow scripts" in said
-    assert "Where to draw the line" not in said
+    text = page.locator("body").inner_text()
+    assert "my scan.parquet" in text
+    assert "Allow scripts" in text
+    assert "Choose the threshold" not in text
     context.close()
 
 
-def test_a_name_that_is_code_stays_a_name(opened: Open, scanned_folder: Path) -> None:
+def test_html_in_a_file_name_is_shown_as_text(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html")
-    page.get_by_role("button", name=WRONG_NAME).first.click()
-    assert page.text_content("#photo-path") == WRONG_NAME
+    page.get_by_role("button", name=HTML_NAME).first.click()
+    assert page.text_content("#photo-path") == HTML_NAME
     sources = page.locator("img").evaluate_all("(all) => all.map((image) => image.getAttribute('src').slice(0, 16))")
     assert set(sources) == {"data:image/webp;"}
     assert page.locator("[onerror]").count() == 0
 
 
-def test_no_script_but_ours_runs_and_nothing_is_loaded(browser: Browser, scanned_folder: Path) -> None:
+def test_other_scripts_and_network_requests_are_blocked(browser: Browser, scanned_folder: Path) -> None:
     page = browser.new_page()
     page.goto((scanned_folder / "scan.html").as_uri())
     refused = page.evaluate(
@@ -342,7 +342,9 @@ def test_no_script_but_ours_runs_and_nothing_is_loaded(browser: Browser, scanned
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_text_reads_well_in_both_modes(opened: Open, scanned_folder: Path, tmp_path: Path, *, dark: bool) -> None:
+def test_text_has_enough_contrast_in_both_modes(
+    opened: Open, scanned_folder: Path, tmp_path: Path, *, dark: bool
+) -> None:
     page = opened(scanned_folder / "scan.html", dark=dark)
     names = ("--ground", "--raised", "--ink", "--quiet", "--accent", "--on-accent")
     read = "(names) => names.map((name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim())"
@@ -368,7 +370,7 @@ def contrast(one: float, other: float) -> float:
     return (max(one, other) + 0.05) / (min(one, other) + 0.05)
 
 
-def test_a_phone_never_scrolls_sideways(opened: Open, scanned_folder: Path) -> None:
+def test_no_horizontal_scrolling_on_a_phone(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html", phone=True)
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE_PX["width"]
     page.locator("#above .tile").first.tap()
@@ -398,7 +400,7 @@ def one_photo(path: str, **columns: object) -> dict[str, object]:
     ],
     ids=["one photo", "only errors", "only gray", "no tone"],
 )
-def test_it_draws_whatever_there_is(
+def test_manifests_without_some_kinds_of_photos_are_shown(
     opened: Open, tmp_path: Path, rows: list[dict[str, object]], kept: int, hidden: set[str]
 ) -> None:
     path = tmp_path / "scan.parquet"

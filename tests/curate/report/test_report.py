@@ -1,4 +1,4 @@
-"""The page's numbers against the manifest's, counted another way; its size, its safety, and what it refuses."""
+"""The numbers of the report compared with the manifest; its size, its safety, and the inputs that it refuses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 
 from curate import manifest
 from curate.cli import main
-from curate.filtering.filter import decide, filter_manifest
+from curate.filtering.filter import filter_manifest, filter_table
 from curate.filtering.options import FilterOptions
 from curate.manifest import ALL_COLUMNS, SCAN_SCHEMA, Lineage
 from curate.measures.hash_groups import QUICK_BITS
@@ -29,12 +29,12 @@ from curate.measures.tone.classify import TONES
 from curate.report import page as page_module
 from curate.report import sample, write_report
 from curate.report.counts import count_manifest, reason_kind
-from curate.report.page import assembled
-from curate.report.page_data import _quoted, rules_from_lineage
-from curate.report.sample import MAX_PHOTOS, choose, duplicate_groups
+from curate.report.page import build_page
+from curate.report.page_data import quote_words, rules_from_lineage
+from curate.report.sample import MAX_PHOTOS, choose_photos, duplicate_groups
 from curate.scanning.scan import ScanOptions, ScanSummary, scan_photos
 
-WRONG_NAMES = [
+HTML_NAMES = [
     "</script><img onerror=alert(1) src=x>.jpg",
     "<!--<script>.jpg",
     "two\nlines\u2028and\u2029more.jpg",
@@ -48,15 +48,15 @@ def report(*arguments: str | Path) -> Result:
 
 
 def data_of(html: Path) -> dict[str, Any]:
-    """What the page's script reads."""
+    """The JSON data of a page."""
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html.read_text("ascii"), re.DOTALL)
     assert found
     data: dict[str, Any] = json.loads(found[1])
     return data
 
 
-def made_up_scan(rows: int, seed: int = 0) -> pa.Table:
-    """A scan of photos that don't exist: all tones, some on the very line, some unreadable, some alike."""
+def make_scan(rows: int, seed: int = 0) -> pa.Table:
+    """A scan of photos that don't exist: all tones, some exactly at a threshold, some unreadable, some duplicates."""
     rng = np.random.default_rng(seed)
     failed = rng.random(rows) < 0.1
     m = np.where(rng.random(rows) < 0.1, rng.integers(0, 1000, rows) / 10, rng.gamma(3, 14, rows))
@@ -76,23 +76,23 @@ def made_up_scan(rows: int, seed: int = 0) -> pa.Table:
 
 
 @pytest.fixture
-def made_up(tmp_path: Path) -> Path:
+def scan_path(tmp_path: Path) -> Path:
     out = tmp_path / "scan.parquet"
-    manifest.write_manifest(out, made_up_scan(3000), Lineage("scan", "curate scan /nowhere", {}))
+    manifest.write_manifest(out, make_scan(3000), Lineage("scan", "curate scan /nowhere", {}))
     return out
 
 
 def kept_at(data: dict[str, Any], line: float, tones: set[str | None]) -> int:
-    """As the page counts: bins from the line up, of the tones to keep."""
+    """The number of kept photos as the page counts it."""
     return sum(sum(tone["bins"][round(line * 10) :]) for tone in data["tones"] if tone["name"] in tones)
 
 
-def test_any_line_keeps_what_the_filter_keeps(made_up: Path) -> None:
-    write_report(made_up, made_up.with_suffix(".html"))
-    data, table = data_of(made_up.with_suffix(".html")), manifest.read_manifest(made_up).table
+def test_counts_for_any_threshold_match_the_filter(scan_path: Path) -> None:
+    write_report(scan_path, scan_path.with_suffix(".html"))
+    data, table = data_of(scan_path.with_suffix(".html")), manifest.read_manifest(scan_path).table
     for line in (0.0, 0.1, 0.3, 19.9, 20.0, 20.3, 33.0, 70.7, 99.9):
         for tones in ({"color"}, {"color", "sepia"}, set(TONES)):
-            chosen = decide(table, FilterOptions(line, frozenset(tones)))
+            chosen = filter_table(table, FilterOptions(line, frozenset(tones)))
             assert kept_at(data, line, {*tones, None}) == chosen.kept.num_rows, (line, tones)
     assert data["rows"] == table.num_rows
     assert data["unreadable"] == len(table["error"].drop_null())
@@ -102,16 +102,17 @@ def test_any_line_keeps_what_the_filter_keeps(made_up: Path) -> None:
     }
 
 
-def test_a_rejected_manifest_tells_what_another_line_would_bring_back(made_up: Path) -> None:
-    clean = made_up.with_name("clean.parquet")
+def test_a_rejected_manifest_shows_what_another_threshold_would_keep(scan_path: Path) -> None:
+    clean = scan_path.with_name("clean.parquet")
     options = FilterOptions(30.0, where="path NOT LIKE '%7.jpg'")
-    filter_manifest(made_up, clean, options, command="curate filter scan.parquet --where x --min-colorfulness 30")
+    filter_manifest(scan_path, clean, options, command="curate filter scan.parquet --where x --min-colorfulness 30")
     for name in ("clean", "rejected"):
         path = clean.with_name(f"{name}.parquet")
         write_report(path, path.with_suffix(".html"))
     rejected, kept = (data_of(clean.with_name(f"{name}.html")) for name in ("rejected", "clean"))
     for line in (10.0, 20.0, 30.0, 40.0):
-        chosen = decide(manifest.read_manifest(made_up).table, FilterOptions(line, where="path NOT LIKE '%7.jpg'"))
+        options = FilterOptions(line, where="path NOT LIKE '%7.jpg'")
+        chosen = filter_table(manifest.read_manifest(scan_path).table, options)
         assert kept_at(rejected, line, {"color"}) + kept_at(kept, line, {"color"}) == chosen.kept.num_rows
     counted = {reason["name"]: reason["photos"] for reason in rejected["reasons"]}
     reasons = manifest.read_manifest(clean.with_name("rejected.parquet")).table["reject_reasons"].to_pylist()
@@ -121,18 +122,18 @@ def test_a_rejected_manifest_tells_what_another_line_would_bring_back(made_up: P
     assert rejected["command"] == {"before": "curate filter", "after": "scan.parquet --where x"}
 
 
-def test_hues_are_those_of_the_kept_photos(made_up: Path) -> None:
-    write_report(made_up, made_up.with_suffix(".html"))
-    color = data_of(made_up.with_suffix(".html"))["tones"][0]
-    table = manifest.read_manifest(made_up).table.to_pandas()
+def test_hues_are_counted_for_the_kept_photos(scan_path: Path) -> None:
+    write_report(scan_path, scan_path.with_suffix(".html"))
+    color = data_of(scan_path.with_suffix(".html"))["tones"][0]
+    table = manifest.read_manifest(scan_path).table.to_pandas()
     kept = table[(table.tone == "color") & (table.colorfulness >= 25)]
     wanted = np.histogram(kept.tone_hue_deg, np.arange(0, 361, 10))[0].tolist()
     assert [sum(sector[250:]) for sector in color["hues"]] == wanted
 
 
-def test_photos_alike_are_grouped_by_fingerprint_or_content(made_up: Path) -> None:
-    groups = duplicate_groups(count_manifest(made_up))
-    table = manifest.read_manifest(made_up).table.to_pandas()
+def test_duplicates_are_grouped_by_fingerprint_or_content(scan_path: Path) -> None:
+    groups = duplicate_groups(count_manifest(scan_path))
+    table = manifest.read_manifest(scan_path).table.to_pandas()
     sizes = table[table.error.isna()].groupby("sha256").size()
     assert groups.groups == (sizes > 1).sum()
     assert groups.photos == sizes[sizes > 1].sum()
@@ -140,7 +141,7 @@ def test_photos_alike_are_grouped_by_fingerprint_or_content(made_up: Path) -> No
         assert len(set(table.sha256.iloc[members])) == 1
 
 
-def test_photos_alike_may_differ_in_some_bits_unless_there_are_very_many(
+def test_the_allowed_distance_of_duplicates_depends_on_the_number_of_photos(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prints = ["0f" * 16, "0f" * 15 + "08", "0f" * 16, "f0" * 16, "00" * 16, None]
@@ -165,12 +166,12 @@ def test_photos_alike_may_differ_in_some_bits_unless_there_are_very_many(
     assert [group.tolist() for group in duplicate_groups(count_manifest(path)).shown] == [[0, 2]]
 
 
-def test_the_sample_has_some_of_everything_and_most_near_the_line(made_up: Path) -> None:
-    rows = count_manifest(made_up)
-    chosen = choose(rows, 200, frozenset({"color"}), duplicate_groups(rows))
+def test_the_sample_has_all_kinds_and_most_photos_near_the_threshold(scan_path: Path) -> None:
+    rows = count_manifest(scan_path)
+    chosen = choose_photos(rows, 200, frozenset({"color"}), duplicate_groups(rows))
     assert len(set(chosen.tolist())) == len(chosen) <= MAX_PHOTOS
-    assert chosen.tolist() == choose(rows, 200, frozenset({"color"}), duplicate_groups(rows)).tolist()
-    for first in (chosen, chosen[:300]):  # a page that has to be cut still has some of all
+    assert chosen.tolist() == choose_photos(rows, 200, frozenset({"color"}), duplicate_groups(rows)).tolist()
+    for first in (chosen, chosen[:300]):  # also the first part, in case the page is full
         assert set(rows.tones[first]) == {-1, 0, 1, 2, 3}
         assert set(rows.errors[first]) == {-1, 0, 1}
         assert {0, 2, 4, 6} <= set((rows.bins[first] // 100).tolist())
@@ -179,23 +180,23 @@ def test_the_sample_has_some_of_everything_and_most_near_the_line(made_up: Path)
     assert density[0] > 1.5 * max(density[1:])
 
 
-def test_the_page_is_never_over_its_budget(made_up: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_never_exceeds_its_maximum_size(scan_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_module, "MAX_BYTES", 400_000)
-    written = write_report(made_up, made_up.with_suffix(".html"))
-    size = made_up.with_suffix(".html").stat().st_size
+    written = write_report(scan_path, scan_path.with_suffix(".html"))
+    size = scan_path.with_suffix(".html").stat().st_size
     assert 390_000 < size <= 400_000
     assert written.bytes == size
-    assert 0 < written.shown == len(data_of(made_up.with_suffix(".html"))["photos"]) < 1000
+    assert 0 < written.shown == len(data_of(scan_path.with_suffix(".html"))["photos"]) < 1000
     monkeypatch.undo()
     assert page_module.MAX_BYTES == 15_000_000
     heavy = [{"path": "x" * 20_000} for _ in range(1000)]
-    text, fitting = assembled({"name": "m"}, heavy)
+    text, fitting = build_page({"name": "m"}, heavy)
     assert 14_900_000 < len(text) <= 15_000_000
     assert 700 < fitting < 750
 
 
-@pytest.mark.parametrize("name", WRONG_NAMES)
-def test_no_name_ends_the_data_or_runs(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", HTML_NAMES)
+def test_html_in_names_does_not_end_the_data_or_run(name: str, tmp_path: Path) -> None:
     table = pa.Table.from_pylist(
         [{"source": f"/{name}", "path": name, "colorfulness": 25.0, "tone": "color", "colorfulness_level": name}],
         SCAN_SCHEMA,
@@ -216,14 +217,14 @@ def test_no_name_ends_the_data_or_runs(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "word", ["plain.parquet", "my scan.parquet", "it's", "caf\udce9 '\\x41", "two\nlines;", "$(rm)", ""]
 )
-def test_a_quoted_word_is_one_word_to_a_shell(word: str) -> None:
-    quoted = _quoted([word])
+def test_a_quoted_word_is_one_word_for_a_shell(word: str) -> None:
+    quoted = quote_words([word])
     assert quoted.isprintable()
     printed = subprocess.run(["bash", "-c", f"printf %s {quoted}"], capture_output=True, check=True).stdout
     assert printed == os.fsencode(word)
 
 
-def test_photos_in_tars_have_pictures(photos: Path, tmp_path: Path) -> None:
+def test_photos_in_tars_have_thumbnails(photos: Path, tmp_path: Path) -> None:
     shards = tmp_path / "shards"
     shards.mkdir()
     with tarfile.open(shards / "0.tar", "w") as tar:
@@ -270,7 +271,7 @@ def test_moved_and_missing_photos(
     assert entries["more/b-gray.png"]["href"] == (moved / "more" / "b-gray.png").as_uri()
 
 
-def test_missing_photos_are_counted_apart(photos: Path, tmp_path: Path) -> None:
+def test_missing_photos_are_counted_separately(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     scan_photos([photos], out, ScanOptions(engine="serial"))
     (photos / "a-vivid.png").unlink()
@@ -284,8 +285,8 @@ def test_missing_photos_are_counted_apart(photos: Path, tmp_path: Path) -> None:
     assert (gone["error"], gone["errorKind"], gone["bin"], gone["tone"]) == ("missing", "missing", -1, None)
 
 
-def test_a_manifest_that_pandas_saved_shows_what_it_has(made_up: Path, tmp_path: Path) -> None:
-    frame = pd.read_parquet(made_up)
+def test_a_manifest_saved_by_pandas_is_shown(scan_path: Path, tmp_path: Path) -> None:
+    frame = pd.read_parquet(scan_path)
     frame = frame[["source", "path", "colorfulness", "tone"]].iloc[::3].assign(liked=True)
     frame["tone"] = frame["tone"].astype("category")
     saved = tmp_path / "mine.parquet"
@@ -300,14 +301,14 @@ def test_a_manifest_that_pandas_saved_shows_what_it_has(made_up: Path, tmp_path:
     assert data["command"] == {"before": f"curate filter {saved}", "after": f"-o {tmp_path / 'clean.parquet'}"}
 
 
-def test_a_folder_of_parts_is_one_manifest(made_up: Path, tmp_path: Path) -> None:
+def test_a_folder_of_parts_is_one_manifest(scan_path: Path, tmp_path: Path) -> None:
     parts = tmp_path / "parts"
     parts.mkdir()
-    table = manifest.read_manifest(made_up).table
+    table = manifest.read_manifest(scan_path).table
     for number, first in enumerate(range(0, 3000, 1000)):
         pq.write_table(table.slice(first, 1000), parts / f"{number}.parquet")
-    assert duplicate_groups(count_manifest(parts)).groups == duplicate_groups(count_manifest(made_up)).groups
-    assert (count_manifest(parts).bins == count_manifest(made_up).bins).all()
+    assert duplicate_groups(count_manifest(parts)).groups == duplicate_groups(count_manifest(scan_path)).groups
+    assert (count_manifest(parts).bins == count_manifest(scan_path).bins).all()
 
 
 @pytest.mark.parametrize(
@@ -333,9 +334,9 @@ def test_a_folder_of_parts_is_one_manifest(made_up: Path, tmp_path: Path) -> Non
         ("rm -rf / ; curate filter", "curate filter m/rejected.parquet", "-o m/clean.parquet"),
     ],
 )
-def test_the_command_keeps_what_was_typed_but_for_the_line_and_the_tones(command: str, before: str, after: str) -> None:
+def test_the_command_keeps_all_other_typed_options(command: str, before: str, after: str) -> None:
     rules = rules_from_lineage(Path("m/rejected.parquet"), Lineage("rejected", command, {"min_colorfulness": 35.0}))
-    assert (rules.line_bin, rules.before, rules.after) == (350, before, after)
+    assert (rules.threshold_bin, rules.before, rules.after) == (350, before, after)
 
 
 ODD: dict[str, list[Any]] = {
@@ -355,7 +356,7 @@ ODD: dict[str, list[Any]] = {
 }
 
 
-def test_odd_values_still_make_a_page(photos: Path, tmp_path: Path) -> None:
+def test_invalid_values_in_columns_still_give_a_page(photos: Path, tmp_path: Path) -> None:
     row = {"source": str(photos), "path": "a-vivid.png", "colorfulness": 30.0, "tone": "color", "sha256": "0" * 64}
     rows = [row | {column: value} for column, values in ODD.items() for value in values]
     pq.write_table(pa.Table.from_pylist(rows, ALL_COLUMNS), tmp_path / "m.parquet")
@@ -363,28 +364,31 @@ def test_odd_values_still_make_a_page(photos: Path, tmp_path: Path) -> None:
     assert len(data_of(tmp_path / "m.html")["photos"]) == made.photos == len(rows)
 
 
-def assert_refused(result: Result, said: str) -> None:
+def assert_refused(result: Result, message: str) -> None:
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("Error: ")
-    assert said in result.stderr
+    assert message in result.stderr
 
 
-def test_what_cannot_be_shown_or_written_is_one_line(made_up: Path, tmp_path: Path) -> None:
+def test_invalid_inputs_and_outputs_are_one_line_errors(scan_path: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.html"
     assert_refused(report(tmp_path / "no.parquet", "-o", out), "doesn't exist")
     (tmp_path / "text.parquet").write_text("hello", encoding="utf-8")
     assert_refused(report(tmp_path / "text.parquet", "-o", out), "can't be read")
     pq.write_table(pa.table({"name": ["x"]}), tmp_path / "foreign.parquet")
     assert_refused(report(tmp_path / "foreign.parquet", "-o", out), "has no column 'source', 'path', 'colorfulness'")
-    pq.write_table(made_up_scan(3).slice(0, 0), tmp_path / "empty.parquet")
+    pq.write_table(make_scan(3).slice(0, 0), tmp_path / "empty.parquet")
     assert_refused(report(tmp_path / "empty.parquet", "-o", out), "has no rows")
     pq.write_table(pa.table({"source": ["a"], "path": ["b"], "colorfulness": ["much"]}), tmp_path / "odd.parquet")
     assert_refused(report(tmp_path / "odd.parquet", "-o", out), "has string in its column 'colorfulness'")
     pq.write_table(
         pa.table({"source": ["a"], "path": ["b"], "colorfulness": [1.5], "tone": [[7]]}), tmp_path / "odd.parquet"
     )
-    assert_refused(report(tmp_path / "odd.parquet", "-o", out), "has list<element: int64> in its column 'tone'")
+    assert_refused(
+        report(tmp_path / "odd.parquet", "-o", out),
+        "has list<element: int64> in its column 'tone'",
+    )
     for name, value in (("bytes", "many"), ("tar_offset", 1.5), ("error", ["cut"])):
         pq.write_table(
             pa.table({"source": ["a"], "path": ["b"], "colorfulness": [1.5], name: [value]}), tmp_path / "odd.parquet"
@@ -392,21 +396,21 @@ def test_what_cannot_be_shown_or_written_is_one_line(made_up: Path, tmp_path: Pa
         assert_refused(report(tmp_path / "odd.parquet", "-o", out), f"in its column '{name}'")
     assert not out.exists()
     out.write_text("<!doctype html>my own page", encoding="utf-8")
-    assert_refused(report(made_up, "-o", out), "is no report of ours")
+    assert_refused(report(scan_path, "-o", out), "is not a vividset report")
     assert out.read_text(encoding="utf-8") == "<!doctype html>my own page"
-    assert_refused(report(made_up, "-o", made_up), "is no report of ours")
-    assert_refused(report(made_up, "-o", out / "page.html"), "can't be written")
+    assert_refused(report(scan_path, "-o", scan_path), "is not a vividset report")
+    assert_refused(report(scan_path, "-o", out / "page.html"), "can't be written")
     assert sorted(path.name for path in tmp_path.glob("*.html*")) == ["out.html"]
 
 
-def test_a_report_is_replaced_and_lies_beside_its_manifest(made_up: Path) -> None:
+def test_a_report_is_beside_its_manifest_and_is_overwritten(scan_path: Path) -> None:
     for _ in range(2):
-        assert report(made_up).exit_code == 0
-    assert data_of(made_up.with_suffix(".html"))["name"] == "scan.parquet"
-    assert sorted(path.name for path in made_up.parent.iterdir()) == ["scan.html", "scan.parquet"]
+        assert report(scan_path).exit_code == 0
+    assert data_of(scan_path.with_suffix(".html"))["name"] == "scan.parquet"
+    assert sorted(path.name for path in scan_path.parent.iterdir()) == ["scan.html", "scan.parquet"]
 
 
-def test_the_bench_prints_a_ratio() -> None:
+def test_the_benchmark_prints_a_ratio() -> None:
     bench = [sys.executable, str(Path(__file__).parents[3] / "benchmarks" / "report.py"), "--rows", "300"]
     printed = subprocess.run(bench, check=True, capture_output=True, text=True).stdout
     assert re.search(r"curate report .* ratio \d+\.\d\d", printed)

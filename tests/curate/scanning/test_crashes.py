@@ -1,4 +1,4 @@
-"""What a scan lives through: huge photos, little memory, kill -9, a source that goes away, two scans at once."""
+"""Scans under bad conditions: huge photos, little memory, kill -9, two scans of one output, unusable manifests."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from curate.exporting.export import export_photos
 from curate.manifest import Lineage
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
-from curate.scanning.scorer import ScoreOptions, score
+from curate.scanning.scorer import ScoreOptions, score_photo
 from curate.sources import list_photos
 
 
-def test_a_photo_of_200_megapixels_is_scored_under_the_defaults(tmp_path: Path) -> None:
+def test_a_photo_of_200_megapixels_is_measured_with_default_options(tmp_path: Path) -> None:
     stripes = Image.new("RGB", (16_320, 12_240), (200, 40, 40))
     stripes.paste((40, 40, 200), (0, 0, 8_160, 12_240))
     stripes.save(tmp_path / "a.jpg", quality=30)
     (photo,) = list_photos([tmp_path])
-    record = score(photo, ScoreOptions())
+    record = score_photo(photo, ScoreOptions())
     assert record is not None
     assert record.error is None
     assert record.measures is not None
@@ -54,8 +54,8 @@ scan.scan_photos([sys.argv[1]], Path(sys.argv[2]), scan.ScanOptions(workers=1))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no other system limits and tells a process's memory so")
-def test_a_photo_that_wants_more_memory_than_there_is_costs_one_row(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="uses /proc and RLIMIT_AS")
+def test_a_photo_that_needs_too_much_memory_is_one_error_row(photos: Path, tmp_path: Path) -> None:
     Image.new("RGB", (14_000, 14_000), (200, 40, 40)).save(photos / "b-huge.jpg", quality=30)
     out = tmp_path / "m.parquet"
     command = [sys.executable, "-c", LITTLE_MEMORY, str(photos), str(out)]
@@ -77,27 +77,27 @@ def many(tmp_path: Path, encoded: Callable[..., bytes]) -> Path:
 
 
 def as_list(folder: Path) -> list[str]:
-    """Arguments that scan a list of the photos in a folder."""
+    """Write a list of the photos in a folder; return the arguments that scan it."""
     names = folder.with_suffix(".txt")
     names.write_text("\n".join(map(str, folder.iterdir())), encoding="utf-8")
     return ["--from-file", str(names)]
 
 
 def as_tar(folder: Path) -> list[str]:
-    """Arguments that scan a tar of the photos in a folder."""
+    """Write a tar of the photos in a folder; return the arguments that scan it."""
     with tarfile.open(folder.with_suffix(".tar"), "w") as tar:
         tar.add(folder, "")
     return [str(folder.with_suffix(".tar"))]
 
 
 @pytest.mark.parametrize("source", [as_list, as_tar])
-def test_a_killed_scan_of_other_sources_goes_on(source: Callable[[Path], list[str]], many: Path) -> None:
+def test_a_killed_scan_of_a_list_or_tar_continues(source: Callable[[Path], list[str]], many: Path) -> None:
     arguments, out = source(many), many.parent / "m.parquet"
     command = [sys.executable, "-m", "curate", "scan", *arguments, "-o", str(out), "--workers", "1"]
     work = out.with_name(f".{out.name}.scan")
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-        limit = time.monotonic() + 30
-        while not any(work.glob("part-*-000000.parquet")) and time.monotonic() < limit:
+        deadline = time.monotonic() + 30
+        while not any(work.glob("part-*-000000.parquet")) and time.monotonic() < deadline:
             time.sleep(0.005)
         running.send_signal(signal.SIGKILL)
     assert not out.exists()
@@ -108,21 +108,21 @@ def test_a_killed_scan_of_other_sources_goes_on(source: Callable[[Path], list[st
     assert not work.exists()
 
 
-def test_two_scans_of_a_list_onto_one_output_are_refused(photos: Path, tmp_path: Path) -> None:
+def test_a_second_scan_of_a_list_to_the_same_output_is_refused(photos: Path, tmp_path: Path) -> None:
     (tmp_path / ".m.parquet.scan").mkdir()
     options = ScanOptions(from_files=(as_list(photos)[1],))
     with FileLock(tmp_path / ".m.parquet.scan" / "lock"), pytest.raises(ScanError, match="another scan is writing"):
         scan_photos([], tmp_path / "m.parquet", options)
 
 
-def test_a_folder_is_no_output_and_stays(photos: Path) -> None:
+def test_a_folder_as_output_is_refused(photos: Path) -> None:
     for overwrite in (False, True):
         with pytest.raises(ManifestError, match="is a folder: choose another output with -o"):
             scan_photos([photos], photos / "more", ScanOptions(overwrite=overwrite))
     assert os.listdir(photos / "more") == ["b-gray.png"]
 
 
-def test_an_empty_manifest_is_not_blamed_on_its_photos(tmp_path: Path) -> None:
+def test_packing_an_empty_manifest_names_the_filter(tmp_path: Path) -> None:
     empty = tmp_path / "clean.parquet"
     manifest.write_manifest(empty, manifest.ALL_COLUMNS.empty_table(), Lineage("clean", "", {}))
     with pytest.raises(ManifestError, match="has no rows: filter less strictly"):
@@ -131,7 +131,7 @@ def test_an_empty_manifest_is_not_blamed_on_its_photos(tmp_path: Path) -> None:
         export_photos(empty, tmp_path / "export", "copy")
 
 
-def test_a_manifest_whose_rows_name_no_photo_says_so(photos: Path, tmp_path: Path) -> None:
+def test_a_manifest_without_paths_is_refused(photos: Path, tmp_path: Path) -> None:
     scan_photos([photos], tmp_path / "m.parquet", ScanOptions(engine="serial"))
     table = manifest.read_manifest(tmp_path / "m.parquet").table
     empty = pa.nulls(table.num_rows, pa.string())

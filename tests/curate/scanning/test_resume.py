@@ -1,4 +1,4 @@
-"""Scanning again: known photos are not measured again, and rows of missing photos are kept until they are pruned."""
+"""Tests of curate/scanning/resume.py: known photos are not measured again, rows of missing photos are kept."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from curate.cli import summaries
 from curate.errors import ManifestError, ScanError, SourceError
 from curate.manifest import SCAN_SCHEMA
 from curate.scanning.merge import merge_manifests, sort_file_by_location
-from curate.scanning.resume import Line
-from curate.scanning.scan import ScanOptions, ScanSummary, count_to_do, measure_shard, scan_photos
+from curate.scanning.resume import ListingRow
+from curate.scanning.scan import ScanOptions, ScanSummary, measure_chunk, preview_scan, scan_photos
 from curate.scanning.scorer import ScoreOptions
 from curate.scanning.work_dir import WorkDir
 from curate.sources import ListedPhoto, ShardSpec, Sources
@@ -29,7 +29,7 @@ SERIAL = ScanOptions(engine="serial")
 
 @pytest.fixture
 def tree(photos: Path) -> Path:
-    """Photos in folders whose order as text isn't that of their parts, and in a tar."""
+    """Photos in a tar, and in folders that sort differently as text and as lists of path parts."""
     whole = (photos / "a-vivid.png").read_bytes()
     for name in ("a/1.png", "a/b/2.png", "a/c.png", "a b/3.png", "a-b/4.png", "a-b/c/5.png", "z/6.png"):
         (photos / name).parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def tree(photos: Path) -> Path:
     return photos
 
 
-def rescanned(first: list[Path], then: list[Path], out: Path, options: ScanOptions = SERIAL) -> ScanSummary:
+def scan_twice(first: list[Path], then: list[Path], out: Path, options: ScanOptions = SERIAL) -> ScanSummary:
     scan_photos(first, out, options)
     return scan_photos(then, out, options)
 
@@ -52,7 +52,7 @@ def paths_in(out: Path) -> list[str]:
 @pytest.mark.parametrize(
     "before", [["a"], ["a", "a b", "a-b"], ["a-b/c", "a", "z/6.png"], ["a-b/c", "a-b/4.png", "a/b"]]
 )
-def test_a_wider_source_measures_only_what_is_new(before: list[str], tree: Path, tmp_path: Path) -> None:
+def test_a_scan_of_a_parent_folder_measures_only_new_photos(before: list[str], tree: Path, tmp_path: Path) -> None:
     out, fresh = tmp_path / "m.parquet", tmp_path / "fresh.parquet"
     first = scan_photos([tree / name for name in before], out, SERIAL)
     again = scan_photos([tree], out, SERIAL)
@@ -63,7 +63,7 @@ def test_a_wider_source_measures_only_what_is_new(before: list[str], tree: Path,
     assert scan_photos([tree], out, SERIAL).measured_now == 0
 
 
-def test_a_wider_source_takes_over_what_a_list_found(tree: Path, tmp_path: Path) -> None:
+def test_photos_known_from_a_list_are_not_measured_again(tree: Path, tmp_path: Path) -> None:
     out, names = tmp_path / "m.parquet", tmp_path / "list"
     names.write_text(f"{tree}/a/1.png\n{tree}/a-b/4.png\n{tree}/z/6.png\n{tree}/a-vivid.png\n", encoding="utf-8")
     listed = replace(SERIAL, from_files=(str(names),))
@@ -73,20 +73,20 @@ def test_a_wider_source_takes_over_what_a_list_found(tree: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("before", [["a/n.tar"], ["a/n.tar", "a/1.png"], ["a/n.tar", "z"]])
-def test_a_tar_or_photo_named_by_itself_is_known_as_it_was(before: list[str], tree: Path, tmp_path: Path) -> None:
+def test_a_tar_or_photo_that_was_a_source_stays_known(before: list[str], tree: Path, tmp_path: Path) -> None:
     out, named = tmp_path / "m.parquet", [tree / name for name in before]
-    assert rescanned(named, named, out).measured_now == 0
+    assert scan_twice(named, named, out).measured_now == 0
     first = len(paths_in(out))
     assert scan_photos([tree], out, SERIAL).measured_now == 11 - first
 
 
-def test_a_photo_that_is_listed_by_a_link_stays_it(tree: Path, tmp_path: Path) -> None:
+def test_a_photo_that_is_listed_by_a_link_stays_known(tree: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(tree / "a")
-    assert rescanned([tree, link / "1.png"], [tree, link / "1.png"], tmp_path / "m.parquet").measured_now == 0
+    assert scan_twice([tree, link / "1.png"], [tree, link / "1.png"], tmp_path / "m.parquet").measured_now == 0
 
 
-def test_what_a_killed_scan_finished_is_known_to_a_wider_one(tree: Path, tmp_path: Path) -> None:
+def test_photos_that_a_killed_scan_measured_are_known_to_a_scan_of_a_parent_folder(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     scan_photos([tree / "a"], out, SERIAL)
     known = manifest.read_manifest(out)
@@ -100,11 +100,11 @@ def test_what_a_killed_scan_finished_is_known_to_a_wider_one(tree: Path, tmp_pat
     assert not work.exists()
 
 
-places = st.lists(st.text("ab-. ", min_size=1, max_size=3), min_size=1, max_size=3).map(tuple)
+path_parts = st.lists(st.text("ab-. ", min_size=1, max_size=3), min_size=1, max_size=3).map(tuple)
 
 
 def write_rows(path: Path, keys: list[tuple[str, str]], *, leave_out: str = "") -> None:
-    """Write rows of photos that were never there, without one of the columns."""
+    """Write rows of photos that don't exist, without one of the columns."""
     table = pa.table({"source": [source for source, _ in keys], "path": [path for _, path in keys]})
     table = pa.concat_tables([SCAN_SCHEMA.empty_table(), table], promote_options="permissive").cast(SCAN_SCHEMA)
     table = table.drop_columns([leave_out] if leave_out else [])
@@ -114,17 +114,17 @@ def write_rows(path: Path, keys: list[tuple[str, str]], *, leave_out: str = "") 
 
 @settings(max_examples=40)
 @given(
-    found=st.lists(st.tuples(places, places), max_size=12, unique_by=lambda row: row[0] + row[1]),
-    few=st.booleans(),
+    found=st.lists(st.tuples(path_parts, path_parts), max_size=12, unique_by=lambda row: row[0] + row[1]),
+    small_groups=st.booleans(),
 )
-def test_rows_of_an_older_version_are_put_in_the_order_of_listings(
-    found: list[tuple[tuple[str, ...], tuple[str, ...]]], few: bool, tmp_path_factory: pytest.TempPathFactory
+def test_rows_of_an_older_version_are_sorted_in_listing_order(
+    found: list[tuple[tuple[str, ...], tuple[str, ...]]], small_groups: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("known")
     known = sorted((("/p/" + "/".join(source), path) for source, path in found))
     write_rows(folder / "old.parquet", [(source, "/".join(path)) for source, path in known], leave_out="missing_since")
     with pytest.MonkeyPatch.context() as patch:
-        if few:
+        if small_groups:
             patch.setattr("curate.scanning.merge.ROW_GROUP_SIZE", 2)
         ordered = sort_file_by_location(folder / "old.parquet", folder)
     table = manifest.read_manifest(ordered).table
@@ -135,8 +135,8 @@ def test_rows_of_an_older_version_are_put_in_the_order_of_listings(
     assert sort_file_by_location(ordered, folder) == ordered
 
 
-def without_missing_since(out: Path) -> None:
-    """Save a scan as an older version would have: no such column, rows by source first."""
+def save_as_older_version(out: Path) -> None:
+    """Save a scan as an older version did: without the column `missing_since`, sorted by source first."""
     whole = manifest.read_manifest(out)
     assert whole.lineage is not None
     old = whole.table.drop_columns(["missing_since"]).to_pylist()
@@ -145,13 +145,13 @@ def without_missing_since(out: Path) -> None:
     manifest.write_manifest(out, pa.Table.from_pylist(old, schema), whole.lineage)
 
 
-def test_the_manifest_of_an_older_version_is_brought_up_to_date(tree: Path, tmp_path: Path) -> None:
+def test_the_manifest_of_an_older_version_can_be_updated(tree: Path, tmp_path: Path) -> None:
     out, named = tmp_path / "m.parquet", [tree / "z" / "6.png", tree / "a-vivid.png", tree / "a", tree / "a-b"]
     scan_photos(named, out, SERIAL)
     fresh = manifest.read_manifest(out).table
-    without_missing_since(out)
+    save_as_older_version(out)
     (tree / "a" / "c.png").unlink()
-    assert count_to_do(named, out, SERIAL).to_do == 0
+    assert preview_scan(named, out, SERIAL).to_measure == 0
     summary = scan_photos(named, out, SERIAL)
     assert (summary.measured_now, summary.missing) == (0, 1)
     assert (
@@ -160,7 +160,7 @@ def test_the_manifest_of_an_older_version_is_brought_up_to_date(tree: Path, tmp_
 
 
 def missing_in(out: Path) -> dict[str, datetime]:
-    """When each missing photo was first missing, by its path."""
+    """The value of `missing_since` of each missing photo, by its path."""
     return {
         row["path"]: row["missing_since"]
         for row in manifest.read_manifest(out).table.to_pylist()
@@ -209,17 +209,22 @@ def test_prune_drops_the_rows_of_missing_photos(tree: Path, tmp_path: Path) -> N
     (tree / "z" / "6.png").unlink()
     scan_photos([tree], out, SERIAL)
     (tree / "a" / "1.png").unlink()  # missing for the first time
-    found = count_to_do([tree], out, replace(SERIAL, prune=True))
-    assert (found.files, found.to_do, found.missing, found.dropped) == (10, 1, 0, 2)  # notes.txt is looked at each time
+    listed = preview_scan([tree], out, replace(SERIAL, prune=True))
+    assert (listed.files, listed.to_measure, listed.missing, listed.dropped) == (
+        10,
+        1,
+        0,
+        2,
+    )  # notes.txt is read each time
     assert len(missing_in(out)) == 1
     summary = scan_photos([tree], out, replace(SERIAL, prune=True))
     assert (summary.photos, summary.measured_now, summary.missing, summary.dropped) == (9, 0, 0, 2)
     assert len(paths_in(out)) == 9
-    said = list(summaries.scan_summary(summary, out))
-    assert "  missing: 2 photos; rows removed" in said
+    lines = list(summaries.scan_summary(summary, out))
+    assert "  missing: 2 photos; rows removed" in lines
 
 
-def test_what_was_an_error_and_is_gone_leaves_the_manifest(tree: Path, tmp_path: Path) -> None:
+def test_the_error_row_of_a_removed_file_is_dropped(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     scan_photos([tree], out, SERIAL)
     (tree / "c-cut.png").unlink()
@@ -228,16 +233,16 @@ def test_what_was_an_error_and_is_gone_leaves_the_manifest(tree: Path, tmp_path:
     assert "c-cut.png" not in paths_in(out)
 
 
-def test_the_summary_says_how_many_are_missing_and_how_to_prune(tree: Path, tmp_path: Path) -> None:
+def test_the_summary_counts_missing_photos_and_names_prune(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     scan_photos([tree], out, SERIAL)
     shutil.rmtree(tree / "a")
-    found = count_to_do([tree], out, SERIAL)
-    assert (found.files, found.to_do, found.missing) == (8, 1, 4)
-    assert "  missing: 4 photos; rows would be kept" in summaries.dry_scan_summary(found)
+    listed = preview_scan([tree], out, SERIAL)
+    assert (listed.files, listed.to_measure, listed.missing) == (8, 1, 4)
+    assert "  missing: 4 photos; rows would be kept" in summaries.dry_scan_summary(listed)
     summary = scan_photos([tree], out, SERIAL)
-    said = [line for line in summaries.scan_summary(summary, out) if "missing" in line]
-    assert said == ["  missing: 4 photos; rows kept (`curate scan --prune` removes them)"]
+    lines = [line for line in summaries.scan_summary(summary, out) if "missing" in line]
+    assert lines == ["  missing: 4 photos; rows kept (`curate scan --prune` removes them)"]
     assert sum(summary.errors.values()) == 1
 
 
@@ -258,7 +263,7 @@ def test_an_empty_mount_point_makes_all_photos_missing(tree: Path, tmp_path: Pat
     assert manifest.read_manifest(out).table.equals(before)
 
 
-def test_a_source_that_is_gone_altogether_stops_the_scan(tree: Path, tmp_path: Path) -> None:
+def test_a_source_that_does_not_exist_stops_the_scan(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     scan_photos([tree / "a", tree / "z"], out, SERIAL)
     before = out.read_bytes()
@@ -269,10 +274,12 @@ def test_a_source_that_is_gone_altogether_stops_the_scan(tree: Path, tmp_path: P
     assert not out.with_name(".m.parquet.scan").exists()
 
 
-def test_a_source_is_left_out_only_when_its_rows_are_dropped(tree: Path, tmp_path: Path) -> None:
+def test_a_source_can_be_left_out_only_with_forget(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     scan_photos([tree / "a", tree / "z"], out, SERIAL)
-    with pytest.raises(ManifestError, match=rf"leaves out: name it too, drop the rows .* with --forget {tree}/z,"):
+    with pytest.raises(
+        ManifestError, match=rf"doesn't include: add it to the command, remove its rows with --forget {tree}/z,"
+    ):
         scan_photos([tree / "a"], out, SERIAL)
     summary = scan_photos([tree / "a"], out, replace(SERIAL, forget=(f"{tree}/z",)))
     assert (summary.measured_now, summary.photos, summary.dropped) == (0, 4, 1)
@@ -289,18 +296,18 @@ def test_a_source_is_left_out_only_when_its_rows_are_dropped(tree: Path, tmp_pat
         (["a/b", "a/1.png", "a/n.tar"], 3),
     ],
 )
-def test_a_narrower_source_measures_nothing_and_drops_the_rest_when_asked(
+def test_a_scan_of_subfolders_with_forget_drops_all_other_rows(
     names: list[str], photos_left: int, tree: Path, tmp_path: Path
 ) -> None:
     out, fresh = tmp_path / "m.parquet", tmp_path / "fresh.parquet"
     narrow = [tree / name for name in names]
-    summary = rescanned([tree], narrow, out, replace(SERIAL, forget=(str(tree),)))
+    summary = scan_twice([tree], narrow, out, replace(SERIAL, forget=(str(tree),)))
     assert (summary.measured_now, summary.photos, summary.dropped) == (0, photos_left, 11 - photos_left)
     scan_photos(narrow, fresh, SERIAL)
     assert manifest.read_manifest(out).table.equals(manifest.read_manifest(fresh).table)
 
 
-def test_a_missing_photo_is_found_again_by_a_wider_and_a_narrower_scan(tree: Path, tmp_path: Path) -> None:
+def test_a_missing_photo_is_found_again_by_scans_of_other_folders(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     scan_photos([tree / "a"], out, SERIAL)
     shutil.move(tree / "a" / "b", tmp_path / "aside")
@@ -312,12 +319,14 @@ def test_a_missing_photo_is_found_again_by_a_wider_and_a_narrower_scan(tree: Pat
     assert paths_in(out) == ["2.png"]
 
 
-def test_a_source_in_another_changes_no_name(tree: Path, tmp_path: Path) -> None:
-    assert rescanned([tree], [tree, tree / "a"], tmp_path / "m.parquet").measured_now == 0
+def test_a_source_inside_another_source_changes_nothing(tree: Path, tmp_path: Path) -> None:
+    assert scan_twice([tree], [tree, tree / "a"], tmp_path / "m.parquet").measured_now == 0
     assert scan_photos([tree / "a", tree], tmp_path / "m.parquet", SERIAL).measured_now == 0
 
 
-def test_a_source_under_another_name_is_the_same(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_given_as_another_relative_path_is_the_same(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "m.parquet"
     scan_photos([tree], out, SERIAL)
     monkeypatch.chdir(tree.parent)
@@ -325,7 +334,7 @@ def test_a_source_under_another_name_is_the_same(tree: Path, tmp_path: Path, mon
         assert scan_photos([name], out, SERIAL).measured_now == 0
 
 
-def test_forgetting_drops_nothing_that_is_there(tree: Path, tmp_path: Path) -> None:
+def test_forget_keeps_photos_that_exist(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     (tree / "z" / "7.png").write_bytes((tree / "z" / "6.png").read_bytes())
     scan_photos([tree], out, SERIAL)
@@ -336,9 +345,7 @@ def test_forgetting_drops_nothing_that_is_there(tree: Path, tmp_path: Path) -> N
     assert list(missing_in(out)) == ["a/1.png"]
 
 
-def test_another_scorer_measures_anew_and_keeps_rows_of_missing_photos_without_measures(
-    tree: Path, tmp_path: Path
-) -> None:
+def test_another_scorer_measures_again_and_clears_the_measures_of_missing_photos(tree: Path, tmp_path: Path) -> None:
     out, fast = tmp_path / "m.parquet", replace(SERIAL, score=ScoreOptions(fidelity="fast"))
     scan_photos([tree], out, SERIAL)
     shutil.move(tree / "a", tmp_path / "aside")
@@ -356,7 +363,7 @@ def test_another_scorer_measures_anew_and_keeps_rows_of_missing_photos_without_m
     assert missing_in(out) == {}
 
 
-def test_what_a_list_names_and_is_gone_is_missing_if_it_was_measured_and_an_error_if_not(
+def test_a_listed_photo_that_is_gone_is_missing_if_it_was_measured_and_an_error_otherwise(
     tree: Path, tmp_path: Path
 ) -> None:
     out, names = tmp_path / "m.parquet", tmp_path / "list"
@@ -369,11 +376,11 @@ def test_what_a_list_names_and_is_gone_is_missing_if_it_was_measured_and_an_erro
     shutil.copy(out, tmp_path / "copy.parquet")
     assert scan_photos([], tmp_path / "copy.parquet", replace(listed, prune=True)).errors == {"Vanished": 3}
     shutil.move(tmp_path / "aside", tree / "a")
-    assert scan_photos([], out, listed).measured_now == 1  # what was never there
+    assert scan_photos([], out, listed).measured_now == 1  # the photo that never existed
     assert missing_in(out) == {}
 
 
-def test_what_is_taken_out_of_a_list_is_missing(tree: Path, tmp_path: Path) -> None:
+def test_a_photo_that_is_removed_from_a_list_is_missing(tree: Path, tmp_path: Path) -> None:
     out, names, other = tmp_path / "m.parquet", tmp_path / "list", tmp_path / "other"
     names.write_text(f"{tree}/a/1.png\n{tree}/a/c.png\n", encoding="utf-8")
     other.write_text(f"{tree}/z/6.png\n", encoding="utf-8")
@@ -381,13 +388,13 @@ def test_what_is_taken_out_of_a_list_is_missing(tree: Path, tmp_path: Path) -> N
     scan_photos([], out, listed)
     names.write_text(f"{tree}/a/1.png\n", encoding="utf-8")
     assert scan_photos([], out, listed).missing == 1
-    with pytest.raises(ManifestError, match="which this one leaves out"):
+    with pytest.raises(ManifestError, match="which this scan doesn't include"):
         scan_photos([], out, replace(listed, from_files=(str(other),)))
     summary = scan_photos([], out, replace(listed, from_files=(str(other),), forget=(str(names),)))
     assert (summary.photos, summary.missing, summary.dropped, summary.measured_now) == (1, 0, 2, 0)
 
 
-def test_photos_behind_links_that_lead_nowhere_are_missing(tree: Path, tmp_path: Path) -> None:
+def test_photos_of_broken_links_are_missing_if_they_were_measured(tree: Path, tmp_path: Path) -> None:
     out, links = tmp_path / "m.parquet", tmp_path / "links"
     links.mkdir()
     for number, name in enumerate(("1.png", "c.png")):
@@ -401,21 +408,21 @@ def test_photos_behind_links_that_lead_nowhere_are_missing(tree: Path, tmp_path:
     assert scan_photos([links], out, SERIAL).measured_now == 1
 
 
-def test_photos_that_go_while_others_are_measured_are_rows(tree: Path, tmp_path: Path) -> None:
+def test_photos_that_are_removed_during_the_scan_are_rows(tree: Path, tmp_path: Path) -> None:
     work = WorkDir(tmp_path)
-    work.write_listing(map(Line, Sources((tree,)).photos()))
-    first, *_ = work.shards()
+    work.write_listing(map(ListingRow, Sources((tree,)).photos()))
+    first, *_ = work.unfinished_chunks()
     shutil.rmtree(tree / "a")
-    measure_shard(work, SERIAL, first)
+    measure_chunk(work, SERIAL, first)
     (part,) = tmp_path.glob("part-*")
     assert any(
         (error or "").startswith("Vanished: ") for error in manifest.read_manifest(part).table["error"].to_pylist()
     )
 
 
-def test_a_part_of_a_scan_marks_what_belongs_to_it(photos: Path, tmp_path: Path) -> None:
-    out, part = tmp_path / "m.parquet", replace(SERIAL, share=ShardSpec(1, 2))
-    other_out, other = tmp_path / "other.parquet", replace(SERIAL, share=ShardSpec(2, 2))
+def test_a_shard_marks_only_its_own_photos_as_missing(photos: Path, tmp_path: Path) -> None:
+    out, part = tmp_path / "m.parquet", replace(SERIAL, shard=ShardSpec(1, 2))
+    other_out, other = tmp_path / "other.parquet", replace(SERIAL, shard=ShardSpec(2, 2))
     for number in range(9):
         shutil.copy(photos / "a-vivid.png", photos / f"{number}.png")
     (photos / "c-cut.png").unlink()

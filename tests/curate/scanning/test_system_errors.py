@@ -1,4 +1,4 @@
-"""What the system refuses: permissions, space, a source that is gone. Named, with nothing lost."""
+"""Errors of the operating system: permissions, full disks, lost sources, too little memory; finished work is kept."""
 
 from __future__ import annotations
 
@@ -26,28 +26,29 @@ from curate.image.decode import memory_errors
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.merge import merge_manifests
 from curate.scanning.scan import ScanOptions, ScanSummary, scan_photos
-from curate.scanning.work_dir import LAST_PIECES
+from curate.scanning.work_dir import LAST_CHUNK_PIECES
 from curate.sources import ShardSpec, Sources, is_source_missing
 
-pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of forking beside threads
+# the warning is about forking a process that has threads
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 NOBODY = 65534
 SERIAL = ScanOptions(engine="serial")
 
 
-def in_a_child(begin: Callable[[], None], work: Callable[[], Any]) -> Any:
-    """What `work` returns, or what it raises as text, in a process that `begin` has restricted."""
+def run_in_child(restrict: Callable[[], None], work: Callable[[], Any]) -> Any:
+    """What `work` returns, or the text of its error, in a child process after `restrict` was called there."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            begin()
+            restrict()
             try:
-                found = work()
+                result = work()
             except VividsetError as exc:
-                found = f"{type(exc).__name__}: {exc}"
+                result = f"{type(exc).__name__}: {exc}"
             with open(writer, "wb") as file:
-                pickle.dump(found, file)
+                pickle.dump(result, file)
             status = 0
         finally:
             os._exit(status)
@@ -67,41 +68,41 @@ def become_nobody() -> None:
 
 
 def as_nobody(work: Callable[[], Any]) -> Any:
-    return in_a_child(become_nobody, work)
+    return run_in_child(become_nobody, work)
 
 
-def with_files_up_to(limit_bytes: int, work: Callable[[], Any]) -> Any:
-    """As on a disk that is full: whatever grows beyond the limit can't be written."""
-    return in_a_child(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes)), work)
+def with_file_size_limit(limit_bytes: int, work: Callable[[], Any]) -> Any:
+    """Run `work` where no file can grow beyond a size, as on a full disk."""
+    return run_in_child(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes)), work)
 
 
 @pytest.fixture
 def shared() -> Iterator[Path]:
-    """A folder that nobody can get at, unlike those of pytest, with a place in it for everybody to write."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    """A folder that every user can read, unlike those of pytest, with a folder `out` that every user can write to."""
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
         folder.chmod(0o755)
         (folder / "out").mkdir()
         (folder / "out").chmod(0o777)
         yield folder
         folder.chmod(0o755)
         for parent, folders, _ in os.walk(folder):
-            for each in folders:
-                (Path(parent) / each).chmod(0o755)
+            for name in folders:
+                (Path(parent) / name).chmod(0o755)
 
 
 def rows_of(out: Path) -> dict[str, str]:
-    """The kind of error of each photo, `fine` without one."""
+    """The kind of error of each photo, or `fine`."""
     return {
         row["path"]: (row["error"] or "fine").partition(":")[0]
         for row in manifest.read_manifest(out, columns=("path", "error")).table.to_pylist()
     }
 
 
-def test_what_may_not_be_read_is_a_row_each_and_tried_again(photos: Path, shared: Path) -> None:
+def test_unreadable_files_and_folders_are_rows_and_are_retried(photos: Path, shared: Path) -> None:
     folder, out = shared / "photos", shared / "out" / "m.parquet"
     shutil.copytree(photos, folder)
-    scan_photos([folder], shared / "first.parquet", SERIAL)  # imports what nobody may not, perhaps
+    scan_photos([folder], shared / "first.parquet", SERIAL)  # imports libraries that `nobody` may not be able to read
     for name in ("closed", "names-only", "no-names"):
         shutil.copytree(photos / "more", folder / name / "deep")
         (folder / name / "notes.txt").touch()
@@ -132,7 +133,7 @@ def test_what_may_not_be_read_is_a_row_each_and_tried_again(photos: Path, shared
     assert len(after) == 7
 
 
-def test_known_photos_of_what_cannot_be_read_any_more_stay_known(photos: Path, shared: Path) -> None:
+def test_known_photos_of_unreadable_folders_are_kept(photos: Path, shared: Path) -> None:
     folder, out = shared / "photos", shared / "out" / "m.parquet"
     shutil.copytree(photos, folder)
     shutil.copytree(photos / "more", folder / "more" / "deep")
@@ -147,7 +148,7 @@ def test_known_photos_of_what_cannot_be_read_any_more_stay_known(photos: Path, s
         summary = as_nobody(lambda: scan_photos([folder], out, SERIAL))
         assert isinstance(summary, ScanSummary), summary
         assert (summary.missing, summary.dropped) == (0, 0)
-        assert summary.measured_now == 3 - number  # what can't be reached, and at first the new photo
+        assert summary.measured_now == 3 - number  # the unreadable folder and tar, and at first the new photo
         assert rows_of(out) == before | {
             "more": "NoPermission",
             "n.tar": "NoPermission",
@@ -159,7 +160,7 @@ def test_known_photos_of_what_cannot_be_read_any_more_stay_known(photos: Path, s
     assert rows_of(out) == before | {"z-new/b-gray.png": "fine"}
 
 
-def test_what_may_not_be_listed_or_written_is_one_line(photos: Path, shared: Path) -> None:
+def test_missing_permissions_are_errors_of_one_line(photos: Path, shared: Path) -> None:
     folder, closed = shared / "photos", shared / "closed"
     shutil.copytree(photos, folder)
     shutil.copytree(photos, closed)
@@ -172,7 +173,7 @@ def test_what_may_not_be_listed_or_written_is_one_line(photos: Path, shared: Pat
         "SourceError: .*closed can't be listed: Permission denied": lambda: scan_photos(
             [closed], shared / "out/a", SERIAL
         ),
-        "SourceError: .*a.png can't be looked at: Permission": lambda: scan_photos(
+        "SourceError: .*a.png can't be read: Permission": lambda: scan_photos(
             [closed / "a.png"], shared / "out/a", SERIAL
         ),
         "SourceError: the list .*list can't be read: Permission": lambda: Sources(lists=(f"{closed}/list",)).check(),
@@ -195,16 +196,16 @@ def test_what_may_not_be_listed_or_written_is_one_line(photos: Path, shared: Pat
     }
     before = sorted(shared.iterdir())
     shared.chmod(0o555)
-    for said, work in tries.items():
-        found = as_nobody(work)
-        assert isinstance(found, str), said
-        assert re.match(said, found)
+    for pattern, work in tries.items():
+        error = as_nobody(work)
+        assert isinstance(error, str), pattern
+        assert re.match(pattern, error)
     assert sorted(shared.iterdir()) == before
 
 
 @pytest.fixture
 def half_empty(tmp_path: Path, encoded: Callable[..., bytes]) -> Path:
-    """A shard of empty files, whose parts take 8 KB each, and one of photos, whose parts take 13."""
+    """A chunk of empty files, whose part files have 8 KB each, and one of photos, whose part files have 13 KB."""
     folder = tmp_path / "in"
     folder.mkdir()
     for number in range(256):
@@ -232,16 +233,16 @@ def as_list(folder: Path) -> tuple[list[str], ScanOptions]:
 
 
 @pytest.mark.parametrize("source", [as_folder, as_tar, as_list])
-def test_a_full_disk_keeps_what_is_finished(
+def test_a_scan_continues_after_the_disk_was_full(
     source: Callable[[Path], tuple[list[str], ScanOptions]], half_empty: Path, tmp_path: Path
 ) -> None:
     paths, options = source(half_empty)
     out = tmp_path / "full" / "m.parquet"
-    said = with_files_up_to(10_600, lambda: scan_photos(paths, out, options))
-    assert isinstance(said, str), "it fitted"
-    assert "can't be written: File too large: free some space and run the same command" in said
+    error = with_file_size_limit(10_600, lambda: scan_photos(paths, out, options))
+    assert isinstance(error, str), "the limit is too high"
+    assert "can't be written: File too large: free some space and run the same command" in error
     assert not out.exists()
-    assert sum(1 for _ in out.parent.glob(".m.parquet.scan/part-*.parquet")) == LAST_PIECES
+    assert sum(1 for _ in out.parent.glob(".m.parquet.scan/part-*.parquet")) == LAST_CHUNK_PIECES
     assert not list(out.parent.rglob("*.draft"))
     resumed = scan_photos(paths, out, options)
     scan_photos(paths, tmp_path / "untouched.parquet", options)
@@ -250,39 +251,39 @@ def test_a_full_disk_keeps_what_is_finished(
     assert os.listdir(out.parent) == ["m.parquet"]
 
 
-def test_a_full_disk_leaves_earlier_outputs(half_empty: Path, tmp_path: Path) -> None:
-    scanned, clean, pages = tmp_path / "m.parquet", tmp_path / "clean.parquet", tmp_path / "joined.parquet"
+def test_a_full_disk_does_not_damage_earlier_outputs(half_empty: Path, tmp_path: Path) -> None:
+    scanned, clean, merged = tmp_path / "m.parquet", tmp_path / "clean.parquet", tmp_path / "joined.parquet"
     scan_photos([half_empty], scanned, SERIAL)
     filter_manifest(scanned, clean, FilterOptions(min_colorfulness=30))
     parts = [tmp_path / f"part-{number}.parquet" for number in (1, 2)]
     for number, part in enumerate(parts, 1):
-        scan_photos([half_empty], part, ScanOptions(engine="serial", share=ShardSpec(number, 2)))
-    merge_manifests(parts, pages)
+        scan_photos([half_empty], part, ScanOptions(engine="serial", shard=ShardSpec(number, 2)))
+    merge_manifests(parts, merged)
     before = {path: path.read_bytes() for path in tmp_path.glob("*.parquet")}
     tries: list[Callable[[], Any]] = [
         lambda: filter_manifest(scanned, clean, FilterOptions(min_colorfulness=20)),
-        lambda: merge_manifests(parts, pages, overwrite=True),
+        lambda: merge_manifests(parts, merged, overwrite=True),
         lambda: pack_photos(clean, tmp_path / "pack", PackOptions(engine="serial")),
         lambda: export_photos(clean, tmp_path / "tars", "webdataset"),
     ]
     for work in tries:
-        assert "free some space" in with_files_up_to(9_000, work)
+        assert "free some space" in with_file_size_limit(9_000, work)
     assert {path: path.read_bytes() for path in tmp_path.glob("*.parquet")} == before
     assert not list(tmp_path.rglob("*.draft"))
     assert pack_photos(clean, tmp_path / "pack", PackOptions(engine="serial")).photos == 120
     assert export_photos(clean, tmp_path / "tars", "webdataset").photos == 120
 
 
-def test_a_folder_that_is_swapped_while_it_is_listed_stops_the_scan(photos: Path) -> None:
+def test_a_folder_that_is_replaced_while_it_is_listed_is_an_error(photos: Path) -> None:
     listing = Sources((photos,)).photos()
     next(listing)
     photos.rename(photos.with_name("moved"))
     photos.mkdir()
-    with pytest.raises(SourceError, match="went away while it was listed"):
+    with pytest.raises(SourceError, match="disappeared while it was listed"):
         list(listing)
 
 
-def test_a_source_counts_as_gone_when_it_is_empty_but_not_when_it_is_closed(tmp_path: Path, shared: Path) -> None:
+def test_an_empty_source_counts_as_missing_but_an_unreadable_one_does_not(tmp_path: Path, shared: Path) -> None:
     (shared / "photos").mkdir()
     assert is_source_missing(str(shared / "photos"))
     (shared / "photos" / "a.jpg").touch()
@@ -292,30 +293,30 @@ def test_a_source_counts_as_gone_when_it_is_empty_but_not_when_it_is_closed(tmp_
     assert is_source_missing(str(tmp_path / "nowhere"))
 
 
-LITTLE = 256 << 20
+SPARE_BYTES = 256 << 20
 
 
 def with_little_memory(work: Callable[[], Any]) -> Any:
-    """With LITTLE bytes more than there are in use."""
+    """Run `work` where only `SPARE_BYTES` more memory can be allocated."""
 
-    def begin() -> None:
+    def limit_memory() -> None:
         used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + LITTLE, used + LITTLE))
+        resource.setrlimit(resource.RLIMIT_AS, (used + SPARE_BYTES, used + SPARE_BYTES))
 
-    return in_a_child(begin, work)
+    return run_in_child(limit_memory, work)
 
 
 @pytest.mark.parametrize("library", ["numpy", "opencv"])
-def test_too_little_memory_is_the_photos_error_whichever_library_says_so(library: str) -> None:
+def test_too_little_memory_is_an_error_of_the_photo(library: str) -> None:
     def work() -> None:
         with memory_errors("measuring it"):
             if library == "numpy":
-                np.ones(LITTLE, np.uint16)
+                np.ones(SPARE_BYTES, np.uint16)
             cv2.resize(np.zeros((9, 9, 3), np.uint8), (20_000, 20_000))
 
-    assert with_little_memory(work) == "OutOfMemory: OutOfMemory: measuring it wanted more memory than there is"
+    assert with_little_memory(work) == "OutOfMemory: OutOfMemory: measuring it needs more memory than is available"
 
 
-def test_what_else_opencv_raises_stays_a_bug() -> None:
+def test_other_opencv_errors_are_raised() -> None:
     with pytest.raises(cv2.error), memory_errors("measuring it"):
         cv2.resize(np.zeros((0, 0), np.uint8), (9, 9))

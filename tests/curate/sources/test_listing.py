@@ -1,4 +1,4 @@
-"""Folders to a listing: one stable order, every file once, nothing that hangs or crashes."""
+"""Listing folders and files: one stable order, each file once, odd names, links, pipes, unreadable paths."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fill(folder: Path, *names: str) -> Path:
 
 
 @given(name_bytes)
-def test_any_name_survives_being_written_as_text(raw: bytes) -> None:
+def test_escape_and_unescape_return_any_name(raw: bytes) -> None:
     name = os.fsdecode(raw)
     text = escape(name)
     assert unescape(text) == name
@@ -38,11 +38,11 @@ def test_any_name_survives_being_written_as_text(raw: bytes) -> None:
 
 
 @given(name_bytes, name_bytes)
-def test_different_names_have_different_texts(one: bytes, other: bytes) -> None:
+def test_different_names_have_different_manifest_text(one: bytes, other: bytes) -> None:
     assert (escape(os.fsdecode(one)) == escape(os.fsdecode(other))) == (one == other)
 
 
-def test_listed_in_order_of_the_key_and_not_of_plain_text(tmp_path: Path) -> None:
+def test_the_listing_is_sorted_by_key_and_not_by_plain_text(tmp_path: Path) -> None:
     fill(tmp_path, "b.jpg", "a/z.jpg", "a-b/y.jpg", "a.jpg", "a b.jpg", "A.jpg", "a/b/c.jpg", "é.jpg")
     found = list(list_photos([tmp_path]))
     assert [photo.key for photo in found] == sorted(photo.key for photo in found)
@@ -52,7 +52,7 @@ def test_listed_in_order_of_the_key_and_not_of_plain_text(tmp_path: Path) -> Non
 
 
 @given(raw=st.lists(st.tuples(st.sampled_from([b"", b"a/", b"a-/", b"b/a/"]), name_bytes), min_size=1, max_size=8))
-def test_odd_names_too_are_listed_once_and_in_order(
+def test_odd_names_are_listed_once_and_in_order(
     raw: list[tuple[bytes, bytes]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     root = tmp_path_factory.mktemp("names")
@@ -69,43 +69,43 @@ def test_odd_names_too_are_listed_once_and_in_order(
     assert [photo.key for photo in found] == sorted({photo.key for photo in found})
 
 
-def test_a_listed_file_knows_its_size_and_time(tmp_path: Path) -> None:
+def test_an_entry_has_the_files_size_and_time(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"12345")
     os.utime(tmp_path / "a.jpg", ns=(1, 1_234_567_891))
     assert list(list_photos([tmp_path])) == [ListedPhoto(str(tmp_path), "a.jpg", 5, 1_234_567_891)]
 
 
-def test_nested_doubled_and_partly_named_roots_list_each_file_once(tmp_path: Path) -> None:
+def test_nested_and_repeated_roots_list_each_file_once(tmp_path: Path) -> None:
     fill(tmp_path, "a/1.jpg", "a/b/2.jpg", "c/3.jpg")
     everything = [tmp_path, tmp_path / "a", tmp_path / "a" / "b", tmp_path, tmp_path / "a" / "1.jpg"]
     assert paths_of(*everything) == ["a/1.jpg", "a/b/2.jpg", "c/3.jpg"]
 
 
-def test_a_folder_is_not_taken_for_one_whose_name_it_begins_with(tmp_path: Path) -> None:
+def test_a_folder_whose_name_begins_like_another_is_listed(tmp_path: Path) -> None:
     fill(tmp_path, "photos/1.jpg", "photos-old/2.jpg")
     assert paths_of(tmp_path / "photos-old", tmp_path / "photos") == ["1.jpg", "2.jpg"]
 
 
-def test_the_order_in_which_roots_are_named_is_of_no_account(tmp_path: Path) -> None:
+def test_the_order_of_roots_does_not_matter(tmp_path: Path) -> None:
     fill(tmp_path, "a/1.jpg", "b/2.jpg", "c/3.jpg")
     roots = [tmp_path / "c" / "3.jpg", tmp_path / "a", tmp_path / "b"]
     assert list(list_photos(roots)) == list(list_photos(roots[::-1]))
     assert paths_of(*roots) == ["1.jpg", "2.jpg", "3.jpg"]
 
 
-def test_relative_and_absolute_names_of_a_root_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_and_absolute_paths_of_a_root_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path, "a/1.jpg")
     monkeypatch.chdir(tmp_path)
     assert list(list_photos([Path("a"), tmp_path / "a", Path("a/../a/1.jpg")])) == list(list_photos([tmp_path / "a"]))
 
 
-def test_files_named_singly_are_listed_without_their_neighbours(tmp_path: Path) -> None:
+def test_single_files_are_listed_without_the_rest_of_their_folder(tmp_path: Path) -> None:
     fill(tmp_path, "a.jpg", "b.jpg", "c.txt")
     found = list(list_photos([tmp_path / "c.txt", tmp_path / "a.jpg"]))
     assert [(photo.source, photo.path) for photo in found] == [(str(tmp_path), "a.jpg"), (str(tmp_path), "c.txt")]
 
 
-def test_links_are_followed_but_never_in_a_circle(tmp_path: Path) -> None:
+def test_links_are_followed_but_not_in_a_loop(tmp_path: Path) -> None:
     fill(tmp_path, "in/1.jpg", "elsewhere/2.jpg")
     (tmp_path / "in" / "up").symlink_to(tmp_path / "in")
     (tmp_path / "in" / "self").symlink_to("self")
@@ -114,14 +114,14 @@ def test_links_are_followed_but_never_in_a_circle(tmp_path: Path) -> None:
     assert paths_of(tmp_path / "in") == ["1.jpg", "out/2.jpg"]
 
 
-def test_a_link_in_a_circle_that_is_named_like_a_photo_is_a_row(tmp_path: Path) -> None:
+def test_a_link_to_itself_with_a_photos_name_is_an_entry_with_an_error(tmp_path: Path) -> None:
     (tmp_path / "self.jpg").symlink_to("self.jpg")
     (found,) = list_photos([tmp_path])
     assert found.error is not None
     assert found.error.startswith("ReadFailed: ")
 
 
-def test_a_folder_with_a_photos_name_is_a_row_and_is_entered(tmp_path: Path) -> None:
+def test_a_folder_with_a_photos_name_is_an_entry_and_its_content_is_listed(tmp_path: Path) -> None:
     fill(tmp_path, "a.jpg/inside.jpg", "b/c.jpg")
     folder, inside, other = list_photos([tmp_path])
     assert (folder.path, folder.error) == ("a.jpg", "NotAFile: a folder with a photo's name")
@@ -129,10 +129,10 @@ def test_a_folder_with_a_photos_name_is_a_row_and_is_entered(tmp_path: Path) -> 
     assert (other.path, other.error) == ("b/c.jpg", None)
 
 
-def test_pipes_sockets_and_broken_links_are_rows_only_under_a_photos_name(
+def test_pipes_sockets_and_broken_links_are_entries_only_with_a_photos_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # a socket's path may not be long
+    monkeypatch.chdir(tmp_path)  # the path of a socket has to be short
     for name in ("pipe.jpg", "pipe"):
         os.mkfifo(name)
     for name in ("broken.jpg", "broken"):
@@ -140,21 +140,21 @@ def test_pipes_sockets_and_broken_links_are_rows_only_under_a_photos_name(
     for name in ("socket.jpg", "socket"):
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(name)
-    problems = {photo.path: (photo.error or "").partition(" (")[0] for photo in list_photos([tmp_path])}
-    assert list(problems) == ["broken.jpg", "pipe.jpg", "socket.jpg"]
-    assert problems["broken.jpg"].startswith("Vanished: ")
-    assert problems["pipe.jpg"] == "NotAFile: it is a pipe"
-    assert problems["socket.jpg"] == "NotAFile: it is a socket"
+    errors = {photo.path: (photo.error or "").partition(" (")[0] for photo in list_photos([tmp_path])}
+    assert list(errors) == ["broken.jpg", "pipe.jpg", "socket.jpg"]
+    assert errors["broken.jpg"].startswith("Vanished: ")
+    assert errors["pipe.jpg"] == "NotAFile: it is a pipe"
+    assert errors["socket.jpg"] == "NotAFile: it is a socket"
 
 
-def test_a_broken_link_named_singly_is_a_row(tmp_path: Path) -> None:
+def test_a_broken_link_named_itself_is_an_entry_with_an_error(tmp_path: Path) -> None:
     (tmp_path / "y.jpg").symlink_to("nowhere")
     (found,) = list_photos([tmp_path / "y.jpg"])
     assert found.error is not None
     assert found.error.startswith("Vanished: ")
 
 
-def test_folders_to_leave_out_are_not_entered_by_any_name(tmp_path: Path) -> None:
+def test_excluded_folders_are_not_entered_through_a_link_either(tmp_path: Path) -> None:
     fill(tmp_path, "a/1.jpg", "work/2.jpg")
     (tmp_path / "a" / "link").symlink_to(tmp_path / "work")
     assert [photo.path for photo in list_photos([tmp_path], exclude=[tmp_path / "work"])] == ["a/1.jpg"]
@@ -164,13 +164,13 @@ def test_an_empty_folder_lists_nothing(tmp_path: Path) -> None:
     assert paths_of(tmp_path) == []
 
 
-def test_a_root_that_does_not_exist_is_said_so(tmp_path: Path) -> None:
+def test_a_root_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="nowhere doesn't exist"):
         paths_of(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
-    ("refusal", "kind"),
+    ("os_error", "kind"),
     [
         (PermissionError(errno.EACCES, "Permission denied"), "NoPermission"),
         (FileNotFoundError(errno.ENOENT, "No such file"), "Vanished"),
@@ -178,17 +178,17 @@ def test_a_root_that_does_not_exist_is_said_so(tmp_path: Path) -> None:
         (OSError(errno.ENAMETOOLONG, "File name too long"), "ReadFailed"),
     ],
 )
-def test_the_systems_refusals_become_photo_errors_that_a_later_scan_tries_again(refusal: OSError, kind: str) -> None:
-    error = as_photo_error(refusal, "the file can't be read")
-    assert str(error) == f"{kind}: the file can't be read: {refusal.strerror}"
+def test_operating_system_errors_become_transient_photo_errors(os_error: OSError, kind: str) -> None:
+    error = as_photo_error(os_error, "the file can't be read")
+    assert str(error) == f"{kind}: the file can't be read: {os_error.strerror}"
     assert kind in TRANSIENT_KINDS
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "A.JPEG", "x/y.Png", "b.c.webp", "z.tif", "n\n.heic", ".hidden.jpg"])
-def test_photos_are_known_by_name(name: str) -> None:
+def test_has_photo_name(name: str) -> None:
     assert has_photo_name(name)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "jpg", ".jpg", "a.jpg.xmp", "a.jpg/b", "a.nef"])
-def test_other_files_are_not(name: str) -> None:
+def test_has_no_photo_name(name: str) -> None:
     assert not has_photo_name(name)

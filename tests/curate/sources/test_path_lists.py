@@ -1,4 +1,4 @@
-"""Lists of paths: any order, any name, each photo once, and never all of them in memory."""
+"""Lists of paths: any order, any name, each photo once, sorted without holding the list in memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from curate.errors import ScanError, SourceError
 from curate.manifest import unescape
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.sources import ListedPhoto, Sources
-from curate.sources.path_lists import entries, in_order
+from curate.sources.path_lists import read_entries, sort_photos
 
 Pixels = NDArray[np.uint8]
 
@@ -32,7 +32,7 @@ def listed(*lines: bytes, folder: Path, null: bool = False, paths: tuple[Path, .
     return list(Sources(paths, (str(folder / "list"),), null).photos())
 
 
-def test_a_list_gives_the_rows_of_its_photos_named_one_by_one(photos: Path, tmp_path: Path) -> None:
+def test_a_list_gives_the_same_entries_as_naming_its_photos(photos: Path, tmp_path: Path) -> None:
     names = ["more/b-gray.png", "a-vivid.png", "c-cut.png"]
     found = listed(*(os.fsencode(photos / name) for name in names), folder=tmp_path)
     assert found == list(Sources(tuple(photos / name for name in names)).photos())
@@ -63,7 +63,7 @@ def test_relative_paths_are_below_the_current_folder(
     assert (found.source, found.path, found.error) == (str(photos / "more"), "b-gray.png", None)
 
 
-def test_doubled_lines_and_photos_of_a_named_folder_are_listed_once(photos: Path, tmp_path: Path) -> None:
+def test_repeated_lines_and_photos_of_a_named_folder_are_listed_once(photos: Path, tmp_path: Path) -> None:
     lines = [os.fsencode(photos / name) for name in ("a-vivid.png", "more/b-gray.png", "a-vivid.png", "./a-vivid.png")]
     assert len(listed(*lines, folder=tmp_path)) == 2
     both = listed(*lines, folder=tmp_path, paths=(photos / "more",))
@@ -73,7 +73,7 @@ def test_doubled_lines_and_photos_of_a_named_folder_are_listed_once(photos: Path
     ]
 
 
-def test_names_with_newlines_and_no_utf8_survive_between_nul_bytes(photos: Path, tmp_path: Path) -> None:
+def test_names_with_newlines_and_invalid_utf8_are_read_between_nul_bytes(photos: Path, tmp_path: Path) -> None:
     names = [b"new\nline.png", b"caf\xe9.png", b"back\\slash.png", b" leading space.png", b"return\r.png"]
     for name in names:
         with open(os.path.join(os.fsencode(photos), name), "wb") as file:
@@ -84,18 +84,18 @@ def test_names_with_newlines_and_no_utf8_survive_between_nul_bytes(photos: Path,
     assert not [photo for photo in found if photo.error]
 
 
-def test_lines_may_end_as_windows_ends_them_and_be_empty(photos: Path, tmp_path: Path) -> None:
+def test_windows_line_ends_and_empty_lines_are_accepted(photos: Path, tmp_path: Path) -> None:
     (found,) = listed(b"", os.fsencode(photos / "a-vivid.png") + b"\r", b"", folder=tmp_path)
     assert (found.path, found.error) == ("a-vivid.png", None)
 
 
-def test_what_a_list_names_is_a_row_whatever_it_is(photos: Path, tmp_path: Path) -> None:
+def test_every_entry_of_a_list_is_listed_whatever_it_is(photos: Path, tmp_path: Path) -> None:
     found = listed(*(os.fsencode(photos / name) for name in ("more", "nowhere", "notes.txt")), folder=tmp_path)
-    problems = {photo.path: (photo.error or "fine").partition(":")[0] for photo in found}
-    assert problems == {"more": "NotAFile", "nowhere": "Vanished", "notes.txt": "fine"}
+    errors = {photo.path: (photo.error or "fine").partition(":")[0] for photo in found}
+    assert errors == {"more": "NotAFile", "nowhere": "Vanished", "notes.txt": "fine"}
 
 
-def test_a_list_can_come_through_a_pipe(photos: Path, tmp_path: Path) -> None:
+def test_a_list_can_be_read_from_standard_input(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     command = [sys.executable, "-m", "curate", "scan", "--from-file", "-", "-0", "-o", str(out), "--workers", "1"]
     paths = b"\0".join(os.fsencode(photos / name) for name in ("c-cut.png", "a-vivid.png"))
@@ -105,7 +105,7 @@ def test_a_list_can_come_through_a_pipe(photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["missing", "folder"])
-def test_a_list_that_cannot_be_read_is_one_line(content: str, tmp_path: Path) -> None:
+def test_a_list_that_cannot_be_read_is_an_error(content: str, tmp_path: Path) -> None:
     if content == "folder":
         (tmp_path / "list").mkdir()
     sources = Sources(lists=(str(tmp_path / "list"),))
@@ -121,23 +121,23 @@ def test_any_bytes_between_nul_bytes_are_an_entry(lines: list[bytes]) -> None:
     file = io.BytesIO(b"\0".join(lines))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdin", io.TextIOWrapper(file))
-        assert [os.fsencode(entry) for entry in entries("-", null=True)] == [line for line in lines if line]
+        assert [os.fsencode(entry) for entry in read_entries("-", null=True)] == [line for line in lines if line]
 
 
 names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=4)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["/a", "/a/b", "/é"]), names), max_size=20))
-def test_sorting_on_disk_is_sorting_by_key(keys: list[tuple[str, str]]) -> None:
+def test_sorting_on_disk_equals_sorting_by_key(keys: list[tuple[str, str]]) -> None:
     found = [ListedPhoto(source, path, number, None) for number, (source, path) in enumerate(keys)]
     expected = {photo.key: photo for photo in found}  # of one key the last
-    assert list(in_order(found)) == [expected[key] for key in sorted(expected)]
+    assert list(sort_photos(found)) == [expected[key] for key in sorted(expected)]
 
 
 def test_a_long_list_is_not_held_in_memory() -> None:
     tracemalloc.start()
     many = (ListedPhoto("/photos", f"{number * 7919 % 50_000:06}.jpg", number, number) for number in range(50_000))
-    assert sum(1 for _ in in_order(many)) == 50_000
+    assert sum(1 for _ in sort_photos(many)) == 50_000
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1_000_000

@@ -1,4 +1,4 @@
-"""Photos behind URLs: the rows of a scan from disk, from an S3 server that runs here; and what goes wrong, said."""
+"""Photos at URLs: scans of an S3 server that the test starts give the same rows as scans from disk; errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from curate import manifest
 from curate.errors import SourceError
 from curate.report import write_report
 from curate.scanning.scan import ScanOptions, scan_photos
-from curate.scanning.scorer import ScoreOptions, score
+from curate.scanning.scorer import ScoreOptions, score_photo
 from curate.sources import ListedPhoto, Sources, list_photos, read_photo
 
 SERIAL = ScanOptions(engine="serial")
@@ -27,7 +27,7 @@ SERIAL = ScanOptions(engine="serial")
 
 @pytest.fixture
 def uploaded(photos: Path, s3: Any) -> str:
-    """`photos` in a bucket, with a tar of two of them and a marker of a folder."""
+    """`photos` in a bucket, with a tar of two of them, and an empty object as S3 consoles make for a folder."""
     (photos / "odd name's é#%.png").write_bytes((photos / "a-vivid.png").read_bytes())
     with tarfile.open(photos / "0.tar", "w") as tar:
         for name in ("a-vivid.png", "more/b-gray.png"):
@@ -48,7 +48,7 @@ def rows_of(out: Path, *leave_out: str) -> list[dict[str, Any]]:
 def test_a_bucket_gives_the_rows_of_the_same_photos_on_disk(uploaded: str, photos: Path, tmp_path: Path) -> None:
     there, here = tmp_path / "there.parquet", tmp_path / "here.parquet"
     found = scan_photos([uploaded + "/"], there, SERIAL)
-    assert (found.photos, found.passed_over) == (6, 1)
+    assert (found.photos, found.skipped) == (6, 1)
     scan_photos([photos], here, SERIAL)
     assert rows_of(there, "source", "modified_ns") == rows_of(here, "source", "modified_ns")
     assert {row["source"] for row in rows_of(there)} == {uploaded}
@@ -56,7 +56,7 @@ def test_a_bucket_gives_the_rows_of_the_same_photos_on_disk(uploaded: str, photo
     assert scan_photos([uploaded], there, SERIAL).measured_now == 0
 
 
-def test_a_wider_prefix_takes_over_what_is_known(uploaded: str, tmp_path: Path) -> None:
+def test_scanning_a_wider_prefix_reuses_known_rows(uploaded: str, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     assert scan_photos([f"{uploaded}/more"], out, SERIAL).measured_now == 1
     assert scan_photos([uploaded], out, SERIAL).measured_now == 5
@@ -64,11 +64,11 @@ def test_a_wider_prefix_takes_over_what_is_known(uploaded: str, tmp_path: Path) 
     assert {row["source"] for row in rows_of(out)} == {uploaded}
 
 
-def test_worker_processes_read_a_bucket_too(uploaded: str, tmp_path: Path) -> None:
+def test_worker_processes_read_from_a_bucket(uploaded: str, tmp_path: Path) -> None:
     assert scan_photos([f"{uploaded}/more"], tmp_path / "m.parquet", ScanOptions()).scored == 1
 
 
-def test_a_killed_scan_of_a_bucket_goes_on(photos: Path, s3: Any, tmp_path: Path) -> None:
+def test_a_killed_scan_of_a_bucket_is_resumed(photos: Path, s3: Any, tmp_path: Path) -> None:
     data = (photos / "a-vivid.png").read_bytes()
     many = {f"{number:03}.png": data[: len(data) - number % 2] for number in range(40)}
     (tmp_path / "many").mkdir()
@@ -97,7 +97,7 @@ def test_a_photo_of_a_bucket_is_read_again_from_its_row(uploaded: str, photos: P
         assert data == (photos / name).read_bytes()
 
 
-def test_the_page_has_pictures_of_photos_in_a_bucket_and_in_its_tars(uploaded: str, tmp_path: Path) -> None:
+def test_the_report_shows_photos_in_a_bucket_and_in_its_tars(uploaded: str, tmp_path: Path) -> None:
     scan_photos([uploaded], tmp_path / "scan.parquet", ScanOptions())
     readable = manifest.read_manifest(tmp_path / "scan.parquet").table.filter(pc.field("error").is_null())
     assert readable["tar_offset"].null_count < readable.num_rows
@@ -113,7 +113,7 @@ def test_a_changed_object_is_measured_again(uploaded: str, photos: Path, s3: Any
     assert scan_photos([uploaded], out, SERIAL).measured_now == 1
 
 
-def test_lists_hold_urls_and_lie_behind_them(uploaded: str, s3: Any) -> None:
+def test_a_list_at_a_url_can_contain_urls(uploaded: str, s3: Any) -> None:
     names = ("more/b-gray.png", "0.tar", "gone.png", "a-vivid.png")
     s3.pipe(f"{uploaded}/list.txt", "\n".join(f"{uploaded}/{name}" for name in names).encode())
     found = list(Sources(lists=(f"{uploaded}/list.txt",)).photos())
@@ -149,7 +149,7 @@ def test_a_url_inside_another_is_listed_once(uploaded: str) -> None:
     assert list(list_photos([f"{uploaded}/more", uploaded])) == list(list_photos([uploaded]))
 
 
-def test_a_tar_cut_off_in_a_bucket_is_a_row(uploaded: str, photos: Path, s3: Any) -> None:
+def test_a_truncated_tar_in_a_bucket_is_an_entry_with_an_error(uploaded: str, photos: Path, s3: Any) -> None:
     with tarfile.open(photos / "0.tar") as tar:
         second = tar.getmembers()[1]
     s3.pipe(f"{uploaded}/cut.tar", (photos / "0.tar").read_bytes()[: second.offset_data + 9])
@@ -158,25 +158,25 @@ def test_a_tar_cut_off_in_a_bucket_is_a_row(uploaded: str, photos: Path, s3: Any
     assert (found[0].error or "").startswith("BrokenTar: ")
 
 
-def test_an_object_that_is_gone_by_its_turn_is_a_row(uploaded: str) -> None:
-    record = score(ListedPhoto(uploaded, "gone.png", 5, 1), ScoreOptions())
+def test_an_object_deleted_after_listing_is_a_row_with_an_error(uploaded: str) -> None:
+    record = score_photo(ListedPhoto(uploaded, "gone.png", 5, 1), ScoreOptions())
     assert record is not None
     assert (record.error or "").startswith("Vanished: ")
 
 
 @pytest.mark.parametrize("url", ["s3://no-such-bucket/photos", "s3://bucket/nowhere", "memory://nowhere"])
-def test_what_is_not_there_is_one_line(url: str, s3: Any) -> None:  # noqa: ARG001 - the server is to run
-    with pytest.raises(SourceError, match="doesn't exist, or isn't shown to you"):
+def test_a_url_that_does_not_exist_is_an_error(url: str, s3: Any) -> None:  # noqa: ARG001 - the server is to run
+    with pytest.raises(SourceError, match="doesn't exist, or these credentials"):
         Sources((url,)).check()
 
 
 @pytest.mark.parametrize(("url", "said"), [("nonsense://x", "can't be read"), ("http://127.0.0.1:9/x", "")])
-def test_no_such_kind_of_place_and_no_answer_are_one_line(url: str, said: str) -> None:
+def test_an_unknown_protocol_and_no_answer_are_errors(url: str, said: str) -> None:
     with pytest.raises(SourceError, match=said or "check the address"):
         Sources((url,)).check()
 
 
-def test_an_extra_that_is_missing_says_how_to_install_it() -> None:
+def test_a_missing_library_error_says_how_to_install_it() -> None:
     program = "import sys; sys.modules['s3fs'] = None; from curate.cli import main; main(['scan', 's3://bucket/x'])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -184,7 +184,7 @@ def test_an_extra_that_is_missing_says_how_to_install_it() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_server_that_goes_away_is_noticed() -> None:
+def test_is_source_missing_after_the_server_stops() -> None:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -1,4 +1,4 @@
-"""Tar shards: each member read where it lies, and nothing lost without a word."""
+"""Tar files: members are read by their position; truncated, damaged and compressed tars are reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from curate import manifest
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.sources import list_photos, read_photo
-from curate.sources.tar import members_of_stream
+from curate.sources.tar import list_stream_members
 
 Pixels = NDArray[np.uint8]
 Members = dict[str, bytes]
@@ -37,7 +37,7 @@ def tar_of(members: Members) -> bytes:
 
 @pytest.fixture
 def members(photos: Path) -> Members:
-    """As WebDataset writes them: a photo, what is known of it, the next photo."""
+    """In WebDataset order: a photo, its metadata, the next photo."""
     return {
         "000/b.png": (photos / "more" / "b-gray.png").read_bytes(),
         "000/b.json": b'{"caption": "gray"}',
@@ -51,7 +51,7 @@ def rows_of(out: Path) -> dict[str, dict[str, Any]]:
     return {row["path"]: row for row in manifest.read_manifest(out).table.to_pylist()}
 
 
-def test_the_members_of_a_tar_are_rows_like_files_of_their_own(members: Members, tmp_path: Path) -> None:
+def test_members_of_a_tar_give_the_same_rows_as_files(members: Members, tmp_path: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "m.parquet"
     folder.mkdir()
     (folder / "0.tar").write_bytes(tar_of(members))
@@ -68,7 +68,7 @@ def test_the_members_of_a_tar_are_rows_like_files_of_their_own(members: Members,
     for name in ("000/a.png", "000/b.png", "c.png"):
         assert rows[f"0.tar/{name}"] | differing == rows[f"0/{name}"] | differing
         assert rows[f"0.tar/{name}"]["modified_ns"] == (folder / "0.tar").stat().st_mtime_ns
-    assert (summary.photos, summary.passed_over) == (6, 4)
+    assert (summary.photos, summary.skipped) == (6, 4)
 
 
 def test_a_photo_of_a_tar_is_read_again_from_its_row(members: Members, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_photo_of_a_tar_is_read_again_from_its_row(members: Members, tmp_path:
         assert data == members[path.removeprefix("0.tar/")]
 
 
-def test_a_pack_is_made_of_photos_in_tars(members: Members, tmp_path: Path) -> None:
+def test_photos_in_tars_can_be_packed(members: Members, tmp_path: Path) -> None:
     (tmp_path / "0.tar").write_bytes(tar_of(members))
     scan_photos([tmp_path / "0.tar"], tmp_path / "m.parquet", ScanOptions(engine="serial"))
     summary = pack_photos(tmp_path / "m.parquet", tmp_path / "packed", PackOptions(size_px=32))
@@ -111,7 +111,7 @@ def test_a_tar_in_a_list_gives_its_members(members: Members, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("where", ["in a member", "in a header", "between members", "in the end mark"])
-def test_of_a_tar_cut_off_what_comes_before_is_scored_and_one_row_names_it(
+def test_members_before_the_end_of_a_truncated_tar_are_measured_and_the_tar_is_a_row(
     where: str, members: Members, tmp_path: Path
 ) -> None:
     whole = tar_of(members)
@@ -134,7 +134,7 @@ def test_of_a_tar_cut_off_what_comes_before_is_scored_and_one_row_names_it(
 
 
 @pytest.mark.parametrize("name", ["0.tar.gz", "0.tgz", "0.tar"])
-def test_a_compressed_tar_is_said_to_be_one(name: str, members: Members, tmp_path: Path) -> None:
+def test_a_compressed_tar_is_an_entry_with_an_error(name: str, members: Members, tmp_path: Path) -> None:
     import gzip
 
     (tmp_path / "in").mkdir()
@@ -149,7 +149,7 @@ def test_an_empty_tar_lists_nothing(tmp_path: Path) -> None:
     assert list(list_photos([tmp_path])) == []
 
 
-def test_of_members_with_one_name_the_last_counts_as_for_tar_itself(tmp_path: Path) -> None:
+def test_of_members_with_the_same_name_the_last_is_listed(tmp_path: Path) -> None:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
         for data in (b"first", b"second!"):
@@ -161,7 +161,7 @@ def test_of_members_with_one_name_the_last_counts_as_for_tar_itself(tmp_path: Pa
     assert read_photo(found.source, found.path, offset=found.offset, size=found.bytes) == b"second!"
 
 
-def test_strange_names_in_a_tar_become_keys_in_order(tmp_path: Path) -> None:
+def test_odd_names_in_a_tar_are_listed_in_order(tmp_path: Path) -> None:
     names = ["./a.jpg", "é.jpg", "caf\udce9.jpg", "new\nline.jpg", "back\\slash.jpg", "x" * 200 + ".jpg", "a-b/1.jpg"]
     (tmp_path / "0.tar").write_bytes(tar_of({name: name.encode("utf-8", "surrogateescape") for name in names}))
     found = list(list_photos([tmp_path]))
@@ -170,17 +170,17 @@ def test_strange_names_in_a_tar_become_keys_in_order(tmp_path: Path) -> None:
     assert read_again == {name.encode("utf-8", "surrogateescape") for name in names}
 
 
-def test_a_tar_that_is_replaced_after_listing_is_not_misread(
+def test_a_tar_replaced_after_listing_is_an_error(
     members: Members, tmp_path: Path, encoded: Callable[..., bytes], vivid: Pixels
 ) -> None:
-    from curate.scanning.scorer import ScoreOptions, score
+    from curate.scanning.scorer import ScoreOptions, score_photo
 
     shard = tmp_path / "0.tar"
     shard.write_bytes(tar_of(members))
     photo = next(iter(list_photos([shard])))
     shard.write_bytes(tar_of({"new.png": encoded(vivid, "PNG"), **members}))
     os.utime(shard, ns=(7, 7))
-    record = score(photo, ScoreOptions())
+    record = score_photo(photo, ScoreOptions())
     assert record is not None
     assert (record.error or "").startswith("ChangedWhileRead: ")
 
@@ -189,11 +189,11 @@ WHOLE = tar_of({f"{number}.jpg": bytes([number]) * 700 for number in range(4)})
 
 
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), min_size=1, max_size=12))
-def test_a_damaged_tar_gives_members_that_lie_within_it_or_a_row_that_says_so(damage: list[tuple[int, int]]) -> None:
+def test_a_damaged_tar_gives_only_members_within_it_or_an_error(damage: list[tuple[int, int]]) -> None:
     data = bytearray(WHOLE)
     for place, value in damage:
         data[place] = value
-    found = list(members_of_stream("/s", "0.tar", io.BytesIO(data), len(data), 1))
+    found = list(list_stream_members("/s", "0.tar", io.BytesIO(data), len(data), 1))
     good = [photo for photo in found if photo.error is None]
     assert all(0 <= (photo.offset or 0) <= len(data) - (photo.bytes or 0) for photo in good)
     assert len(good) == 4 or len(found) > len(good) or b"\0" * 512 in data[: -2 * 512]

@@ -63,7 +63,7 @@ def test_a_crop_that_runs_out_of_memory_fails_its_photo_alone(
     monkeypatch.setattr("train.data.loader.crop", crop_without_memory)
     batch = CropLoader(seven, 32, seed=3).load_batch([SampleKey(0, photo) for photo in (1, 2, 3)])
     assert batch.photos == [1, 3]
-    assert batch.errors == [(2, "OutOfMemory: cropping it wanted more memory than there is")]
+    assert batch.errors == [(2, "OutOfMemory: cropping it needs more memory than is available")]
     assert len(batch.rgb) == 2
 
 

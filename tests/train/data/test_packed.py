@@ -121,7 +121,7 @@ def test_a_checkpoint_trained_on_a_pack_names_the_manifest_behind_it(
     packed: Path, train_on: Callable[..., FitResult]
 ) -> None:
     outcome = train_on(packed, max_steps=2)
-    about = checkpoint.load(outcome.run_dir / "last.safetensors").about
+    about = checkpoint.load(outcome.run_dir / "last.safetensors").metadata
     clean = packed.parent / "clean.parquet"
     assert about.manifest_sha256 == manifest.digest(packed)
     assert [(each["kind"], each["sha256"]) for each in about.manifest_ancestors] == [("clean", manifest.digest(clean))]

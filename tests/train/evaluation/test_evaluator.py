@@ -1,3 +1,5 @@
+"""The scores of `train evaluate`, their table, JSON and page."""
+
 from __future__ import annotations
 
 import io
@@ -20,7 +22,7 @@ from curate.measures.colorfulness import colorfulness
 from train.cli import main
 from train.data import dataset
 from train.evaluation.evaluator import Evaluation, PhotoResult, Scores, summarize
-from train.evaluation.report import WARNING, write
+from train.evaluation.report import PSNR_WARNING, write_page
 from train.models.losses import ColorizationWeightedLoss
 
 Manifest = Callable[..., Path]
@@ -37,25 +39,25 @@ class Constant(nn.Module):
         return self.ab.expand(len(lightness), 2, *lightness.shape[2:])
 
 
-def judge(manifest: Path, network: nn.Module) -> tuple[Evaluation, list[PhotoResult]]:
+def evaluate(manifest: Path, network: nn.Module) -> tuple[Evaluation, list[PhotoResult]]:
     chosen, _ = dataset.load_split(manifest, "test")
     evaluation = Evaluation(network, chosen, 32, ColorizationWeightedLoss(), "cpu")
     return evaluation, evaluation.run(None, lambda done, total: None)
 
 
-def run(*told: object) -> Result:
-    return CliRunner().invoke(main, ["evaluate", *map(str, told)])
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
 
 
-def test_psnr_ssim_and_colourfulness_are_those_of_skimage_and_curate(clean_manifest: Manifest) -> None:
-    evaluation, judged = judge(clean_manifest(["test"] * 3), Constant(0.4, 0.9))
-    for photo in judged:
-        _, ours, original = evaluation.pictures(photo.place)
-        scores = photo.by["network"]
+def test_psnr_ssim_and_colourfulness_agree_with_skimage_and_curate(clean_manifest: Manifest) -> None:
+    evaluation, results = evaluate(clean_manifest(["test"] * 3), Constant(0.4, 0.9))
+    for photo in results:
+        _, ours, original = evaluation.render(photo.index)
+        scores = photo.scores["network"]
         assert scores.psnr_db == pytest.approx(peak_signal_noise_ratio(original, ours), abs=1e-3)  # type: ignore[no-untyped-call]
-        how = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "channel_axis": 2}
+        options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "channel_axis": 2}
         mirrored = [np.pad(pixels, ((5, 5), (5, 5), (0, 0)), mode="reflect") for pixels in (original, ours)]
-        ssim = structural_similarity(*mirrored, **how)  # type: ignore[no-untyped-call]
+        ssim = structural_similarity(*mirrored, **options)  # type: ignore[no-untyped-call]
         assert scores.ssim == pytest.approx(ssim, abs=1e-4)
         assert scores.colorfulness == pytest.approx(colorfulness(ours), abs=1e-6)
         assert scores.colorfulness_absolute == pytest.approx(colorfulness(ours, variant="absolute"), abs=1e-6)
@@ -63,22 +65,22 @@ def test_psnr_ssim_and_colourfulness_are_those_of_skimage_and_curate(clean_manif
 
 
 def test_gray_is_neutral_and_no_constant_beats_the_mean_colour(clean_manifest: Manifest) -> None:
-    _, judged = judge(clean_manifest(["test"] * 5), Constant(0.0, 0.0))
-    rows = summarize(judged)
+    _, results = evaluate(clean_manifest(["test"] * 5), Constant(0.0, 0.0))
+    rows = summarize(results)
     assert rows["network"].loss_to_neutral == 1.0
     assert rows["network"].psnr_db == rows["neutral gray"].psnr_db
     assert rows["neutral gray"].colorfulness_share < 0.01
     assert rows["neutral gray"].tones == {"grayscale": 5}
     for a, b in ((0.1, 0.0), (0.3, 0.3), (-0.2, 0.4)):
-        _, other = judge(clean_manifest(["test"] * 5), Constant(a, b))
+        _, other = evaluate(clean_manifest(["test"] * 5), Constant(a, b))
         assert rows["mean colour"].loss <= summarize(other)["network"].loss + 1e-6
 
 
-def test_ratios_are_of_sums_and_the_rest_means() -> None:
+def test_ratios_are_of_sums_and_other_scores_are_means() -> None:
     def scores(loss: float, m: float) -> Scores:
         return Scores(20.0 + loss, 0.5, m, m - 3, abs(40 - m), loss, "color", None)
 
-    judged = [
+    results = [
         PhotoResult(
             0,
             "a",
@@ -94,12 +96,12 @@ def test_ratios_are_of_sums_and_the_rest_means() -> None:
             {"network": scores(0.2, 30), "mean colour": scores(0.5, 4), "neutral gray": scores(0.4, 0)},
         ),
     ]
-    row = summarize(judged)["network"]
+    row = summarize(results)["network"]
     assert row.loss_to_neutral == pytest.approx((0.1 + 0.2) / (0.2 + 0.4))
     assert row.colorfulness_share == pytest.approx((10 + 30) / 80)
     assert row.colorfulness_difference == pytest.approx((30 + 10) / 2)
     assert row.psnr_db == pytest.approx(20.15)
-    assert [photo.gain for photo in judged] == pytest.approx([0.1, 0.2])
+    assert [photo.gain for photo in results] == pytest.approx([0.1, 0.2])
 
 
 def test_gray_photos_have_no_ratio_and_infinite_psnr_is_null_in_json(
@@ -130,7 +132,7 @@ def test_table_json_and_page_state_the_protocol(
         assert "3 photos of" in text
         assert "at 32 px" in text
         assert "square cut from the middle" in text
-        assert WARNING in text
+        assert PSNR_WARNING in text
 
 
 class Tags(HTMLParser):
@@ -146,19 +148,19 @@ class Tags(HTMLParser):
         self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
 
 
-def test_a_name_is_text_on_the_page_and_the_page_needs_nothing_else(
+def test_names_are_escaped_and_the_page_is_self_contained(
     clean_manifest: Manifest, checkpoint_file: Manifest, tmp_path: Path
 ) -> None:
     manifest, page = clean_manifest(["train", "test"]), tmp_path / "page.html"
-    evil = tmp_path / "<script src=x>"
-    evil.mkdir()
-    taught = checkpoint_file().rename(evil / "best.safetensors")
-    assert run(taught, manifest, "--html", page).exit_code == 0
-    seen = Tags()
-    seen.feed(page.read_text())
-    assert "script" not in seen.tags
-    assert seen.sources
-    assert all(source.startswith("data:image/jpeg;base64,") for source in seen.sources)
+    folder = tmp_path / "<script src=x>"
+    folder.mkdir()
+    checkpoint = checkpoint_file().rename(folder / "best.safetensors")
+    assert run(checkpoint, manifest, "--html", page).exit_code == 0
+    tags = Tags()
+    tags.feed(page.read_text())
+    assert "script" not in tags.tags
+    assert tags.sources
+    assert all(source.startswith("data:image/jpeg;base64,") for source in tags.sources)
     assert "color-scheme:light dark" in page.read_text()
 
 
@@ -172,18 +174,20 @@ def test_best_and_worst_are_by_gain_over_gray(
     assert named == [*ranked[:4], *ranked[2:6], *ranked[::-1][:4]]
 
 
-def test_a_few_photos_are_shown_once(clean_manifest: Manifest, checkpoint_file: Manifest, tmp_path: Path) -> None:
+def test_a_few_photos_are_shown_only_once(clean_manifest: Manifest, checkpoint_file: Manifest, tmp_path: Path) -> None:
     run(checkpoint_file(), clean_manifest(["train", "test", "test"]), "--html", tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text(encoding="utf-8").count("<figcaption>") == 2
 
 
-def test_another_split_and_a_foreign_page(clean_manifest: Manifest, checkpoint_file: Manifest, tmp_path: Path) -> None:
+def test_an_empty_split_and_a_foreign_page_are_refused(
+    clean_manifest: Manifest, checkpoint_file: Manifest, tmp_path: Path
+) -> None:
     manifest, checkpoint = clean_manifest(["train", "train"]), checkpoint_file()
     result = run(checkpoint, manifest)
     assert result.exit_code == 1
     assert "choose another with --split" in result.stderr
     assert run(checkpoint, manifest, "--split", "all").exit_code == 0
     (tmp_path / "mine.html").write_text("<p>mine</p>")
-    with pytest.raises(UsageError, match="in the way"):
-        write(tmp_path / "mine.html", "ours")
+    with pytest.raises(UsageError, match="is not an evaluation page"):
+        write_page(tmp_path / "mine.html", "ours")
     assert (tmp_path / "mine.html").read_text() == "<p>mine</p>"

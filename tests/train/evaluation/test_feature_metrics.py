@@ -1,3 +1,5 @@
+"""LPIPS and FID with small networks whose results can be calculated by hand."""
+
 from __future__ import annotations
 
 import hashlib
@@ -20,7 +22,7 @@ from train.evaluation.feature_metrics import Fid, Lpips
 Made = Callable[..., Path]
 
 
-class Seer(nn.Module):
+class PixelFeatures(nn.Module):
     """Called as NVIDIA's vgg16.pt: the features are the pixels, whose squared distance is easy to work out."""
 
     def forward(self, img: Tensor, resize_images: bool = True, return_lpips: bool = False) -> Tensor:
@@ -30,7 +32,7 @@ class Seer(nn.Module):
         return img.flatten(1) / 255
 
 
-class Averager(nn.Module):
+class MeanColor(nn.Module):
     """Called as NVIDIA's inception-2015-12-05.pt: the features are the mean R, G and B."""
 
     def forward(self, img: Tensor, return_features: bool = False) -> Tensor:
@@ -39,15 +41,15 @@ class Averager(nn.Module):
         return img.to(torch.float32).mean(dim=[2, 3])
 
 
-class Mapper(nn.Module):
-    """Gives pictures where features are wanted."""
+class Pictures(nn.Module):
+    """Returns pictures instead of features."""
 
     def forward(self, img: Tensor, return_features: bool = False) -> Tensor:
         return img.to(torch.float32) if return_features else img
 
 
 class Pair(nn.Module):
-    """Gives two things where features are wanted."""
+    """Returns a tuple instead of features."""
 
     def forward(self, img: Tensor, return_features: bool = False) -> tuple[Tensor, bool]:
         return img.to(torch.float32).flatten(1), return_features
@@ -61,13 +63,13 @@ def script(network: nn.Module, path: Path) -> Path:
 
 
 @pytest.fixture
-def seer(tmp_path: Path) -> Path:
-    return script(Seer(), tmp_path / "vgg16.pt")
+def pixel_features(tmp_path: Path) -> Path:
+    return script(PixelFeatures(), tmp_path / "vgg16.pt")
 
 
 @pytest.fixture
-def averager(tmp_path: Path) -> Path:
-    return script(Averager(), tmp_path / "inception.pt")
+def mean_color(tmp_path: Path) -> Path:
+    return script(MeanColor(), tmp_path / "inception.pt")
 
 
 def flat(colors: object) -> Tensor:
@@ -75,20 +77,20 @@ def flat(colors: object) -> Tensor:
     return torch.as_tensor(np.array(colors, np.uint8))[:, None, None].expand(-1, 8, 8, 3)
 
 
-def test_lpips_is_the_squared_distance_of_features_and_nothing_for_the_same(seer: Path) -> None:
+def test_lpips_is_the_squared_distance_of_features_and_0_for_the_same(pixel_features: Path) -> None:
     originals = flat([(10, 20, 30), (200, 100, 0)])
     far = flat([(10, 20, 81), (200, 100, 0)])
-    found = Lpips(seer, "cpu").distances(originals, {"ours": far, "itself": originals})
+    found = Lpips(pixel_features, "cpu").distances(originals, {"ours": far, "itself": originals})
     assert [row["itself"] for row in found] == [0, 0]
     assert [row["ours"] for row in found] == pytest.approx([64 * (51 / 255) ** 2, 0])
 
 
-def test_fid_of_independent_channels_is_worked_out_by_hand(averager: Path) -> None:
+def test_fid_of_independent_channels_agrees_with_a_calculation_by_hand(mean_color: Path) -> None:
     one = flat(list(itertools.product((100, 120), (50, 90), (0, 200))))
     other = flat(list(itertools.product((100, 160), (60, 80), (0, 200))))
-    measured = Fid(averager, "cpu")
+    measured = Fid(mean_color, "cpu")
     for half in (slice(0, 3), slice(3, 8)):
-        measured.see(one[half], {"other": other[half], "itself": one[half]})
+        measured.update(one[half], {"other": other[half], "itself": one[half]})
     found = measured.distances()
     sample = 8 / 7
     means, spreads = (110 - 130) ** 2, sample * ((10 - 30) ** 2 + (20 - 10) ** 2)
@@ -96,13 +98,13 @@ def test_fid_of_independent_channels_is_worked_out_by_hand(averager: Path) -> No
     assert found["itself"] == pytest.approx(0, abs=1e-3)
 
 
-def test_fid_of_any_pictures_is_the_published_formula(averager: Path) -> None:
-    chance = np.random.default_rng(0)
+def test_fid_agrees_with_the_published_formula(mean_color: Path) -> None:
+    rng = np.random.default_rng(0)
     mix = np.array([[0.5, 0.3, 0.0], [0.1, 0.6, 0.2], [0.2, 0.0, 0.7]])
-    one, other = chance.integers(0, 256, (60, 3)), chance.integers(0, 256, (60, 3)) @ mix
+    one, other = rng.integers(0, 256, (60, 3)), rng.integers(0, 256, (60, 3)) @ mix
     one, other = one.astype(np.uint8), other.astype(np.uint8)
-    measured = Fid(averager, "cpu")
-    measured.see(flat(one), {"other": flat(other)})
+    measured = Fid(mean_color, "cpu")
+    measured.update(flat(one), {"other": flat(other)})
     first, second = (np.cov(colors.astype(float), rowvar=False) for colors in (one, other))
     values, vectors = np.linalg.eigh(first)
     root = vectors * np.sqrt(values) @ vectors.T
@@ -111,54 +113,54 @@ def test_fid_of_any_pictures_is_the_published_formula(averager: Path) -> None:
     assert measured.distances()["other"] == pytest.approx(apart + np.trace(first + second) - 2 * shared, rel=1e-5)
 
 
-def test_one_photo_has_no_fid(averager: Path) -> None:
-    measured = Fid(averager, "cpu")
-    measured.see(flat([(1, 2, 3)]), {"other": flat([(3, 2, 1)])})
+def test_one_photo_has_no_fid(mean_color: Path) -> None:
+    measured = Fid(mean_color, "cpu")
+    measured.update(flat([(1, 2, 3)]), {"other": flat([(3, 2, 1)])})
     assert np.isnan(measured.distances()["other"])
 
 
-def test_a_file_that_is_no_such_network_is_one_line(seer: Path, averager: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_such_a_network_is_an_error(pixel_features: Path, mean_color: Path, tmp_path: Path) -> None:
     (tmp_path / "text.pt").write_text("hello")
     torch.save({"weight": torch.zeros(2)}, tmp_path / "weights.pth")
-    script(Mapper(), tmp_path / "pictures.pt")
+    script(Pictures(), tmp_path / "pictures.pt")
     script(Pair(), tmp_path / "pair.pt")
     wrong = [tmp_path / name for name in ("text.pt", "weights.pth", "gone.pt", ".")]
-    for path in (*wrong, averager):
+    for path in (*wrong, mean_color):
         with pytest.raises(UsageError, match=r"can't be used .*: give --lpips-weights the file vgg16\.pt") as caught:
             Lpips(path, "cpu")
         assert "\n" not in str(caught.value)
-    for path in (*wrong, seer, tmp_path / "pictures.pt", tmp_path / "pair.pt"):
+    for path in (*wrong, pixel_features, tmp_path / "pictures.pt", tmp_path / "pair.pt"):
         with pytest.raises(UsageError, match="give --fid-weights the file inception-2015-12-05"):
             Fid(path, "cpu")
 
 
-def evaluate(*told: object) -> Result:
-    return CliRunner().invoke(main, ["evaluate", *map(str, told)])
+def evaluate(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
 
 
-def test_both_stand_in_table_json_and_page_beside_the_baselines(
-    clean_manifest: Made, checkpoint_file: Made, seer: Path, averager: Path, tmp_path: Path
+def test_table_json_and_page_have_lpips_and_fid_of_every_predictor(
+    clean_manifest: Made, checkpoint_file: Made, pixel_features: Path, mean_color: Path, tmp_path: Path
 ) -> None:
     manifest, checkpoint, page = clean_manifest(["train", *["test"] * 3]), checkpoint_file(), tmp_path / "page.html"
-    told = (checkpoint, manifest, "--lpips-weights", seer, "--fid-weights", averager)
-    table = evaluate(*told, "--html", page)
+    arguments = (checkpoint, manifest, "--lpips-weights", pixel_features, "--fid-weights", mean_color)
+    table = evaluate(*arguments, "--html", page)
     assert table.exit_code == 0, table.output
-    facts = json.loads(evaluate(*told, "--json").stdout)
-    by_way = facts["predictions"]
-    assert all(row["lpips"] > 0 and row["fid"] > 0 for row in by_way.values())
-    assert by_way["network"]["lpips"] == pytest.approx(np.mean([photo["lpips"] for photo in facts["photos"]]))
-    assert facts["protocol"]["lpips_weights_sha256"] == hashlib.sha256(seer.read_bytes()).hexdigest()
-    assert facts["protocol"]["fid_weights_sha256"] == hashlib.sha256(averager.read_bytes()).hexdigest()
+    facts = json.loads(evaluate(*arguments, "--json").stdout)
+    by_predictor = facts["predictions"]
+    assert all(row["lpips"] > 0 and row["fid"] > 0 for row in by_predictor.values())
+    assert by_predictor["network"]["lpips"] == pytest.approx(np.mean([photo["lpips"] for photo in facts["photos"]]))
+    assert facts["protocol"]["lpips_weights_sha256"] == hashlib.sha256(pixel_features.read_bytes()).hexdigest()
+    assert facts["protocol"]["fid_weights_sha256"] == hashlib.sha256(mean_color.read_bytes()).hexdigest()
     cells = {line.split()[0]: line.split()[1:] for line in table.stdout.splitlines()[2:12]}
-    assert cells["LPIPS"] == [f"{row['lpips']:.3f}" for row in by_way.values()]
-    assert cells["FID"] == [f"{row['fid']:.1f}" for row in by_way.values()]
+    assert cells["LPIPS"] == [f"{row['lpips']:.3f}" for row in by_predictor.values()]
+    assert cells["FID"] == [f"{row['fid']:.1f}" for row in by_predictor.values()]
     for text in (table.stdout, page.read_text()):
-        assert "compare it only on these same 3" in text
+        assert "compare it only with results on these same 3 photos" in text
         assert "--fid-weights" not in text
     assert f"<td>{cells['FID'][-1]}</td>" in page.read_text()
 
 
-def test_without_their_files_they_are_left_out_and_said_to_be(clean_manifest: Made, checkpoint_file: Made) -> None:
+def test_without_weights_lpips_and_fid_are_not_measured(clean_manifest: Made, checkpoint_file: Made) -> None:
     manifest, checkpoint = clean_manifest(["test"] * 2), checkpoint_file()
     table = evaluate(checkpoint, manifest).stdout
     assert not [line for line in table.splitlines() if line.startswith("LPIPS  ")]
@@ -167,10 +169,10 @@ def test_without_their_files_they_are_left_out_and_said_to_be(clean_manifest: Ma
     assert json.loads(evaluate(checkpoint, manifest, "--json").stdout)["predictions"]["network"]["fid"] is None
 
 
-def test_a_wrong_file_ends_the_command_before_a_photo_is_read(
-    clean_manifest: Made, checkpoint_file: Made, averager: Path
+def test_a_wrong_weights_file_ends_the_command_with_one_line(
+    clean_manifest: Made, checkpoint_file: Made, mean_color: Path
 ) -> None:
-    result = evaluate(checkpoint_file(), clean_manifest(["test"]), "--lpips-weights", averager)
+    result = evaluate(checkpoint_file(), clean_manifest(["test"]), "--lpips-weights", mean_color)
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1
     assert "Traceback" not in result.output

@@ -1,3 +1,5 @@
+"""Detection of training problems in simulated loss curves and in those of real runs."""
+
 from __future__ import annotations
 
 import json
@@ -15,12 +17,12 @@ from benchmarks.health import STEPS, falling, noisy
 from curate.cli import main as curate
 from train.cli import main as train
 from train.health.detectors import LossCurve, Validation, detect, detect_all
-from train.health.diagnose import read_trace
+from train.health.diagnose import read_loss_curve
 from train.health.findings import REMEDIES, Finding, Kind, documented_level
 from train.recipe import Recipe
 
-BAD_TRACE = (0.12, 0.15, 0.09, 0.13)
-"""Of the documents: means of 100 steps."""
+UNSTABLE_RUN = (0.12, 0.15, 0.09, 0.13)
+"""The documents' example: means of 100 steps."""
 WARMUP = 500
 
 
@@ -29,9 +31,9 @@ def kinds(ratios: list[float], validations: tuple[Validation, ...] = (), warmup:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_documents_bad_trace_is_oscillation(seed: int) -> None:
+def test_the_documented_unstable_run_is_oscillation(seed: int) -> None:
     noise = np.random.default_rng(seed).normal(0, 0.02, 400)
-    trace = (np.repeat(BAD_TRACE, 100) + noise) / 0.12
+    trace = (np.repeat(UNSTABLE_RUN, 100) + noise) / 0.12
     (finding,) = detect(LossCurve(trace.tolist(), 40))
     assert finding.kind == "oscillation"
     assert finding.step == 400
@@ -39,13 +41,13 @@ def test_the_documents_bad_trace_is_oscillation(seed: int) -> None:
 
 
 def test_oscillation_shows_the_means_on_the_documented_scale() -> None:
-    (finding,) = detect(LossCurve((np.repeat(BAD_TRACE, 100) / 0.12).tolist(), 40))
+    (finding,) = detect(LossCurve((np.repeat(UNSTABLE_RUN, 100) / 0.12).tolist(), 40))
     assert "0.12, 0.15, 0.09, 0.13" in finding.evidence
 
 
 @pytest.mark.parametrize("losses_alone", [False, True])
 @pytest.mark.parametrize("batch_size", [8, 16])
-def test_under_one_healthy_trace_in_a_hundred_raises_an_alarm(batch_size: int, losses_alone: bool) -> None:
+def test_fewer_than_one_healthy_run_in_a_hundred_raises_an_alarm(batch_size: int, losses_alone: bool) -> None:
     traces = (noisy(falling(seed), seed, batch_size, losses_alone=losses_alone) for seed in range(250))
     assert sum(bool(detect_all(trace)) for trace in traces) / 250 < 0.01
 
@@ -56,20 +58,22 @@ SLOW = np.linspace(0.95, 0.80, 3000)
 
 @pytest.mark.parametrize("losses_alone", [False, True])
 @pytest.mark.parametrize(("level", "count"), [(FLATTENS, 3), (SLOW, 50)])
-def test_slow_or_flat_low_down_is_healthy(level: NDArray[np.float64], count: int, losses_alone: bool) -> None:
+def test_a_slow_fall_and_a_flat_low_loss_are_healthy(
+    level: NDArray[np.float64], count: int, losses_alone: bool
+) -> None:
     for seed in range(count):
         assert detect_all(noisy(level, seed, 8, losses_alone=losses_alone)) == []
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_run_that_stops_learning_on_its_way_is_found(seed: int) -> None:
+def test_a_run_that_stops_learning_is_a_plateau(seed: int) -> None:
     level = np.maximum(0.9, np.linspace(1.0, 0.3, 3000))
     (finding,) = detect_all(noisy(level, seed, 16, losses_alone=False))
     assert finding.kind == "plateau"
     assert finding.step <= 430 + 750  # 0.9 is reached at step 430
 
 
-def test_most_runs_that_stick_at_09_are_found_within_550_steps_of_the_warmup() -> None:
+def test_a_loss_that_stays_at_09_is_found_within_550_steps_of_the_warmup() -> None:
     found = [detect_all(noisy(np.full(STEPS, 0.9), seed, 16, losses_alone=False))[0] for seed in range(20)]
     assert {finding.kind for finding in found} == {"plateau"}
     assert np.median([finding.step for finding in found]) <= STEPS // 10 + 550
@@ -85,68 +89,68 @@ def test_a_wave_is_oscillation_within_500_steps_whatever_its_period(seed: int, h
     assert 600 < finding.step <= 1100
 
 
-def test_a_wave_that_grows_beyond_what_was_before_is_divergence() -> None:
+def test_a_growing_wave_is_divergence() -> None:
     wave = np.repeat([1.0, 0.7, 1.25, 0.7, 1.25, 0.7], 100)
     assert "divergence" not in kinds(wave.tolist())
     assert kinds([*wave.tolist(), *[1.6] * 100]) == ["divergence"]
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02])
-def test_a_flat_trace_high_up_is_a_plateau(noise: float) -> None:
+def test_a_flat_high_loss_is_a_plateau(noise: float) -> None:
     trace = 0.95 + np.random.default_rng(1).normal(0, noise, 2000)
     assert kinds(trace.tolist()) == ["plateau"]
 
 
-def test_a_plateau_during_warmup_is_none() -> None:
+def test_no_plateau_is_reported_during_warmup() -> None:
     assert kinds([0.96] * 899, warmup=500) == []
     assert kinds([0.96] * 900, warmup=500) == ["plateau"]
 
 
-def test_a_flat_trace_low_down_is_a_finished_training() -> None:
+def test_a_flat_low_loss_is_healthy() -> None:
     assert kinds([0.30] * 3000) == []
 
 
-def test_a_slow_fall_is_no_plateau() -> None:
+def test_a_slow_fall_is_not_a_plateau() -> None:
     assert kinds(np.linspace(1.0, 0.84, 2500).tolist()) == []
 
 
 @pytest.mark.parametrize("last", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_is_divergence(last: float) -> None:
+def test_nonfinite_losses_are_divergence(last: float) -> None:
     assert kinds([1.0, 0.9] + [last] * 10) == ["divergence"]
 
 
-def test_a_step_or_two_without_a_number_are_survived() -> None:
+def test_one_or_two_nonfinite_losses_in_a_row_are_healthy() -> None:
     assert kinds([0.9, math.nan, math.inf] * 100 + [0.9]) == []
 
 
-def test_a_loss_far_above_where_it_was_is_divergence() -> None:
+def test_a_loss_far_above_its_best_is_divergence() -> None:
     assert kinds([0.8] * 300 + [3.0] * 100)[0] == "divergence"
 
 
-def test_an_untrained_start_is_no_divergence() -> None:
+def test_an_untrained_start_is_not_divergence() -> None:
     assert kinds([1.0, 1.02, 0.98] * 100) == []
 
 
 @pytest.mark.parametrize("steps", [0, 1, 99, 100, 399])
-def test_short_traces_are_not_judged(steps: int) -> None:
+def test_short_runs_are_not_judged(steps: int) -> None:
     assert kinds(np.resize([1.6, 0.4], steps).tolist()) == []
 
 
 @pytest.mark.parametrize(("ratio", "expected"), [(0.34, ["gray output"]), (0.9, [])])
-def test_pale_pictures_are_gray_output_only_once_the_loss_is_low(ratio: float, expected: list[Kind]) -> None:
-    seen = Validation(500, ratio, colorfulness_share=0.1, tones={"grayscale": 3})
-    assert kinds([ratio] * 500, (seen,)) == expected
+def test_pale_predictions_are_gray_output_only_once_the_loss_is_low(ratio: float, expected: list[Kind]) -> None:
+    pictures = Validation(500, ratio, colorfulness_share=0.1, tones={"grayscale": 3})
+    assert kinds([ratio] * 500, (pictures,)) == expected
 
 
 @pytest.mark.parametrize(("ratio", "expected"), [(0.34, ["sepia output"]), (0.9, [])])
-def test_sepia_pictures_are_sepia_output_only_once_the_loss_is_low(ratio: float, expected: list[Kind]) -> None:
-    seen = Validation(500, ratio, colorfulness_share=0.6, tones={"sepia": 3, "color": 1})
-    assert kinds([ratio] * 500, (seen,)) == expected
+def test_sepia_predictions_are_sepia_output_only_once_the_loss_is_low(ratio: float, expected: list[Kind]) -> None:
+    pictures = Validation(500, ratio, colorfulness_share=0.6, tones={"sepia": 3, "color": 1})
+    assert kinds([ratio] * 500, (pictures,)) == expected
 
 
-def test_colourful_pictures_are_nothing_to_worry_about() -> None:
-    seen = Validation(500, 0.3, colorfulness_share=0.8, tones={"color": 9, "sepia": 1})
-    assert kinds([0.3] * 500, (seen,)) == []
+def test_colourful_predictions_are_healthy() -> None:
+    pictures = Validation(500, 0.3, colorfulness_share=0.8, tones={"color": 9, "sepia": 1})
+    assert kinds([0.3] * 500, (pictures,)) == []
 
 
 def test_only_the_last_validation_counts() -> None:
@@ -177,7 +181,7 @@ def test_every_remedy_gives_values_that_can_be_trained_with(kind: Kind) -> None:
     assert all(getattr(changed, name) != getattr(Recipe(), name) for name in changes)
 
 
-def test_a_finding_reads_as_what_when_why_and_what_to_do() -> None:
+def test_a_finding_prints_kind_step_evidence_and_remedy() -> None:
     said = str(Finding("plateau", 1200, "the loss stays", REMEDIES["plateau"]))
     assert said == f"plateau at step 1,200: the loss stays. What to do: {REMEDIES['plateau']}"
 
@@ -194,11 +198,11 @@ def test_a_finding_reads_as_what_when_why_and_what_to_do() -> None:
         (0.01, "below 0.04"),
     ],
 )
-def test_a_ratio_stands_on_a_rung_of_the_documented_ladder(ratio: float, said: str) -> None:
+def test_a_ratio_is_placed_on_the_documented_scale(ratio: float, said: str) -> None:
     assert documented_level(ratio) == said
 
 
-def test_health_needs_no_network_to_be_judged() -> None:
+def test_detectors_do_not_import_torch() -> None:
     source = (Path(__file__).parents[3] / "train" / "health" / "detectors.py").read_text(encoding="utf-8")
     assert "import torch" not in source
 
@@ -210,7 +214,7 @@ def test_a_loss_above_neutral_for_two_windows_is_divergence() -> None:
     assert (finding.kind, finding.step) == ("divergence", 200)
 
 
-def test_a_start_that_hovers_above_neutral_is_no_divergence() -> None:
+def test_a_start_slightly_above_neutral_is_not_divergence() -> None:
     """As measured on a tiny network at the documented rate: batches of other crops than the baseline's."""
     noise = np.random.default_rng(1).normal(1, 0.35, 600)
     assert detect_all(LossCurve(list(np.repeat([1.09, 1.1, 1.07, 1.09, 1.07, 1.01], 100) * noise), 250)) == []
@@ -223,7 +227,7 @@ FACTS = json.loads((TRACES / "facts.json").read_text(encoding="utf-8"))
 def real(name: str) -> LossCurve:
     """A run on real photos, with what its log knows; see traces/README.md."""
     facts = FACTS[name]
-    trace = read_trace(TRACES / f"{name}.csv", facts["neutral"])
+    trace = read_loss_curve(TRACES / f"{name}.csv", facts["neutral"])
     known = {field: facts[field] for field in ("warmup_steps", "mean_color", "lr", "photos_per_step") if field in facts}
     return replace(trace, **known)
 
@@ -231,7 +235,7 @@ def real(name: str) -> LossCurve:
 @pytest.mark.parametrize("name", [name for name, facts in FACTS.items() if facts["healthy"]])
 def test_real_healthy_runs_raise_no_alarm(name: str) -> None:
     assert detect_all(real(name)) == []
-    assert detect_all(replace(read_trace(TRACES / f"{name}.csv", FACTS[name]["neutral"]), neutrals=())) == []
+    assert detect_all(replace(read_loss_curve(TRACES / f"{name}.csv", FACTS[name]["neutral"]), neutrals=())) == []
 
 
 @pytest.mark.parametrize("name", ["lr0.3-b16-batch", "lr1-b16-batch", "lr3-b16-group", "lr5e-2-b2-nowarmup"])
@@ -248,42 +252,46 @@ def test_a_real_run_that_diverges_is_found_within_500_steps() -> None:
 
 
 @pytest.mark.parametrize("name", ["gray-photos", "tiny-network"])
-def test_real_runs_that_stick_are_found_within_500_steps_of_the_warmup(name: str) -> None:
+def test_real_plateaus_are_found_within_500_steps_of_the_warmup(name: str) -> None:
     (finding,) = detect_all(real(name))
     assert finding.kind == "plateau"
     assert finding.step <= FACTS[name]["warmup_steps"] + 500
     assert finding.remedy.startswith("in the documented order: --channels 128")
 
 
-def test_a_stuck_run_at_a_high_rate_is_told_to_lower_that_first() -> None:
+def test_a_plateau_at_a_high_rate_advises_a_lower_rate_first() -> None:
     (stuck,) = detect_all(replace(real("tiny-network"), lr=0.3))
-    assert stuck.remedy.startswith("the rate first: 0.3 is 6,000 times the documented 5e-5")
+    assert stuck.remedy.startswith("lower the learning rate first: 0.3 is 6,000 times the documented 5e-5")
     assert stuck.calls_for_a_lower_rate
 
 
-@pytest.mark.parametrize(("median", "said"), [(12.0, "12, dull"), (44.0, "44, colourful enough")])
-def test_a_stuck_run_looks_whether_its_photos_are_colourful(median: float, said: str) -> None:
+@pytest.mark.parametrize(("median", "said"), [(12.0, "12, which is dull"), (44.0, "44, which is colourful enough")])
+def test_a_plateau_says_whether_the_photos_are_colourful(median: float, said: str) -> None:
     (finding,) = detect_all(LossCurve([0.97] * 700, 100, colorfulness_median=median))
     assert said in finding.remedy
 
 
-def seen(ratio: float, share: float, **tones: int) -> Validation:
+def validation(ratio: float, share: float, **tones: int) -> Validation:
     return Validation(1, ratio, share, tones)
 
 
-def test_gray_and_sepia_never_win() -> None:
-    gray, sepia = seen(1.0, 0.0, grayscale=8), seen(0.87, 0.5, sepia=7, color=1)
-    pale = seen(0.85, 0.2, color=8)
-    for painter in (seen(0.99, 0.36, color=8), seen(0.9, 1.0, color=5, sepia=3), seen(0.5, 0.9, color=8)):
-        assert painter.score < min(gray.score, sepia.score, pale.score)
+def test_gray_and_sepia_never_have_the_best_score() -> None:
+    gray, sepia = validation(1.0, 0.0, grayscale=8), validation(0.87, 0.5, sepia=7, color=1)
+    pale = validation(0.85, 0.2, color=8)
+    for colorful in (
+        validation(0.99, 0.36, color=8),
+        validation(0.9, 1.0, color=5, sepia=3),
+        validation(0.5, 0.9, color=8),
+    ):
+        assert colorful.score < min(gray.score, sepia.score, pale.score)
 
 
-def test_of_two_that_paint_the_lower_loss_or_the_fuller_colour_wins() -> None:
-    assert seen(0.6, 0.8, color=8).score < seen(0.7, 0.8, color=8).score
-    assert seen(0.6, 0.8, color=8).score < seen(0.6, 0.5, color=8).score
-    assert seen(0.6, 1.0, color=8).score == seen(0.6, 1.7, color=8).score  # too much colour earns nothing
+def test_of_two_colourful_networks_the_lower_loss_or_the_fuller_colour_wins() -> None:
+    assert validation(0.6, 0.8, color=8).score < validation(0.7, 0.8, color=8).score
+    assert validation(0.6, 0.8, color=8).score < validation(0.6, 0.5, color=8).score
+    assert validation(0.6, 1.0, color=8).score == validation(0.6, 1.7, color=8).score  # too much colour earns nothing
 
 
-def test_colour_that_costs_more_than_gray_is_no_better_than_gray() -> None:
-    assert seen(1.2, 1.0, color=8).score > seen(0.9, 0.4, color=8).score
-    assert seen(1.2, 1.0, color=8).score > 2
+def test_a_loss_above_gray_scores_worse_than_any_below() -> None:
+    assert validation(1.2, 1.0, color=8).score > validation(0.9, 0.4, color=8).score
+    assert validation(1.2, 1.0, color=8).score > 2

@@ -1,3 +1,5 @@
+"""Conversion between sRGB and the network's lightness and ab, against scikit-image."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -24,7 +26,7 @@ def photo(name: str) -> NDArray[np.uint8]:
     return np.asarray(Image.open(Path(skimage.__file__).parent / "data" / name).convert("RGB").resize((96, 96)))
 
 
-def test_photos_come_back_within_one_level() -> None:
+def test_a_round_trip_is_within_one_level() -> None:
     rgb = random_rgb()
     back = join_lab(*split_lab(rgb))
     assert back.dtype == torch.uint8
@@ -39,7 +41,7 @@ def test_it_agrees_with_scikit_image(rgb: NDArray[np.uint8]) -> None:
     assert np.abs(ours - rgb2lab(rgb)).max() < 0.05
 
 
-def test_shapes_and_ranges_are_what_the_network_speaks() -> None:
+def test_shapes_types_and_ranges() -> None:
     lightness, ab = split_lab(random_rgb())
     assert lightness.shape == (2, 1, 24, 30)
     assert ab.shape == (2, 2, 24, 30)
@@ -48,7 +50,7 @@ def test_shapes_and_ranges_are_what_the_network_speaks() -> None:
     assert float(ab.abs().max()) < 134 / 50
 
 
-def test_gray_has_no_ab() -> None:
+def test_gray_has_ab_of_zero() -> None:
     ramp = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1).expand(1, 16, 16, 3)
     lightness, ab = split_lab(ramp)
     assert float(ab.abs().max()) * 50 < 0.02

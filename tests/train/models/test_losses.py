@@ -1,3 +1,5 @@
+"""`ColorizationWeightedLoss` against its formula."""
+
 from __future__ import annotations
 
 import inspect
@@ -15,8 +17,8 @@ from train.models.colorspace import AB_UNIT
 from train.models.losses import ColorizationWeightedLoss
 
 
-def transcribed(predicted: NDArray[np.float64], target: NDArray[np.float64]) -> float:
-    """The formula of the documents in float64: mean of w (predicted - target)², w from the target's chroma."""
+def reference_loss(predicted: NDArray[np.float64], target: NDArray[np.float64]) -> float:
+    """The documented formula in float64: mean of w (predicted - target)², w from the target's chroma."""
     chroma = 50 * np.hypot(target[:, 0], target[:, 1])
     weight = 0.5 + np.clip((chroma - 20) / 55, 0, 1)
     return float((weight[:, None] * (predicted - target) ** 2).mean())
@@ -29,33 +31,31 @@ def pixel(a: float, b: float = 0.0) -> Tensor:
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 3))
 @settings(max_examples=40, deadline=None)
-def test_it_agrees_with_a_plain_transcription(seed: int, spread: float) -> None:
+def test_it_agrees_with_the_documented_formula(seed: int, spread: float) -> None:
     chance = np.random.default_rng(seed)
     predicted, target = chance.normal(0, spread, (2, 2, 2, 5, 7))
     ours = ColorizationWeightedLoss()(torch.from_numpy(predicted), torch.from_numpy(target))
-    assert float(ours) == pytest.approx(transcribed(predicted, target), rel=1e-5)
+    assert float(ours) == pytest.approx(reference_loss(predicted, target), rel=1e-5)
 
 
 @pytest.mark.parametrize(
     ("chroma", "weight"),
     [(0, 0.5), (10, 0.5), (20, 0.5), (20 + 55 / 4, 0.75), (47.5, 1.0), (75, 1.5), (76, 1.5), (133.8, 1.5)],
 )
-def test_weight_is_half_up_to_chroma_20_and_one_and_a_half_from_75_and_linear_between(
-    chroma: float, weight: float
-) -> None:
+def test_the_weight_is_0_5_up_to_chroma_20_and_1_5_from_75_and_linear_between(chroma: float, weight: float) -> None:
     for hue in np.linspace(0, 2 * math.pi, 7):
         target = pixel(chroma * math.cos(hue), chroma * math.sin(hue))
         assert float(ColorizationWeightedLoss().weights(target)) == pytest.approx(weight, abs=1e-5)
 
 
-def test_only_the_target_decides_the_weight() -> None:
+def test_the_weight_depends_on_the_target_only() -> None:
     loss = ColorizationWeightedLoss()
     gray, red = pixel(0), pixel(100)
     assert float(loss(red, gray)) == pytest.approx(0.5 * 2**2 / 2)
     assert float(loss(gray, red)) == pytest.approx(1.5 * 2**2 / 2)
 
 
-def test_equal_inputs_cost_nothing() -> None:
+def test_equal_inputs_have_loss_0() -> None:
     target = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(1))
     assert float(ColorizationWeightedLoss()(target.clone(), target)) == 0
 
@@ -89,13 +89,13 @@ def test_it_is_computed_in_float32_under_bf16_autocast() -> None:
     assert float(inside) == float(loss(predicted, target))
 
 
-def test_it_constructs_as_the_recipe_writes_it() -> None:
+def test_it_accepts_the_device_argument_of_the_documented_recipe() -> None:
     ours, plain = ColorizationWeightedLoss(device="cpu"), ColorizationWeightedLoss()
     assert float(ours(pixel(0), pixel(60))) == float(plain(pixel(0), pixel(60)))
     assert isinstance(ColorizationWeightedLoss(device=torch.device("cpu")), torch.nn.Module)
 
 
-def test_it_has_nothing_to_learn_or_to_save() -> None:
+def test_it_has_no_parameters_or_buffers() -> None:
     assert list(ColorizationWeightedLoss().parameters()) == []
     assert ColorizationWeightedLoss().state_dict() == {}
 
@@ -112,7 +112,7 @@ def test_its_constants_are_arguments() -> None:
     assert float(loss(pixel(0), pixel(50))) == pytest.approx(2 * 1 / 2)
 
 
-def test_chroma_limits_that_leave_no_room_are_refused() -> None:
+def test_equal_chroma_limits_are_refused() -> None:
     with pytest.raises(ValueError, match="above neutral_chroma"):
         ColorizationWeightedLoss(neutral_chroma=75, saturated_chroma=75)
 
@@ -121,8 +121,6 @@ def test_chroma_limits_that_leave_no_room_are_refused() -> None:
     ("predicted", "target"),
     [((1, 2, 4, 4), (1, 2, 4, 5)), ((1, 2, 4, 4), (2, 2, 4, 4)), ((1, 3, 4, 4), (1, 3, 4, 4)), ((2, 4, 4), (2, 4, 4))],
 )
-def test_other_shapes_are_refused_by_name_instead_of_broadcast(
-    predicted: tuple[int, ...], target: tuple[int, ...]
-) -> None:
+def test_other_shapes_are_refused_instead_of_broadcast(predicted: tuple[int, ...], target: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected two \(N, 2, H, W\)"):
         ColorizationWeightedLoss()(torch.zeros(predicted), torch.zeros(target))

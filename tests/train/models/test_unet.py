@@ -1,3 +1,5 @@
+"""`ColorUNet`: size, zero start, any image size, normalisation."""
+
 from __future__ import annotations
 
 import pytest
@@ -14,8 +16,8 @@ def lightness(height: int, width: int, photos: int = 1) -> Tensor:
     return torch.rand(photos, 1, height, width, generator=torch.Generator().manual_seed(3)) * 2 - 1
 
 
-def awake(channels: int = 2, norm: Norm = "batch") -> ColorUNet:
-    """With a head that isn't zero any more, in eval mode."""
+def random_network(channels: int = 2, norm: Norm = "batch") -> ColorUNet:
+    """A network whose output layer isn't zero, in eval mode."""
     torch.manual_seed(4)
     network = ColorUNet(channels, norm)
     nn.init.normal_(network.head.weight)
@@ -23,7 +25,7 @@ def awake(channels: int = 2, norm: Norm = "batch") -> ColorUNet:
 
 
 @pytest.mark.parametrize(("channels", "millions"), [(64, 31.0), (96, 69.8), (128, 124.1)])
-def test_parameters_are_as_many_as_the_documents_say(channels: int, millions: float) -> None:
+def test_the_number_of_parameters_is_the_documented_one(channels: int, millions: float) -> None:
     with torch.device("meta"):
         network = ColorUNet(channels)
     assert round(sum(weight.numel() for weight in network.parameters()) / 1e6, 1) == millions
@@ -36,7 +38,7 @@ def test_an_untrained_network_predicts_exactly_neutral(norm: Norm) -> None:
         assert not network.train(mode)(lightness(32, 48, photos=2)).any()
 
 
-def test_the_zero_head_still_learns_from_the_first_step() -> None:
+def test_the_zero_output_layer_has_a_gradient_in_the_first_step() -> None:
     network = ColorUNet(2)
     network(lightness(32, 32, photos=2)).sub(1).square().mean().backward()
     assert network.head.weight.grad is not None
@@ -45,16 +47,16 @@ def test_the_zero_head_still_learns_from_the_first_step() -> None:
 
 @given(st.integers(1, 70), st.integers(1, 70))
 @settings(max_examples=30, deadline=None)
-def test_any_height_and_width_come_back_as_they_went_in(height: int, width: int) -> None:
+def test_the_output_has_the_size_of_the_input(height: int, width: int) -> None:
     with torch.no_grad():
-        predicted = awake()(lightness(height, width))
+        predicted = random_network()(lightness(height, width))
     assert predicted.shape == (1, 2, height, width)
     assert predicted.isfinite().all()
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5, 12])
 @pytest.mark.parametrize("norm", ["batch", "group"])
-def test_any_number_of_channels_trains_with_either_norm(channels: int, norm: Norm) -> None:
+def test_any_number_of_channels_has_gradients_with_either_norm(channels: int, norm: Norm) -> None:
     network = ColorUNet(channels, norm).train()
     predicted = network(lightness(32, 32, photos=1))
     assert predicted.shape == (1, 2, 32, 32)
@@ -62,8 +64,8 @@ def test_any_number_of_channels_trains_with_either_norm(channels: int, norm: Nor
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in network.parameters())
 
 
-def test_group_norm_doesnt_depend_on_the_other_photos_of_a_batch() -> None:
-    network = awake(norm="group").train()
+def test_group_norm_does_not_depend_on_the_other_photos_of_a_batch() -> None:
+    network = random_network(norm="group").train()
     pair = lightness(32, 32, photos=2)
     with torch.no_grad():
         assert torch.allclose(network(pair)[:1], network(pair[:1]), atol=1e-5)

@@ -1,4 +1,4 @@
-"""Two processes that share each step, on the CPU."""
+"""Training in two processes on the CPU, and choosing a device."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def losses(folder: Path) -> list[float]:
 
 
 def quiet(_line: str) -> None:
-    """Says nothing, in any process."""
+    """Print nothing, in any process."""
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_the_shares_of_all_processes_are_the_doubled_batch(processes: int) -> None:
+def test_the_shares_of_all_processes_make_up_the_whole_step(processes: int) -> None:
     whole = list(StepSampler(23, 4 * processes, 5, 0, 9))
     shares = [list(StepSampler(23, 4 * processes, 5, 0, 9, process=(rank, processes))) for rank in range(processes)]
     for step, draws in enumerate(whole):
@@ -47,12 +47,12 @@ def test_the_shares_of_all_processes_are_the_doubled_batch(processes: int) -> No
 
 
 def interrupt(line: str) -> None:
-    """Presses Ctrl-C when the first process has taken its first step."""
+    """Press Ctrl-C when rank 0 has taken its first step."""
     if line.lstrip().startswith("step 1/"):
         signal.raise_signal(signal.SIGINT)
 
 
-def test_two_processes_learn_what_one_learns_from_the_doubled_batch_also_interrupted_and_resumed(
+def test_two_processes_train_like_one_with_the_doubled_batch_also_when_interrupted_and_resumed(
     clean_manifest: Manifests, tmp_path: Path
 ) -> None:
     """Seven photos: the last step of an epoch has shares of two and one; one photo can't be read."""
@@ -66,14 +66,17 @@ def test_two_processes_learn_what_one_learns_from_the_doubled_batch_also_interru
     fit(found, replace(TWO, max_steps=6), CPU, tmp_path / "two", say=quiet)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
     two, one = (checkpoint.load(tmp_path / name / "last.safetensors") for name in ("two", "one"))
-    assert all(torch.allclose(value, one.part("model")[name], atol=1e-4) for name, value in two.part("model").items())
+    assert all(
+        torch.allclose(value, one.tensors_under("model")[name], atol=1e-4)
+        for name, value in two.tensors_under("model").items()
+    )
     log = (tmp_path / "two" / "log.jsonl").read_text(encoding="utf-8")
     assert log.count('"photo error"') == 3  # once an epoch, whichever process met it
     with pytest.raises(KeyboardInterrupt):
         fit(found, replace(TWO, max_steps=6), CPU, tmp_path / "stopped", say=interrupt)
     before = find_checkpoint(tmp_path / "stopped", found)
     assert before
-    assert before.about.step == 1
+    assert before.metadata.step == 1
     fit(found, replace(TWO, max_steps=6), CPU, tmp_path / "stopped", resume_from=before, say=quiet)
     resumed = checkpoint.load(tmp_path / "stopped" / "last.safetensors")
     assert resumed.tensors.keys() == two.tensors.keys()
@@ -93,18 +96,18 @@ def exit_second(fabric: Fabric) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "said"),
+    ("function", "message"),
     [
         (fail_second, "process 1 of 2 failed: its disk is gone: mount it, then --resume"),
-        (exit_second, "process 1 of 2 failed: process 1 terminated with exit code 3: --resume goes on"),
+        (exit_second, "process 1 of 2 failed: process 1 terminated with exit code 3: --resume continues"),
     ],
 )
-def test_a_process_that_fails_fails_all_with_one_line(function: Callable[[Fabric], None], said: str) -> None:
+def test_a_failing_process_ends_the_run_with_a_one_line_error(function: Callable[[Fabric], None], message: str) -> None:
     with pytest.raises(TrainingError) as caught:
-        launch(CPU.fabric(2), function)
-    assert str(caught.value).startswith(said)
+        launch(CPU.make_fabric(2), function)
+    assert str(caught.value).startswith(message)
 
 
-def test_one_named_device_cant_be_two() -> None:
+def test_a_numbered_device_with_two_devices_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match=r"--device cuda:1 is one device: give --device cuda with --devices 2"):
-        DeviceConfig("cuda:1").fabric(2)
+        DeviceConfig("cuda:1").make_fabric(2)

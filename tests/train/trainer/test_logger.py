@@ -1,3 +1,5 @@
+"""The run logger: log.jsonl, console lines, health checks, and continuing the log of an earlier run."""
+
 from __future__ import annotations
 
 import json
@@ -13,10 +15,10 @@ from train.trainer.logger import RunLogger
 from train.trainer.step import StepResult
 
 
-def open_log(folder: Path, after_step: int = 0, said: list[str] | None = None, total_steps: int = 2000) -> RunLogger:
-    heard: list[str] = [] if said is None else said
+def open_log(folder: Path, after_step: int = 0, console: list[str] | None = None, total_steps: int = 2000) -> RunLogger:
+    printed: list[str] = [] if console is None else console
     return RunLogger(
-        folder, LossCurve((), 10), neutral=0.1, total_steps=total_steps, after_step=after_step, say=heard.append
+        folder, LossCurve((), 10), neutral=0.1, total_steps=total_steps, after_step=after_step, say=printed.append
     )
 
 
@@ -32,8 +34,8 @@ def write_steps(folder: Path, steps: int, loss: float = 0.09) -> None:
 
 
 def test_a_step_is_a_line_with_loss_and_loss_over_neutral(tmp_path: Path) -> None:
-    said: list[str] = []
-    logger = open_log(tmp_path, said=said)
+    console: list[str] = []
+    logger = open_log(tmp_path, console=console)
     logger.log_step(1, 0, StepResult(0.08, 0.1), 2e-6, 16, 0.012)
     logger.close()
     (line,) = lines(tmp_path)
@@ -47,34 +49,33 @@ def test_a_step_is_a_line_with_loss_and_loss_over_neutral(tmp_path: Path) -> Non
         "lr": 2e-6,
         "wait_share": 0.012,
     }
-    assert "loss 0.0800  0.80 of neutral" in said[0]
+    assert "loss 0.0800  0.80 of neutral" in console[0]
 
 
-@pytest.mark.parametrize(("ratio", "said_so"), [(1.23, True), (1.0, False)])
-def test_held_out_photos_that_cost_more_than_gray_are_a_note_and_no_finding(
-    tmp_path: Path, ratio: float, said_so: bool
-) -> None:
-    said: list[str] = []
+@pytest.mark.parametrize(("ratio", "noted"), [(1.23, True), (1.0, False)])
+def test_a_validation_loss_above_gray_is_noted_but_is_no_finding(tmp_path: Path, ratio: float, noted: bool) -> None:
+    console: list[str] = []
     write_steps(tmp_path, 500, loss=0.05)
-    logger = open_log(tmp_path, 500, said)
+    logger = open_log(tmp_path, 500, console)
     logger.log_validation(Validation(500, ratio, 0.9, {"color": 4}, 0.1, 4))
     assert not logger.check_health()
     logger.close()
-    assert ("(gray costs less)" in said[0]) == said_so
-    assert ("no trouble seen; held-out photos cost 1.23 of what gray costs" in logger.verdict()) == said_so
+    assert ("(worse than gray)" in console[0]) == noted
+    assert "no trouble seen" in logger.verdict()
+    assert ("on held-out photos the loss is 1.23 times that of predicting gray" in logger.verdict()) == noted
 
 
-def test_the_first_and_the_last_step_are_always_said(tmp_path: Path) -> None:
-    said: list[str] = []
-    logger = open_log(tmp_path, said=said, total_steps=50)
+def test_the_first_and_the_last_step_are_always_printed(tmp_path: Path) -> None:
+    console: list[str] = []
+    logger = open_log(tmp_path, console=console, total_steps=50)
     for step in range(1, 51):
         logger.log_step(step, 0, StepResult(0.1, 0.1), 1e-3, 2)
     logger.close()
-    assert said[0].split()[1] == "1/50"
-    assert said[-1].split()[1] == "50/50"
+    assert console[0].split()[1] == "1/50"
+    assert console[-1].split()[1] == "50/50"
 
 
-def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
+def test_nan_and_infinity_become_null(tmp_path: Path) -> None:
     logger = open_log(tmp_path)
     logger.log_step(1, 0, StepResult(math.nan, 0.1), 1e-3, 2)
     logger.log_event("start", mean_color_loss=math.inf)
@@ -106,7 +107,7 @@ def test_a_log_that_lacks_steps_before_the_checkpoint_is_refused(tmp_path: Path)
         open_log(tmp_path, after_step=5)
 
 
-def test_a_fresh_run_starts_a_fresh_log(tmp_path: Path) -> None:
+def test_a_new_run_starts_an_empty_log(tmp_path: Path) -> None:
     write_steps(tmp_path, 3)
     open_log(tmp_path).close()
     assert lines(tmp_path) == []
@@ -114,48 +115,51 @@ def test_a_fresh_run_starts_a_fresh_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "seen",
+    "validation",
     [
         Validation(1, 0.5, 0.7, {"color": 3}, 0.06, 3),
         Validation(1, math.inf, 0.0, {"grayscale": 1}, 0.06, 1),
     ],
     ids=["usual", "gray photos held out"],
 )
-def test_what_validation_saw_is_known_again_after_resuming(tmp_path: Path, seen: Validation) -> None:
+def test_validations_are_restored_on_resume(tmp_path: Path, validation: Validation) -> None:
     logger = open_log(tmp_path)
     logger.log_step(1, 0, StepResult(0.09, 0.1), 1e-3, 2)
-    logger.log_validation(seen)
+    logger.log_validation(validation)
     logger.close()
     resumed = open_log(tmp_path, after_step=1)
     resumed.close()
-    (known,) = resumed.validations
-    assert known.ratio == seen.ratio
-    assert (known.step, known.tones, known.photos) == (seen.step, seen.tones, seen.photos)
+    (restored,) = resumed.validations
+    assert restored.ratio == validation.ratio
+    assert (restored.step, restored.tones, restored.photos) == (validation.step, validation.tones, validation.photos)
 
 
-def test_a_finding_is_told_once_even_across_a_resume(tmp_path: Path) -> None:
-    said: list[str] = []
-    logger = open_log(tmp_path, said=said)
+def test_a_finding_is_reported_once_even_across_a_resume(tmp_path: Path) -> None:
+    console: list[str] = []
+    logger = open_log(tmp_path, console=console)
     for step in range(1, 1201):
         logger.log_step(step, 0, StepResult(0.095, 0.1), 1e-3, 2)
         if step % 100 == 0:
             logger.check_health()
     logger.close()
-    resumed = open_log(tmp_path, after_step=1200, said=said)
+    resumed = open_log(tmp_path, after_step=1200, console=console)
     resumed.check_health()
     resumed.close()
-    assert [line.split()[1] for line in said if line.startswith("!")] == ["plateau"]
+    assert [line.split()[1] for line in console if line.startswith("!")] == ["plateau"]
     (finding,) = [line for line in lines(tmp_path) if line["event"] == "finding"]
     assert finding["kind"] == "plateau"
     assert "--channels 128" in finding["remedy"]
     assert "plateau" in resumed.verdict()
 
 
-def test_the_verdict_of_a_healthy_run_gives_ratio_rung_and_no_trouble(tmp_path: Path) -> None:
+def test_the_verdict_of_a_healthy_run_gives_ratio_documented_level_and_no_trouble(tmp_path: Path) -> None:
     write_steps(tmp_path, 5, loss=0.06)
     logger = open_log(tmp_path, after_step=5)
     logger.close()
-    assert "ending at 0.60 of neutral over the last 5 losses (below 0.08 on the documented scale)" in logger.verdict()
+    assert (
+        "ending at 0.60 times the neutral loss (mean of the last 5 losses; below 0.08 on the documented scale)"
+        in logger.verdict()
+    )
     assert logger.verdict().endswith("too few steps to judge (under 400)")
     write_steps(tmp_path, 400, loss=0.06)
     logger = open_log(tmp_path, after_step=400)

@@ -1,3 +1,5 @@
+"""`fit` on tiny runs: files of a run, resuming, options of the recipe, bad photos, lack of memory."""
+
 from __future__ import annotations
 
 import io
@@ -30,7 +32,7 @@ from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
 from train.trainer.logger import RunLogger
 from train.trainer.loop import fit
-from train.trainer.state import TrainState, find_checkpoint, one_cycle
+from train.trainer.state import TrainState, find_checkpoint, one_cycle_schedule
 
 Manifests = Callable[..., Path]
 Train = Callable[..., FitResult]
@@ -39,18 +41,18 @@ CPU = DeviceConfig("cpu", "32-true", 0)
 
 
 def quiet(_line: str) -> None:
-    """Says nothing."""
+    """Print nothing."""
 
 
 def events(run_dir: Path, kind: str) -> list[dict[str, Any]]:
-    """The log's lines of a kind, without what the clock decides."""
+    """The events of a kind in the log, without the field that depends on the clock."""
     lines = (run_dir / "log.jsonl").read_text(encoding="utf-8").splitlines()
     found = [entry for entry in map(json.loads, lines) if entry["event"] == kind]
     return [{key: value for key, value in entry.items() if key != "wait_share"} for entry in found]
 
 
-def same(first: Path, second: Path) -> bool:
-    """Whether two runs ended alike, bit for bit: every tensor of both checkpoints, and every step of the log."""
+def identical(first: Path, second: Path) -> bool:
+    """Whether two runs are bit for bit the same: tensors of both checkpoints, steps and validations of the log."""
     for name in ("last.safetensors", "best.safetensors"):
         ours, theirs = checkpoint.load(first / name).tensors, checkpoint.load(second / name).tensors
         if ours.keys() != theirs.keys() or not all(torch.equal(ours[key], theirs[key]) for key in ours):
@@ -63,7 +65,7 @@ def same(first: Path, second: Path) -> bool:
 @pytest.mark.parametrize("total_steps", range(1, 41))
 def test_one_cycle_takes_any_number_of_steps_and_leaves_the_betas_alone(total_steps: int) -> None:
     adamw = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=5e-5, betas=(0.9, 0.999))
-    schedule = one_cycle(adamw, Recipe(warmup=0.1), total_steps)
+    schedule = one_cycle_schedule(adamw, Recipe(warmup=0.1), total_steps)
     rates = []
     for _ in range(total_steps):
         rates.append(schedule.get_last_lr()[0])
@@ -76,7 +78,7 @@ def test_one_cycle_takes_any_number_of_steps_and_leaves_the_betas_alone(total_st
 @pytest.mark.parametrize(("warmup", "total_steps"), [(0.0, 20), (0.5, 2), (0.2, 5), (0.99, 100), (0.001, 1000)])
 def test_one_cycle_takes_any_warmup(warmup: float, total_steps: int) -> None:
     adamw = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = one_cycle(adamw, Recipe(warmup=warmup, lr=1.0), total_steps)
+    schedule = one_cycle_schedule(adamw, Recipe(warmup=warmup, lr=1.0), total_steps)
     for _ in range(total_steps):
         assert 0 < schedule.get_last_lr()[0] <= 1 + 1e-9
         adamw.step()
@@ -85,7 +87,7 @@ def test_one_cycle_takes_any_warmup(warmup: float, total_steps: int) -> None:
 
 def test_one_cycle_peaks_at_lr_after_the_warmup() -> None:
     adamw = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
-    schedule = one_cycle(adamw, Recipe(lr=1e-3, warmup=0.1), 500)
+    schedule = one_cycle_schedule(adamw, Recipe(lr=1e-3, warmup=0.1), 500)
     rates = []
     for _ in range(500):
         rates.append(schedule.get_last_lr()[0])
@@ -97,7 +99,7 @@ def test_one_cycle_peaks_at_lr_after_the_warmup() -> None:
     assert rates[-1] < 1e-6
 
 
-def test_a_run_leaves_checkpoints_log_curve_and_samples_and_no_drafts(
+def test_a_run_writes_checkpoints_log_plot_and_samples_and_leaves_no_drafts(
     clean_manifest: Manifests, train_on: Train
 ) -> None:
     path = clean_manifest(("train",) * 4 + ("val",))
@@ -113,7 +115,7 @@ def test_a_run_leaves_checkpoints_log_curve_and_samples_and_no_drafts(
     for name in ("loss.png", "samples.png"):
         with Image.open(outcome.run_dir / name) as picture:
             assert min(picture.size) > 32
-    last = checkpoint.load(outcome.run_dir / "last.safetensors").about
+    last = checkpoint.load(outcome.run_dir / "last.safetensors").metadata
     assert (last.step, last.recipe.channels) == (4, 2)
     assert last.manifest_sha256 == dataset.load_datasets(path).manifest_sha256
     assert last.manifest_path == str(path)
@@ -129,9 +131,9 @@ def test_the_first_step_costs_what_the_neutral_prediction_costs(clean_manifest: 
     assert first["loss"] == pytest.approx(float(ColorizationWeightedLoss()(torch.zeros_like(target), target)), rel=1e-6)
 
 
-def test_baselines_are_measured_and_said_before_the_first_step(clean_manifest: Manifests, train_on: Train) -> None:
-    path, said = clean_manifest(), list[str]()
-    outcome = train_on(path, say=said.append, max_steps=1)
+def test_baselines_are_measured_and_printed_before_the_first_step(clean_manifest: Manifests, train_on: Train) -> None:
+    path, console = clean_manifest(), list[str]()
+    outcome = train_on(path, say=console.append, max_steps=1)
     crops = CropLoader(dataset.load_datasets(path).train, 32, 0)
     (draws,) = sequential_batches(crops.photos, 4)
     _, target = split_lab(crops.load_batch(draws).rgb)
@@ -140,35 +142,39 @@ def test_baselines_are_measured_and_said_before_the_first_step(clean_manifest: M
     (start,) = events(outcome.run_dir, "start")
     assert start["neutral_loss"] == pytest.approx((weight * ab**2).mean(), rel=0.02)
     assert start["mean_color_loss"] < start["neutral_loss"]
-    spoken = next(index for index, line in enumerate(said) if "neutral gray costs" in line)
-    assert f"{start['neutral_loss']:.4f}" in said[spoken]
-    assert spoken < next(index for index, line in enumerate(said) if line.startswith("step"))
+    baseline = next(
+        index for index, line in enumerate(console) if line.startswith("baseline  loss of predicting neutral gray")
+    )
+    assert f"{start['neutral_loss']:.4f}" in console[baseline]
+    assert baseline < next(index for index, line in enumerate(console) if line.startswith("step"))
 
 
-def test_held_out_photos_are_looked_at_each_epoch_and_choose_the_best(
+def test_each_epoch_is_validated_and_the_lowest_score_is_the_best(clean_manifest: Manifests, train_on: Train) -> None:
+    run_dir = train_on(clean_manifest(("train",) * 4 + ("val",) * 2), epochs=3).run_dir
+    validations = events(run_dir, "validation")
+    assert [entry["step"] for entry in validations] == [2, 4, 6]
+    assert all(entry["photos"] == 2 for entry in validations)
+    assert checkpoint.load(run_dir / "best.safetensors").metadata.best_score == min(
+        entry["score"] for entry in validations
+    )
+
+
+def test_without_validation_photos_best_equals_last_and_a_line_says_so(
     clean_manifest: Manifests, train_on: Train
 ) -> None:
-    run_dir = train_on(clean_manifest(("train",) * 4 + ("val",) * 2), epochs=3).run_dir
-    seen = events(run_dir, "validation")
-    assert [entry["step"] for entry in seen] == [2, 4, 6]
-    assert all(entry["photos"] == 2 for entry in seen)
-    assert checkpoint.load(run_dir / "best.safetensors").about.best_score == min(entry["score"] for entry in seen)
-
-
-def test_without_held_out_photos_best_is_last_and_it_says_so(clean_manifest: Manifests, train_on: Train) -> None:
-    said: list[str] = []
-    run_dir = train_on(clean_manifest(), say=said.append).run_dir
-    best, last = (checkpoint.load(run_dir / f"{name}.safetensors").part("model") for name in ("best", "last"))
+    console: list[str] = []
+    run_dir = train_on(clean_manifest(), say=console.append).run_dir
+    best, last = (checkpoint.load(run_dir / f"{name}.safetensors").tensors_under("model") for name in ("best", "last"))
     assert best.keys() == last.keys()
     assert all(torch.equal(best[name], last[name]) for name in best)
-    assert any("no photos are held out" in line and "best.safetensors will be the last" in line for line in said)
+    assert any(line.startswith("no photos for validation") and "same weights as last" in line for line in console)
 
 
 def test_fewer_photos_than_a_batch_are_enough(clean_manifest: Manifests, train_on: Train) -> None:
     assert train_on(clean_manifest(("train",)), batch_size=16, epochs=2).steps == 2
 
 
-def test_four_photos_are_learned_by_heart(clean_manifest: Manifests, train_on: Train) -> None:
+def test_four_photos_can_be_memorised(clean_manifest: Manifests, train_on: Train) -> None:
     outcome = train_on(clean_manifest(), epochs=1000, max_steps=150, batch_size=4, channels=8, lr=3e-3)
     last = [entry["ratio"] for entry in events(outcome.run_dir, "step")[-20:]]
     assert sum(last) / len(last) < 0.5
@@ -178,10 +184,10 @@ def test_four_photos_are_learned_by_heart(clean_manifest: Manifests, train_on: T
 @pytest.mark.parametrize(
     ("stop_at", "number"), [(1, signal.SIGINT), (3, signal.SIGTERM), (4, signal.SIGINT), (7, signal.SIGINT)]
 )
-def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_wasnt(
+def test_a_stopped_and_resumed_run_ends_like_an_uninterrupted_one(
     clean_manifest: Manifests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int, number: signal.Signals
 ) -> None:
-    monkeypatch.setattr("train.trainer.logger.SAY_EVERY_S", 0.0)
+    monkeypatch.setattr("train.trainer.logger.PRINT_INTERVAL_S", 0.0)
     found = dataset.load_datasets(clean_manifest(("train",) * 5 + ("val",) * 2))
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
@@ -198,14 +204,14 @@ def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_wasnt(
     assert signal.getsignal(number) is handler
     before = find_checkpoint(stopped, found)
     assert before
-    assert before.about.step == stop_at
-    said: list[str] = []
-    fit(found, before.about.recipe, CPU, stopped, resume_from=before, say=said.append)
-    assert f"resumed at step {stop_at}" in said
-    assert same(whole, stopped)
+    assert before.metadata.step == stop_at
+    console: list[str] = []
+    fit(found, before.metadata.recipe, CPU, stopped, resume_from=before, say=console.append)
+    assert f"resumed at step {stop_at}" in console
+    assert identical(whole, stopped)
 
 
-def test_a_run_that_was_killed_and_resumed_ends_as_one_that_wasnt(clean_manifest: Manifests, tmp_path: Path) -> None:
+def test_a_killed_and_resumed_run_ends_like_an_uninterrupted_one(clean_manifest: Manifests, tmp_path: Path) -> None:
     path = clean_manifest(("train",) * 5 + ("val",))
     found = dataset.load_datasets(path)
     recipe = replace(LONG, epochs=24)
@@ -225,25 +231,25 @@ def test_a_run_that_was_killed_and_resumed_ends_as_one_that_wasnt(clean_manifest
     assert process.wait() == -signal.SIGKILL
     before = find_checkpoint(killed, found)
     assert before
-    assert 0 < before.about.step < recipe.total_steps(5)
-    assert before.about.recipe == recipe
+    assert 0 < before.metadata.step < recipe.total_steps(5)
+    assert before.metadata.recipe == recipe
     fit(found, recipe, CPU, killed, resume_from=before, say=quiet)
     whole.mkdir()
     fit(found, recipe, CPU, whole, say=quiet)
-    assert same(whole, killed)
+    assert identical(whole, killed)
 
 
-def test_best_says_at_which_step_it_was_best(
+def test_best_has_the_step_of_its_weights(
     clean_manifest: Manifests, train_on: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("train.trainer.callbacks.checkpoint_due", lambda run, epoch_ends: run.step == run.total_steps)
     train_on(clean_manifest(("train",) * 4 + ("val",)), epochs=9, max_steps=5, batch_size=2)
-    about = checkpoint.load(tmp_path / "run" / "best.safetensors").about
+    about = checkpoint.load(tmp_path / "run" / "best.safetensors").metadata
     scores = {entry["score"]: entry["step"] for entry in events(tmp_path / "run", "validation")}
     assert about.step == scores[min(scores)]
 
 
-def test_nothing_to_resume_is_none_and_another_manifest_is_refused(
+def test_find_checkpoint_is_none_without_one_and_refuses_another_manifest(
     clean_manifest: Manifests, train_on: Train, tmp_path: Path
 ) -> None:
     found = dataset.load_datasets(clean_manifest())
@@ -254,8 +260,8 @@ def test_nothing_to_resume_is_none_and_another_manifest_is_refused(
 
 
 @pytest.fixture
-def no_number_on_gray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loss is no number as soon as one photo of a batch is all gray."""
+def nan_on_gray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the loss NaN if one photo of a batch is all gray."""
     true_loss = ColorizationWeightedLoss.forward
 
     def forward(self: ColorizationWeightedLoss, predicted: Tensor, target: Tensor) -> Tensor:
@@ -266,45 +272,48 @@ def no_number_on_gray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def flatten(photo: Path, color: tuple[int, int, int]) -> None:
-    """Make a photo one colour everywhere, in as many bytes."""
+    """Replace a photo by one colour, keeping the file size."""
     data = io.BytesIO()
     Image.new("RGB", (48, 40), color).save(data, "PNG")
     photo.write_bytes(data.getvalue().ljust(photo.stat().st_size, b"\0"))
 
 
-@pytest.mark.usefixtures("no_number_on_gray")
-def test_a_photo_that_gives_no_number_is_named_and_its_step_left_out(
-    clean_manifest: Manifests, train_on: Train
-) -> None:
-    path, said = clean_manifest(), list[str]()
+@pytest.mark.usefixtures("nan_on_gray")
+def test_a_photo_with_a_nan_loss_is_named_and_its_step_skipped(clean_manifest: Manifests, train_on: Train) -> None:
+    path, console = clean_manifest(), list[str]()
     flatten(path.parent / "photos" / "p02.png", (90, 90, 90))
-    outcome = train_on(path, say=said.append, ema=0.9)
-    lost = events(outcome.run_dir, "lost step")
-    assert [entry["photos"] for entry in lost] == [["p02.png"]] * 2  # once an epoch
-    assert sum("left out" in line and "p02.png" in line for line in said) == 2
+    outcome = train_on(path, say=console.append, ema=0.9)
+    skipped = events(outcome.run_dir, "lost step")
+    assert [entry["photos"] for entry in skipped] == [["p02.png"]] * 2  # once an epoch
+    assert (
+        sum(line.startswith("! skipped step") and line.endswith("is NaN or infinite for p02.png") for line in console)
+        == 2
+    )
     kept = checkpoint.load(outcome.run_dir / "last.safetensors")
     assert all(tensor.isfinite().all() for tensor in kept.tensors.values())
     steps = events(outcome.run_dir, "step")
-    assert [entry["step"] for entry in steps if entry["loss"] is None] == [entry["step"] for entry in lost]
+    assert [entry["step"] for entry in steps if entry["loss"] is None] == [entry["step"] for entry in skipped]
 
 
-@pytest.mark.usefixtures("no_number_on_gray")
-def test_many_steps_without_a_number_end_the_run_and_keep_good_weights(
+@pytest.mark.usefixtures("nan_on_gray")
+def test_many_consecutive_nan_steps_end_the_run_and_keep_finite_weights(
     clean_manifest: Manifests, train_on: Train, tmp_path: Path
 ) -> None:
-    path, said = clean_manifest(), list[str]()
+    path, console = clean_manifest(), list[str]()
     for photo in (path.parent / "photos").iterdir():
         flatten(photo, (90, 90, 90))
     flatten(path.parent / "photos" / "p00.png", (200, 40, 40))
-    with pytest.raises(TrainingError, match=r"divergence: the losses of 10 steps in a row .*--lr"):
-        train_on(path, say=said.append, batch_size=4, epochs=20)
-    assert any(line.startswith("! divergence at step 1: no loss from there on is a number") for line in said)
+    with pytest.raises(TrainingError, match=r"divergence: 10 consecutive steps had a NaN or infinite loss .*--lr"):
+        train_on(path, say=console.append, batch_size=4, epochs=20)
+    assert any(
+        line.startswith("! divergence at step 1: every loss from there on is NaN or infinite") for line in console
+    )
     kept = checkpoint.load(tmp_path / "run" / "last.safetensors")
-    assert kept.about.step == 10
+    assert kept.metadata.step == 10
     assert all(tensor.isfinite().all() for tensor in kept.tensors.values())
 
 
-def test_photos_of_one_colour_train_like_others(clean_manifest: Manifests, train_on: Train) -> None:
+def test_photos_of_one_colour_give_finite_losses(clean_manifest: Manifests, train_on: Train) -> None:
     path = clean_manifest(("train",) * 4 + ("val",))
     for name, color in (("p00", (0, 0, 0)), ("p01", (255, 255, 255)), ("p02", (90, 90, 90)), ("p04", (250, 10, 10))):
         flatten(path.parent / "photos" / f"{name}.png", color)
@@ -314,31 +323,31 @@ def test_photos_of_one_colour_train_like_others(clean_manifest: Manifests, train
         assert not events(run_dir, "lost step")
 
 
-def test_a_run_that_fails_closes_its_log(
+def test_a_failing_run_closes_its_log(
     clean_manifest: Manifests, train_on: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[RunLogger] = []
     close = RunLogger.close
 
-    def close_and_tell(logger: RunLogger) -> None:
+    def record_close(logger: RunLogger) -> None:
         close(logger)
         closed.append(logger)
 
     def full(_run: TrainState) -> None:
         raise CheckpointError("the disk is full")
 
-    monkeypatch.setattr(RunLogger, "close", close_and_tell)
-    monkeypatch.setattr("train.trainer.callbacks.save", full)
+    monkeypatch.setattr(RunLogger, "close", record_close)
+    monkeypatch.setattr("train.trainer.callbacks.save_checkpoints", full)
     with pytest.raises(CheckpointError):
         train_on(clean_manifest())
     assert closed
 
 
 def weights_of(run_dir: Path) -> dict[str, Tensor]:
-    return checkpoint.load(run_dir / "last.safetensors").part("model")
+    return checkpoint.load(run_dir / "last.safetensors").tensors_under("model")
 
 
-def test_two_accumulated_batches_of_two_are_a_batch_of_four(clean_manifest: Manifests, train_on: Train) -> None:
+def test_two_accumulated_batches_of_two_train_like_a_batch_of_four(clean_manifest: Manifests, train_on: Train) -> None:
     path = clean_manifest(("train",) * 7)
     runs = [
         train_on(path, folder=f"run{batch}", norm="group", batch_size=batch, accumulate=4 // batch, epochs=3).run_dir
@@ -349,7 +358,7 @@ def test_two_accumulated_batches_of_two_are_a_batch_of_four(clean_manifest: Mani
     assert ours != theirs  # summed in another order: had it not been two batches, they would be the same
 
 
-def test_a_gradient_longer_than_asked_for_is_clipped(clean_manifest: Manifests, train_on: Train) -> None:
+def test_a_gradient_above_clip_grad_is_clipped(clean_manifest: Manifests, train_on: Train) -> None:
     path = clean_manifest()
     free, wide, narrow = (
         weights_of(train_on(path, folder=f"run{clip}", clip_grad=clip).run_dir) for clip in (None, 1e9, 1e-9)
@@ -358,24 +367,22 @@ def test_a_gradient_longer_than_asked_for_is_clipped(clean_manifest: Manifests, 
     assert not all(torch.equal(free[name], narrow[name]) for name in free)
 
 
-def test_the_moving_average_is_what_is_validated_kept_as_best_and_used(
-    clean_manifest: Manifests, train_on: Train
-) -> None:
+def test_the_ema_is_saved_as_best_and_used_for_prediction(clean_manifest: Manifests, train_on: Train) -> None:
     run_dir = train_on(clean_manifest(("train",) * 4 + ("val",)), ema=0.9, epochs=4).run_dir
     last = checkpoint.load(run_dir / "last.safetensors")
     network = last.network().state_dict()
-    assert all(torch.equal(network[name], value) for name, value in last.part("ema").items())
-    assert not torch.equal(network["head.weight"], last.part("model")["head.weight"])
+    assert all(torch.equal(network[name], value) for name, value in last.tensors_under("ema").items())
+    assert not torch.equal(network["head.weight"], last.tensors_under("model")["head.weight"])
     buffers = [name for name in network if "running" in name]
     assert buffers
-    assert all(torch.equal(network[name], last.part("model")[name]) for name in buffers)
+    assert all(torch.equal(network[name], last.tensors_under("model")[name]) for name in buffers)
     best = checkpoint.load(run_dir / "best.safetensors")
-    assert not best.part("ema")
-    if best.about.step == last.about.step:
-        assert torch.equal(best.part("model")["head.weight"], network["head.weight"])
+    assert not best.tensors_under("ema")
+    if best.metadata.step == last.metadata.step:
+        assert torch.equal(best.tensors_under("model")["head.weight"], network["head.weight"])
 
 
-def test_a_batch_too_large_for_the_memory_is_answered_with_one_that_fits(
+def test_out_of_memory_names_a_batch_size_that_fits(
     clean_manifest: Manifests, train_on: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     true_forward = ColorUNet.forward
@@ -386,22 +393,24 @@ def test_a_batch_too_large_for_the_memory_is_answered_with_one_that_fits(
         return true_forward(self, lightness)
 
     monkeypatch.setattr(ColorUNet, "forward", forward)
-    with pytest.raises(TrainingError, match=r"batch of 8 doesn't fit.* 2 do: --batch-size 2 --accumulate 4"):
+    with pytest.raises(TrainingError, match=r"batch of 8 doesn't fit.* 2 does: give --batch-size 2 --accumulate 4"):
         train_on(clean_manifest(("train",) * 8), batch_size=8)
 
 
-def test_a_damaged_photo_is_named_left_out_and_the_rest_is_trained(clean_manifest: Manifests, train_on: Train) -> None:
-    path, said = clean_manifest(), list[str]()
+def test_a_damaged_photo_is_named_and_skipped_and_the_rest_is_trained(
+    clean_manifest: Manifests, train_on: Train
+) -> None:
+    path, console = clean_manifest(), list[str]()
     damaged = path.parent / "photos" / "p02.png"
     damaged.write_bytes(damaged.read_bytes()[:100].ljust(damaged.stat().st_size, b"\0"))
-    outcome = train_on(path, say=said.append, batch_size=4, epochs=1)
+    outcome = train_on(path, say=console.append, batch_size=4, epochs=1)
     assert outcome.steps == 1
-    assert any(line.startswith("! left out: p02.png: BrokenPhoto") for line in said)
+    assert any(line.startswith("! skipped photo p02.png: BrokenPhoto") for line in console)
     (error,) = events(outcome.run_dir, "photo error")
     assert error["photo"] == "p02.png"
 
 
-def test_a_damaged_photo_alone_in_its_batch_doesnt_end_the_run(clean_manifest: Manifests, train_on: Train) -> None:
+def test_a_damaged_photo_alone_in_its_batch_does_not_end_the_run(clean_manifest: Manifests, train_on: Train) -> None:
     path = clean_manifest(("train",) * 5)
     (_, (alone,)) = StepSampler(5, 4, 0, 0, 2)
     damaged = path.parent / "photos" / f"p{alone.photo:02d}.png"
@@ -418,7 +427,7 @@ def test_no_readable_photo_at_all_is_a_training_error(clean_manifest: Manifests,
 
 
 @pytest.mark.parametrize("device", ["abacus", "cuda:first", "tpu", "cuda:99"])
-def test_a_device_that_isnt_there_is_a_usage_error(clean_manifest: Manifests, tmp_path: Path, device: str) -> None:
+def test_a_missing_device_is_a_usage_error(clean_manifest: Manifests, tmp_path: Path, device: str) -> None:
     with pytest.raises(UsageError, match=f"--device {device}"):
         fit(dataset.load_datasets(clean_manifest()), LONG, DeviceConfig(device, "32-true", 0), tmp_path, say=quiet)
 
