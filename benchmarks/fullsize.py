@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from curate.errors import PhotoError
 from curate.image.decode import decode
 from train.inference.gamut import lightness, to_srgb
-from train.inference.upsample import RADIUS_PX, SMOOTHING, coefficients, rows_of
+from train.inference.upsample import RADIUS_PX, SMOOTHING, fit_coefficients, upsample_rows
 
 Floats = NDArray[np.float32]
 TALLEST_PX = 2000
@@ -75,8 +75,8 @@ def upsampling(pixels: NDArray[np.uint8], side: int) -> list[tuple[float, float]
     edges = change > np.quantile(change, 0.9)
     ways = (
         cv2.resize(ab, (width, height), interpolation=cv2.INTER_LINEAR),
-        rows_of(published(light, ab), 0, truth[..., 0], height),
-        rows_of(coefficients(light, ab), 0, truth[..., 0], height),
+        upsample_rows(published(light, ab), 0, truth[..., 0], height),
+        upsample_rows(fit_coefficients(light, ab), 0, truth[..., 0], height),
     )
     off = [np.hypot(*np.moveaxis(way - truth[..., 1:], -1, 0)) for way in ways]
     return [(float(far.mean()), float(far[edges].mean())) for far in off]
@@ -111,12 +111,12 @@ def moved(result: Floats, asked: Floats) -> tuple[float, float]:
 
 def seconds(pixels: NDArray[np.uint8], side: int) -> float:
     """CPU time of lightness, upsampling and the way back to sRGB."""
-    small = coefficients(*shrunk(pixels, side))
+    small = fit_coefficients(*shrunk(pixels, side))
     began = time.process_time()
     rows = max(1, 100_000 // pixels.shape[1])
     for top in range(0, len(pixels), rows):
         light = lightness(pixels[top : top + rows])
-        to_srgb(light, rows_of(small, top, light, len(pixels)))
+        to_srgb(light, upsample_rows(small, top, light, len(pixels)))
     return time.process_time() - began
 
 

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from train.health.detectors import LossCurve, detect_all
-from train.health.diagnose import diagnose, read_trace
+from train.health.diagnose import diagnose, read_loss_curve
 
 Level = NDArray[np.float64]
 STEPS = 3000
@@ -149,7 +149,7 @@ def count_table_alarms(make: Callable[[int, int], pd.DataFrame], means_of: int |
         for seed in range(seeds):
             for batch_size in (8, 16):
                 make(seed, batch_size).to_csv(path, index=False)
-                alarmed += bool(diagnose(read_trace(path, means_of=means_of)).findings)
+                alarmed += bool(diagnose(read_loss_curve(path, means_of=means_of)).findings)
     return f"{alarmed} of {2 * seeds}"
 
 

@@ -6,7 +6,7 @@ from curate import interrupts
 
 
 def main() -> None:
-    """Run the command that was typed."""
+    """Run the command line."""
     interrupts.exit_on_signal()
     from train.cli import main as commands
 

@@ -23,7 +23,7 @@ from train.checkpoint import Checkpoint
 from train.data.dataset import Datasets, load_split
 from train.evaluation.evaluator import Evaluation, PhotoResult, PredictionSummary, Predictor, Protocol, summarize
 from train.evaluation.feature_metrics import Fid, Lpips
-from train.health.diagnose import Diagnosis, read_trace
+from train.health.diagnose import Diagnosis, read_loss_curve
 from train.models.device import device_errors
 from train.models.losses import ColorizationWeightedLoss
 from train.recipe import Encoder, Norm, Recipe
@@ -112,8 +112,8 @@ def fit(
 
     Example:
         >>> result = train.fit("clean.parquet", run_dir="runs/clean", image_size=64, channels=8)  # doctest: +SKIP
-        >>> result.verdict  # doctest: +SKIP
-        '500 steps, ending at 0.84 of neutral; healthy'
+        >>> result.steps, result.healthy  # doctest: +SKIP
+        (500, True)
     """
     given = Recipe(
         image_size=image_size,
@@ -314,7 +314,7 @@ def diagnose(run: StrPath, *, neutral: float | None = None, means_of: int | None
         raise UsageError(f"neutral must be a loss above 0, not {neutral!r}")
     if means_of is not None and means_of < 1:
         raise UsageError(f"means_of must be a number of steps, 1 or more, not {means_of!r}")
-    return train.health.diagnose.diagnose(read_trace(Path(run), neutral, means_of))
+    return train.health.diagnose.diagnose(read_loss_curve(Path(run), neutral, means_of))
 
 
 def export_onnx(checkpoint: StrPath, out: StrPath) -> float:
@@ -341,7 +341,7 @@ def export_onnx(checkpoint: StrPath, out: StrPath) -> float:
     source = load_checkpoint(checkpoint)
     metadata = source.metadata
     lineage = {
-        train.inference.onnx_export.MARK: sha256_of(source.path),
+        train.inference.onnx_export.CHECKPOINT_KEY: sha256_of(source.path),
         "vividset.manifest_sha256": metadata.manifest_sha256,
         "vividset.model": metadata.model,
         "vividset.recipe": json.dumps(asdict(metadata.recipe)),

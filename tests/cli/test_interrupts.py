@@ -183,7 +183,7 @@ def test_ctrl_c_while_a_command_works(
         stderr = stderr[stderr.rindex("\n", 0, -1) + 1 :]
     check_ending(code, stdout, stderr, tmp_path)
     if "fit" in command:
-        kept = f"{tmp_path / 'run'} keeps what was learned; give the same command with --resume to go on"
+        kept = f"the training so far is saved in {tmp_path / 'run'}; run the same command with --resume to continue"
         assert (code, stderr) == (130, f"Interrupted: {kept}.\n")
 
 

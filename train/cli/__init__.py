@@ -1,4 +1,8 @@
-"""The commands of stage two. The only room here that knows click, prints, or picks an exit code.
+"""The `train` commands: they parse options, call one function of the package, and print its result.
+
+- `fit`, `colorize`, `evaluate`, `export`: the commands of these names
+- `inspect`: `train inspect`, `train diagnose` and `train recipe`
+- `common`: options that several commands share
 
 Heavy libraries are imported inside the commands, so that `--help` answers at once.
 """
@@ -27,13 +31,13 @@ def main() -> None:
     train fit manifests/clean.parquet                       the documented recipe
     train colorize runs/clean/best.safetensors old.jpg -o colored
     """
-    # Threads that spin while they wait make a step thirty times slower as soon as another process wants a core.
+    # OpenMP threads that wait actively make a step thirty times slower if another process needs a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 main.add_commands(
     {
-        fit: "nothing was learned yet; run the same command again",  # before the run begins; later it says more
+        fit: "no training step was saved yet; run the same command again",  # `fit` itself says more once it has started
         recipe: READ_ONLY,
         diagnose: READ_ONLY,
         inspect: READ_ONLY,

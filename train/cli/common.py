@@ -1,4 +1,4 @@
-"""`--device`, as asked for and as there."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from curate.cli.common import PATH
-from curate.errors import UsageError
 
 
-def _check(_context: click.Context, _option: click.Parameter, roots: tuple[Path, ...]) -> tuple[Path, ...]:
-    if missing := [root for root in roots if not root.is_dir()]:
-        raise UsageError(f"--root {missing[0]} is no folder: name the folder that the photos have moved to")
-    return roots
+def _check_roots(_context: click.Context, _option: click.Parameter, roots: tuple[Path, ...]) -> tuple[Path, ...]:
+    if not roots:
+        return roots
+    from train.trainer.start import check_roots  # here, so that --help doesn't wait for torch
+
+    return check_roots(roots)
 
 
 root_option = click.option(
@@ -21,6 +22,6 @@ root_option = click.option(
     "roots",
     type=PATH,
     multiple=True,
-    callback=_check,
-    help="Folder that a manifest's photos have moved to since the scan; may be given again.",
+    callback=_check_roots,
+    help="Folder to look in for photos that have moved since the scan; can be given several times.",
 )

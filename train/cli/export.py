@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -13,26 +11,16 @@ from curate.cli.common import PATH
 
 @click.command(short_help="Write a checkpoint's network as an ONNX model.")
 @click.argument("checkpoint_path", type=PATH, metavar="CHECKPOINT")
-@click.option("-o", "--out", type=PATH, required=True, help="The .onnx file.")
+@click.option("-o", "--out", type=PATH, required=True, help="The .onnx file to write.")
 def export(checkpoint_path: Path, out: Path) -> None:
-    """Write a CHECKPOINT's network as an ONNX model for any batch, height and width.
+    """Write the network of a CHECKPOINT (a file, or a run's folder) as an ONNX model.
 
-    It is compared with torch in onnxruntime before it is kept. Needs vividset[onnx].
+    The model takes any batch size, height and width. It is run with onnxruntime and compared with torch before it is
+    written. Needs the extra `onnx`.
     """
-    from curate.files import sha256_of
-    from train import checkpoint
-    from train.inference.onnx_export import MARK, SPEAKS
-    from train.inference.onnx_export import export as write
+    from train import api
+    from train.inference.onnx_export import INTERFACE
 
-    source = checkpoint.load(checkpoint_path, weights_only=True)
-    about = source.metadata
-    lineage = {
-        MARK: sha256_of(source.path),
-        "vividset.manifest_sha256": about.manifest_sha256,
-        "vividset.model": about.model,
-        "vividset.recipe": json.dumps(asdict(about.recipe)),
-        "vividset.version": about.tool_version,
-    }
-    difference = write(source.network(), out, about.recipe.image_size, lineage)
-    click.echo(f"written: {out}, at most {difference:.1e} (in ab/50) from torch")
-    click.echo(SPEAKS)
+    difference = api.export_onnx(checkpoint_path, out)
+    click.echo(f"written: {out}, differs from torch by at most {difference:.1e} (in ab/50)")
+    click.echo(INTERFACE)

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from curate.cli.common import PATH, typed_command
-from curate.errors import CheckpointError, UsageError
-from curate.files import write_errors
 from train.cli.common import root_option
 from train.recipe import Recipe
-
-if TYPE_CHECKING:
-    from train.checkpoint import Checkpoint
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _RECIPE = Recipe()
@@ -32,26 +27,30 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 @click.command(short_help="Train on the photos of a manifest or a pack.")
 @click.argument("manifest", type=PATH)
 @_recipe_option("epochs", int, "Passes over the training photos.")
-@_recipe_option("max_steps", int, "Stop after so many optimizer steps; the learning rate's schedule ends there too.")
-@_recipe_option("batch_size", int, "Photos a step.")
+@_recipe_option("max_steps", int, "Stop after this many optimizer steps; the learning rate schedule ends there too.")
+@_recipe_option("batch_size", int, "Photos per step.")
 @_recipe_option("accumulate", int, "Batches whose gradients are summed into one step: large steps in little memory.")
-@_recipe_option("devices", int, "GPUs or CPU processes that share a step, each with a batch of its own.")
+@_recipe_option("devices", int, "GPUs or CPU processes that share a step, each with its own batch.")
 @_recipe_option("image_size", int, "Side of the square crops in px.")
-@_recipe_option("channels", int, "Width of the network's first level.")
-@_recipe_option("norm", click.Choice(["batch", "group"]), "Normalisation layers.")
+@_recipe_option("channels", int, "Channels of the network's first level.")
+@_recipe_option("norm", click.Choice(["batch", "group"]), "Type of the normalization layers.")
 @_recipe_option(
-    "encoder", click.Choice(["plain", "efficientnet-lite0"]), "The U-Net's own, or one that knows ImageNet."
+    "encoder",
+    click.Choice(["plain", "efficientnet-lite0"]),
+    "Encoder of the U-Net: trained from scratch, or pretrained on ImageNet.",
 )
-@_recipe_option("perceptual_weight", float, "Add so much of how different pictures look to efficientnet-lite0.")
+@_recipe_option("perceptual_weight", float, "Weight of a perceptual loss: it compares features of efficientnet-lite0.")
 @click.option(
-    "--encoder-weights", type=PATH, help="Of efficientnet-lite0, .pth or .safetensors.  [default: vividset[encoder]'s]"
+    "--encoder-weights",
+    type=PATH,
+    help="Weights of efficientnet-lite0, .pth or .safetensors.  [default: those that the extra `encoder` installs]",
 )
 @_recipe_option("lr", float, "Peak learning rate.")
 @_recipe_option("weight_decay", float, "AdamW's weight decay.")
-@_recipe_option("warmup", float, "Share of the steps in which the learning rate climbs.")
-@_recipe_option("clip_grad", float, "Scale a step's gradient down to this norm where it is longer.")
-@_recipe_option("ema", float, "Use a moving average of the weights with this decay, like 0.999.")
-@_recipe_option("seed", int, "Of weights, order, crops and flips.")
+@_recipe_option("warmup", float, "Share of the steps in which the learning rate rises, 0 to 1.")
+@_recipe_option("clip_grad", float, "Scale a step's gradient down to this norm if it is larger.")
+@_recipe_option("ema", float, "Use an exponential moving average of the weights with this decay, for example 0.999.")
+@_recipe_option("seed", int, "Seed of initial weights, photo order, crops and flips.")
 @click.option(
     "--run-dir", type=PATH, help="Folder for checkpoints, log and pictures.  [default: runs/NAME OF THE MANIFEST]"
 )
@@ -60,17 +59,17 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
     type=click.Choice(["warn", "stop", "rescue"]),
     default="warn",
     show_default=True,
-    help="When the run goes wrong: only say so; save and exit 1; or go back to healthy weights, and on with a lower "
-    "rate, smaller batches and a new warm-up.",
+    help="If the run goes wrong: warn prints it; stop also saves and exits with 1; rescue returns to earlier, healthy "
+    "weights and continues with a lower rate, smaller batches and a new warm-up.",
 )
-@click.option("--resume", is_flag=True, help="Go on where the run in --run-dir was stopped or killed.")
+@click.option("--resume", is_flag=True, help="Continue the run in --run-dir, which was stopped or killed.")
 @root_option
 @click.option(
     "--workers",
     type=click.IntRange(0, 64),
     default=1,
     show_default=True,
-    help="Processes that read photos; 0 reads in the trainer's own.",
+    help="Processes that read photos; 0 reads in the training process.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option(
@@ -78,9 +77,9 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
     type=click.Choice(["auto", "32-true", "bf16-mixed", "16-mixed"]),
     default="auto",
     show_default=True,
-    help="As Lightning Fabric names them; auto is bf16-mixed on GPUs that multiply it, else 32-true.",
+    help="As Lightning Fabric names them; auto is bf16-mixed on GPUs that support it, else 32-true.",
 )
-@click.option("--compile", is_flag=True, help="Compile the network: a slow first step, quicker ones after it.")
+@click.option("--compile", is_flag=True, help="Compile the network: the first step is slow, later ones are faster.")
 def fit(
     manifest: Path,
     run_dir: Path | None,
@@ -94,99 +93,60 @@ def fit(
     encoder_weights: Path | None,
     **hyper_parameters: Any,
 ) -> None:
-    """Train on the photos of MANIFEST, as `curate filter` wrote it, or of a pack's folder.
+    """Train on the photos of MANIFEST: a manifest from `curate filter`, or a pack's folder.
 
-    Defaults are the documented recipe (see `train recipe`). The run's folder gets run.html to look at,
-    best.safetensors, last.safetensors, log.jsonl, loss.png and samples.
-    Ctrl-C or SIGTERM stops after a step and keeps it; --resume goes on.
+    The defaults are the documented recipe (see `train recipe`). The run's folder contains run.html, a page to look at;
+    best.safetensors and last.safetensors; log.jsonl; loss.png; and samples. Ctrl-C or SIGTERM stops after the current
+    step and saves it; --resume continues.
     """
-    asked = Recipe(**hyper_parameters)
+    recipe = Recipe(**hyper_parameters)
     folder = run_dir or Path("runs") / manifest.stem
-    _check_run_dir(folder, resume)
-    import torch
-
-    from train import checkpoint
-    from train.data import dataset, packed
-    from train.trainer import loop
     from train.trainer.fabric import DeviceConfig
-    from train.trainer.state import find_checkpoint
+    from train.trainer.start import start_training
 
-    found = dataset.load_datasets(manifest, roots)
-    before = find_checkpoint(folder, found) if resume else None
-    recipe = _resumed_recipe(before, asked) if before else asked
-    packed.check_size(manifest, found.packed_px, recipe.image_size)
-    if before and before.metadata.threads != (threads := torch.get_num_threads()):
-        _say(f"this run had {before.metadata.threads} CPU threads and now has {threads}: its last bits will differ")
-    machine = DeviceConfig(device, precision, workers, encoder_weights, compile)
-    machine.make_fabric(recipe.devices)  # asked for once before anything is written
-    with write_errors(folder, CheckpointError, "--run-dir"):
-        folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.remove_drafts(folder)
-    if resume and before is None:
-        _say(f"{folder} holds no checkpoint yet: starting fresh")
     try:
-        outcome = loop.fit(
-            found,
-            recipe,
-            machine,
+        result = start_training(
+            manifest,
             folder,
-            resume_from=before,
-            on_trouble=before.metadata.on_trouble if before and not _typed("on_trouble") else on_trouble,
+            recipe,
+            DeviceConfig(device, precision, workers, encoder_weights, compile),
+            set_by_user={name for name in (*hyper_parameters, "on_trouble") if _is_typed(name)},
+            roots=roots,
+            resume=resume,
+            on_trouble=on_trouble,
             command=typed_command(),
-            say=_say,
+            say=_print_line,
         )
     except KeyboardInterrupt as exc:
-        raise KeyboardInterrupt(_after_interrupt(folder)) from exc
-    _say(outcome.verdict)
-    _say(f"written: {_written(folder)}")
+        raise KeyboardInterrupt(_interrupt_message(folder)) from exc
+    _print_line(result.verdict)
+    _print_line(f"written: {_list_outputs(folder)}")
 
 
-def _after_interrupt(folder: Path) -> str:
-    """What the run's folder holds, and how to go on; drafts of processes that were ended are removed."""
-    from train import checkpoint
-
-    checkpoint.remove_drafts(folder)
-    if (folder / "last.safetensors").exists():
-        return f"{folder} keeps what was learned; give the same command with --resume to go on"
-    again = "with --resume" if (folder / "log.jsonl").exists() else "again"
-    return f"nothing was learned yet; give the same command {again}"
-
-
-def _say(line: str) -> None:
-    """Print, if anybody still listens: a run outlives its terminal."""
-    with suppress(OSError):
-        click.echo(line)
-
-
-def _written(folder: Path) -> str:
-    """The run's folder and everything in it, what people open first first."""
-    first = ("run.html", "best.safetensors", "last.safetensors", "log.jsonl")
-    names = [f"{entry.name}/" if entry.is_dir() else entry.name for entry in sorted(folder.iterdir())]
-    return f"{folder}: {', '.join(sorted(names, key=lambda name: first.index(name) if name in first else len(first)))}"
-
-
-def _typed(parameter: str) -> bool:
+def _is_typed(parameter: str) -> bool:
     source = click.get_current_context().get_parameter_source(parameter)
     return source == click.core.ParameterSource.COMMANDLINE
 
 
-def _check_run_dir(folder: Path, resume: bool) -> None:
-    from curate.files import check_writable
-
-    if not resume and any((folder / name).exists() for name in ("last.safetensors", "log.jsonl")):
-        raise UsageError(f"{folder} holds a run: go on with --resume, or choose another folder with --run-dir")
-    with write_errors(folder, CheckpointError, "--run-dir"):
-        check_writable(folder / "last.safetensors")
+def _print_line(line: str) -> None:
+    """Print a line; an error is ignored, because a run may continue after its terminal was closed."""
+    with suppress(OSError):
+        click.echo(line)
 
 
-def _resumed_recipe(before: Checkpoint, asked: Recipe) -> Recipe:
-    """The run's own recipe; options that were typed must agree with it."""
-    recipe = before.metadata.recipe
-    for name, value, _ in asked.describe():
-        if _typed(name) and getattr(recipe, name) != value:
-            option = f"--{name.replace('_', '-')}"
-            raise UsageError(
-                f"{option} {value} differs from the run's {getattr(recipe, name)}: leave it out to resume, "
-                "or start a new run with another --run-dir"
-            )
-    return recipe
+def _interrupt_message(folder: Path) -> str:
+    """Remove drafts of processes that were ended; return what was saved, and how to continue."""
+    from train import checkpoint
+
+    checkpoint.remove_drafts(folder)
+    if (folder / "last.safetensors").exists():
+        return f"the training so far is saved in {folder}; run the same command with --resume to continue"
+    how = "with --resume" if (folder / "log.jsonl").exists() else "again"
+    return f"no training step was saved yet; run the same command {how}"
+
+
+def _list_outputs(folder: Path) -> str:
+    """Return the run's folder and its entries, most useful ones first."""
+    first = ("run.html", "best.safetensors", "last.safetensors", "log.jsonl")
+    names = [f"{entry.name}/" if entry.is_dir() else entry.name for entry in sorted(folder.iterdir())]
+    return f"{folder}: {', '.join(sorted(names, key=lambda name: first.index(name) if name in first else len(first)))}"

@@ -21,28 +21,24 @@ if TYPE_CHECKING:
 
 
 def inspect_lines(source: Checkpoint) -> Iterator[str]:
-    """What a checkpoint says of itself and of the manifests behind it."""
+    """Yield what a checkpoint records about itself and about the manifests that it was trained on."""
     about = source.metadata
     yield f"{source.path}: {about.model}, step {about.step:,}, sha256 {sha256_of(source.path)}"
     yield f"  made by    vividset {about.tool_version}: {about.command or 'command unknown'}"
     for rescue in about.rescues:
         yield f"  rescued    from {rescue.kind} at step {rescue.found_step:,}, back to {rescue.from_step:,}"
-    yield f"  taught by  {about.manifest_path}, sha256 {about.manifest_sha256}"
+    yield f"  trained on {about.manifest_path}, sha256 {about.manifest_sha256}"
     for ancestor in about.manifest_ancestors:
         yield f"  made from  {ancestor['path']} ({ancestor['kind']}), sha256 {ancestor['sha256']}"
 
 
-def listed(table: pa.Table) -> Iterator[str]:
-    """A line for each photo, as sha256sum writes them."""
+def photo_lines(table: pa.Table) -> Iterator[str]:
+    """Yield a line per photo in the format of sha256sum, so that `sha256sum --check` can read them."""
     for batch in table.to_batches():
         for row in batch.to_pylist():
-            yield _line(row["sha256"], f"{row['source']}/{row['path']}")
-
-
-def _line(sha256: str, name: str) -> str:
-    if "\n" not in name:
-        return f"{sha256}  {name}"
-    return "\\{}  {}".format(sha256, name.replace("\\", "\\\\").replace("\n", "\\n"))
+            line = f"{row['sha256']}  {row['source']}/{row['path']}"
+            # sha256sum marks a line with escaped characters by a backslash at its start.
+            yield "\\" + line.replace("\\", "\\\\").replace("\n", "\\n") if "\n" in line else line
 
 
 @click.command(short_help="Print every documented hyper-parameter with its reason.")
@@ -53,7 +49,7 @@ def recipe() -> None:
         click.echo(textwrap.fill(reason, 100, initial_indent=head, subsequent_indent=" " * len(head)))
 
 
-@click.command(short_help="Say whether a training run is healthy, and what to do.")
+@click.command(short_help="Check whether a training run is healthy, and what to do if not.")
 @click.argument("path", type=PATH, metavar="RUN")
 @click.option(
     "--neutral", type=click.FloatRange(0, min_open=True), help="Loss of predicting neutral gray, for a CSV file."
@@ -65,18 +61,17 @@ def recipe() -> None:
     help="Each row of the CSV file is the mean of N steps.",
     metavar="N",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print {verdict, findings: [{kind, step, evidence, remedy}]}.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON: {verdict, findings: [{kind, step, evidence, remedy}]}.")
 def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json: bool) -> None:
-    """Say whether a training run is healthy, and what to do if it isn't.
+    """Check whether a training run is healthy, and print what to do if it isn't.
 
-    RUN is a run's folder, or a CSV file with the columns step,loss of any trainer; without --neutral the mean of its
-    first losses, 10 to 100, stands for the neutral prediction. A row is the loss of one step, unless --means says that
-    it is a mean. Exits 0 if healthy, 1 if there is trouble.
+    RUN is a run's folder, or a CSV file of any trainer with the columns step,loss. Each row is the loss of one step,
+    unless --means is given. Without --neutral, the mean of the first 10 to 100 losses is used instead. The exit code
+    is 0 if the run is healthy, and 1 if a problem was found.
     """
-    from train.health.diagnose import diagnose as judge
-    from train.health.diagnose import read_trace
+    import train.health.diagnose as health  # not train.api, which imports torch
 
-    diagnosis = judge(read_trace(path, neutral, means_of))
+    diagnosis = health.diagnose(health.read_loss_curve(path, neutral, means_of))
     if as_json:
         click.echo(diagnosis.as_json())
     else:
@@ -86,26 +81,26 @@ def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json
     click.get_current_context().exit(1 if diagnosis.findings else 0)
 
 
-@click.command(short_help="Say what made a checkpoint, and which photos taught it.")
+@click.command(short_help="Print how a checkpoint was made, and on which photos it was trained.")
 @click.argument("checkpoint_path", type=PATH, metavar="CHECKPOINT")
-@click.option("--photos", "as_photos", is_flag=True, help="List the photos that taught it, as sha256sum does.")
-@click.option("--manifest", "moved_to", type=PATH, help="Where its manifest lies by now.")
-def inspect(checkpoint_path: Path, moved_to: Path | None, *, as_photos: bool) -> None:
-    """Say what made a CHECKPOINT (a file, or a run's folder), and which photos taught it.
+@click.option("--photos", "list_photos", is_flag=True, help="List the training photos, in the format of sha256sum.")
+@click.option("--manifest", type=PATH, help="Path of its training manifest, if that has moved.")
+def inspect(checkpoint_path: Path, manifest: Path | None, *, list_photos: bool) -> None:
+    """Print how a CHECKPOINT (a file, or a run's folder) was made, and on which photos it was trained.
 
-    The photos are those of the manifest's split `train`; a manifest of another sha256 is refused. A colorized picture
-    names its checkpoint and manifest by sha256 in its description.
+    The training photos are those of the manifest's split `train`; a manifest with another sha256 is refused. A
+    colorized picture contains the sha256 of its checkpoint and of this manifest in its description.
     """
     from train import checkpoint
     from train.checkpoint import training_photos
 
     source = checkpoint.load(checkpoint_path, weights_only=True)
-    if as_photos:
-        echo_lines(listed(training_photos(source.metadata, moved_to)))
+    if list_photos:
+        echo_lines(photo_lines(training_photos(source.metadata, manifest)))
         return
     echo_lines(inspect_lines(source))
     try:
-        count = training_photos(source.metadata, moved_to).num_rows
+        count = training_photos(source.metadata, manifest).num_rows
     except ManifestError as exc:
         click.echo(f"  photos     can't be listed: {exc}")
     else:

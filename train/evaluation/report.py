@@ -48,7 +48,7 @@ COLORFULNESS = (
     "|(R + G) ÷ 2 − B|, as several papers do: compare it with theirs."
 )
 PSNR_WARNING = "PSNR and SSIM are high for gray predictions too: judge by colourfulness, and compare with neutral gray."
-NOT_MEASURED = "{} is not measured: it needs a network's file, {}, see docs/how-to/measure-lpips-and-fid.md."
+NOT_MEASURED = "{} was not measured: name its network's file with {}, see docs/how-to/measure-lpips-and-fid.md."
 FEW_PHOTOS = (
     f"FID rises as the number of photos falls, steeply below {MIN_FID_PHOTOS:,}: compare it only with results on these "
     "same {:,} photos."

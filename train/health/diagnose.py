@@ -71,7 +71,7 @@ def _count_nonfinite(curve: LossCurve, stretches: list[tuple[int, int]]) -> str:
     return f"{pluralize(total, 'loss')} {verb} NaN or infinite, the first at step {step:,}"
 
 
-def read_trace(path: Path, neutral: float | None = None, means_of: int | None = None) -> LossCurve:
+def read_loss_curve(path: Path, neutral: float | None = None, means_of: int | None = None) -> LossCurve:
     """Read a loss curve from a run's folder, its log.jsonl, or a CSV file with the columns `step` and `loss`.
 
     Args:

@@ -1,4 +1,4 @@
-"""A gray photo of any size to a colour photo: small ab that follows the edges of the full lightness."""
+"""Colorizes photos of any size: colours are predicted from a small copy and upsampled along the photo's edges."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from curate.sources.photo_input import PhotoInput, load_photo
 from train.checkpoint import Checkpoint, load
 from train.inference import upsample
 from train.inference.gamut import lightness, to_srgb
-from train.inference.metadata import Provenance, exif_of, is_there, write_marked
+from train.inference.metadata import Provenance, exif_of, is_up_to_date, write_marked
 from train.inference.output_paths import ColorizeJob
 from train.models.colorspace import AB_UNIT, split_lab
 from train.models.device import device_errors
 from train.models.unet import STRIDE
 
 STRIP_PIXELS = 100_000
-"""Of full-size work at once: what fits a core's cache takes three quarters of the time of what doesn't."""
+"""Full-size pixels per strip: work that fits a core's cache takes three quarters of the time of work that doesn't."""
 
 
 class Colorizer:
-    """A checkpoint in use.
+    """A trained network that colorizes photos.
 
     Args:
-        source: as `train.checkpoint.load` read it.
-        device: where the network runs.
+        source: a checkpoint that `train.checkpoint.load` read.
+        device: cpu, cuda, cuda:1 or mps.
     """
 
     def __init__(self, source: Checkpoint, device: str = "cpu") -> None:
@@ -90,70 +90,70 @@ class Colorizer:
         """
         shown = load_photo(photo, on_white=False)
         with memory_errors("colorizing it"):
-            return self._picture(shown)
+            return self._colorize_decoded(shown)
 
-    def _picture(self, photo: Photo) -> Image.Image:
-        """A decoded photo, colorized; its alpha is kept."""
+    def _colorize_decoded(self, photo: Photo) -> Image.Image:
+        """Colorize a decoded photo; its alpha is kept."""
         pixels = self.colorize_pixels(photo.pixels, photo.alpha)
         return Image.fromarray(pixels if photo.alpha is None else np.dstack([pixels, photo.alpha]))
 
     def colorize_pixels(self, pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """Colour from the network, lightness from the photo.
+        """Return the pixels with the network's colour and the photo's own lightness.
 
         Args:
             pixels: (H, W, 3) uint8 sRGB, gray or colour; only its lightness is used.
-            alpha: (H, W) uint8; the network then sees the photo on white.
+            alpha: (H, W) uint8, 255 is opaque; the network then gets the photo on white.
 
         Returns:
             (H, W, 3) uint8 sRGB of the same size.
         """
         height, width = pixels.shape[:2]
-        colors = self._predict(pixels if alpha is None else over_white(pixels, alpha))
+        coefficients = self._predict(pixels if alpha is None else over_white(pixels, alpha))
         result = np.empty_like(pixels)
         rows = max(1, STRIP_PIXELS // width)
 
-        def paint(top: int) -> None:
+        def colorize_strip(top: int) -> None:
             light = lightness(pixels[top : top + rows])
-            result[top : top + rows] = to_srgb(light, upsample.rows_of(colors, top, light, height))
+            result[top : top + rows] = to_srgb(light, upsample.upsample_rows(coefficients, top, light, height))
 
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            list(threads.map(paint, range(0, height, rows)))
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:  # OpenCV and NumPy release the GIL
+            list(threads.map(colorize_strip, range(0, height, rows)))
         return result
 
     @torch.no_grad()
     def _predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Colours as `upsample.coefficients`, of a copy whose short side is the training size, aspect kept.
+        """Return the colours as `upsample.fit_coefficients`, predicted for a copy with the training size as short side.
 
-        Smaller photos stay as they are; both sides are mirrored up to what the network halves evenly.
+        The aspect ratio is kept, and smaller photos are not enlarged. Very long photos get a smaller short side, which
+        bounds the memory. Both sides are padded by mirroring to multiples of the network's stride.
         """
         height, width = pixels.shape[:2]
         scale = min(1, self.size / min(height, width), MAX_ASPECT_RATIO * self.size / max(height, width))
-        target = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = pixels if scale == 1 else cv2.resize(pixels, target, interpolation=cv2.INTER_AREA)
-        down, right = -target[1] % STRIDE, -target[0] % STRIDE
-        padded = cv2.copyMakeBorder(small, 0, down, 0, right, cv2.BORDER_REFLECT_101)
+        columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
+        small = pixels if scale == 1 else cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+        padded = cv2.copyMakeBorder(small, 0, -rows % STRIDE, 0, -columns % STRIDE, cv2.BORDER_REFLECT_101)
         light, _ = split_lab(torch.from_numpy(padded)[None].to(self.device))
-        predicted = self.network(light)[0, :, : target[1], : target[0]].float().permute(1, 2, 0).cpu().numpy()
-        return upsample.coefficients(lightness(np.asarray(small, np.uint8)), predicted * np.float32(AB_UNIT))
+        predicted = self.network(light)[0, :, :rows, :columns].float().permute(1, 2, 0).cpu().numpy()
+        return upsample.fit_coefficients(lightness(np.asarray(small, np.uint8)), predicted * np.float32(AB_UNIT))
 
     def colorize_file(self, source: Path, target: Path, *, drop_gps: bool = False) -> bool:
-        """Colorize a photo file: upright, full size, sRGB, marked as machine-colorized; written whole.
+        """Colorize a photo file: upright, full size, sRGB, marked as machine-colorized; written whole or not at all.
 
         Returns:
-            False where that very picture was there already.
+            False if the target already is this picture, made by this checkpoint and version.
 
         Raises:
-            PhotoError: the photo can't be read, or something else is at its picture's place.
+            PhotoError: the photo can't be read, or the target is something else than an earlier picture of it.
             UsageError: the target can't be written.
         """
         data = sources.read_photo(escape(str(source.parent)), escape(source.name))
         return self._colorize_bytes(data, target, drop_gps)
 
     def colorize_job(self, job: ColorizeJob, *, drop_gps: bool = False) -> bool:
-        """As `colorize_file`, wherever the photo lies.
+        """Colorize a planned photo as `colorize_file` does; it may be a file, a tar member or at a URL.
 
         Raises:
-            PhotoError: the photo can't be read, or something else is at its picture's place.
+            PhotoError: the photo can't be read, or the target is something else than an earlier picture of it.
             UsageError: the target can't be written.
         """
         photo = job.photo
@@ -162,34 +162,35 @@ class Colorizer:
 
     def _colorize_bytes(self, data: bytes, target: Path, drop_gps: bool) -> bool:
         provenance = Provenance(self.checkpoint_sha256, self.manifest_sha256, hashlib.sha256(data).hexdigest())
-        if is_there(target, provenance, data, drop_gps=drop_gps):
+        if is_up_to_date(target, provenance, data, drop_gps=drop_gps):
             return False
         photo = decode(data, on_white=target.suffix.lower() != ".png")
-        picture = self._picture(photo)
+        picture = self._colorize_decoded(photo)
         write_marked(picture, target, provenance, exif_of(data, picture.size, drop_gps=drop_gps))
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class ColorizedPhoto:
-    """What became of a photo."""
+    """The result of one job."""
 
     job: ColorizeJob
     made: bool = False
-    """False where its picture was there already, or couldn't be made."""
-    problem: str | None = None
+    """False if the picture existed already, or couldn't be made."""
+    error: str | None = None
+    """`Kind: what was wrong` if the photo could not be colorized."""
 
 
 def colorize_all(colorizer: Colorizer, jobs: Iterable[ColorizeJob], *, drop_gps: bool) -> Iterator[ColorizedPhoto]:
-    """Each job once it is done."""
+    """Colorize all jobs; yield each one's result when it is done. A photo's error doesn't stop the others."""
     for job in jobs:
         if job.photo.error is not None:
-            yield ColorizedPhoto(job, problem=job.photo.error)
+            yield ColorizedPhoto(job, error=job.photo.error)
             continue
         try:
             with memory_errors("colorizing it"):
                 made = colorizer.colorize_job(job, drop_gps=drop_gps)
         except PhotoError as exc:
-            yield ColorizedPhoto(job, problem=str(exc))
+            yield ColorizedPhoto(job, error=str(exc))
         else:
             yield ColorizedPhoto(job, made=made)

@@ -1,4 +1,4 @@
-"""A checkpoint as an ONNX model for photos of any size, checked against torch before it is kept."""
+"""Export of a checkpoint's network as an ONNX model for photos of any size, compared with torch before it is kept."""
 
 from __future__ import annotations
 
@@ -16,38 +16,40 @@ from torch import nn
 
 from curate.errors import TrainingError, UsageError
 from curate.files import check_writable, write_atomic, write_errors
+from curate.text import install_hint
 
-MOST_DIFFERENCE = 1e-3
-"""In ab/50, so a twentieth of a unit of a or b."""
-MARK = "vividset.checkpoint_sha256"
-SPEAKS = "input: CIELAB L*/50 - 1 as (N, 1, H, W) float32; output: a*, b* in units of 50 as (N, 2, H, W)"
+MAX_DIFFERENCE = 1e-3
+"""In ab/50: a twentieth of a unit of a* or b*, which is invisible."""
+CHECKPOINT_KEY = "vividset.checkpoint_sha256"
+"""Metadata key of every exported model; by it a file is recognized as one that may be replaced."""
+INTERFACE = "input: CIELAB L*/50 - 1 as (N, 1, H, W) float32; output: a*, b* in units of 50 as (N, 2, H, W)"
 
 
 def export(network: nn.Module, target: Path, size_px: int, lineage: dict[str, str]) -> float:
-    """Write a network as ONNX, whole or not at all; batch, height and width stay open.
+    """Write a network as ONNX, whole or not at all; batch size, height and width are dynamic.
 
     Args:
-        network: lightness to ab; exported in eval mode, and left in the mode that it came in.
-        target: the .onnx file; one that we made before is replaced.
-        size_px: a size that it works at, to trace and to check with.
-        lineage: kept in the model's metadata.
+        network: lightness to ab; exported in eval mode, and left in the mode it was in.
+        target: the .onnx file; an earlier export is replaced.
+        size_px: a picture size that the network takes, to trace and to compare with.
+        lineage: entries for the model's metadata.
 
     Returns:
         The largest absolute difference from torch over several sizes and batches, in ab/50.
 
     Raises:
-        UsageError: the extra isn't installed, or something else is at the target.
+        UsageError: the ONNX libraries aren't installed, or something else exists at the target.
         TrainingError: onnxruntime computes something else than torch.
     """
-    _check_free(target)
-    onnx = _need_extra()
-    with _evaluating(network):
-        model = onnx.shape_inference.infer_shapes(_traced(network, size_px))
-        for name, value in {**lineage, "vividset.speaks": SPEAKS}.items():
+    _check_target(target)
+    onnx = _import_onnx()
+    with _eval_mode(network):
+        model = onnx.shape_inference.infer_shapes(_trace(network, size_px))
+        for name, value in {**lineage, "vividset.speaks": INTERFACE}.items():
             model.metadata_props.add(key=name, value=value)
         data: bytes = model.SerializeToString()
-        difference = _difference(network, data, size_px)
-    if not difference <= MOST_DIFFERENCE:
+        difference = _largest_difference(network, data, size_px)
+    if not difference <= MAX_DIFFERENCE:  # also if it is NaN
         raise TrainingError(
             f"onnxruntime differs from torch by {difference:.2g} in ab/50: nothing was written; try other versions of "
             "torch and onnxruntime"
@@ -58,18 +60,18 @@ def export(network: nn.Module, target: Path, size_px: int, lineage: dict[str, st
     return difference
 
 
-def _need_extra() -> Any:
+def _import_onnx() -> Any:
     try:
         import onnx
-        import onnxruntime  # noqa: F401  # asked for before the work, not after
+        import onnxruntime  # noqa: F401  # checked before the work, not after
         import onnxscript  # noqa: F401
     except ImportError as missing:
-        raise UsageError(f"train export needs {missing.name}: pip install 'vividset[onnx]'") from missing
+        raise UsageError(f"train export needs {missing.name}: {install_hint('onnx')}") from missing
     return onnx
 
 
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
+def _eval_mode(network: nn.Module) -> Iterator[None]:
     was_training = network.training
     network.eval()
     try:
@@ -78,10 +80,11 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
         network.train(was_training)
 
 
-def _traced(network: nn.Module, size_px: int) -> Any:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells everybody that torchvision isn't here
+def _trace(network: nn.Module, size_px: int) -> Any:
+    """Convert to ONNX by tracing with two pictures that aren't square: so no dimension is taken for a constant."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # else it warns that torchvision isn't installed
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's exporter uses what torch deprecates
+        warnings.simplefilter("ignore")  # torch's exporter uses deprecated functions of torch
         program = torch.onnx.export(
             network,
             (torch.zeros(2, 1, size_px, size_px + 16),),
@@ -92,31 +95,35 @@ def _traced(network: nn.Module, size_px: int) -> Any:
             verbose=False,
         )
     if program is None:
-        raise TrainingError("torch gave no ONNX program: try another version of torch")
+        raise TrainingError("torch could not convert the network to ONNX: try another version of torch")
     return program.model_proto
 
 
-def _difference(network: nn.Module, data: bytes, size_px: int) -> float:
+def _largest_difference(network: nn.Module, data: bytes, size_px: int) -> float:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    chance = torch.Generator().manual_seed(0)
-    worst = 0.0
+    rng = torch.Generator().manual_seed(0)
+    largest = 0.0
     for batch, height, width in ((1, size_px, size_px), (2, size_px + 16, size_px), (1, size_px + 5, 2 * size_px + 3)):
-        lightness = torch.rand(batch, 1, height, width, generator=chance) * 2 - 1
-        (ours,) = session.run(["ab"], {"lightness": lightness.numpy()})
+        lightness = torch.rand(batch, 1, height, width, generator=rng) * 2 - 1
+        (result,) = session.run(["ab"], {"lightness": lightness.numpy()})
         with torch.no_grad():
-            theirs = network(lightness).numpy()
-        worst = max(worst, float(np.abs(ours - theirs).max()))
-    return worst
+            expected = network(lightness).numpy()
+        largest = max(largest, float(np.abs(result - expected).max()))
+    return largest
 
 
-def _check_free(target: Path) -> None:
+def _check_target(target: Path) -> None:
     try:
-        ours = not os.path.lexists(target) or (target.is_file() and MARK.encode() in target.read_bytes())
+        replaceable = not os.path.lexists(target) or (
+            target.is_file() and CHECKPOINT_KEY.encode() in target.read_bytes()
+        )
     except OSError:
-        ours = False
-    if not ours:
-        raise UsageError(f"{target} is in the way and no model of `train export`: choose another name with -o")
+        replaceable = False
+    if not replaceable:
+        raise UsageError(
+            f"{target} already exists and is not a model that `train export` wrote: choose another name with -o"
+        )
     with write_errors(target, UsageError, "-o"):
         check_writable(target)

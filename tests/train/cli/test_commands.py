@@ -1,3 +1,5 @@
+"""The `train` commands: help, options, errors in one line, runs and resuming."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -53,7 +55,7 @@ def test_fit_offers_every_documented_option_with_its_default() -> None:
         assert f"[default: {default}]" in said
 
 
-def test_version_is_the_packages() -> None:
+def test_version_is_printed() -> None:
     assert __version__ in run("--version").output
 
 
@@ -85,9 +87,7 @@ def test_recipe_prints_every_hyper_parameter_with_value_and_reason() -> None:
     ],
     ids=" ".join,
 )
-def test_options_that_cant_be_are_usage_errors(
-    clean_manifest: Manifests, tmp_path: Path, options: tuple[str, ...]
-) -> None:
+def test_invalid_options_are_usage_errors(clean_manifest: Manifests, tmp_path: Path, options: tuple[str, ...]) -> None:
     result = run("fit", clean_manifest(), "--run-dir", tmp_path / "run", *QUICK, *options)
     assert options[0] in failure(result, 2)
     assert not (tmp_path / "run").exists()
@@ -117,7 +117,7 @@ def test_colorize_without_a_checkpoint_is_an_error_in_one_line(tmp_path: Path) -
         ("gone", "1 of 4 photos"),
     ],
 )
-def test_a_manifest_that_cant_be_trained_on_ends_in_one_line_before_anything_is_made(
+def test_a_manifest_that_cant_be_trained_on_is_an_error_before_anything_is_written(
     clean_manifest: Manifests, tmp_path: Path, trouble: str, said: str
 ) -> None:
     path = clean_manifest(tone="sepia" if trouble == "gray" else "color", schema_version=9 if trouble == "newer" else 1)
@@ -144,7 +144,7 @@ def test_root_finds_photos_that_moved(clean_manifest: Manifests, tmp_path: Path)
     assert run("fit", path, *options, "--root", tmp_path / "moved").exit_code == 0
 
 
-def test_fit_trains_and_says_where_to_look(clean_manifest: Manifests, tmp_path: Path) -> None:
+def test_fit_trains_and_prints_its_outputs(clean_manifest: Manifests, tmp_path: Path) -> None:
     path, folder = clean_manifest(("train",) * 3 + ("val",)), tmp_path / "runs" / "first"
     result = run("fit", path, "--run-dir", folder, *QUICK, "--lr", "1e-3", "--seed", "4")
     assert result.exit_code == 0, result.output
@@ -167,7 +167,7 @@ def test_without_run_dir_the_run_is_named_after_the_manifest(
     assert (tmp_path / "runs" / "clean" / "last.safetensors").exists()
 
 
-def test_a_run_is_only_touched_with_resume(clean_manifest: Manifests, tmp_path: Path) -> None:
+def test_an_existing_run_is_only_continued_with_resume(clean_manifest: Manifests, tmp_path: Path) -> None:
     command: tuple[str | Path, ...] = ("fit", clean_manifest(), "--run-dir", tmp_path / "run", *QUICK)
     assert run(*command).exit_code == 0
     before = (tmp_path / "run" / "last.safetensors").read_bytes()
@@ -175,7 +175,7 @@ def test_a_run_is_only_touched_with_resume(clean_manifest: Manifests, tmp_path: 
     assert (tmp_path / "run" / "last.safetensors").read_bytes() == before
 
 
-def test_resume_refuses_an_option_that_differs_and_takes_those_that_agree(
+def test_resume_refuses_options_that_differ_and_accepts_those_that_agree(
     clean_manifest: Manifests, tmp_path: Path
 ) -> None:
     path, folder = clean_manifest(), tmp_path / "run"
@@ -220,7 +220,7 @@ def test_resume_from_a_damaged_checkpoint_is_an_error_in_one_line(clean_manifest
     assert "can't be read" in failure(run("fit", clean_manifest(), "--run-dir", folder, "--resume", *QUICK), 1)
 
 
-def test_drafts_of_a_killed_run_are_swept_on_resume(clean_manifest: Manifests, tmp_path: Path) -> None:
+def test_drafts_of_a_killed_run_are_removed_on_resume(clean_manifest: Manifests, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / ".last.safetensors.draft").write_bytes(b"half")
@@ -233,7 +233,7 @@ def test_a_run_dir_that_is_a_file_is_an_error_in_one_line(clean_manifest: Manife
     assert "--run-dir" in failure(run("fit", clean_manifest(), "--run-dir", tmp_path / "run", *QUICK), 1)
 
 
-def test_help_needs_no_heavy_library() -> None:
+def test_help_imports_no_heavy_library() -> None:
     heavy = "('torch', 'kornia', 'cv2', 'pyarrow', 'numpy', 'pandas', 'matplotlib')"
     code = f"import sys, train.cli; print([name for name in {heavy} if name in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -245,7 +245,7 @@ def test_python_dash_m_is_the_command() -> None:
     assert "colorize" in said
 
 
-def test_resuming_with_another_number_of_threads_is_said(clean_manifest: Manifests, tmp_path: Path) -> None:
+def test_resuming_with_another_number_of_threads_prints_a_note(clean_manifest: Manifests, tmp_path: Path) -> None:
     words = ("fit", clean_manifest(), "--run-dir", tmp_path / "run", *QUICK)
     assert run(*words).exit_code == 0
     before = torch.get_num_threads()

@@ -1,3 +1,5 @@
+"""`train inspect`: how a checkpoint was made, and its training photos."""
+
 from __future__ import annotations
 
 import hashlib
@@ -11,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from curate.manifest import digest
 from train.cli import main
-from train.cli.inspect import listed
+from train.cli.inspect import photo_lines
 from train.trainer.callbacks import FitResult
 
 Manifest = Callable[..., Path]
@@ -24,11 +26,11 @@ def run(clean_manifest: Manifest, train_on: Callable[..., FitResult], tmp_path: 
     return tmp_path / "run"
 
 
-def inspect(*told: object) -> Result:
-    return CliRunner().invoke(main, ["inspect", *map(str, told)])
+def inspect(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["inspect", *map(str, arguments)])
 
 
-def test_a_checkpoint_leads_back_to_every_photo_that_taught_it(run: Path, tmp_path: Path) -> None:
+def test_the_training_photos_are_listed_as_sha256sum_reads_them(run: Path, tmp_path: Path) -> None:
     result = inspect(run, "--photos")
     assert result.exit_code == 0, result.output
     files = [tmp_path / "photos" / f"p0{number}.png" for number in (0, 2, 3)]
@@ -40,20 +42,20 @@ def test_a_line_break_in_a_name_is_written_as_sha256sum_reads_it(tmp_path: Path)
     place = tmp_path / "of two\nlines.png"
     place.write_bytes(b"photo")
     row = {"source": str(tmp_path), "path": place.name, "sha256": hashlib.sha256(b"photo").hexdigest()}
-    (line,) = listed(pa.Table.from_pylist([row]))
+    (line,) = photo_lines(pa.Table.from_pylist([row]))
     subprocess.run(["sha256sum", "--check", "--strict"], input=line + "\n", text=True, check=True)
 
 
-def test_what_made_it_is_said(run: Path, tmp_path: Path) -> None:
+def test_the_summary_has_the_hashes_of_checkpoint_and_manifest(run: Path, tmp_path: Path) -> None:
     result = inspect(run)
     assert result.exit_code == 0, result.output
     assert f"sha256 {hashlib.sha256((run / 'best.safetensors').read_bytes()).hexdigest()}" in result.stdout
     manifest = tmp_path / "clean.parquet"
-    assert f"taught by  {manifest}, sha256 {digest(manifest)}" in result.stdout
+    assert f"trained on {manifest}, sha256 {digest(manifest)}" in result.stdout
     assert "photos     3: --photos lists them" in result.stdout
 
 
-def test_only_the_very_manifest_will_do(run: Path, clean_manifest: Manifest, tmp_path: Path) -> None:
+def test_another_manifest_is_refused_and_a_moved_one_found(run: Path, clean_manifest: Manifest, tmp_path: Path) -> None:
     moved = (tmp_path / "clean.parquet").rename(tmp_path / "moved.parquet")
     gone = inspect(run, "--photos")
     assert gone.exit_code == 1

@@ -17,7 +17,7 @@ from benchmarks.health import STEPS, falling, noisy
 from curate.cli import main as curate
 from train.cli import main as train
 from train.health.detectors import LossCurve, Validation, detect, detect_all
-from train.health.diagnose import read_trace
+from train.health.diagnose import read_loss_curve
 from train.health.findings import REMEDIES, Finding, Kind, documented_level
 from train.recipe import Recipe
 
@@ -227,7 +227,7 @@ FACTS = json.loads((TRACES / "facts.json").read_text(encoding="utf-8"))
 def real(name: str) -> LossCurve:
     """A run on real photos, with what its log knows; see traces/README.md."""
     facts = FACTS[name]
-    trace = read_trace(TRACES / f"{name}.csv", facts["neutral"])
+    trace = read_loss_curve(TRACES / f"{name}.csv", facts["neutral"])
     known = {field: facts[field] for field in ("warmup_steps", "mean_color", "lr", "photos_per_step") if field in facts}
     return replace(trace, **known)
 
@@ -235,7 +235,7 @@ def real(name: str) -> LossCurve:
 @pytest.mark.parametrize("name", [name for name, facts in FACTS.items() if facts["healthy"]])
 def test_real_healthy_runs_raise_no_alarm(name: str) -> None:
     assert detect_all(real(name)) == []
-    assert detect_all(replace(read_trace(TRACES / f"{name}.csv", FACTS[name]["neutral"]), neutrals=())) == []
+    assert detect_all(replace(read_loss_curve(TRACES / f"{name}.csv", FACTS[name]["neutral"]), neutrals=())) == []
 
 
 @pytest.mark.parametrize("name", ["lr0.3-b16-batch", "lr1-b16-batch", "lr3-b16-group", "lr5e-2-b2-nowarmup"])

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from curate.errors import TrainingError, UsageError
 from train.cli import main
 from train.health.detectors import LossCurve, detect_all
-from train.health.diagnose import diagnose, read_trace
+from train.health.diagnose import diagnose, read_loss_curve
 
 
 def csv(path: Path, losses: list[float]) -> Path:
@@ -79,25 +79,25 @@ def test_means_of_a_healthy_run_raise_no_alarm(tmp_path: Path, means_of: int) ->
         level = 0.04 + 0.08 * np.exp(-np.arange(6000) / 1500)
         losses = (level * chance.normal(1, 0.33, 6000)).clip(0)[: 6000 // means_of * means_of]
         path = csv(tmp_path / "losses.csv", list(losses.reshape(-1, means_of).mean(axis=1)))
-        assert not diagnose(read_trace(path, 0.12, means_of)).findings
+        assert not diagnose(read_loss_curve(path, 0.12, means_of)).findings
 
 
 def test_means_keep_their_values(tmp_path: Path) -> None:
-    trace = read_trace(csv(tmp_path / "losses.csv", [0.5, 0.25]), 1.0, 7)
+    trace = read_loss_curve(csv(tmp_path / "losses.csv", [0.5, 0.25]), 1.0, 7)
     assert np.reshape(trace.ratios, (2, 7)).mean(axis=1) == pytest.approx([0.5, 0.25])
 
 
 def test_means_is_refused_for_a_runs_own_log(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").touch()
     with pytest.raises(UsageError, match="leave out --means"):
-        read_trace(tmp_path, means_of=100)
+        read_loss_curve(tmp_path, means_of=100)
 
 
 def test_rows_in_reverse_order_give_the_same_diagnosis(tmp_path: Path) -> None:
     path = csv(tmp_path / "losses.csv", falling())
     head, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     (tmp_path / "back.csv").write_text(head + "".join(reversed(lines)), encoding="utf-8")
-    assert diagnose(read_trace(path)) == diagnose(read_trace(tmp_path / "back.csv"))
+    assert diagnose(read_loss_curve(path)) == diagnose(read_loss_curve(tmp_path / "back.csv"))
 
 
 def test_a_finding_has_the_step_of_its_first_report() -> None:
@@ -113,7 +113,7 @@ def test_a_file_that_is_not_a_loss_curve_is_an_error(tmp_path: Path, text: str) 
     path = tmp_path / "losses.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(TrainingError, match=r"losses\.csv"):
-        read_trace(path)
+        read_loss_curve(path)
 
 
 def test_a_missing_run_is_an_error(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_missing_run_is_an_error(tmp_path: Path) -> None:
 
 def read_text(path: Path, text: str) -> LossCurve:
     path.write_text(text, encoding="utf-8")
-    return read_trace(path, neutral=1.0)
+    return read_loss_curve(path, neutral=1.0)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_million_rows_are_judged_as_means(tmp_path: Path) -> None:
     losses = np.random.default_rng(0).normal(0.96, 0.3, 1_000_000)
     path = tmp_path / "losses.csv"
     pd.DataFrame({"loss": losses}).to_csv(path, index_label="step")
-    trace = read_trace(path, neutral=1.0)
+    trace = read_loss_curve(path, neutral=1.0)
     assert len(trace.ratios) == 20_000
     (finding,) = diagnose(trace).findings
     assert finding.kind == "plateau"
@@ -167,7 +167,7 @@ def test_smoothed_losses_raise_no_alarm(tmp_path: Path, smoothing: float) -> Non
     for seed in range(10):
         noise = np.random.default_rng(seed).lognormal(0, 0.33, 3000)
         losses = pd.Series(0.1 * 0.6 ** np.linspace(0, 1, 3000) * noise).ewm(alpha=1 - smoothing, adjust=False).mean()
-        assert diagnose(read_trace(csv(tmp_path / "losses.csv", list(losses)))).findings == []
+        assert diagnose(read_loss_curve(csv(tmp_path / "losses.csv", list(losses)))).findings == []
 
 
 def means(path: Path, values: list[float], apart: int) -> Path:
@@ -180,11 +180,11 @@ def means(path: Path, values: list[float], apart: int) -> Path:
 def test_oscillation_of_smooth_rows_is_found_if_they_are_means(tmp_path: Path, apart: int) -> None:
     smooth = list(np.linspace(0.12, 0.115, 20) * np.random.default_rng(2).normal(1, 0.01, 20))
     path = means(tmp_path / "losses.csv", [*smooth, 0.12, 0.15, 0.09, 0.13], apart)
-    read = diagnose(read_trace(path, 0.2, apart))
+    read = diagnose(read_loss_curve(path, 0.2, apart))
     assert [finding.kind for finding in read.findings] == ["oscillation"]
     assert "--means" not in read.verdict
     means(path, [*smooth, *smooth[::-1]], apart)
-    assert not diagnose(read_trace(path, 0.2, apart)).findings
+    assert not diagnose(read_loss_curve(path, 0.2, apart)).findings
 
 
 @pytest.mark.parametrize("apart", [10, 50, 100])
@@ -192,21 +192,21 @@ def test_losses_logged_every_nth_step_are_not_read_as_means(tmp_path: Path, apar
     for seed in range(40):
         level = 0.04 + 0.08 * np.exp(-np.arange(0, 6000, apart) / 1500)
         losses = level * np.random.default_rng(seed).lognormal(0, 0.33, len(level))
-        trace = read_trace(means(tmp_path / "losses.csv", list(losses), apart))
+        trace = read_loss_curve(means(tmp_path / "losses.csv", list(losses), apart))
         assert (len(trace.ratios), detect_all(trace)) == (len(losses), [])
 
 
 def test_rows_are_single_losses_unless_the_option_means_is_given(tmp_path: Path) -> None:
     losses = list(np.linspace(0.12, 0.09, 30) * np.random.default_rng(9).normal(1, 0.02, 30))
     path = means(tmp_path / "losses.csv", losses, 100)
-    assert [len(read_trace(path, means_of=count).ratios) for count in (None, 1, 100)] == [30, 30, 3000]
-    assert [bool(read_trace(path, means_of=count).assumption) for count in (None, 1, 100)] == [True, False, False]
+    assert [len(read_loss_curve(path, means_of=count).ratios) for count in (None, 1, 100)] == [30, 30, 3000]
+    assert [bool(read_loss_curve(path, means_of=count).assumption) for count in (None, 1, 100)] == [True, False, False]
 
 
 @pytest.mark.parametrize("lost", ["nan", "inf"])
 def test_a_curve_that_ends_without_finite_losses_is_divergence_alone(tmp_path: Path, lost: str) -> None:
     path = csv(tmp_path / "losses.csv", [*falling(1000), *[float(lost)] * 1500])
-    read = diagnose(read_trace(path, 0.12))
+    read = diagnose(read_loss_curve(path, 0.12))
     assert [(finding.kind, finding.step) for finding in read.findings] == [("divergence", 1000)]
     assert "every loss from there on is NaN or infinite" in read.findings[0].evidence
     assert "without a finite value among the last 100 losses" in read.verdict
@@ -215,7 +215,7 @@ def test_a_curve_that_ends_without_finite_losses_is_divergence_alone(tmp_path: P
 
 def test_a_plateau_that_ends_in_nan_is_divergence_first(tmp_path: Path) -> None:
     stuck = list(0.115 * np.random.default_rng(6).lognormal(0, 0.33, 3000))
-    read = diagnose(read_trace(csv(tmp_path / "losses.csv", [*stuck, *[math.nan] * 30]), 0.12))
+    read = diagnose(read_loss_curve(csv(tmp_path / "losses.csv", [*stuck, *[math.nan] * 30]), 0.12))
     assert [finding.kind for finding in read.findings] == ["divergence", "plateau"]
 
 
@@ -229,11 +229,11 @@ def test_a_table_of_nan_is_divergence(tmp_path: Path, count: int, step: int) -> 
 def test_nonfinite_losses_are_counted_and_ten_in_a_row_are_divergence(tmp_path: Path) -> None:
     few, many = falling(1000), falling(1000)
     few[600] = few[700] = math.nan
-    read = diagnose(read_trace(csv(tmp_path / "losses.csv", few)))
+    read = diagnose(read_loss_curve(csv(tmp_path / "losses.csv", few)))
     assert not read.findings
     assert read.verdict.endswith("2 losses are NaN or infinite, the first at step 600")
     many[603:615] = [math.inf] * 12
-    (finding,) = diagnose(read_trace(csv(tmp_path / "losses.csv", many))).findings
+    (finding,) = diagnose(read_loss_curve(csv(tmp_path / "losses.csv", many))).findings
     assert (finding.kind, finding.step, finding.evidence) == ("divergence", 603, "12 losses in a row are not finite")
 
 
@@ -241,7 +241,7 @@ def test_consequences_of_divergence_are_not_reported(tmp_path: Path) -> None:
     """To three times gray in 100 steps, and staying there: no plateau of its own."""
     losses = [*falling(800), *np.geomspace(0.08, 0.36, 100), *[0.36] * 1500]
     noise = np.random.default_rng(7).normal(1, 0.1, len(losses))
-    read = diagnose(read_trace(csv(tmp_path / "losses.csv", list(np.multiply(losses, noise))), 0.12))
+    read = diagnose(read_loss_curve(csv(tmp_path / "losses.csv", list(np.multiply(losses, noise))), 0.12))
     assert [finding.kind for finding in read.findings] == ["divergence"]
 
 
@@ -249,10 +249,10 @@ def test_consequences_of_divergence_are_not_reported(tmp_path: Path) -> None:
 def test_a_square_wave_is_oscillation_and_nothing_else(tmp_path: Path, hold: int) -> None:
     wave = np.repeat(np.resize([0.12, 0.15, 0.09, 0.13], 3000 // hold), hold)
     noise = np.random.default_rng(8).normal(1, 0.12, len(wave))
-    found = diagnose(read_trace(csv(tmp_path / "losses.csv", list(wave * noise)), 0.2)).findings
+    found = diagnose(read_loss_curve(csv(tmp_path / "losses.csv", list(wave * noise)), 0.2)).findings
     assert [finding.kind for finding in found] == ["oscillation"]
     if hold < 100:
         return  # a mean of 10 steps may be 10 % off: shorter waves can't be distinguished from noise
     as_means = means(tmp_path / "means.csv", [float(part.mean()) for part in wave.reshape(-1, 10)], 10)
-    found = diagnose(read_trace(as_means, 0.2, 10)).findings
+    found = diagnose(read_loss_curve(as_means, 0.2, 10)).findings
     assert [finding.kind for finding in found] == ["oscillation"]

@@ -1,4 +1,4 @@
-"""Photos to colorize that lie in a bucket or a tar, known by their manifest; an S3 server runs in this process."""
+"""Colorizing photos in a bucket or a tar by their manifest; a simulated S3 server runs in this process."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def photos(tmp_path: Path, picture: Picture) -> Path:
     return folder
 
 
-def colorize(*told: object) -> Result:
-    return CliRunner().invoke(main, ["colorize", *map(str, told)])
+def colorize(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["colorize", *map(str, arguments)])
 
 
-def made(out: Path) -> list[str]:
+def list_files(out: Path) -> list[str]:
     return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
 
 
-def test_a_bucket_by_its_manifest_gives_the_pictures_of_the_same_photos_on_disk(
+def test_photos_in_a_bucket_give_the_same_pictures_as_on_disk(
     checkpoint_file: CheckpointFile, photos: Path, s3: Any, tmp_path: Path
 ) -> None:
     for path in photos.rglob("*"):
@@ -53,12 +53,12 @@ def test_a_bucket_by_its_manifest_gives_the_pictures_of_the_same_photos_on_disk(
         done = colorize(checkpoint_file(), tmp_path / f"{name}.parquet", "-o", tmp_path / name)
         assert done.exit_code == 0, done.output
     expected = ["b c#%é.png", "deep/a.png", "shard.tar/b c#%é.png", "shard.tar/deep/a.png"]
-    assert made(tmp_path / "there") == made(tmp_path / "here") == expected
+    assert list_files(tmp_path / "there") == list_files(tmp_path / "here") == expected
     for name in expected:
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
 
 
-def test_what_has_gone_from_a_bucket_is_named_and_the_rest_is_done(
+def test_a_photo_missing_from_a_bucket_is_named_and_the_others_are_colorized(
     checkpoint_file: CheckpointFile, photos: Path, s3: Any, tmp_path: Path
 ) -> None:
     for name in ("a", "b"):
@@ -68,4 +68,4 @@ def test_what_has_gone_from_a_bucket_is_named_and_the_rest_is_done(
     result = colorize(checkpoint_file(), tmp_path / "m.parquet", "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert "s3://bucket/going/a.png: Vanished" in result.stderr
-    assert made(tmp_path / "out") == ["b.png"]
+    assert list_files(tmp_path / "out") == ["b.png"]

@@ -1,3 +1,5 @@
+"""`train colorize` and `Colorizer`: sizes, lightness, metadata, what is replaced, and errors of single photos."""
+
 from __future__ import annotations
 
 import hashlib
@@ -34,11 +36,11 @@ def colorizer(checkpoint_file: CheckpointFile) -> Colorizer:
 @pytest.fixture
 def folder(tmp_path: Path, picture: Picture) -> Path:
     """Three photos: `a.png`, `b.jpg`, `c.png`."""
-    made = tmp_path / "old"
-    made.mkdir()
+    photos = tmp_path / "old"
+    photos.mkdir()
     for seed, name in enumerate(("a.png", "b.jpg", "c.png")):
-        Image.fromarray(picture(seed + 1)).save(made / name)
-    return made
+        Image.fromarray(picture(seed + 1)).save(photos / name)
+    return photos
 
 
 def gray_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -73,7 +75,7 @@ def test_gray_becomes_colour(colorizer: Colorizer, picture: Picture) -> None:
     assert chroma(colorizer.colorize_pixels(gray)).mean() > 3
 
 
-def test_colour_of_the_input_makes_no_difference(colorizer: Colorizer) -> None:
+def test_the_colour_of_the_input_is_ignored(colorizer: Colorizer) -> None:
     photo = np.asarray(
         Image.open(Path(skimage.__file__).parent / "data" / "coffee.png").convert("RGB").resize((90, 60))
     )
@@ -83,7 +85,7 @@ def test_colour_of_the_input_makes_no_difference(colorizer: Colorizer) -> None:
     assert np.quantile(np.abs(ours - from_gray), 0.99) <= 6
 
 
-def test_lightness_is_the_photos_own(checkpoint_file: CheckpointFile) -> None:
+def test_lightness_is_kept(checkpoint_file: CheckpointFile) -> None:
     pale = Colorizer(checkpoint.load(checkpoint_file(strength=0.5)))
     photo = np.asarray(Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png").resize((100, 100)))
     result = pale.colorize_pixels(photo)
@@ -99,14 +101,14 @@ def test_strips_of_a_tall_photo_join_without_a_seam(colorizer: Colorizer) -> Non
     assert steps[[255, 511]].max() <= steps[200:400].max()
 
 
-def test_input_pixels_are_left_alone(colorizer: Colorizer, picture: Picture) -> None:
+def test_input_pixels_are_not_changed(colorizer: Colorizer, picture: Picture) -> None:
     pixels = picture()
     before = pixels.copy()
     colorizer.colorize_pixels(pixels)
     assert np.array_equal(pixels, before)
 
 
-def test_each_photo_gets_a_picture_of_its_name(checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path) -> None:
+def test_each_picture_has_its_photos_name(checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "colored"
     result = colorize(checkpoint_file(), *sorted(folder.iterdir()), out=out)
     assert result.exit_code == 0, result.output
@@ -118,7 +120,7 @@ def test_each_photo_gets_a_picture_of_its_name(checkpoint_file: CheckpointFile, 
 
 
 @pytest.mark.parametrize("name", ["a.png", "b.jpg"])
-def test_the_picture_says_that_and_by_what_it_was_colorized(
+def test_the_metadata_names_the_checkpoint_and_the_manifest(
     checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path, name: str
 ) -> None:
     path = checkpoint_file()
@@ -134,7 +136,7 @@ def test_the_picture_says_that_and_by_what_it_was_colorized(
     assert MACHINE_MADE in xmp
 
 
-def test_a_rotated_photo_comes_out_upright_and_unmarked(
+def test_a_rotated_photo_becomes_an_upright_picture_without_orientation(
     checkpoint_file: CheckpointFile, picture: Picture, tmp_path: Path
 ) -> None:
     upright = picture(height=40, width=64)
@@ -150,14 +152,14 @@ def test_a_rotated_photo_comes_out_upright_and_unmarked(
         assert np.array_equal(np.asarray(turned), np.asarray(plain))
 
 
-def test_a_gray_file_is_taken(checkpoint_file: CheckpointFile, tmp_path: Path) -> None:
+def test_a_gray_file_is_colorized(checkpoint_file: CheckpointFile, tmp_path: Path) -> None:
     Image.linear_gradient("L").resize((50, 40)).save(tmp_path / "gray.png")
     assert colorize(checkpoint_file(), tmp_path / "gray.png", out=tmp_path / "colored").exit_code == 0
     with Image.open(tmp_path / "colored" / "gray.png") as picture:
         assert (picture.mode, picture.size) == ("RGB", (50, 40))
 
 
-def test_a_photo_that_cant_be_read_is_named_and_the_rest_is_done(
+def test_an_unreadable_photo_is_named_and_the_others_are_colorized(
     checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path
 ) -> None:
     (folder / "b.jpg").write_bytes(b"\xff\xd8\xff no more")
@@ -171,7 +173,7 @@ def test_a_photo_that_cant_be_read_is_named_and_the_rest_is_done(
     assert "Traceback" not in result.output
 
 
-def test_a_photo_that_is_gone_but_was_colorized_before_is_named(
+def test_a_missing_photo_that_was_colorized_before_is_an_error(
     checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path
 ) -> None:
     path, out = checkpoint_file(), tmp_path / "colored"
@@ -190,13 +192,13 @@ def test_a_photo_is_never_overwritten_by_its_own_picture(checkpoint_file: Checkp
     assert (folder / "a.png").read_bytes() == before
 
 
-def test_a_folder_that_cant_be_written_is_said(colorizer: Colorizer, folder: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cant_be_written_is_an_error(colorizer: Colorizer, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UsageError, match="choose another folder with -o"):
         colorizer.colorize_file(folder / "a.png", tmp_path / "file" / "a.png")
 
 
-def test_a_folder_is_no_photo(colorizer: Colorizer, folder: Path, tmp_path: Path) -> None:
+def test_a_folder_given_as_a_photo_is_an_error(colorizer: Colorizer, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(PhotoError):
         colorizer.colorize_file(folder, tmp_path / "out.png")
 
@@ -207,9 +209,7 @@ def test_no_draft_is_left_behind(checkpoint_file: CheckpointFile, folder: Path, 
     assert [path.name for path in out.iterdir()] == ["a.png"]
 
 
-def test_a_picture_of_another_photo_or_origin_is_never_replaced(
-    checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path
-) -> None:
+def test_other_files_are_never_replaced(checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path) -> None:
     path, out = checkpoint_file(), tmp_path / "colored"
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.png").write_bytes((folder / "c.png").read_bytes())
@@ -220,13 +220,13 @@ def test_a_picture_of_another_photo_or_origin_is_never_replaced(
     assert result.exit_code == 1
     assert "PlaceTaken" in result.stderr
     assert "is the picture of another photo" in result.stderr
-    assert "is in the way and no colorized picture" in result.stderr
+    assert "already exists and is not a colorized picture" in result.stderr
     assert {name: (out / name).read_bytes() for name in before} == before
     assert (out / "c.png").exists()
-    assert colorize(path, folder / "a.png", out=out).exit_code == 0, "the same photo's picture is no trouble"
+    assert colorize(path, folder / "a.png", out=out).exit_code == 0, "the picture of the same photo may be there"
 
 
-def test_run_again_it_makes_what_is_missing_and_says_so(
+def test_a_second_run_makes_only_missing_pictures(
     checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path
 ) -> None:
     path, out = checkpoint_file(), tmp_path / "colored"
@@ -235,11 +235,11 @@ def test_run_again_it_makes_what_is_missing_and_says_so(
     (out / "b.jpg").unlink()
     again = colorize(path, folder, out=out)
     assert (again.exit_code, again.stdout) == (0, f"{out / 'b.jpg'}\n")
-    assert again.stderr == "2 of 3 pictures there already, made by this checkpoint\n"
+    assert again.stderr == "2 of 3 pictures already existed, made by this checkpoint\n"
     assert (out / "a.png").stat().st_mtime_ns == before["a.png"]
 
 
-def test_another_checkpoint_makes_pictures_anew(checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path) -> None:
+def test_another_checkpoint_replaces_pictures(checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "colored"
     colorize(checkpoint_file(), folder / "a.png", out=out)
     before = (out / "a.png").read_bytes()
@@ -247,7 +247,7 @@ def test_another_checkpoint_makes_pictures_anew(checkpoint_file: CheckpointFile,
     assert (out / "a.png").read_bytes() != before
 
 
-def test_a_picture_with_the_place_is_made_anew_without_it_and_back(
+def test_drop_gps_remakes_a_picture_that_has_a_position_and_back(
     checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path
 ) -> None:
     exif = Image.Exif()
@@ -262,13 +262,13 @@ def test_a_picture_with_the_place_is_made_anew_without_it_and_back(
             assert bool(picture.getexif().get_ifd(ExifTags.IFD.GPSInfo)) is not bool(drop)
 
 
-def test_a_link_that_leads_nowhere_is_in_the_way(colorizer: Colorizer, folder: Path, tmp_path: Path) -> None:
+def test_a_broken_link_is_not_replaced(colorizer: Colorizer, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").symlink_to(tmp_path / "nowhere")
     with pytest.raises(PlaceTaken):
         colorizer.colorize_file(folder / "a.png", tmp_path / "a.png")
 
 
-def test_a_folder_keeps_its_tree_and_what_isnt_a_photo_stays_out(
+def test_a_folder_keeps_its_tree_and_other_files_are_skipped(
     checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path
 ) -> None:
     (folder / "deep" / "er").mkdir(parents=True)
@@ -290,7 +290,7 @@ def test_a_manifest_is_colorized(
     assert sorted(path.name for path in out.iterdir()) == [f"p0{number}.png" for number in range(4)]
 
 
-def test_a_manifest_whose_photos_moved_is_colorized_from_where_they_are_now(
+def test_moved_photos_of_a_manifest_are_found_with_root(
     checkpoint_file: CheckpointFile, clean_manifest: Callable[..., Path], tmp_path: Path
 ) -> None:
     manifest, moved = clean_manifest(), tmp_path / "disk" / "photos"
@@ -313,7 +313,7 @@ def test_a_manifest_whose_photos_moved_is_colorized_from_where_they_are_now(
     assert (nowhere.exit_code, "is no folder" in nowhere.stderr) == (2, True)
 
 
-def test_a_manifest_of_a_tar_is_colorized_from_where_the_tar_is_now(
+def test_a_moved_tar_of_a_manifest_is_found_with_root(
     checkpoint_file: CheckpointFile, picture: Picture, tmp_path: Path
 ) -> None:
     (tmp_path / "tars").mkdir()
@@ -330,7 +330,7 @@ def test_a_manifest_of_a_tar_is_colorized_from_where_the_tar_is_now(
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
-def test_alpha_is_kept_and_its_edge_is_not_bleached(
+def test_alpha_is_kept_and_lightness_too(
     checkpoint_file: CheckpointFile, picture: Picture, tmp_path: Path, mode: str
 ) -> None:
     plain = Image.fromarray(picture())
@@ -347,7 +347,7 @@ def test_alpha_is_kept_and_its_edge_is_not_bleached(
     assert np.abs(rgb2lab(new[..., :3])[..., 0] - rgb2lab(old[..., :3])[..., 0]).max() < 1.5
 
 
-def test_a_name_that_is_no_utf8_is_colorized(checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path) -> None:
+def test_a_photo_with_a_name_not_in_utf8_works(checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path) -> None:
     strange = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
     (folder / "a.png").rename(strange)
     out = tmp_path / "colored"
@@ -357,9 +357,7 @@ def test_a_name_that_is_no_utf8_is_colorized(checkpoint_file: CheckpointFile, fo
     assert (out / strange.name).exists()
 
 
-def test_names_as_long_as_a_disk_takes_are_colorized_and_longer_ones_named(
-    checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path
-) -> None:
+def test_too_long_picture_names_are_errors(checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path) -> None:
     longest, too_long = "l" * 251 + ".png", "l" * 251 + ".tif"  # whose picture would be l...l.tif.png
     (folder / "a.png").rename(folder / longest)
     (folder / "c.png").rename(folder / too_long)

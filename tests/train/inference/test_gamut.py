@@ -1,3 +1,5 @@
+"""CIELAB to sRGB: agreement with scikit-image, and colours outside sRGB."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -16,16 +18,16 @@ def lab_of(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(rgb2lab(rgb), np.float32)
 
 
-def test_lightness_is_that_of_skimage() -> None:
+def test_lightness_agrees_with_skimage() -> None:
     assert np.abs(lightness(GRID) - rgb2lab(GRID)[..., 0]).max() < 0.01
 
 
-def test_there_and_back_is_the_same_pixel() -> None:
+def test_a_round_trip_gives_the_same_pixels() -> None:
     lab = lab_of(GRID)
     assert np.abs(to_srgb(lab[..., 0], lab[..., 1:]).astype(int) - GRID).max() <= 1
 
 
-def test_the_largest_chroma_is_that_of_the_primaries() -> None:
+def test_the_largest_chroma_agrees_with_the_primaries() -> None:
     # Chroma of pure blue, red and green in CIELAB under D65; their lightness and hue as skimage has them.
     for color, chroma in (((0, 0, 255), 133.81), ((255, 0, 0), 104.55), ((0, 255, 0), 119.78)):
         light, a, b = rgb2lab(np.array([[color]], np.uint8))[0, 0]
@@ -35,18 +37,18 @@ def test_the_largest_chroma_is_that_of_the_primaries() -> None:
 
 
 @given(arrays(np.float32, (6, 7, 2), elements=st.floats(-150, 150, width=32)), st.floats(0, 100, width=32))
-def test_what_srgb_lacks_keeps_lightness_and_hue(ab: NDArray[np.float32], light: float) -> None:
+def test_colours_outside_srgb_keep_lightness_and_hue(ab: NDArray[np.float32], light: float) -> None:
     whole = np.full(ab.shape[:2], light, np.float32)
     result = rgb2lab(to_srgb(whole, ab))
     assert np.abs(result[..., 0] - light).max() < 1.0
     chroma, before = np.hypot(result[..., 1], result[..., 2]), np.hypot(ab[..., 0], ab[..., 1])
     assert (chroma <= before + 2).all()
     turned = np.degrees(np.arctan2(result[..., 2], result[..., 1]) - np.arctan2(ab[..., 1], ab[..., 0]))
-    seen = np.abs((turned + 180) % 360 - 180) * chroma / 57.3  # degrees as a distance in CIELAB
-    assert seen.max() < 3
+    distance = np.abs((turned + 180) % 360 - 180) * chroma / 57.3  # degrees as a distance in CIELAB
+    assert distance.max() < 3
 
 
-def test_it_turns_hues_less_than_clipping_does() -> None:
+def test_lightness_changes_less_than_by_clipping() -> None:
     lab = lab_of(GRID) * np.array([1, 1.6, 1.6], np.float32)
     ours, clipped = rgb2lab(to_srgb(lab[..., 0], lab[..., 1:])), rgb2lab(np.clip(lab2rgb(lab.astype(float)), 0, 1))
     assert np.abs(ours[..., 0] - lab[..., 0]).mean() < 0.2 * np.abs(clipped[..., 0] - lab[..., 0]).mean()

@@ -1,3 +1,5 @@
+"""The path of each colorized picture, and what is refused before any work."""
+
 from __future__ import annotations
 
 import os
@@ -18,45 +20,45 @@ def photo(path: Path) -> Path:
 
 
 def test_only_jpeg_and_png_keep_their_names() -> None:
-    named = [Path(name) for name in ("a.tif", "a.webp", "b.JPG", "c.jpeg", "d.png", "e")]
-    places = [job.target.name for job in plan_outputs(named, Path("out"))]
+    photos = [Path(name) for name in ("a.tif", "a.webp", "b.JPG", "c.jpeg", "d.png", "e")]
+    places = [job.target.name for job in plan_outputs(photos, Path("out"))]
     assert places == ["a.tif.png", "a.webp.png", "b.JPG", "c.jpeg", "d.png", "e.png"]
 
 
-def test_two_photos_for_one_place_are_refused(tmp_path: Path) -> None:
+def test_two_photos_with_the_same_picture_path_are_refused(tmp_path: Path) -> None:
     one, other = photo(tmp_path / "one" / "a.png"), photo(tmp_path / "other" / "a.png")
     with pytest.raises(UsageError, match="would both become"):
         plan_outputs([one, other], tmp_path / "out")
 
 
-def test_two_folders_get_one_each(tmp_path: Path) -> None:
+def test_two_folders_get_one_output_folder_each(tmp_path: Path) -> None:
     one, other = photo(tmp_path / "one" / "a.png"), photo(tmp_path / "other" / "a.png")
     places = [job.target for job in plan_outputs([one.parent, other.parent], tmp_path / "out")]
     assert places == [tmp_path / "out" / "one" / "a.png", tmp_path / "out" / "other" / "a.png"]
     photo(tmp_path / "else" / "one" / "b.png")
-    with pytest.raises(UsageError, match="have one name"):
+    with pytest.raises(UsageError, match="have the same name"):
         plan_outputs([one.parent, tmp_path / "else" / "one"], tmp_path / "out")
 
 
-def test_what_was_made_before_is_not_made_from(tmp_path: Path) -> None:
+def test_pictures_in_the_output_folder_are_not_colorized(tmp_path: Path) -> None:
     folder = photo(tmp_path / "old" / "a.png").parent
     photo(folder / "colored" / "a.png")
     assert [job.name() for job in plan_outputs([folder], folder / "colored")] == [str(folder / "a.png")]
 
 
-def test_a_photo_is_known_by_its_content_too(tmp_path: Path) -> None:
+def test_a_photo_without_suffix_is_found_by_its_content(tmp_path: Path) -> None:
     folder = photo(tmp_path / "old" / "a.png").parent
     (folder / "a.png").rename(folder / "a")
     (folder / "empty").touch()
     assert [job.target for job in plan_outputs([folder], tmp_path / "out")] == [tmp_path / "out" / "a.png"]
 
 
-def test_a_folder_without_photos_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_photos_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no photo in"):
         plan_outputs([tmp_path], tmp_path / "out")
 
 
-def test_a_pipe_is_named_and_not_opened(tmp_path: Path) -> None:
+def test_a_pipe_is_an_error_and_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     (job,) = plan_outputs([tmp_path], tmp_path / "out")
     assert job.photo.error == "NotAFile: it is a pipe"

@@ -18,7 +18,7 @@ from curate.errors import TrainingError
 from train import checkpoint
 from train.cli import main
 from train.data import dataset
-from train.health.diagnose import diagnose, read_trace
+from train.health.diagnose import diagnose, read_loss_curve
 from train.recipe import Recipe
 from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
@@ -99,7 +99,7 @@ def test_rescue_continues_from_healthy_weights_with_a_lower_rate_and_records_it(
     assert steps[0]["lr"] < 2e-6  # a new warm-up
     assert len(events(folder / "log-before-rescue-1.jsonl", "step")) == 200
     assert [line["found_step"] for line in events(folder / "log.jsonl", "rescue")] == [200]
-    verdict = diagnose(read_trace(folder))
+    verdict = diagnose(read_loss_curve(folder))
     assert "rescued, judged since step 0" in verdict.verdict
     assert verdict.findings == []
     assert "Rescued after oscillation at step 200" in (folder / "run.html").read_text(encoding="utf-8")
