@@ -1,10 +1,10 @@
-"""Toned prints and colour photos as albums and scanners give them, made in batches on a GPU for a network to learn.
+"""Simulate toned prints and scanned colour photos, in batches on a GPU, to train the tone network.
 
-`toning.py` does the like to one picture at full size. Here it is thousands a second, at twice the size of the grid that
-the detector sees, and by other recipes, so that the pictures of that module can judge what was learned from these.
+`toning.py` changes one picture at full size. This module makes thousands per second, at twice the size of the
+detector's grid, and with other methods, so that the pictures of `toning.py` can evaluate a network trained on these.
 
-Pictures are (n, 3, ROWS, COLUMNS) float32: sRGB 0..1 (`rgb`) or CIELAB with L 0..100 (`lab`). Each function draws anew
-for each of the n pictures; `share` is for how many of them it does anything.
+Pictures are (n, 3, ROWS, COLUMNS) float32: sRGB 0..1 (`rgb`) or CIELAB with L 0..100 (`lab`). Each function draws
+its own random numbers for each of the n pictures; `share` is the share of pictures that it changes.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS
 
 ROWS, COLUMNS = 2 * GRID_ROWS, 2 * GRID_COLUMNS
 KNOTS = 6
-"""Points of a toning's curve over lightness."""
+"""Points of a toning curve over lightness."""
 
 
-class Darkroom:
-    """What can be done to a batch of pictures, on one device."""
+class PrintSimulator:
+    """Random changes of a batch of pictures, on one device."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

@@ -1,12 +1,12 @@
-r"""Make the labelled pictures that the tone regression is learned from and judged on; README.md has the whole command.
+r"""Make the labelled pictures for training and evaluating the tone regression; README.md has the whole command.
 
     python benchmarks/tone/build_dataset.py OUT.parquet \
         --colour NAME=FOLDER ... --prints FOLDER --gray FOLDER --archives FOLDER
 
-One row a picture: its small copy as the project makes it, source, base photo (the group that cross-validation keeps
-together), kind (what was done to it), truth and colourfulness of the full picture. Everything random is seeded by the
-photo's name. Truths: color, toned and grayscale; `tinted` and `probe` are judged but never learned from, and kinds that
-begin with `more` are learned from but never judged.
+One row per picture: its small copy as in a scan, source, base photo (the group that cross-validation keeps together),
+kind (how it was changed), truth and colourfulness of the full picture. All random numbers are seeded by the photo's
+name. Truths: color, toned and grayscale; `tinted` and `probe` are only for evaluation, and kinds that begin with `more`
+only for training.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from curate.measures.colorfulness import colorfulness
 from curate.measures.measure import make_small_copy
 
 LONG_SIDE_PX = 1000
-"""Larger photos are halved until they fit: toning a camera photo at full size takes minutes and changes nothing."""
+"""Larger photos are halved until they fit: toning a camera photo at full size takes minutes and changes no result."""
 SHORTEST_SIDE_PX = 32
 TONINGS_A_PHOTO, VARIANTS_A_PHOTO, TINTED_SHARE = 5, 3, 0.15
 MORE_TONINGS_A_PHOTO, WHOLE_SHARE, CUT_SIDES = 4, 0.4, (0.35, 0.8)
-"""Further damaged prints to learn from: a share of whole photos, the others cut to so much of each side."""
+"""More damaged prints for training: the share of whole photos; the others are cut to a part of each side."""
 MORE_KINDS = ("noisy", "vignetted", "stained", "stained", "mount", "caption")
 STRONG_TONINGS_A_PHOTO = 2
 DRAWN = [kind for kind in TONING if kind != "strong"]
-"""The kinds of which TONINGS_A_PHOTO are drawn; strong ones have draws of their own."""
+"""The kinds of which TONINGS_A_PHOTO are drawn; strong tonings are drawn separately."""
 ARCHIVES = Path(__file__).with_name("archives.csv")
 PROBED_PHOTOS = 120
-"""So many photos of each colour source, the first by name, are put through the sepia matrix in each encoding."""
+"""Number of photos of each colour source, the first by name, that get the sepia matrix in each encoding."""
 PROBED_STRENGTHS = (0.5, 1.0)
 PROBED_ENCODINGS: Mapping[str, tuple[int, int] | None] = {
     "no JPEG": None,
@@ -78,7 +78,7 @@ class Picture:
     """(H, W, 3) uint8 sRGB."""
 
     def row(self) -> dict[str, Any]:
-        """As it is stored: the small copy, and M of the whole."""
+        """The stored row: the small copy, and the colourfulness of the whole picture."""
         small, _ = make_small_copy(self.pixels)
         return {
             "source": self.source,
@@ -96,10 +96,10 @@ def main() -> None:
     """Write one Parquet file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--colour", action="append", default=[], metavar="NAME=FOLDER", help="may be given again")
+    parser.add_argument("--colour", action="append", default=[], metavar="NAME=FOLDER", help="can be repeated")
     parser.add_argument("--prints", type=Path, help="toned prints")
     parser.add_argument("--gray", type=Path, help="gray scans")
-    parser.add_argument("--archives", type=Path, help="where the files named in archives.csv lie, in any layout")
+    parser.add_argument("--archives", type=Path, help="folder with the files of archives.csv, in any layout")
     parser.add_argument("--labels", type=Path, help="CSV path,label with paths relative to its own folder's parent")
     parser.add_argument("--review", type=Path, default=Path(__file__).with_name("review.csv"))
     options = parser.parse_args()
@@ -117,7 +117,7 @@ def read_labels(path: Path) -> dict[Path, str]:
 
 
 def write(out: Path, made: Iterator[Picture]) -> int:
-    """Write pictures in batches; how many there were."""
+    """Write pictures in batches; return how many."""
     count, rows = 0, []
     with pq.ParquetWriter(out, SCHEMA, compression="zstd") as writer:
         for picture in made:
@@ -185,7 +185,7 @@ def load(path: Path) -> Rgb | None:
 
 
 def of_source(source: str, name: str, rgb: Rgb, truth: str) -> Iterator[Picture]:
-    """A photo, some of its variants if it has colour, some tonings, one gray encoding, now and then a hand tint."""
+    """A photo, some variants if it is a colour photo, some tonings, one gray encoding, and for some a hand tint."""
     base = f"{source}/{name}"
     rng = _generator(base)
     yield Picture(source, base, "original", truth, rgb)
@@ -201,7 +201,7 @@ def of_source(source: str, name: str, rgb: Rgb, truth: str) -> Iterator[Picture]
 
 
 def probes(source: str, name: str, rgb: Rgb) -> Iterator[Picture]:
-    """A colour photo through the sepia matrix, in every strength and encoding."""
+    """A colour photo after the sepia matrix, in every strength and encoding."""
     for strength in PROBED_STRENGTHS:
         toned = matrix_sepia(rgb, strength)
         for encoding, settings in PROBED_ENCODINGS.items():
@@ -253,15 +253,15 @@ def of_print(name: str, rgb: Rgb) -> Iterator[Picture]:
 
 def archived(folder: Path) -> Iterator[Picture]:
     """The photos of archives.csv."""
-    for row, path in found(folder, ARCHIVES):
+    for row, path in find_listed_files(folder, ARCHIVES):
         rgb = load(path)
         if rgb is not None:
             kind = "original" if row["label"] == "color" else "archive"
             yield Picture("archives", f"archives/{row['archive']}/{row['path']}", kind, row["label"], rgb)
 
 
-def found(folder: Path, listed: Path) -> Iterator[tuple[dict[str, str], Path]]:
-    """The rows of a list like archives.csv whose files lie below a folder, known by sha256; says how many don't."""
+def find_listed_files(folder: Path, listed: Path) -> Iterator[tuple[dict[str, str], Path]]:
+    """The rows of a list like archives.csv with their files, found by sha256; prints how many files are missing."""
     files = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in photos(folder)}
     with listed.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -1,10 +1,10 @@
-"""What is counted of a table with verdicts: what was caught, what leaked, what was called otherwise."""
+"""Counts on a table with verdicts: detected, leaked and false alarms; cross-validated scores."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from regression import COLORFUL_M, FOLDS, Mask, Matrix, fit, out_of_source, second_look, threshold
+from regression import COLORFUL_M, FOLDS, Mask, Matrix, fit, fit_combination, out_of_source, threshold
 from toning import TONING
 from variants import GRAY
 
@@ -13,30 +13,30 @@ FOUND_TONED, FOUND_GRAY = "original (toned, by eye)", "original (gray)"
 KINDS = (*PRINTS, *TONING, *GRAY, FOUND_TONED, FOUND_GRAY, "tinted")
 
 
-def judged(table: pd.DataFrame, learn: Mask) -> Matrix:
-    """(n,) scores by regressions, learned from rows in `learn`, that saw neither the photo nor anything made from it.
+def cross_validated_scores(table: pd.DataFrame, learn: Mask) -> Matrix:
+    """(n,) scores by regressions that were trained on rows in `learn`, without the photo and everything made from it.
 
-    The line of a fold comes from photos of the others.
+    The threshold of a fold is set on photos of the other folds.
     """
     unseen, scores = out_of_source(table, learn), np.zeros(len(table))
     for fold in range(FOLDS):
         held = (table.fold == fold).to_numpy()
         line = threshold(table[~held], unseen[~held])
-        scores[held] = fit(table[learn & ~held]).less(line).scores(table[held])
+        scores[held] = fit(table[learn & ~held]).with_threshold(line).scores(table[held])
     return scores
 
 
-def judged_twice(table: pd.DataFrame, first: Matrix) -> Matrix:
-    """(n,) scores of regression and network, both out of fold; what is made of both is learned from the other folds."""
+def cross_validated_combined_scores(table: pd.DataFrame, first: Matrix) -> Matrix:
+    """(n,) combined scores of regression and network, out of fold; the combination is fitted to the other folds."""
     scores = np.zeros(len(table))
     for fold in range(FOLDS):
         held = (table.fold == fold).to_numpy()
-        scores[held] = second_look(table[~held], first[~held]).scores(table[held], first[held])
+        scores[held] = fit_combination(table[~held], first[~held]).scores(table[held], first[held])
     return scores
 
 
 def caught_by_kind(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a kind of picture that is to be caught: how many, the share caught, and the leak."""
+    """One row per kind of toned or gray picture: how many, the share detected, and the leak."""
     kind = table.kind.where(table.kind != "original", table.truth.map({"toned": FOUND_TONED, "grayscale": FOUND_GRAY}))
     missed = table.verdict == "color"
     rows = pd.DataFrame(
@@ -53,7 +53,7 @@ def caught_by_kind(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def false_alarms(table: pd.DataFrame, by: str, originals_only: bool = False) -> pd.DataFrame:
-    """Colour pictures with M >= 20 called anything but color."""
+    """Colour pictures with M >= 20 that are classified as anything but color, by the column `by`."""
     chosen = (table.truth == "color") & (table.colorfulness >= COLORFUL_M)
     if originals_only:
         chosen &= table.kind == "original"
@@ -62,7 +62,7 @@ def false_alarms(table: pd.DataFrame, by: str, originals_only: bool = False) -> 
 
 
 def summary(table: pd.DataFrame, called: Mask) -> dict[str, float]:
-    """The shares that matter of one way to call pictures not color."""
+    """The main rates of one detector; `called` says which pictures it classifies as not color."""
     kind, leaking = table.kind, ~called & (table.colorfulness >= COLORFUL_M).to_numpy()
     colour = ((table.truth == "color") & (table.colorfulness >= COLORFUL_M)).to_numpy()
     synthetic = kind.isin(list(TONING)).to_numpy() & (table.truth == "toned").to_numpy()

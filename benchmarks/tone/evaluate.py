@@ -1,12 +1,12 @@
-"""Judge the whole tone rule on photos that its weights have not seen, and print the tables as Markdown.
+"""Evaluate the whole tone rule on photos that its weights were not trained on, and print tables in Markdown.
 
     python benchmarks/tone/evaluate.py DATA.parquet ODDS.npy > tables.md
 
-The rule is the shipped one: gray, else one ratio R : G : B, else the regression and where it is in doubt the network.
-Weights are learned anew from the training part of every split, the line from photos of other folds; the features and
-the products are the project's. ODDS.npy holds what networks that hadn't seen a photo say of it (train_network.py). What
-is learned without prints, kinds or sources is the regression alone.
-`caught` is called anything but color; `leak` is called color with M >= 20: it would reach a training set.
+The rule is that of the package: gray, else one ratio R : G : B, else the regression and, where it is in doubt, the
+network. For each split, the weights are fitted to its training part, and the threshold is set on photos of other folds;
+the features and products are those of the package. ODDS.npy has the log odds of networks that were trained
+without the photo (train_network.py). Evaluations without prints, kinds or sources use the regression alone.
+`caught`: classified as anything but color. `leak`: classified as color with M >= 20, so it would reach a training set.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import cv2
 import numpy as np
 import pandas as pd
 from build_dataset import PROBED_ENCODINGS, PROBED_STRENGTHS
-from counting import caught_by_kind, false_alarms, judged, judged_twice, summary
+from counting import caught_by_kind, cross_validated_combined_scores, cross_validated_scores, false_alarms, summary
 from numpy.typing import NDArray
-from regression import ARCHIVES, COLORFUL_M, loud_originals, read, shipped, shipped_second
+from regression import ARCHIVES, COLORFUL_M, colorful_originals, package_combination, package_regression, read_measured
 from rules import gray_rule, one_ratio_rule, verdicts
-from tables import show, wilson
+from tables import print_table, wilson
 from unseen import report_archives, report_kinds_left_out, report_prints_left_out, report_sources_left_out
 
 from curate.measures.tone.classify import classify_tone
@@ -43,12 +43,12 @@ def main() -> None:
     parser.add_argument("odds", type=Path)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    table = read(options.data, measured)
+    table = read_measured(options.data, measured)
     report_agreement(table)
     table["network"] = np.load(options.odds)
     everything = np.ones(len(table), bool)
-    table["regression"] = judged(table, everything)
-    table["score"] = judged_twice(table, table.regression.to_numpy())
+    table["regression"] = cross_validated_scores(table, everything)
+    table["score"] = cross_validated_combined_scores(table, table.regression.to_numpy())
     table["verdict"] = verdicts(table, table.score.to_numpy())
     report_whole_rule(table)
     report_archives(table)
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def measured(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
-    """Features, the baselines' numbers, and for one picture in 32 what the project itself says of it alone."""
+    """Features, the baselines' numbers, and for one picture in 32 the result of the package for it alone."""
     found: dict[str, Any] = dict(compute_features(smalls))
     grids = [cv2.resize(small, (GRID_COLUMNS, GRID_ROWS), interpolation=cv2.INTER_AREA) for small in smalls]
     labs = [cv2.cvtColor(grid.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for grid in grids]
@@ -79,32 +79,36 @@ def measured(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
 
 
 def report_agreement(table: pd.DataFrame) -> None:
-    """That the vectorised rule here and the project's own say the same, with the project's weights."""
+    """Compare the rule on a table, with the weights of the package, with the package's own classification."""
     sample = table[table.said.notna()]
-    scores = shipped_second().scores(sample.assign(network=sample.said_network), shipped().scores(sample))
+    scores = package_combination().scores(
+        sample.assign(network=sample.said_network), package_regression().scores(sample)
+    )
     differ = int((verdicts(sample, scores) != sample.said).sum())
     apart = float(np.abs(scores - sample.said_score).max())
-    print(f"{len(table)} pictures. Of {len(sample)} judged by the project too, {differ} verdicts differ;", end=" ")
+    print(f"{len(table)} pictures. Of {len(sample)} classified by the package, too, {differ} verdicts differ;", end=" ")
     print(f"scores differ by at most {apart:.1e}.")
 
 
 def report_whole_rule(table: pd.DataFrame) -> None:
     """Cross-validation of the whole rule: confusion, recall, leak, false alarms."""
-    show(pd.crosstab(truth_names(table), table.verdict), "Confusion table, out of fold")
+    print_table(pd.crosstab(truth_names(table), table.verdict), "Confusion table, out of fold")
     found = caught_by_kind(table)
-    show(found, "Caught, by kind, out of fold")
+    print_table(found, "Caught, by kind, out of fold")
     low, high = wilson(int(found.leaked["print"]), int(found.n["print"]))
     print(f"\nLeak of prints: {found.leaked['print']} of {found.n['print']}, 95 % interval {low:.1%} to {high:.1%}.")
-    show(false_alarms(table, "source", originals_only=True), "False alarms on colour originals with M >= 20, by source")
+    print_table(
+        false_alarms(table, "source", originals_only=True), "False alarms on colour originals with M >= 20, by source"
+    )
     originals = false_alarms(table, "kind").loc["original"]
     low, high = wilson(int(originals.wrong), int(originals.n))
     print(f"\nAll: {int(originals.wrong)} of {int(originals.n)} = {originals.rate:.2%},", end=" ")
     print(f"95 % interval {low:.2%} to {high:.2%}.")
-    show(false_alarms(table, "kind"), "False alarms on colour with M >= 20, by variant")
+    print_table(false_alarms(table, "kind"), "False alarms on colour with M >= 20, by variant")
 
 
 def truth_names(table: pd.DataFrame) -> pd.Series[str]:
-    """(n,) what a picture is, in words; probes, and what is learned from only, are left out (NaN)."""
+    """(n,) the truth of a picture in words; NaN for probes and pictures that are for training only."""
     names = table.truth.where(table.truth != "probe")
     names = names.where(table.truth != "tinted", "hand-tinted")
     dull = (table.truth == "color") & (table.colorfulness < COLORFUL_M)
@@ -118,7 +122,7 @@ def truth_names(table: pd.DataFrame) -> pd.Series[str]:
 
 
 def report_parts(table: pd.DataFrame) -> None:
-    """What the one-ratio rule and the network add to the regression."""
+    """Rates without the one-ratio rule or the network."""
     gray, ratio, score = gray_rule(table), one_ratio_rule(table), table.score.to_numpy() > 0
     first = table.regression.to_numpy() > 0
     parts = {
@@ -128,21 +132,23 @@ def report_parts(table: pd.DataFrame) -> None:
     }
     parts["gray, regression and network"] = gray | score
     parts["all"] = gray | score | ratio
-    show(
+    print_table(
         pd.DataFrame({name: summary(table, called) for name, called in parts.items()}).T.rename_axis("rules"),
         "The rules apart",
     )
 
 
 def report_wrong_calls(table: pd.DataFrame) -> None:
-    """The photos by name."""
+    """List the wrongly classified photos by name."""
     colour = (table.truth == "color") & (table.kind == "original") & (table.colorfulness >= COLORFUL_M)
     named = table.assign(rule=np.where(table.score > 0, "regression", "one ratio")).set_index("base")
     lost = named[(colour & (table.verdict != "color")).to_numpy()].sort_values("score")
-    show(lost[["colorfulness", "score", "rule", "verdict"]], "Colour originals with M >= 20 not called color")
+    print_table(lost[["colorfulness", "score", "rule", "verdict"]], "Colour originals with M >= 20 not called color")
     missed = named[((table.truth == "toned") & (table.verdict == "color")).to_numpy()]
     leaked = missed[missed.kind.isin(["print", "original"])].sort_values("score")
-    show(leaked[["colorfulness", "score"]], "Real prints, and toned photos among the colour sources, called color")
+    print_table(
+        leaked[["colorfulness", "score"]], "Real prints, and toned photos among the colour sources, called color"
+    )
 
 
 def report_matrix(table: pd.DataFrame) -> None:
@@ -152,19 +158,21 @@ def report_matrix(table: pd.DataFrame) -> None:
     groups = probes.assign(caught=probes.verdict != "color").groupby(["source", "kind"]).caught
     found = groups.mean().unstack()[kind]
     found.insert(0, "photos", groups.size().unstack()[kind[0]])
-    show(found, "The sepia matrix at strength 0.5 and 1, by encoding (JPEG quality and subsampling): caught")
+    print_table(found, "The sepia matrix at strength 0.5 and 1, by encoding (JPEG quality and subsampling): caught")
 
 
 def report_cuts(table: pd.DataFrame) -> None:
-    """Other lines on tone_score."""
+    """Rates with other thresholds on tone_score."""
     fixed = gray_rule(table) | one_ratio_rule(table)
     rows = {f"{cut:+.2f}": summary(table, fixed | (table.score > cut).to_numpy()) for cut in SCORE_CUTS}
-    show(pd.DataFrame(rows).T.rename_axis("toned if tone_score is above"), "Other lines on tone_score, out of fold")
+    print_table(
+        pd.DataFrame(rows).T.rename_axis("toned if tone_score is above"), "Other lines on tone_score, out of fold"
+    )
 
 
 def report_confidence(table: pd.DataFrame) -> None:
-    """How many of the wrong calls among photos as they are (colour and prints) stand among the least confident."""
-    photos = table[loud_originals(table) | (table.kind == "print").to_numpy()]
+    """How many of the errors on unchanged photos (colour and prints) are among the least confident."""
+    photos = table[colorful_originals(table) | (table.kind == "print").to_numpy()]
     score = photos.score.to_numpy()
     sure = 1 / (1 + np.exp(-np.minimum(np.abs(score), 50)))
     sure = np.where(gray_rule(photos) | (one_ratio_rule(photos) & (score <= 0)), 0.5, sure)
@@ -175,7 +183,7 @@ def report_confidence(table: pd.DataFrame) -> None:
 
 
 def report_baselines(table: pd.DataFrame) -> None:
-    """Single numbers, each with the best line for these very photos."""
+    """Single numbers as detectors, each with the best threshold for these photos."""
     numbers = {
         "relative lightness-bin residual": -table.all_bin_rms_ab / (table.all_chroma_ab + 1e-3),
         "mean saturation": -table.mean_saturation,
@@ -187,7 +195,7 @@ def report_baselines(table: pd.DataFrame) -> None:
     for name, values in numbers.items():
         line = np.quantile(values[loud], 1 - BASELINE_FALSE_ALARMS)
         rows[name] = summary(table, gray | (values > line).to_numpy())
-    show(
+    print_table(
         pd.DataFrame(rows).T.rename_axis("judged by"),
         "Baselines, with the gray rule, at 0.5 % false alarms on these photos",
     )

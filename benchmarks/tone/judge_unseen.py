@@ -1,9 +1,9 @@
-"""Judge the project's detector on photos of archives that nothing was learned or chosen from, listed in unseen.csv.
+"""Evaluate the detector on the photos of unseen.csv, which were used for no training and no decision.
 
     python benchmarks/tone/judge_unseen.py REPOSITORIES [--below LINE]
 
-REPOSITORIES holds clones of theirs, anywhere below it. With --below, what has a higher tone_score counts as toned too,
-as with `curate filter --max-tone-score LINE`.
+REPOSITORIES is a folder with clones of the listed repositories, at any depth. With --below, photos with a higher
+tone_score count as toned, too, as with `curate filter --max-tone-score LINE`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import cv2
 import pandas as pd
-from build_dataset import found
+from build_dataset import find_listed_files
 from regression import COLORFUL_M
-from tables import show
+from tables import print_table
 from unseen import by_band, leaks
 
 from curate.image.decode import decode
@@ -32,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     rows = []
-    for row, path in found(options.repositories, UNSEEN):
+    for row, path in find_listed_files(options.repositories, UNSEEN):
         photo = decode(path.read_bytes())
         measured = measure(photo.pixels, photo.visible)
         said = measured.tone
@@ -40,11 +40,11 @@ def main() -> None:
         kind = "original" if row["label"] == "color" else "archive"
         rows.append((f"archives/{row['archive']}/{row['path']}", kind, row["label"], measured.colorfulness, verdict))
     table = pd.DataFrame(rows, columns=["base", "kind", "truth", "colorfulness", "verdict"])
-    show(by_band(table), "Leaked of toned, wrong of colour, by M")
+    print_table(by_band(table), "Leaked of toned, wrong of colour, by M")
     toned = table[(table.truth == "toned") & (table.colorfulness >= COLORFUL_M)]
     origin = toned.base.str.split("/").str[1:3].str.join("/")
     leaked = pd.Series(leaks(toned), toned.index, dtype=int)
-    show(leaked.groupby(origin).agg(toned="size", leaked="sum").query("leaked > 0"), "Repositories that leak")
+    print_table(leaked.groupby(origin).agg(toned="size", leaked="sum").query("leaked > 0"), "Repositories that leak")
 
 
 if __name__ == "__main__":

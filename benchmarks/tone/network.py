@@ -1,4 +1,4 @@
-"""The tone network and its teacher, to be learned; scoring runs `curate.measures.tone_network`."""
+"""The tone network and its teacher, in PyTorch, for training; a scan uses `curate.measures.tone.network`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 INPUTS = 5
-"""Lightness, a, b, and a, b in units of the photo's own chroma; as `curate.measures.tone_network` makes them."""
+"""Lightness, a, b, and a, b relative to the photo's own chroma, as in `curate.measures.tone.network`."""
 WIDTHS = ((32, 2), (48, 1), (96, 2), (96, 1), (128, 2), (128, 1))
-"""Channels and stride of the convolutions that are shipped."""
+"""Channels and stride of each convolution of the network in the package."""
 TEACHER_WIDTHS = ((48, 1), (96, 2), (192, 2), (256, 2))
 HIDDEN = 64
 
@@ -21,7 +21,7 @@ def inputs(lab: Tensor) -> Tensor:
 
 
 class ToneNetwork(nn.Module):
-    """(n, 5, 32, 40) to (n,) log odds of toned: convolutions, the mean and maximum of what they find, two layers."""
+    """(n, 5, 32, 40) to (n,) log odds of toned: convolutions, their mean and maximum over the picture, two layers."""
 
     def __init__(self, *, teacher: bool = False) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class ToneNetwork(nn.Module):
         self.head = nn.Sequential(nn.Linear(2 * came[-1], HIDDEN), nn.ReLU(), nn.Dropout(0.2), nn.Linear(HIDDEN, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Log odds of what `inputs` gave."""
+        """Log odds for the result of `inputs`."""
         found = self.body(x)
         odds: Tensor = self.head(torch.cat([found.mean((2, 3)), found.amax((2, 3))], 1))[:, 0]
         return odds

@@ -1,4 +1,4 @@
-"""Colour and toned pictures by the hundred thousand, for the tone network to learn from: see train_network.py."""
+"""Make hundreds of thousands of colour and toned pictures to train the tone network; see train_network.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import simplejpeg
 import torch
-from aging import Darkroom
+from aging import PrintSimulator
 from kornia.color import rgb_to_lab
 from numpy.typing import NDArray
 from regression import ARCHIVES, COLORFUL_M, batches
@@ -22,28 +22,28 @@ from curate.image.formats import PHOTO_SUFFIXES
 from curate.measures.measure import make_small_copy
 from curate.measures.tone.classify import classify_tones
 
-NOWHERE = -1
-"""The fold of what no photo that is judged was made from; to learn without it leaves nothing out."""
+NO_FOLD = -1
+"""The fold of photos that are not evaluated; training without this fold leaves nothing out."""
 BASE_SIDE_PX = 64
 MORE_PHOTOS, MORE_SCORE, MORE_CHROMA = 10_000, -2.0, 6.0
-"""So many photos of FOLDER, which the detector calls colour by this much, and not for want of chroma."""
+"""Number of photos of FOLDER, their highest tone_score and lowest mean chroma: they surely are colour photos."""
 POOL_PICTURES, BATCH = 220_000, 384
 LOUD_SHARE, DULL_SHARE = 0.5, 0.08
-"""Of the colour pictures so many are of labelled photos with M >= 20 and below it; the others of FOLDER's."""
+"""Shares of the colour pictures made from labelled photos with M >= 20 and below it; the others are from FOLDER."""
 REAL_SHARE, GRAY_SHARE, RECOLOURED_SHARE = 0.4, 0.1, 0.2
-"""Of the toned pictures so many are of real prints, of gray photos and of labelled colour; the others of FOLDER's."""
+"""Shares of the toned pictures made from real prints, gray photos and labelled colour; the others are from FOLDER."""
 LEAST_M_REAL, LEAST_M_DULL = 6.0, 8.0
 
 
 def bases(data: Path, more: Path, out: Path) -> None:
-    """Pack what pictures are made of."""
+    """Pack the photos that pictures are made from."""
     rows, packed = [], []
     for row, small in itertools.chain.from_iterable(batches(data)):
         if row["kind"] in ("original", "archive", "print"):
             rows.append((row["source"], row["truth"], row["colorfulness"], row["fold"]))
             packed.append(_packed(small))
-    for small in further(more):
-        rows.append(("more", "color", COLORFUL_M, NOWHERE))
+    for small in select_more_photos(more):
+        rows.append(("more", "color", COLORFUL_M, NO_FOLD))
         packed.append(_packed(small))
     columns = dict(
         zip(("source", "truth", "colorfulness", "fold"), map(np.array, zip(*rows, strict=True)), strict=True)
@@ -52,8 +52,8 @@ def bases(data: Path, more: Path, out: Path) -> None:
     print(len(packed), "photos")
 
 
-def further(folder: Path) -> list[NDArray[np.uint8]]:
-    """MORE_PHOTOS photos that surely have colour: half of them those that the detector doubts most, half any."""
+def select_more_photos(folder: Path) -> list[NDArray[np.uint8]]:
+    """Select MORE_PHOTOS photos that surely are colour: half the ones nearest to the threshold, half at random."""
     found: list[tuple[float, NDArray[np.uint8]]] = []
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
     for first in range(0, len(paths), 500):
@@ -74,7 +74,7 @@ def _packed(small: NDArray[np.uint8]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Bases:
-    """Photos to make pictures of, on one device."""
+    """Photos to make pictures from, on one device."""
 
     photos: Tensor
     """(n, 3, BASE_SIDE_PX, BASE_SIDE_PX) uint8 sRGB."""
@@ -85,7 +85,7 @@ class Bases:
 
     @classmethod
     def read(cls, path: Path, device: torch.device) -> Bases:
-        """Those that `bases` packed."""
+        """Read the file that `bases` wrote."""
         packed = np.load(path)
         jpegs, ends = packed["jpegs"].tobytes(), packed["ends"].tolist()
         photos = [simplejpeg.decode_jpeg(jpegs[one:other]) for one, other in itertools.pairwise(ends)]
@@ -117,45 +117,45 @@ class Bases:
 
 @torch.no_grad()
 def pool(source: Path, out: Path, seed: int, count: int, device: torch.device) -> None:
-    """Make pictures; `out` gets x (n, 3, 32, 40) uint8 sRGB, toned (n,), weight (n,) and fold (n,)."""
+    """Make pictures and write to `out`: x (n, 3, 32, 40) uint8 sRGB, toned (n,), weight (n,) and fold (n,)."""
     torch.manual_seed(1000 + seed)
-    found, room = Bases.read(source, device), Darkroom(device)
-    batches = [_batch(found, room, BATCH // 2) for _ in range(count // BATCH)]
+    found, simulator = Bases.read(source, device), PrintSimulator(device)
+    batches = [_batch(found, simulator, BATCH // 2) for _ in range(count // BATCH)]
     x, toned, weight, fold = (torch.cat(column).cpu() for column in zip(*batches, strict=True))
     torch.save({"x": x, "toned": toned, "weight": weight, "fold": fold}, out)
     print(len(x), "pictures")
 
 
-def _batch(found: Bases, room: Darkroom, half: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    other = rgb_to_lab(room.cut(found.draw({"more": half})[0], 0.55))
-    colour, colour_fold = _coloured(found, room, half)
-    colour = room.captioned(room.mounted(colour, 0.12), other, 0.06)
-    toned, toned_fold = _toned(found, room, half)
-    toned = room.captioned(room.mounted(toned, 0.25), other, 0.12)
-    x = room.scanned(torch.cat([colour, toned]))
+def _batch(found: Bases, simulator: PrintSimulator, half: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    other = rgb_to_lab(simulator.cut(found.draw({"more": half})[0], 0.55))
+    colour, colour_fold = _coloured(found, simulator, half)
+    colour = simulator.captioned(simulator.mounted(colour, 0.12), other, 0.06)
+    toned, toned_fold = _toned(found, simulator, half)
+    toned = simulator.captioned(simulator.mounted(toned, 0.25), other, 0.12)
+    x = simulator.scanned(torch.cat([colour, toned]))
     chroma = rgb_to_lab(x)[:, 1:].square().sum(1).mean((1, 2)).sqrt()
-    weight = ((chroma - 3) / 7).clamp(0.05, 1)  # what is nearly gray says little
+    weight = ((chroma - 3) / 7).clamp(0.05, 1)  # pictures that are nearly gray count little
     truth = torch.cat([torch.zeros(half), torch.ones(half)])
     return (x * 255).round().byte().cpu(), truth, weight.cpu(), torch.cat([colour_fold, toned_fold]).cpu()
 
 
-def _coloured(found: Bases, room: Darkroom, half: int) -> tuple[Tensor, Tensor]:
+def _coloured(found: Bases, simulator: PrintSimulator, half: int) -> tuple[Tensor, Tensor]:
     counts = {"loud": int(half * LOUD_SHARE), "dull": int(half * DULL_SHARE)}
     rgb, fold = found.draw(counts | {"more": half - sum(counts.values())})
-    rgb = room.cut(rgb, 0.55)
+    rgb = simulator.cut(rgb, 0.55)
     as_it_is = torch.rand(half, 1, 1, 1, device=rgb.device) < 0.4
-    lab = torch.where(as_it_is, rgb_to_lab(rgb), room.lit(rgb))
-    return room.vignetted(room.stained(room.aged(lab, 0.2), 0.04), 0.06), fold
+    lab = torch.where(as_it_is, rgb_to_lab(rgb), simulator.lit(rgb))
+    return simulator.vignetted(simulator.stained(simulator.aged(lab, 0.2), 0.04), 0.06), fold
 
 
-def _toned(found: Bases, room: Darkroom, half: int) -> tuple[Tensor, Tensor]:
+def _toned(found: Bases, simulator: PrintSimulator, half: int) -> tuple[Tensor, Tensor]:
     real = int(half * REAL_SHARE)
     prints, print_fold = found.draw({"real": real - real // 4, "prints": real // 4})
-    lab = rgb_to_lab(room.cut(prints, 0.7))
+    lab = rgb_to_lab(simulator.cut(prints, 0.7))
     as_it_is = torch.rand(real, 1, 1, 1, device=lab.device) < 0.35
-    lab = torch.where(as_it_is, lab, room.turned(lab, 0.5, -0.5, 0.9))
+    lab = torch.where(as_it_is, lab, simulator.turned(lab, 0.5, -0.5, 0.9))
     counts = {"gray": int(half * GRAY_SHARE), "loud": int(half * RECOLOURED_SHARE)}
     photos, photo_fold = found.draw(counts | {"more": half - real - sum(counts.values())})
-    made = room.toned(room.cut(photos, 0.55))
-    lab = torch.cat([room.aged(lab, 0.25), room.aged(made, 0.5)])
-    return room.vignetted(room.stained(lab, 0.2), 0.15), torch.cat([print_fold, photo_fold])
+    made = simulator.toned(simulator.cut(photos, 0.55))
+    lab = torch.cat([simulator.aged(lab, 0.25), simulator.aged(made, 0.5)])
+    return simulator.vignetted(simulator.stained(lab, 0.2), 0.15), torch.cat([print_fold, photo_fold])

@@ -1,4 +1,4 @@
-"""The tone regression: what it learns from, how it is fitted, and how a whole table is scored by it."""
+"""The tone regression: its training rows and weights, the fit, and scores for a whole table."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from curate.measures.tone import weights
 from curate.measures.tone.classify import MAX_TONING_SPREAD_AB
 
 NOT_INPUTS = ("all_chroma_p99_ab", "all_bin_rms_ab", "brightness_spread_levels", "all_hue_deg")
-"""What `curate.measures.tone.features` measures for the other rules, the name and the manifest only."""
+"""Features of `curate.measures.tone.features` that only the other rules or the manifest use."""
 CLIP = 4.0
-"""Standardised inputs stay within this, as in `curate.measures.tone.log_odds`."""
+"""Standardised inputs are clipped to ± this, as in `curate.measures.tone.classify.log_odds`."""
 COLORFUL_M = 20.0
-"""The threshold of a colorizer's training set: only colour photos above it can be lost, only toned ones can leak."""
-PRINT_COUNTS, ARCHIVED_COUNTS, LOUD_COUNTS, DULL_COUNTS = 20.0, 10.0, 40.0, 0.1
-"""What a row counts: real prints, toned photos of the archives and real colour with M >= 20 much, for they are few and
-what matters; colour below M 20 little."""
+"""Threshold of a colorizer's training set: only colour photos above it can be lost, and only toned ones can leak."""
+PRINT_WEIGHT, ARCHIVE_WEIGHT, COLORFUL_WEIGHT, DULL_WEIGHT = 20.0, 10.0, 40.0, 0.1
+"""Weights of rows: high for real prints, toned photos of the archives and real colour with M >= 20, which are few and
+matter most; low for colour below M 20."""
 PRODUCTS = (
     ("all_major_ab", "tile_minor_ab"),
     ("mid_smooth_rms_ab", "mid_smooth_p98_ab"),
@@ -42,17 +42,17 @@ PRODUCTS = (
     ("mid_major_ab", "mid_smooth_p98_ab"),
     ("ratio_p70_levels", "core_across_p75_ab"),
 )
-"""Chosen once, one after another by a score test, on two fifths of the photos and none of the real prints, with an
-earlier list of features; a sixteenth went with its feature."""
+"""Selected once, one after another by a score test, on two fifths of the photos and none of the real prints, with an
+earlier list of features; a sixteenth was removed with its feature."""
 FALSE_ALARMS = 0.0045
-"""Share of the colour photos with M >= 20 that may lie above the line, each judged by weights without its source."""
-DOUBTFUL = (-3.5, 2.5)
-"""The network is asked where the regression's log odds lie between: with wider bounds as many photos leak."""
+"""Share of colour photos with M >= 20 that may score above the threshold, by weights learned without their source."""
+DOUBT_RANGE = (-3.5, 2.5)
+"""Between these log odds of the regression the network is used, too; a wider range lets as many photos leak."""
 ARCHIVES = "archives"
-"""The source of photos of many repositories, whose bases are `archives/OWNER/NAME/path`."""
+"""The source of photos from many repositories, with bases `archives/OWNER/NAME/path`."""
 FOLDS = 5
 ROUNDS = 12
-"""Newton steps; the last ones change next to nothing."""
+"""Newton steps; the last ones change almost nothing."""
 
 Matrix = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -61,16 +61,16 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Regression:
-    """What `curate/measures/tone_weights.py` holds."""
+    """The contents of `curate/measures/tone/weights.py`."""
 
     bias: float
-    """Less the threshold."""
+    """The threshold is subtracted."""
     features: Mapping[str, tuple[float, float, float]]
     """Mean and standard deviation of log(1 + feature), and weight."""
     products: Mapping[tuple[str, str], float]
 
     def scores(self, table: pd.DataFrame) -> Matrix:
-        """(n,) log odds less the threshold, as `curate.measures.tone.log_odds` gives them one by one."""
+        """(n,) log odds minus the threshold, as from `curate.measures.tone.classify.log_odds`."""
         mean, deviation, weight = (np.array(column) for column in zip(*self.features.values(), strict=True))
         names = list(self.features)
         inputs = np.clip((_logs(table, names) - mean) / deviation, -CLIP, CLIP)
@@ -79,54 +79,54 @@ class Regression:
             total = total + factor * inputs[:, names.index(i)] * inputs[:, names.index(j)]
         return np.asarray(np.minimum(total, MAX_TONING_SPREAD_AB - table.all_major_ab), np.float64)
 
-    def less(self, threshold: float) -> Regression:
-        """The same with another line."""
+    def with_threshold(self, threshold: float) -> Regression:
+        """The same with another threshold."""
         return replace(self, bias=self.bias - threshold)
 
 
-def shipped() -> Regression:
-    """The weights as the project has them."""
+def package_regression() -> Regression:
+    """The weights in the package."""
     return Regression(weights.BIAS, weights.FEATURES, weights.PRODUCTS)
 
 
 @dataclass(frozen=True, slots=True)
-class SecondLook:
-    """What is made of the regression's and the network's log odds where the regression is in doubt."""
+class Combination:
+    """How the log odds of regression and network are combined where the regression is in doubt."""
 
     bias: float
     regression: float
     network: float
 
     def scores(self, table: pd.DataFrame, first: Matrix) -> Matrix:
-        """(n,) scores from the (n,) of a regression."""
+        """(n,) combined scores from the (n,) scores of a regression."""
         both = self.bias + self.regression * first + self.network * table.network.to_numpy()
-        return np.where((first > DOUBTFUL[0]) & (first < DOUBTFUL[1]), both, first)
+        return np.where((first > DOUBT_RANGE[0]) & (first < DOUBT_RANGE[1]), both, first)
 
-    def less(self, threshold: float) -> SecondLook:
-        """The same with another line."""
+    def with_threshold(self, threshold: float) -> Combination:
+        """The same with another threshold."""
         return replace(self, bias=self.bias - threshold)
 
 
-def shipped_second() -> SecondLook:
-    """What is made of both, as the project has it."""
-    return SecondLook(*weights.COMBINED_WEIGHTS)
+def package_combination() -> Combination:
+    """The combination in the package."""
+    return Combination(*weights.COMBINED_WEIGHTS)
 
 
-def second_look(table: pd.DataFrame, first: Matrix) -> SecondLook:
-    """Learn it from scores and log odds that are out of fold; its line is where FALSE_ALARMS say.
+def fit_combination(table: pd.DataFrame, first: Matrix) -> Combination:
+    """Fit the combination to out-of-fold scores and log odds; FALSE_ALARMS sets its threshold.
 
     Args:
         table: with the network's log odds as `network`.
         first: (n,) scores of regressions.
     """
-    used = ((first > DOUBTFUL[0]) & (first < DOUBTFUL[1]) & table.truth.isin(["color", "toned"])).to_numpy()
+    used = ((first > DOUBT_RANGE[0]) & (first < DOUBT_RANGE[1]) & table.truth.isin(["color", "toned"])).to_numpy()
     inputs = np.column_stack([np.ones_like(first), first, table.network]).astype(np.float32)[used]
     toned = (table.truth == "toned").to_numpy()[used].astype(np.float32)
-    learned = SecondLook(*_newton(inputs, toned, _counts(table)[used]).tolist())
-    return learned.less(threshold(table, learned.scores(table, first)))
+    learned = Combination(*_newton(inputs, toned, _row_weights(table)[used]).tolist())
+    return learned.with_threshold(threshold(table, learned.scores(table, first)))
 
 
-def read(path: Path, measure: Callable[[Sequence[NDArray[np.uint8]]], Mapping[str, Any]]) -> pd.DataFrame:
+def read_measured(path: Path, measure: Callable[[Sequence[NDArray[np.uint8]]], Mapping[str, Any]]) -> pd.DataFrame:
     """Measure every picture of build_dataset.py's file.
 
     Args:
@@ -134,8 +134,8 @@ def read(path: Path, measure: Callable[[Sequence[NDArray[np.uint8]]], Mapping[st
         measure: n pictures, each (h, w, 3) uint8 sRGB, to (n,) columns by name.
 
     Returns:
-        One row a picture: source, base, kind, truth, colorfulness, fold, the measured columns. The fold is of the base
-        photo, of archives of the whole repository: what is out of fold is out of repository there.
+        One row per picture: source, base, kind, truth, colorfulness, fold, the measured columns. The fold is that
+        of the base photo; for archives, that of the repository, so that out of fold means out of repository.
     """
     pieces = []
     for batch in batches(path):
@@ -156,23 +156,23 @@ def batches(path: Path) -> Iterator[list[tuple[dict[str, Any], NDArray[np.uint8]
 
 
 def fold_of(row: Mapping[str, Any]) -> int:
-    """0 to FOLDS - 1: of the base photo, of archives of the whole repository."""
+    """0 to FOLDS - 1: of the base photo; for archives, of the repository."""
     together = "/".join(row["base"].split("/")[:3]) if row["source"] == ARCHIVES else str(row["base"])
     return zlib.crc32(together.encode()) % FOLDS
 
 
-def loud_originals(table: pd.DataFrame) -> Mask:
-    """(n,) real colour photos with M >= 20, as they are: what false alarms are counted on."""
+def colorful_originals(table: pd.DataFrame) -> Mask:
+    """(n,) bool: unchanged colour photos with M >= 20, on which false alarms are counted."""
     return ((table.truth == "color") & (table.kind == "original") & (table.colorfulness >= COLORFUL_M)).to_numpy()
 
 
 def out_of_source(table: pd.DataFrame, learn: Mask) -> Matrix:
-    """(n,) scores of the loud originals by regressions that saw nothing of their source; NaN for other rows.
+    """(n,) scores of the colorful originals by regressions trained without their source; NaN for other rows.
 
-    Of the archives, a fold of repositories is left out at a time.
+    For the archives, one fold of repositories at a time is left out.
     """
     scores = np.full(len(table), np.nan)
-    loud = loud_originals(table)
+    loud = colorful_originals(table)
     sources = table.source.where(table.source != ARCHIVES, ARCHIVES + table.fold.astype(str))
     for source in sources[loud].unique():
         held = (sources == source).to_numpy()
@@ -181,18 +181,18 @@ def out_of_source(table: pd.DataFrame, learn: Mask) -> Matrix:
 
 
 def threshold(table: pd.DataFrame, scores: Matrix) -> float:
-    """The score that FALSE_ALARMS of the loud originals lie above."""
-    return float(np.quantile(scores[loud_originals(table)], 1 - FALSE_ALARMS))
+    """The score that a share of FALSE_ALARMS of the colorful originals exceeds."""
+    return float(np.quantile(scores[colorful_originals(table)], 1 - FALSE_ALARMS))
 
 
 def fit(table: pd.DataFrame) -> Regression:
-    """Learn from the rows whose truth is color or toned; the others are passed over. Its threshold is 0."""
+    """Fit a regression to the rows whose truth is color or toned; other rows are ignored. Its threshold is 0."""
     table = table[table.truth.isin(["color", "toned"])]
     names = [name for name in table.columns if name.endswith(("_ab", "_levels")) and name not in NOT_INPUTS]
     logs = _logs(table, names)
     mean, deviation = logs.mean(axis=0), logs.std(axis=0)
     inputs = np.clip((logs - mean) / deviation, -CLIP, CLIP).astype(np.float32)
-    toned, counts = (table.truth == "toned").to_numpy().astype(np.float32), _counts(table)
+    toned, counts = (table.truth == "toned").to_numpy().astype(np.float32), _row_weights(table)
     pairs = [inputs[:, names.index(one)] * inputs[:, names.index(other)] for one, other in PRODUCTS]
     bias, *weights = _newton(np.column_stack([np.ones_like(toned), inputs, *pairs]), toned, counts).tolist()
     return Regression(
@@ -202,12 +202,12 @@ def fit(table: pd.DataFrame) -> Regression:
     )
 
 
-def _counts(table: pd.DataFrame) -> Floats:
+def _row_weights(table: pd.DataFrame) -> Floats:
     counts = np.ones(len(table), np.float32)
-    counts[(table.source == "prints").to_numpy()] = PRINT_COUNTS
-    counts[((table.source == ARCHIVES) & (table.truth == "toned")).to_numpy()] = ARCHIVED_COUNTS
-    counts[loud_originals(table)] = LOUD_COUNTS
-    counts[((table.truth == "color") & (table.colorfulness < COLORFUL_M)).to_numpy()] = DULL_COUNTS
+    counts[(table.source == "prints").to_numpy()] = PRINT_WEIGHT
+    counts[((table.source == ARCHIVES) & (table.truth == "toned")).to_numpy()] = ARCHIVE_WEIGHT
+    counts[colorful_originals(table)] = COLORFUL_WEIGHT
+    counts[((table.truth == "color") & (table.colorfulness < COLORFUL_M)).to_numpy()] = DULL_WEIGHT
     return counts
 
 

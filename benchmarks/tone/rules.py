@@ -1,4 +1,4 @@
-"""The project's three rules on a whole table of measured pictures at once."""
+"""The three rules of the detector, on a whole table of measured pictures."""
 
 from __future__ import annotations
 

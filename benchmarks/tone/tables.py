@@ -1,4 +1,4 @@
-"""Tables in Markdown, and intervals."""
+"""Print tables in Markdown; confidence intervals."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pandas as pd
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share."""
+    """95 % Wilson interval of a share."""
     z = 1.96
     middle, reach = hits + z * z / 2, z * np.sqrt(hits * (n - hits) / n + z * z / 4)
     return float((middle - reach) / (n + z * z)), float((middle + reach) / (n + z * z))
 
 
-def show(frame: pd.DataFrame, title: str) -> None:
-    """A Markdown table with the index as its first column."""
+def print_table(frame: pd.DataFrame, title: str) -> None:
+    """Print a Markdown table with the index as its first column."""
     flat = frame.reset_index()
     print(f"\n### {title}\n")
     print("\n".join(lines(flat, lambda value: f"{value:.3f}" if isinstance(value, float) else str(value))), flush=True)

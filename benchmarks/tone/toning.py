@@ -1,7 +1,7 @@
-"""Toned monochromes made from photos: what darkrooms, age, scanners and software do to a gray picture.
+"""Make toned monochrome pictures from photos: toning, age, scanners and software.
 
-A change takes (H, W, 3) uint8 sRGB and a random generator and gives (h, w, 3) uint8 sRGB. Chromas are in CIELAB units,
-lightness is L 0..100, angles are CIELAB hues in degrees.
+A change takes (H, W, 3) uint8 sRGB and a random generator and returns (h, w, 3) uint8 sRGB. Chromas are in CIELAB
+units, lightness is L 0..100, angles are CIELAB hues in degrees.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ CHECKER = np.array(
 
 
 def jpeg(rgb: Rgb, quality: int, subsampling: int) -> Rgb:
-    """Through a JPEG and back; subsampling 0 is 4:4:4, 2 is 4:2:0."""
+    """Encode as JPEG and decode; subsampling 0 is 4:4:4, 2 is 4:2:0."""
     file = io.BytesIO()
     Image.fromarray(rgb).save(file, "JPEG", quality=quality, subsampling=subsampling)
     return decode(file.getvalue()).pixels
 
 
 def some_jpeg(rgb: Rgb, rng: np.random.Generator, lowest: int = 60) -> Rgb:
-    """Through a JPEG of quality `lowest` to 95, 4:4:4 or 4:2:0."""
+    """Encode as a JPEG of quality `lowest` to 95, 4:4:4 or 4:2:0, and decode."""
     return jpeg(rgb, int(rng.integers(lowest, 96)), int(rng.choice([0, 2])))
 
 

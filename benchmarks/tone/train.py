@@ -1,11 +1,11 @@
-"""Learn the tone regression and write curate/measures/tone/weights.py.
+"""Fit the tone regression and write curate/measures/tone/weights.py.
 
     python benchmarks/tone/train.py DATA.parquet ODDS.npy [--out FILE]
 
-Logistic regression on standardised log(1 + feature) and on a few products of two. The threshold comes from regressions
-that have not seen the source of the photo judged, as evaluate.py's does. ODDS.npy is what train_network.py's networks
-say of photos that they haven't seen; what is made of both where the regression is in doubt is learned from such scores.
-The same data give the same file, up to the arithmetic of the machine.
+Logistic regression on standardised log(1 + feature) and on a few products of two. The threshold is set on scores of
+regressions that were trained without the photo's source, as in evaluate.py. ODDS.npy has the log odds of networks that
+were trained without the photo (train_network.py); the combination of both is fitted to such scores. The same data give
+the same file, up to the arithmetic of the machine.
 """
 
 from __future__ import annotations
@@ -15,13 +15,22 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from counting import judged
-from regression import DOUBTFUL, Regression, SecondLook, fit, out_of_source, read, second_look, threshold
+from counting import cross_validated_scores
+from regression import (
+    DOUBT_RANGE,
+    Combination,
+    Regression,
+    fit,
+    fit_combination,
+    out_of_source,
+    read_measured,
+    threshold,
+)
 
 from curate.measures.tone.features import compute_features
 
 WEIGHTS = Path(__file__).parents[2] / "curate/measures/tone/weights.py"
-"""Of the checkout that this script lies in, which need not be the one that is installed."""
+"""In the checkout of this script, which may not be the installed one."""
 PAGE = '''"""Weights of the tone regression, written by benchmarks/tone/train.py (data: docs/results/tone.md)."""
 
 from __future__ import annotations
@@ -51,31 +60,31 @@ network's."""
 
 
 def main() -> None:
-    """Write one file of plain numbers."""
+    """Write the weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("odds", type=Path)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    table = read(options.data, compute_features)
+    table = read_measured(options.data, compute_features)
     table["network"] = np.load(options.odds)
     everything = np.ones(len(table), bool)
     line = threshold(table, out_of_source(table, everything))
-    second = second_look(table, judged(table, everything))
-    options.out.write_text(page(fit(table).less(line), second), encoding="utf-8")
+    second = fit_combination(table, cross_validated_scores(table, everything))
+    options.out.write_text(page(fit(table).with_threshold(line), second), encoding="utf-8")
     print(f"{options.out.name}: learned from {table.truth.isin(['color', 'toned']).sum()} pictures")
 
 
-def page(learned: Regression, second: SecondLook) -> str:
-    """The file's text."""
+def page(learned: Regression, second: Combination) -> str:
+    """The text of weights.py."""
     rows = (
         f'    "{name}": ({mean:.4f}, {deviation:.4f}, {weight:+.4f}),'
         for name, (mean, deviation, weight) in learned.features.items()
     )
     products = (f'    ("{one}", "{other}"): {weight:+.4f},' for (one, other), weight in learned.products.items())
     return PAGE.format(
-        bias=learned.bias, features="\n".join(rows), products="\n".join(products), doubtful=DOUBTFUL, second=second
+        bias=learned.bias, features="\n".join(rows), products="\n".join(products), doubtful=DOUBT_RANGE, second=second
     )
 
 

@@ -1,12 +1,12 @@
-r"""Learn the tone network, on a GPU.
+r"""Train the tone network, on a GPU.
 
     python benchmarks/tone/train_network.py bases DATA.parquet BASES.npz --more FOLDER
     python benchmarks/tone/train_network.py pool BASES.npz POOL.pt --seed 0     # and with seeds 1 to 5, all at once
     python benchmarks/tone/train_network.py learn OUT POOL.pt ... --fold 0      # and with folds 1 to 4 and -1, at once
     python benchmarks/tone/train_network.py judge OUT DATA.parquet
 
-`bases` packs the photos and prints that pictures are made from: of build_dataset.py's file those that nothing was done
-to, of FOLDER further colour photos. `pool` makes colour and toned pictures of them (`aging.py`). `learn` teaches a
+`bases` packs the photos and prints that pictures are made from: the unchanged ones of build_dataset.py's file, and
+more colour photos from FOLDER. `pool` makes colour and toned pictures of them (`aging.py`). `learn` teaches a
 large network by them, then a small one by what that says of them; with `--fold F` both without the photos and
 repositories of that fold. `judge` writes OUT/odds.npy, what the networks say of pictures of DATA whose photos they
 haven't seen, and from fold -1 curate/measures/tone/network.onnx.
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx.numpy_helper import from_array
-from pools import NOWHERE, POOL_PICTURES, bases, pool
+from pools import NO_FOLD, POOL_PICTURES, bases, pool
 from regression import FOLDS, batches
 from torch import Tensor, nn
 from torch.nn import functional
@@ -40,12 +40,12 @@ from curate.measures.tone.network import load_network, log_odds
 STEPS, STUDENT_STEPS, STEP_PICTURES = 5500, 9000, 512
 RATE, DECAY = 2e-3, 0.03
 TAUGHT = 0.8
-"""The small network learns from so much of what the large one says and from the truth for the rest."""
+"""Weight of the large network's probabilities in the small network's targets; the rest is the truth."""
 WEIGHTS = Path(__file__).parents[2] / "curate/measures/tone/network.onnx"
 
 
 def main() -> None:
-    """One step of the four."""
+    """Run one of the four steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = parser.add_subparsers(dest="step", required=True)
     step = steps.add_parser("bases")
@@ -60,7 +60,7 @@ def main() -> None:
     step = steps.add_parser("learn")
     step.add_argument("out", type=Path)
     step.add_argument("pools", type=Path, nargs="+")
-    step.add_argument("--fold", type=int, default=NOWHERE)
+    step.add_argument("--fold", type=int, default=NO_FOLD)
     step = steps.add_parser("judge")
     step.add_argument("out", type=Path)
     step.add_argument("data", type=Path)
@@ -77,57 +77,59 @@ def main() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """Pictures to learn from."""
+class TrainingSet:
+    """Pictures to train on."""
 
     x: Tensor
     """(n, 3, 32, 40) uint8 sRGB."""
-    says: Tensor
-    """(n,) probability of toned, that is to be learned."""
+    targets: Tensor
+    """(n,) probability of toned: the target."""
     weight: Tensor
 
     @classmethod
-    def read(cls, pools: Sequence[Path], fold: int, device: torch.device) -> Lesson:
-        """All pictures of no photo of `fold`."""
+    def read(cls, pools: Sequence[Path], fold: int, device: torch.device) -> TrainingSet:
+        """Read all pictures that are not made from a photo of `fold`."""
         parts = [torch.load(path) for path in pools]
         keep = torch.cat([part["fold"] for part in parts])
-        keep = torch.ones_like(keep, dtype=torch.bool) if fold == NOWHERE else keep != fold
+        keep = torch.ones_like(keep, dtype=torch.bool) if fold == NO_FOLD else keep != fold
         return cls(*(torch.cat([part[name] for part in parts])[keep].to(device) for name in ("x", "toned", "weight")))
 
     def inputs(self, places: Tensor | slice) -> Tensor:
-        """What a network reads."""
+        """The network inputs of some pictures."""
         read = inputs(rgb_to_lab(self.x[places].float() / 255))
         return read.contiguous(memory_format=torch.channels_last)
 
 
 def learn(out: Path, pools: Sequence[Path], fold: int, device: torch.device) -> None:
-    """Teach the large network, then the small one; OUT gets `large{fold}.pt` and `small{fold}.pt`, float16."""
+    """Train the large network, then the small one; write `large{fold}.pt` and `small{fold}.pt`, float16."""
     torch.manual_seed(fold)
     torch.backends.cudnn.benchmark = True
     out.mkdir(parents=True, exist_ok=True)
-    lesson = Lesson.read(pools, fold, device)
-    large = fitted(ToneNetwork(teacher=True).to(device), lesson, STEPS)
+    training_set = TrainingSet.read(pools, fold, device)
+    large = train(ToneNetwork(teacher=True).to(device), training_set, STEPS)
     _save(large, out / f"large{fold}.pt")
-    said = TAUGHT * _probabilities(large, lesson) + (1 - TAUGHT) * lesson.says
-    small = fitted(ToneNetwork().to(device), replace(lesson, says=said), STUDENT_STEPS)
+    said = TAUGHT * _probabilities(large, training_set) + (1 - TAUGHT) * training_set.targets
+    small = train(ToneNetwork().to(device), replace(training_set, targets=said), STUDENT_STEPS)
     _save(small, out / f"small{fold}.pt")
 
 
-def fitted(network: ToneNetwork, lesson: Lesson, steps: int) -> ToneNetwork:
-    """AdamW, one cosine, and the mean of the second half's weights, the newer counting more."""
+def train(network: ToneNetwork, training_set: TrainingSet, steps: int) -> ToneNetwork:
+    """Train with AdamW and one cosine; return the moving average of the weights of the second half."""
     network = network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
     mean: dict[str, Tensor] = {}
-    began, device = time.monotonic(), lesson.x.device
+    began, device = time.monotonic(), training_set.x.device
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(step / 300, 0.5 + 0.5 * math.cos(math.pi * step / steps)) + 1e-6
-        places = torch.randint(len(lesson.x), (STEP_PICTURES,), device=device)
+        places = torch.randint(len(training_set.x), (STEP_PICTURES,), device=device)
         with torch.no_grad():
-            read = lesson.inputs(places)
+            read = training_set.inputs(places)
         with torch.autocast(device.type, torch.bfloat16):
             odds = network(read)
-        loss = functional.binary_cross_entropy_with_logits(odds.float(), lesson.says[places], lesson.weight[places])
+        loss = functional.binary_cross_entropy_with_logits(
+            odds.float(), training_set.targets[places], training_set.weight[places]
+        )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -143,11 +145,11 @@ def fitted(network: ToneNetwork, lesson: Lesson, steps: int) -> ToneNetwork:
 
 
 @torch.no_grad()
-def _probabilities(network: ToneNetwork, lesson: Lesson) -> Tensor:
+def _probabilities(network: ToneNetwork, training_set: TrainingSet) -> Tensor:
     """(n,) of a picture and its mirror image."""
     said = []
-    for first in range(0, len(lesson.x), 2048):
-        read = lesson.inputs(slice(first, first + 2048))
+    for first in range(0, len(training_set.x), 2048):
+        read = training_set.inputs(slice(first, first + 2048))
         with torch.autocast(read.device.type, torch.bfloat16):
             said.append(torch.sigmoid((network(read).float() + network(read.flip(3)).float()) / 2))
     return torch.cat(said)
@@ -158,16 +160,16 @@ def _save(network: ToneNetwork, path: Path) -> None:
 
 
 def judge(out: Path, data: Path) -> None:
-    """Write the shipped network, and (n,) float32 log odds by those that haven't seen a picture's photo."""
+    """Write the network for the package, and (n,) float32 log odds by networks trained without a picture's photo."""
     unseen = [load_network(as_onnx(out / f"small{fold}.pt")) for fold in range(FOLDS)]
     odds = [log_odds(small, unseen[row["fold"]]) for batch in batches(data) for row, small in batch]
     np.save(out / "odds.npy", np.array(odds, np.float32))
-    WEIGHTS.write_bytes(as_onnx(out / f"small{NOWHERE}.pt"))
+    WEIGHTS.write_bytes(as_onnx(out / f"small{NO_FOLD}.pt"))
     print(len(odds), "pictures")
 
 
 def as_onnx(path: Path) -> bytes:
-    """A small network as an ONNX file that old OpenCVs read too, its normalisation folded into the weights."""
+    """A small network as an ONNX file for old versions of OpenCV, too, with normalisation folded into the weights."""
     values = {name: value.double().numpy() for name, value in torch.load(path, map_location="cpu").items()}
     nodes, tensors, came = [], [], "cells"
     for place, (_, stride) in enumerate(WIDTHS):

@@ -1,4 +1,4 @@
-"""Gray pictures as files store them, and colour photos as cameras, screens and age change them."""
+"""Gray pictures in several encodings, and colour photos changed by cameras, screens and age."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from curate.errors import UsageError
 
 
 @click.command(short_help="Show whether a filter keeps a photo, and why not.")
-@click.argument("places", nargs=-1, required=True, type=PathOrUrl(), metavar="PHOTO...")
+@click.argument("paths", nargs=-1, required=True, type=PathOrUrl(), metavar="PHOTO...")
 @click.option(
     "--scan",
     type=PATH,
@@ -23,7 +23,7 @@ from curate.errors import UsageError
     help="Scan manifest in which to look up photos that no longer exist.",
 )
 @filter_options(*PHOTO_OPTIONS)
-def explain(places: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> None:
+def explain(paths: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> None:
     """Measure each PHOTO now and show whether a filter with these options keeps it, and why not.
 
     The photos don't need to be in a manifest. For a photo that no longer exists, the measurements come from the scan
@@ -37,9 +37,9 @@ def explain(places: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> No
     from curate.sources import is_url
 
     options = build_options(settings).without_dataset_rules()
-    if url := next(filter(is_url, places), None):
+    if url := next(filter(is_url, paths), None):
         raise UsageError(f"{url} is a URL: download the photo first, or measure it with `curate scan`")
-    photos = list(map(Path, places))
+    photos = list(map(Path, paths))
     for photo in photos:  # report a wrong path before any photo is measured
         if find_missing_row(photo, scan) is None:
             list_photo(photo)

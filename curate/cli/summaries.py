@@ -52,14 +52,14 @@ def scan_summary(summary: ScanSummary, out: Path) -> Iterator[str]:
     yield f"written: {out}"
 
 
-def dry_scan_summary(found: ListingStats) -> Iterator[str]:
+def dry_scan_summary(listing: ListingStats) -> Iterator[str]:
     """The work that a scan would have to do."""
-    to_read = f"{found.to_measure:,} to read ({format_bytes(found.bytes_to_measure)})"
-    yield f"{pluralize(found.files, 'file')}, {to_read}; dry run: nothing was measured or written"
-    if found.missing:
-        yield f"  missing: {pluralize(found.missing, 'photo')}; rows would be kept"
-    if found.dropped:
-        yield f"  missing: {pluralize(found.dropped, 'photo')}; rows would be removed"
+    to_read = f"{listing.to_measure:,} to read ({format_bytes(listing.bytes_to_measure)})"
+    yield f"{pluralize(listing.files, 'file')}, {to_read}; dry run: nothing was measured or written"
+    if listing.missing:
+        yield f"  missing: {pluralize(listing.missing, 'photo')}; rows would be kept"
+    if listing.dropped:
+        yield f"  missing: {pluralize(listing.dropped, 'photo')}; rows would be removed"
 
 
 def filter_summary(chosen: FilterSummary) -> Iterator[str]:

@@ -231,9 +231,8 @@ def _read(photo: ExportItem, summary: ExportSummary) -> bytes | None:
 def _write_imagefolder(photos: list[ExportItem], out: Path, kind: Kind, summary: ExportSummary) -> Iterator[int]:
     """One folder per split, each with a metadata.jsonl that lists its photos."""
     yield from _write_tree(photos, out, kind, summary)
-    columns = dict.fromkeys(
-        name for photo in photos for name in photo.row
-    )  # all lines need the same columns: `datasets` infers types
+    # Every line gets all columns: `datasets` infers the types from the lines.
+    columns = dict.fromkeys(name for photo in photos for name in photo.row)
     lines: dict[str, list[str]] = {}
     for photo in photos:
         if (out / photo.name).exists():

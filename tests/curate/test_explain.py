@@ -39,8 +39,8 @@ def test_a_photo_is_explained_as_a_filter_would_decide_it(photos: Path) -> None:
 def test_options_change_the_decision(tmp_path: Path) -> None:
     Image.effect_noise((64, 64), 80).convert("RGB").save(tmp_path / "gray.png")
     assert "colorfulness" in run("explain", tmp_path / "gray.png").output.splitlines()[0]
-    said = run("explain", tmp_path / "gray.png", "--min-colorfulness", "0").output.splitlines()[0]
-    assert said.endswith("rejected: tone is grayscale")
+    first_line = run("explain", tmp_path / "gray.png", "--min-colorfulness", "0").output.splitlines()[0]
+    assert first_line.endswith("rejected: tone is grayscale")
 
 
 def test_a_file_that_is_not_a_photo_is_reported(tmp_path: Path) -> None:
@@ -71,12 +71,12 @@ def test_inspect_shows_the_lineage_back_to_the_scan(project: Path) -> None:
     chain = trace_lineage(project / "manifests" / "clean.parquet")
     assert [ancestor.lineage.kind for ancestor in chain if ancestor.lineage] == ["clean", "scan"]
     assert [ancestor.state for ancestor in chain] == ["unchanged", "unchanged"]
-    said = run("inspect", "manifests/clean.parquet")
-    assert said.exit_code == 0
-    assert " scanned, 1 kept, " in said.output
-    assert "  list     reject_reasons" in said.output
-    assert "  options  min_colorfulness 20, keep_tones color, split 90/5/5, duplicates keep\n" in said.output
-    assert "  split    1 " in said.output
+    result = run("inspect", "manifests/clean.parquet")
+    assert result.exit_code == 0
+    assert " scanned, 1 kept, " in result.output
+    assert "  list     reject_reasons" in result.output
+    assert "  options  min_colorfulness 20, keep_tones color, split 90/5/5, duplicates keep\n" in result.output
+    assert "  split    1 " in result.output
 
 
 def test_inspect_reports_a_parent_that_changed_or_is_missing(project: Path) -> None:

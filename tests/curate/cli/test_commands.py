@@ -212,8 +212,8 @@ def test_all_commands_accept_paths_that_are_not_utf8(in_tmp_path: Path, photos: 
 @pytest.mark.usefixtures("in_tmp_path")
 def test_a_file_name_that_begins_with_a_dash_is_suggested_with_its_folder() -> None:
     Path("-odd.jpg").touch()
-    said = curate("explain", "-odd.jpg").stderr
-    assert said.endswith("If you mean the file -odd.jpg, write ./-odd.jpg\n")
+    message = curate("explain", "-odd.jpg").stderr
+    assert message.endswith("If you mean the file -odd.jpg, write ./-odd.jpg\n")
     assert "If you mean" not in curate("explain", "-z.jpg").stderr
     for command in (["explain", "./-odd.jpg"], ["explain", "--", "-odd.jpg"]):
         assert "rejected: unreadable: EmptyFile" in curate(*command).stdout

@@ -84,7 +84,7 @@ def opened(browser: Browser) -> Iterator[Open]:
             permissions=list(permissions),
         )
         page = context.new_page()
-        page.on("console", lambda said: problems.append(f"{said.type}: {said.text}"))
+        page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("dialog", lambda dialog: problems.append(f"alert: {dialog.message}"))
         page.on(
@@ -302,10 +302,10 @@ def test_without_scripts_the_page_says_what_to_do(browser: Browser, scanned_fold
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((scanned_folder / "scan.html").as_uri())
-    said = page.locator("body").inner_text()
-    assert "my scan.parquet" in said
-    assert "Allow scripts" in said
-    assert "Choose the threshold" not in said
+    text = page.locator("body").inner_text()
+    assert "my scan.parquet" in text
+    assert "Allow scripts" in text
+    assert "Choose the threshold" not in text
     context.close()
 
 

@@ -364,11 +364,11 @@ def test_invalid_values_in_columns_still_give_a_page(photos: Path, tmp_path: Pat
     assert len(data_of(tmp_path / "m.html")["photos"]) == made.photos == len(rows)
 
 
-def assert_refused(result: Result, said: str) -> None:
+def assert_refused(result: Result, message: str) -> None:
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("Error: ")
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_invalid_inputs_and_outputs_are_one_line_errors(scan_path: Path, tmp_path: Path) -> None:
