@@ -112,8 +112,8 @@ def fit(
 
     Example:
         >>> result = train.fit("clean.parquet", run_dir="runs/clean", image_size=64, channels=8)  # doctest: +SKIP
-        >>> result.verdict  # doctest: +SKIP
-        '500 steps, ending at 0.84 of neutral; healthy'
+        >>> result.steps, result.healthy  # doctest: +SKIP
+        (500, True)
     """
     given = Recipe(
         image_size=image_size,

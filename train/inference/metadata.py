@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from curate.errors import PlaceTaken, UsageError
 from curate.files import write_atomic
-from curate.image.icc import PILLOW_RAISES
+from curate.image.icc import PILLOW_ERRORS
 from curate.version import __version__
 
 JPEG_OPTIONS = {"quality": 95, "subsampling": 0}
@@ -109,7 +109,7 @@ def is_up_to_date(target: Path, provenance: Provenance, photo: bytes, *, drop_gp
     try:
         with Image.open(target) as picture:
             xmp, position = picture.info.get("xmp", b""), dict(picture.getexif().get_ifd(GPS))
-    except PILLOW_RAISES:
+    except PILLOW_ERRORS:
         xmp, position = b"", {}
     xmp = xmp if isinstance(xmp, bytes) else str(xmp).encode()
     photo_sha256 = re.search(rb'vividset:photo_sha256="([0-9a-f]{64})"', xmp)
@@ -128,7 +128,7 @@ def exif_of(photo: bytes, size: tuple[int, int], *, drop_gps: bool) -> Image.Exi
     EXIF that can't be read is left out.
     """
     kept = Image.Exif()
-    with suppress(*PILLOW_RAISES), Image.open(io.BytesIO(photo)) as picture:
+    with suppress(*PILLOW_ERRORS), Image.open(io.BytesIO(photo)) as picture:
         original = picture.getexif()
         kept.update({tag: value for tag, value in original.items() if tag in KEPT_TAGS})
         details = original.get_ifd(ExifTags.IFD.Exif)
@@ -179,7 +179,7 @@ def _exif_bytes(exif: Image.Exif, provenance: Provenance) -> bytes:
     original = exif.get(ExifTags.Base.ImageDescription)
     exif[ExifTags.Base.ImageDescription] = provenance.sentence() + (f" The photo says: {original}" if original else "")
     exif[ExifTags.Base.Software] = f"vividset {__version__}"
-    with suppress(*PILLOW_RAISES):
+    with suppress(*PILLOW_ERRORS):
         if len(whole := exif.tobytes()) <= MAX_EXIF_BYTES:
             return whole
     minimal = Image.Exif()
