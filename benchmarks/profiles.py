@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from curate.image.icc import PILLOW_RAISES, MatrixTransform, convert_pixels, srgb_transform
+from curate.image.icc import PILLOW_ERRORS, MatrixTransform, convert_pixels, srgb_transform
 from curate.measures.colorfulness import colorfulness
 
 Pixels = NDArray[np.uint8]
@@ -80,7 +80,7 @@ def photos_with_profile(folder: Path) -> Iterator[tuple[bytes, Pixels]]:
                 icc_bytes = image.info.get("icc_profile")
                 if icc_bytes and image.mode == "RGB":
                     yield icc_bytes, np.asarray(image)
-        except PILLOW_RAISES:
+        except PILLOW_ERRORS:
             continue
 
 

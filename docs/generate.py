@@ -1,6 +1,6 @@
 """Write the generated pages of docs/ from the programs themselves, so that they agree. `make docs` runs it.
 
-python docs/generate.py            reference/cli.md, reference/recipe.md, and the tutorial without its training
+python docs/generate.py            the pages of docs/reference, and the tutorial without its training
 python docs/generate.py --train    the tutorial with its training and its picture: some minutes
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 from PIL import Image
+from python_reference import python_page
 
 from curate.cli import main as curate
 from train.cli import main as train
@@ -23,6 +24,7 @@ from train.recipe import Recipe
 
 DOCS = Path(__file__).parent
 COMMANDS = DOCS / "reference" / "cli.md"
+PYTHON = DOCS / "reference" / "python.md"
 RECIPE = DOCS / "reference" / "recipe.md"
 TUTORIAL = DOCS / "tutorial" / "first-colorizer.md"
 PICTURE = DOCS / "images" / "tutorial.jpg"
@@ -134,6 +136,7 @@ def main() -> None:
     """Write all generated pages."""
     with_training = "--train" in sys.argv[1:]
     COMMANDS.write_text(commands_page(), encoding="utf-8")
+    PYTHON.write_text(python_page(), encoding="utf-8")
     RECIPE.write_text(recipe_page(), encoding="utf-8")
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
@@ -141,7 +144,7 @@ def main() -> None:
         if with_training:
             _draw(home)
     TUTORIAL.write_text(page, encoding="utf-8")
-    print(f"written: {COMMANDS}, {RECIPE}, {TUTORIAL}")
+    print(f"written: {COMMANDS}, {PYTHON}, {RECIPE}, {TUTORIAL}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -26,12 +27,17 @@ def generate() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(ROOT / "docs"))  # as in `python docs/generate.py`
     spec.loader.exec_module(module)
     return module
 
 
 def test_the_page_of_commands_is_their_own_help(generate: ModuleType) -> None:
     assert COMMANDS.read_text(encoding="utf-8") == generate.commands_page(), "run `make docs`"
+
+
+def test_the_page_of_the_python_api_is_made_of_its_docstrings(generate: ModuleType) -> None:
+    assert generate.PYTHON.read_text(encoding="utf-8") == generate.python_page(), "run `make docs`"
 
 
 def test_the_page_of_the_recipe_is_the_recipe(generate: ModuleType) -> None:

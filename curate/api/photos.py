@@ -121,7 +121,7 @@ def explain_photo(
 
     Example:
         >>> curate.explain_photo("old-photo.jpg").reasons  # doctest: +SKIP
-        ('tone sepia',)
+        ('tone is sepia',)
     """
     chosen = filter_options(locals(), options).without_dataset_rules()
     row = curate.explain.find_missing_row(Path(photo), Path(scan))

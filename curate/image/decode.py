@@ -48,7 +48,7 @@ from curate.image.formats import (
     jxl_pixel_count,
     looks_like_photo,
 )
-from curate.image.icc import PILLOW_RAISES, convert_pixels, srgb_transform, to_srgb
+from curate.image.icc import PILLOW_ERRORS, convert_pixels, srgb_transform, to_srgb
 from curate.text import describe_error, install_hint
 
 MAX_PIXELS = 250_000_000
@@ -240,7 +240,7 @@ def _pillow_errors(doing: str) -> Iterator[None]:
             yield
         except MemoryError as exc:
             raise OutOfMemory(f"{doing} needs more memory than is available") from exc
-        except PILLOW_RAISES as exc:
+        except PILLOW_ERRORS as exc:
             raise BrokenPhoto(describe_error(exc)) from exc
 
 
@@ -321,7 +321,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except PILLOW_RAISES:
+    except PILLOW_ERRORS:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 

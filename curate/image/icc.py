@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-PILLOW_RAISES = (
+PILLOW_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -220,7 +220,7 @@ def _read_profile(icc_bytes: bytes, mode: str) -> tuple[str, Transform | None]:
             profile, _srgb_profile(), mode, "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC
         )
         return name, transform if mode != "RGB" else _choose_transform(icc_bytes, profile, transform)
-    except (ImageCms.PyCMSError, *PILLOW_RAISES):
+    except (ImageCms.PyCMSError, *PILLOW_ERRORS):
         return "unreadable", None
 
 

@@ -7,6 +7,7 @@ tar.py          lists the members of a tar file
 path_lists.py   reads files with one path per line; sorts a listing on disk
 remote.py       lists and reads URLs through fsspec
 reader.py       reads the bytes of a listed photo, or of a photo in a manifest
+photo_input.py  decodes a photo given as path, bytes, PIL image or array
 """
 
 from __future__ import annotations

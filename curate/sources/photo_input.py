@@ -1,4 +1,4 @@
-"""One photo as a Python caller has it: a path, bytes, a PIL image or an array."""
+"""Decode a photo that a Python caller gives as a path, bytes, a PIL image or an array."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ PhotoInput = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
 
 def load_photo(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS, on_white: bool = True) -> Photo:
-    """Decode a photo, wherever the caller has it.
+    """Decode a photo from a path, bytes, a PIL image or an array.
 
     Args:
         photo: a path or URL; the bytes of a file; a PIL image, whose EXIF orientation and colour profile are applied;
             or an (H, W, 3) uint8 array, sRGB, red first, upright.
-        max_pixels: larger photos are an error and are not decoded.
-        on_white: composite transparent pixels on white; False keeps their own colours, and their alpha apart.
+        max_pixels: largest width times height. A larger photo is an error and is not decoded; arrays are not limited.
+        on_white: composite transparent pixels on white; False returns their stored colours, and the alpha channel.
 
     Returns:
-        The photo as `decode` returns it; its header says nothing of an array but the size.
+        The photo, as from `curate.image.decode.decode`. For an array, the header has only the size.
 
     Raises:
-        PhotoError: the photo cannot be used; the class says why, the text begins with the path.
-        TypeError: `photo` is none of these types.
-        UsageError: an array of another shape or dtype.
+        PhotoError: the photo cannot be read or decoded; the subclass says why, and the text begins with the path.
+        TypeError: `photo` has another type.
+        UsageError: an array has another shape or dtype.
     """
     if isinstance(photo, np.ndarray):
         height, width = _checked_shape(photo)
@@ -54,7 +54,7 @@ def load_photo(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS, on_white: boo
 
 
 def _checked_shape(pixels: NDArray[np.uint8]) -> tuple[int, int]:
-    """Height and width of an array of pixels."""
+    """Height and width of an array of pixels; raises UsageError for another shape or dtype."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise UsageError(
             f"an array of pixels is (H, W, 3) uint8, sRGB, red first; this one is {pixels.shape} {pixels.dtype}"
@@ -63,6 +63,7 @@ def _checked_shape(pixels: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def _read(path: str) -> bytes:
+    """The bytes of a file or URL; a folder, pipe or device is an error, because reading one can block."""
     if PurePath(path).suffix.lower() in RAW_SUFFIXES:
         raise UnsupportedFormat("camera raw isn't decoded: develop it to JPEG or TIFF first")
     if not is_url(path) and "\0" not in path:

@@ -13,7 +13,7 @@ Checks, in the order given, all in one new Debian:
   demo-again  `make demo` with everything installed
   test      `make test`
   wheel     the wheel in a new environment and an empty folder: scan, filter, fit, colorize on generated photos
-  chromium  no check: installs chromium and fonts-liberation for the checks that follow
+  chromium  no check: installs chromium, fonts-liberation and libatomic1 for the checks that follow
   headless  import cv2 of opencv-python (expected to fail) and of opencv-python-headless
 
 Options:
@@ -77,7 +77,9 @@ install() { in_root apt-get install -qq -y --no-install-recommends "$@" > "$logs
 as_user() { # a shell command in the clone, as the user, without the variables, locale and files of this machine
   local kept=() variable
   for variable in "${variables[@]}"; do kept+=("$variable=${!variable-}"); done
-  chroot --userspec="$user" "$root" env -i PATH=/usr/local/bin:/usr/bin:/bin HOME="$home" USER="$user" "${kept[@]}" \
+  # nohup and a shell's & leave signals ignored, which the tests of Ctrl-C and SIGHUP would inherit
+  chroot --userspec="$user" "$root" env -i --default-signal PATH=/usr/local/bin:/usr/bin:/bin HOME="$home" USER="$user" \
+    "${kept[@]}" \
     sh -c "cd $home/vividset && $1"
 }
 
@@ -176,7 +178,7 @@ fi
 version="Debian $(cat "$root/etc/debian_version"), $(in_root python3 --version)"
 for check in "${checks[@]}"; do
   if [[ $check == chromium ]]; then
-    install chromium fonts-liberation
+    install chromium fonts-liberation libatomic1
     chromium=-chromium
     continue
   fi

@@ -1,4 +1,4 @@
-"""Metadata of colorized pictures: that a machine made the colours, by which checkpoint, from which photo; and EXIF."""
+"""Metadata of colorized pictures: that a machine made the colors, by which checkpoint, from which photo; and EXIF."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from curate.errors import PlaceTaken, UsageError
 from curate.files import write_atomic
-from curate.image.icc import PILLOW_RAISES
+from curate.image.icc import PILLOW_ERRORS
 from curate.version import __version__
 
 JPEG_OPTIONS = {"quality": 95, "subsampling": 0}
-"""4:4:4: subsampled colour planes would blur colours at edges again."""
+"""4:4:4: subsampled color planes would blur colors at edges again."""
 PNG_OPTIONS = {"compress_level": 1, "compress_type": 3}
 """Run-length encoding only (Z_RLE): a quarter of the CPU time of Pillow's default, for files about 8 % larger."""
 GENERATED_NOTE = "Colorized by machine."
@@ -109,7 +109,7 @@ def is_up_to_date(target: Path, provenance: Provenance, photo: bytes, *, drop_gp
     try:
         with Image.open(target) as picture:
             xmp, position = picture.info.get("xmp", b""), dict(picture.getexif().get_ifd(GPS))
-    except PILLOW_RAISES:
+    except PILLOW_ERRORS:
         xmp, position = b"", {}
     xmp = xmp if isinstance(xmp, bytes) else str(xmp).encode()
     photo_sha256 = re.search(rb'vividset:photo_sha256="([0-9a-f]{64})"', xmp)
@@ -128,7 +128,7 @@ def exif_of(photo: bytes, size: tuple[int, int], *, drop_gps: bool) -> Image.Exi
     EXIF that can't be read is left out.
     """
     kept = Image.Exif()
-    with suppress(*PILLOW_RAISES), Image.open(io.BytesIO(photo)) as picture:
+    with suppress(*PILLOW_ERRORS), Image.open(io.BytesIO(photo)) as picture:
         original = picture.getexif()
         kept.update({tag: value for tag, value in original.items() if tag in KEPT_TAGS})
         details = original.get_ifd(ExifTags.IFD.Exif)
@@ -147,7 +147,7 @@ def write_marked(picture: Image.Image, target: Path, provenance: Provenance, exi
     Args:
         picture: RGB or RGBA.
         target: a JPEG is written if the name ends in .jpg or .jpeg, else a PNG.
-        provenance: where the colours come from.
+        provenance: where the colors come from.
         exif: of `exif_of`.
 
     Raises:
@@ -179,7 +179,7 @@ def _exif_bytes(exif: Image.Exif, provenance: Provenance) -> bytes:
     original = exif.get(ExifTags.Base.ImageDescription)
     exif[ExifTags.Base.ImageDescription] = provenance.sentence() + (f" The photo says: {original}" if original else "")
     exif[ExifTags.Base.Software] = f"vividset {__version__}"
-    with suppress(*PILLOW_RAISES):
+    with suppress(*PILLOW_ERRORS):
         if len(whole := exif.tobytes()) <= MAX_EXIF_BYTES:
             return whole
     minimal = Image.Exif()

@@ -1,4 +1,4 @@
-"""colorfulness, against the paper's formula in float64; measure on whole photos."""
+"""colorfulness, against the paper's formula in float64."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from curate.measures.colorfulness import colorfulness, colorfulness_level
-from curate.measures.measure import measure
 
 Pixels = NDArray[np.uint8]
 
@@ -160,46 +159,3 @@ def test_a_level_begins_at_its_lower_bound(lowest: float, name: str, below: str)
 
 def test_levels_cover_all_scores() -> None:
     assert (colorfulness_level(0.0), colorfulness_level(300.0)) == ("not", "extremely")
-
-
-def recoloured(pixels: Pixels, matrix: list[list[float]]) -> Pixels:
-    mixed: NDArray[np.float64] = pixels @ np.array(matrix).T
-    return mixed.clip(0, 255).astype(np.uint8)
-
-
-SEPIA = [[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]]
-
-
-@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
-def test_measure_classifies_a_photo_and_its_monochrome_copies(name: str, real_photo: Callable[[str], Pixels]) -> None:
-    pixels = real_photo(name)
-    luma = pixels @ np.array([0.299, 0.587, 0.114])
-    gray = np.repeat(luma[..., None], 3, axis=2).astype(np.uint8)
-    dark, bright = np.array([8.0, 30.0, 85.0]), np.array([225.0, 238.0, 250.0])
-    cyanotype = (dark + (bright - dark) * (luma / 255)[..., None]).astype(np.uint8)
-    copies = {"color": pixels, "grayscale": gray, "sepia": recoloured(pixels, SEPIA), "toned": cyanotype}
-    assert {tone: measure(copy).tone.tone for tone, copy in copies.items()} == {tone: tone for tone in copies}
-
-
-def test_gray_noise_stored_as_rgb_is_grayscale() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (120, 90, 1), dtype=np.uint8)
-    assert measure(np.repeat(noise, 3, axis=2)).tone.tone == "grayscale"
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 2000), (2000, 1), (161, 3)])
-def test_photos_of_any_shape_are_measured(shape: tuple[int, int]) -> None:
-    measures = measure(flat(200, 30, 30, shape))
-    assert measures.colorfulness == pytest.approx(paper_formula(flat(200, 30, 30)))
-    assert all(math.isfinite(value) for value in (measures.tone.tone_residual, measures.appearance.sharpness))
-
-
-def test_an_invisible_half_does_not_change_the_measures(vivid: Pixels) -> None:
-    wide = np.concatenate([vivid, np.full_like(vivid, 255)], axis=1)
-    visible = np.zeros(wide.shape[:2], np.bool_)
-    visible[:, : vivid.shape[1]] = True
-    alone, masked = measure(vivid), measure(wide, visible)
-    assert masked.colorfulness == alone.colorfulness
-    assert masked.appearance.chroma_mean == pytest.approx(
-        alone.appearance.chroma_mean, rel=0.03
-    )  # other pixels are sampled
-    assert masked.tone.tone == alone.tone.tone == "color"

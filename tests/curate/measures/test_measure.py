@@ -1,9 +1,13 @@
-"""Tests of curate/measures/measure.py: the small copy and the sample of pixels that measures use."""
+"""measure: whole photos of each tone, shape and mask; the small copy and the sample of pixels that measures use."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from curate.measures.measure import (
     SAMPLE_PIXELS,
@@ -13,6 +17,9 @@ from curate.measures.measure import (
     sample_pixels,
     summarize_pixels,
 )
+
+Pixels = NDArray[np.uint8]
+SEPIA_MATRIX = [[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 500), (375, 500), (301, 1), (2, 700_000), (1001, 999)])
@@ -45,3 +52,42 @@ def test_a_sample_of_one_visible_pixel_is_that_pixel() -> None:
     pixels[3, 5] = (9, 8, 7)
     visible = pixels[..., 0] > 0
     assert sample_pixels(pixels, visible).tolist() == [[[9, 8, 7]]]
+
+
+def recoloured(pixels: Pixels, matrix: list[list[float]]) -> Pixels:
+    mixed: NDArray[np.float64] = pixels @ np.array(matrix).T
+    return mixed.clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
+def test_measure_classifies_a_photo_and_its_monochrome_copies(name: str, real_photo: Callable[[str], Pixels]) -> None:
+    pixels = real_photo(name)
+    luma = pixels @ np.array([0.299, 0.587, 0.114])
+    gray = np.repeat(luma[..., None], 3, axis=2).astype(np.uint8)
+    dark, bright = np.array([8.0, 30.0, 85.0]), np.array([225.0, 238.0, 250.0])
+    cyanotype = (dark + (bright - dark) * (luma / 255)[..., None]).astype(np.uint8)
+    copies = {"color": pixels, "grayscale": gray, "sepia": recoloured(pixels, SEPIA_MATRIX), "toned": cyanotype}
+    assert {tone: measure(copy).tone.tone for tone, copy in copies.items()} == {tone: tone for tone in copies}
+
+
+def test_gray_noise_stored_as_rgb_is_grayscale() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (120, 90, 1), dtype=np.uint8)
+    assert measure(np.repeat(noise, 3, axis=2)).tone.tone == "grayscale"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2000), (2000, 1), (161, 3)])
+def test_photos_of_any_shape_are_measured(shape: tuple[int, int]) -> None:
+    measures = measure(np.full((*shape, 3), (200, 30, 30), np.uint8))
+    assert measures.colorfulness == pytest.approx(0.3 * math.hypot(170, 85))  # rg and yb of the colour
+    assert all(math.isfinite(value) for value in (measures.tone.tone_residual, measures.appearance.sharpness))
+
+
+def test_an_invisible_half_does_not_change_the_measures(vivid: Pixels) -> None:
+    wide = np.concatenate([vivid, np.full_like(vivid, 255)], axis=1)
+    visible = np.zeros(wide.shape[:2], np.bool_)
+    visible[:, : vivid.shape[1]] = True
+    alone, masked = measure(vivid), measure(wide, visible)
+    assert masked.colorfulness == alone.colorfulness
+    # the mask changes which pixels are sampled
+    assert masked.appearance.chroma_mean == pytest.approx(alone.appearance.chroma_mean, rel=0.03)
+    assert masked.tone.tone == alone.tone.tone == "color"

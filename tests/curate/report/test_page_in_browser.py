@@ -36,7 +36,7 @@ def browser() -> Iterator[Browser]:
     """Headless Chromium. Without it these tests fail in CI and are skipped elsewhere."""
     found = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if found is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium here: apt-get install chromium")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium here: apt-get install chromium libatomic1")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=found)
         yield chromium

@@ -60,7 +60,7 @@ def run_in_child(restrict: Callable[[], None], work: Callable[[], Any]) -> Any:
 
 
 def become_nobody() -> None:
-    """Switch from root to a user without permissions; other users already have none."""
+    """Drop root's rights. Another user keeps its own: the tests take permissions away from the owner too."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)
@@ -85,6 +85,7 @@ def shared() -> Iterator[Path]:
         (folder / "out").mkdir()
         (folder / "out").chmod(0o777)
         yield folder
+        folder.chmod(0o755)
         for parent, folders, _ in os.walk(folder):
             for name in folders:
                 (Path(parent) / name).chmod(0o755)
@@ -110,7 +111,7 @@ def test_unreadable_files_and_folders_are_rows_and_are_retried(photos: Path, sha
     (folder / "more" / "b-gray.png").chmod(0)
     (folder / "shard.tar").chmod(0)
     (folder / "closed").chmod(0)
-    (folder / "names-only").chmod(0o744)
+    (folder / "names-only").chmod(0o444)
     (folder / "no-names").chmod(0o311)
     summary = as_nobody(lambda: scan_photos([folder], out, SERIAL))
     assert isinstance(summary, ScanSummary), summary
@@ -194,6 +195,7 @@ def test_missing_permissions_are_errors_of_one_line(photos: Path, shared: Path) 
         ),
     }
     before = sorted(shared.iterdir())
+    shared.chmod(0o555)
     for pattern, work in tries.items():
         error = as_nobody(work)
         assert isinstance(error, str), pattern

@@ -1,0 +1,210 @@
+"""The public Python API of `train`, and the Python programs of the README and the how-to pages."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import skimage
+from PIL import Image
+
+import curate
+import train
+from curate import errors
+from train.cli import main
+
+ROOT = Path(__file__).parent.parent.parent
+DATA = Path(skimage.__file__).parent / "data"
+EXAMPLE = ROOT / "examples" / "python_api.py"
+PAGES = ("README.md", "docs/how-to/compare-with-papers.md", "docs/how-to/use-from-python.md")
+CLI_ONLY = {"fit": set[str](), "evaluate": {"as_json"}, "diagnose": {"as_json"}, "export": set[str]()}
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "fit": train.fit,
+    "evaluate": train.evaluate,
+    "diagnose": train.diagnose,
+    "export": train.export_onnx,
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path, checkpoint_file: Callable[..., Path]) -> Path:
+    """A folder with real photos and a run, as the pages assume it."""
+    home = tmp_path / "home"
+    (home / "photos").mkdir(parents=True)
+    for name in ("coffee.png", "rocket.jpg", "chelsea.png", "camera.png"):
+        with Image.open(DATA / name) as image:
+            image.thumbnail((160, 160))
+            image.save(home / "photos" / name)
+    shutil.copy(DATA / "rocket.jpg", home / "photo.jpg")
+    with Image.open(DATA / "camera.png") as image:
+        image.save(home / "old-photo.jpg")
+    (home / "runs" / "clean").mkdir(parents=True)
+    shutil.copy(checkpoint_file(), home / "runs" / "clean")
+    return home
+
+
+def run_script(program: str, home: Path) -> str:
+    """What a program prints that is started as a script file, without a guard."""
+    (home / "script.py").write_text(program, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "script.py"], cwd=home, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_public_name_exists_and_is_no_submodule() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(train.__path__)}
+    assert not modules & set(train.__all__)
+    for name in modules - {"__main__"}:
+        importlib.import_module(f"train.{name}")
+    for name in train.__all__:
+        assert callable(getattr(train, name))
+        assert name in dir(train)
+
+
+def test_import_loads_no_torch() -> None:
+    code = "import sys, train; print([name for name in ('torch', 'numpy', 'kornia', 'pyarrow') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_the_options_and_defaults_of_its_command(name: str) -> None:
+    command = main.commands[name]
+    context = command.make_context(name, [], resilient_parsing=True)
+    signature = inspect.signature(FUNCTIONS[name]).parameters
+    for option in command.params:
+        if not isinstance(option, click.Option) or option.name in CLI_ONLY[name] | {"help"}:
+            continue
+        assert option.name in signature, f"--{option.name}"
+        if signature[option.name].default is not inspect.Parameter.empty:
+            assert context.params[option.name] == signature[option.name].default, f"--{option.name}"
+
+
+def test_every_argument_is_named_and_documented() -> None:
+    for name in train.__all__:
+        function = getattr(train, name)
+        if inspect.isfunction(function):
+            for parameter in inspect.signature(function).parameters.values():
+                assert parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL), name
+                assert parameter.name in (inspect.getdoc(function) or ""), f"{name}({parameter.name})"
+
+
+def test_fit_takes_every_hyper_parameter_with_its_default() -> None:
+    signature = inspect.signature(train.fit).parameters
+    assert {name: signature[name].default for name in train.Recipe.__dataclass_fields__} == {
+        name: getattr(train.Recipe(), name) for name in train.Recipe.__dataclass_fields__
+    }
+
+
+@pytest.mark.parametrize("name", ["rocket.jpg", "coffee.png", "camera.png", "logo.png", "turned.jpg"])
+def test_colorize_gives_the_pixels_that_the_command_writes(
+    name: str, tmp_path: Path, checkpoint_file: Callable[..., Path]
+) -> None:
+    path = tmp_path / name
+    with Image.open(DATA / ("rocket.jpg" if name == "turned.jpg" else name)) as image:
+        image.thumbnail((120, 120))
+        exif = Image.Exif()
+        exif[0x0112] = 6 if name == "turned.jpg" else 1
+        image.save(path, exif=exif)
+    colorizer = train.Colorizer.load(checkpoint_file())
+    colorizer.colorize_file(path, tmp_path / "written.png")
+    with Image.open(tmp_path / "written.png") as written, Image.open(path) as image:
+        for photo in (path, str(path), path.read_bytes(), image):
+            picture = colorizer.colorize(photo)
+            assert (picture.mode, picture.size) == (written.mode, written.size)
+            assert np.array_equal(np.asarray(picture), np.asarray(written))
+        if written.mode == "RGB":
+            assert np.array_equal(np.asarray(colorizer.colorize(curate.decode(path))), np.asarray(written))
+
+
+def test_a_run_is_loaded_by_its_folder(tmp_path: Path, checkpoint_file: Callable[..., Path]) -> None:
+    best = checkpoint_file()
+    assert train.load_checkpoint(best.parent).path == best
+    last = best.rename(best.with_name("last.safetensors"))
+    assert train.load_checkpoint(str(best.parent)).path == last
+    with pytest.raises(errors.CheckpointError, match="doesn't exist"):
+        train.Colorizer.load(tmp_path / "nowhere")
+
+
+def test_arguments_that_make_no_sense_are_one_line(clean_manifest: Callable[..., Path], tmp_path: Path) -> None:
+    manifest, run_dir = clean_manifest(), tmp_path / "run"
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: train.fit(manifest, run_dir=run_dir, lr=-1), "--lr"),
+        (lambda: train.fit(manifest, run_dir=run_dir, recipe=train.Recipe(), lr=1e-3), "recipe="),
+        (lambda: train.fit(manifest, run_dir=run_dir, workers=-1), "workers"),
+        (lambda: train.fit(manifest, run_dir=run_dir, on_trouble="ignore"), "warn, stop"),  # type: ignore[arg-type]
+        (lambda: train.fit(manifest, run_dir=run_dir, device="tpu"), "tpu"),
+        (lambda: train.fit(manifest, run_dir=run_dir, roots="nowhere"), "nowhere"),
+        (lambda: train.evaluate(run_dir, manifest, split="dev"), "test, val"),  # type: ignore[arg-type]
+        (lambda: train.diagnose(run_dir, neutral=0), "neutral"),
+        (lambda: train.diagnose(run_dir, means_of=0), "means_of"),
+    ]
+    for call, text in calls:
+        with pytest.raises(errors.UsageError, match=text) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+    assert not run_dir.exists()
+
+
+def test_fit_resumes_and_refuses_another_recipe(clean_manifest: Callable[..., Path], tmp_path: Path) -> None:
+    manifest = clean_manifest(("train",) * 4)
+    lines: list[str] = []
+    small = train.Recipe(image_size=32, channels=2, epochs=1, batch_size=2)
+    result = train.fit(manifest, run_dir=tmp_path / "run", recipe=small, device="cpu", workers=0, say=lines.append)
+    assert (result.steps, result.run_dir) == (2, tmp_path / "run")
+    assert any(line.startswith("step 2/2") for line in lines)
+    again = train.fit(manifest, run_dir=tmp_path / "run", resume=True, device="cpu", workers=0, say=lines.append)
+    assert again.steps == 2
+    with pytest.raises(errors.UsageError, match="--channels 8 differs from the run's 2"):
+        train.fit(manifest, run_dir=tmp_path / "run", resume=True, channels=8, device="cpu", say=lines.append)
+    with pytest.raises(errors.UsageError, match="--resume"):
+        train.fit(manifest, run_dir=tmp_path / "run", recipe=small, device="cpu", say=lines.append)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_programs_of_a_page_run_in_their_order(page: str, home: Path) -> None:
+    programs = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    assert programs
+    run_script("\n".join(programs), home)
+    if "README" in page:
+        assert (home / "clean.parquet").exists()
+
+
+def test_the_example_uses_every_public_name_and_runs(home: Path) -> None:
+    tree = ast.parse(EXAMPLE.read_text(encoding="utf-8"))
+    used = {
+        f"{node.value.id}.{node.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    for module in (curate, train):
+        assert not {f"{module.__name__}.{name}" for name in module.__all__} - used
+    assert run_script(EXAMPLE.read_text(encoding="utf-8"), home).endswith("done\n")
+
+
+def test_mypy_accepts_a_users_script_and_finds_wrong_names_and_types(tmp_path: Path) -> None:
+    user, wrong, config = tmp_path / "user.py", tmp_path / "wrong.py", tmp_path / "mypy.ini"
+    shutil.copy(EXAMPLE, user)
+    wrong.write_text("import curate\n\ncurate.measure_photo('photo.jpg')\ncurate.measure(3)\n", encoding="utf-8")
+    config.write_text(f"[mypy]\nfollow_imports = silent\ncache_dir = {ROOT}/.mypy_cache/user\n", encoding="utf-8")
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", str(config), str(user), str(wrong)]
+    environment = {**os.environ, "MYPYPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    lines = done.stdout.splitlines()
+    assert not [line for line in lines if line.startswith("user.py")]
+    assert any(line.startswith('wrong.py:3: error: Module has no attribute "measure_photo"') for line in lines)
+    assert any(line.startswith('wrong.py:4: error: Argument 1 to "measure" has incompatible type') for line in lines)
