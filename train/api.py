@@ -208,7 +208,7 @@ def load_checkpoint(checkpoint: StrPath, *, weights_only: bool = True) -> Checkp
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:
-    """Scores of a checkpoint on photos, compared with predicting gray and with predicting one mean colour."""
+    """Scores of a checkpoint on photos, compared with predicting gray and with predicting one mean color."""
 
     protocol: Protocol
     """What was measured; numbers of another protocol don't compare."""
@@ -232,7 +232,7 @@ def evaluate(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> EvaluationResult:
-    """Evaluate a checkpoint on photos of a manifest, compared with a gray and a single-colour prediction.
+    """Evaluate a checkpoint on photos of a manifest, compared with a gray and a single-color prediction.
 
     Args:
         checkpoint: a .safetensors file, or a run's folder.
