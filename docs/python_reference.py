@@ -23,11 +23,11 @@ first name that is used.
 
 - `StrPath` is `str | os.PathLike[str]`. Where several paths are accepted, a single one is accepted too.
 - `PhotoInput` is a path or URL, the `bytes` of a file, a PIL image, or an (H, W, 3) uint8 array.
-- `Progress` is `Callable[[int, int], None]`: it is called with the number of photos done and of all photos.
+- `Progress` is `Callable[[int, int], None]`: it is called with the number of photos (of steps, in
+  `train.fit`) that are done, and of all.
 - Exceptions form [one tree](errors.md#exceptions-in-python) below `curate.VividsetError`. A photo that cannot be used
   is a `curate.PhotoError`.
-- A script needs no `if __name__ == "__main__"`, because worker processes do not import it. Only `train.fit` with
-  several `devices` needs it.
+- A script needs no `if __name__ == "__main__"`, because worker processes do not import it.
 
 [How to use vividset from Python](../how-to/use-from-python.md).
 """

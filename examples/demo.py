@@ -1,7 +1,7 @@
-"""The main job on real photos that two PyPI packages carry: scan, filter, fit, colorize. `make demo` runs it.
+"""Scan, filter, fit and colorize, with real photos from two PyPI packages. `make demo` runs it.
 
-scikit-image and scikit-learn ship these photos; toned copies made here stand in for sepia prints, and one file is cut
-short to show what becomes of photos that can't be read. Everything lands in build/demo.
+The photos are those in scikit-image and scikit-learn. Toned copies are added in place of old prints, and one truncated
+file, to show what happens to unreadable photos. All output is in build/demo.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from PIL import Image
 
 from train.trainer.validation import picture_grid, save_png
 
-HERE = Path("build/demo")
-PHOTOS = HERE / "photos"
-RUN = HERE / "run"
+OUT_DIR = Path("build/demo")
+PHOTOS = OUT_DIR / "photos"
+RUN = OUT_DIR / "run"
 COLOR = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 GRAY = ("brick.png", "camera.png", "coins.png", "moon.png", "page.png")
 SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
@@ -33,37 +33,37 @@ SHOWN_HEIGHT_PX = 300
 
 
 def main() -> None:
-    """Run the commands as a user would type them, and say where to look."""
-    began = time.monotonic()
-    gather()
-    clean = HERE / "manifests" / "clean.parquet"
-    scan = HERE / "manifests" / "scan.parquet"
+    """Run the commands as a user would type them, and print where the results are."""
+    start = time.monotonic()
+    prepare_photos()
+    clean = OUT_DIR / "manifests" / "clean.parquet"
+    scan = OUT_DIR / "manifests" / "scan.parquet"
     run("curate", "scan", PHOTOS, "-o", scan, "--overwrite")
     run("curate", "filter", scan, "--min-colorfulness", "20", "--split", "80/20/0", "-o", clean)
     recipe = ("--image-size", "64", "--channels", "16", "--lr", "1e-3", "--epochs", "500", "--batch-size", "8")
     run("train", "fit", clean, *recipe, "--run-dir", RUN)
-    held_out, taught = named(clean, "val")[0], named(clean, "train")[1]
+    held_out, trained_on = photos_of(clean, "val")[0], photos_of(clean, "train")[1]
     last = RUN / "last.safetensors"
-    run("train", "colorize", last, PHOTOS / held_out, PHOTOS / taught, "-o", HERE / "colorized")
-    sheet = HERE / "side-by-side.png"
-    save_png(compare([PHOTOS / held_out, PHOTOS / taught]), sheet)
-    rejected = pq.read_table(HERE / "manifests" / "rejected.parquet", columns=["path", "reject_reasons"]).to_pylist()
-    print("\nRejected, each with its reasons:")
+    run("train", "colorize", last, PHOTOS / held_out, PHOTOS / trained_on, "-o", OUT_DIR / "colorized")
+    sheet = OUT_DIR / "side-by-side.png"
+    save_png(compare([PHOTOS / held_out, PHOTOS / trained_on]), sheet)
+    rejected = pq.read_table(OUT_DIR / "manifests" / "rejected.parquet", columns=["path", "reject_reasons"]).to_pylist()
+    print("\nRejected photos, with all reasons:")
     for row in rejected:
         print(f"  {row['path']:<24} {'; '.join(row['reject_reasons'])}")
-    print(f"\nDone in {time.monotonic() - began:.0f} s. Where to look:")
+    print(f"\nDone in {time.monotonic() - start:.0f} s. Results:")
     print(f"  kept photos            {clean}")
-    print(f"  rejected, and why      {HERE / 'manifests' / 'rejected.parquet'}")
+    print(f"  rejected photos        {OUT_DIR / 'manifests' / 'rejected.parquet'}")
     print(f"  loss curve             {RUN / 'loss.png'}")
     print(f"  side by side           {sheet}")
     print(
-        f"    top: {held_out}, held out: the network has never seen it; below: {taught}, one of those that taught it."
+        f"    top: {held_out}, held out, which the network was not trained on; below: {trained_on}, a training photo."
     )
-    print("  A handful of photos teach tints, not the world: train on thousands of your own.")
+    print("  With so few photos the network learns little more than tints: train on thousands of your own.")
 
 
 def run(*words: str | Path) -> None:
-    """Print a command and run it with this Python; end where it fails."""
+    """Print a command and run it with this Python; exit if it fails."""
     name, *arguments = map(str, words)
     print(f"\n$ {shlex.join([name, *arguments])}", flush=True)
     finished = subprocess.run([sys.executable, "-m", name, *arguments], check=False)
@@ -71,17 +71,17 @@ def run(*words: str | Path) -> None:
         sys.exit(finished.returncode)
 
 
-def gather() -> None:
-    """Fill the photos' folder anew: colour, gray, toned and one broken photo."""
+def prepare_photos() -> None:
+    """Create the folder of photos: color, gray and toned ones, and a broken one."""
     try:
-        if HERE.exists():
-            shutil.rmtree(HERE)
+        if OUT_DIR.exists():
+            shutil.rmtree(OUT_DIR)
         PHOTOS.mkdir(parents=True)
-    except OSError as exc:  # made by another user, say by an earlier `sudo make demo`
-        sys.exit(f"can't write to {HERE}: {exc.strerror}. Remove it, or change its owner, and run again")
-    packaged = Path(skimage.__file__).parent / "data"
-    learned = Path(sklearn.datasets.__file__).parent / "images"
-    sources = [packaged / name for name in (*COLOR, *GRAY)] + sorted(learned.glob("*.jpg"))
+    except OSError as exc:  # created by another user, for example by `sudo make demo`
+        sys.exit(f"can't write to {OUT_DIR}: {exc.strerror}. Remove it, or change its owner, and run again")
+    skimage_photos = Path(skimage.__file__).parent / "data"
+    sklearn_photos = Path(sklearn.datasets.__file__).parent / "images"
+    sources = [skimage_photos / name for name in (*COLOR, *GRAY)] + sorted(sklearn_photos.glob("*.jpg"))
     for source in sources:
         shutil.copy(source, PHOTOS)
     for number, name in enumerate(("chelsea.png", "coffee.png", "astronaut.png", "china.jpg")):
@@ -93,23 +93,23 @@ def gather() -> None:
 
 
 def cyanotype(photo: np.ndarray) -> np.ndarray:
-    """(H, W, 3) 0..255 to the blues of a cyanotype."""
+    """Return (H, W, 3), 0..255, in the blues of a cyanotype."""
     luma = photo @ LUMA
     return np.stack([np.interp(luma, (0, 128, 255), CYANOTYPE[:, channel]) for channel in range(3)], axis=-1)
 
 
-def named(manifest: Path, split: str) -> list[str]:
-    """Paths of a manifest's photos in one split."""
+def photos_of(manifest: Path, split: str) -> list[str]:
+    """Return the paths of a manifest's photos in one split."""
     rows = pq.read_table(manifest, columns=["path", "split"]).to_pylist()
     return [row["path"] for row in rows if row["split"] == split]
 
 
 def compare(photos: list[Path]) -> Image.Image:
-    """Gray | colorized | original, a row for each photo."""
+    """Return a picture with a row for each photo: gray, colorized, original."""
     rows = []
     for photo in photos:
         original = Image.open(photo).convert("RGB")
-        colored = Image.open(HERE / "colorized" / photo.name)
+        colored = Image.open(OUT_DIR / "colorized" / photo.name)
         size = (round(original.width * SHOWN_HEIGHT_PX / original.height), SHOWN_HEIGHT_PX)
         pictures = (original.convert("L").convert("RGB"), colored, original)
         rows.append([np.asarray(picture.resize(size, Image.Resampling.LANCZOS)) for picture in pictures])

@@ -30,7 +30,12 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_has_every_file_of_both_packages(dist: Path) -> None:
     files = [path for package in ("curate", "train") for path in (ROOT / package).rglob("*") if path.is_file()]
     expected = {path.relative_to(ROOT).as_posix() for path in files if path.suffix != ".pyc"}
-    assert {"curate/py.typed", "train/py.typed", "curate/measures/tone_network.onnx"} <= expected
+    assert {
+        "curate/py.typed",
+        "train/py.typed",
+        "curate/measures/tone/network.onnx",
+        "curate/report/gallery.js",
+    } <= expected
     with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
         assert not expected - set(wheel.namelist())
 

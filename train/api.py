@@ -73,6 +73,7 @@ def fit(
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto",
     compile: bool = False,  # noqa: A002  # the option's name
     say: Callable[[str], None] = print,
+    progress: Progress | None = None,
     command: str | None = None,
 ) -> FitResult:
     """Train a colorizer on the photos of a manifest or a pack.
@@ -98,7 +99,9 @@ def fit(
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: as Lightning Fabric names them; `auto` is bf16-mixed on GPUs that multiply it, else 32-true.
         compile: compile the network: a slow first step, faster ones after it.
-        say: called with each line for people. With several devices it must be a function of a module.
+        say: called with each line for people.
+        progress: called after each step with the number of steps done and of all steps. With several devices, `say` and
+            `progress` must be functions of a module that can be imported.
         command: text that the checkpoints record as what made them; None records this call.
 
     Returns:
@@ -158,6 +161,7 @@ def fit(
         on_trouble=on_trouble,
         command=f"train.fit({os.fspath(manifest)!r}, run_dir={str(folder)!r})" if command is None else command,
         say=say,
+        progress=progress,
     )
 
 
@@ -204,7 +208,7 @@ def load_checkpoint(checkpoint: StrPath, *, weights_only: bool = True) -> Checkp
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:
-    """Scores of a checkpoint on photos, compared with predicting gray and with predicting one mean colour."""
+    """Scores of a checkpoint on photos, compared with predicting gray and with predicting one mean color."""
 
     protocol: Protocol
     """What was measured; numbers of another protocol don't compare."""
@@ -228,7 +232,7 @@ def evaluate(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> EvaluationResult:
-    """Evaluate a checkpoint on photos of a manifest, compared with a gray and a single-colour prediction.
+    """Evaluate a checkpoint on photos of a manifest, compared with a gray and a single-color prediction.
 
     Args:
         checkpoint: a .safetensors file, or a run's folder.

@@ -107,7 +107,7 @@ def limit_threads() -> None:
 
 
 @contextmanager
-def _without_main_module() -> Iterator[None]:
+def without_main_module() -> Iterator[None]:
     """Start processes in this block that do not run the user's script again.
 
     `multiprocessing` imports the parent's main module in every process that it spawns: a script without
@@ -129,7 +129,7 @@ class _ForkServerWorker(ForkServerProcess):
 
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802  # multiprocessing's name
-        with _without_main_module():
+        with without_main_module():
             return ForkServerProcess._Popen(process_obj)  # noqa: SLF001
 
 
@@ -138,7 +138,7 @@ class _SpawnWorker(SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802  # multiprocessing's name
-        with _without_main_module():
+        with without_main_module():
             return SpawnProcess._Popen(process_obj)  # noqa: SLF001
 
 

@@ -1,158 +1,17 @@
-// Builds the document from the data and the functions of logic.js. Data is only inserted as text, never as HTML.
+// The report page: the threshold, the counts and the command that follow from it, and the sections. It puts together the
+// calculations of logic.js, the galleries of gallery.js and the charts of charts.js.
 
 const page = prepared(JSON.parse(document.getElementById("data").textContent));
 const extentM = extentOf(page);
 const lastBin = extentM * page.binsPerM;
-const byId = (id) => document.getElementById(id);
 const state = { lineBin: page.lineBin, keep: new Set(toneNamesKept(page.tones)) };
 
-const NEAREST = 6;
-const FIRST = 24;
-const PLOT_HEIGHT = 100;
-
-/** A new element with a class and children (elements or text). */
-function element(tag, className = "", ...children) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  made.append(...children);
-  return made;
-}
-
-function shape(tag, attributes) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
-}
-
-// Galleries
-
-/** A gallery of photos. It keeps its tiles, so that moving the threshold decodes no thumbnail twice. */
-class Gallery {
-  constructor(box, { first = FIRST, sorted = false, empty = "No photos to show here." } = {}) {
-    this.box = box;
-    this.first = first;
-    this.limit = first;
-    this.sorted = sorted;
-    this.empty = empty;
-    this.tiles = new Map();
-    this.more = element("button", "more", "");
-    this.more.type = "button";
-    this.more.addEventListener("click", () => this.showMore());
-    box.setAttribute("role", "group");
-    box.addEventListener("keydown", (event) => this.move(event));
-  }
-
-  /** Show the first photos; a gallery that is not `fixed` has a button to show more. */
-  show(photos, { fixed = false } = {}) {
-    this.photos = photos;
-    this.shown = this.sorted ? photos.slice(0, this.limit).sort(lessColourful) : photos.slice(0, this.limit);
-    const { shown } = this;
-    const tiles = shown.map((photo) => this.tile(photo));
-    this.box.replaceChildren(...(tiles.length ? tiles : [element("p", "quiet", this.empty)]));
-    this.box.classList.toggle("entries", shown.length > 0 && shown.every((photo) => photo.error !== null));
-    tiles.forEach((tile, i) => { tile.tabIndex = i ? -1 : 0; });
-    const left = photos.length - shown.length;
-    this.more.textContent = `Show ${Math.min(left, 2 * this.first)} more`;
-    if (left && !fixed) this.box.after(this.more);
-    else this.more.remove();
-  }
-
-  showMore() {
-    const next = this.limit;
-    this.limit += 2 * this.first;
-    this.show(this.photos);
-    this.focus(next);
-  }
-
-  tile(photo) {
-    if (!this.tiles.has(photo)) this.tiles.set(photo, this.newTile(photo));
-    return this.tiles.get(photo);
-  }
-
-  newTile(photo) {
-    const tile = photo.error === null
-      ? element("button", "tile", picture(photo), element("span", "caption", mOf(photo)))
-      : element("button", "entry", element("b", "", fileName(photo)), element("span", "quiet", errorText(photo)));
-    tile.type = "button";
-    tile.setAttribute("aria-label", `${photo.path}, ${photo.error ?? "colorfulness " + mOf(photo)}`);
-    const aspect = photo.size ? photo.size[0] / photo.size[1] : 1.2;
-    tile.style.setProperty("--aspect", Math.min(2.5, Math.max(0.5, aspect)));
-    tile.addEventListener("click", () => openPhoto(this.shown, this.shown.indexOf(photo)));
-    return tile;
-  }
-
-  focus(index) {
-    const tiles = [...this.box.children];
-    tiles.forEach((tile, i) => { tile.tabIndex = i === index ? 0 : -1; });
-    tiles[index]?.focus();
-  }
-
-  move(event) {
-    const tiles = [...this.box.children];
-    const at = tiles.indexOf(document.activeElement);
-    const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: tiles.length - 1 }[event.key];
-    if (at < 0 || to === undefined || !tiles[to]) return;
-    event.preventDefault();
-    this.focus(to);
-  }
-}
-
-const fileName = (photo) => photo.path.slice(photo.path.lastIndexOf("/") + 1);
-
-/** The error without its kind, which the chip shows. */
-const errorText = (photo) => photo.error.slice(photo.error.indexOf(":") + 1).trim();
-
-/** The thumbnail of a photo, or a box with the reason why there is none. */
-function picture(photo) {
-  if (!photo.thumbnail) {
-    const why = photo.error === null ? "No thumbnail: missing or unreadable now" : photo.errorKind;
-    return element("span", "placeholder", element("b", "", why), element("span", "", fileName(photo)));
-  }
-  const image = element("img");
-  image.src = "data:image/webp;base64," + photo.thumbnail;
-  [image.width, image.height] = photo.size;
-  image.alt = "";
-  return image;
-}
-
-/** Buttons of which one is chosen, and a gallery of its photos. */
-class Facets {
-  constructor(section, photosOf, options) {
-    this.chips = section.querySelector(".chips");
-    this.gallery = new Gallery(section.querySelector(".gallery"), options);
-    this.photosOf = photosOf;
-  }
-
-  /** Show buttons for choices {key, label, photos: count}; the chosen key stays chosen while it exists. */
-  show(choices) {
-    if (!choices.some((choice) => choice.key === this.chosen)) this.chosen = choices[0]?.key;
-    const hadFocus = this.chips.contains(document.activeElement);
-    this.chips.replaceChildren(...choices.map((choice) => this.chip(choice, choices)));
-    if (hadFocus) this.chips.querySelector("[aria-pressed=true]")?.focus();
-    this.gallery.show(choices.length ? this.photosOf(this.chosen) : []);
-  }
-
-  chip(choice, choices) {
-    const chip = element("button", "chip", choice.label + " ", element("span", "quiet", grouped(choice.photos)));
-    chip.type = "button";
-    chip.setAttribute("aria-pressed", choice.key === this.chosen);
-    chip.addEventListener("click", () => {
-      this.choose(choice.key);
-      this.show(choices);
-    });
-    return chip;
-  }
-
-  choose(key) {
-    this.chosen = key;
-    this.gallery.limit = this.gallery.first;
-  }
-}
+const NEAREST_PHOTOS = 6;
 
 // The threshold
 
-const justBelow = new Gallery(byId("just-below"), { first: NEAREST, empty: "No photo of these tones is below the threshold." });
-const justAbove = new Gallery(byId("just-above"), { first: NEAREST, empty: "No photo of these tones is above the threshold." });
+const justBelow = new Gallery(byId("just-below"), { first: NEAREST_PHOTOS, empty: "No photo of these tones is below the threshold." });
+const justAbove = new Gallery(byId("just-above"), { first: NEAREST_PHOTOS, empty: "No photo of these tones is above the threshold." });
 const below = new Gallery(byId("below"), { sorted: true });
 const above = new Gallery(byId("above"), { sorted: true });
 const reasons = new Facets(byId("reasons"), (kind) =>
@@ -163,49 +22,6 @@ const hues = new Facets(byId("hues"), (name) => {
   return spread(page.photos.filter((photo) => own.includes(photo.sector) && !reasonsOf(photo, page, state.lineBin, state.keep).length));
 }, { sorted: true, empty: "" });
 const wheelSectors = Math.max(0, ...page.tones.map((tone) => tone.hues.length));
-
-let barWidthM = 0;
-
-/** Draw the histogram, its levels and its axis; drawn again only if the width of the window needs other bars. */
-function drawHistogram() {
-  const wanted = byId("plot").clientWidth < 640 ? 2 : 1;
-  if (wanted === barWidthM) return;
-  barWidthM = wanted;
-  const svg = byId("histogram");
-  svg.setAttribute("viewBox", `0 0 ${extentM / barWidthM} ${PLOT_HEIGHT}`);
-  byId("kept-area").setAttribute("height", PLOT_HEIGHT);
-  byId("kept-area").setAttribute("width", extentM);
-  const levels = page.levels.map(([lowest, name], i) => {
-    const end = page.levels[i + 1]?.[0] ?? extentM;
-    const band = element("span", "level", element("span", "", name));
-    band.style.left = (100 * lowest) / extentM + "%";
-    band.style.width = (100 * (end - lowest)) / extentM + "%";
-    return band;
-  });
-  byId("levels").replaceChildren(...levels);
-  for (const band of levels) band.firstChild.hidden = band.firstChild.offsetWidth > band.clientWidth;
-  const pxPerM = byId("plot").clientWidth / extentM;
-  let last = -Infinity;
-  const ticks = page.levels.map(([lowest]) => lowest).filter((m) => (m - last) * pxPerM >= 26 && ((last = m), true));
-  byId("axis").replaceChildren(...ticks.map((m) => {
-    const tick = element("span", "", String(m));
-    tick.style.left = (100 * m) / extentM + "%";
-    return tick;
-  }));
-  const beyond = page.tones.some((tone) => tone.bins.length > lastBin) || page.blocked.length > lastBin;
-  if (beyond) byId("axis").append(element("span", "end", `${extentM} and above`));
-  drawBars();
-}
-
-function drawBars() {
-  const lists = (tones) => tones.map((tone) => tone.bins);
-  const all = barsOf([...lists(page.tones), page.blocked], page.binsPerM, barWidthM, extentM);
-  const keepable = barsOf(lists(page.tones.filter((tone) => state.keep.has(tone.name))), page.binsPerM, barWidthM, extentM);
-  const highest = fullHeight(all);
-  byId("gray-count").textContent = all[0] > highest ? `\u2191 ${grouped(all[0])}` : "";
-  byId("bars-all").setAttribute("d", barsPath(all, highest, PLOT_HEIGHT));
-  byId("bars-kept").setAttribute("d", barsPath(keepable, highest, PLOT_HEIGHT));
-}
 
 /** Update everything that depends on the threshold and the tones. */
 function update() {
@@ -238,8 +54,8 @@ function update() {
 function updateGalleries(counts) {
   const { lineBin, keep } = state;
   const split = sides(page, lineBin, keep);
-  justBelow.show(split.below.slice(0, NEAREST), { fixed: true });
-  justAbove.show(split.above.slice(0, NEAREST), { fixed: true });
+  justBelow.show(split.below.slice(0, NEAREST_PHOTOS), { fixed: true });
+  justAbove.show(split.above.slice(0, NEAREST_PHOTOS), { fixed: true });
   below.show(spread(split.below));
   above.show(spread(split.above));
   byId("below-count").textContent = grouped(belowCount(page, lineBin, keep));
@@ -362,76 +178,6 @@ function showDuplicates() {
     new Gallery(box).show(members, { fixed: true });
   }
   byId("twins").hidden = !page.twins.groups;
-}
-
-/** Show the wheel, its summary, and the gallery of the chosen hue. */
-function showHues(counts) {
-  byId("hues").hidden = !counts.length;
-  if (!counts.length) return;
-  const total = counts.reduce((sum, count) => sum + count, 0);
-  const half = shortestHalf(counts);
-  const degrees = 360 / counts.length;
-  const middle = hueName((half.first + half.length / 2) * degrees);
-  byId("hue-summary").textContent = [
-    "No photo is kept.",
-    `The only photo has a hue around ${middle}.`,
-  ][total] ?? `Half of the ${grouped(total)} photos have hues within ${half.length * degrees} degrees, around ${middle}.`;
-  const choices = hueGroups(counts.length)
-    .map((hue) => ({ ...hue, key: hue.name, label: hue.name, photos: hue.sectors.reduce((sum, i) => sum + counts[i], 0) }));
-  const there = choices.filter((hue) => hue.photos);
-  hues.chosen ??= there.reduce((most, hue) => (hue.photos > most.photos ? hue : most), there[0] ?? {}).key;
-  hues.show(there);
-  drawWheel(counts, choices);
-}
-
-/** Draw the hue wheel: the area of a sector is its count, the rim shows the hues, and each named hue can be chosen. */
-function drawWheel(counts, choices) {
-  const deg = 360 / counts.length;
-  const most = Math.max(...counts);
-  const color = (i) => `lch(66% 58 ${(i + 0.5) * deg})`;
-  const radius = (count) => Math.sqrt(20 * 20 + ((98 * 98 - 20 * 20) * count) / (most || 1));
-  const groups = choices.map((hue) => {
-    const chosen = hue.key === hues.chosen;
-    const group = shape("g", { role: "radio", "aria-checked": chosen, "aria-label": `${hue.name}: ${grouped(hue.photos)} photos` });
-    if (hue.photos) group.setAttribute("tabindex", chosen ? 0 : -1);
-    else group.setAttribute("aria-disabled", true);
-    for (const i of hue.sectors) {
-      group.append(
-        shape("path", { d: wedgePath(i * deg, (i + 1) * deg, 20, 122), class: "hit" }),
-        shape("path", { d: wedgePath(i * deg, (i + 1) * deg, 106, chosen ? 118 : 112), fill: color(i) }),
-        shape("path", { d: wedgePath(i * deg + 0.6, (i + 1) * deg - 0.6, 20, radius(counts[i])), fill: color(i), class: "wedge" }));
-    }
-    const angle = (-hue.middleDeg * Math.PI) / 180;
-    const anchor = Math.abs(Math.cos(angle)) < 0.4 ? "middle" : Math.cos(angle) < 0 ? "end" : "start";
-    const label = shape("text", { x: 124 * Math.cos(angle), y: 129 * Math.sin(angle), "text-anchor": anchor });
-    label.textContent = hue.name;
-    group.append(label);
-    group.addEventListener("click", () => {
-      if (!hue.photos) return;
-      hues.choose(hue.key);
-      showHues(counts);
-    });
-    return group;
-  });
-  const wheel = byId("wheel");
-  const hadFocus = wheel.contains(document.activeElement);
-  wheel.replaceChildren(shape("circle", { r: 98, class: "rim" }), ...groups);
-  if (hadFocus) wheel.querySelector("[aria-checked=true]")?.focus();
-}
-
-function initWheel() {
-  const draw = () => showHues(hueCounts(page, state.lineBin, state.keep));
-  byId("hues").querySelector(".chips").addEventListener("click", draw);
-  byId("wheel").addEventListener("keydown", (event) => {
-    const there = [...byId("wheel").querySelectorAll("g[tabindex]")];
-    const at = there.indexOf(document.activeElement);
-    const step = { ArrowLeft: 1, ArrowUp: 1, ArrowRight: -1, ArrowDown: -1, Enter: 0, " ": 0 }[event.key];
-    if (at < 0 || step === undefined) return;
-    event.preventDefault();
-    const to = there[(at + step + there.length) % there.length];
-    to.focus();
-    to.dispatchEvent(new MouseEvent("click"));
-  });
 }
 
 function showHeader() {

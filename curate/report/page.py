@@ -28,6 +28,8 @@ MAX_BYTES = 15_000_000
 """Maximum size of the page."""
 _GENERATOR_TAG = '<meta name="generator" content="vividset '
 """Identifies a file that this module wrote, which may be overwritten."""
+_SCRIPTS = ("logic.js", "gallery.js", "charts.js", "page.js")
+"""They become one script on the page, in this order: page.js runs when the others are defined."""
 _ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 
 
@@ -80,7 +82,7 @@ def build_page(counts: dict[str, Any], photos: Sequence[dict[str, Any]]) -> tupl
         The page, ASCII only, and the number of photos on it: the first ones that fit into `MAX_BYTES`.
     """
     parts = {"name": html.escape(counts["name"]), "version": html.escape(__version__)}
-    parts |= {"style": _read_asset("page.css"), "script": _read_asset("logic.js") + _read_asset("page.js")}
+    parts |= {"style": _read_asset("page.css"), "script": "".join(map(_read_asset, _SCRIPTS))}
     parts |= {"style_hash": _sha256(parts["style"]), "script_hash": _sha256(parts["script"])}
     template = _read_asset("page.html")
     entries = [_to_json(photo) for photo in photos]

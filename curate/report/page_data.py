@@ -104,7 +104,7 @@ def _quote_bytes(word: str) -> str:
 def page_counts(
     path: Path, lineage: Lineage | None, rows: ManifestCounts, rules: Rules, groups: DuplicateGroups
 ) -> Json:
-    """The counts over all rows; page.js and logic.js read them."""
+    """The counts over all rows, which the scripts of the page read."""
     free = (rows.bins >= 0) & ~rows.blocked
     shown_groups = [
         {"rows": members.tolist(), "photos": size} for members, size in zip(groups.shown, groups.sizes, strict=True)

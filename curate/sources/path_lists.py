@@ -59,6 +59,29 @@ def check_list(name: str) -> None:
         raise SourceError(f"the list {name} {reason}: name another with --from-file") from exc
 
 
+def sort_photos(photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
+    """Sort entries by `ListedPhoto.key`, on disk, so that a listing of any length fits.
+
+    Of several entries with the same key, the last is kept.
+
+    Raises:
+        SourceError: the disk of temporary files is full.
+    """
+    with closing(sqlite3.connect("")) as database:  # a temporary file, which SQLite deletes
+        try:
+            database.execute("CREATE TABLE photos (parts, source, path, bytes, modified_ns, error, offset)")
+            database.executemany("INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?, ?)", map(_row, photos))
+            previous = None
+            for parts, *photo in database.execute("SELECT * FROM photos ORDER BY parts, rowid DESC"):
+                if parts != previous:
+                    yield ListedPhoto(*photo)
+                previous = parts
+        except sqlite3.Error as exc:
+            raise SourceError(
+                f"the listing can't be sorted: {exc}: free space, or set TMPDIR to a larger disk"
+            ) from exc
+
+
 @contextmanager
 def _open_list(name: str) -> Iterator[BinaryIO]:
     """A list, open for reading."""
@@ -81,29 +104,6 @@ def _split_lines(file: BinaryIO, end: bytes) -> Iterator[bytes]:
         *complete, rest = (rest + chunk).split(end)
         yield from complete
     yield rest
-
-
-def sort_photos(photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
-    """Sort entries by `ListedPhoto.key`, on disk, so that a listing of any length fits.
-
-    Of several entries with the same key, the last is kept.
-
-    Raises:
-        SourceError: the disk of temporary files is full.
-    """
-    with closing(sqlite3.connect("")) as database:  # a temporary file, which SQLite deletes
-        try:
-            database.execute("CREATE TABLE photos (parts, source, path, bytes, modified_ns, error, offset)")
-            database.executemany("INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?, ?)", map(_row, photos))
-            previous = None
-            for parts, *photo in database.execute("SELECT * FROM photos ORDER BY parts, rowid DESC"):
-                if parts != previous:
-                    yield ListedPhoto(*photo)
-                previous = parts
-        except sqlite3.Error as exc:
-            raise SourceError(
-                f"the listing can't be sorted: {exc}: free space, or set TMPDIR to a larger disk"
-            ) from exc
 
 
 def _row(photo: ListedPhoto) -> tuple[object, ...]:

@@ -19,7 +19,7 @@ from curate.sources.tar import COMPRESSED_TAR, is_compressed_tar, list_stream_me
 from curate.text import describe_error, install_hint
 
 LOOKUPS_AT_ONCE = 32
-"""URLs of a list that are looked up at the same time, because each lookup waits for a server."""
+"""Number of URLs of a list that are looked up at the same time, because each lookup waits for a server."""
 
 
 def is_url(location: str) -> bool:
@@ -68,10 +68,10 @@ def list_url(url: str, include: EntryFilter) -> Iterator[ListedPhoto]:
         fs, root = _connect(url)
         info = fs.info(root)
         if info["type"] != "directory":
-            yield from _single(url, include, info)
+            yield from _list_one_file(url, include, info)
             return
         source, start = escape(url), len(root.rstrip("/")) + 1
-        for entry in _files(fs, root):
+        for entry in _walk_files(fs, root):
             path = escape(entry["name"][start:])
             if path and include(source, path):
                 yield from _file_or_members(source, path, fs, entry)
@@ -169,21 +169,21 @@ def _look_up(url: str, include: EntryFilter) -> list[ListedPhoto]:
         return []
     try:
         fs, root = _connect(url)
-        return list(_single(url, include, fs.info(root)))
+        return list(_list_one_file(url, include, fs.info(root)))
     except ImportError as exc:
         raise SourceError(_not_installed(url, exc)) from exc
     except Exception as exc:  # noqa: BLE001 - a file system raises what its library raises
         return [ListedPhoto(source, path, None, None, str(_as_photo_error(exc, "the file can't be read")))]
 
 
-def _single(url: str, include: EntryFilter, info: dict[str, Any]) -> Iterator[ListedPhoto]:
+def _list_one_file(url: str, include: EntryFilter, info: dict[str, Any]) -> Iterator[ListedPhoto]:
     """The entries of a URL that names a file; its source is the URL of its folder."""
     source, _, path = map(escape, url.rpartition("/"))
     if include(source, path):
         yield from _file_or_members(source, path, _connect(url)[0], info)
 
 
-def _files(fs: Any, root: str) -> Iterator[dict[str, Any]]:
+def _walk_files(fs: Any, root: str) -> Iterator[dict[str, Any]]:
     """All files below a folder: from S3 page by page, from other file systems folder by folder, to bound memory."""
     if hasattr(fs, "call_s3"):
         yield from _s3_objects(fs, root)

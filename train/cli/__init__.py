@@ -28,8 +28,10 @@ def main() -> None:
     """Train a colorizer on a curated manifest, and use it.
 
     \b
-    train fit manifests/clean.parquet                       the documented recipe
-    train colorize runs/clean/best.safetensors old.jpg -o colored
+    train fit manifests/clean.parquet                    train with the documented recipe
+    train diagnose runs/clean                            check whether the run is healthy
+    train evaluate runs/clean manifests/clean.parquet    score it on the test split
+    train colorize runs/clean old.jpg -o colored         use it
     """
     # OpenMP threads that wait actively make a step thirty times slower if another process needs a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -44,9 +44,9 @@ def evaluate(
 ) -> None:
     """Score a CHECKPOINT (a file, or a run's folder) on photos of MANIFEST that it wasn't trained on.
 
-    Prints the loss divided by that of predicting gray, colourfulness, PSNR, SSIM and tone, and the same for two
-    baselines: plain gray, and the best single colour. PSNR and SSIM are high for gray predictions too, so judge by
-    colourfulness and by the baselines. LPIPS and FID need files with their networks, which run as programs:
+    Prints the loss divided by that of predicting gray, colorfulness, PSNR, SSIM and tone, and the same for two
+    baselines: plain gray, and the best single color. PSNR and SSIM are high for gray predictions too, so judge by
+    colorfulness and by the baselines. LPIPS and FID need files with their networks, which run as programs:
     docs/how-to/measure-lpips-and-fid.md.
     """
     from train import api

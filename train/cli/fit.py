@@ -37,9 +37,9 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 @_recipe_option(
     "encoder",
     click.Choice(["plain", "efficientnet-lite0"]),
-    "Encoder of the U-Net: trained from scratch, or pretrained on ImageNet.",
+    "Encoder of the U-Net: trained from scratch, or pretrained on ImageNet (needs the extra `encoder`).",
 )
-@_recipe_option("perceptual_weight", float, "Weight of a perceptual loss: it compares features of efficientnet-lite0.")
+@_recipe_option("perceptual_weight", float, "Weight of a perceptual loss, on features of efficientnet-lite0.")
 @click.option(
     "--encoder-weights",
     type=PATH,

@@ -113,7 +113,7 @@ def load_datasets(path: Path, roots: Sequence[Path] = ()) -> Datasets:
         roots: folders to look in if the photos have moved since the scan.
 
     Raises:
-        ManifestError: the manifest can't be read, is empty, or has no colour photos or no training photos; or photos
+        ManifestError: the manifest can't be read, is empty, or has no color photos or no training photos; or photos
             are missing or have changed.
     """
     packed = [column.name for column in PACK_COLUMNS]
@@ -162,9 +162,7 @@ def _check_trainable(path: Path, table: pa.Table) -> None:
             f"{path} has the split {min(unknown)!r}, but only {', '.join(SPLITS)} are known: run `curate filter` on it"
         )
     if not pc.any(pc.equal(table["tone"], "color")).as_py():
-        raise ManifestError(
-            f"{path} has no colour photos, so there is no colour to learn: scan and filter colour photos"
-        )
+        raise ManifestError(f"{path} has no color photos, so there is no color to learn: scan and filter color photos")
 
 
 def _load_pack(path: Path, read: Manifest, rows_by_split: Mapping[str, pa.Table], ancestors: Ancestors) -> Datasets:

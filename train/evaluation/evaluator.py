@@ -1,4 +1,4 @@
-"""Scores of a checkpoint on photos that it wasn't trained on, compared with two baselines: one colour, and gray."""
+"""Scores of a checkpoint on photos that it wasn't trained on, compared with two baselines: one color, and gray."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from train.models.losses import ColorizationWeightedLoss
 
 Predictor = Literal["network", "mean colour", "neutral gray"]
 PREDICTORS: tuple[Predictor, ...] = ("network", "mean colour", "neutral gray")
-"""The checkpoint's network, and the baselines: the best single colour for all photos, and no colour."""
+"""The checkpoint's network, and the baselines: the best single color for all photos, and no color. JSON keys."""
 BATCH_PHOTOS = 8
 CENTER_CROP = "short side scaled to the size, square cut from the middle"
 Pixels = NDArray[np.uint8]
@@ -99,7 +99,7 @@ class PredictionSummary:
     ssim: float
     colorfulness: float
     colorfulness_share: float
-    """Colourfulness of all predictions ÷ that of all originals; 1 is as colourful. NaN if all originals are gray."""
+    """Colorfulness of all predictions ÷ that of all originals; 1 is as colorful. NaN if all originals are gray."""
     colorfulness_absolute: float
     colorfulness_difference: float
     loss: float

@@ -28,7 +28,7 @@ PHOTOS_PER_GROUP = 4
 """Photos in each group of the page: best, median, worst."""
 MEASURES = (
     ("loss ÷ neutral loss", "loss_to_neutral", ".3f"),
-    ("colourfulness M", "colorfulness", ".1f"),
+    ("colorfulness M", "colorfulness", ".1f"),
     ("M ÷ M of originals", "colorfulness_share", ".0%"),
     ("difference of M", "colorfulness_difference", ".1f"),
     ("M, absolute variant", "colorfulness_absolute", ".1f"),
@@ -39,15 +39,15 @@ MEASURES = (
 )
 """Label, field of `PredictionSummary`, and number format of each row."""
 BASELINES = (
-    "Baselines: mean colour predicts one colour for all photos, the one with the lowest loss; neutral gray predicts no "
-    "colour, and its loss is the neutral loss."
+    "Baselines: mean colour predicts one color for all photos, the one with the lowest loss; neutral gray predicts no "
+    "color, and its loss is the neutral loss."
 )
 COLORFULNESS = (
-    "M is the colourfulness of Hasler and Süsstrunk (gray 0, moderate 33, high 82); the difference is |M of the "
+    "M is the colorfulness of Hasler and Süsstrunk (gray 0, moderate 33, high 82); the difference is |M of the "
     "prediction − M of the original|, averaged over the photos. The absolute variant takes |R − G| and "
     "|(R + G) ÷ 2 − B|, as several papers do: compare it with theirs."
 )
-PSNR_WARNING = "PSNR and SSIM are high for gray predictions too: judge by colourfulness, and compare with neutral gray."
+PSNR_WARNING = "PSNR and SSIM are high for gray predictions too: judge by colorfulness, and compare with neutral gray."
 NOT_MEASURED = "{} was not measured: name its network's file with {}, see docs/how-to/measure-lpips-and-fid.md."
 FEW_PHOTOS = (
     f"FID rises as the number of photos falls, steeply below {MIN_FID_PHOTOS:,}: compare it only with results on these "
@@ -96,7 +96,7 @@ def describe_protocol(protocol: Protocol) -> str:
 
 
 def original_means(results: Results) -> dict[str, float]:
-    """Return the mean colourfulness of the originals, signed and absolute."""
+    """Return the mean colorfulness of the originals, signed and absolute."""
     return {
         "colorfulness": math.fsum(photo.original_colorfulness for photo in results) / len(results),
         "colorfulness_absolute": math.fsum(photo.original_colorfulness_absolute for photo in results) / len(results),
@@ -157,7 +157,7 @@ def render_page(evaluation: Evaluation, protocol: Protocol, results: Results, su
         f"{protocol.manifest_sha256[:12]}…</p>"
         f'<div class="wide" tabindex="0"><table><tr><th></th>{head}</tr>{rows}</table></div>'
         f"<p>Tones of the network's predictions: {escape(count_tones(summaries['network']))}.</p><ul>{notes}</ul>"
-        "<p>Each photo is shown three times: without its colour, as the network predicts it, and as it is. Photos are "
+        "<p>Each photo is shown three times: without its color, as the network predicts it, and as it is. Photos are "
         "ranked by how much lower the network's loss is than that of predicting gray.</p>"
         f"{photos}"
     )
@@ -209,7 +209,7 @@ def _figure(photo: PhotoResult, pictures: tuple[Pixels, Pixels, Pixels]) -> str:
     )
     return (
         f"<figure>{images}<figcaption>{escape(photo.name)}: loss {scores.loss:.4f} (predicting gray: "
-        f"{photo.scores['neutral gray'].loss:.4f}); colourfulness M {scores.colorfulness:.0f} (original: "
+        f"{photo.scores['neutral gray'].loss:.4f}); colorfulness M {scores.colorfulness:.0f} (original: "
         f"{photo.original_colorfulness:.0f}); PSNR {scores.psnr_db:.1f} dB; tone: {scores.tone}</figcaption></figure>"
     )
 

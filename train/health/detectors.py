@@ -39,11 +39,11 @@ from train.health.loss_noise import (
 STUCK_RATIO = 0.10 / 0.12
 """A loss that stays above this is a plateau: the documents' "sticks above 0.10"."""
 LEARNED_RATIO = 0.04 / 0.12
-"""At this loss the documents expect colourful predictions."""
+"""At this loss the documents expect colorful predictions."""
 WORSE_THAN_GRAY = 1.15
 """Batches differ so much that 100-step means of a healthy start reach 1.1, but not this value twice in a row."""
 PALE_SHARE = 0.35
-"""Predictions with a smaller share of the originals' colourfulness are called gray."""
+"""Predictions with a smaller share of the originals' colorfulness are called gray."""
 
 CHECK_INTERVAL_STEPS = WINDOW_STEPS // 2
 """Steps between two checks of a run's health."""
@@ -66,9 +66,9 @@ MAX_WORSE_SHARE = 0.07
 MAX_NONFINITE_STEPS = 10
 """Steps in a row with a NaN or infinite loss: one or two may be caused by a photo, this many by the training."""
 NOTHING_LEARNED = 0.95
-"""Times the neutral loss: above it, a network is no better than the best single colour, where that isn't known."""
+"""Times the neutral loss: above it, a network is no better than the best single color, where that isn't known."""
 DULL = 30.0
-"""A lower median colourfulness of the training photos is a likely cause of a plateau ("slightly colourful")."""
+"""A lower median colorfulness of the training photos is a likely cause of a plateau ("slightly colorful")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Validation:
     ratio: float
     """Weighted loss ÷ neutral loss on the same held-out photos."""
     colorfulness_share: float
-    """Mean colourfulness of the predictions ÷ that of the originals; 1 is as colourful."""
+    """Mean colorfulness of the predictions ÷ that of the originals; 1 is as colorful."""
     tones: Mapping[str, int] = field(default_factory=Counter)
     """Number of predictions by tone, as `curate` classifies them."""
     loss: float = math.nan
@@ -116,10 +116,10 @@ class Validation:
     def score(self) -> float:
         """The criterion for the best checkpoint; lower is better.
 
-        score = loss ÷ neutral + (1 − c) + p. c is the share of the originals' colourfulness (at most 1) times the share
-        of predictions whose tone is colour. p is 2 if the predictions are colourless or the loss is not below the
+        score = loss ÷ neutral + (1 − c) + p. c is the share of the originals' colorfulness (at most 1) times the share
+        of predictions whose tone is color. p is 2 if the predictions are colorless or the loss is not below the
         neutral loss. Without p the sum is below 2, so a gray or sepia network never wins over one that has learned
-        colour.
+        color.
         """
         count = max(1, sum(self.tones.values()))
         color = min(1.0, self.colorfulness_share) * self.tones.get("color", 0) / count
@@ -139,7 +139,7 @@ class LossCurve:
     neutrals: Sequence[float] | NDArray[np.float64] = ()
     """Loss of predicting gray on each step's own photos ÷ baseline; empty where unknown."""
     mean_color: float = NOTHING_LEARNED
-    """Loss of the best single colour ÷ baseline."""
+    """Loss of the best single color ÷ baseline."""
     photos_per_step: int = 16
     lr: float | None = None
     """Peak learning rate; None if unknown."""
@@ -298,7 +298,7 @@ def _detect_plateau(curve: LossCurve, ratios: NDArray[np.float64], neutrals: NDA
     min_fall = MIN_FALL * steps / patience
     if steps >= curve.warmup_steps and level >= NOTHING_LEARNED + margin and fall < min_fall:
         evidence = (
-            f"the mean loss of the last {steps} steps is {level:.2f} times {curve.baseline}, and predicting one colour "
+            f"the mean loss of the last {steps} steps is {level:.2f} times {curve.baseline}, and predicting one color "
             f"everywhere has {curve.mean_color:.2f}: almost nothing was learned"
         )
     elif level >= STUCK_RATIO + margin and fall + (significance - 1) * standard_error_of_fall(noise, steps) < min_fall:
@@ -315,8 +315,8 @@ def _plateau_remedy(curve: LossCurve) -> str:
     """The documented remedies, with what this run's learning rate and photos suggest."""
     remedy = REMEDIES["plateau"]
     if curve.colorfulness_median is not None:
-        verdict = "which is dull: start there" if curve.colorfulness_median < DULL else "which is colourful enough"
-        remedy += f"; the training photos' median colourfulness is {curve.colorfulness_median:.0f}, {verdict}"
+        verdict = "which is dull: start there" if curve.colorfulness_median < DULL else "which is colorful enough"
+        remedy += f"; the training photos' median colorfulness is {curve.colorfulness_median:.0f}, {verdict}"
     if curve.lr is None or curve.lr <= CALM_RATE:
         return remedy
     times = f"{curve.lr:g} is {curve.lr / 5e-5:,.0f} times the documented 5e-5"
@@ -324,7 +324,7 @@ def _plateau_remedy(curve: LossCurve) -> str:
 
 
 def _detect_colorless(validation: Validation, recent_ratio: float) -> Finding | None:
-    """Sepia or pale predictions although the loss is so low that colour should have been learned."""
+    """Sepia or pale predictions although the loss is so low that color should have been learned."""
     if min(validation.ratio, recent_ratio) > LEARNED_RATIO * 1.1:
         return None
     count = max(1, sum(validation.tones.values()))
@@ -333,7 +333,7 @@ def _detect_colorless(validation: Validation, recent_ratio: float) -> Finding | 
         evidence = f"{sepia} of {count} predictions for held-out photos are sepia"
         return _finding("sepia output", validation.step, evidence)
     if validation.colorfulness_share < PALE_SHARE:
-        evidence = f"the predictions have {validation.colorfulness_share:.0%} of the originals' colourfulness"
+        evidence = f"the predictions have {validation.colorfulness_share:.0%} of the originals' colorfulness"
         return _finding("gray output", validation.step, evidence)
     return None
 

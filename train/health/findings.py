@@ -38,11 +38,11 @@ REMEDIES: Mapping[Kind, str] = {
         f"{LOWER_RATE_COMMAND}, or --on-trouble rescue, which does this by itself"
     ),
     "plateau": (
-        "in the documented order: --channels 128; check that the photos are colourful (`curate filter "
+        "in the documented order: --channels 128; check that the photos are colorful (`curate filter "
         "--min-colorfulness 30`); train longer (--epochs 200)"
     ),
     "gray output": (
-        "in the documented order: more capacity (--channels 128), then more colourful data (`curate filter "
+        "in the documented order: more capacity (--channels 128), then more colorful data (`curate filter "
         f"--min-colorfulness 30`), then {_PERCEPTUAL_LOSS}"
     ),
     "sepia output": (

@@ -1,4 +1,4 @@
-"""Colorizes photos of any size: colours are predicted from a small copy and upsampled along the photo's edges."""
+"""Colorizes photos of any size: colors are predicted from a small copy and upsampled along the photo's edges."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ class Colorizer:
             return cls(load(Path(checkpoint), weights_only=True), device)
 
     def colorize(self, photo: PhotoInput) -> Image.Image:
-        """Colorize one photo at full size: the network predicts colour, lightness stays the photo's own.
+        """Colorize one photo at full size: the network predicts color, lightness stays the photo's own.
 
         The pixels are those that `train colorize` writes. The returned image has no metadata: `colorize_file` also
         records that the picture was colorized, and by which checkpoint.
 
         Args:
-            photo: a path or URL; the bytes of a file; a PIL image, whose EXIF orientation and colour profile are
-                applied; or an (H, W, 3) uint8 array, sRGB, red first, upright. Its own colours are not used.
+            photo: a path or URL; the bytes of a file; a PIL image, whose EXIF orientation and color profile are
+                applied; or an (H, W, 3) uint8 array, sRGB, red first, upright. Its own colors are not used.
 
         Returns:
             RGB image of the size of the upright photo; RGBA if the photo has transparent pixels.
@@ -98,10 +98,10 @@ class Colorizer:
         return Image.fromarray(pixels if photo.alpha is None else np.dstack([pixels, photo.alpha]))
 
     def colorize_pixels(self, pixels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """Return the pixels with the network's colour and the photo's own lightness.
+        """Return the pixels with the network's color and the photo's own lightness.
 
         Args:
-            pixels: (H, W, 3) uint8 sRGB, gray or colour; only its lightness is used.
+            pixels: (H, W, 3) uint8 sRGB, gray or color; only its lightness is used.
             alpha: (H, W) uint8, 255 is opaque; the network then gets the photo on white.
 
         Returns:
@@ -122,7 +122,7 @@ class Colorizer:
 
     @torch.no_grad()
     def _predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the colours as `upsample.fit_coefficients`, predicted for a copy with the training size as short side.
+        """Return the colors as `upsample.fit_coefficients`, predicted for a copy with the training size as short side.
 
         The aspect ratio is kept, and smaller photos are not enlarged. Very long photos get a smaller short side, which
         bounds the memory. Both sides are padded by mirroring to multiples of the network's stride.

@@ -1,4 +1,4 @@
-"""CIELAB to sRGB for full-size pictures. Colours outside sRGB lose chroma, and keep their lightness and hue.
+"""CIELAB to sRGB for full-size pictures. Colors outside sRGB lose chroma, and keep their lightness and hue.
 
 Clipping R, G and B instead would change lightness and hue. The functions work on strips of float32 rows with OpenCV's
 vectorized operations; `train.models.colorspace` has the same conversion for tensors.
@@ -42,7 +42,7 @@ def lightness(rgb: NDArray[np.uint8]) -> Floats:
 
 
 def to_srgb(light: Floats, ab: Floats) -> NDArray[np.uint8]:
-    """Convert CIELAB to sRGB. The chroma of a colour outside sRGB is reduced until the colour is inside.
+    """Convert CIELAB to sRGB. The chroma of a color outside sRGB is reduced until the color is inside.
 
     Args:
         light: (H, W) L*, 0 to 100.
@@ -62,7 +62,7 @@ def to_srgb(light: Floats, ab: Floats) -> NDArray[np.uint8]:
 
 
 def _chroma_factor(light: Floats, ab: Floats) -> Floats:
-    """Return the factor, 0 to 1, that brings each colour's chroma into sRGB; (N,) and (N, 2) to (N,)."""
+    """Return the factor, 0 to 1, that brings each color's chroma into sRGB; (N,) and (N, 2) to (N,)."""
     hue_deg = np.degrees(np.arctan2(ab[:, 1], ab[:, 0])) % 360
     columns, rows = (hue_deg * 2).astype(np.float32), (light * 2).astype(np.float32)
     largest = _interpolate(largest_chroma(), rows, columns)

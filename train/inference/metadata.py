@@ -1,4 +1,4 @@
-"""Metadata of colorized pictures: that a machine made the colours, by which checkpoint, from which photo; and EXIF."""
+"""Metadata of colorized pictures: that a machine made the colors, by which checkpoint, from which photo; and EXIF."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from curate.image.icc import PILLOW_ERRORS
 from curate.version import __version__
 
 JPEG_OPTIONS = {"quality": 95, "subsampling": 0}
-"""4:4:4: subsampled colour planes would blur colours at edges again."""
+"""4:4:4: subsampled color planes would blur colors at edges again."""
 PNG_OPTIONS = {"compress_level": 1, "compress_type": 3}
 """Run-length encoding only (Z_RLE): a quarter of the CPU time of Pillow's default, for files about 8 % larger."""
 GENERATED_NOTE = "Colorized by machine."
@@ -147,7 +147,7 @@ def write_marked(picture: Image.Image, target: Path, provenance: Provenance, exi
     Args:
         picture: RGB or RGBA.
         target: a JPEG is written if the name ends in .jpg or .jpeg, else a PNG.
-        provenance: where the colours come from.
+        provenance: where the colors come from.
         exif: of `exif_of`.
 
     Raises:

@@ -1,11 +1,11 @@
-"""Upsampling of predicted colours to the photo's size, so that they follow its edges.
+"""Upsampling of predicted colors to the photo's size, so that they follow its edges.
 
-Source: K. He, J. Sun, "Fast Guided Filter" (2015). Within small windows, colour is modelled as a linear function of
+Source: K. He, J. Sun, "Fast Guided Filter" (2015). Within small windows, color is modelled as a linear function of
 lightness, ab = slope · L + offset. The function is fitted at the network's size and evaluated with the full-size
-lightness, so an edge in lightness becomes an edge in colour, where bilinear upsampling would blur it.
+lightness, so an edge in lightness becomes an edge in color, where bilinear upsampling would blur it.
 
 One difference: the paper smooths slopes and offsets. Here only the slopes are smoothed, and each offset is chosen so
-that the function gives the network's own colour at that pixel. The predicted colours are kept, and only details of the
+that the function gives the network's own color at that pixel. The predicted colors are kept, and only details of the
 lightness that the small copy lacks change them. docs/results/colorizing.md compares the two.
 """
 
@@ -43,7 +43,7 @@ def fit_coefficients(light: Floats, ab: Floats) -> Floats:
 
 
 def upsample_rows(coefficients: Floats, first_row: int, light: Floats, height: int) -> Floats:
-    """Return the colours of some rows of the full-size photo.
+    """Return the colors of some rows of the full-size photo.
 
     Rows are independent, so that a large photo can be processed in strips, in little memory and by several threads.
 

@@ -7,7 +7,7 @@ import multiprocessing
 import re
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -21,6 +21,7 @@ from torch import distributed, nn
 from torch.multiprocessing.spawn import ProcessException
 
 from curate.errors import TrainingError, UsageError
+from curate.executors.worker import without_main_module
 
 POLL_SECONDS = 0.05
 """Interval between two checks whether all processes have started."""
@@ -116,7 +117,7 @@ def launch(fabric: Fabric, function: Callable[..., Any], *arguments: Any) -> Any
     if fabric.world_size == 1:
         return fabric.launch(function, *arguments)
     try:
-        with _forward_stop_signals() as stop, _block_interrupts_until_started(fabric.world_size):
+        with _forward_stop_signals() as stop, _starting_processes(fabric.world_size):
             return fabric.launch(_OpaqueCall(function, arguments)).value
     except ProcessException as exc:
         if stop.is_set():  # a process ended before it could stop after a step
@@ -195,8 +196,8 @@ def _forward_stop_signals() -> Iterator[StopRequest]:
 
 
 @contextmanager
-def _block_interrupts_until_started(processes: int) -> Iterator[None]:
-    """Block SIGINT until all processes have started, so that they inherit the block.
+def _starting_processes(processes: int) -> Iterator[None]:
+    """Until all processes have started, block SIGINT, which they inherit, and hide the user's script from them.
 
     A terminal sends Ctrl-C to every process, but only the parent may handle it. Fabric starts the processes and waits
     for their end in one call, so a timer checks whether they have started.
@@ -204,18 +205,22 @@ def _block_interrupts_until_started(processes: int) -> Iterator[None]:
 
     def check(_number: int, _frame: FrameType | None) -> None:
         if len(multiprocessing.active_children()) >= processes:
-            unblock()
+            end()
 
-    def unblock() -> None:
+    start = ExitStack()
+
+    def end() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        start.close()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
     resource_tracker.ensure_running()  # start it before blocking: starting it unblocks SIGINT
     old_handler = signal.signal(signal.SIGALRM, check)
+    start.enter_context(without_main_module())
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     signal.setitimer(signal.ITIMER_REAL, POLL_SECONDS, POLL_SECONDS)
     try:
         yield
     finally:
-        unblock()
+        end()
         signal.signal(signal.SIGALRM, old_handler)

@@ -38,6 +38,7 @@ def fit(
     on_trouble: str = "warn",
     command: str = "",
     say: Callable[[str], None] = print,
+    progress: Callable[[int, int], None] | None = None,
 ) -> FitResult:
     """Train a colorizer.
 
@@ -52,6 +53,7 @@ def fit(
             healthy weights and continues with a lower learning rate, smaller batches and a new warm-up.
         command: command line, stored in the checkpoints.
         say: prints a line for the user; with several devices it must be a function defined at module level.
+        progress: called after each step with the number of steps done and of all steps; as `say` with several devices.
 
     Raises:
         TrainingError: the loss stays NaN or infinite, there are findings with `stop`, or no photo can be read.
@@ -61,7 +63,7 @@ def fit(
     config = RunConfig(photos, recipe, machine, run_dir, on_trouble, command)
     with _describe_system_errors(run_dir):
         while True:
-            result = launch(machine.make_fabric(recipe.devices), _train, config, resume_from, say)
+            result = launch(machine.make_fabric(recipe.devices), _train, config, resume_from, say, progress)
             if result is LoopAction.STOP:
                 raise KeyboardInterrupt
             if isinstance(result, FitResult):
@@ -70,7 +72,11 @@ def fit(
 
 
 def _train(
-    fabric: Fabric, config: RunConfig, resume_from: Checkpoint | None, say: Callable[[str], None]
+    fabric: Fabric,
+    config: RunConfig,
+    resume_from: Checkpoint | None,
+    say: Callable[[str], None],
+    progress: Callable[[int, int], None] | None,
 ) -> FitResult | LoopAction:
     """Run the steps; called in each process. Rank 0 also runs the callbacks."""
     state = build_state(config, fabric, resume_from)
@@ -96,6 +102,8 @@ def _train(
             lr = float(state.schedule.get_last_lr()[0])
             advance_schedule(state)
             action = callbacks.on_step_end(result, lr, count, stop=stop) if callbacks else LoopAction.CONTINUE
+            if callbacks and progress:
+                progress(state.step, state.total_steps)
             action = LoopAction(int(all_reduce_sum(fabric, action)[0]))  # rank 0 decides, the others add 0
             if action is not LoopAction.CONTINUE:
                 return action

@@ -32,6 +32,7 @@ def start_training(
     on_trouble: str = "warn",
     command: str = "",
     say: Callable[[str], None] = print,
+    progress: Callable[[int, int], None] | None = None,
 ) -> FitResult:
     """Check everything that can be checked before training, then train.
 
@@ -46,6 +47,7 @@ def start_training(
         resume: continue the run in `run_dir`, if it has a checkpoint.
         on_trouble: `warn`, `stop` or `rescue`; see `train.trainer.loop.fit`.
         command: kept in the checkpoints.
+        progress: called after each step with the number of steps done and of all steps.
         say: prints a line for people.
 
     Raises:
@@ -73,6 +75,7 @@ def start_training(
         on_trouble=before.metadata.on_trouble if before and "on_trouble" not in set_by_user else on_trouble,
         command=command,
         say=say,
+        progress=progress,
     )
 
 

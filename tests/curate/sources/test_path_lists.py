@@ -154,12 +154,12 @@ def test_photos_of_a_list_become_measured_rows(vivid: Pixels, tmp_path: Path) ->
     )
 
 
-def test_standard_input_that_is_closed_or_empty_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_or_empty_standard_input_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ScanOptions(engine="serial", from_files=("-",))
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(SourceError, match="the list - can't be read: standard input is closed"):
         scan_photos([], tmp_path / "m.parquet", options)
     with open(os.devnull, encoding="utf-8") as nothing:
         monkeypatch.setattr("sys.stdin", nothing)
-        with pytest.raises(ScanError, match="no photos in standard input: name"):
+        with pytest.raises(ScanError, match="no photos in standard input: give a folder or a list"):
             scan_photos([], tmp_path / "m.parquet", options)

@@ -111,7 +111,7 @@ def test_colorize_without_a_checkpoint_is_an_error_in_one_line(tmp_path: Path) -
         ("missing", "doesn't exist"),
         ("foreign", "is it a vividset manifest?"),
         ("empty", "is empty"),
-        ("gray", "no colour photos"),
+        ("gray", "no color photos"),
         ("unfiltered", "run `curate filter`"),
         ("newer", "upgrade vividset"),
         ("gone", "1 of 4 photos"),

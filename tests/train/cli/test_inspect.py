@@ -59,7 +59,7 @@ def test_another_manifest_is_refused_and_a_moved_one_found(run: Path, clean_mani
     moved = (tmp_path / "clean.parquet").rename(tmp_path / "moved.parquet")
     gone = inspect(run, "--photos")
     assert gone.exit_code == 1
-    assert "isn't there: name the one of sha256" in gone.stderr
+    assert "doesn't exist: give the one with sha256" in gone.stderr
     assert "photos     can't be listed" in inspect(run).stdout
     assert len(inspect(run, "--photos", "--manifest", moved).stdout.splitlines()) == 3
     clean_manifest(["train"])

@@ -77,8 +77,8 @@ def test_an_empty_manifest_is_refused(clean_manifest: Manifests) -> None:
 
 
 @pytest.mark.parametrize("tone", ["grayscale", "sepia", "toned"])
-def test_a_manifest_without_colour_photos_is_refused(clean_manifest: Manifests, tone: str) -> None:
-    assert "no colour photos" in refusal(clean_manifest(tone=tone))
+def test_a_manifest_without_color_photos_is_refused(clean_manifest: Manifests, tone: str) -> None:
+    assert "no color photos" in refusal(clean_manifest(tone=tone))
 
 
 def test_a_manifest_without_the_split_column_points_to_filter(clean_manifest: Manifests) -> None:

@@ -29,7 +29,7 @@ Manifest = Callable[..., Path]
 
 
 class Constant(nn.Module):
-    """Predicts one colour everywhere."""
+    """Predicts one color everywhere."""
 
     def __init__(self, a: float, b: float) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
 
 
-def test_psnr_ssim_and_colourfulness_agree_with_skimage_and_curate(clean_manifest: Manifest) -> None:
+def test_psnr_ssim_and_colorfulness_agree_with_skimage_and_curate(clean_manifest: Manifest) -> None:
     evaluation, results = evaluate(clean_manifest(["test"] * 3), Constant(0.4, 0.9))
     for photo in results:
         _, ours, original = evaluation.render(photo.index)
@@ -64,7 +64,7 @@ def test_psnr_ssim_and_colourfulness_agree_with_skimage_and_curate(clean_manifes
         assert scores.colorfulness_difference == pytest.approx(abs(colorfulness(ours) - colorfulness(original)))
 
 
-def test_gray_is_neutral_and_no_constant_beats_the_mean_colour(clean_manifest: Manifest) -> None:
+def test_gray_is_neutral_and_no_constant_beats_the_mean_color(clean_manifest: Manifest) -> None:
     _, results = evaluate(clean_manifest(["test"] * 5), Constant(0.0, 0.0))
     rows = summarize(results)
     assert rows["network"].loss_to_neutral == 1.0

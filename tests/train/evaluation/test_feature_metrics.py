@@ -73,7 +73,7 @@ def mean_color(tmp_path: Path) -> Path:
 
 
 def flat(colors: object) -> Tensor:
-    """(N, 8, 8, 3) pictures of one colour each."""
+    """(N, 8, 8, 3) pictures of one color each."""
     return torch.as_tensor(np.array(colors, np.uint8))[:, None, None].expand(-1, 8, 8, 3)
 
 

@@ -148,7 +148,7 @@ def test_sepia_predictions_are_sepia_output_only_once_the_loss_is_low(ratio: flo
     assert kinds([ratio] * 500, (pictures,)) == expected
 
 
-def test_colourful_predictions_are_healthy() -> None:
+def test_colorful_predictions_are_healthy() -> None:
     pictures = Validation(500, 0.3, colorfulness_share=0.8, tones={"color": 9, "sepia": 1})
     assert kinds([0.3] * 500, (pictures,)) == []
 
@@ -265,8 +265,8 @@ def test_a_plateau_at_a_high_rate_advises_a_lower_rate_first() -> None:
     assert stuck.calls_for_a_lower_rate
 
 
-@pytest.mark.parametrize(("median", "said"), [(12.0, "12, which is dull"), (44.0, "44, which is colourful enough")])
-def test_a_plateau_says_whether_the_photos_are_colourful(median: float, said: str) -> None:
+@pytest.mark.parametrize(("median", "said"), [(12.0, "12, which is dull"), (44.0, "44, which is colorful enough")])
+def test_a_plateau_says_whether_the_photos_are_colorful(median: float, said: str) -> None:
     (finding,) = detect_all(LossCurve([0.97] * 700, 100, colorfulness_median=median))
     assert said in finding.remedy
 
@@ -286,10 +286,10 @@ def test_gray_and_sepia_never_have_the_best_score() -> None:
         assert colorful.score < min(gray.score, sepia.score, pale.score)
 
 
-def test_of_two_colourful_networks_the_lower_loss_or_the_fuller_colour_wins() -> None:
+def test_of_two_colorful_networks_the_lower_loss_or_the_fuller_color_wins() -> None:
     assert validation(0.6, 0.8, color=8).score < validation(0.7, 0.8, color=8).score
     assert validation(0.6, 0.8, color=8).score < validation(0.6, 0.5, color=8).score
-    assert validation(0.6, 1.0, color=8).score == validation(0.6, 1.7, color=8).score  # too much colour earns nothing
+    assert validation(0.6, 1.0, color=8).score == validation(0.6, 1.7, color=8).score  # too much color earns nothing
 
 
 def test_a_loss_above_gray_scores_worse_than_any_below() -> None:

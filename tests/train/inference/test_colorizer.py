@@ -69,13 +69,13 @@ def test_any_size_is_kept(colorizer: Colorizer, picture: Picture, height: int, w
     assert colorizer.colorize_pixels(pixels).dtype == np.uint8
 
 
-def test_gray_becomes_colour(colorizer: Colorizer, picture: Picture) -> None:
+def test_gray_becomes_color(colorizer: Colorizer, picture: Picture) -> None:
     gray = gray_of(picture())
     assert chroma(gray).max() < 0.01
     assert chroma(colorizer.colorize_pixels(gray)).mean() > 3
 
 
-def test_the_colour_of_the_input_is_ignored(colorizer: Colorizer) -> None:
+def test_the_color_of_the_input_is_ignored(colorizer: Colorizer) -> None:
     photo = np.asarray(
         Image.open(Path(skimage.__file__).parent / "data" / "coffee.png").convert("RGB").resize((90, 60))
     )

@@ -1,4 +1,4 @@
-"""CIELAB to sRGB: agreement with scikit-image, and colours outside sRGB."""
+"""CIELAB to sRGB: agreement with scikit-image, and colors outside sRGB."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def test_the_largest_chroma_agrees_with_the_primaries() -> None:
         light, a, b = rgb2lab(np.array([[color]], np.uint8))[0, 0]
         found = largest_chroma()[round(light * 2), round(np.degrees(np.arctan2(b, a)) % 360 * 2)]
         assert abs(found - chroma) < 2
-    assert largest_chroma()[[0, -1]].max() < 0.1, "black and white have no colour"
+    assert largest_chroma()[[0, -1]].max() < 0.1, "black and white have no color"
 
 
 @given(arrays(np.float32, (6, 7, 2), elements=st.floats(-150, 150, width=32)), st.floats(0, 100, width=32))
-def test_colours_outside_srgb_keep_lightness_and_hue(ab: NDArray[np.float32], light: float) -> None:
+def test_colors_outside_srgb_keep_lightness_and_hue(ab: NDArray[np.float32], light: float) -> None:
     whole = np.full(ab.shape[:2], light, np.float32)
     result = rgb2lab(to_srgb(whole, ab))
     assert np.abs(result[..., 0] - light).max() < 1.0

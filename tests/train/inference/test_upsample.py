@@ -1,4 +1,4 @@
-"""Upsampling of colours: edges are followed, the network's colours kept, strips equal the whole."""
+"""Upsampling of colors: edges are followed, the network's colors kept, strips equal the whole."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def shrink(values: NDArray[np.float32], by: int) -> NDArray[np.float32]:
     return np.asarray(cv2.resize(values, (WIDTH // by, HEIGHT // by), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def test_colour_follows_an_edge_that_the_small_copy_blurs() -> None:
+def test_color_follows_an_edge_that_the_small_copy_blurs() -> None:
     small = shrink(AB, 16)
     ours = upsample_rows(fit_coefficients(shrink(LIGHT, 16), small), 0, LIGHT, HEIGHT)
     plain = cv2.resize(small, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
     assert np.abs(ours - AB).mean() < 0.35 * np.abs(plain - AB).mean()
 
 
-def test_flat_lightness_keeps_the_networks_colours() -> None:
+def test_flat_lightness_keeps_the_networks_colors() -> None:
     ramp = np.linspace(-40, 40, 20, dtype=np.float32)[None, :, None].repeat(15, 0).repeat(2, 2)
     ours = upsample_rows(
         fit_coefficients(np.full((15, 20), 50, np.float32), ramp), 0, np.full((15, 20), 50, np.float32), 15
