@@ -1,9 +1,9 @@
-"""Memory of the trainer's process and its readers over a list of many photos. Linux only. `make bench` runs it small.
+"""Memory of training on many photos: trainer and reader processes together. Linux only. `make bench` runs it small.
 
     python benchmarks/feed_memory.py [--rows 1000000] [--workers 8] [--steps 2000]
 
-All rows lead to one small photo: what is measured is the list, the sampler and the readers. Printed is PSS, which
-counts a page that processes share once, summed over all of them, early, in the middle and at the end.
+All rows point to the same small photo, so that the dataset's columns, the sampler and the readers are measured. It
+prints the PSS, which counts memory that processes share only once, early, in the middle and late in the run.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ SMALL_PX = 36
 
 
 def main() -> None:
-    """Print a line for originals and one for a pack."""
+    """Print one line for original photos and one for a pack."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--steps", type=int, default=300)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        for name, listed in (
-            ("originals", originals(Path(scratch), options.rows)),
-            ("pack", packed(Path(scratch), options.rows)),
+        for name, dataset in (
+            ("originals", make_originals(Path(scratch), options.rows)),
+            ("pack", make_pack(Path(scratch), options.rows)),
         ):
-            sampler = StepSampler(len(listed), 16, 0, 0, options.steps, listed.shard_starts())
-            seen = []
-            for number, _ in enumerate(load_batches(CropLoader(listed, 32, 0), sampler, options.workers)):
+            sampler = StepSampler(len(dataset), 16, 0, 0, options.steps, dataset.shard_starts())
+            memory = []
+            for number, _ in enumerate(load_batches(CropLoader(dataset, 32, 0), sampler, options.workers)):
                 if number in (options.steps // 10, options.steps // 2, options.steps - options.steps // 20 - 1):
-                    seen.append(f"{memory_mb():,.0f}")
+                    memory.append(f"{memory_mb():,.0f}")
             print(f"{name}: {options.rows:,} rows, {options.workers} workers, {16 * options.steps:,} photos: ", end="")
-            print(", ".join(seen), "MB early, midway, late")
+            print(", ".join(memory), "MB early, midway, late")
 
 
-def originals(scratch: Path, rows: int) -> Photos:
-    """As many rows of one photo on the disk."""
+def make_originals(scratch: Path, rows: int) -> Photos:
+    """Return a dataset with `rows` rows of one photo file."""
     Image.new("RGB", (SMALL_PX, SMALL_PX), (200, 80, 10)).save(scratch / "photo.png")
     sources, paths = (pa.array([text] * rows, pa.large_string()) for text in (str(scratch), "photo.png"))
     size = (scratch / "photo.png").stat().st_size
@@ -57,8 +57,8 @@ def originals(scratch: Path, rows: int) -> Photos:
     return PhotoDataset(sources, paths, sizes, offsets)
 
 
-def packed(scratch: Path, rows: int) -> Photos:
-    """As many rows of one photo in a pack."""
+def make_pack(scratch: Path, rows: int) -> Photos:
+    """Return a dataset with `rows` rows of one photo in a pack."""
     photo = PackedPhoto("0" * 64, SMALL_PX, SMALL_PX, bytes(3 * SMALL_PX**2))
     write_shard(shard_path(scratch, 0), [photo])
     place = read_locations(shard_path(scratch, 0), 0)
@@ -67,7 +67,7 @@ def packed(scratch: Path, rows: int) -> Photos:
 
 
 def memory_mb() -> float:
-    """PSS of this process and its readers."""
+    """Return the PSS of this process and its child processes, in MB."""
     processes = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
     rollups = [Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii") for process in processes]
     return sum(int(text.split("\nPss:")[1].split()[0]) for text in rollups) / 1024

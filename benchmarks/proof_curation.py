@@ -1,11 +1,12 @@
-"""Does curation help? The same budget on a raw pile and on what `curate filter` keeps of it, judged on the same photos.
+"""Effect of curation: training on raw photos and on those that `curate filter` keeps, with the same number of steps.
 
     python benchmarks/proof_curation.py PHOTOS --prints PRINTS --work FOLDER [--steps 1000] [--seeds 0 1 2]
         [--fit OPTIONS] [--device cuda]
 
-PHOTOS is a folder of photos. 200 of its colourful ones (M of 30 or more, in colour) are held out to judge on. The rest,
-with the toned or gray prints of PRINTS, is the raw pile; of its colourful photos so many become sepia or gray copies
-that `--spoiled` percent of the pile is gray, toned or dull. Runs that are finished are not trained again.
+PHOTOS is a folder of photos. 200 of its colourful photos (M of 30 or more, tone color) are held out, and both networks
+are evaluated on them. The raw set is the rest of PHOTOS and the toned or gray prints of PRINTS; some of its colourful
+photos are replaced by sepia or gray copies, so that `--spoiled` percent of the set is gray, toned or dull. Finished
+runs are not trained again.
 """
 
 from __future__ import annotations
@@ -29,77 +30,85 @@ SEPIA = (0.393, 0.769, 0.189, 0, 0.349, 0.686, 0.168, 0, 0.272, 0.534, 0.131, 0)
 """The usual sepia matrix."""
 HELD_OUT_PHOTOS = 200
 HELD_OUT_MIN_COLORFULNESS = 30.0
-JUDGED_BY = ("loss_to_neutral", "colorfulness_share", "colorfulness_difference", "psnr_db", "ssim")
-PILES = ("raw", "curated")
+METRICS = ("loss_to_neutral", "colorfulness_share", "colorfulness_difference", "psnr_db", "ssim")
+SETS = ("raw", "curated")
 
 
 def main() -> None:
-    """Build the pile once, then train what isn't trained yet."""
+    """Build the two sets once, train the runs that are missing, and print their metrics."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--prints", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--spoiled", type=float, default=40, help="percent of the raw pile")
+    parser.add_argument("--spoiled", type=float, default=40, help="percent of the raw set")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--fit", default="--image-size 64 --channels 24 --lr 1e-3", help="options of `train fit`")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     if not (options.work / "curated.parquet").exists():
-        build(options.photos, options.prints, options.work, options.spoiled / 100)
-    how = ["--epochs", "1000", "--max-steps", str(options.steps), "--device", options.device, *options.fit.split()]
+        build_sets(options.photos, options.prints, options.work, options.spoiled / 100)
+    fit_options = [
+        "--epochs",
+        "1000",
+        "--max-steps",
+        str(options.steps),
+        "--device",
+        options.device,
+        *options.fit.split(),
+    ]
     for seed in options.seeds:
-        for pile in PILES:
-            fit(options.work, pile, seed, how)
-    for pile in PILES if options.seeds else ():
-        judge(options.work, pile, options.seeds, options.device)
+        for name in SETS:
+            fit(options.work, name, seed, fit_options)
+    for name in SETS if options.seeds else ():
+        evaluate(options.work, name, options.seeds, options.device)
 
 
-def build(photos: Path, prints: Path, work: Path, spoiled_share: float) -> None:
-    """Write raw.parquet and curated.parquet: two sets to train on ('train'), one to judge on ('val')."""
+def build_sets(photos: Path, prints: Path, work: Path, spoiled_share: float) -> None:
+    """Write raw.parquet and curated.parquet; both have the same held-out photos as split 'val'."""
     work.mkdir(parents=True, exist_ok=True)
     curate("scan", str(photos), "-o", str(work / "photos.parquet"))
     rows = manifest.read_manifest(work / "photos.parquet").table.to_pylist()
     shuffled = [rows[index] for index in np.random.default_rng(0).permutation(len(rows)) if not rows[index]["error"]]
-    bright = [row for row in shuffled if good(row, HELD_OUT_MIN_COLORFULNESS)]
+    bright = [row for row in shuffled if is_colorful(row, HELD_OUT_MIN_COLORFULNESS)]
     held = {row["path"] for row in bright[:HELD_OUT_PHOTOS]}
     rest = [row for row in shuffled if row["path"] not in held]
-    colorful = [row for row in rest if good(row, 20)]
+    colorful = [row for row in rest if is_colorful(row, 20)]
     printed = sorted(path for path in prints.rglob("*") if path.suffix == ".jpg")
     spoiled = round(spoiled_share * (len(rest) + len(printed))) - (len(rest) - len(colorful)) - len(printed)
     for row in rest:
-        link(place(row), work / "pile" / "as-they-are" / row["path"])
+        link(photo_path(row), work / "pile" / "as-they-are" / row["path"])
     for row in colorful[:spoiled]:
         spoil(work / "pile" / "as-they-are" / row["path"], work / "pile" / "copies" / row["path"])
     for path in printed:
         link(path, work / "pile" / "prints" / path.relative_to(prints))
     for row in bright[:HELD_OUT_PHOTOS]:
-        link(place(row), work / "held" / row["path"])
-    split(work)
+        link(photo_path(row), work / "held" / row["path"])
+    write_manifests(work)
     print(
-        f"pile: {len(rest) - len(colorful)} dull or gray by nature, {len(printed)} prints, "
+        f"raw set: {len(rest) - len(colorful)} dull or gray by nature, {len(printed)} prints, "
         f"{spoiled} gray or sepia copies"
     )
 
 
-def good(row: dict[str, object], least: float) -> bool:
-    """Colourful, and in colour."""
+def is_colorful(row: dict[str, object], least: float) -> bool:
+    """Whether a scanned photo has tone color and at least this colourfulness."""
     return row["tone"] == "color" and float(str(row["colorfulness"])) >= least
 
 
-def place(row: dict[str, str]) -> Path:
-    """Where a scanned photo lies."""
+def photo_path(row: dict[str, str]) -> Path:
+    """Return the path of a scanned photo."""
     return Path(unescape(row["source"])) / unescape(row["path"])
 
 
 def link(photo: Path, target: Path) -> None:
-    """Put a photo into a pile without copying it."""
+    """Put a symbolic link to a photo into a set."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.symlink_to(photo.resolve())
 
 
 def spoil(photo: Path, target: Path) -> None:
-    """Replace a photo by a sepia copy, or by a gray one for two of five."""
+    """Replace a photo by a sepia copy, or in two of five cases by a gray one."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(photo) as picture:
         plain = picture.convert("RGB")
@@ -109,19 +118,19 @@ def spoil(photo: Path, target: Path) -> None:
     photo.unlink()
 
 
-def split(work: Path) -> None:
-    """Scan the pile; raw is all of it, curated what `curate filter` keeps."""
+def write_manifests(work: Path) -> None:
+    """Scan and filter the sets; raw keeps all photos, curated those that `curate filter` keeps by default."""
     for name, keep_all in (("held", True), ("raw", True), ("curated", False)):
         folder = work / ("held" if name == "held" else "pile")
         curate("scan", str(folder), "-o", str(work / f"{folder.name}-scan.parquet"))
         every = ("--min-colorfulness", "-1", "--keep-tone", "grayscale", "--keep-tone", "sepia", "--keep-tone", "toned")
         out = work / name / "clean.parquet"
         out.parent.mkdir(exist_ok=True)
-        lines = every if keep_all else ()
-        curate("filter", str(work / f"{folder.name}-scan.parquet"), "--split", "100/0/0", "-o", str(out), *lines)
+        options = every if keep_all else ()
+        curate("filter", str(work / f"{folder.name}-scan.parquet"), "--split", "100/0/0", "-o", str(out), *options)
     held = manifest.read_manifest(work / "held" / "clean.parquet").table
     held = held.set_column(held.column_names.index("split"), "split", pa.array(["val"] * held.num_rows))
-    for name in PILES:
+    for name in SETS:
         table = manifest.read_manifest(work / name / "clean.parquet").table
         joined = pa.concat_tables([table, held])
         manifest.write_manifest(work / f"{name}.parquet", joined, Lineage("clean", "benchmarks/proof_curation.py", {}))
@@ -130,41 +139,41 @@ def split(work: Path) -> None:
         print(f"{name}: {table.num_rows} photos to train, {tones}, {dull} with M below 20", flush=True)
 
 
-def fit(work: Path, pile: str, seed: int, how: list[str]) -> None:
-    """Train one run, or go on with it."""
-    run = work / f"{pile}-{seed}"
+def fit(work: Path, name: str, seed: int, options: list[str]) -> None:
+    """Train one run, or resume it."""
+    run = work / f"{name}-{seed}"
     resume = ["--resume"] if run.exists() else []
-    if resume and about_step(run) == int(how[how.index("--max-steps") + 1]):
+    if resume and last_step(run) == int(options[options.index("--max-steps") + 1]):
         return
-    told = ["fit", str(work / f"{pile}.parquet"), "--run-dir", str(run), "--seed", str(seed), *how, *resume]
-    subprocess.run([sys.executable, "-m", "train", *told], check=True)
+    arguments = ["fit", str(work / f"{name}.parquet"), "--run-dir", str(run), "--seed", str(seed), *options, *resume]
+    subprocess.run([sys.executable, "-m", "train", *arguments], check=True)
 
 
-def about_step(run: Path) -> int:
-    """How far a run is."""
+def last_step(run: Path) -> int:
+    """Return the last step of a run's checkpoint; 0 without one."""
     return checkpoint.load(run / "last.safetensors").metadata.step if (run / "last.safetensors").exists() else 0
 
 
-def judge(work: Path, pile: str, seeds: list[int], device: str) -> None:
-    """Print what `train evaluate` says of each seed's last weights on the held-out photos, and mean and spread."""
+def evaluate(work: Path, name: str, seeds: list[int], device: str) -> None:
+    """Print the metrics of each seed's last weights on the held-out photos, and their means and spreads."""
     rows = []
     for seed in seeds:
-        told = ["evaluate", str(work / f"{pile}-{seed}" / "last.safetensors"), str(work / "curated.parquet")]
-        how = ["--split", "val", "--device", device, "--json", "--html", str(work / f"{pile}-{seed}.html")]
+        arguments = ["evaluate", str(work / f"{name}-{seed}" / "last.safetensors"), str(work / "curated.parquet")]
+        options = ["--split", "val", "--device", device, "--json", "--html", str(work / f"{name}-{seed}.html")]
         printed = subprocess.run(
-            [sys.executable, "-m", "train", *told, *how], check=True, stdout=subprocess.PIPE
+            [sys.executable, "-m", "train", *arguments, *options], check=True, stdout=subprocess.PIPE
         ).stdout
         row = json.loads(printed)["predictions"]["network"]
-        rows.append([row[name] for name in JUDGED_BY] + [row["tones"].get("sepia", 0) + row["tones"].get("toned", 0)])
-        print(pile, seed, *(f"{number:.3f}" for number in rows[-1]))
-    found = np.array(rows)
-    for name, mean, spread in zip((*JUDGED_BY, "toned"), found.mean(axis=0), np.ptp(found, axis=0), strict=True):
-        print(f"{pile}: {name} {mean:.3f}, spread of {len(seeds)} seeds {spread:.3f}")
+        rows.append([row[metric] for metric in METRICS] + [row["tones"].get("sepia", 0) + row["tones"].get("toned", 0)])
+        print(name, seed, *(f"{number:.3f}" for number in rows[-1]))
+    values = np.array(rows)
+    for metric, mean, spread in zip((*METRICS, "toned"), values.mean(axis=0), np.ptp(values, axis=0), strict=True):
+        print(f"{name}: {metric} {mean:.3f}, spread of {len(seeds)} seeds {spread:.3f}")
 
 
-def curate(*told: str) -> None:
-    """Run a command of stage one."""
-    subprocess.run([sys.executable, "-m", "curate", *told], check=True)
+def curate(*arguments: str) -> None:
+    """Run a `curate` command."""
+    subprocess.run([sys.executable, "-m", "curate", *arguments], check=True)
 
 
 if __name__ == "__main__":

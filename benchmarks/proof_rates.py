@@ -1,10 +1,10 @@
-"""What learning rate, batch size and norm do to a small network on real photos: which runs bounce, stick or go well.
+"""Effect of learning rate, batch size and norm on a small network: which runs oscillate, stick or train well.
 
     python benchmarks/proof_rates.py PHOTOS OUT [--only NAME ...] [--table]
 
-PHOTOS is a folder with a few thousand colour photos. OUT gets copies of them at 80 px, manifests, one run a row of the
-table and that run's curve as `curves/NAME.csv` (columns step,loss; loss in units of neutral). A run that is there is
-not trained again. One thread a run, so that runs repeat bit for bit.
+PHOTOS is a folder with a few thousand colour photos. OUT gets copies of them at 80 px, manifests, and for each row of
+the table a run and its loss curve as `curves/NAME.csv` (columns step,loss; loss divided by neutral). Existing runs are
+not trained again. Each run has one thread, so that it can be repeated bit for bit.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ GRAY_SHARE = 0.9
 SIZE = ("--image-size", "32", "--channels", "16")
 
 
-def plan() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Name of a run → (manifest, options of `train fit`)."""
+def planned_runs() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return (manifest, options of `train fit`) by name of the run."""
     runs: dict[str, tuple[str, tuple[str, ...]]] = {}
     for batch, steps, rates in ((16, 800, "5e-5 5e-4 5e-3"), (16, 600, "5e-2 0.3 1 3"), (64, 250, "5e-5 5e-4 5e-3")):
         for rate in rates.split():
@@ -46,55 +46,57 @@ def plan() -> dict[str, tuple[str, tuple[str, ...]]]:
     return runs
 
 
-def shrink(photos: Path, out: Path) -> None:
-    """Copies of 80 px in `colour/`, and in `gray/` the same with nine in ten turned gray."""
-    for place in sorted(entry for entry in photos.rglob("*") if entry.is_file()):
+def write_small_copies(photos: Path, out: Path) -> None:
+    """Write copies of 80 px to `colour/`, and the same to `gray/` with nine in ten converted to gray."""
+    for path in sorted(entry for entry in photos.rglob("*") if entry.is_file()):
         try:
-            with Image.open(place) as opened:
+            with Image.open(path) as opened:
                 small = ImageOps.exif_transpose(opened).convert("RGB")
         except (OSError, UnidentifiedImageError, ValueError) as exc:
-            print(f"left out: {place}: {exc}", file=sys.stderr)
+            print(f"skipped {path}: {exc}", file=sys.stderr)
             continue
         scale = SHORT_SIDE_PX / min(small.size)
         small = small.resize([max(SHORT_SIDE_PX, round(side * scale)) for side in small.size], Image.Resampling.BOX)
-        name = f"{'-'.join(place.relative_to(photos).with_suffix('').parts)}.jpg"
-        for folder, picture in (("colour", small), ("gray", _gray(small, name))):
+        name = f"{'-'.join(path.relative_to(photos).with_suffix('').parts)}.jpg"
+        for folder, picture in (("colour", small), ("gray", _maybe_gray(small, name))):
             target = out / folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             picture.save(target, quality=95, subsampling=0)
 
 
-def _gray(picture: Image.Image, name: str) -> Image.Image:
-    stays = sum(name.encode()) % 10 >= 10 * GRAY_SHARE
-    return picture if stays else picture.convert("L").convert("RGB")
+def _maybe_gray(picture: Image.Image, name: str) -> Image.Image:
+    keep_color = sum(name.encode()) % 10 >= 10 * GRAY_SHARE
+    return picture if keep_color else picture.convert("L").convert("RGB")
 
 
-def manifests(out: Path) -> None:
-    """`clean.parquet` as the filter makes it by default, and `gray.parquet` with everything in."""
+def write_manifests(out: Path) -> None:
+    """Write `clean.parquet` with the filter's default options, and `gray.parquet` with all photos."""
     for name, folder, options in (
         ("clean", "colour", ()),
         ("gray", "gray", ("--min-colorfulness", "0", "--keep-tone", "grayscale", "--keep-tone", "sepia")),
     ):
         scan = out / f"{name}-scan.parquet"
-        command("curate", "scan", out / folder, "-o", scan)
-        command("curate", "filter", scan, "-o", out / name / f"{name}.parquet", *options)
+        run_command("curate", "scan", out / folder, "-o", scan)
+        run_command("curate", "filter", scan, "-o", out / name / f"{name}.parquet", *options)
 
 
-def command(module: str, *words: str | Path, check: bool = True) -> str:
-    """Run `python -m MODULE WORDS` on one thread; what it printed."""
+def run_command(module: str, *arguments: str | Path, check: bool = True) -> str:
+    """Run `python -m MODULE ARGUMENTS` on one thread and return what it printed."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    line = [sys.executable, "-m", module, *map(str, words)]
+    line = [sys.executable, "-m", module, *map(str, arguments)]
     return subprocess.run(line, env=environment, stdout=subprocess.PIPE, text=True, check=check).stdout
 
 
 def train(out: Path, name: str) -> None:
-    """One run of the plan and its curve."""
-    manifest, options = plan()[name]
+    """Train one run and write its curve, unless the curve exists."""
+    manifest, options = planned_runs()[name]
     folder, curve = out / "runs" / name, out / "curves" / f"{name}.csv"
     if not curve.exists():
-        words = ("--epochs", "1000", "--workers", "0", "--device", "cpu")
+        fixed = ("--epochs", "1000", "--workers", "0", "--device", "cpu")
         resume = ("--resume",) if folder.exists() else ()
-        command("train", "fit", out / manifest / f"{manifest}.parquet", "--run-dir", folder, *options, *words, *resume)
+        run_command(
+            "train", "fit", out / manifest / f"{manifest}.parquet", "--run-dir", folder, *options, *fixed, *resume
+        )
         curve.parent.mkdir(exist_ok=True)
         rows = (f"{line['step']},{line['ratio']}\n" for line in _log(folder, "step"))
         curve.write_text("step,loss\n" + "".join(rows), encoding="utf-8")
@@ -106,35 +108,37 @@ def _log(folder: Path, event: str) -> Iterator[dict[str, float]]:
             yield line
 
 
-def row(out: Path, name: str) -> str:
-    """A run as a line of the table: means of 100 steps of loss ÷ neutral, held-out photos, findings."""
+def table_row(out: Path, name: str) -> str:
+    """Return a row of the table: means of loss ÷ neutral over 100 steps, validation, findings."""
     folder = out / "runs" / name
     ratios = [line["ratio"] for line in _log(folder, "step")]
     windows = [ratios[start : start + 100] for start in range(0, len(ratios), 100)]
     means = " ".join("none" if None in window else f"{sum(window) / len(window):.2f}" for window in windows)
-    seen = list(_log(folder, "validation"))[-1]
-    said = json.loads(command("train", "diagnose", folder, "--json", check=False))["findings"]
-    found = ", ".join(f"{finding['kind']} at {finding['step']}" for finding in said) or "none"
-    return f"| {name} | {means} | {seen['ratio'] or 0:.2f} | {seen['colorfulness_share']:.0%} | {found} |"
+    validation = list(_log(folder, "validation"))[-1]
+    findings = json.loads(run_command("train", "diagnose", folder, "--json", check=False))["findings"]
+    described = ", ".join(f"{finding['kind']} at {finding['step']}" for finding in findings) or "none"
+    return (
+        f"| {name} | {means} | {validation['ratio'] or 0:.2f} | {validation['colorfulness_share']:.0%} | {described} |"
+    )
 
 
 def main() -> None:
-    """Train what is missing and print the table."""
+    """Train the runs that are missing, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--only", nargs="*", choices=list(plan()), default=list(plan()))
-    parser.add_argument("--table", action="store_true", help="train nothing, print the table of what is there")
-    asked = parser.parse_args()
-    if not (asked.out / "clean").exists():
-        shrink(asked.photos, asked.out)
-        manifests(asked.out)
-    for name in [] if asked.table else asked.only:
-        train(asked.out, name)
+    parser.add_argument("--only", nargs="*", choices=list(planned_runs()), default=list(planned_runs()))
+    parser.add_argument("--table", action="store_true", help="train nothing, print the table of the existing runs")
+    options = parser.parse_args()
+    if not (options.out / "clean").exists():
+        write_small_copies(options.photos, options.out)
+        write_manifests(options.out)
+    for name in [] if options.table else options.only:
+        train(options.out, name)
     print("| run | loss ÷ neutral, means of 100 steps | held out | colourfulness | findings |\n|---|---|---|---|---|")
-    for name in asked.only:
-        if (asked.out / "curves" / f"{name}.csv").exists():
-            print(row(asked.out, name))
+    for name in options.only:
+        if (options.out / "curves" / f"{name}.csv").exists():
+            print(table_row(options.out, name))
 
 
 if __name__ == "__main__":

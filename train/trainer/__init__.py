@@ -1,5 +1,6 @@
 """The training loop.
 
+- `start`: checks before a run starts or resumes
 - `loop`: `fit`, which runs the steps and reacts to signals
 - `step`: one optimizer step
 - `state`: the state of a run, and how it is built, saved and restored

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from benchmarks.health import STEPS, falling, noisy
+from benchmarks.health import STEPS, add_noise, falling
 from curate.cli import main as curate
 from train.cli import main as train
 from train.health.detectors import LossCurve, Validation, detect, detect_all
@@ -45,10 +45,10 @@ def test_oscillation_shows_the_means_on_the_documented_scale() -> None:
     assert "0.12, 0.15, 0.09, 0.13" in finding.evidence
 
 
-@pytest.mark.parametrize("losses_alone", [False, True])
+@pytest.mark.parametrize("without_neutral", [False, True])
 @pytest.mark.parametrize("batch_size", [8, 16])
-def test_fewer_than_one_healthy_run_in_a_hundred_raises_an_alarm(batch_size: int, losses_alone: bool) -> None:
-    traces = (noisy(falling(seed), seed, batch_size, losses_alone=losses_alone) for seed in range(250))
+def test_fewer_than_one_healthy_run_in_a_hundred_raises_an_alarm(batch_size: int, without_neutral: bool) -> None:
+    traces = (add_noise(falling(seed), seed, batch_size, without_neutral=without_neutral) for seed in range(250))
     assert sum(bool(detect_all(trace)) for trace in traces) / 250 < 0.01
 
 
@@ -56,25 +56,25 @@ FLATTENS = np.concatenate([falling(0, 5000), np.full(10_000, 0.35)])
 SLOW = np.linspace(0.95, 0.80, 3000)
 
 
-@pytest.mark.parametrize("losses_alone", [False, True])
+@pytest.mark.parametrize("without_neutral", [False, True])
 @pytest.mark.parametrize(("level", "count"), [(FLATTENS, 3), (SLOW, 50)])
 def test_a_slow_fall_and_a_flat_low_loss_are_healthy(
-    level: NDArray[np.float64], count: int, losses_alone: bool
+    level: NDArray[np.float64], count: int, without_neutral: bool
 ) -> None:
     for seed in range(count):
-        assert detect_all(noisy(level, seed, 8, losses_alone=losses_alone)) == []
+        assert detect_all(add_noise(level, seed, 8, without_neutral=without_neutral)) == []
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_run_that_stops_learning_is_a_plateau(seed: int) -> None:
     level = np.maximum(0.9, np.linspace(1.0, 0.3, 3000))
-    (finding,) = detect_all(noisy(level, seed, 16, losses_alone=False))
+    (finding,) = detect_all(add_noise(level, seed, 16, without_neutral=False))
     assert finding.kind == "plateau"
     assert finding.step <= 430 + 750  # 0.9 is reached at step 430
 
 
 def test_a_loss_that_stays_at_09_is_found_within_550_steps_of_the_warmup() -> None:
-    found = [detect_all(noisy(np.full(STEPS, 0.9), seed, 16, losses_alone=False))[0] for seed in range(20)]
+    found = [detect_all(add_noise(np.full(STEPS, 0.9), seed, 16, without_neutral=False))[0] for seed in range(20)]
     assert {finding.kind for finding in found} == {"plateau"}
     assert np.median([finding.step for finding in found]) <= STEPS // 10 + 550
 
@@ -84,7 +84,7 @@ def test_a_loss_that_stays_at_09_is_found_within_550_steps_of_the_warmup() -> No
 def test_a_wave_is_oscillation_within_500_steps_whatever_its_period(seed: int, hold: int) -> None:
     level = np.where(np.arange(STEPS) // hold % 2, 0.8, 0.6)
     level[:600] = np.geomspace(1, 0.7, 600)
-    (finding,) = detect_all(noisy(level, seed, 16, losses_alone=False))
+    (finding,) = detect_all(add_noise(level, seed, 16, without_neutral=False))
     assert finding.kind == "oscillation"
     assert 600 < finding.step <= 1100
 

@@ -111,7 +111,7 @@ def test_it_trains_resumes_evaluates_and_colorizes(clean_manifest: Made, tmp_pat
     run_command("fit", manifest, *options, *quick)
     assert checkpoint.load(run_dir).metadata.model == "ColorUNet under efficientnet-lite0"
     run_command("fit", manifest, "--resume", *quick)
-    assert "of the originals'" in run_command("evaluate", run_dir, manifest)
+    assert "M ÷ M of originals" in run_command("evaluate", run_dir, manifest)
     run_command("colorize", run_dir, tmp_path / "photos", "-o", tmp_path / "colored")
 
 
