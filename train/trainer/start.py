@@ -1,4 +1,4 @@
-"""Start a training run in a folder, or continue the one in it."""
+"""Checks before a training run starts, or resumes in its folder."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def start_training(
         roots: folders to look in if the photos have moved since the scan.
         resume: continue the run in `run_dir`, if it has a checkpoint.
         on_trouble: `warn`, `stop` or `rescue`; see `train.trainer.loop.fit`.
-        command: kept in the checkpoints.
+        command: command line, stored in the checkpoints.
         progress: called after each step with the number of steps done and of all steps.
-        say: prints a line for people.
+        say: prints a line for the user.
 
     Raises:
         VividsetError: as `train.trainer.loop.fit`; UsageError where the folder has a run and `resume` is False.
@@ -65,7 +65,7 @@ def start_training(
         run_dir.mkdir(parents=True, exist_ok=True)
         checkpoint.remove_drafts(run_dir)
     if resume and before is None:
-        say(f"{run_dir} holds no checkpoint yet: starting fresh")
+        say(f"{run_dir} holds no checkpoint yet: starting a new run")
     return loop.fit(
         photos,
         recipe,
@@ -80,10 +80,10 @@ def start_training(
 
 
 def check_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
-    """The same folders, each of which exists.
+    """Return the folders as a tuple.
 
     Raises:
-        UsageError: one does not.
+        UsageError: one of them does not exist.
     """
     if missing := [root for root in roots if not root.is_dir()]:
         raise UsageError(f"--root {missing[0]} is no folder: name the folder that the photos have moved to")
@@ -92,13 +92,13 @@ def check_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
 
 def _check_run_dir(folder: Path, resume: bool) -> None:
     if not resume and any((folder / name).exists() for name in ("last.safetensors", "log.jsonl")):
-        raise UsageError(f"{folder} holds a run: go on with --resume, or choose another folder with --run-dir")
+        raise UsageError(f"{folder} holds a run: continue it with --resume, or choose another folder with --run-dir")
     with write_errors(folder, CheckpointError, "--run-dir"):
         check_writable(folder / "last.safetensors")
 
 
 def _resumed_recipe(before: Checkpoint, asked: Recipe, set_by_user: Collection[str]) -> Recipe:
-    """The run's own recipe; hyper-parameters that the user gave must agree with it."""
+    """Return the run's own recipe; hyper-parameters that the user gave must agree with it."""
     recipe = before.metadata.recipe
     for name, value in asdict(asked).items():
         if name in set_by_user and getattr(recipe, name) != value:
