@@ -100,7 +100,7 @@ def _described(text: str) -> Iterator[str]:
             content, _, rest = content.partition("\n\n")
         if title == "Example":
             shown = re.sub(r"\s+# doctest:.*", "", content.strip())
-            yield f"Example:\n\n```pycon\n{shown}\n```\n"
+            yield f"Example:\n\n```text\n{shown}\n```\n"
         elif title == "Returns":
             yield f"Returns: {_joined(content)}\n"
         else:
@@ -136,7 +136,7 @@ def _paragraphs(text: str) -> str:
     done = []
     for paragraph in re.split(r"\n\s*\n", text.strip()):
         code = paragraph.lstrip().startswith(">>>")
-        done.append(f"```pycon\n{textwrap.dedent(paragraph)}\n```" if code else _joined(paragraph))
+        done.append(f"```text\n{textwrap.dedent(paragraph)}\n```" if code else _joined(paragraph))
     return "\n\n".join(done) + "\n"
 
 
