@@ -1,4 +1,4 @@
-# `make` targets are the one way in; CI runs the same.
+# CI runs these targets too.
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
@@ -12,7 +12,7 @@ help:            ## Show these targets
 demo: $(INSTALLED)    ## Scan, filter, train and colorize real photos in a few minutes
 	$(BIN)/python examples/demo.py
 
-test: $(INSTALLED) lint    ## Everything a contributor needs to trust the tree
+test: $(INSTALLED) lint    ## Lint, then run all tests
 	$(BIN)/python -m pytest --cov --cov-report=
 	@echo "Line coverage: $$($(BIN)/coverage report --format=total) % (.venv/bin/coverage report lists the lines)"
 
@@ -22,14 +22,14 @@ lint: $(INSTALLED)    ## ruff, mypy strict, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(INSTALLED)    ## Let ruff lay out the code
+format: $(INSTALLED)    ## Format the code and fix lint findings with ruff
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 docs: $(INSTALLED)    ## Write the generated pages of docs/
 	$(BIN)/python docs/generate.py
 
-bench: $(INSTALLED)    ## Ratios of our speed to named others, measured in one run
+bench: $(INSTALLED)    ## Compare the speed of scan, filter, report and training with other tools
 	$(BIN)/python benchmarks/scan.py --rounds 3
 	$(BIN)/python benchmarks/startup.py --rounds 3
 	$(BIN)/python benchmarks/filter.py
@@ -39,7 +39,7 @@ bench: $(INSTALLED)    ## Ratios of our speed to named others, measured in one r
 	$(BIN)/python benchmarks/feed_memory.py
 	$(BIN)/python benchmarks/step.py --channels 24 --size 64 --batch 4 --steps 3
 
-clean:           ## Remove what make made
+clean:           ## Remove .venv and build
 	rm -rf $(VENV) build
 
 # Each line can run again after an interrupted one: a .venv without pip gets pip, and what pip had not finished is installed again

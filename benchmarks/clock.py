@@ -1,4 +1,4 @@
-"""What a command takes: clock and CPU seconds, those of processes included that outlive it for a moment."""
+"""Measure the clock and CPU time of a command, including processes that end shortly after it. Linux only."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ SUBREAPER = 36
 
 
 def clock_and_cpu_s(command: Sequence[str]) -> tuple[float, float]:
-    """Seconds until the command ends, and those of CPU until its last process has (on Linux, which hands them over)."""
+    """Run a command; return its clock seconds, and the CPU seconds of all its processes.
+
+    This process becomes the parent of processes whose parent ended, so that it can wait for the last one.
+    """
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
-    before, began = os.times(), time.perf_counter()
+    before, start_s = os.times(), time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    clock = time.perf_counter() - began
+    clock = time.perf_counter() - start_s
     try:
         while True:
             os.wait()

@@ -1,9 +1,9 @@
-"""What a filter of many rows costs, beside plain pyarrow reading and writing the same file. `make bench` runs it small.
+"""Compare the cost of `curate filter` on many rows with pyarrow copying the same file. `make bench` runs it small.
 
     python benchmarks/filter.py [--rows 10000000] [--twice] [--option "--keep-top 90%"]...
 
-The manifest is made up, with the columns, types and spread of a real one. Each side runs in a process of its own, so
-that seconds, CPU seconds and the peak of memory are that side's alone.
+The manifest is synthetic, with the columns, types and distributions of a real one. Each command runs in its own
+process, so that its time and peak memory can be measured.
 """
 
 from __future__ import annotations
@@ -36,56 +36,61 @@ with pq.ParquetWriter(sys.argv[2], file.schema_arrow, compression="zstd") as out
 
 
 def main() -> None:
-    """Make the manifest, run both sides, print a line each."""
+    """Make the manifest, run the commands, print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--twice", action="store_true", help="let every photo be there twice, with the same content")
-    parser.add_argument("--option", action="append", default=[], help="further options of curate filter")
+    parser.add_argument("--twice", action="store_true", help="make every photo appear twice, with the same content")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        help="options of curate filter for a further run; can be given several times",
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         scan, out = Path(scratch) / "scan.parquet", Path(scratch) / "out" / "clean.parquet"
         make_scan(scan, options.rows, twice=options.twice)
         out.parent.mkdir()
         print(f"{options.rows:,} rows, {scan.stat().st_size / 1e9:.2f} GB")
-        plain = cost([sys.executable, "-c", PLAIN, str(scan), str(out.with_name("plain.parquet"))])
+        plain = run_command([sys.executable, "-c", PLAIN, str(scan), str(out.with_name("plain.parquet"))])
         out.with_name("plain.parquet").unlink()
-        print(said("plain pyarrow, read and write", plain, plain))
-        for more in ["", *options.option]:
-            command = [sys.executable, "-m", "curate", "filter", str(scan), "-o", str(out), *shlex.split(more)]
-            print(said(f"curate filter {more}".strip(), cost(command), plain))
+        print(format_line("pyarrow: read and write", plain, plain))
+        for extra in ["", *options.option]:
+            command = [sys.executable, "-m", "curate", "filter", str(scan), "-o", str(out), *shlex.split(extra)]
+            print(format_line(f"curate filter {extra}".strip(), run_command(command), plain))
 
 
-def cost(command: list[str]) -> tuple[float, float, float]:
-    """Seconds, CPU seconds and peak MB of one process."""
-    began = time.perf_counter()
+def run_command(command: list[str]) -> tuple[float, float, float]:
+    """Run a command; return its seconds, CPU seconds and peak memory in MB."""
+    start_s = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
+    _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"{shlex.join(command)} exited {process.returncode}")
-    return time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+        raise SystemExit(f"{shlex.join(command)} failed with exit code {process.returncode}")
+    return time.perf_counter() - start_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def said(name: str, used: tuple[float, float, float], plain: tuple[float, float, float]) -> str:
-    """One line of the result; both ratios are to plain pyarrow."""
-    (wall_s, cpu_s, peak_mb), (plain_wall_s, plain_cpu_s, _) = used, plain
+def format_line(name: str, usage: tuple[float, float, float], plain: tuple[float, float, float]) -> str:
+    """One line of the result, with ratios to plain pyarrow."""
+    (wall_s, cpu_s, peak_mb), (plain_wall_s, plain_cpu_s, _) = usage, plain
     ratios = f"ratio {wall_s / plain_wall_s:.2f} (CPU {cpu_s / plain_cpu_s:.2f})"
     return f"{name:<40} {wall_s:7.1f} s  {cpu_s:7.1f} s CPU  {peak_mb:7,.0f} MB peak   {ratios}"
 
 
 def make_scan(path: Path, rows: int, *, twice: bool = False) -> None:
-    """Write a made-up scan, a row group at a time; with `twice`, every other group has the contents of that before."""
+    """Write a synthetic scan, one row group at a time; with `twice`, every second group repeats the one before."""
     rng = np.random.default_rng(0)
     lineage = Lineage("scan", "benchmarks/filter.py", {}, rows=rows)
     with manifest.open_writer(path, SCAN_SCHEMA) as out:
         for start in range(0, rows, ROW_GROUP_SIZE):
             contents = np.random.default_rng([1, start // ROW_GROUP_SIZE // (2 if twice else 1)])
-            out.write_table(some_rows(rng, contents, start, min(ROW_GROUP_SIZE, rows - start)))
+            out.write_table(make_rows(rng, contents, start, min(ROW_GROUP_SIZE, rows - start)))
         out.add_key_value_metadata(lineage.to_metadata())
 
 
-def some_rows(rng: np.random.Generator, contents: np.random.Generator, start: int, count: int) -> pa.Table:
-    """Rows as a scan of web photos has them: an error in a thousand, 6 % gray or toned, median M 39."""
+def make_rows(rng: np.random.Generator, contents: np.random.Generator, start: int, count: int) -> pa.Table:
+    """Make rows like those of web photos: one error in a thousand, 6 % gray or toned, median M 39."""
     hashes = contents.bytes(32 * count).hex()
     colorfulness = rng.gamma(3.2, 13.5, count)
     tones = rng.choice(["color", "grayscale", "sepia", "toned"], count, p=[0.94, 0.03, 0.02, 0.01])

@@ -1,10 +1,10 @@
-"""What a scan of many listed photos holds in memory: the scanning process and its largest worker, at their peaks.
+"""Measure the peak memory of a scan of many listed photos, and of its largest worker. Linux only.
 
     python benchmarks/memory.py [--rows 50000 200000 1000000] [--real 10] [--photo FILE...]
 
-Makes so many names of files for each run (links to a few, so that it takes minutes rather than hours), lists them in
-no order, and scans the list with two workers, and then once more, with nothing left to measure. One in `--real` is a
-photo; the rest are empty files with a photo's name, which are rows too but take no decoding.
+For each number of rows: makes that many file names (hard links to a few files, to save time), shuffles the list, scans
+it with two workers, and scans it again with nothing left to measure. One in `--real` is a photo; the others are empty
+files with a photo's name, which become rows without decoding.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from pathlib import Path
 from PIL import Image
 
 LINKS = 50_000
-"""Of one file; file systems allow some 65,000."""
+"""Hard links to one file; file systems allow about 65,000."""
 NAMES_A_FOLDER = 1000
 
 
 def main() -> None:
-    """Print a line for each number of rows."""
+    """Print two lines for each number of rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", type=int, default=[50_000, 200_000, 1_000_000])
-    parser.add_argument("--real", type=int, default=100)
+    parser.add_argument("--real", type=int, default=100, metavar="N", help="one in N files is a photo")
     parser.add_argument("--photo", nargs="*", type=Path, default=[], help="photos to link to instead of a tiny one")
     options = parser.parse_args()
     photos = [path.read_bytes() for path in options.photo] or [tiny_photo()]
     for rows in options.rows:
         with tempfile.TemporaryDirectory() as scratch:
             names = make_names(Path(scratch), rows, options.real, photos)
-            for what in ("scan", "rescan"):
+            for run in ("scan", "rescan"):
                 seconds, parent, worker = scan(Path(scratch), names)
                 print(
-                    f"{rows:>9,} rows   {what:<6}   parent {parent / 1024:4.0f} MB   "
+                    f"{rows:>9,} rows   {run:<6}   parent {parent / 1024:4.0f} MB   "
                     f"largest worker {worker / 1024:4.0f} MB   {seconds:5.0f} s",
                     flush=True,
                 )
@@ -56,7 +56,7 @@ def tiny_photo() -> bytes:
 
 
 def make_names(folder: Path, rows: int, real: int, photos: Sequence[bytes]) -> Path:
-    """Links to photos and to empty files, and the list of them, shuffled."""
+    """Make links to photos and to empty files; return the path of their shuffled list."""
     names = []
     for number in range(rows):
         kind = f"photo-{number // real % len(photos)}" if number % real == 0 else "empty"
@@ -74,19 +74,19 @@ def make_names(folder: Path, rows: int, real: int, photos: Sequence[bytes]) -> P
 
 
 def scan(folder: Path, names: Path) -> tuple[float, int, int]:
-    """Scan a list; seconds, and the peaks of the scanning process and of any of its workers in KiB."""
+    """Scan a list; return seconds, and the peak memory of the scan process and of its largest worker in KiB."""
     arguments = ["scan", "--from-file", str(names), "-o", str(folder / "m.parquet"), "--workers", "2"]
-    began, parent, workers = time.monotonic(), 0, [0]
+    start_s, parent, workers = time.monotonic(), 0, [0]
     with subprocess.Popen([sys.executable, "-m", "curate", *arguments], stdout=subprocess.DEVNULL) as running:
         while running.poll() is None:
             parent = max(parent, peak_kib(running.pid))
             workers += map(peak_kib, descendants_of(running.pid))
             time.sleep(0.2)
-    return time.monotonic() - began, parent, max(workers)
+    return time.monotonic() - start_s, parent, max(workers)
 
 
 def peak_kib(process: int) -> int:
-    """The most that a process has had in memory; 0 if it is gone."""
+    """Peak resident memory of a process; 0 if it has ended."""
     try:
         status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     except OSError:
@@ -96,7 +96,7 @@ def peak_kib(process: int) -> int:
 
 
 def descendants_of(process: int) -> Iterator[int]:
-    """The processes that a process started, and those that they started."""
+    """Yield all child processes of a process, and their children."""
     try:
         children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split()
     except OSError:

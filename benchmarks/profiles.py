@@ -1,9 +1,10 @@
-"""How much quicker photos with other profiles become sRGB than by LittleCMS, and how far from it.
+"""Compare the conversion of RGB profiles to sRGB with LittleCMS: speed and differences.
 
     python benchmarks/profiles.py FOLDER... [--rounds N]
 
-For every distinct profile below the folders that is converted by curves and a matrix: all 16,777,216 colours by both;
-CPU for the pixels of its photos by both, in turns in this process on one core, medians; M of those photos by both.
+For every distinct profile in the folders that consists of curves and a matrix, both methods convert all 16,777,216
+colours and the pixels of its photos, in turns in this process on one core. Prints the differences of samples and of M,
+and the median CPU times.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 def main() -> None:
-    """Measure and print."""
+    """Print two lines for each profile."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
@@ -43,33 +44,41 @@ def main() -> None:
 
 
 def compare(icc_bytes: bytes, photos: list[Pixels], rounds: int) -> None:
-    """Print what one profile's photos cost both ways, and how far apart the two are."""
+    """Print the differences and the CPU times of both methods for one profile."""
     name, ours = srgb_transform(icc_bytes, "RGB")
     if not isinstance(ours, MatrixTransform):
         return
     profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_bytes))
     theirs = ImageCms.buildTransform(profile, SRGB, "RGB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
-    furthest, unequal = all_colours_apart(ours, theirs)
+    largest, unequal_samples = compare_all_colours(ours, theirs)
     pairs = [(convert_pixels(photo, ours), convert_pixels(photo, theirs)) for photo in photos]
-    in_m = max(abs(colorfulness(one) - colorfulness(other)) for one, other in pairs)
+    m_difference = max(abs(colorfulness(one) - colorfulness(other)) for one, other in pairs)
     megapixels = sum(photo.shape[0] * photo.shape[1] for photo in photos) / 1e6
-    print(f"{name}: {len(photos)} photos of {megapixels:.1f} MP; furthest {furthest} level, M {in_m:.5f} apart")
-    took = [[cpu_s(photos, way) for way in (ours, theirs)] for _ in range(rounds)]
-    mine, lcms = (1e3 * statistics.median(column) / megapixels for column in zip(*took, strict=True))
-    ratio = statistics.median(other / one for one, other in took)
-    print(f"  unequal samples {100 * unequal:.4f} %; {mine:.1f} ns a pixel, LittleCMS {lcms:.1f}: {ratio:.2f} times")
+    print(
+        f"{name}: {len(photos)} photos of {megapixels:.1f} MP; largest difference {largest} level, M {m_difference:.5f}"
+    )
+    cpu_by_round = [[cpu_s(photos, transform) for transform in (ours, theirs)] for _ in range(rounds)]
+    mine, lcms = (1e3 * statistics.median(column) / megapixels for column in zip(*cpu_by_round, strict=True))
+    ratio = statistics.median(other / one for one, other in cpu_by_round)
+    print(
+        f"  unequal samples {100 * unequal_samples:.4f} %; {mine:.1f} ns per pixel, LittleCMS {lcms:.1f}: "
+        f"{ratio:.2f} times as fast"
+    )
 
 
-def all_colours_apart(ours: MatrixTransform, theirs: ImageCms.ImageCmsTransform) -> tuple[int, float]:
+def compare_all_colours(ours: MatrixTransform, theirs: ImageCms.ImageCmsTransform) -> tuple[int, float]:
     """The largest difference of a sample in levels, and the share of samples that differ, over all 2 ** 24 colours."""
     plane = np.empty((256, 256, 3), np.uint8)
     plane[..., 1], plane[..., 2] = np.mgrid[0:256, 0:256]
-    furthest, unequal = 0, 0
+    largest, unequal_samples = 0, 0
     for red in range(256):
         plane[..., 0] = red
-        apart = np.abs(ours(plane).astype(np.int16) - convert_pixels(plane, theirs))
-        furthest, unequal = max(furthest, int(apart.max())), unequal + int(np.count_nonzero(apart))
-    return furthest, unequal / (3 << 24)
+        differences = np.abs(ours(plane).astype(np.int16) - convert_pixels(plane, theirs))
+        largest, unequal_samples = (
+            max(largest, int(differences.max())),
+            unequal_samples + int(np.count_nonzero(differences)),
+        )
+    return largest, unequal_samples / (3 << 24)
 
 
 def photos_with_profile(folder: Path) -> Iterator[tuple[bytes, Pixels]]:
@@ -84,12 +93,12 @@ def photos_with_profile(folder: Path) -> Iterator[tuple[bytes, Pixels]]:
             continue
 
 
-def cpu_s(photos: list[Pixels], way: MatrixTransform | ImageCms.ImageCmsTransform) -> float:
-    """CPU seconds of this process to convert them all."""
-    began = time.process_time()
+def cpu_s(photos: list[Pixels], transform: MatrixTransform | ImageCms.ImageCmsTransform) -> float:
+    """CPU seconds of this process for converting all photos."""
+    start_s = time.process_time()
     for photo in photos:
-        convert_pixels(photo, way)
-    return time.process_time() - began
+        convert_pixels(photo, transform)
+    return time.process_time() - start_s
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What the page of many rows costs, beside plain pyarrow reading the same file. `make bench` runs it small.
+"""Compare the cost of `curate report` on many rows with pyarrow reading the same file. `make bench` runs it small.
 
     python benchmarks/report.py [--rows 1000000] [--photos FOLDER]
 
-The manifest is made up as for benchmarks/filter.py; its photos don't exist, unless a folder of real ones is named,
-whose files then stand for all rows in turn. CPU includes the processes that decode; the peak is the largest process's.
+The manifest is the synthetic one of benchmarks/filter.py. Its photos don't exist; with --photos, its rows point to the
+files of that folder in turn. CPU time includes worker processes; the peak memory is that of the largest process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filter import ROW_GROUP_SIZE, cost, make_scan, said
+from filter import ROW_GROUP_SIZE, format_line, make_scan, run_command
 
 from curate import manifest
 from curate.image.formats import PHOTO_SUFFIXES
@@ -30,32 +30,34 @@ for batch in pq.ParquetFile(sys.argv[1]).iter_batches(1 << 16):
 
 
 def main() -> None:
-    """Make the manifest, run both sides, print a line each."""
+    """Make the manifest, run both commands, print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--photos", type=Path, help="a folder of real photos")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         scan = Path(scratch) / "scan.parquet"
-        maker = multiprocessing.get_context("spawn").Process(target=prepare, args=(scan, options.rows, options.photos))
-        maker.start()  # apart, for a child's peak is at least what its parent held when it started
-        maker.join()
+        process = multiprocessing.get_context("spawn").Process(
+            target=prepare, args=(scan, options.rows, options.photos)
+        )
+        process.start()  # in its own process: the peak of a child is at least the memory of its parent when it started
+        process.join()
         print(f"{options.rows:,} rows, {scan.stat().st_size / 1e6:.0f} MB")
-        plain = cost([sys.executable, "-c", PLAIN, str(scan)])
-        print(said("plain pyarrow, read", plain, plain))
-        print(said("curate report", cost([sys.executable, "-m", "curate", "report", str(scan)]), plain))
+        plain = run_command([sys.executable, "-c", PLAIN, str(scan)])
+        print(format_line("pyarrow: read", plain, plain))
+        print(format_line("curate report", run_command([sys.executable, "-m", "curate", "report", str(scan)]), plain))
         print(f"the page: {scan.with_suffix('.html').stat().st_size / 1e6:.1f} MB")
 
 
 def prepare(scan: Path, rows: int, photos: Path | None) -> None:
-    """Write the manifest."""
+    """Write the manifest, with rows that point to real photos if there is a folder of them."""
     make_scan(scan, rows)
     if photos:
-        point_at(scan, photos.resolve())
+        use_photos(scan, photos.resolve())
 
 
-def point_at(scan: Path, photos: Path) -> None:
-    """Let the rows stand for real files, in turn."""
+def use_photos(scan: Path, photos: Path) -> None:
+    """Change the rows of a manifest to real files, in turn."""
     names = sorted(path for path in photos.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
     table = pq.read_table(scan)
     columns = {

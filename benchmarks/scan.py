@@ -1,11 +1,11 @@
-"""How much more CPU a whole scan takes than Pillow's plain decoding of the same photos. `make bench` runs it.
+"""Compare the CPU time of a scan with Pillow decoding the same photos. `make bench` runs it.
 
     python benchmarks/scan.py [FOLDER...] [--rounds N] [--copies N]
 
-Read, hash, decode, every measure and the part file on one side, `Image.open(...).load()` from memory on the other, in
-this process on one core with the file cache warm, in turns; medians of the rounds. Photos whose profile isn't sRGB
-stand apart. Then what a second worker gains both sides, start-up apart. Without a folder the photos are made from those
-that scikit-image and scikit-learn carry.
+The scan reads, hashes, decodes, measures and writes the part file. Pillow does `Image.open(...).load()` from memory.
+Both run in turns in this process on one core with a warm file cache; medians of the rounds. Photos whose profile isn't
+sRGB have lines of their own. The last line is the speed-up by a second worker, start-up not included. Without a folder,
+photos are made from those that scikit-image and scikit-learn contain.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ WEB_LONG_SIDE_PX = 500
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print a block of lines for each folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--copies", type=int, default=10, help="of each made photo")
+    parser.add_argument("--copies", type=int, default=10, help="copies of each photo that is made")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as scratch:
@@ -59,60 +59,65 @@ def report(name: str, photos: list[ListedPhoto], scratch: Path, rounds: int) -> 
     if not photos:
         return
     data = [Path(photo.open_path()).read_bytes() for photo in photos]
-    ways = {
-        "Pillow decode": lambda: decode_plainly(data),
+    methods = {
+        "Pillow decode": lambda: decode_with_pillow(data),
         "scan": lambda: scan(photos, scratch, ScoreOptions()),
         "scan --fidelity fast": lambda: scan(photos, scratch, ScoreOptions(fidelity="fast")),
     }
-    taken = [{way: cpu_s(work) for way, work in ways.items()} for _ in range(rounds)]
+    cpu_by_round = [{method: cpu_s(work) for method, work in methods.items()} for _ in range(rounds)]
     print(f"{name}: {len(photos)} photos")
-    for way in ways:
-        ratios = sorted(one[way] / one["Pillow decode"] for one in taken)
-        ms = 1e3 * statistics.median(one[way] for one in taken) / len(photos)
-        print(f"  {way:<21} {ms:8.2f} ms   ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    for method in methods:
+        ratios = sorted(cpu_by_method[method] / cpu_by_method["Pillow decode"] for cpu_by_method in cpu_by_round)
+        ms = 1e3 * statistics.median(cpu_by_method[method] for cpu_by_method in cpu_by_round) / len(photos)
+        print(
+            f"  {method:<21} {ms:8.2f} ms   ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        )
 
 
 def report_second_worker(photos: list[ListedPhoto], scratch: Path, rounds: int) -> None:
-    """Print how much quicker two processes are than one, for both sides."""
+    """Print the speed-up of two processes over one, for the scan and for Pillow."""
     context = get_context("spawn")
-    os.environ.update(SINGLE_THREAD_ENV)  # as a scan's workers have it
+    os.environ.update(SINGLE_THREAD_ENV)  # as in the workers of a scan
     halves = [photos[::2], photos[1::2]]
     with ProcessPoolExecutor(2, mp_context=context) as pool:
-        gains: dict[str, list[float]] = {}
+        speedups: dict[str, list[float]] = {}
         for _ in range(rounds + 1):
-            for name, work in (("Pillow decode", decode_files), ("scan", scan_here)):
+            for name, work in (("Pillow decode", decode_files_with_pillow), ("scan", scan_in_worker)):
                 alone = wall_s(lambda work=work: list(pool.map(work, [photos], [scratch])))
                 both = wall_s(lambda work=work: list(pool.map(work, halves, [scratch, scratch])))
-                gains.setdefault(name, []).append(alone / both)
-    plain, ours = (statistics.median(gains[name][1:]) for name in ("Pillow decode", "scan"))  # the first warms up
-    print(f"  a second worker: Pillow decode x {plain:.2f}, scan x {ours:.2f}: {100 * ours / plain:.0f} % of its gain")
+                speedups.setdefault(name, []).append(alone / both)
+    # the first round is a warm-up
+    plain, ours = (statistics.median(speedups[name][1:]) for name in ("Pillow decode", "scan"))
+    print(
+        f"  a second worker: Pillow decode x {plain:.2f}, scan x {ours:.2f}: {100 * ours / plain:.0f} % of its speed-up"
+    )
 
 
-def decode_plainly(data: Sequence[bytes]) -> None:
-    """The other side."""
-    for each in data:
-        Image.open(io.BytesIO(each)).load()
+def decode_with_pillow(data: Sequence[bytes]) -> None:
+    """Decode with Pillow from memory."""
+    for photo_bytes in data:
+        Image.open(io.BytesIO(photo_bytes)).load()
 
 
-def decode_files(photos: list[ListedPhoto], _scratch: Path) -> None:
-    """The other side, in a worker."""
-    decode_plainly([Path(photo.open_path()).read_bytes() for photo in photos])
+def decode_files_with_pillow(photos: list[ListedPhoto], _scratch: Path) -> None:
+    """In a worker: read files and decode them with Pillow."""
+    decode_with_pillow([Path(photo.open_path()).read_bytes() for photo in photos])
 
 
-def scan_here(photos: list[ListedPhoto], scratch: Path) -> None:
-    """Our side, in a worker."""
+def scan_in_worker(photos: list[ListedPhoto], scratch: Path) -> None:
+    """In a worker: scan photos."""
     cv2.setNumThreads(1)
     scan(photos, scratch, ScoreOptions())
 
 
 def scan(photos: list[ListedPhoto], scratch: Path, options: ScoreOptions) -> None:
-    """All that a scan does to a chunk of photos."""
+    """Do what a scan does with a chunk of photos."""
     chunk = Chunk(0, tuple(photos), tuple(range(len(photos))))
     measure_chunk(WorkDir(scratch), ScanOptions(score=options), chunk)
 
 
 def kind_of(photo: ListedPhoto) -> str:
-    """Whether it is `srgb` (or untagged), of an `other profile`, or doesn't decode, which would flatter the ratio."""
+    """`srgb` (also without a profile), `other profile`, or `broken` (would lower the ratio, so it is left out)."""
     try:
         with Image.open(photo.open_path()) as image:
             image.load()
@@ -123,21 +128,21 @@ def kind_of(photo: ListedPhoto) -> str:
 
 
 def wall_s(work: Callable[[], object]) -> float:
-    """Seconds for one call."""
-    began = time.perf_counter()
+    """Clock seconds of one call."""
+    start_s = time.perf_counter()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - start_s
 
 
 def cpu_s(work: Callable[[], object]) -> float:
-    """CPU seconds of this process for one call."""
-    began = time.process_time()
+    """CPU seconds of this process in one call."""
+    start_s = time.process_time()
     work()
-    return time.process_time() - began
+    return time.process_time() - start_s
 
 
 def make_photos(folder: Path, copies: int) -> list[Path]:
-    """Web-size JPEG, PNG and WebP copies, and camera-size JPEGs, of photos that PyPI packages carry."""
+    """Make web-size JPEG, PNG and WebP copies, and camera-size JPEGs, of photos that PyPI packages contain."""
     packaged = Path(skimage.__file__).parent / "data"
     names = [packaged / name for name in ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png")]
     names += sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
@@ -150,8 +155,8 @@ def make_photos(folder: Path, copies: int) -> list[Path]:
             scale = long_side / max(photo.size)
             photo = photo.resize((round(photo.width * scale), round(photo.height * scale)))
             for copy in range(count):
-                turned = photo.rotate(copy)
-                turned.save(folder / kind / f"{name.stem}-{copy}.{suffix}", quality=90)
+                rotated = photo.rotate(copy)
+                rotated.save(folder / kind / f"{name.stem}-{copy}.{suffix}", quality=90)
     return [folder / kind for kind in kinds]
 
 

@@ -1,9 +1,9 @@
-"""What a small scan takes from the command to its end, and once more with nothing to measure: clock and CPU time.
+"""Measure clock and CPU time of a small scan from start to end, and of a rescan with nothing to measure.
 
     python benchmarks/startup.py [FOLDER...] [--rounds N] [--beside CHECKOUT]...
 
-Without a folder it scans the pictures that scikit-image carries. CPU time is that of all processes. With --beside it
-runs the code of other checkouts too, in turns with this one.
+Without a folder it scans the pictures that scikit-image contains. CPU time is that of all processes. With --beside, the
+code of other checkouts runs too, in turns with this one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from clock import clock_and_cpu_s
 
 
 def main() -> None:
-    """Measure and print."""
+    """Print a line for each folder, checkout and kind of scan."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
@@ -28,24 +28,24 @@ def main() -> None:
     options = parser.parse_args()
     checkouts = [*options.beside, Path(__file__).parents[1]]
     for folder in options.folders or [Path(skimage.__file__).parent / "data"]:
-        taken: dict[tuple[Path, str], list[tuple[float, float]]] = defaultdict(list)
+        times: dict[tuple[Path, str], list[tuple[float, float]]] = defaultdict(list)
         for _ in range(options.rounds):
             for checkout in checkouts:
                 with tempfile.TemporaryDirectory() as scratch:
                     for name in ("scan", "again"):
-                        taken[checkout, name].append(scanned(folder, Path(scratch) / "m.parquet", checkout))
-        for (checkout, name), each in taken.items():
-            clock, cpu = (statistics.median(values) for values in zip(*each, strict=True))
-            fastest = min(clock for clock, _ in each)
+                        times[checkout, name].append(time_scan(folder, Path(scratch) / "m.parquet", checkout))
+        for (checkout, name), rounds in times.items():
+            clock, cpu = (statistics.median(values) for values in zip(*rounds, strict=True))
+            fastest = min(clock for clock, _ in rounds)
             print(
                 f"{checkout.resolve().name:<16} {folder.name:<12} {name:<6} clock {clock:.2f} s, "
-                f"at best {fastest:.2f} s   CPU {cpu:.2f} s",
+                f"fastest {fastest:.2f} s   CPU {cpu:.2f} s",
                 flush=True,
             )
 
 
-def scanned(folder: Path, out: Path, checkout: Path) -> tuple[float, float]:
-    """Clock and CPU seconds of a scan by the code of a checkout."""
+def time_scan(folder: Path, out: Path, checkout: Path) -> tuple[float, float]:
+    """Clock and CPU seconds of a scan with the code of a checkout."""
     code = ["env", f"PYTHONPATH={checkout.resolve()}", sys.executable, "-P", "-m", "curate"]
     return clock_and_cpu_s([*code, "scan", str(folder), "-o", str(out)])
 

@@ -29,8 +29,8 @@ RECIPE = DOCS / "reference" / "recipe.md"
 TUTORIAL = DOCS / "tutorial" / "first-colorizer.md"
 PICTURE = DOCS / "images" / "tutorial.jpg"
 SHOWN_FOLDER = "/home/you/colors"
-"""Stands in the tutorial's outputs for the temporary folder in which its commands ran."""
-LONGEST_OUTPUT = 40
+"""Replaces, in the outputs of the tutorial, the temporary folder in which its commands ran."""
+MAX_OUTPUT_LINES = 40
 _CONSOLE = re.compile(r"```console\n\$ (?P<command>[^\n]+)\n(?P<output>.*?)```", re.DOTALL)
 _PROGRAM = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
@@ -84,10 +84,10 @@ def tutorial_page(page: str, home: Path, *, with_training: bool) -> str:
 
 
 def _run(name: str, arguments: list[str], home: Path) -> str:
-    """What a command prints, on either stream."""
+    """Run a command and return what it prints, on both streams."""
     program = [sys.executable] if name == "python" else [sys.executable, "-m", name]
     environment = {**os.environ, "PYTHONPATH": str(DOCS.parent.resolve())}
-    done = subprocess.run(
+    finished = subprocess.run(
         [*program, *arguments],
         cwd=home,
         env=environment,
@@ -97,32 +97,32 @@ def _run(name: str, arguments: list[str], home: Path) -> str:
         stderr=subprocess.STDOUT,
         check=False,
     )
-    if done.returncode:
-        sys.exit(f"the tutorial's command failed: {shlex.join([name, *arguments])}\n{done.stdout}")
-    return _shortened(done.stdout.replace(str(home.resolve()), SHOWN_FOLDER).replace(f"python -m {name}", name))
+    if finished.returncode:
+        sys.exit(f"the tutorial's command failed: {shlex.join([name, *arguments])}\n{finished.stdout}")
+    return _shorten(finished.stdout.replace(str(home.resolve()), SHOWN_FOLDER).replace(f"python -m {name}", name))
 
 
-def _shortened(output: str) -> str:
-    """The start and the end of an output that would fill the page, such as the progress of a training."""
+def _shorten(output: str) -> str:
+    """Shorten a long output, such as the progress of a training, to its start and its end."""
     lines = output.splitlines(keepends=True)
-    return output if len(lines) <= LONGEST_OUTPUT else "".join([*lines[:12], "...\n", *lines[-6:]])
+    return output if len(lines) <= MAX_OUTPUT_LINES else "".join([*lines[:12], "...\n", *lines[-6:]])
 
 
 def _draw(home: Path) -> None:
-    """Gray, colorized and original, a row for each picture of the tutorial."""
+    """Save the picture of the tutorial: gray, colorized and original in a row, for each of two photos."""
     sheet = Image.new("RGB", (3 * 300, 0), "white")
     for name in ("camera.png", "coffee.png"):
         original = Image.open(home / "photos" / name).convert("RGB")
         colored = Image.open(home / "colored" / name).convert("RGB")
         size = (298, round(298 * original.height / original.width))
         top = sheet.height
-        sheet = _extended(sheet, size[1] + 2)
+        sheet = _extend(sheet, size[1] + 2)
         for column, picture in enumerate((original.convert("L").convert("RGB"), colored, original)):
             sheet.paste(picture.resize(size, Image.Resampling.LANCZOS), (300 * column, top))
     sheet.save(PICTURE, quality=88)
 
 
-def _extended(sheet: Image.Image, rows: int) -> Image.Image:
+def _extend(sheet: Image.Image, rows: int) -> Image.Image:
     larger = Image.new("RGB", (sheet.width, sheet.height + rows), "white")
     larger.paste(sheet, (0, 0))
     return larger

@@ -1,6 +1,6 @@
-"""Draw docs/images/report.webp: the page of crops of packaged photos. Needs Chromium.
+"""Make docs/images/report.webp, a screenshot of a report. Needs Chromium.
 
-scikit-image and scikit-learn carry the photos; overlapping crops of them stand for a larger set.
+The photos are overlapping crops of photos that scikit-image and scikit-learn contain.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ CROP_PX, STEP_PX = 160, 60
 
 
 def main() -> None:
-    """Cut, scan, write the page, take its picture."""
+    """Make crops, scan them, write the report and save a screenshot of it."""
     packaged = [Path(skimage.__file__).parent / "data" / name for name in NAMES]
     packaged += sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
         (home / "photos").mkdir()
         for path in packaged:
-            cut(path, home / "photos")
+            save_crops(path, home / "photos")
         scan_photos([home / "photos"], home / "scan.parquet", ScanOptions(), command="curate scan photos")
         write_report(home / "scan.parquet", home / "scan.html")
         with sync_playwright() as playwright:
@@ -48,8 +48,8 @@ def main() -> None:
     print(f"written: {PICTURE}, {PICTURE.stat().st_size / 1000:.0f} kB")
 
 
-def cut(path: Path, folder: Path) -> None:
-    """Save a photo's crops as photos of their own."""
+def save_crops(path: Path, folder: Path) -> None:
+    """Save overlapping crops of a photo as photos."""
     with Image.open(path) as image:
         whole = image.convert("RGB")
     for top in range(0, whole.height - CROP_PX + 1, STEP_PX):

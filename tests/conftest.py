@@ -1,3 +1,5 @@
+"""Fixtures of all tests."""
+
 from __future__ import annotations
 
 import logging
@@ -19,13 +21,13 @@ def s3() -> Iterator[Any]:
     host, port = server.get_host_and_port()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")  # a page, which has 1,000 elsewhere
+        patch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")  # entries per page of a listing; 1,000 on a real server
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("AWS_ACCESS_KEY_ID", "key")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         fs = fsspec.filesystem("s3", use_listings_cache=False)
         fs.mkdir("bucket")
         yield fs
-        fs.rm("bucket", recursive=True)  # the next server in this process would still have it
+        fs.rm("bucket", recursive=True)  # the server keeps its data in this process, for the next server too
         server.stop()
         fsspec.get_filesystem_class("s3").clear_instance_cache()

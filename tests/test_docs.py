@@ -1,4 +1,4 @@
-"""What is written for people is what the code does."""
+"""The documentation agrees with the code: generated pages, links, commands, options, columns and errors."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ def generate() -> ModuleType:
     return module
 
 
-def test_the_page_of_commands_is_their_own_help(generate: ModuleType) -> None:
+def test_the_command_reference_is_up_to_date(generate: ModuleType) -> None:
     assert COMMANDS.read_text(encoding="utf-8") == generate.commands_page(), "run `make docs`"
 
 
-def test_the_page_of_the_python_api_is_made_of_its_docstrings(generate: ModuleType) -> None:
+def test_the_python_reference_is_up_to_date(generate: ModuleType) -> None:
     assert generate.PYTHON.read_text(encoding="utf-8") == generate.python_page(), "run `make docs`"
 
 
-def test_the_page_of_the_recipe_is_the_recipe(generate: ModuleType) -> None:
+def test_the_recipe_reference_is_up_to_date(generate: ModuleType) -> None:
     page = (ROOT / "docs" / "reference" / "recipe.md").read_text(encoding="utf-8")
     assert page == generate.recipe_page(), "run `make docs`"
 
 
-def test_the_tutorial_shows_what_curate_prints(generate: ModuleType, tmp_path: Path) -> None:
+def test_the_outputs_of_curate_in_the_tutorial_are_up_to_date(generate: ModuleType, tmp_path: Path) -> None:
     page = generate.TUTORIAL.read_text(encoding="utf-8")
     printed = generate.tutorial_page(page, tmp_path, with_training=False)
-    assert _without_what_varies(page) == _without_what_varies(printed), "run `make docs`"
+    assert _without_varying_values(page) == _without_varying_values(printed), "run `make docs`"
 
 
-def _without_what_varies(page: str) -> str:
-    """A page without hashes, sizes of files and line breaks: these depend on the folder's name and on the time."""
+def _without_varying_values(page: str) -> str:
+    """Remove hashes, file sizes and line breaks, which depend on the name of the folder and on the time."""
     return " ".join(re.sub(r"\b[0-9a-f]{12,64}\b|[\d.]+ (?=[kM]B\b)", "", page).split())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+def test_every_link_of_a_page_has_a_target(page: Path) -> None:
     for target in re.findall(r"\]\(\s*([^)\s]+)\s*\)", _without_code(page)):
         if "://" in target:
             continue
@@ -70,13 +70,13 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 @cache
 def _anchors(page: Path) -> frozenset[str]:
     """The anchors of a page's headings, as GitHub makes them."""
-    found: list[str] = []
+    anchors: list[str] = []
     for heading in re.findall(r"^#+ (.+)$", _without_code(page), re.MULTILINE):
         text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
         anchor = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
-        repeats = sum(re.fullmatch(rf"{re.escape(anchor)}(-\d+)?", other) is not None for other in found)
-        found.append(f"{anchor}-{repeats}" if repeats else anchor)
-    return frozenset(found)
+        repeats = sum(re.fullmatch(rf"{re.escape(anchor)}(-\d+)?", other) is not None for other in anchors)
+        anchors.append(f"{anchor}-{repeats}" if repeats else anchor)
+    return frozenset(anchors)
 
 
 def _without_code(page: Path) -> str:
@@ -103,7 +103,7 @@ def test_every_page_that_the_code_names_exists() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_and_option_of_a_page_exists(page: Path) -> None:
-    """In the command lines of a page; results and the changelog tell of commands as they were."""
+    """In command lines. Results, decisions and the changelog may name commands of earlier versions."""
     if page.parent.name in ("results", "decisions") or page.name == "CHANGELOG.md":
         return
     commands = COMMANDS.read_text(encoding="utf-8")
@@ -128,7 +128,7 @@ def test_every_option_that_the_pages_name_exists() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_page_installs_the_package_from_an_index(page: Path) -> None:
-    """No index has it: `pip install '.[heic]'` works in a clone."""
+    """The package is not on an index: `pip install '.[heic]'` works in a clone."""
     assert not re.findall(r"pip install '?vividset", page.read_text(encoding="utf-8"))
 
 
@@ -154,10 +154,10 @@ def test_the_page_of_errors_names_every_kind() -> None:
     page = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
     kinds = [*errors.VividsetError.__subclasses__(), *errors.PhotoError.__subclasses__()]
     assert not [kind.__name__ for kind in kinds if f"`{kind.__name__}`" not in page]
-    passing = set(re.findall(r"^\| `(\w+)` \|.*\| yes \|$", page, re.MULTILINE))
-    assert passing == errors.TRANSIENT_KINDS
+    transient = set(re.findall(r"^\| `(\w+)` \|.*\| yes \|$", page, re.MULTILINE))
+    assert transient == errors.TRANSIENT_KINDS
 
 
-def test_the_scale_page_shows_the_commands_of_a_divided_scan() -> None:
+def test_the_page_on_many_machines_shows_the_commands_of_a_divided_scan() -> None:
     page = (ROOT / "docs" / "how-to" / "scan-on-many-machines.md").read_text(encoding="utf-8")
     assert {"merge", "scan", "filter"} <= set(re.findall(r"curate ([a-z]+)", page))

@@ -1,4 +1,4 @@
-"""`make` on machines that lack something, and after it was interrupted: it says what to install and goes on later."""
+"""`make` reports in one line what is missing on a machine, and continues after an interrupted installation."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def make(checkout: Path, python: str | Path = sys.executable) -> subprocess.Comp
     )
 
 
-def stand_in(checkout: Path, body: str) -> Path:
-    """A python3 that runs some lines before each command that it is given."""
+def fake_python(checkout: Path, body: str) -> Path:
+    """Make a python3 that runs `body` before each command."""
     path = checkout / "python3"
     path.write_text(f'#!/bin/sh\nexec {sys.executable} -c "$(printf "{body}\\n%s" "$2")"\n')
     path.chmod(0o755)
@@ -52,26 +52,26 @@ def stand_in(checkout: Path, body: str) -> Path:
         ),
     ],
 )
-def test_a_python_that_does_not_do_is_named_and_leaves_nothing(checkout: Path, body: str, line: str) -> None:
-    done = make(checkout, stand_in(checkout, body))
-    assert done.returncode == 2
-    assert line in done.stderr
-    assert "Traceback" not in done.stderr
+def test_an_unsuitable_python_is_reported_and_no_environment_is_made(checkout: Path, body: str, line: str) -> None:
+    result = make(checkout, fake_python(checkout, body))
+    assert result.returncode == 2
+    assert line in result.stderr
+    assert "Traceback" not in result.stderr
     assert not (checkout / ".venv").exists()
 
 
-def test_without_python_the_package_is_named(checkout: Path) -> None:
-    done = make(checkout, "no-such-python")
-    assert "no-such-python not found: apt install python3, or name another one: make PYTHON=..." in done.stderr
+def test_a_missing_python_is_reported_with_the_package_to_install(checkout: Path) -> None:
+    result = make(checkout, "no-such-python")
+    assert "no-such-python not found: apt install python3, or name another one: make PYTHON=..." in result.stderr
     assert not (checkout / ".venv").exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_of_somebody_else_is_named(checkout: Path) -> None:
+def test_a_folder_without_write_permission_is_reported(checkout: Path) -> None:
     checkout.chmod(0o500)
-    done = make(checkout)
+    result = make(checkout)
     checkout.chmod(0o700)
-    assert f"no permission to write to {checkout}" in done.stderr
+    assert f"no permission to write to {checkout}" in result.stderr
 
 
 def test_an_interrupted_environment_gets_pip_and_loses_unfinished_packages(checkout: Path) -> None:
@@ -80,8 +80,8 @@ def test_an_interrupted_environment_gets_pip_and_loses_unfinished_packages(check
     unfinished = packages / "torch-2.13.0.dist-info"
     unfinished.mkdir()
     (unfinished / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.13.0\n")
-    done = make(checkout)
+    result = make(checkout)
     subprocess.run([checkout / ".venv/bin/python", "-m", "pip", "--version"], check=True)
-    assert "No module named pip" not in done.stderr
-    assert "torch" in done.stderr  # by pip, which finds no package here: the unfinished one does not count
+    assert "No module named pip" not in result.stderr
+    assert "torch" in result.stderr  # by pip, which finds no package here: the unfinished one does not count
     assert not unfinished.exists()

@@ -1,4 +1,4 @@
-"""The programs that the pages on manifests show run without changes."""
+"""The Python programs in the how-to pages on manifests run without changes."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("page", "library", "said"),
+    ("page", "library", "output"),
     [
         ("read-a-manifest.md", "pandas", "colorfulness … < …"),
         ("read-a-manifest.md", "duckdb", "2.png"),
         ("review-tone.md", "pandas", "1.png"),
     ],
 )
-def test_a_program_of_the_page_runs(page: str, library: str, said: str, home: Path) -> None:
+def test_a_program_of_a_page_runs_and_prints_its_result(page: str, library: str, output: str, home: Path) -> None:
     (program,) = [snippet for snippet in SNIPPETS[page] if f"import {library}" in snippet]
     done = subprocess.run([sys.executable, "-c", program], cwd=home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert said in done.stdout
+    assert output in done.stdout

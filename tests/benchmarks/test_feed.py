@@ -1,4 +1,4 @@
-"""The benches of feeding run tiny, so that they can't rot."""
+"""The benchmarks of loading photos and of a training step run on tiny inputs and print their results."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def printed(name: str, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_feeding_is_compared_with_others(tmp_path: Path) -> None:
+def test_loading_is_compared_with_other_loaders(tmp_path: Path) -> None:
     for number in range(8):
         colors = np.random.default_rng(number).integers(0, 256, (5, 7, 3), np.uint8)
         Image.fromarray(colors).resize((90, 72)).save(tmp_path / f"{number}.jpg", quality=95)
-    said = printed("feed.py", str(tmp_path), "--size", "64", "--rounds", "1")
-    assert re.search(r"8 JPEGs, 64 px crops .* ratio \d+\.\d\d .*CIEDE2000 .* mean \d", said)
-    rates = re.findall(r"^ *([\d,]+) photos a CPU second   (\w+)", said, re.MULTILINE)
-    assert {who for _, who in rates} == {"raw", "JPEG", "WebDataset", "ImageFolder"}
+    output = printed("feed.py", str(tmp_path), "--size", "64", "--rounds", "1")
+    assert re.search(r"8 JPEGs, 64 px crops .* ratio \d+\.\d\d .*CIEDE2000 .* mean \d", output)
+    rates = re.findall(r"^ *([\d,]+) photos a CPU second   (\w+)", output, re.MULTILINE)
+    assert {loader for _, loader in rates} == {"raw", "JPEG", "WebDataset", "ImageFolder"}
     assert all(float(rate.replace(",", "")) > 0 for rate, _ in rates)
 
 
-def test_ways_of_a_step_are_compared_with_plain_float32() -> None:
-    said = printed("step.py", "--channels", "2", "--size", "32", "--batch", "2", "--steps", "1", "--rounds", "1")
-    lines = said.splitlines()
+def test_variants_of_a_step_are_compared_with_plain_float32() -> None:
+    output = printed("step.py", "--channels", "2", "--size", "32", "--batch", "2", "--steps", "1", "--rounds", "1")
+    lines = output.splitlines()
     assert re.match(r" +[\d.]+ photos/s   ratio  1\.00   float32 eager$", lines[0])
     assert [line.rpartition("   ")[2] for line in lines[1:]] == [
         "channels_last",
@@ -41,9 +41,9 @@ def test_ways_of_a_step_are_compared_with_plain_float32() -> None:
     ]
 
 
-def test_memory_is_told_for_originals_and_packs() -> None:
-    said = printed("feed_memory.py", "--rows", "200", "--workers", "1", "--steps", "40")
-    assert re.findall(r"^(\w+): 200 rows, 1 workers, 640 photos: \d+, \d+, \d+ MB", said, re.MULTILINE) == [
+def test_memory_is_printed_for_originals_and_packs() -> None:
+    output = printed("feed_memory.py", "--rows", "200", "--workers", "1", "--steps", "40")
+    assert re.findall(r"^(\w+): 200 rows, 1 workers, 640 photos: \d+, \d+, \d+ MB", output, re.MULTILINE) == [
         "originals",
         "pack",
     ]

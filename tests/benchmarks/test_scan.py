@@ -1,4 +1,4 @@
-"""Every bench of scanning, run tiny, so that it can't rot."""
+"""The benchmarks of scanning run on tiny inputs and print their results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "some"
+    folder = tmp_path / "photos"
     folder.mkdir()
     y, x = np.mgrid[0:300, 0:400]
     photo = Image.fromarray(np.stack([x * 0.6, y * 0.8, 255 - x * 0.6], axis=-1).astype(np.uint8))
@@ -41,30 +41,30 @@ def run(script: str, *arguments: str, status: int = 0) -> str:
 
 
 def test_scan_prints_all_ratios(folder: Path) -> None:
-    said = run("scan.py", str(folder), "--rounds", "1")
-    assert "some: 1 photos" in said
-    assert re.search(r"\n +scan .* ratio \d+\.\d\d", said)
-    assert "some, other profiles: 1 photos" in said
-    assert said.count("--fidelity fast") == 2
-    assert "a second worker: " in said
+    output = run("scan.py", str(folder), "--rounds", "1")
+    assert "photos: 1 photos" in output
+    assert re.search(r"\n +scan .* ratio \d+\.\d\d", output)
+    assert "photos, other profiles: 1 photos" in output
+    assert output.count("--fidelity fast") == 2
+    assert "a second worker: " in output
 
 
-def test_fidelity_prints_how_far_fast_is_off(folder: Path) -> None:
-    assert "2 photos; M fast less M exact" in run("fidelity.py", str(folder))
+def test_fidelity_prints_the_differences(folder: Path) -> None:
+    assert "2 photos; M(fast) - M(exact)" in run("fidelity.py", str(folder))
 
 
-def test_profiles_prints_how_far_it_is_from_littlecms(folder: Path) -> None:
-    said = run("profiles.py", str(folder), "--rounds", "1")
-    assert "1 photos of 0.1 MP; furthest 0 level, M 0.00000 apart" in said
-    assert re.search(r"LittleCMS \d+\.\d: \d+\.\d\d times", said)
+def test_profiles_prints_the_differences_from_littlecms(folder: Path) -> None:
+    output = run("profiles.py", str(folder), "--rounds", "1")
+    assert "1 photos of 0.1 MP; largest difference 0 level, M 0.00000" in output
+    assert re.search(r"LittleCMS \d+\.\d: \d+\.\d\d times as fast", output)
 
 
-def test_fuzz_prints_what_became_of_each_format() -> None:
-    said = run("fuzz.py", "--mutants", "1", "--memory-gb", "8")
-    assert said.count("; slowest ") == 26
-    assert "peak memory" in said
+def test_fuzz_prints_the_outcomes_for_each_format() -> None:
+    output = run("fuzz.py", "--mutants", "1", "--memory-gb", "8")
+    assert output.count("; slowest ") == 26
+    assert "peak memory" in output
 
 
-def test_cleanvision_must_be_installed_somewhere(folder: Path) -> None:
-    said = run("against_cleanvision.py", sys.executable, str(folder), status=1)
-    assert "install it there with pip" in said
+def test_a_missing_cleanvision_is_reported(folder: Path) -> None:
+    output = run("against_cleanvision.py", sys.executable, str(folder), status=1)
+    assert "install it there with pip" in output
