@@ -9,9 +9,10 @@ from typing import Literal
 import curate.exporting.export
 import curate.packing.pack
 import curate.report
-from curate.api.arguments import Progress, StrPath, call_text, choose_options, to_paths
+from curate.api.arguments import StrPath, call_text, choose_options, to_paths
 from curate.errors import UsageError
 from curate.executors.engines import EngineName
+from curate.executors.retry import Progress
 from curate.exporting.export import ExportSummary
 from curate.packing.pack import PackOptions, PackSummary
 from curate.report import ReportSummary

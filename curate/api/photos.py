@@ -22,10 +22,10 @@ SCAN_MANIFEST = Path("manifests/scan.parquet")
 
 
 def measure(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS) -> Measures:
-    """Measure one photo: colourfulness, tone, appearance and fingerprint, as a row of `scan_photos` has them.
+    """Measure one photo: colorfulness, tone, appearance and fingerprint, as a row of `scan_photos` has them.
 
     Args:
-        photo: a path or URL; the bytes of a file; a PIL image, whose EXIF orientation and colour profile are applied;
+        photo: a path or URL; the bytes of a file; a PIL image, whose EXIF orientation and color profile are applied;
             or an (H, W, 3) uint8 array, sRGB, red first, upright.
         max_pixels: larger photos are an error and are not decoded.
 

@@ -261,7 +261,7 @@ def _detect_unstable_steps(
 ) -> Finding | None:
     """Too many steps much worse than gray on the same photos, because each update changes the weights too much.
 
-    This is the sign of a too high rate with AdamW and normalisation layers: 100-step means hardly go up and down there.
+    This is the sign of a too high rate with AdamW and normalization layers: 100-step means hardly go up and down there.
     """
     group = -(-16 // curve.photos_per_step)  # small batches vary more: steps are averaged to 16 photos or more
     count = 2 * WINDOW_STEPS // group

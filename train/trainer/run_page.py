@@ -125,7 +125,7 @@ def _colorfulness_chart(curve: LossCurve, steps: int) -> list[str]:
     if not shares:
         return []
     chart = _Chart(steps, max(1.2, *(min(share, 2.0) for _, share in shares)))
-    return ["<h2>Colourfulness ÷ the originals'</h2>", chart.draw([("val", shares)], "{:.1f}", [(1.0, "1")])]
+    return ["<h2>Colorfulness ÷ the originals'</h2>", chart.draw([("val", shares)], "{:.1f}", [(1.0, "1")])]
 
 
 def _smooth(curve: LossCurve) -> list[tuple[int, float]]:
@@ -157,7 +157,7 @@ class _Chart:
         Args:
             lines: (CSS class, points) of each line; a point is (step, value).
             tick_format: format of the numbers on the y axis.
-            levels: (value, label) of dotted horizontal lines, labelled at the right.
+            levels: (value, label) of dotted horizontal lines, labeled at the right.
         """
         ticks = [self.top * quarter / 4 for quarter in range(5)]
         marks = [self._horizontal(tick, "grid", tick_format.format(tick)) for tick in ticks]
