@@ -200,7 +200,8 @@ def merge_manifests(
         The lineage of the written manifest; `rows` is its number of photos.
 
     Raises:
-        ManifestError: a part is missing, given twice, unreadable or of another scan, or `out` exists or cannot be written.
+        ManifestError: a part is missing, given twice, unreadable or of another scan; or `out` exists, or cannot be
+            written.
 
     Example:
         >>> curate.merge_manifests(["1.parquet", "2.parquet"], "scan.parquet").rows  # doctest: +SKIP

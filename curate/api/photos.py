@@ -42,9 +42,9 @@ def measure(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS) -> Measures:
         >>> curate.measure("photo.jpg").colorfulness  # doctest: +SKIP
         41.3
     """
-    shown = load_photo(photo, max_pixels=max_pixels)
+    decoded = load_photo(photo, max_pixels=max_pixels)
     with memory_errors("measuring it"):
-        return measure_pixels(shown.pixels, shown.visible)
+        return measure_pixels(decoded.pixels, decoded.visible)
 
 
 def decode(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:

@@ -59,7 +59,11 @@ class PhotoRef:
 
 
 def photo_refs(rows: pa.Table) -> Iterator[PhotoRef]:
-    """The photos of a manifest's rows. The table needs PHOTO_REF_COLUMNS; `bytes` and `tar_offset` are used if present."""
+    """Yield the photos of a manifest's rows.
+
+    Args:
+        rows: has PHOTO_REF_COLUMNS; `bytes` and `tar_offset` are used if present.
+    """
     columns = [name for name in (*PHOTO_REF_COLUMNS, "bytes", "tar_offset") if name in rows.column_names]
     for batch in rows.select(columns).to_batches(max_chunksize=1024):
         for row in batch.to_pylist():

@@ -124,7 +124,7 @@ class Callbacks:
         state, on_trouble = self.state, self.state.config.on_trouble
         if not self.logger.has_findings:
             recovery.save_healthy_weights(state)
-        urgent = next((finding for finding in new_findings if finding.calls_for_a_lower_rate), None)
+        urgent = next((finding for finding in new_findings if finding.needs_lower_rate), None)
         if on_trouble == "rescue" and urgent:
             if len(state.rollbacks) < recovery.MAX_ROLLBACKS:
                 rollback = recovery.roll_back(state, urgent)

@@ -204,7 +204,7 @@ class RunLogger:
 
         Args:
             step: counted from 1.
-            bad_photos: names of the photos that cause it, each by itself.
+            bad_photos: names of the photos of which each alone causes it.
             photos: number of photos in the step.
         """
         self.log_event("lost step", step=step, photos=bad_photos)
