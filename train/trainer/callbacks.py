@@ -224,7 +224,7 @@ def _print_setup(state: TrainState, baselines: Baselines, parameters: int, say: 
     mean_ratio = baselines.mean_color / baselines.neutral
     say(
         f"baseline  loss of predicting neutral gray {baselines.neutral:.4f}, "
-        f"of the best single colour {baselines.mean_color:.4f} ({mean_ratio:.2f} of neutral)"
+        f"of the best single color {baselines.mean_color:.4f} ({mean_ratio:.2f} of neutral)"
     )
     if not len(datasets.val):
         say("no photos for validation (split 'val'): best.safetensors gets the same weights as last.safetensors")

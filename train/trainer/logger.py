@@ -190,7 +190,7 @@ class RunLogger:
             self._last_validation_line = now
             self._say(
                 f"  validation: loss {validation.loss:.4f}  {validation.ratio:.2f} of neutral  "
-                f"colourfulness {validation.colorfulness_share:.0%} of the originals'"
+                f"colorfulness {validation.colorfulness_share:.0%} of the originals'"
                 + ("  (worse than gray)" if validation.warning else "")
             )
 
