@@ -249,16 +249,12 @@ def _write_tree(photos: list[ExportItem], out: Path, kind: Kind, summary: Export
         target.parent.mkdir(parents=True, exist_ok=True)
         if kind in ("links", "hardlinks"):
             _link(photo, target, summary, hard=kind == "hardlinks")
-        elif _is_copied(photo, target):
+        elif target.is_file() and target.stat().st_size == photo.row.get("bytes", -1):
+            # A complete copy, judged by its size: reading all copies would take as long as copying.
             summary.photos += 1
         elif (data := _read(photo, summary)) is not None:
             _write_copy(target, data)
         yield done
-
-
-def _is_copied(photo: ExportItem, target: Path) -> bool:
-    """Whether a complete copy exists, judged by its size: reading all copies would take as long as copying."""
-    return target.is_file() and target.stat().st_size == photo.row.get("bytes", -1)
 
 
 def _write_copy(target: Path, data: bytes) -> None:

@@ -149,10 +149,6 @@ def _count_shards(table: pa.Table) -> int:
     return -(-int(table.num_rows) // SHARD_PHOTOS)
 
 
-def _shard_input(table: pa.Table, shard: int) -> ShardInput:
-    return ShardInput(shard, tuple(photo_refs(table.slice(shard * SHARD_PHOTOS, SHARD_PHOTOS))))
-
-
 def _is_finished(path: Path) -> bool:
     """Whether a shard exists and is undamaged, and no photo of it failed for a reason that may be temporary."""
     if not path.exists():
@@ -169,7 +165,7 @@ def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[i
     run_groups(
         ENGINES[options.engine],
         partial(pack_shard, out, options),
-        (_shard_input(table, shard) for shard in to_do),
+        (ShardInput(shard, tuple(photo_refs(table.slice(shard * SHARD_PHOTOS, SHARD_PHOTOS)))) for shard in to_do),
         retry_group=partial(_pack_isolated, out, options),
         workers=options.workers,
         total=total,

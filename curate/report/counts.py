@@ -150,7 +150,7 @@ def _count_batch(batch: pa.Table, errors: _Names, reasons: _Names) -> tuple[NDAr
     error = read_column(batch, "error", pa.string())
     bins = bins_of(_floats(batch, "colorfulness"))
     missing = pc.is_valid(read_column(batch, "missing_since", SCAN_SCHEMA.field("missing_since").type))
-    bins[_bools(pc.or_(pc.is_valid(error), missing))] = -1
+    bins[np.asarray(pc.or_(pc.is_valid(error), missing).to_numpy(zero_copy_only=False), np.bool_)] = -1
     unmeasured = pa.array(bins < 0)
     messages = pc.if_else(unmeasured, pc.fill_null(error, "it was not measured"), pa.scalar(None, pa.string()))
     messages = pc.if_else(missing, MISSING, messages)
@@ -217,7 +217,3 @@ def read_column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
 def _floats(batch: pa.Table, name: str) -> NDArray[np.float64]:
     values = read_column(batch, name, pa.float64())
     return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
-
-
-def _bools(values: pa.Array) -> NDArray[np.bool_]:
-    return np.asarray(values.to_numpy(zero_copy_only=False), np.bool_)

@@ -66,7 +66,9 @@ def write_report(path: Path, out: Path, roots: Sequence[Path] = (), *, workers: 
     chosen = choose_photos(rows, rules.threshold_bin, rules.keep_tones, groups)
     photos = list(_photo_entries(path, rows, chosen, tuple(roots), workers))
     text, fitting = build_page(page_data.page_counts(path, lineage, rows, rules, groups), photos)
-    _write(out, text)
+    with write_errors(out, ManifestError, "-o"):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(text.encode("ascii"), out)
     missing = sum(photo["thumbnail"] is None and photo["error"] is None for photo in photos[:fitting])
     return ReportSummary(out, len(text), len(rows), fitting, missing)
 
@@ -130,9 +132,3 @@ def _check_output(out: Path) -> None:
         if os.path.lexists(out) and not (out.is_file() and _GENERATOR_TAG.encode() in out.read_bytes()[:1000]):
             raise ManifestError(f"{out} already exists and is not a vividset report: choose another output with -o")
         check_writable(out)
-
-
-def _write(out: Path, text: str) -> None:
-    with write_errors(out, ManifestError, "-o"):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(text.encode("ascii"), out)

@@ -126,7 +126,8 @@ def page_counts(
             rows.error_names, [int((rows.errors == i).sum()) for i in range(len(rows.error_names))]
         ),
         "reasons": _named_counts(
-            rows.reason_names, [_count_bit(rows.reasons, i) for i in range(len(rows.reason_names))]
+            rows.reason_names,
+            [int((rows.reasons >> np.uint64(bit) & np.uint64(1)).sum()) for bit in range(len(rows.reason_names))],
         ),
         "command": {"before": rules.before, "after": rules.after},
         "twins": {
@@ -156,10 +157,6 @@ def _tone(rows: ManifestCounts, free: NDArray[np.bool_], code: int, rules: Rules
 def _bin_counts(bins: NDArray[np.int16], length: int) -> list[int]:
     """Number of photos in each bin, up to the last bin that has any."""
     return [int(count) for count in np.trim_zeros(np.bincount(bins, minlength=length), "b")]
-
-
-def _count_bit(reasons: NDArray[np.uint64], bit: int) -> int:
-    return int((reasons >> np.uint64(bit) & np.uint64(1)).sum())
 
 
 def _count_missing(rows: ManifestCounts) -> int:

@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from curate.executors.worker import without_main_module
 
 POLL_SECONDS = 0.05
 """Interval between two checks whether all processes have started."""
+LOST_CONNECTION_WAIT_SECONDS = 3.0
+"""Time in which the parent ends a process that lost its connection because another process failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +144,16 @@ class _OpaqueCall:
         """Make the call in a process of the group, then leave the group.
 
         A process that ends without leaving the group is sometimes aborted by the group's threads. A process that fails
-        doesn't leave it: the others would then fail too, and their messages would hide the cause.
+        doesn't leave it: the others would then fail too, and their messages would hide the cause. For the same reason a
+        process that only lost its connection waits, so that the parent learns first of the one that failed.
         """
         try:
             result = self.value(fabric, *self.arguments)
         except KeyboardInterrupt:  # raised in all processes after the same step
             distributed.destroy_process_group()
+            raise
+        except RuntimeError:  # as gloo and NCCL report a lost connection; our own errors are of other types
+            time.sleep(LOST_CONNECTION_WAIT_SECONDS)
             raise
         distributed.destroy_process_group()
         return _OpaqueCall(result)

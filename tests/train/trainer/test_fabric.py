@@ -47,9 +47,9 @@ def test_the_shares_of_all_processes_make_up_the_whole_step(processes: int) -> N
 
 
 def interrupt(line: str) -> None:
-    """Press Ctrl-C when rank 0 has taken its first step."""
+    """Send SIGTERM to rank 0 after its first step: the parent forwards Ctrl-C so, and processes block SIGINT."""
     if line.lstrip().startswith("step 1/"):
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_two_processes_train_like_one_with_the_doubled_batch_also_when_interrupted_and_resumed(
