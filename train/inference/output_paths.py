@@ -158,7 +158,7 @@ def _has_photo_content(photo: ListedPhoto) -> bool:
 
 
 def _relocate(photo: ListedPhoto, roots: Sequence[Path]) -> ListedPhoto:
-    """Return the photo at its current location; unchanged if it hasn't moved or is nowhere, so that reading it fails."""
+    """Return the photo at its current location; unchanged if it has not moved, or if it is not found."""
     if not roots or os.path.isfile(photo.open_path()):
         return photo
     location = locate_photo(photo.source, photo.path, roots, offset=photo.offset)
