@@ -148,7 +148,7 @@ def locked_output_dir(out: Path, made_of: dict[str, Any], *, overwrite: bool | N
             option.
 
     Raises:
-        OutputError: the folder holds something else, is locked, or can't be written.
+        OutputError: the folder contains something else, is locked, or can't be written.
     """
     from filelock import FileLock, Timeout  # here, because `train --help` imports this module and doesn't need it
 

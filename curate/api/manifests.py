@@ -253,7 +253,7 @@ class ManifestInfo:
 
 
 def inspect_manifest(manifest: StrPath) -> ManifestInfo:
-    """Say what a manifest contains, what made it, and where it comes from, without loading its rows.
+    """Return what a manifest contains, what made it, and where it comes from, without loading its rows.
 
     Args:
         manifest: a Parquet file, or a folder of Parquet parts.

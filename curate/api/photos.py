@@ -100,7 +100,7 @@ def explain_photo(
     where: str | None = None,
     options: FilterOptions | None = None,
 ) -> Explanation:
-    """Measure one photo, scanned or not, and say whether a filter would keep it, and why not.
+    """Measure one photo, scanned or not, and return whether a filter would keep it, and why not.
 
     Rules that compare photos with each other (`keep_top`, `duplicates`, `balance`) are left out.
 
@@ -115,7 +115,7 @@ def explain_photo(
         `reasons`: why the photo would be rejected, empty if it would be kept; `row`: its measures by column name.
 
     Raises:
-        SourceError: the photo does not exist and the scan does not know it.
+        SourceError: the photo does not exist and is not in the scan.
         ManifestError: `photo` is a folder, a tar or a manifest.
         UsageError: arguments contradict each other, or a value has no meaning.
 

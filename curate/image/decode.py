@@ -74,7 +74,7 @@ are transposed before the flip."""
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the file says about its picture."""
+    """What the header of an image file contains."""
 
     width: int
     """Pixels, of the upright photo at full size."""
