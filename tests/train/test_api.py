@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import os
 import pkgutil
 import re
 import shutil
@@ -13,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -226,15 +225,7 @@ def test_the_example_uses_every_public_name_and_runs(home: Path) -> None:
     assert run_script(EXAMPLE.read_text(encoding="utf-8"), home).endswith("done\n")
 
 
-def test_mypy_accepts_a_users_script_and_finds_wrong_names_and_types(tmp_path: Path) -> None:
-    user, wrong, config = tmp_path / "user.py", tmp_path / "wrong.py", tmp_path / "mypy.ini"
-    shutil.copy(EXAMPLE, user)
-    wrong.write_text("import curate\n\ncurate.measure_photo('photo.jpg')\ncurate.measure(3)\n", encoding="utf-8")
-    config.write_text(f"[mypy]\nfollow_imports = silent\ncache_dir = {ROOT}/.mypy_cache/user\n", encoding="utf-8")
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", str(config), str(user), str(wrong)]
-    environment = {**os.environ, "MYPYPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    lines = done.stdout.splitlines()
-    assert not [line for line in lines if line.startswith("user.py")]
-    assert any(line.startswith('wrong.py:3: error: Module has no attribute "measure_photo"') for line in lines)
-    assert any(line.startswith('wrong.py:4: error: Argument 1 to "measure" has incompatible type') for line in lines)
+if TYPE_CHECKING:  # `make lint` checks examples/python_api.py, and here that wrong names and types are errors
+    curate.measure_photo("photo.jpg")  # type: ignore[attr-defined]
+    curate.measure(3)  # type: ignore[arg-type]
+    train.Coloriser.load("run")  # type: ignore[attr-defined]
