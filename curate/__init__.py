@@ -9,9 +9,9 @@ The packages behind it, each of which imports only those below it:
 - `curate.api`: the functions of the public API, with keyword arguments named as the commands' options
 - `curate.explain`: why one photo is kept or rejected
 - `curate.scanning`, `curate.filtering`, `curate.packing`, `curate.exporting`, `curate.report`: what the commands do
-- `curate.sources`, `curate.executors`: where photos lie, and where work runs
+- `curate.sources`, `curate.executors`: where photos are stored, and where work runs
 - `curate.manifest`, `curate.image`, `curate.measures`: Parquet files, decoding, measures of pixels
-- `curate.files`, `curate.text`, `curate.errors`, `curate.version`: support
+- `curate.files`, `curate.text`, `curate.errors`, `curate.version`, `curate.interrupts`: support
 """
 
 from __future__ import annotations

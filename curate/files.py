@@ -15,8 +15,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from curate.errors import OutputError, VividsetError
 from curate.text import describe_error
 
@@ -150,8 +148,10 @@ def locked_output_dir(out: Path, made_of: dict[str, Any], *, overwrite: bool | N
             option.
 
     Raises:
-        OutputError: the folder holds something else, is locked, or can't be written.
+        OutputError: the folder contains something else, is locked, or can't be written.
     """
+    from filelock import FileLock, Timeout  # here, because `train --help` imports this module and doesn't need it
+
     stamp, text = out / STAMP, json.dumps(made_of)
     with write_errors(out, OutputError, "-o", resumable=True):
         if out.exists() and not (out.is_dir() and (stamp.exists() or not any(out.iterdir()))):

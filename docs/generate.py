@@ -83,6 +83,11 @@ def tutorial_page(page: str, home: Path, *, with_training: bool) -> str:
     return _CONSOLE.sub(with_output, page)
 
 
+def without_varying_values(page: str) -> str:
+    """Remove hashes, file sizes and line breaks, which depend on the name of the folder and on the time."""
+    return " ".join(re.sub(r"\b[0-9a-f]{12,64}\b|[\d.]+ (?=[kM]B\b)", "", page).split())
+
+
 def _run(name: str, arguments: list[str], home: Path) -> str:
     """Run a command and return what it prints, on both streams."""
     program = [sys.executable] if name == "python" else [sys.executable, "-m", name]
@@ -140,10 +145,12 @@ def main() -> None:
     RECIPE.write_text(recipe_page(), encoding="utf-8")
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
-        page = tutorial_page(TUTORIAL.read_text(encoding="utf-8"), home, with_training=with_training)
+        old_page = TUTORIAL.read_text(encoding="utf-8")
+        page = tutorial_page(old_page, home, with_training=with_training)
         if with_training:
             _draw(home)
-    TUTORIAL.write_text(page, encoding="utf-8")
+    if with_training or without_varying_values(page) != without_varying_values(old_page):
+        TUTORIAL.write_text(page, encoding="utf-8")
     print(f"written: {COMMANDS}, {PYTHON}, {RECIPE}, {TUTORIAL}")
 
 

@@ -47,9 +47,7 @@ print(
 )
 network: train.ColorUNet = train.load_checkpoint("run").network()
 loss = train.ColorizationWeightedLoss()
-print(
-    sum(weight.numel() for weight in network.parameters()), "weights;", loss.saturated_weight, "for saturated colours"
-)
+print(sum(weight.numel() for weight in network.parameters()), "weights;", loss.saturated_weight, "for saturated colors")
 picture: Image.Image = train.Colorizer.load("run").colorize(first)
 picture.save("colored.png")
 try:

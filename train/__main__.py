@@ -1,4 +1,4 @@
-"""`train` and `python -m train`."""
+"""Entry point of `train` and `python -m train`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from curate import interrupts
 
 
 def main() -> None:
-    """Run the command line."""
+    """Install signal handlers, then import and run the commands."""
     interrupts.exit_on_signal()
     from train.cli import main as commands
 

@@ -89,7 +89,7 @@ def fit(
             ema, max_steps, seed: the hyper-parameters of `Recipe`, explained in docs/reference/recipe.md.
         recipe: all hyper-parameters as one object, instead of single arguments.
         encoder_weights: file with the weights of efficientnet-lite0; None takes those of its package.
-        on_trouble: when the run goes wrong: `warn` says so, `stop` also ends it, `rescue` returns to healthy weights
+        on_trouble: when the run goes wrong: `warn` prints it, `stop` also ends it, `rescue` returns to healthy weights
             and continues with a lower rate, smaller batches and a new warm-up. A resumed run keeps its own instead of
             the default.
         resume: continue the run in `run_dir`. Hyper-parameters are the run's own; one that is given and differs from
@@ -99,7 +99,7 @@ def fit(
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: as Lightning Fabric names them; `auto` is bf16-mixed on GPUs that multiply it, else 32-true.
         compile: compile the network: a slow first step, faster ones after it.
-        say: called with each line for people.
+        say: called with each line of text for the user.
         progress: called after each step with the number of steps done and of all steps. With several devices, `say` and
             `progress` must be functions of a module that can be imported.
         command: text that the checkpoints record as what made them; None records this call.
@@ -296,7 +296,7 @@ def evaluate(
 
 
 def diagnose(run: StrPath, *, neutral: float | None = None, means_of: int | None = None) -> Diagnosis:
-    """Say whether a training run is healthy, and what to do if it is not.
+    """Check whether a training run is healthy, and return what to do if it is not.
 
     Args:
         run: a run's folder, or a CSV file of any trainer with the columns step,loss.

@@ -59,7 +59,7 @@ class Recipe:
         "`plain` is the U-Net's own encoder; `efficientnet-lite0` is one pretrained on ImageNet (extra encoder).",
     )
     neutral_weight: float = _hyper_parameter(
-        0.5, "Loss weight of gray and sepia pixels: low, so that the network doesn't learn to predict the mean colour."
+        0.5, "Loss weight of gray and sepia pixels: low, so that the network doesn't learn to predict the mean color."
     )
     saturated_weight: float = _hyper_parameter(
         1.5, "Loss weight of saturated pixels: high, because they are rare and matter most to viewers."

@@ -38,7 +38,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 BIAS = {bias:.4f}
-"""Includes the threshold: by weights learned without their source, 0.45 % of colour photos with M >= 20 exceed 0."""
+"""Includes the threshold: by weights learned without their source, 0.45 % of color photos with M >= 20 exceed 0."""
 
 FEATURES: Mapping[str, tuple[float, float, float]] = {{
 {features}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,8 +18,6 @@ from curate.filtering.options import (
 )
 
 StrPath = str | os.PathLike[str]
-Progress = Callable[[int, int], None]
-"""Called now and then with the number of photos done and of all photos."""
 Options = TypeVar("Options")
 
 

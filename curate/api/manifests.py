@@ -14,8 +14,9 @@ import curate.filtering.filter
 import curate.manifest
 import curate.scanning.merge
 import curate.scanning.scan
-from curate.api.arguments import Progress, StrPath, call_text, choose_options, filter_options, path_texts, to_paths
+from curate.api.arguments import StrPath, call_text, choose_options, filter_options, path_texts, to_paths
 from curate.executors.engines import EngineName
+from curate.executors.retry import Progress
 from curate.filtering.filter import FilterSummary
 from curate.filtering.options import DEFAULT_PRESET, FilterOptions
 from curate.image.decode import MAX_PIXELS
@@ -158,10 +159,10 @@ def filter_manifest(
         min_side: reject photos with a shorter short side, px.
         max_aspect: reject photos whose long side is more than this many times the short side.
         where: an SQL condition over the columns; photos for which it is not true are rejected. Needs duckdb.
-        keep_top: one or many shares of the readable photos to keep, `90%` by colourfulness or `sharpness:90%`; each
+        keep_top: one or many shares of the readable photos to keep, `90%` by colorfulness or `sharpness:90%`; each
             takes the place of the measure's lowest value.
         duplicates: keep copies, keep them together in one split, or drop all but the best of exact or near copies.
-        balance: keep this many photos, spread over hues and colourfulness.
+        balance: keep this many photos, spread over hues and colorfulness.
         split: percent of train/val/test; 90/5/5 by default.
         dry_run: decide and count, but write nothing.
         options: all rules as one object, instead of a preset and single arguments.
@@ -199,7 +200,8 @@ def merge_manifests(
         The lineage of the written manifest; `rows` is its number of photos.
 
     Raises:
-        ManifestError: a part is missing, doubled, unreadable or of another scan, or `out` exists or cannot be written.
+        ManifestError: a part is missing, given twice, unreadable or of another scan; or `out` exists, or cannot be
+            written.
 
     Example:
         >>> curate.merge_manifests(["1.parquet", "2.parquet"], "scan.parquet").rows  # doctest: +SKIP
@@ -251,7 +253,7 @@ class ManifestInfo:
 
 
 def inspect_manifest(manifest: StrPath) -> ManifestInfo:
-    """Say what a manifest contains, what made it, and where it comes from, without loading its rows.
+    """Return what a manifest contains, what made it, and where it comes from, without loading its rows.
 
     Args:
         manifest: a Parquet file, or a folder of Parquet parts.

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import curate.exporting.export
 import curate.packing.pack
 import curate.report
-from curate.api.arguments import Progress, StrPath, call_text, choose_options, to_paths
+from curate.api.arguments import StrPath, call_text, choose_options, to_paths
 from curate.errors import UsageError
 from curate.executors.engines import EngineName
-from curate.exporting.export import ExportSummary
+from curate.executors.retry import Progress
+from curate.exporting.export import ExportSummary, Kind
 from curate.packing.pack import PackOptions, PackSummary
 from curate.report import ReportSummary
 
@@ -96,7 +97,7 @@ def export_photos(
         >>> curate.export_photos("clean.parquet", "tars", "webdataset").photos  # doctest: +SKIP
         871
     """
-    if kind not in (kinds := ("webdataset", "imagefolder", "copy", "links", "hardlinks")):
+    if kind not in (kinds := get_args(Kind)):
         raise UsageError(f"there is no export of kind {kind!r}: choose from {', '.join(kinds)}")
     return curate.exporting.export.export_photos(Path(manifest), Path(out), kind, progress=progress)
 

@@ -22,10 +22,10 @@ SCAN_MANIFEST = Path("manifests/scan.parquet")
 
 
 def measure(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS) -> Measures:
-    """Measure one photo: colourfulness, tone, appearance and fingerprint, as a row of `scan_photos` has them.
+    """Measure one photo: colorfulness, tone, appearance and fingerprint, as a row of `scan_photos` has them.
 
     Args:
-        photo: a path or URL; the bytes of a file; a PIL image, whose EXIF orientation and colour profile are applied;
+        photo: a path or URL; the bytes of a file; a PIL image, whose EXIF orientation and color profile are applied;
             or an (H, W, 3) uint8 array, sRGB, red first, upright.
         max_pixels: larger photos are an error and are not decoded.
 
@@ -42,9 +42,9 @@ def measure(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS) -> Measures:
         >>> curate.measure("photo.jpg").colorfulness  # doctest: +SKIP
         41.3
     """
-    shown = load_photo(photo, max_pixels=max_pixels)
+    decoded = load_photo(photo, max_pixels=max_pixels)
     with memory_errors("measuring it"):
-        return measure_pixels(shown.pixels, shown.visible)
+        return measure_pixels(decoded.pixels, decoded.visible)
 
 
 def decode(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -100,7 +100,7 @@ def explain_photo(
     where: str | None = None,
     options: FilterOptions | None = None,
 ) -> Explanation:
-    """Measure one photo, scanned or not, and say whether a filter would keep it, and why not.
+    """Measure one photo, scanned or not, and return whether a filter would keep it, and why not.
 
     Rules that compare photos with each other (`keep_top`, `duplicates`, `balance`) are left out.
 
@@ -115,7 +115,7 @@ def explain_photo(
         `reasons`: why the photo would be rejected, empty if it would be kept; `row`: its measures by column name.
 
     Raises:
-        SourceError: the photo does not exist and the scan does not know it.
+        SourceError: the photo does not exist and is not in the scan.
         ManifestError: `photo` is a folder, a tar or a manifest.
         UsageError: arguments contradict each other, or a value has no meaning.
 

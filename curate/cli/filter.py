@@ -47,6 +47,5 @@ def filter_command(scan_path: Path, out: Path, settings: dict[str, Any], *, dry_
     echo_lines(summaries.filter_summary(chosen))
     rejected = rejected_path_for(out)
     echo_lines(["dry run: no files were written" if dry_run else f"written: {out} and {rejected}"])
-    look = scan_path if dry_run else rejected
-    if warning := summaries.strictest_rule_warning(chosen, str(look)):
+    if warning := summaries.strictest_rule_warning(chosen, str(scan_path if dry_run else rejected)):
         click.echo(warning, err=True)

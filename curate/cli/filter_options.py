@@ -56,7 +56,7 @@ PHOTO_OPTIONS: tuple[Option, ...] = (
         help='Reject photos for which this SQL condition is not true, like "width > 800". Needs the package duckdb.',
     ),
 )
-"""Options that decide on each photo by itself."""
+"""Options that decide on each photo independently of the others."""
 
 DATASET_OPTIONS: tuple[Option, ...] = (
     click.option(

@@ -1,4 +1,4 @@
-"""The lines that commands print. These functions neither print nor decide, so they can be tested by themselves."""
+"""The lines that commands print. These functions neither print nor decide, so tests can call them directly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from curate.scanning.scan import ScanSummary
     from curate.scanning.work_dir import ListingStats
 
-LEVELS = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
+LEVEL_NAMES = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
 """Hasler and Süsstrunk's words for ranges of colorfulness; their lower limits are `LEVEL_STARTS`."""
 MAX_FAILURES = 10
 """Failed photos that a pack or an export lists; failed.csv has all of them."""
@@ -46,9 +46,9 @@ def scan_summary(summary: ScanSummary, out: Path) -> Iterator[str]:
     if summary.scored:
         yield "tone"
         yield from _bar_chart(TONES, summary.tones)
-        levels = ", ".join(f"{start} {name}" for start, name in zip(LEVEL_STARTS, LEVELS, strict=True))
+        levels = ", ".join(f"{start} {name}" for start, name in zip(LEVEL_STARTS, LEVEL_NAMES, strict=True))
         yield f"colorfulness ({levels})"
-        yield from _bar_chart(LEVELS, summary.levels)
+        yield from _bar_chart(LEVEL_NAMES, summary.levels)
     yield f"written: {out}"
 
 

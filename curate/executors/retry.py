@@ -78,9 +78,8 @@ def with_watchdog(photos: Iterable[Photo], timeout_s: float) -> Iterator[Photo]:
     armed_at = -math.inf
     for photo in photos:
         now = time.monotonic()
-        if (
-            now - armed_at > timeout_s / 4
-        ):  # not for each photo: it starts a thread, which costs as much as a small photo
+        # not for each photo: it starts a thread, which costs as much as a small photo
+        if now - armed_at > timeout_s / 4:
             faulthandler.dump_traceback_later(1.25 * timeout_s, exit=True, file=STDERR_FD)
             armed_at = now
         yield photo

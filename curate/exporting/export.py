@@ -8,7 +8,7 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -18,10 +18,11 @@ import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import ManifestError, OutputError, PhotoError, Vanished
+from curate.executors.retry import Progress
 from curate.files import commit, locked_output_dir, write_atomic, write_failed_csv
 from curate.manifest import unescape
 from curate.sources import has_photo_name
-from curate.sources.reader import KEY_COLUMNS, PhotoRef
+from curate.sources.reader import PHOTO_REF_COLUMNS, PhotoRef
 from curate.text import describe_error
 
 TAR_PHOTOS = 1000
@@ -29,7 +30,6 @@ TAR_PHOTOS = 1000
 MAX_NAME_BYTES = 160
 """Length of one part of an exported path: file systems allow 255, and suffixes are added to it."""
 Kind = Literal["webdataset", "imagefolder", "copy", "links", "hardlinks"]
-Progress = Callable[[int, int], None]
 _NOT_ALLOWED = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 _WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
@@ -92,7 +92,7 @@ def export_photos(manifest_path: Path, out: Path, kind: Kind, *, progress: Progr
 
 def _list_photos(path: Path, kind: Kind) -> tuple[list[ExportItem], str]:
     """The photos of a manifest that can be exported, and the sha256 of the manifest."""
-    read = manifest.read_manifest(path, required=KEY_COLUMNS)
+    read = manifest.read_manifest(path, required=PHOTO_REF_COLUMNS)
     table = read.table.filter(pc.is_valid(read.table["sha256"]))
     if "error" in table.column_names:
         table = table.filter(pc.is_null(table["error"]))
@@ -103,7 +103,7 @@ def _list_photos(path: Path, kind: Kind) -> tuple[list[ExportItem], str]:
     rows = [{name: value for name, value in row.items() if value is not None} for row in _rows(table)]
     several = len(pc.unique(table["source"])) > 1
     return [
-        ExportItem(row, name) for row, name in zip(rows, _names(rows, kind, several=several), strict=True)
+        ExportItem(row, name) for row, name in zip(rows, _unique_names(rows, kind, several=several), strict=True)
     ], read.sha256
 
 
@@ -112,7 +112,7 @@ def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _names(rows: Sequence[dict[str, Any]], kind: Kind, *, several: bool) -> Iterator[str]:
+def _unique_names(rows: Sequence[dict[str, Any]], kind: Kind, *, several: bool) -> Iterator[str]:
     """A name for each photo, unique also on file systems that ignore case.
 
     In a tar, names are unique up to the first dot of the file name, because WebDataset groups members by that part.
@@ -130,11 +130,11 @@ def _names(rows: Sequence[dict[str, Any]], kind: Kind, *, several: bool) -> Iter
         unique = stem
         for length in (0, 8, 16, 64):
             unique = f"{stem}-{row['sha256'][:length]}" if length else stem
-            if _key(folder, unique, suffix, kind) not in taken:
+            if _collision_key(folder, unique, suffix, kind) not in taken:
                 break
         else:
             unique = f"{stem}-{row['sha256']}-{len(taken)}"
-        taken.add(_key(folder, unique, suffix, kind))
+        taken.add(_collision_key(folder, unique, suffix, kind))
         yield folder + unique + suffix
 
 
@@ -144,7 +144,7 @@ def _split_name(name: str) -> tuple[str, str, str]:
     return folder, path.stem, path.suffix
 
 
-def _key(folder: str, stem: str, suffix: str, kind: Kind) -> str:
+def _collision_key(folder: str, stem: str, suffix: str, kind: Kind) -> str:
     return (folder + stem + ("" if kind == "webdataset" else suffix)).casefold()
 
 
@@ -192,8 +192,8 @@ def _write_tar(path: Path, photos: list[ExportItem], summary: ExportSummary) -> 
         for photo in photos:
             if (data := _read(photo, summary)) is not None:
                 name = _member_name(photo)
-                _add(tar, name, data)
-                _add(tar, os.path.splitext(name)[0] + ".json", json.dumps(photo.row).encode())
+                _add_member(tar, name, data)
+                _add_member(tar, os.path.splitext(name)[0] + ".json", json.dumps(photo.row).encode())
     commit(draft, path)
 
 
@@ -210,7 +210,7 @@ def _is_complete(path: Path, photos: list[ExportItem]) -> bool:
         return False
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+def _add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(data)
     tar.addfile(member, io.BytesIO(data))
@@ -294,11 +294,8 @@ def _hard_link(source: str, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError as exc:
-        if exc.errno not in (
-            errno.EXDEV,
-            errno.EPERM,
-            errno.EMLINK,
-        ):  # another file system, another owner, too many links
+        # another file system, another owner, too many links
+        if exc.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
             raise
         raise OutputError(
             f"can't make a hard link to {source} in {target.parent}: {describe_error(exc)}: use --to links or --to copy"

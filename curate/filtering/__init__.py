@@ -4,6 +4,6 @@ options.py        thresholds and other rules as options, and presets
 rules.py          rules on single photos
 dataset_rules.py  rules that compare photos: shares, SQL, duplicates, balance
 columns.py        columns of a whole scan as numpy arrays
-balance.py        a subset spread over hues and colourfulness
+balance.py        a subset spread over hues and colorfulness
 filter.py         apply all rules and write the manifests of kept and rejected photos
 """

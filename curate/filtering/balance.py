@@ -1,4 +1,4 @@
-"""Choose a subset that is spread over hues and colourfulness; see docs/decisions/0020-balance-by-strata.md."""
+"""Choose a subset that is spread over hues and colorfulness; see docs/decisions/0020-balance-by-strata.md."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from curate.filtering.options import LEVEL_STARTS
 
 HUE_SECTORS = 12
-"""Sectors of 30 degrees. A stratum is one sector combined with one of the paper's levels of colourfulness."""
+"""Sectors of 30 degrees. A stratum is one sector combined with one of the paper's levels of colorfulness."""
 
-Numbers = NDArray[np.int64]
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class BalancedSubset:
     """(n,)"""
     stratum: NDArray[np.uint8]
     """(n,) see `assign_strata`."""
-    available: Numbers
+    available: IntArray
     """(strata,) photos of each stratum."""
-    quota: Numbers
+    quota: IntArray
     """(strata,) kept photos of each stratum."""
 
 
@@ -52,13 +52,13 @@ def choose_balanced(
 
 
 def assign_strata(hue_deg: NDArray[np.floating], colorfulness: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Return each photo's stratum, (n,) uint8: level of colourfulness times HUE_SECTORS plus the sector of hue."""
+    """Return each photo's stratum, (n,) uint8: level of colorfulness times HUE_SECTORS plus the sector of hue."""
     sector = (np.nan_to_num(hue_deg) / (360 / HUE_SECTORS)).astype(np.int16) % HUE_SECTORS
     level = np.searchsorted(LEVEL_STARTS[1:], colorfulness, side="right").astype(np.int16)
     return np.asarray(level * HUE_SECTORS + sector, np.uint8)
 
 
-def water_fill(available: Numbers, keep: int) -> Numbers:
+def water_fill(available: IntArray, keep: int) -> IntArray:
     """Return how many of each stratum to keep: the same number of each, or all it has, `keep` in total.
 
     >>> water_fill(np.array([2, 100, 0, 30]), 40).tolist()

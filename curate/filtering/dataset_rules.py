@@ -23,12 +23,12 @@ from curate.filtering.rules import DatasetRuleResult, RuleResult, apply_rules, r
 from curate.measures import hash_groups
 from curate.text import describe_error, install_hint
 
-Numbers = NDArray[np.int64]
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetStats:
-    """What one look at the whole scan yields, so that its rows can then be decided in pieces."""
+    """Results of one pass over the whole scan; with them, its rows can be decided in pieces."""
 
     options: FilterOptions
     """The options asked for, plus the lowest values that the shares of `keep_top` mean."""
@@ -108,15 +108,15 @@ def _add_balance(stats: DatasetStats, columns: Columns) -> DatasetStats:
 class Duplicates:
     """Photos that are copies of a better one, which is kept."""
 
-    rows: Numbers
+    rows: IntArray
     """(copies,) row numbers, ascending."""
-    kept: Numbers
+    kept: IntArray
     """(copies,) for each copy, the row of the photo that is kept."""
-    describe: Callable[[Numbers, Numbers], pa.Array]
+    describe: Callable[[IntArray, IntArray], pa.Array]
     """Returns text that says how copies differ from the photos kept for them."""
 
     @classmethod
-    def from_kept(cls, kept: Numbers, describe: Callable[[Numbers, Numbers], pa.Array]) -> Duplicates:
+    def from_kept(cls, kept: IntArray, describe: Callable[[IntArray, IntArray], pa.Array]) -> Duplicates:
         """Make it from (rows,) the row that is kept for each row, its own number if it is kept itself."""
         rows = np.flatnonzero(kept != np.arange(len(kept)))
         return cls(rows, kept[rows], describe)
@@ -137,7 +137,7 @@ class Duplicates:
 def find_exact_duplicates(columns: Columns) -> Duplicates:
     """Find photos with the same content as a better one.
 
-    The best photo of a group is kept: one that passes the other rules, then the largest, then the most colourful, then
+    The best photo of a group is kept: one that passes the other rules, then the largest, then the most colorful, then
     the first of the scan.
     """
     best = (columns.passes, columns.pixels, columns.colorfulness)
@@ -160,7 +160,7 @@ def find_near_duplicates(columns: Columns) -> tuple[Duplicates, NDArray[np.uint3
     return Duplicates.from_kept(kept, partial(_describe_difference, columns)), _group_split_bits(columns, rows, leader)
 
 
-def _choose_kept(passes: NDArray[np.bool_], rows: Numbers, leader: Numbers) -> Numbers:
+def _choose_kept(passes: NDArray[np.bool_], rows: IntArray, leader: IntArray) -> IntArray:
     """Return, indexed by leader, the row to keep of its group: the best one that passes, or else the leader.
 
     Args:
@@ -174,7 +174,7 @@ def _choose_kept(passes: NDArray[np.bool_], rows: Numbers, leader: Numbers) -> N
     return kept
 
 
-def _group_split_bits(columns: Columns, rows: Numbers, leader: Numbers) -> NDArray[np.uint32]:
+def _group_split_bits(columns: Columns, rows: IntArray, leader: IntArray) -> NDArray[np.uint32]:
     """Return (rows of the scan,) the bits that decide each photo's split.
 
     For photos without near copies these are the first 32 bits of the content hash, as without `--duplicates`. For a
@@ -193,7 +193,7 @@ def _group_split_bits(columns: Columns, rows: Numbers, leader: Numbers) -> NDArr
     return bits
 
 
-def _describe_difference(columns: Columns, copies: Numbers, kept: Numbers) -> pa.Array:
+def _describe_difference(columns: Columns, copies: IntArray, kept: IntArray) -> pa.Array:
     """Return `same content`, `distance 3` or `distance 5, mirrored` for each copy."""
     same = np.all(columns.sha256[copies] == columns.sha256[kept], axis=1)
     prints, kept_prints = columns.fingerprint[copies], columns.fingerprint[kept]

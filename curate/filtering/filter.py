@@ -28,7 +28,7 @@ from curate.manifest.encoding import hex_to_uint
 REQUIRED_COLUMNS = ("source", "path", "sha256", "colorfulness", "tone", "error")
 """A scan without one of these can't be filtered."""
 HISTOGRAM_BINS = tuple(range(0, 120, 10))
-"""Colourfulness at which each bin of the histograms starts; the last bin has no upper end."""
+"""Colorfulness at which each bin of the histograms starts; the last bin has no upper end."""
 SPLITS = ("train", "val", "test")
 _CLEAN, _REJECTED = "clean.parquet", "rejected.parquet"
 
@@ -52,7 +52,7 @@ class FilterSummary:
     options: FilterOptions
     """The options used, plus the lowest values that the shares of `keep_top` mean."""
     metric: str = manifest.METRIC
-    """The colourfulness metric, as the scan's lineage names it."""
+    """The colorfulness metric, as the scan's lineage names it."""
     kept: int = 0
     rejected: int = 0
     rejected_by_rule: Counter[str] = field(default_factory=Counter)
@@ -60,7 +60,7 @@ class FilterSummary:
     splits: Counter[str] = field(default_factory=Counter)
     """Kept photos of each split."""
     kept_histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(HISTOGRAM_BINS), np.int64))
-    """Kept photos by colourfulness, in the bins of `HISTOGRAM_BINS`."""
+    """Kept photos by colorfulness, in the bins of `HISTOGRAM_BINS`."""
     rejected_histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(HISTOGRAM_BINS), np.int64))
     """Rejected photos, likewise."""
     kept_path: Path | None = None

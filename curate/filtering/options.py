@@ -31,7 +31,7 @@ NUMERIC_MEASURES = (
 )
 """Measures that can have a lowest and a highest value."""
 LEVEL_STARTS = (0, 15, 33, 45, 59, 82, 109)
-"""Colourfulness M at which each level of Hasler and Süsstrunk (2003) starts."""
+"""Colorfulness M at which each level of Hasler and Süsstrunk (2003) starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class TopShare:
 
     @classmethod
     def parse(cls, text: str) -> TopShare:
-        """Read `MEASURE:SHARE`, or a share alone, which is by colourfulness.
+        """Read `MEASURE:SHARE`, or a share alone, which is by colorfulness.
 
         >>> TopShare.parse("90%"), TopShare.parse("hue-entropy-bits:12.5%")
         (TopShare(column='colorfulness', percent=90.0), TopShare(column='hue_entropy_bits', percent=12.5))
@@ -123,7 +123,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class FilterOptions:
-    """The rules of a filter; the defaults keep colour photos with a colourfulness of at least 20."""
+    """The rules of a filter; the defaults keep color photos with a colorfulness of at least 20."""
 
     min_colorfulness: float | None = 20.0
     """Photos with a lower M are rejected; None: no lowest value. 20 is the documented recipe's value; it lies between
@@ -144,7 +144,7 @@ class FilterOptions:
     duplicates: str = "keep"
     """One of `DUPLICATES`."""
     balance: int = 0
-    """Keep this many photos, spread over hues and colourfulness; 0 keeps all that pass."""
+    """Keep this many photos, spread over hues and colorfulness; 0 keeps all that pass."""
 
     def __post_init__(self) -> None:
         if self.where is not None and not self.where.strip():
@@ -174,7 +174,7 @@ class FilterOptions:
                     )
 
     def all_bounds(self) -> tuple[Bound, ...]:
-        """Return all lowest and highest values, the lowest colourfulness first."""
+        """Return all lowest and highest values, the lowest colorfulness first."""
         first = () if self.min_colorfulness is None else (Bound("colorfulness", self.min_colorfulness, is_min=True),)
         return (*first, *self.bounds)
 
@@ -208,7 +208,7 @@ Settings = Mapping[str, Any]
 """A preset's content: names of `curate filter` options without the dashes, and their values."""
 
 PRESETS: Mapping[str, Settings] = {
-    "colorization": {"min-colorfulness": 20},  # the documented recipe's threshold, colour photos only, nothing else
+    "colorization": {"min-colorfulness": 20},  # the documented recipe's threshold, color photos only, nothing else
     # the recipe crops 256 px, so smaller photos would be enlarged; and duplicates add nothing to training
     "strict": {"min-colorfulness": 20, "min-side": 256, "duplicates": "drop-near"},
 }
@@ -285,7 +285,7 @@ def build_options(settings: Settings) -> FilterOptions:
     for share in shares:
         if (name := _min_setting(share.column)) in settings:
             raise UsageError(f"--keep-top and --{name} both set the lowest {share.column}: give one of them")
-        if [other.column for other in shares].count(share.column) > 1:
+        if [item.column for item in shares].count(share.column) > 1:
             raise UsageError(f"--keep-top is given twice for {share.column}: give it once per measure")
     bounds = tuple(
         Bound(column, float(settings[name]), is_min)

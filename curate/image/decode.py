@@ -9,7 +9,7 @@ The rules, in the order in which they apply (docs/reference/formats.md lists the
 4. 16-bit samples are rounded to 8 bits; 1-bit and palette images are expanded. Float samples have no defined range and
    are an error.
 5. An embedded profile that is not sRGB is converted, relative colorimetric. A profile that cannot be read, or that is
-   for another colour space than the pixels, is ignored, as image viewers do.
+   for another color space than the pixels, is ignored, as image viewers do.
 6. Alpha is composited on white, in sRGB values. Fully transparent pixels are marked as invisible and are not measured.
 7. The EXIF orientation is applied last.
 """
@@ -74,7 +74,7 @@ are transposed before the flip."""
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the file says about its picture."""
+    """What the header of an image file contains."""
 
     width: int
     """Pixels, of the upright photo at full size."""
@@ -119,8 +119,8 @@ def decode(
         short_side_px: the short side, in pixels, to which the caller will shrink the photo. A JPEG may then be decoded
             at a half, a quarter or an eighth of its size, with a short side of at least this. None decodes at full
             size, which exact measurements need.
-        quarter: decode a colour JPEG at a quarter of its size, but with a short side of at least MIN_QUARTER_SIDE_PX.
-        on_white: composite transparent pixels on white; False returns their stored colours, and the alpha channel.
+        quarter: decode a color JPEG at a quarter of its size, but with a short side of at least MIN_QUARTER_SIDE_PX.
+        on_white: composite transparent pixels on white; False returns their stored colors, and the alpha channel.
 
     Returns:
         The pixels, (H, W, 3) uint8 sRGB, with the header of the file. `header` gives the full size, also if the pixels
@@ -155,7 +155,7 @@ def decode_image(image: Image.Image, *, max_pixels: int = MAX_PIXELS, on_white: 
     Args:
         image: of any mode, opened or made in memory; it stays open. Its EXIF orientation and profile are applied.
         max_pixels: largest width times height.
-        on_white: composite transparent pixels on white; False returns their stored colours, and the alpha channel.
+        on_white: composite transparent pixels on white; False returns their stored colors, and the alpha channel.
 
     Returns:
         The pixels, (H, W, 3) uint8 sRGB, with a header; `header.format` is empty for an image made in memory.
@@ -190,7 +190,7 @@ def memory_errors(doing: str) -> Iterator[None]:
 
 
 def over_white(colors: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Composite colours on white.
+    """Composite colors on white.
 
     Args:
         colors: (H, W, 3) uint8 sRGB.
@@ -327,7 +327,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _split_alpha(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """(H, W, 3) colours and (H, W) alpha of an RGB or RGBA image; no alpha if the image is opaque."""
+    """(H, W, 3) colors and (H, W) alpha of an RGB or RGBA image; no alpha if the image is opaque."""
     samples = np.asarray(image)
     if image.mode == "RGB":
         return samples, None

@@ -1,4 +1,4 @@
-"""Decode plain colour JPEG, PNG and WebP files with decoders that are faster than Pillow's.
+"""Decode plain color JPEG, PNG and WebP files with decoders that are faster than Pillow's.
 
 They give the same pixels as Pillow (docs/results/decoders.md). Files that are truncated or malformed, or that have
 EXIF, a profile or several pictures, are left to Pillow.
@@ -42,7 +42,7 @@ class PlainImage:
 def decode_plain_file(
     data: bytes, max_pixels: int, min_side_px: Callable[[tuple[int, int]], int | None]
 ) -> PlainImage | None:
-    """Decode a colour JPEG or WebP without EXIF, profile or second picture, without opening it with Pillow.
+    """Decode a color JPEG or WebP without EXIF, profile or second picture, without opening it with Pillow.
 
     Most photos on the web are plain, and opening one with Pillow costs a tenth of decoding it.
 
@@ -78,7 +78,7 @@ def decode_plain_image(image: Image.Image, data: bytes, short_side_px: int | Non
         short_side_px: see `curate.image.decode.decode`.
 
     Returns:
-        (H, W, 3) uint8, in the image's own colour space and as stored, not yet turned; None if Pillow has to decode it.
+        (H, W, 3) uint8, in the image's own color space and as stored, not yet turned; None if Pillow has to decode it.
 
     Raises:
         OutOfMemory: there is not enough memory to decode it.

@@ -1,4 +1,4 @@
-"""Convert images from the colour space that they are stored in to 8-bit sRGB.
+"""Convert images from the color space that they are stored in to 8-bit sRGB.
 
 Conversion is relative colorimetric. LittleCMS, which Pillow brings, defines the result. A profile that consists of
 three curves and a matrix is converted by `MatrixTransform`, which gives the same result faster.
@@ -37,7 +37,7 @@ PILLOW_ERRORS = (
 """What Pillow raises on malformed files, as found by fuzzing. Caught only around calls into Pillow."""
 
 _WITHOUT_ALPHA = {"LA": "L", "La": "L", "RGBA": "RGB", "RGBa": "RGB", "P": "RGB", "PA": "RGB", "1": "L"}
-"""Pillow's modes, and the mode of the same colours without transparency or palette."""
+"""Pillow's modes, and the mode of the same colors without transparency or palette."""
 
 _LIGHT_ONE = 1 << 14
 """Linear light is an integer here; this is 1.0, white."""
@@ -177,7 +177,7 @@ def matrix_transform(
 
 
 def _to_eight_bit(image: Image.Image) -> Image.Image:
-    """Convert an image to mode L, LA, RGB, RGBA, CMYK or LAB, without changing its colour space."""
+    """Convert an image to mode L, LA, RGB, RGBA, CMYK or LAB, without changing its color space."""
     mode = image.mode
     if mode.startswith("I;16") or mode == "I":
         samples = np.asarray(image).astype(np.int64)
@@ -227,9 +227,9 @@ def _read_profile(icc_bytes: bytes, mode: str) -> tuple[str, Transform | None]:
 def _choose_transform(
     icc_bytes: bytes, profile: ImageCms.ImageCmsProfile, transform: ImageCms.ImageCmsTransform
 ) -> Transform | None:
-    """The transform to use for a profile, by what LittleCMS's transform does to sample colours.
+    """The transform to use for a profile, by what LittleCMS's transform does to sample colors.
 
-    None if it changes no colour of an even grid by more than one level of 255: then the profile is sRGB, whatever its
+    None if it changes no color of an even grid by more than one level of 255: then the profile is sRGB, whatever its
     name. The matrix transform if it differs by at most one level on a grid and on all grays. Otherwise LittleCMS's.
     """
     even = _color_grid(np.linspace(0, 255, 9).astype(np.uint8))
@@ -245,7 +245,7 @@ def _choose_transform(
 
 
 def _color_grid(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(1, N ** 3, 3) uint8: every colour with these N levels in each channel."""
+    """(1, N ** 3, 3) uint8: every color with these N levels in each channel."""
     return np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
 
 

@@ -9,7 +9,7 @@ SCHEMA_VERSION = 2
 SCORER_VERSION = 7
 """Increases whenever any number of a scan would change: rows of an older scorer are measured again."""
 METRIC = "hasler-susstrunk-2003-m3-signed"
-"""The variant of the colourfulness metric, see docs/reference/measures.md."""
+"""The variant of the colorfulness metric, see docs/reference/measures.md."""
 
 KEY_FIELDS = (pa.field("source", pa.string(), nullable=False), pa.field("path", pa.string(), nullable=False))
 KEY_COLUMNS = tuple(column.name for column in KEY_FIELDS)

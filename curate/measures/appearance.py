@@ -25,7 +25,7 @@ HUE_BINS = 36
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """Measures of a photo's colours, light and sharpness."""
+    """Measures of a photo's colors, light and sharpness."""
 
     chroma_mean: float
     """Mean CIELAB chroma √(a² + b²), 0..133.8 in sRGB."""
@@ -34,7 +34,7 @@ class Appearance:
     hue_entropy_bits: float
     """Shannon entropy of the chroma-weighted CIELAB hue histogram, 36 bins: 0 (one hue) to 5.17 bits (uniform)."""
     hue_peak_deg: float
-    """Middle of that histogram's highest bin, neighbours counted half: the main hue, 5..355; 0 without colour."""
+    """Middle of that histogram's highest bin, neighbors counted half: the main hue, 5..355; 0 without color."""
     neutral_share: float
     """Share of pixels with CIELAB chroma below 5, 0..1."""
     lightness_mean: float
@@ -106,7 +106,7 @@ def _entropy_bits(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _peak_deg(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) middle of the highest bin of (n, HUE_BINS) shares, smoothed with its neighbours; 0 without colour."""
+    """(n,) middle of the highest bin of (n, HUE_BINS) shares, smoothed with its neighbors; 0 without color."""
     smooth = np.roll(weights, 1, axis=1) + 2 * weights + np.roll(weights, -1, axis=1)
     return np.where(weights.any(axis=1), (smooth.argmax(axis=1) + 0.5) * (360 / HUE_BINS), 0.0)
 

@@ -1,4 +1,4 @@
-"""Colourfulness: metric M3 of Hasler and Süsstrunk, from exact integer sums.
+"""Colorfulness: metric M3 of Hasler and Süsstrunk, from exact integer sums.
 
 Source: D. Hasler, S. Süsstrunk, "Measuring colourfulness in natural images", Proc. SPIE 5007 (2003).
 """
@@ -36,7 +36,7 @@ def colorfulness(
     visible: NDArray[np.bool_] | None = None,
     variant: Variant = "signed",
 ) -> float:
-    """Compute the colourfulness M of a photo.
+    """Compute the colorfulness M of a photo.
 
     M = √(σ²rg + σ²yb) + 0.3·√(μ²rg + μ²yb), with rg = R − G and yb = ½(R + G) − B, and the population variance σ², as
     in Hasler and Süsstrunk (2003), metric M3. M depends on the resolution: a smaller copy scores about 0.6 to 2.8
@@ -67,7 +67,7 @@ def colorfulness(
 
 
 def colorfulness_level(m: float) -> str:
-    """The paper's name for a colourfulness, from `not` to `extremely`.
+    """The paper's name for a colorfulness, from `not` to `extremely`.
 
     >>> colorfulness_level(14.9), colorfulness_level(15.0), colorfulness_level(200)
     ('not', 'slightly', 'extremely')

@@ -1,6 +1,6 @@
 """Compute all measures of a photo: every manifest column that comes from pixels.
 
-Measuring has two halves. `summarize_pixels` reads all pixels once and keeps the colourfulness and two small sets of
+Measuring has two halves. `summarize_pixels` reads all pixels once and keeps the colorfulness and two small sets of
 pixels. `measure_batch` computes the other measures from these, for many photos at a time, because that is faster.
 """
 
@@ -38,7 +38,7 @@ class Measures:
     colorfulness: float
     """Metric M3 of Hasler and Süsstrunk (2003), 0..297.7; see `curate.colorfulness`."""
     colorfulness_level: str
-    """The paper's name for it: not, slightly, moderately, averagely, quite, highly or extremely (colourful)."""
+    """The paper's name for it: not, slightly, moderately, averagely, quite, highly or extremely (colorful)."""
     appearance: Appearance
     """Chroma, saturation, hue, lightness, clipping and sharpness."""
     tone: ToneMeasure
@@ -49,7 +49,7 @@ class Measures:
 
 @dataclass(frozen=True, slots=True)
 class PixelSummary:
-    """What is kept of a photo's pixels: its colourfulness, and the pixels that the other measures need."""
+    """What is kept of a photo's pixels: its colorfulness, and the pixels that the other measures need."""
 
     colorfulness: float
     """Metric M3 of all visible pixels."""
@@ -66,11 +66,11 @@ def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None)
 
     Args:
         pixels: (H, W, 3) uint8, sRGB, red first, upright, transparency composited on white: the `pixels` of
-            `curate.decode`. Use the full size, because colourfulness depends on the resolution.
+            `curate.decode`. Use the full size, because colorfulness depends on the resolution.
         visible: (H, W) bool; pixels where it is False are not measured. None measures all pixels.
 
     Returns:
-        Colourfulness, appearance, tone and fingerprint. The numbers are those that a scan writes to a manifest
+        Colorfulness, appearance, tone and fingerprint. The numbers are those that a scan writes to a manifest
         (docs/reference/measures.md has the definition, unit, range and source of each).
 
     Raises:
@@ -154,9 +154,8 @@ def sample_pixels(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None =
     """
     height, width = pixels.shape[:2]
     count = height * width if visible is None else np.count_nonzero(visible)
-    step = max(
-        1.0, math.sqrt(count / SAMPLE_PIXELS)
-    )  # rarely a whole number, so no position in JPEG blocks is favoured
+    # rarely a whole number, so no position in JPEG blocks is favored
+    step = max(1.0, math.sqrt(count / SAMPLE_PIXELS))
     size = (max(1, int(width / step)), max(1, int(height / step)))
     sampled = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
     if visible is None:
@@ -168,7 +167,7 @@ def sample_pixels(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None =
 def _measure_and_shrink(
     pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None
 ) -> tuple[float, NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """Colourfulness and the small copy, in one pass.
+    """Colorfulness and the small copy, in one pass.
 
     Each block of rows is split into planes, summed and halved while it is in the processor's cache.
     """
@@ -215,7 +214,7 @@ def _halve(plane: NDArray[Any], times: int) -> NDArray[Any]:
 
 
 def _fill_invisible(small: NDArray[np.uint8], visible: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
-    """Give invisible pixels the mean colour of the visible ones, so that they do not influence the tone."""
+    """Give invisible pixels the mean color of the visible ones, so that they do not influence the tone."""
     if visible is None:
         return small
     filled = small.copy()

@@ -34,7 +34,7 @@ from curate.packing.shards import (
     shard_path,
     write_shard,
 )
-from curate.sources.reader import KEY_COLUMNS, PhotoRef, photo_refs
+from curate.sources.reader import PHOTO_REF_COLUMNS, PhotoRef, photo_refs
 
 SHARD_PHOTOS = 512
 """Photos per shard."""
@@ -121,7 +121,7 @@ def pack_photos(
         ManifestError: the manifest can't be read, or has no photo.
         OutputError: `out` has other content, is locked or can't be written, or a source of photos is gone.
     """
-    read = manifest.read_manifest(manifest_path, required=KEY_COLUMNS)
+    read = manifest.read_manifest(manifest_path, required=PHOTO_REF_COLUMNS)
     table = _sort_readable_rows(read)
     with locked_output_dir(out, {"manifest": read.sha256, **options.to_dict()}, overwrite=options.overwrite):
         to_do = [shard for shard in range(_count_shards(table)) if not _is_finished(shard_path(out, shard))]

@@ -28,7 +28,7 @@ OPTIONAL_COLUMNS = (
 )
 """Columns that are read if the manifest has them."""
 MISSING = "missing"
-"""Stands for the error of a photo that the last scan didn't find."""
+"""Used as the error kind of a photo that the last scan didn't find."""
 BINS_PER_M = 10
 """The page's threshold is a multiple of 0.1, so colorfulness M is counted in bins of 0.1."""
 BINS = 4000
@@ -74,15 +74,15 @@ class ManifestCounts:
     @property
     def blocked(self) -> NDArray[np.bool_]:
         """Measured rows that another rule than tone and minimum colorfulness rejected: no threshold keeps them."""
-        others = [i for i, name in enumerate(self.reason_names) if not _ADJUSTABLE_REASON.match(name)]
-        mask = np.uint64(sum(1 << i for i in others))
+        other_rules = [i for i, name in enumerate(self.reason_names) if not _ADJUSTABLE_REASON.match(name)]
+        mask = np.uint64(sum(1 << i for i in other_rules))
         blocked: NDArray[np.bool_] = ((self.reasons & mask) != 0) & (self.bins >= 0)
         return blocked
 
 
 @dataclass(slots=True)
 class _Names:
-    """Numbers names in the order of their first appearance; after the 60th, all names share one number."""
+    """Assigns numbers to names in the order of their first appearance; after the 60th, all names share one number."""
 
     codes: dict[str, int] = field(default_factory=dict)
 
@@ -207,9 +207,9 @@ def read_column(batch: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
     try:
         return batch[name].combine_chunks().cast(kind)
     except pa.ArrowException as exc:
-        found = batch.schema.field(name).type
+        actual = batch.schema.field(name).type
         raise ManifestError(
-            f"the manifest has {found} in its column {name!r} instead of {kind}: "
+            f"the manifest has {actual} in its column {name!r} instead of {kind}: "
             "keep the column as `curate scan` wrote it"
         ) from exc
 

@@ -31,7 +31,7 @@ class Gallery {
   /** Show the first photos; a gallery that is not `fixed` has a button to show more. */
   show(photos, { fixed = false } = {}) {
     this.photos = photos;
-    this.shown = this.sorted ? photos.slice(0, this.limit).sort(lessColourful) : photos.slice(0, this.limit);
+    this.shown = this.sorted ? photos.slice(0, this.limit).sort(lessColorful) : photos.slice(0, this.limit);
     const { shown } = this;
     const tiles = shown.map((photo) => this.tile(photo));
     this.box.replaceChildren(...(tiles.length ? tiles : [element("p", "quiet", this.empty)]));

@@ -100,11 +100,11 @@ function sides(page, lineBin, keep) {
   return { below: nearest((photo) => photo.bin < lineBin), above: nearest((photo) => photo.bin >= lineBin) };
 }
 
-const lessColourful = (one, other) => one.m - other.m;
+const lessColorful = (one, other) => one.m - other.m;
 
 /** All photos, in an order in which any first part is spread evenly over colorfulness. */
 function spread(photos) {
-  const byM = [...photos].sort(lessColourful);
+  const byM = [...photos].sort(lessColorful);
   const order = [];
   const taken = new Array(byM.length).fill(false);
   const take = (place) => {

@@ -58,11 +58,11 @@ def rules_from_lineage(path: Path, lineage: Lineage | None) -> Rules:
     options = lineage.options if lineage and lineage.kind in ("clean", "rejected") else {}
     threshold = options.get("min_colorfulness", _DEFAULT_THRESHOLD) or 0.0
     keep = frozenset(options.get("keep_tones", ["color"])) & set(TONES) or frozenset({"color"})
-    before, after = _command(path, lineage)
+    before, after = _split_command(path, lineage)
     return Rules(min(BINS - 1, max(0, round(threshold * BINS_PER_M))), keep, before, after)
 
 
-def _command(path: Path, lineage: Lineage | None) -> tuple[str, str]:
+def _split_command(path: Path, lineage: Lineage | None) -> tuple[str, str]:
     """The filter command without the options that the page sets: before and after them.
 
     For a manifest that a filter made, it is the typed command, so that its other rules stay in effect.
@@ -76,13 +76,13 @@ def _command(path: Path, lineage: Lineage | None) -> tuple[str, str]:
 
 def _drop_page_options(words: list[str]) -> list[str]:
     """Drop the options that the page sets, with their values."""
-    left, remaining = [], iter(words)
+    kept_words, remaining = [], iter(words)
     for word in remaining:
         name, is_joined, value = word.partition("=")
         option = [word] if is_joined or name not in _PAGE_OPTIONS else [word, *itertools.islice(remaining, 1)]
         if name not in _PAGE_OPTIONS or (name == "--keep-top" and ":" in (value or option[-1])):
-            left += option
-    return left
+            kept_words += option
+    return kept_words
 
 
 def quote_words(words: list[str]) -> str:
@@ -120,7 +120,7 @@ def page_counts(
         "binsPerM": BINS_PER_M,
         "lineBin": rules.threshold_bin,
         "levels": LEVELS,
-        "tones": [_tone(rows, free, code, rules) for code in (*range(len(TONES)), -1)],
+        "tones": [_tone_counts(rows, free, code, rules) for code in (*range(len(TONES)), -1)],
         "blocked": _bin_counts(rows.bins[rows.blocked], BINS),
         "errors": _named_counts(
             rows.error_names, [int((rows.errors == i).sum()) for i in range(len(rows.error_names))]
@@ -140,7 +140,7 @@ def page_counts(
     }
 
 
-def _tone(rows: ManifestCounts, free: NDArray[np.bool_], code: int, rules: Rules) -> Json:
+def _tone_counts(rows: ManifestCounts, free: NDArray[np.bool_], code: int, rules: Rules) -> Json:
     """The photos of one tone: their number, and in bins those that only the threshold and the tone decide on."""
     of_tone = rows.tones == code
     decided = of_tone & free
@@ -172,10 +172,10 @@ def _named_counts(names: tuple[str, ...], counts: list[int]) -> list[Json]:
 
 def read_rows(path: Path, chosen: Indices) -> Mapping[int, Json]:
     """The chosen rows with all columns, by row number."""
-    wanted, first = np.sort(chosen), 0
+    ordered, first = np.sort(chosen), 0
     rows: dict[int, Json] = {}
     for batch in manifest.iter_tables(path):
-        here = wanted[(wanted >= first) & (wanted < first + batch.num_rows)]
+        here = ordered[(ordered >= first) & (ordered < first + batch.num_rows)]
         if len(here):
             rows.update(zip(here.tolist(), manifest.as_rows(batch.take(pa.array(here - first))), strict=True))
         first += batch.num_rows
@@ -223,10 +223,10 @@ def photo_entry(
 
 def _number_names(row: Json) -> list[str]:
     """Names of the columns to list: measures first, then all others except the index columns that pandas adds."""
-    others = [
+    other_names = [
         name for name in row if name not in _MEASURE_NAMES and name not in _NAMED_COLUMNS and not name.startswith("__")
     ]
-    return [name for name in (*_MEASURE_NAMES, *others) if row.get(name) is not None]
+    return [name for name in (*_MEASURE_NAMES, *other_names) if row.get(name) is not None]
 
 
 def format_value(name: str, value: Any, bin_: int) -> str:

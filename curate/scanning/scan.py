@@ -303,11 +303,11 @@ def _write_manifest(work: WorkDir, known: _KnownFiles, out: Path, lineage: Linea
 
 
 def _add_counts(summary: ScanSummary, table: pa.Table) -> None:
-    found = table.filter(pc.is_null(table["missing_since"]))
-    errors = [text.partition(":")[0] for text in found["error"].drop_null().to_pylist()]
-    summary.missing += table.num_rows - found.num_rows
-    summary.photos += found.num_rows
-    summary.scored += found.num_rows - len(errors)
+    present = table.filter(pc.is_null(table["missing_since"]))
+    errors = [text.partition(":")[0] for text in present["error"].drop_null().to_pylist()]
+    summary.missing += table.num_rows - present.num_rows
+    summary.photos += present.num_rows
+    summary.scored += present.num_rows - len(errors)
     summary.errors.update(errors)
-    summary.tones.update(found["tone"].drop_null().to_pylist())
-    summary.levels.update(found["colorfulness_level"].drop_null().to_pylist())
+    summary.tones.update(present["tone"].drop_null().to_pylist())
+    summary.levels.update(present["colorfulness_level"].drop_null().to_pylist())

@@ -35,7 +35,7 @@ class ScoreOptions:
     max_pixels: int = MAX_PIXELS
     """Photos with more pixels are errors."""
     fidelity: Fidelity = "exact"
-    """`fast` decodes colour JPEGs at a quarter of their size; docs/results/fidelity.md says how the measures change."""
+    """`fast` decodes color JPEGs at a quarter of their size; docs/results/fidelity.md says how the measures change."""
 
     def __post_init__(self) -> None:
         if self.max_pixels < 1:

@@ -124,9 +124,9 @@ class WorkDir:
             while row_group := list(itertools.islice(tables, CHUNKS_PER_ROW_GROUP)):
                 table = pa.concat_tables(row_group)
                 out.write_table(table)
-                found = table["missing_since"].null_count
-                files += found
-                missing += table.num_rows - found
+                present = table["missing_since"].null_count
+                files += present
+                missing += table.num_rows - present
                 sizes = table["bytes"].filter(pc.equal(table["known_file"], -1))
                 to_measure += len(sizes)
                 size += pc.sum(sizes).as_py() or 0

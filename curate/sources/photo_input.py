@@ -24,10 +24,10 @@ def load_photo(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS, on_white: boo
     """Decode a photo from a path, bytes, a PIL image or an array.
 
     Args:
-        photo: a path or URL; the bytes of a file; a PIL image, whose EXIF orientation and colour profile are applied;
+        photo: a path or URL; the bytes of a file; a PIL image, whose EXIF orientation and color profile are applied;
             or an (H, W, 3) uint8 array, sRGB, red first, upright.
         max_pixels: largest width times height. A larger photo is an error and is not decoded; arrays are not limited.
-        on_white: composite transparent pixels on white; False returns their stored colours, and the alpha channel.
+        on_white: composite transparent pixels on white; False returns their stored colors, and the alpha channel.
 
     Returns:
         The photo, as from `curate.image.decode.decode`. For an array, the header has only the size.

@@ -1,4 +1,4 @@
-"""Read the bytes of a photo: of a listing, for a scan; and of a row of a manifest, for everything after."""
+"""Read the bytes of a photo, given its entry in a listing (scans) or its row in a manifest (all later commands)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from curate.errors import ChangedSinceScan, ChangedWhileRead, FileTooLarge, OutputError, ReadFailed, Vanished
+from curate.image.formats import SNIFF_BYTES
 from curate.manifest import unescape
 from curate.sources import remote
 from curate.sources.entry import ListedPhoto, as_photo_error, tar_path
 
-KEY_COLUMNS = ("source", "path", "sha256")
+PHOTO_REF_COLUMNS = ("source", "path", "sha256")
 """The columns of a manifest that a `PhotoRef` needs."""
-HEAD_BYTES = 32
-"""First bytes of a file, by which a photo is recognized."""
 ONE_READ_BYTES = 1 << 20
 """A file up to this size is read in one call. Of a larger one the head is read first, and the rest only of a photo."""
 
@@ -60,8 +59,12 @@ class PhotoRef:
 
 
 def photo_refs(rows: pa.Table) -> Iterator[PhotoRef]:
-    """The photos of a manifest's rows. The table needs KEY_COLUMNS; `bytes` and `tar_offset` are used if present."""
-    columns = [name for name in (*KEY_COLUMNS, "bytes", "tar_offset") if name in rows.column_names]
+    """Yield the photos of a manifest's rows.
+
+    Args:
+        rows: has PHOTO_REF_COLUMNS; `bytes` and `tar_offset` are used if present.
+    """
+    columns = [name for name in (*PHOTO_REF_COLUMNS, "bytes", "tar_offset") if name in rows.column_names]
     for batch in rows.select(columns).to_batches(max_chunksize=1024):
         for row in batch.to_pylist():
             yield PhotoRef(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset"))
@@ -150,11 +153,11 @@ def read_listed_photo(
 
     Args:
         photo: from a listing.
-        is_wanted: decides, from the first HEAD_BYTES bytes, whether to read the rest.
+        is_wanted: decides, from the first SNIFF_BYTES bytes, whether to read the rest.
         max_bytes: a larger file is an error.
 
     Returns:
-        The entry, with the present size and time of the file. And all bytes; only the first HEAD_BYTES if the file is
+        The entry, with the present size and time of the file. And all bytes; only the first SNIFF_BYTES if the file is
         not wanted.
 
     Raises:
@@ -171,9 +174,9 @@ def read_listed_photo(
                 size = photo.bytes or 0
                 file.seek(photo.offset)
             bytes_to_read = size + (photo.offset is None)  # one more byte, to notice that the file grows
-            data = file.read(bytes_to_read if size <= ONE_READ_BYTES else HEAD_BYTES)
-            if not is_wanted(data[:HEAD_BYTES]):
-                return photo, data[:HEAD_BYTES]
+            data = file.read(bytes_to_read if size <= ONE_READ_BYTES else SNIFF_BYTES)
+            if not is_wanted(data[:SNIFF_BYTES]):
+                return photo, data[:SNIFF_BYTES]
             if size > max_bytes:
                 raise FileTooLarge(f"{size} bytes are over the limit of {max_bytes}")
             if len(data) < size:
@@ -194,7 +197,7 @@ def _fetch_listed_photo(
     too_large = (photo.bytes or 0) > max_bytes
     if too_large or not photo.has_photo_name:
         start = photo.offset or 0
-        size = HEAD_BYTES if photo.bytes is None else min(HEAD_BYTES, photo.bytes)
+        size = SNIFF_BYTES if photo.bytes is None else min(SNIFF_BYTES, photo.bytes)
         head = (
             remote.fetch(_file_location(unescape(photo.source), photo.path, photo.offset), start, start + size)
             if size
@@ -205,7 +208,7 @@ def _fetch_listed_photo(
         if too_large:
             raise FileTooLarge(f"{photo.bytes} bytes are over the limit of {max_bytes}")
     data = read_photo(photo.source, photo.path, offset=photo.offset, size=photo.bytes)
-    return replace(photo, bytes=len(data)), data if is_wanted(data[:HEAD_BYTES]) else data[:HEAD_BYTES]
+    return replace(photo, bytes=len(data)), data if is_wanted(data[:SNIFF_BYTES]) else data[:SNIFF_BYTES]
 
 
 def _file_location(source: str, path: str, offset: int | None) -> str:

@@ -1,4 +1,4 @@
-"""List the members of a tar with the positions of their bytes, so that each member can be read by itself."""
+"""List the members of a tar with the positions of their bytes, so that each member can be read without the rest."""
 
 from __future__ import annotations
 

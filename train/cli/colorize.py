@@ -1,4 +1,4 @@
-"""`train colorize`."""
+"""The command `train colorize`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`train evaluate`."""
+"""The command `train evaluate`."""
 
 from __future__ import annotations
 

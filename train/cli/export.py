@@ -1,4 +1,4 @@
-"""`train export`."""
+"""The command `train export`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`train fit`."""
+"""The command `train fit`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`train recipe`, `train diagnose` and `train inspect`."""
+"""The commands `train recipe`, `train diagnose` and `train inspect`."""
 
 from __future__ import annotations
 

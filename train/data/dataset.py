@@ -60,12 +60,12 @@ class PhotoDataset:
             self.sources[index].as_py(), self.name(index), self.roots, offset=self.offsets[index].as_py()
         )
 
-    def size_matches(self, index: int, place: str) -> bool:
+    def size_matches(self, index: int, location: str) -> bool:
         """Return whether the file still has its scanned size, or the tar is long enough. URLs are not checked."""
         size, offset = self.sizes[index].as_py(), self.offsets[index].as_py()
-        if size is None or "://" in place:
+        if size is None or "://" in location:
             return True
-        size_now = os.path.getsize(place)
+        size_now = os.path.getsize(location)
         return bool(size_now == size if offset is None else size_now >= offset + size)
 
     def shard_starts(self) -> NDArray[np.int64]:
@@ -78,10 +78,10 @@ class PhotoDataset:
         Raises:
             PhotoError: the photo can't be read.
         """
-        place = self.locate(index)
-        if place is None:
+        location = self.locate(index)
+        if location is None:
             raise Vanished("the file can't be read: it no longer exists")
-        data = read_bytes(place, offset=self.offsets[index].as_py(), size=self.sizes[index].as_py())
+        data = read_bytes(location, offset=self.offsets[index].as_py(), size=self.sizes[index].as_py())
         return decode(data, short_side_px=short_side_px).pixels
 
 
@@ -193,10 +193,10 @@ def _check_photos_exist(path: Path, photos: PhotoDataset) -> None:
     missing: list[str] = []
     changed: list[str] = []
     for index in range(len(photos)):
-        place = photos.locate(index)
-        if place is None:
+        location = photos.locate(index)
+        if location is None:
             missing.append(photos.name(index))
-        elif not photos.size_matches(index, place):
+        elif not photos.size_matches(index, location):
             changed.append(photos.name(index))
     total = pluralize(len(photos), "photo")
     if missing:

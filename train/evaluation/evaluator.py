@@ -200,10 +200,10 @@ class Evaluation:
         self, picture: Tensor, original: Tensor, m: float, ab: Tensor, target: Tensor, lpips: float | None
     ) -> Scores:
         measures = measure(picture.numpy())
-        ours, truth = (pixels.permute(2, 0, 1)[None].float() for pixels in (picture, original))
+        predicted_rgb, original_rgb = (pixels.permute(2, 0, 1)[None].float() for pixels in (picture, original))
         return Scores(
-            psnr_db=float(peak_signal_noise_ratio(ours, truth, data_range=255.0)),
-            ssim=float(structural_similarity_index_measure(ours, truth, data_range=255.0)),  # type: ignore[arg-type]  # a tensor without return_full_image
+            psnr_db=float(peak_signal_noise_ratio(predicted_rgb, original_rgb, data_range=255.0)),
+            ssim=float(structural_similarity_index_measure(predicted_rgb, original_rgb, data_range=255.0)),  # type: ignore[arg-type]  # a tensor without return_full_image
             colorfulness=measures.colorfulness,
             colorfulness_absolute=colorfulness(picture.numpy(), variant="absolute"),
             colorfulness_difference=abs(measures.colorfulness - m),
@@ -222,8 +222,10 @@ class Evaluation:
         """Return gray, predicted and original of one photo, each (size, size, 3) uint8 sRGB."""
         (batch,) = load_batches(self.crops, [[SampleKey(CENTER, index)]], 0)
         lightness, target = split_lab(batch.rgb)
-        gray, ours = (join_lab(lightness, ab)[0].numpy() for ab in (torch.zeros_like(target), self.predict(lightness)))
-        return gray, ours, batch.rgb[0].numpy()
+        gray, predicted = (
+            join_lab(lightness, ab)[0].numpy() for ab in (torch.zeros_like(target), self.predict(lightness))
+        )
+        return gray, predicted, batch.rgb[0].numpy()
 
 
 def summarize(

@@ -65,10 +65,10 @@ class Features:
         return features
 
 
-def _wrong_file(path: Path, option: tuple[str, str], why: str) -> UsageError:
+def _wrong_file(path: Path, option: tuple[str, str], reason: str) -> UsageError:
     name, usual_file = option
     return UsageError(
-        f"{path} can't be used ({why}): give {name} the file {usual_file}, see docs/how-to/measure-lpips-and-fid.md"
+        f"{path} can't be used ({reason}): give {name} the file {usual_file}, see docs/how-to/measure-lpips-and-fid.md"
     )
 
 
@@ -94,8 +94,8 @@ class Lpips:
             target = self.features(original[None])
             distances.append(
                 {
-                    name: float((self.features(made[row][None]) - target).square().sum())
-                    for name, made in pictures.items()
+                    name: float((self.features(predicted[row][None]) - target).square().sum())
+                    for name, predicted in pictures.items()
                 }
             )
         return distances
@@ -122,10 +122,10 @@ class Fid:
     def update(self, originals: Tensor, pictures: Mapping[str, Tensor]) -> None:
         """Add originals, and each predictor's pictures of them; all (N, H, W, 3) uint8 sRGB."""
         target = self.features(originals).cpu()
-        for name, made in pictures.items():
+        for name, predicted in pictures.items():
             metric = self.sets.setdefault(name, FrechetInceptionDistance(_Identity(self.features.width)))
             metric.update(target, real=True)
-            metric.update(self.features(made).cpu(), real=False)
+            metric.update(self.features(predicted).cpu(), real=False)
 
     def distances(self) -> dict[str, float]:
         """Return the FID of each predictor; NaN for a single photo, which has no covariance."""

@@ -57,7 +57,7 @@ each step, because the noise of undivided losses has longer tails."""
 PATIENCE_STEPS = 1000
 MAX_JUDGED_STEPS = 5000
 """Findings are about the last steps only: this many, or four warm-ups if that is longer."""
-CALM_RATE = 10 * 5e-5
+MAX_USUAL_RATE = 10 * 5e-5
 """Up to ten times the documented peak rate, the rate is not the first suspect for a plateau."""
 WORSE_BY = 0.1
 """Times the neutral loss: a step counts as much worse than gray if its loss is this much above gray on its photos."""
@@ -67,7 +67,7 @@ MAX_NONFINITE_STEPS = 10
 """Steps in a row with a NaN or infinite loss: one or two may be caused by a photo, this many by the training."""
 NOTHING_LEARNED = 0.95
 """Times the neutral loss: above it, a network is no better than the best single color, where that isn't known."""
-DULL = 30.0
+DULL_COLORFULNESS = 30.0
 """A lower median colorfulness of the training photos is a likely cause of a plateau ("slightly colorful")."""
 
 
@@ -166,8 +166,8 @@ class LossCurve:
     def finite_values(self, since: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return ratios and neutrals since a step; both 0 where the loss isn't finite, so that sums leave it out."""
         ratios = np.asarray(self.ratios[since:], np.float64)
-        known = len(self.neutrals) > 0
-        neutrals = np.asarray(self.neutrals[since:], np.float64) if known else np.ones_like(ratios)
+        has_neutrals = len(self.neutrals) > 0
+        neutrals = np.asarray(self.neutrals[since:], np.float64) if has_neutrals else np.ones_like(ratios)
         finite = np.isfinite(ratios)
         return np.where(finite, ratios, 0), np.where(finite, neutrals, 0)
 
@@ -261,7 +261,7 @@ def _detect_unstable_steps(
 ) -> Finding | None:
     """Too many steps much worse than gray on the same photos, because each update changes the weights too much.
 
-    This is the sign of a too high rate with AdamW and normalisation layers: 100-step means hardly go up and down there.
+    This is the sign of a too high rate with AdamW and normalization layers: 100-step means hardly go up and down there.
     """
     group = -(-16 // curve.photos_per_step)  # small batches vary more: steps are averaged to 16 photos or more
     count = 2 * WINDOW_STEPS // group
@@ -315,9 +315,13 @@ def _plateau_remedy(curve: LossCurve) -> str:
     """The documented remedies, with what this run's learning rate and photos suggest."""
     remedy = REMEDIES["plateau"]
     if curve.colorfulness_median is not None:
-        verdict = "which is dull: start there" if curve.colorfulness_median < DULL else "which is colorful enough"
+        verdict = (
+            "which is dull: start there"
+            if curve.colorfulness_median < DULL_COLORFULNESS
+            else "which is colorful enough"
+        )
         remedy += f"; the training photos' median colorfulness is {curve.colorfulness_median:.0f}, {verdict}"
-    if curve.lr is None or curve.lr <= CALM_RATE:
+    if curve.lr is None or curve.lr <= MAX_USUAL_RATE:
         return remedy
     times = f"{curve.lr:g} is {curve.lr / 5e-5:,.0f} times the documented 5e-5"
     return f"{LOWER_RATE_FIRST}: {times}: {LOWER_RATE_COMMAND}; then {remedy}"

@@ -31,11 +31,11 @@ _PERCEPTUAL_LOSS = f"--perceptual-weight 0.01 (it needs an extra: {install_hint(
 REMEDIES: Mapping[Kind, str] = {
     "divergence": (
         f"use a lower rate, then smaller batches and a longer warm-up: {LOWER_RATE_COMMAND}, "
-        "or --on-trouble rescue, which does this by itself"
+        "or --on-trouble rescue, which does this automatically"
     ),
     "oscillation": (
         "in the documented order: --lr 2e-5, then --batch-size 8, then a longer --warmup 0.2, then restart: "
-        f"{LOWER_RATE_COMMAND}, or --on-trouble rescue, which does this by itself"
+        f"{LOWER_RATE_COMMAND}, or --on-trouble rescue, which does this automatically"
     ),
     "plateau": (
         "in the documented order: --channels 128; check that the photos are colorful (`curate filter "
@@ -65,7 +65,7 @@ class Finding:
         return f"{self.kind} at step {self.step:,}: {self.evidence}. What to do: {self.remedy}"
 
     @property
-    def calls_for_a_lower_rate(self) -> bool:
+    def needs_lower_rate(self) -> bool:
         """Whether a lower rate is the first remedy. A run can apply that one itself, with `--on-trouble rescue`."""
         return self.kind in ("divergence", "oscillation") or self.remedy.startswith(LOWER_RATE_FIRST)
 

@@ -88,9 +88,9 @@ class Colorizer:
         Example:
             >>> Colorizer.load("runs/clean").colorize("old-photo.jpg").save("colored.png")  # doctest: +SKIP
         """
-        shown = load_photo(photo, on_white=False)
+        decoded = load_photo(photo, on_white=False)
         with memory_errors("colorizing it"):
-            return self._colorize_decoded(shown)
+            return self._colorize_decoded(decoded)
 
     def _colorize_decoded(self, photo: Photo) -> Image.Image:
         """Colorize a decoded photo; its alpha is kept."""

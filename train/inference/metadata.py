@@ -108,9 +108,9 @@ def is_up_to_date(target: Path, provenance: Provenance, photo: bytes, *, drop_gp
         return False
     try:
         with Image.open(target) as picture:
-            xmp, position = picture.info.get("xmp", b""), dict(picture.getexif().get_ifd(GPS))
+            xmp, gps = picture.info.get("xmp", b""), dict(picture.getexif().get_ifd(GPS))
     except PILLOW_ERRORS:
-        xmp, position = b"", {}
+        xmp, gps = b"", {}
     xmp = xmp if isinstance(xmp, bytes) else str(xmp).encode()
     photo_sha256 = re.search(rb'vividset:photo_sha256="([0-9a-f]{64})"', xmp)
     if photo_sha256 is None:
@@ -119,7 +119,7 @@ def is_up_to_date(target: Path, provenance: Provenance, photo: bytes, *, drop_gp
         raise PlaceTaken(f"{target} is the picture of another photo: choose another folder with -o, or remove it")
     if xmp != provenance.xmp():
         return False
-    return not position if drop_gps else bool(position) or not exif_of(photo, (1, 1), drop_gps=False).get_ifd(GPS)
+    return not gps if drop_gps else bool(gps) or not exif_of(photo, (1, 1), drop_gps=False).get_ifd(GPS)
 
 
 def exif_of(photo: bytes, size: tuple[int, int], *, drop_gps: bool) -> Image.Exif:
@@ -127,18 +127,18 @@ def exif_of(photo: bytes, size: tuple[int, int], *, drop_gps: bool) -> Image.Exi
 
     EXIF that can't be read is left out.
     """
-    kept = Image.Exif()
+    exif = Image.Exif()
     with suppress(*PILLOW_ERRORS), Image.open(io.BytesIO(photo)) as picture:
         original = picture.getexif()
-        kept.update({tag: value for tag, value in original.items() if tag in KEPT_TAGS})
+        exif.update({tag: value for tag, value in original.items() if tag in KEPT_TAGS})
         details = original.get_ifd(ExifTags.IFD.Exif)
-        kept.get_ifd(ExifTags.IFD.Exif).update({tag: value for tag, value in details.items() if tag not in STALE_TAGS})
-        if not drop_gps and (position := original.get_ifd(GPS)):
-            kept.get_ifd(GPS).update(position)
-    details = kept.get_ifd(ExifTags.IFD.Exif)
+        exif.get_ifd(ExifTags.IFD.Exif).update({tag: value for tag, value in details.items() if tag not in STALE_TAGS})
+        if not drop_gps and (gps := original.get_ifd(GPS)):
+            exif.get_ifd(GPS).update(gps)
+    details = exif.get_ifd(ExifTags.IFD.Exif)
     details[ExifTags.Base.ExifImageWidth], details[ExifTags.Base.ExifImageHeight] = size
     details[ExifTags.Base.ColorSpace] = EXIF_SRGB
-    return kept
+    return exif
 
 
 def write_marked(picture: Image.Image, target: Path, provenance: Provenance, exif: Image.Exif) -> None:

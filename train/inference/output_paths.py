@@ -158,12 +158,12 @@ def _has_photo_content(photo: ListedPhoto) -> bool:
 
 
 def _relocate(photo: ListedPhoto, roots: Sequence[Path]) -> ListedPhoto:
-    """Return the photo at its current place; unchanged if it hasn't moved or is nowhere, so that reading it fails."""
+    """Return the photo at its current location; unchanged if it has not moved, or if it is not found."""
     if not roots or os.path.isfile(photo.open_path()):
         return photo
-    place = locate_photo(photo.source, photo.path, roots, offset=photo.offset)
+    location = locate_photo(photo.source, photo.path, roots, offset=photo.offset)
     below = replace(photo, source="").open_path()
-    return photo if place is None else replace(photo, source=escape(place.removesuffix(f"/{below}")))
+    return photo if location is None else replace(photo, source=escape(location.removesuffix(f"/{below}")))
 
 
 def _folder_name(source: str) -> str:
@@ -173,8 +173,8 @@ def _folder_name(source: str) -> str:
 def _is_photo_itself(job: ColorizeJob) -> bool:
     if job.photo.offset is not None or not os.path.exists(job.target):
         return False
-    place = job.photo.open_path()
-    return os.path.exists(place) and os.path.samefile(job.target, place)
+    location = job.photo.open_path()
+    return os.path.exists(location) and os.path.samefile(job.target, location)
 
 
 def _picture_path(photo: Path) -> Path:

@@ -1,6 +1,6 @@
 """Upsampling of predicted colors to the photo's size, so that they follow its edges.
 
-Source: K. He, J. Sun, "Fast Guided Filter" (2015). Within small windows, color is modelled as a linear function of
+Source: K. He, J. Sun, "Fast Guided Filter" (2015). Within small windows, color is modeled as a linear function of
 lightness, ab = slope · L + offset. The function is fitted at the network's size and evaluated with the full-size
 lightness, so an edge in lightness becomes an edge in color, where bilinear upsampling would blur it.
 
@@ -58,7 +58,7 @@ def upsample_rows(coefficients: Floats, first_row: int, light: Floats, height: i
     """
     rows, width = light.shape
     # Bilinear interpolation of the coefficients. Rows by hand, because cv2.resize can't start in the middle of a photo;
-    # 0.5: pixel centres, as cv2.resize places them.
+    # 0.5: pixel centers, as cv2.resize places them.
     position = (np.arange(first_row, first_row + rows) + 0.5) * (coefficients.shape[0] / height) - 0.5
     position = np.clip(position, 0, coefficients.shape[0] - 1)
     upper = position.astype(np.intp)

@@ -18,4 +18,4 @@ def device_errors(device: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, AssertionError) as exc:
-        raise UsageError(f"--device {device} can't be had: {' '.join(str(exc).split())[:200]}") from exc
+        raise UsageError(f"--device {device} can't be used: {' '.join(str(exc).split())[:200]}") from exc

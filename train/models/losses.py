@@ -15,7 +15,7 @@ from train.recipe import Recipe
 
 
 class ColorizationWeightedLoss(nn.Module):
-    """Weighted mean squared error of ab: saturated target colours have a higher weight than gray and sepia ones.
+    """Weighted mean squared error of ab: saturated target colors have a higher weight than gray and sepia ones.
 
     loss = mean of w · (predicted − target)²
 

@@ -1,6 +1,6 @@
 """`ColorUNet`: a U-Net that predicts a and b from lightness.
 
-Source: O. Ronneberger et al., "U-Net" (2015), with padded convolutions and normalisation.
+Source: O. Ronneberger et al., "U-Net" (2015), with padded convolutions and normalization.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class ColorUNet(nn.Module):
 
 
 def _double_conv(inside: int, outside: int, norm: Norm) -> nn.Sequential:
-    """Return two 3×3 convolutions, each with normalisation and ReLU."""
+    """Return two 3×3 convolutions, each with normalization and ReLU."""
     layers: list[nn.Module] = []
     for channels in (inside, outside):
         layers += [nn.Conv2d(channels, outside, 3, padding=1, bias=False), _norm(norm, outside), nn.ReLU(inplace=True)]

@@ -56,7 +56,7 @@ class Callbacks:
         say: prints a line for the user.
 
     Raises:
-        TrainingError: the photos have no colour, none can be read, or the log of the resumed run is incomplete.
+        TrainingError: the photos have no color, none can be read, or the log of the resumed run is incomplete.
     """
 
     def __init__(self, state: TrainState, timer: DataTimer, say: Callable[[str], None]) -> None:
@@ -124,7 +124,7 @@ class Callbacks:
         state, on_trouble = self.state, self.state.config.on_trouble
         if not self.logger.has_findings:
             recovery.save_healthy_weights(state)
-        urgent = next((finding for finding in new_findings if finding.calls_for_a_lower_rate), None)
+        urgent = next((finding for finding in new_findings if finding.needs_lower_rate), None)
         if on_trouble == "rescue" and urgent:
             if len(state.rollbacks) < recovery.MAX_ROLLBACKS:
                 rollback = recovery.roll_back(state, urgent)
@@ -166,7 +166,7 @@ class Callbacks:
 def _start_log(state: TrainState, baselines: Baselines, say: Callable[[str], None]) -> RunLogger:
     """Open the log, write its start event, and print what is trained, on what and where, and the baselines."""
     if baselines.neutral <= 0 or not math.isfinite(baselines.neutral):
-        raise TrainingError("the training photos have no colour: check the manifest with `curate filter`")
+        raise TrainingError("the training photos have no color: check the manifest with `curate filter`")
     recipe, datasets = state.recipe, state.datasets
     (state.run_dir / "samples").mkdir(parents=True, exist_ok=True)
     curve = LossCurve(
@@ -224,7 +224,7 @@ def _print_setup(state: TrainState, baselines: Baselines, parameters: int, say: 
     mean_ratio = baselines.mean_color / baselines.neutral
     say(
         f"baseline  loss of predicting neutral gray {baselines.neutral:.4f}, "
-        f"of the best single colour {baselines.mean_color:.4f} ({mean_ratio:.2f} of neutral)"
+        f"of the best single color {baselines.mean_color:.4f} ({mean_ratio:.2f} of neutral)"
     )
     if not len(datasets.val):
         say("no photos for validation (split 'val'): best.safetensors gets the same weights as last.safetensors")

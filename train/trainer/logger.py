@@ -190,7 +190,7 @@ class RunLogger:
             self._last_validation_line = now
             self._say(
                 f"  validation: loss {validation.loss:.4f}  {validation.ratio:.2f} of neutral  "
-                f"colourfulness {validation.colorfulness_share:.0%} of the originals'"
+                f"colorfulness {validation.colorfulness_share:.0%} of the originals'"
                 + ("  (worse than gray)" if validation.warning else "")
             )
 
@@ -204,7 +204,7 @@ class RunLogger:
 
         Args:
             step: counted from 1.
-            bad_photos: names of the photos that cause it, each by itself.
+            bad_photos: names of the photos of which each alone causes it.
             photos: number of photos in the step.
         """
         self.log_event("lost step", step=step, photos=bad_photos)

@@ -29,9 +29,9 @@ MAX_EMPTY_BATCHES = 10
 
 
 def fit(
-    photos: Datasets,
+    datasets: Datasets,
     recipe: Recipe,
-    machine: DeviceConfig,
+    device_config: DeviceConfig,
     run_dir: Path,
     *,
     resume_from: Checkpoint | None = None,
@@ -43,9 +43,9 @@ def fit(
     """Train a colorizer.
 
     Args:
-        photos: training and validation photos, from `train.data.dataset.load_datasets`.
+        datasets: training and validation photos, from `train.data.dataset.load_datasets`.
         recipe: the hyper-parameters.
-        machine: device, precision and number of reader processes.
+        device_config: device, precision and number of reader processes.
         run_dir: existing folder for checkpoints, log and pictures.
         resume_from: checkpoint to continue from. On a CPU with the same number of threads the result is bit for bit
             the same as without the interruption.
@@ -60,10 +60,10 @@ def fit(
         CheckpointError: a checkpoint can't be written.
         KeyboardInterrupt: SIGINT or SIGTERM arrived; a checkpoint was written first.
     """
-    config = RunConfig(photos, recipe, machine, run_dir, on_trouble, command)
+    config = RunConfig(datasets, recipe, device_config, run_dir, on_trouble, command)
     with _describe_system_errors(run_dir):
         while True:
-            result = launch(machine.make_fabric(recipe.devices), _train, config, resume_from, say, progress)
+            result = launch(device_config.make_fabric(recipe.devices), _train, config, resume_from, say, progress)
             if result is LoopAction.STOP:
                 raise KeyboardInterrupt
             if isinstance(result, FitResult):

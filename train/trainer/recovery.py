@@ -45,7 +45,7 @@ def drop_newer_weights(state: TrainState) -> None:
 
 
 def roll_back(state: TrainState, finding: Finding) -> Rollback:
-    """Write the newest weights from before the finding to last.safetensors, with a calmer recipe.
+    """Write the newest weights from before the finding to last.safetensors, with a lower rate and smaller batches.
 
     A finding about the last 400 steps may have begun 400 steps ago, so only older weights count as healthy. The log up
     to here is copied to log-before-rescue-N.jsonl. last.safetensors is written at the end, so a run that is killed
@@ -71,7 +71,7 @@ def roll_back(state: TrainState, finding: Finding) -> Rollback:
         step=healthy.metadata.step,
         averaged_steps=healthy.metadata.averaged_steps,
         rescues=(*state.rollbacks, rollback),
-        schedule={"groups": [], "one_cycle": {}},  # the optimizer and the schedule start afresh
+        schedule={"groups": [], "one_cycle": {}},  # the optimizer and the schedule start again from zero
     )
     checkpoint.save(state.run_dir / "last.safetensors", healthy.tensors, metadata)
     return rollback

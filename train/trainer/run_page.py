@@ -80,7 +80,7 @@ def render_page(
     parts = [
         f"<h1>{name}</h1>",
         f"<p>{pluralize(steps, 'step')}, ending {describe_ending(curve.ratios, curve.neutrals)}.</p>",
-        *_findings(findings, rollbacks, steps - curve.first_step),
+        *_finding_parts(findings, rollbacks, steps - curve.first_step),
         *(f"<p>{escape(validation.warning)}.</p>" for validation in curve.validations[-1:] if validation.warning),
         "<h2>Loss ÷ neutral</h2>",
         LEGEND,
@@ -99,7 +99,7 @@ def render_page(
     )
 
 
-def _findings(findings: Sequence[Finding], rollbacks: Sequence[Rollback], steps: int) -> list[str]:
+def _finding_parts(findings: Sequence[Finding], rollbacks: Sequence[Rollback], steps: int) -> list[str]:
     parts = [
         f"<div class='finding'><b>{escape(finding.kind)}</b> at step {finding.step:,}: {escape(finding.evidence)}."
         f"<br>What to do: {escape(finding.remedy)}.</div>"
@@ -125,7 +125,7 @@ def _colorfulness_chart(curve: LossCurve, steps: int) -> list[str]:
     if not shares:
         return []
     chart = _Chart(steps, max(1.2, *(min(share, 2.0) for _, share in shares)))
-    return ["<h2>Colourfulness ÷ the originals'</h2>", chart.draw([("val", shares)], "{:.1f}", [(1.0, "1")])]
+    return ["<h2>Colorfulness ÷ the originals'</h2>", chart.draw([("val", shares)], "{:.1f}", [(1.0, "1")])]
 
 
 def _smooth(curve: LossCurve) -> list[tuple[int, float]]:
@@ -157,7 +157,7 @@ class _Chart:
         Args:
             lines: (CSS class, points) of each line; a point is (step, value).
             tick_format: format of the numbers on the y axis.
-            levels: (value, label) of dotted horizontal lines, labelled at the right.
+            levels: (value, label) of dotted horizontal lines, labeled at the right.
         """
         ticks = [self.top * quarter / 4 for quarter in range(5)]
         marks = [self._horizontal(tick, "grid", tick_format.format(tick)) for tick in ticks]
@@ -176,11 +176,11 @@ class _Chart:
     def _line(self, line: tuple[str, Sequence[tuple[int, float]]]) -> str:
         css_class, points = line
         every = max(1, len(points) // MAX_POINTS)
-        places = [(self._x(step), self._y(value)) for step, value in points[::every] if math.isfinite(value)]
+        positions = [(self._x(step), self._y(value)) for step, value in points[::every] if math.isfinite(value)]
         dots = ""
         if css_class == "val":  # there may be only one validation, and a line of one point is invisible
-            dots = "".join(f'<circle class="{css_class}" cx="{x}" cy="{y}" r="2.5"/>' for x, y in places)
-        return f'<polyline class="{css_class}" points="{" ".join(f"{x},{y}" for x, y in places)}"/>{dots}'
+            dots = "".join(f'<circle class="{css_class}" cx="{x}" cy="{y}" r="2.5"/>' for x, y in positions)
+        return f'<polyline class="{css_class}" points="{" ".join(f"{x},{y}" for x, y in positions)}"/>{dots}'
 
     def _x(self, step: int) -> float:
         return round(LEFT + (WIDTH - 40 - LEFT) * step / max(1, self.steps), 1)

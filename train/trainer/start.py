@@ -24,7 +24,7 @@ def start_training(
     manifest: Path,
     run_dir: Path,
     recipe: Recipe,
-    machine: DeviceConfig,
+    device_config: DeviceConfig,
     *,
     set_by_user: Collection[str],
     roots: Sequence[Path] = (),
@@ -40,7 +40,7 @@ def start_training(
         manifest: as `curate filter` or `curate pack` wrote it.
         run_dir: folder of the run.
         recipe: hyper-parameters; a resumed run keeps its own.
-        machine: device, precision and reader processes.
+        device_config: device, precision and reader processes.
         set_by_user: names of the arguments that the user gave: hyper-parameters that must agree with a resumed run,
             and `on_trouble`, which otherwise stays as in a resumed run.
         roots: folders to look in if the photos have moved since the scan.
@@ -54,25 +54,25 @@ def start_training(
         VividsetError: as `train.trainer.loop.fit`; UsageError where the folder has a run and `resume` is False.
     """
     _check_run_dir(run_dir, resume)
-    photos = dataset.load_datasets(manifest, roots)
-    before = find_checkpoint(run_dir, photos) if resume else None
-    recipe = _resumed_recipe(before, recipe, set_by_user) if before else recipe
-    packed.check_size(manifest, photos.packed_px, recipe.image_size)
-    if before and before.metadata.threads != (threads := torch.get_num_threads()):
-        say(f"this run had {before.metadata.threads} CPU threads and now has {threads}: its last bits will differ")
-    machine.make_fabric(recipe.devices)  # raises if there is no such device, before anything is written
+    datasets = dataset.load_datasets(manifest, roots)
+    resume_from = find_checkpoint(run_dir, datasets) if resume else None
+    recipe = _resumed_recipe(resume_from, recipe, set_by_user) if resume_from else recipe
+    packed.check_size(manifest, datasets.packed_px, recipe.image_size)
+    if resume_from and resume_from.metadata.threads != (threads := torch.get_num_threads()):
+        say(f"this run had {resume_from.metadata.threads} CPU threads and now has {threads}: its last bits will differ")
+    device_config.make_fabric(recipe.devices)  # raises if there is no such device, before anything is written
     with write_errors(run_dir, CheckpointError, "--run-dir"):
         run_dir.mkdir(parents=True, exist_ok=True)
         checkpoint.remove_drafts(run_dir)
-    if resume and before is None:
-        say(f"{run_dir} holds no checkpoint yet: starting a new run")
+    if resume and resume_from is None:
+        say(f"{run_dir} has no checkpoint yet: starting a new run")
     return loop.fit(
-        photos,
+        datasets,
         recipe,
-        machine,
+        device_config,
         run_dir,
-        resume_from=before,
-        on_trouble=before.metadata.on_trouble if before and "on_trouble" not in set_by_user else on_trouble,
+        resume_from=resume_from,
+        on_trouble=resume_from.metadata.on_trouble if resume_from and "on_trouble" not in set_by_user else on_trouble,
         command=command,
         say=say,
         progress=progress,
@@ -86,21 +86,21 @@ def check_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
         UsageError: one of them does not exist.
     """
     if missing := [root for root in roots if not root.is_dir()]:
-        raise UsageError(f"--root {missing[0]} is no folder: name the folder that the photos have moved to")
+        raise UsageError(f"--root {missing[0]} is not a folder: name the folder that the photos have moved to")
     return tuple(roots)
 
 
 def _check_run_dir(folder: Path, resume: bool) -> None:
     if not resume and any((folder / name).exists() for name in ("last.safetensors", "log.jsonl")):
-        raise UsageError(f"{folder} holds a run: continue it with --resume, or choose another folder with --run-dir")
+        raise UsageError(f"{folder} already has a run: continue it with --resume, or choose another --run-dir")
     with write_errors(folder, CheckpointError, "--run-dir"):
         check_writable(folder / "last.safetensors")
 
 
-def _resumed_recipe(before: Checkpoint, asked: Recipe, set_by_user: Collection[str]) -> Recipe:
+def _resumed_recipe(resume_from: Checkpoint, requested: Recipe, set_by_user: Collection[str]) -> Recipe:
     """Return the run's own recipe; hyper-parameters that the user gave must agree with it."""
-    recipe = before.metadata.recipe
-    for name, value in asdict(asked).items():
+    recipe = resume_from.metadata.recipe
+    for name, value in asdict(requested).items():
         if name in set_by_user and getattr(recipe, name) != value:
             option = f"--{name.replace('_', '-')}"
             raise UsageError(

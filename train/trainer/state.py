@@ -202,7 +202,7 @@ def _restore(state: TrainState, source: Checkpoint, adamw: torch.optim.AdamW) ->
     if state.ema:
         state.ema.module.load_state_dict(source.tensors_under("ema"))
         state.ema.n_averaged.fill_(metadata.averaged_steps)
-    if metadata.schedule["groups"]:  # empty after a rollback: AdamW's moments and the schedule start afresh
+    if metadata.schedule["groups"]:  # empty after a rollback: AdamW's moments and the schedule start again from zero
         checkpoint.restore_optimizer(adamw, list(metadata.schedule["groups"]), source.tensors_under("optimizer"))
         state.schedule.load_state_dict(dict(metadata.schedule["one_cycle"]))
 
@@ -222,7 +222,7 @@ def one_cycle_schedule(
     )
 
 
-def find_checkpoint(run_dir: Path, photos: Datasets) -> Checkpoint | None:
+def find_checkpoint(run_dir: Path, datasets: Datasets) -> Checkpoint | None:
     """Return the checkpoint to resume from, last.safetensors; None if the run has none yet.
 
     Raises:
@@ -231,18 +231,18 @@ def find_checkpoint(run_dir: Path, photos: Datasets) -> Checkpoint | None:
     path = run_dir / "last.safetensors"
     if not path.exists():
         return None
-    found = checkpoint.load(path)
-    metadata = found.metadata
+    last = checkpoint.load(path)
+    metadata = last.metadata
     if not metadata.schedule:
         raise CheckpointError(
             f"{path} has no optimizer state and can't be resumed from: start a new run with another --run-dir"
         )
-    if metadata.manifest_sha256 != photos.manifest_sha256:
+    if metadata.manifest_sha256 != datasets.manifest_sha256:
         raise CheckpointError(
             f"{path} was trained on another manifest ({metadata.manifest_path}, sha256 "
             f"{metadata.manifest_sha256[:12]}): give that manifest, or a new --run-dir"
         )
-    return found
+    return last
 
 
 def checkpoint_due(state: TrainState, *, epoch_ends: bool) -> bool:

@@ -36,7 +36,7 @@ Picture = NDArray[np.uint8]
 BASELINE_PHOTOS = 512
 SAMPLE_PHOTOS = 6
 MEASURED_PHOTOS = 64
-"""Validation pictures whose colourfulness and tone are measured."""
+"""Validation pictures whose colorfulness and tone are measured."""
 GAP_PX = 4
 CAPTION_PX = 16
 MIN_COLUMN_PX = 160
@@ -50,13 +50,13 @@ class Baselines:
     neutral: float
     """Loss of predicting neutral gray everywhere."""
     mean_color: float
-    """Loss of predicting the best single colour everywhere."""
+    """Loss of predicting the best single color everywhere."""
 
 
 def measure_baselines(state: TrainState) -> Baselines:
     """Measure the baselines on up to 512 training photos, cropped from the middle.
 
-    The best single colour is the mean of ab under the loss's weights: that minimises a weighted squared error.
+    The best single color is the mean of ab under the loss's weights: that minimizes a weighted squared error.
 
     Raises:
         TrainingError: none of the photos can be read.
@@ -76,7 +76,7 @@ def measure_baselines(state: TrainState) -> Baselines:
 
 
 def validate(state: TrainState) -> Validation | None:
-    """Measure loss, colourfulness and tone on the validation photos; remember the weights if their score is the best.
+    """Measure loss, colorfulness and tone on the validation photos; remember the weights if their score is the best.
 
     Returns:
         The measurements; None if there are no validation photos.
@@ -204,7 +204,7 @@ def plot_losses(
         path: file to write.
         ratios: loss ÷ neutral of each step; NaN for skipped steps.
         validations: oldest first.
-        mean_color_ratio: loss ÷ neutral of the best single colour.
+        mean_color_ratio: loss ÷ neutral of the best single color.
     """
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
@@ -215,7 +215,7 @@ def plot_losses(
         style = "o-" if len(validations) <= 50 else "-"
         axes.plot(steps, values, style, color="tab:red", markersize=3, linewidth=1, label="validation")
     _plot_documented_levels(axes)
-    axes.axhline(mean_color_ratio, color="tab:brown", linewidth=0.8, linestyle="--", label="mean colour")
+    axes.axhline(mean_color_ratio, color="tab:brown", linewidth=0.8, linestyle="--", label="mean color")
     finite = losses[np.isfinite(losses)]
     top = max(1.15, min(2.0, float(np.quantile(finite, 0.99)) * 1.1 if len(finite) else 1))
     axes.set(xlabel="step", ylabel="loss ÷ neutral", ylim=(0, top))

@@ -4,7 +4,7 @@ Three rules are applied in this order, to the features of `curate.measures.tone.
 
 1. A photo is `grayscale` if it has hardly any chroma anywhere (mean and 99th percentile).
 2. A photo is toned if one ratio R : G : B holds throughout a photo with a range of brightness, as toning by a matrix
-   makes it; or if a logistic regression on the features says so, whose weights were learned from labelled photos
+   makes it; or if a logistic regression on the features says so, whose weights were learned from labeled photos
    (`weights`). The regression uses no absolute hue. Where it is in doubt, for about one photo in ten, its score is
    combined with that of a small network (`network`).
 3. A toned photo is `sepia` if its mean hue is 40 to 100 degrees, brown to yellow; otherwise it is `toned`.
@@ -41,10 +41,10 @@ ONE_RATIO_BRIGHTNESS_SPREAD = 15.0
 BATCH_PHOTOS = 32
 """Number of photos that are classified together. A larger batch does not fit into the processor's cache."""
 MAX_TONING_SPREAD_AB = 37.0
-"""Colours whose (a, b) spread further along their main axis are not called toned by the regression. Of 33,000 toned
-pictures, the widest reached 36; a picture of two flat colours goes beyond."""
+"""Colors whose (a, b) spread further along their main axis are not called toned by the regression. Of 33,000 toned
+pictures, the widest reached 36; a picture of two flat colors goes beyond."""
 
-Numbers = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class ToneMeasure:
     tone: Tone
     """color, grayscale, sepia or toned."""
     tone_score: float
-    """Log odds of toned against colour, minus the threshold: above 0 is toned (or gray), below is colour. From the
+    """Log odds of toned against color, minus the threshold: above 0 is toned (or gray), below is color. From the
     regression; where that is in doubt, combined with the network's."""
     tone_confidence: float
     """Distance from the threshold, 0.5 (on it) to 1 (far from it); photos near 0.5 are worth a review."""
@@ -67,7 +67,7 @@ class ToneMeasure:
     tone_ratio_residual: float
     """90th percentile of the distance from one ratio R : G : B, in levels of 255."""
     tone_hue_deg: float
-    """CIELAB hue of the mean colour, 0..360 degrees; sepia is 40..100."""
+    """CIELAB hue of the mean color, 0..360 degrees; sepia is 40..100."""
 
 
 def classify_tone(small: NDArray[np.uint8]) -> ToneMeasure:
@@ -115,7 +115,7 @@ def _classify_batch(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
     return [ToneMeasure(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def is_doubtful(scores: Numbers) -> NDArray[np.bool_]:
+def is_doubtful(scores: FloatArray) -> NDArray[np.bool_]:
     """(n,) bool: whether the regression's log odds are so near the threshold that the network is used, too."""
     low, high = weights.DOUBT_RANGE
     return (scores > low) & (scores < high)
@@ -127,11 +127,11 @@ def combine_scores(regression: float, network: float) -> float:
     return bias + regression_weight * regression + network_weight * network
 
 
-def log_odds(features: Mapping[str, Numbers]) -> Numbers:
-    """Compute the log odds of toned against colour from the regression, minus the threshold.
+def log_odds(features: Mapping[str, FloatArray]) -> FloatArray:
+    """Compute the log odds of toned against color from the regression, minus the threshold.
 
-    The inputs are log(1 + feature), standardised and clipped to ±4, and some products of two of these. The result is
-    capped by MAX_TONING_SPREAD_AB minus the spread of (a, b), so that colours further apart than any toning score
+    The inputs are log(1 + feature), standardized and clipped to ±4, and some products of two of these. The result is
+    capped by MAX_TONING_SPREAD_AB minus the spread of (a, b), so that colors further apart than any toning score
     below 0.
 
     Args:
@@ -142,10 +142,10 @@ def log_odds(features: Mapping[str, Numbers]) -> Numbers:
     """
     logs = np.stack([np.log1p(features[name]) for name in weights.FEATURES], axis=1)
     mean, deviation, factors = np.array(list(weights.FEATURES.values())).T
-    standardised = np.clip((logs - mean) / deviation, -4, 4)
+    standardized = np.clip((logs - mean) / deviation, -4, 4)
     column_of = {name: column for column, name in enumerate(weights.FEATURES)}
     first, second = np.array([[column_of[i], column_of[j]] for i, j in weights.PRODUCTS]).T
-    products = standardised.take(first, axis=1) * standardised.take(second, axis=1) * list(weights.PRODUCTS.values())
-    odds = weights.BIAS + (standardised * factors).sum(axis=1) + products.sum(axis=1)
-    capped: Numbers = np.minimum(odds, MAX_TONING_SPREAD_AB - features["all_major_ab"])
+    products = standardized.take(first, axis=1) * standardized.take(second, axis=1) * list(weights.PRODUCTS.values())
+    odds = weights.BIAS + (standardized * factors).sum(axis=1) + products.sum(axis=1)
+    capped: FloatArray = np.minimum(odds, MAX_TONING_SPREAD_AB - features["all_major_ab"])
     return capped

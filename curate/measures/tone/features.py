@@ -1,8 +1,8 @@
-"""Compute the statistics that tell a toned monochrome photo from a colour photo, on the small copies of many photos.
+"""Compute the statistics that tell a toned monochrome photo from a color photo, on the small copies of many photos.
 
-In a toned monochrome photo, colour is a function of lightness (the toning), plus something smooth over the picture
+In a toned monochrome photo, color is a function of lightness (the toning), plus something smooth over the picture
 (fading, stains, the scanner's light), plus a minority of foreign pixels (a mount, a caption). The features fit these
-parts robustly and measure what remains. Fading and ageing leave colours along one direction of hue, true colour has
+parts robustly and measure what remains. Fading and aging leave colors along one direction of hue, true color has
 several, so the spread across the main direction (the minor axis) is the most telling.
 
 Arrays hold n photos along their first axis, and nothing is summed across it: the other photos of a batch must not
@@ -40,7 +40,7 @@ def compute_features(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[n
     Returns:
         (n,) float64 by name:
 
-        - `noise_ab`: chroma noise: RMS difference of neighbouring pixels, without what follows lightness
+        - `noise_ab`: chroma noise: RMS difference of neighboring pixels, without what follows lightness
         - `ratio_p70_levels`, `ratio_p90_levels`: percentiles of the distance from one ratio R : G : B;
           `brightness_spread_levels`: standard deviation of the brightness of the same cells
         - `..._chroma_ab`: mean chroma; `all_chroma_p99_ab` its 99th percentile
@@ -54,24 +54,28 @@ def compute_features(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[n
         - `tile_minor_ab`: median over 4 × 4 tiles of the minor axis of the residual of a line in lightness
         - `local_p50_ab`: median over squares of 4 × 4 cells of the RMS of (a, b) minus their mean
         - `block_p75_ab`: 75th percentile over squares of 8 × 8 cells of the RMS residual of a quadratic in lightness
-          and a colour per square; a stain or a caption spoils few squares
-        - `flat_p75_ab`, `flat_p75_levels`: 75th percentile over the flattest 60 % of cells (edges mix colours) of the
+          and a color per square; a stain or a caption spoils few squares
+        - `flat_p75_ab`, `flat_p75_levels`: 75th percentile over the flattest 60 % of cells (edges mix colors) of the
           residual of eight linear pieces in lightness and a smooth field, in (a, b) and in (R - Y, B - Y)
         - `strength_levels`: RMS of (R - Y, B - Y); a strong tone has larger residuals of every kind than a faint one
-        - `all_hue_deg`: hue of the mean colour; not a regression input, it only separates sepia from toned
+        - `all_hue_deg`: hue of the mean color; not a regression input, it only separates sepia from toned
     """
     size = (GRID_COLUMNS, GRID_ROWS)
     grids = np.concatenate([cv2.resize(small, size, interpolation=cv2.INTER_AREA) for small in smalls])
     grids = grids.astype(np.float32)
     lab = _planes(cv2.cvtColor(grids * np.float32(1 / 255), cv2.COLOR_RGB2LAB))
     lab[:, 0] *= 2.55
-    features: dict[str, NDArray[Any]] = {"noise_ab": _noise(smalls)}
+    features: dict[str, NDArray[Any]] = {"noise_ab": _noise_feature(smalls)}
     cells = _planes(grids).reshape(len(smalls), 3, -1)
-    features |= _ratio(_unclipped(smalls), cells) | _flat(lab, cells)
+    features |= _ratio_features(_unclipped(smalls), cells) | _flat_features(lab, cells)
     for name, (rows, columns) in REGIONS.items():
         cells = np.ascontiguousarray(lab[:, :, rows, columns]).reshape(len(smalls), 3, -1)
-        features |= _region(name, cells[:, 0], cells[:, 1:])
-    features |= {"tile_minor_ab": _tiles(lab), "local_p50_ab": _local(lab), "block_p75_ab": _blocks(lab)}
+        features |= _region_features(name, cells[:, 0], cells[:, 1:])
+    features |= {
+        "tile_minor_ab": _tile_feature(lab),
+        "local_p50_ab": _local_feature(lab),
+        "block_p75_ab": _block_feature(lab),
+    }
     return {name: values.astype(np.float64) for name, values in features.items()}
 
 
@@ -81,15 +85,15 @@ def _planes(grids: NDArray[Any]) -> Floats:
     return planes
 
 
-def _noise(smalls: Sequence[NDArray[np.uint8]]) -> Floats:
+def _noise_feature(smalls: Sequence[NDArray[np.uint8]]) -> Floats:
     """(n,) chroma noise of small copies."""
-    left = _remove_slope(np.stack([_step_moments(small) for small in smalls]))
-    noise: Floats = np.sqrt(np.maximum(left[:, 0, 0] + left[:, 1, 1], 0))
+    residual = _remove_slope(np.stack([_step_moments(small) for small in smalls]))
+    noise: Floats = np.sqrt(np.maximum(residual[:, 0, 0] + residual[:, 1, 1], 0))
     return noise
 
 
 def _step_moments(small: NDArray[np.uint8]) -> Floats:
-    """(3, 3) second moments of the differences in L, a, b between neighbours in every fourth row."""
+    """(3, 3) second moments of the differences in L, a, b between neighbors in every fourth row."""
     lab = cv2.cvtColor(np.ascontiguousarray(small[::4]), cv2.COLOR_RGB2LAB)
     planes = np.stack(cv2.split(lab)).astype(np.float32)
     steps = (planes[..., 1:] - planes[..., :-1]).reshape(3, -1)
@@ -102,8 +106,8 @@ def _remove_slope(moments: Floats) -> Floats:
     light, cross = moments[..., :1, :1], moments[..., :1, 1:]
     slope = cross / (light + 4)
     shared = slope.swapaxes(-1, -2) * cross
-    left: Floats = moments[..., 1:, 1:] - shared - shared.swapaxes(-1, -2) + slope.swapaxes(-1, -2) * slope * light
-    return left
+    residual: Floats = moments[..., 1:, 1:] - shared - shared.swapaxes(-1, -2) + slope.swapaxes(-1, -2) * slope * light
+    return residual
 
 
 def _unclipped(smalls: Sequence[NDArray[np.uint8]]) -> Bools:
@@ -114,7 +118,7 @@ def _unclipped(smalls: Sequence[NDArray[np.uint8]]) -> Bools:
     return unclipped.reshape(len(smalls), -1)
 
 
-def _ratio(unclipped: Bools, cells: Floats) -> dict[str, Floats]:
+def _ratio_features(unclipped: Bools, cells: Floats) -> dict[str, Floats]:
     """Measure how far R, G, B, (n, 3, cells), are from one ratio.
 
     Toning by a matrix gives all pixels one ratio, and averaging pixels keeps it, unless a channel clips. So cells with
@@ -125,12 +129,12 @@ def _ratio(unclipped: Bools, cells: Floats) -> dict[str, Floats]:
     first = (10 * candidates.sum(axis=2) >= top.shape[1]).argmax(axis=0)  # the first that leaves a tenth of all cells
     chosen = candidates[first, np.arange(len(top))]
     brightness = (cells[:, 0] + cells[:, 1] + cells[:, 2]) * np.float32(1 / 3)
-    left = _remove_ratio(cells, brightness, chosen)
+    residual = _remove_ratio(cells, brightness, chosen)
     for _ in range(2):  # fit again without the worst 30 % of cells
-        error = np.abs(left).max(axis=1)
+        error = np.abs(residual).max(axis=1)
         (p70,) = _percentiles(error, 70, of=chosen)
-        left = _remove_ratio(cells, brightness, chosen & (error <= p70[:, None]))
-    p70, p90 = _percentiles(_squares(left), 70, 90, of=chosen)
+        residual = _remove_ratio(cells, brightness, chosen & (error <= p70[:, None]))
+    p70, p90 = _percentiles(_squared_lengths(residual), 70, 90, of=chosen)
     count = chosen.sum(axis=1, dtype=np.float32)
     mean = (brightness * chosen).sum(axis=1) / count
     off = (brightness - mean[:, None]) * chosen
@@ -145,17 +149,17 @@ def _remove_ratio(cells: Floats, brightness: Floats, fitted_to: Bools) -> Floats
     """(n, 3, cells) minus the ratio to brightness that fits best on the cells of `fitted_to`."""
     weights = (brightness * fitted_to)[:, :, None]
     ratio: Floats = cells @ weights / (brightness[:, None] @ weights + np.float32(1e-6))
-    left: Floats = cells - ratio * brightness[:, None]
-    return left
+    residual: Floats = cells - ratio * brightness[:, None]
+    return residual
 
 
-def _region(name: str, lightness: Floats, ab: Floats) -> dict[str, Floats]:
+def _region_features(name: str, lightness: Floats, ab: Floats) -> dict[str, Floats]:
     """The features of one region, from (n, cells) lightness 0..255 and (n, 2, cells) a, b."""
-    squares_ab, mean = _squares(ab), ab.mean(axis=2, keepdims=True)
+    squares_ab, mean = _squared_lengths(ab), ab.mean(axis=2, keepdims=True)
     tonal = lightness[:, None] * np.float32(1 / 127.5) - 1
     rows = _stack_rows(_FIELDS[name], tonal * _FIELDS[name][:3], tonal * tonal, ab)
-    left = _residual(rows)
-    squares = _squares(left)
+    residual = _residual(rows)
+    squares = _squared_lengths(residual)
     p85, p90, p98 = _percentiles(squares, 85, 90, 98)
     features: dict[str, Floats] = {}
     if name != "core":
@@ -166,7 +170,7 @@ def _region(name: str, lightness: Floats, ab: Floats) -> dict[str, Floats]:
     if name != "all":
         features["smooth_rms_ab"] = np.sqrt(squares.mean(axis=1))
     if name == "all":
-        curve = _squares(_residual(rows[:, [0, 6, 9, 10, 11]]))  # 1, lightness, its square; a, b
+        curve = _squared_lengths(_residual(rows[:, [0, 6, 9, 10, 11]]))  # 1, lightness, its square; a, b
         features |= {
             "chroma_p99_ab": np.sqrt(_percentiles(squares_ab, 99)[0]),
             "curve_p90_ab": np.sqrt(_percentiles(curve, 90)[0]),
@@ -180,11 +184,11 @@ def _region(name: str, lightness: Floats, ab: Floats) -> dict[str, Floats]:
         along = mean / (np.hypot(mean[:, :1], mean[:, 1:]) + np.float32(1e-6))
         across = ab[:, 1] * along[:, 0] - ab[:, 0] * along[:, 1]
         features["across_p75_ab"] = np.sqrt(_percentiles(across**2, 75)[0])
-        features["smooth_kept_minor_ab"] = _axes(left, squares <= p85[:, None])[0]
+        features["smooth_kept_minor_ab"] = _axes(residual, squares <= p85[:, None])[0]
     return {f"{name}_{column}": values for column, values in features.items()}
 
 
-def _flat(lab: Floats, rgb: Floats) -> dict[str, Floats]:
+def _flat_features(lab: Floats, rgb: Floats) -> dict[str, Floats]:
     """The features of flat cells, from (n, 3, rows, columns) L, a, b and (n, 3, cells) R, G, B."""
     down, right = np.gradient(lab[:, 0], axis=(1, 2))
     steep = (np.abs(down) + np.abs(right)).reshape(len(lab), -1)
@@ -194,39 +198,39 @@ def _flat(lab: Floats, rgb: Floats) -> dict[str, Floats]:
     pieces = np.maximum(1 - np.abs(tonal - _KNOTS) * 4, 0)
     off_gray = rgb[:, ::2] - (_LUMA * rgb).sum(axis=1, keepdims=True)
     field = _FIELDS["all"][1:]
-    left = _residual(_stack_rows(field, pieces, tonal * field[:2], planes[:, 1:], off_gray), 4, of=flat)
-    squares = {"ab": _squares(left[:, :2]), "levels": _squares(left[:, 2:])}
+    residual = _residual(_stack_rows(field, pieces, tonal * field[:2], planes[:, 1:], off_gray), 4, of=flat)
+    squares = {"ab": _squared_lengths(residual[:, :2]), "levels": _squared_lengths(residual[:, 2:])}
     features = {f"flat_p75_{unit}": np.sqrt(_percentiles(values, 75, of=flat)[0]) for unit, values in squares.items()}
-    return features | {"strength_levels": np.sqrt(_squares(off_gray).mean(axis=1))}
+    return features | {"strength_levels": np.sqrt(_squared_lengths(off_gray).mean(axis=1))}
 
 
-def _tiles(lab: Floats) -> Floats:
+def _tile_feature(lab: Floats) -> Floats:
     """(n,) `tile_minor_ab` of (n, 3, rows, columns) L, a, b."""
     tiles = (lab[..., ::2, :] + lab[..., 1::2, :]) / 2
     tiles = (tiles[..., ::2] + tiles[..., 1::2]) / 2
     tiles = tiles.reshape(-1, 3, 4, GRID_ROWS // 8, 4, GRID_COLUMNS // 8).transpose(0, 2, 4, 1, 3, 5)
     tiles = tiles.reshape(len(lab), 16, 3, -1)
     tiles = tiles - tiles.mean(axis=3, keepdims=True)
-    left = _remove_slope(tiles @ tiles.swapaxes(2, 3) / np.float32(tiles.shape[3]))
-    middle = (left[..., 0, 0] + left[..., 1, 1]) / 2
-    reach = np.hypot((left[..., 0, 0] - left[..., 1, 1]) / 2, left[..., 0, 1])
+    residual = _remove_slope(tiles @ tiles.swapaxes(2, 3) / np.float32(tiles.shape[3]))
+    middle = (residual[..., 0, 0] + residual[..., 1, 1]) / 2
+    reach = np.hypot((residual[..., 0, 0] - residual[..., 1, 1]) / 2, residual[..., 0, 1])
     return np.sqrt(np.maximum(np.sort(middle - reach, axis=1)[:, 7], 0))
 
 
-def _local(lab: Floats) -> Floats:
+def _local_feature(lab: Floats) -> Floats:
     """(n,) `local_p50_ab` of (n, 3, rows, columns) L, a, b."""
     squares = _split_squares(lab[:, 1:], 4)
     off = squares - squares.mean(axis=3, keepdims=True)
     return np.sqrt(_percentiles((off * off).mean(axis=3).sum(axis=1), 50)[0])
 
 
-def _blocks(lab: Floats) -> Floats:
+def _block_feature(lab: Floats) -> Floats:
     """(n,) `block_p75_ab` of (n, 3, rows, columns) L, a, b."""
     tonal = lab[:, :1] * np.float32(1 / 127.5) - 1
     squares = _split_squares(np.concatenate([tonal, tonal * tonal, lab[:, 1:]], axis=1), 8)
     off = squares - squares.mean(axis=3, keepdims=True)
-    left = _residual(off.reshape(len(lab), 4, -1)).reshape(len(lab), 2, *off.shape[2:])
-    return np.sqrt(_percentiles((left * left).mean(axis=3).sum(axis=1), 75)[0])
+    residual = _residual(off.reshape(len(lab), 4, -1)).reshape(len(lab), 2, *off.shape[2:])
+    return np.sqrt(_percentiles((residual * residual).mean(axis=3).sum(axis=1), 75)[0])
 
 
 def _split_squares(planes: Floats, side: int) -> Floats:
@@ -247,18 +251,18 @@ def _residual(rows: Floats, targets: int = 2, ridge: float = 2e-3, of: Bools | N
     Args:
         rows: (n, k, cells): the regressors, and after them the targets.
         targets: how many of the rows are fitted on the others; 2 for a and b.
-        ridge: strength of the regularisation, relative to the number of cells.
+        ridge: strength of the regularization, relative to the number of cells.
         of: (n, cells) the cells to fit on; None for all.
     """
     count, cells = rows.shape[1] - targets, rows.shape[2]
     moments = (rows if of is None else rows * of[:, None]) @ rows.swapaxes(1, 2)
     gram = moments[:, :count, :count] + np.eye(count, dtype=np.float32) * (np.float32(cells) * ridge)
     fitted: Floats = np.linalg.solve(gram, moments[:, :count, count:])
-    left: Floats = rows[:, count:] - fitted.swapaxes(1, 2) @ rows[:, :count]
-    return left
+    residual: Floats = rows[:, count:] - fitted.swapaxes(1, 2) @ rows[:, :count]
+    return residual
 
 
-def _squares(planes: Floats) -> Floats:
+def _squared_lengths(planes: Floats) -> Floats:
     """(n, cells) squared length of each cell's (k,) vector, from (n, k, cells)."""
     total: Floats = (planes * planes).sum(axis=1)
     return total
@@ -281,8 +285,8 @@ def _remove_bin_means(lightness: Floats, ab: Floats) -> Floats:
     bins = ((lightness * np.float32(LIGHTNESS_BINS / 255.01)).astype(np.intp) + first_bins).ravel()
     count = np.maximum(np.bincount(bins, minlength=len(ab) * LIGHTNESS_BINS), 1)
     means = [(np.bincount(bins, ab[:, k].ravel(), len(count)) / count).astype(np.float32)[bins] for k in range(2)]
-    left: Floats = ab - np.stack([mean.reshape(lightness.shape) for mean in means], axis=1)
-    return left
+    residual: Floats = ab - np.stack([mean.reshape(lightness.shape) for mean in means], axis=1)
+    return residual
 
 
 def _percentiles(values: Floats, *percents: int, of: Bools | None = None) -> list[Floats]:

@@ -1,7 +1,7 @@
 """Score a photo's tone with a small convolutional network, for photos on which the regression is in doubt.
 
-The network reads the same grid of cells as the regression, but it uses where in the picture a colour is: a mount, a
-stain, coloured light, a shirt in front of a sheet. Its 415,000 weights, in `network.onnx`, were learned by
+The network reads the same grid of cells as the regression, but it uses where in the picture a color is: a mount, a
+stain, colored light, a shirt in front of a sheet. Its 415,000 weights, in `network.onnx`, were learned by
 benchmarks/tone/train_network.py (data and effect: docs/results/tone.md). OpenCV runs it, in about 0.7 ms per photo.
 """
 
@@ -23,7 +23,7 @@ Network = Any
 
 
 def log_odds(small: NDArray[np.uint8], network: Network | None = None) -> float:
-    """Compute the network's log odds of toned against colour.
+    """Compute the network's log odds of toned against color.
 
     Args:
         small: (h, w, 3) uint8 sRGB, the photo's small copy from `curate.measures.measure.make_small_copy`.

@@ -181,7 +181,7 @@ def test_a_manifest_without_photos_is_refused(clean_manifest: Path, tmp_path: Pa
 
 
 def names(rows: list[dict[str, str]], kind: Kind) -> Iterator[str]:
-    return exporting._names(rows, kind, several=False)
+    return exporting._unique_names(rows, kind, several=False)
 
 
 paths = st.lists(st.text(max_size=9) | st.text("ä/.", max_size=600), min_size=1, max_size=12)
@@ -206,7 +206,7 @@ def test_photos_of_several_sources_get_one_folder_each() -> None:
     rows = [
         {"source": f"/{root}", "path": name, "sha256": "0" * 64} for root, name in product("xy", ("a.jpg", "b.jpg"))
     ]
-    assert list(exporting._names(rows, "copy", several=True)) == ["x/a.jpg", "x/b.jpg", "y/a.jpg", "y/b.jpg"]
+    assert list(exporting._unique_names(rows, "copy", several=True)) == ["x/a.jpg", "x/b.jpg", "y/a.jpg", "y/b.jpg"]
     assert list(names(rows, "copy"))[2] == "a-00000000.jpg"
 
 

@@ -202,7 +202,7 @@ def test_resume_without_a_checkpoint_says_so_and_starts_fresh(clean_manifest: Ma
     folder = tmp_path / "run"
     result = run("fit", clean_manifest(), "--run-dir", folder, "--resume", *QUICK)
     assert result.exit_code == 0, result.output
-    assert f"{folder} holds no checkpoint yet: starting a new run" in result.output
+    assert f"{folder} has no checkpoint yet: starting a new run" in result.output
     assert (folder / "last.safetensors").exists()
 
 

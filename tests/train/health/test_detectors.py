@@ -262,7 +262,7 @@ def test_real_plateaus_are_found_within_500_steps_of_the_warmup(name: str) -> No
 def test_a_plateau_at_a_high_rate_advises_a_lower_rate_first() -> None:
     (stuck,) = detect_all(replace(real("tiny-network"), lr=0.3))
     assert stuck.remedy.startswith("lower the learning rate first: 0.3 is 6,000 times the documented 5e-5")
-    assert stuck.calls_for_a_lower_rate
+    assert stuck.needs_lower_rate
 
 
 @pytest.mark.parametrize(("median", "said"), [(12.0, "12, which is dull"), (44.0, "44, which is colorful enough")])

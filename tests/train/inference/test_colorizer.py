@@ -310,7 +310,7 @@ def test_moved_photos_of_a_manifest_are_found_with_root(
     assert len(list((tmp_path / "partly").iterdir())) == 3
     assert "p02.png" in partly.stderr
     nowhere = colorize(checkpoint_file(), manifest, "--root", tmp_path / "nowhere", out=tmp_path / "lost")
-    assert (nowhere.exit_code, "is no folder" in nowhere.stderr) == (2, True)
+    assert (nowhere.exit_code, "is not a folder" in nowhere.stderr) == (2, True)
 
 
 def test_a_moved_tar_of_a_manifest_is_found_with_root(
