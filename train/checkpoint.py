@@ -165,7 +165,9 @@ def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
     except FileNotFoundError as exc:
         raise CheckpointError(f"{path} doesn't exist: give RUN/best.safetensors of a run of `train fit`") from exc
     except OSError as exc:
-        raise CheckpointError(f"{path} can't be read: {describe_error(exc)}: give a checkpoint of `train fit`") from exc
+        denied = isinstance(exc, PermissionError)
+        advice = "check its permissions" if denied else "give a checkpoint of `train fit`"
+        raise CheckpointError(f"{path} can't be read: {describe_error(exc)}: {advice}") from exc
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)

@@ -41,7 +41,7 @@ class PathOrUrl(click.Path):
         return super().convert(value, param, ctx)
 
 
-PATH = PathOrUrl(path_type=Path)
+PATH = PathOrUrl(path_type=Path, readable=False)  # the functions report unreadable files, with advice
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _TYPED_WORDS = f"{__name__}.typed_words"
 """Key of the typed arguments in a context's `meta`."""

@@ -14,7 +14,7 @@ from curate.errors import UsageError
 
 
 @click.command(short_help="Show whether a filter keeps a photo, and why not.")
-@click.argument("paths", nargs=-1, required=True, type=PathOrUrl(), metavar="PHOTO...")
+@click.argument("paths", nargs=-1, required=True, type=PathOrUrl(readable=False), metavar="PHOTO...")
 @click.option(
     "--scan",
     type=PATH,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -181,7 +182,11 @@ def _open_pool(size: int, module: str) -> Iterator[ProcessPool]:
     if current_process().daemon:
         raise EngineError("a worker of a multiprocessing pool can't start workers itself: use the serial engine there")
     CONSTS.sleep_unit = POLL_INTERVAL_S
-    pool = ProcessPool(size, initializer=init_worker, initargs=[dict(os.environ)], context=start_fork_server(module))
+    context = start_fork_server(module)
+    try:
+        pool = ProcessPool(size, initializer=init_worker, initargs=[dict(os.environ)], context=context)
+    except OSError as exc:  # without this, a BrokenPipeError would end the command silently, as for a closed stdout
+        raise _start_error(exc) from exc
     try:
         yield pool
         pool.close()  # type: ignore[no-untyped-call]
@@ -206,11 +211,19 @@ def _get_outcome(item: Item, future: Future[Result]) -> Outcome[Item, Result]:
         return WorkerLost(item, "died")
 
 
+def _start_error(exc: OSError) -> EngineError:
+    if isinstance(exc, FileNotFoundError):
+        advice = "does the current folder still exist? Change to another one"
+    elif isinstance(exc, ConnectionError):  # the fork server ended at once: for example, Python can't be executed
+        advice = f"can you run {sys.executable}? If not, use --engine serial"
+    else:
+        advice = "try fewer with --workers"
+    return EngineError(f"worker processes can't be started: {describe_error(exc)}: {advice}")
+
+
 def _pool_error(exc: BrokenProcessPool) -> EngineError:
     if isinstance(exc.__cause__, OSError):
-        gone = isinstance(exc.__cause__, FileNotFoundError)
-        advice = "does the current folder still exist? Change to another one" if gone else "try fewer with --workers"
-        return EngineError(f"worker processes can't be started: {describe_error(exc.__cause__)}: {advice}")
+        return _start_error(exc.__cause__)
     return EngineError(
         "the worker processes ended: run the same command again to continue. If they end again at once, "
         "--engine serial shows the error"

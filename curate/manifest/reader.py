@@ -294,4 +294,5 @@ def _read_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, pa.ArrowException) as exc:
-        raise ManifestError(f"{path} can't be read: {describe_error(exc)}: is it a vividset manifest?") from exc
+        advice = "check its permissions" if isinstance(exc, PermissionError) else "is it a vividset manifest?"
+        raise ManifestError(f"{path} can't be read: {describe_error(exc)}: {advice}") from exc

@@ -208,3 +208,11 @@ def test_remove_drafts_deletes_drafts_only(checkpoint_file: CheckpointFile) -> N
 def test_its_hash_is_the_files(checkpoint_file: CheckpointFile) -> None:
     path = checkpoint_file()
     assert sha256_of(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_checkpoint_without_read_permission_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(_path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(checkpoint, "check_readable", deny)
+    assert "can't be read: Permission denied: check its permissions" in refusal(tmp_path / "last.safetensors")

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from curate.errors import EngineError
 from curate.executors.engines import TaskResult, WorkerLost, map_in_processes, map_serially
 
 
@@ -25,3 +26,13 @@ def test_a_process_that_dies_or_times_out_loses_only_its_item() -> None:
 def test_an_exception_in_a_worker_is_raised_by_the_engine() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         list(map_in_processes(int, ["1", "x"], workers=1))
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), ConnectionRefusedError(111, "Refused")])
+def test_workers_that_cannot_be_started_are_one_error(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    def fail_to_start(*_args: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pebble.ProcessPool", fail_to_start)
+    with pytest.raises(EngineError, match=r"can't be started: .*: can you run .*--engine serial"):
+        list(map_in_processes(abs, [1], workers=1))

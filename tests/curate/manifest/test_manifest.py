@@ -164,3 +164,14 @@ def test_a_path_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="can't be written"):
         manifest.write_manifest(tmp_path / "m.parquet", make_table("a.jpg"), LINEAGE)
     assert files_in(tmp_path) == ["file", "m.parquet"]
+
+
+def test_a_manifest_without_read_permission_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(_path: Path, **_options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = tmp_path / "scan.parquet"
+    pq.write_table(pa.table({"path": ["a.jpg"]}), path)
+    monkeypatch.setattr("curate.manifest.reader.open_parquet", deny)
+    with pytest.raises(ManifestError, match="can't be read: Permission denied: check its permissions"):
+        manifest.read_manifest(path)
