@@ -180,7 +180,7 @@ def filter_manifest(
         >>> kept.kept, kept.rejected, kept.rejected_path  # doctest: +SKIP
         (871, 129, PosixPath('rejected.parquet'))
     """
-    chosen = filter_options(locals(), options)
+    chosen = filter_options(locals(), options)  # must be the first statement: locals() are then the arguments
     command = call_text(command, "filter_manifest", scan, out)
     return curate.filtering.filter.filter_manifest(Path(scan), Path(out), chosen, command=command, dry_run=dry_run)
 

@@ -123,6 +123,7 @@ def explain_photo(
         >>> curate.explain_photo("old-photo.jpg").reasons  # doctest: +SKIP
         ('tone is sepia',)
     """
+    # This must be the first statement: locals() are then the arguments.
     chosen = filter_options(locals(), options).without_dataset_rules()
     row = curate.explain.find_missing_row(Path(photo), Path(scan))
     return curate.explain.explain_photo(Path(photo), chosen) if row is None else curate.explain.explain_row(row, chosen)
