@@ -57,7 +57,7 @@ class Columns:
         bools, floats, pairs = (rows, np.bool_), (rows, np.float32), ((rows, 2), np.uint64)
         shapes: Any = (bools, bools, floats, (rows, np.uint32), pairs, pairs, floats)
         columns, start = cls(*(np.zeros(*shape) for shape in shapes)), 0
-        for table in iter_tables(scan, sorted(names)):
+        for table in read_tables(scan, sorted(names)):
             columns._fill(table, slice(start, start + table.num_rows), apply_rules)
             start += table.num_rows
         return columns
@@ -77,7 +77,7 @@ class Columns:
                 pairs[rows][usable] = _leading_bits(table[name].filter(pa.array(usable)), name)
 
 
-def iter_tables(scan: PathOrTable, columns: list[str] | None = None) -> Iterator[pa.Table]:
+def read_tables(scan: PathOrTable, columns: list[str] | None = None) -> Iterator[pa.Table]:
     """Yield the rows of a scan in order, in pieces; `columns` None reads all.
 
     Raises:
@@ -107,9 +107,9 @@ def read_paths(scan: PathOrTable, rows: NDArray[np.int64]) -> pa.Array:
         scan: the scan.
         rows: (n,) row numbers, ascending.
     """
-    sources = {source for table in iter_tables(scan, ["source"]) for source in pc.unique(table["source"]).to_pylist()}
+    sources = {source for table in read_tables(scan, ["source"]) for source in pc.unique(table["source"]).to_pylist()}
     pieces, start = [], 0
-    for table in iter_tables(scan, ["source", "path"]):
+    for table in read_tables(scan, ["source", "path"]):
         first, last = np.searchsorted(rows, [start, start + table.num_rows])
         source, path = table.take(pa.array(rows[first:last] - start)).cast(_KEY_TEXT).columns
         pieces.append(pc.binary_join_element_wise(source, path, "/") if len(sources) > 1 else path)
@@ -120,7 +120,7 @@ def read_paths(scan: PathOrTable, rows: NDArray[np.int64]) -> pa.Array:
 def read_measures(scan: PathOrTable, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     """Return, for each measure, its values of all usable photos that have one; see `rules.usable_mask`."""
     pieces: dict[str, list[NDArray[np.float64]]] = {name: [np.zeros(0)] for name in names}
-    for table in iter_tables(scan, sorted({"colorfulness", "error", "missing_since", *names})) if names else ():
+    for table in read_tables(scan, sorted({"colorfulness", "error", "missing_since", *names})) if names else ():
         usable = table.filter(pa.array(usable_mask(table)))
         for name in names:
             values = usable[name].drop_null().cast(pa.float64()).to_numpy()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.errors import ManifestError
-from curate.filtering.columns import PathOrTable, iter_tables
+from curate.filtering.columns import PathOrTable, read_tables
 from curate.filtering.dataset_rules import DatasetStats, compute_dataset_stats
 from curate.filtering.options import FilterOptions, Split
 from curate.filtering.rules import RuleResult, rule_columns
@@ -230,7 +230,7 @@ def _split_from_bits(bits: NDArray[Any], split: Split) -> pa.Array:
 def _iter_batches(scan: PathOrTable, stats: DatasetStats, columns: list[str] | None = None) -> Iterator[FilterBatch]:
     """Yield all rows of a scan decided, in pieces."""
     start = 0
-    for table in iter_tables(scan, columns):
+    for table in read_tables(scan, columns):
         rows = slice(start, start + table.num_rows)
         yield _filter_rows(table, rows, stats)
         start = rows.stop
