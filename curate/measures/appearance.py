@@ -29,9 +29,9 @@ class Appearance:
     saturation_mean: float
     """Mean HSV saturation, 0..1."""
     hue_entropy_bits: float
-    """Shannon entropy of the chroma-weighted CIELAB hue histogram, 36 bins: 0 (one hue or none) to 5.17 bits (uniform)."""
+    """Entropy of the chroma-weighted CIELAB hue histogram, 36 bins: 0 (at most one hue) to 5.17 bits (uniform)."""
     hue_peak_deg: float
-    """Middle of that histogram's highest bin, neighbors counted half: the main hue, 5..355; 0 if every pixel is gray."""
+    """Middle of that histogram's highest bin, neighbors counted half: the main hue, 5..355; 0 if all are gray."""
     neutral_share: float
     """Share of pixels with CIELAB chroma below 5, 0..1."""
     lightness_mean: float
