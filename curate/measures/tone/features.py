@@ -191,7 +191,7 @@ def _region_features(name: str, lightness: Floats, ab: Floats) -> dict[str, Floa
     return {f"{name}_{column}": values for column, values in features.items()}
 
 
-def _hue_deg(mean_ab: Floats) -> NDArray[np.float64]:
+def _hue_deg(mean_ab: Floats) -> NDArray[Any]:
     """(n,) hue of (n, 2) a, b in degrees; 0 where the chroma is so small that it may be an error of OpenCV's CIELAB."""
     a, b = mean_ab.T.astype(np.float64)
     return np.where(np.hypot(a, b) > LAB_NOISE_AB, np.degrees(np.arctan2(b, a)) % 360, 0.0)

@@ -36,8 +36,8 @@ def exact_hue_shares(lab: Floats) -> Floats:
     """(HUE_BINS,) the share of the chroma in each hue bin, by the definition in docs/reference/measures.md."""
     a, b = lab[..., 1].ravel(), lab[..., 2].ravel()
     bins = (np.degrees(np.arctan2(b, a)) % 360 // (360 / HUE_BINS)).astype(int)
-    shares: Floats = np.bincount(bins, np.hypot(a, b), HUE_BINS)
-    return shares / shares.sum()
+    chroma: Floats = np.bincount(bins, np.hypot(a, b), HUE_BINS) / np.hypot(a, b).sum()
+    return chroma
 
 
 def jpeg_of(picture: Image.Image) -> bytes:
