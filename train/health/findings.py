@@ -118,8 +118,7 @@ def recent_means(ratios: Losses, neutrals: Losses = ()) -> tuple[float, float]:
     finite = [(loss, gray) for loss, gray in zip(recent, grays, strict=True) if math.isfinite(loss)]
     if not finite:
         return math.nan, math.nan
-    losses, grays = zip(*finite, strict=True)
-    return math.fsum(losses) / len(finite), math.fsum(grays) / len(finite)
+    return math.fsum(loss for loss, _ in finite) / len(finite), math.fsum(gray for _, gray in finite) / len(finite)
 
 
 def documented_level(ratio: float) -> str:
