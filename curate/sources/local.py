@@ -14,7 +14,6 @@ from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_p
 from curate.sources.path_lists import sort_photos
 from curate.sources.tar import COMPRESSED_TAR, is_compressed_tar, list_members
 
-
 _Subfolder = tuple[str, tuple[str, ...], tuple[tuple[int, int], ...]]
 """The arguments of `FolderListing._list_folder`."""
 

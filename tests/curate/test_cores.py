@@ -52,9 +52,9 @@ def test_the_smallest_quota_of_all_cgroups_counts(
 def test_the_smaller_of_affinity_and_quota_counts_rounded_up(
     affinity: int, quota: float, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name, value = "sched_getaffinity", lambda _pid: set(range(affinity))
     if hasattr(os, "process_cpu_count"):
-        name, value = "process_cpu_count", lambda: affinity
-    monkeypatch.setattr(os, name, value)
+        monkeypatch.setattr(os, "process_cpu_count", lambda: affinity)
+    else:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(affinity)), raising=False)
     monkeypatch.setattr(cores, "cgroup_quota", lambda: quota)
     assert cores.available_cores() == expected
