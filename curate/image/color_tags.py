@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.image.icc import MatrixTransform, build_matrix_transform, changes_no_color, read_icc_tags
+from curate.image.png import png_chunks
 
 Chromaticities = tuple[float, float, float, float, float, float, float, float]
 """x and y of red, green, blue and white."""
@@ -49,7 +50,8 @@ _BRIGHTEST = 3.0
 
 _SRGB_GAMMA = 0.45455
 _SAME_GAMMA = 0.05
-"""libpng takes gammas within this share of each other for the same one; 0.45455 is what programs write for sRGB."""
+"""libpng takes gammas within this share of each other for the same one; 0.45455 is what programs write for sRGB. With
+other primaries than those of sRGB, this gamma is taken literally."""
 _GAMMA_RANGE = (0.00016, 6250.0)
 """libpng ignores gAMA chunks outside this range."""
 
@@ -90,18 +92,6 @@ def read_color_tags(image: Image.Image, data: bytes | None) -> ColorTags | None:
     return None if code_points is None else _from_code_points(*code_points, over_profile=False)
 
 
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and body of each chunk of a PNG but IDAT, whose body is left out; ends at the first that is cut off."""
-    at = 8
-    while len(data) >= at + 12:
-        length = int.from_bytes(data[at : at + 4])
-        name = data[at + 4 : at + 8]
-        if at + 12 + length > len(data):
-            return
-        yield name, b"" if name == b"IDAT" else data[at + 8 : at + 8 + length]
-        at += 12 + length
-
-
 def _read_png_tags(image: Image.Image, data: bytes | None) -> ColorTags | None:
     """Of cICP, else sRGB, else gAMA and cHRM (PNG, third edition, section 4.3)."""
     for name, body in png_chunks(data or b""):
@@ -126,9 +116,18 @@ def _read_png_tags(image: Image.Image, data: bytes | None) -> ColorTags | None:
         white, *others = zip(chromaticities[::2], chromaticities[1::2], strict=True)
         red, green, blue = others
         primaries = (*red, *green, *blue, *white)
-    is_srgb_curve = gamma is None or abs(gamma / _SRGB_GAMMA - 1) <= _SAME_GAMMA
-    light = _decode_transfer(13) if gamma is None or is_srgb_curve else _LEVELS ** (1 / gamma)
-    return ColorTags(_make_transform(primaries, tuple(light)), None, over_profile=False)
+    transform = _make_transform(primaries, tuple(_decode_transfer(13)))
+    if gamma is not None and (transform or abs(gamma / _SRGB_GAMMA - 1) > _SAME_GAMMA):
+        transform = _make_transform(primaries, tuple(_LEVELS ** (1 / gamma)))
+    return ColorTags(transform, None, over_profile=False)
+
+
+def read_bmp_profile(data: bytes) -> bytes | None:
+    """The ICC profile in a BMP with a header of version 5; None without one. Pillow doesn't read it."""
+    if len(data) < 138 or data[:2] != b"BM" or data[70:74] != b"DEBM":
+        return None
+    offset, size = struct.unpack_from("<II", data, 126)
+    return data[14 + offset : 14 + offset + size]
 
 
 def _from_code_points(primaries: int, transfer: int, *, over_profile: bool) -> ColorTags:

@@ -39,7 +39,7 @@ from curate.errors import (
     UnsupportedFormat,
 )
 from curate.image import fast_paths
-from curate.image.color_tags import read_color_tags
+from curate.image.color_tags import read_bmp_profile, read_color_tags
 from curate.image.formats import (
     FORMATS,
     JXL,
@@ -51,6 +51,7 @@ from curate.image.formats import (
 )
 from curate.image.icc import PILLOW_ERRORS, convert_pixels, srgb_transform, to_srgb
 from curate.image.orientation import apply_orientation, read_orientation
+from curate.image.png import correct_transparency
 from curate.image.tiff import open_tiff
 from curate.text import describe_error, install_hint
 
@@ -236,6 +237,10 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, Image.Image | None
         except UnidentifiedImageError as exc:
             raise _unidentified_error(data[:SNIFF_BYTES]) from exc
     _check_size(image.width, image.height, max_pixels=max_pixels)
+    if image.format == "PNG":
+        correct_transparency(image, data)
+    elif image.format == "BMP" and (profile := read_bmp_profile(data)):
+        image.info["icc_profile"] = profile
     return image, None
 
 

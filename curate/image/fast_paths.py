@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.errors import OutOfMemory
-from curate.image.color_tags import png_chunks
+from curate.image.png import png_chunks
 
 _JPEG_START_OF_SCAN = 0xDA
 _JPEG_START_OF_FRAME = (0xC0, 0xC1, 0xC2)

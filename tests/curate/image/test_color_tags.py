@@ -62,7 +62,7 @@ def color_png(encoded: Encode, color: tuple[int, ...] | int, *chunks: tuple[byte
     )
 
 
-@pytest.mark.parametrize("chunks", [(P3_CODES,), (P3_PRIMARIES,), (P3_PRIMARIES, SRGB_GAMMA)])
+@pytest.mark.parametrize("chunks", [(P3_CODES,), (P3_PRIMARIES,)])
 def test_p3_in_a_png_becomes_srgb(chunks: tuple[tuple[bytes, bytes], ...], encoded: Encode) -> None:
     assert np.abs(shown(color_png(encoded, P3_RED, *chunks)) - SRGB_RED).max() <= 1
 
@@ -83,6 +83,12 @@ def test_gamma_of_a_png(gamma: int, expected: int, encoded: Encode) -> None:
     chunk = (b"gAMA", struct.pack(">I", gamma))
     assert shown(color_png(encoded, 128, chunk)).tolist() == [expected] * 3
     assert shown(color_png(encoded, (128, 128, 128), chunk)).tolist() == [expected] * 3
+
+
+def test_a_gamma_of_2_2_is_taken_literally_with_other_primaries(encoded: Encode) -> None:
+    adobe_rgb = (b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000))
+    gray = shown(color_png(encoded, (30, 30, 30), SRGB_GAMMA, adobe_rgb))
+    assert gray.tolist() == [24] * 3  # (30 / 255) ** 2.2 = 0.0090, by the curve of IEC 61966-2-1
 
 
 @pytest.mark.parametrize(
@@ -224,3 +230,19 @@ def test_malformed_boxes_raise_only_photo_errors(
             decode(data + whole[len(head) :], max_pixels=100_000)
         except PhotoError:
             continue
+
+
+def bmp_with_profile(pixels: Pixels, profile: bytes, shift: int = 0) -> bytes:
+    """A BMP of version 5 (BITMAPV5HEADER), assembled here."""
+    height, width, _ = pixels.shape
+    rows = pixels[::-1, :, ::-1].tobytes()  # widths here are multiples of 4, so no row needs padding
+    sizes = struct.pack("<IiiHHIIiiII", 124, width, height, 1, 24, 0, len(rows), 2835, 2835, 0, 0)
+    header = sizes + bytes(16) + b"DEBM" + bytes(48) + struct.pack("<4I", 4, 124 + len(rows) + shift, len(profile), 0)
+    return b"BM" + struct.pack("<IHHI", 138 + len(rows) + len(profile), 0, 0, 138) + header + rows + profile
+
+
+def test_the_profile_of_a_bmp_is_converted(swapped_primaries: bytes, vivid: Pixels) -> None:
+    color = np.full((4, 4, 3), (250, 20, 60), np.uint8)
+    assert np.abs(shown(bmp_with_profile(color, swapped_primaries)) - (60, 20, 250)).max() <= 2
+    broken = decode(bmp_with_profile(vivid, swapped_primaries, shift=1_000_000))
+    assert np.array_equal(broken.pixels, vivid)
