@@ -19,8 +19,14 @@ from train.models.colorspace import split_lab
 from train.trainer.fabric import all_gather, all_reduce_sum
 from train.trainer.state import TrainState
 
-
-_OUT_OF_MEMORY_WORDS = ("out of memory", "allocate memory", "enough memory", "insufficient memory", "bad_alloc", "bad alloc")
+_OUT_OF_MEMORY_WORDS = (
+    "out of memory",
+    "allocate memory",
+    "enough memory",
+    "insufficient memory",
+    "bad_alloc",
+    "bad alloc",
+)
 """How CUDA, torch's CPU allocator, OpenCV and the system say that memory ran out; not so a full /dev/shm."""
 
 
