@@ -65,7 +65,9 @@ def test_a_photo_that_hangs_becomes_an_error_of_its_batch(
     crops: CropLoader, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hang(photos: PhotoDataset, index: int, side: int) -> NDArray[np.uint8]:
-        return READ(photos, index, side) if index != 5 else time.sleep(60)  # type: ignore[return-value]
+        if index == 5:
+            time.sleep(60)
+        return READ(photos, index, side)
 
     monkeypatch.setattr(PhotoDataset, "read_pixels", hang)
     batches = read_all(crops, workers, 3, timeout_s=0.4)
@@ -126,7 +128,7 @@ def test_an_error_in_a_reader_is_raised_here(crops: CropLoader, monkeypatch: pyt
 def test_forked_readers_need_no_space_in_dev_shm_and_others_say_that_it_is_full(
     crops: CropLoader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers.shutil, "disk_usage", lambda _path: SimpleNamespace(free=4096))
+    monkeypatch.setattr("train.data.readers.shutil.disk_usage", lambda _path: SimpleNamespace(free=4096))
     assert len(read_all(crops, 1)) == 6
     monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
     with pytest.raises(TrainingError, match=r"shm has 4.10 kB free.*--shm-size.*--workers 0"):
@@ -135,7 +137,7 @@ def test_forked_readers_need_no_space_in_dev_shm_and_others_say_that_it_is_full(
 
 def test_a_suspended_program_has_not_waited(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 0.2, 3600.0])
-    monkeypatch.setattr(watchdog.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("curate.executors.watchdog.time.monotonic", lambda: next(clock))
     waited = watchdog.Stopwatch()
     assert waited.poll() == pytest.approx(0.2)
     assert waited.poll() == pytest.approx(0.6)  # 0.2 s, and twice the interval of 0.2 s for the hour
