@@ -3,7 +3,8 @@
 The rules, in the order in which they apply (docs/reference/formats.md lists them with the test for each):
 
 1. The content decides the format, never the file name. JPEG (also MPO), PNG, WebP, TIFF, GIF, BMP and AVIF are
-   supported; HEIC and JPEG XL are supported if their extras are installed.
+   supported; HEIC and JPEG XL are supported if their extras are installed. Camera raw is not, and a preview in a file
+   is not taken for the photo.
 2. The size in the header is checked against the limit before any pixel is decoded.
 3. Only the first frame of an animation or of a file with several pictures is decoded.
 4. 16-bit samples are rounded to 8 bits; 1-bit and palette images are expanded. Float samples have no defined range and
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -35,10 +36,11 @@ from curate.errors import (
     NotAPhoto,
     NothingVisible,
     OutOfMemory,
+    PhotoError,
     TooManyPixels,
     UnsupportedFormat,
 )
-from curate.image import fast_paths
+from curate.image import fast_paths, jpeg_data, png_chunks
 from curate.image.formats import (
     FORMATS,
     JXL,
@@ -49,6 +51,8 @@ from curate.image.formats import (
     looks_like_photo,
 )
 from curate.image.icc import PILLOW_ERRORS, convert_pixels, srgb_transform, to_srgb
+from curate.image.signatures import describe_content
+from curate.image.tiff_pages import select_page
 from curate.text import describe_error, install_hint
 
 MAX_PIXELS = 250_000_000
@@ -138,7 +142,22 @@ def decode(
     """
     if not data:
         raise EmptyFile("the file has zero bytes")
+    data = select_page(data)
     min_side_px = partial(_min_side_px, short_side_px=short_side_px, quarter=quarter)
+    try:
+        return _decode_file(data, max_pixels, min_side_px, on_white)
+    except BrokenPhoto:
+        jpeg_data.check_supported(data)
+        with memory_errors("decoding it"):
+            intact = png_chunks.drop_damaged_chunks(data) or jpeg_data.add_end_marker(data, max_pixels)
+        if intact is None:
+            raise
+        return _decode_file(intact, max_pixels, min_side_px, on_white)
+
+
+def _decode_file(
+    data: bytes, max_pixels: int, min_side_px: Callable[[tuple[int, int]], int | None], on_white: bool
+) -> Photo:
     if plain := fast_paths.decode_plain_file(data, max_pixels, min_side_px):
         return Photo(Header(*plain.size, plain.format, "RGB", orientation=1, icc_profile=None), plain.pixels, None)
     image = _open(data, max_pixels)
@@ -251,7 +270,7 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         try:
             image = _identify(data, max_pixels)
         except UnidentifiedImageError as exc:
-            raise _unidentified_error(data[:SNIFF_BYTES]) from exc
+            raise _unidentified_error(data) from exc
     _check_size(image, max_pixels)
     return image
 
@@ -273,17 +292,15 @@ def _identify(data: bytes, max_pixels: int) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=[plugin_format.format])
 
 
-def _unidentified_error(head: bytes) -> NotAPhoto | UnsupportedFormat | BrokenPhoto:
-    """The error for a file that no reader accepts, from its first bytes."""
+def _unidentified_error(data: bytes) -> PhotoError:
+    """The error for a file that no reader accepts."""
+    head = data[:SNIFF_BYTES]
     plugin_format = detect_plugin_format(head)
     if plugin_format and not is_installed(plugin_format):
         hint = install_hint(plugin_format.extra)
         return UnsupportedFormat(f"{plugin_format.name} needs an extra: {hint}; then scan again with --retry-errors")
-    if head.startswith(b"\0\0\0\x0cjP  "):
-        return UnsupportedFormat("JPEG 2000 is not supported: convert it to JPEG or PNG")
-    if looks_like_photo(head):
-        return BrokenPhoto("the header cannot be read")
-    return NotAPhoto("the content is not an image of a known format")
+    error = describe_content(data)
+    return BrokenPhoto("the header cannot be read") if isinstance(error, NotAPhoto) and looks_like_photo(head) else error
 
 
 def _to_photo(image: Image.Image, data: bytes | None, short_side_px: int | None, on_white: bool) -> Photo:
@@ -295,6 +312,8 @@ def _to_photo(image: Image.Image, data: bytes | None, short_side_px: int | None,
     if pixels is not None:
         pixels = pixels if transform is None else convert_pixels(pixels, transform)
     else:
+        if data is not None:
+            _check_undamaged(image, data)
         image.load()
         remaining_orientation = _orientation(image)  # Pillow's TIFF reader turns the image itself and then reports 1
         pixels, alpha = _split_alpha(to_srgb(image, transform))
@@ -311,6 +330,14 @@ def _to_photo(image: Image.Image, data: bytes | None, short_side_px: int | None,
     upright_size = stored_size[::-1] if remaining_orientation >= 5 else image.size
     header = Header(*upright_size, image.format or "", mode, orientation, profile_name)
     return Photo(header, pixels, visible, alpha)
+
+
+def _check_undamaged(image: Image.Image, data: bytes) -> None:
+    """Raise BrokenPhoto for damage in the image data that Pillow accepts."""
+    if image.format in ("JPEG", "MPO"):
+        jpeg_data.check_complete(data)
+    elif image.format == "PNG":
+        png_chunks.check_pixel_data(data)
 
 
 def _orientation(image: Image.Image) -> int:
