@@ -190,7 +190,7 @@ def test_a_photo_that_cannot_be_used_is_an_error_of_its_kind(home: Path) -> None
         (home, errors.NotAFile, "folder"),
         (home / "photos" / "broken.jpg", errors.BrokenPhoto, r"broken\.jpg: "),
         (b"", errors.EmptyFile, "zero bytes"),
-        (b"no picture at all, but text", errors.NotAPhoto, "not an image"),
+        (b"no picture at all, but text", errors.NotAPhoto, "it is text"),
         (home / "photo.nef", errors.UnsupportedFormat, "raw"),
         (Image.new("RGBA", (4, 4)), errors.NothingVisible, "transparent"),
         (42, TypeError, "a photo is a path, bytes, a PIL image or an array, not int"),
