@@ -73,7 +73,7 @@ RAW_SUFFIXES = frozenset(
         ".x3f",
     ]
 )
-"""File name endings of camera raw files. A TIFF with such a name is camera raw; any other file is known by its content."""
+"""File name endings of camera raw files. A TIFF with such a name is camera raw."""
 SNIFF_BYTES = 512
 """Number of first bytes that suffice to recognize a format."""
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")

@@ -36,7 +36,7 @@ _INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _MAX_PAGES = 256
 _MAX_VALUES = 64
 _MIN_PREVIEW_RATIO = 4
-"""A page is the preview of a later one of the same shape if the later one is at least this many times as wide and high."""
+"""A page is the preview of a later one of the same shape that is at least this many times as wide and high."""
 _SHAPE_TOLERANCE = 0.03
 
 
@@ -88,7 +88,9 @@ class _Page:
         """Whether it has the same shape as another page and is much larger."""
         if self.width < _MIN_PREVIEW_RATIO * other.width or self.height < _MIN_PREVIEW_RATIO * other.height:
             return False
-        return abs(self.width * other.height - self.height * other.width) <= _SHAPE_TOLERANCE * self.width * other.height
+        return (
+            abs(self.width * other.height - self.height * other.width) <= _SHAPE_TOLERANCE * self.width * other.height
+        )
 
 
 def select_page(data: bytes) -> bytes:
@@ -159,7 +161,7 @@ def _read_pages(data: bytes) -> Iterator[_Page]:
                     seen.add(offset)
                     yield _Page(offset, _read_tags(data, offset, order, big)[0], is_sub_page=True)
             next_offset = following
-    except struct.error:  # cut off or malformed: the decoder says so
+    except (struct.error, OverflowError):  # cut off or malformed: the decoder says so
         return
 
 

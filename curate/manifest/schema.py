@@ -6,7 +6,7 @@ import pyarrow as pa
 
 SCHEMA_VERSION = 2
 """Version of the columns; a reader refuses manifests of a newer one."""
-SCORER_VERSION = 7
+SCORER_VERSION = 8
 """Increases whenever any number of a scan would change: rows of an older scorer are measured again."""
 METRIC = "hasler-susstrunk-2003-m3-signed"
 """The variant of the colorfulness metric, see docs/reference/measures.md."""
@@ -26,6 +26,7 @@ HEADER_FIELDS = (
     pa.field("mode", pa.string()),
     pa.field("orientation", pa.int8()),
     pa.field("icc_profile", pa.string()),
+    pa.field("hdr_transfer", pa.string()),
 )
 MEASURE_FIELDS = (
     pa.field("colorfulness", pa.float64()),
@@ -66,6 +67,7 @@ DICTIONARY_COLUMNS = [
     "mode",
     "orientation",
     "icc_profile",
+    "hdr_transfer",
     "colorfulness_level",
     "tone",
     "error",

@@ -191,7 +191,7 @@ def test_a_photo_that_cannot_be_used_is_an_error_of_its_kind(home: Path) -> None
         (home / "photos" / "broken.jpg", errors.BrokenPhoto, r"broken\.jpg: "),
         (b"", errors.EmptyFile, "zero bytes"),
         (b"no picture at all, but text", errors.NotAPhoto, "it is text"),
-        (home / "photo.nef", errors.UnsupportedFormat, "raw"),
+        (b"FUJIFILMCCD-RAW 0201", errors.UnsupportedFormat, "raw"),
         (Image.new("RGBA", (4, 4)), errors.NothingVisible, "transparent"),
         (42, TypeError, "a photo is a path, bytes, a PIL image or an array, not int"),
         (np.zeros((4, 4)), errors.UsageError, r"\(H, W, 3\) uint8.*this one is \(4, 4\) float64"),

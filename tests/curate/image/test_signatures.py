@@ -125,6 +125,8 @@ def test_files_that_a_transfer_in_text_mode_changed_are_broken(data: bytes) -> N
         decode(data)
 
 
-@pytest.mark.parametrize("data", [b"\1\2\3" * 99, b"abc \xe9\xe8 def", b"\xff\xd8\0\xe0", b"  \n ", b"\0\0\1\0\0\0\0\0"])
+@pytest.mark.parametrize(
+    "data", [b"\1\2\3" * 99, b"abc \xe9\xe8 def", b"\xff\xd8\0\xe0", b"  \n ", b"\0\0\1\0\0\0\0\0"]
+)
 def test_other_data_are_no_image_of_a_known_format(data: bytes) -> None:
     assert str(describe_content(data)) == "NotAPhoto: the content is not an image of a known format"

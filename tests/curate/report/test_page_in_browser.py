@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import re
 import shlex
 import shutil
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from curate import manifest
 from curate.cli import main
@@ -23,24 +23,11 @@ from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.report import write_report
 from curate.scanning.scan import ScanOptions, scan_photos
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HTML_NAME = "</script><img onerror=alert(1) src=x>.png"
 PHONE_PX, DESK_PX = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
 
 Open = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium. Without it these tests fail in CI and are skipped elsewhere."""
-    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if found is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium here: apt-get install chromium libatomic1")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +175,24 @@ def test_the_threshold_can_be_dragged_by_touch(opened: Open, scanned_folder: Pat
     assert_page_matches(page, scanned_folder, threshold_of(page))
 
 
+@pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
+def test_labels_of_the_histogram_hide_no_bar_and_no_other_label(
+    opened: Open, scanned_folder: Path, *, phone: bool
+) -> None:
+    page = opened(scanned_folder / "scan.html", phone=phone)
+    boxes = page.locator(".level span").evaluate_all("(all) => all.map((one) => one.getBoundingClientRect().toJSON())")
+    assert len(boxes) == 7  # the levels of Hasler and Süsstrunk (2003)
+    assert all(box["width"] and box["left"] >= 0 and box["right"] <= page.viewport_size["width"] for box in boxes)  # type: ignore[index]
+    flag = page.locator("#flag").bounding_box()
+    bars = page.locator("#histogram").bounding_box()
+    assert flag
+    assert bars
+    assert flag["y"] + flag["height"] <= bars["y"]
+    assert all(box["bottom"] <= flag["y"] for box in boxes)
+    for one, other in itertools.combinations(boxes, 2):
+        assert one["right"] <= other["left"] or other["right"] <= one["left"] or one["top"] != other["top"]
+
+
 def test_keys_move_the_threshold_in_small_and_large_steps(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html")
     page.focus("#handle")
@@ -314,7 +319,7 @@ def test_html_in_a_file_name_is_shown_as_text(opened: Open, scanned_folder: Path
     page.get_by_role("button", name=HTML_NAME).first.click()
     assert page.text_content("#photo-path") == HTML_NAME
     sources = page.locator("img").evaluate_all("(all) => all.map((image) => image.getAttribute('src').slice(0, 16))")
-    assert set(sources) == {"data:image/webp;"}
+    assert set(sources) == {"data:image/jpeg;"}
     assert page.locator("[onerror]").count() == 0
 
 
