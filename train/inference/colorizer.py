@@ -20,6 +20,7 @@ from curate.errors import PhotoError
 from curate.executors.watchdog import Watchdog
 from curate.files import sha256_of
 from curate.image.decode import MAX_ASPECT_RATIO, Photo, decode, memory_errors, over_white
+from curate.image.formats import check_raw_name
 from curate.manifest import escape
 from curate.sources.photo_input import PhotoInput, load_photo
 from train.checkpoint import Checkpoint, load
@@ -148,6 +149,7 @@ class Colorizer:
             UsageError: the target can't be written.
         """
         data = sources.read_photo(escape(str(source.parent)), escape(source.name))
+        check_raw_name(source.name, data)
         return self._colorize_bytes(data, target, drop_gps)
 
     def colorize_job(self, job: ColorizeJob, watchdog: Watchdog, *, drop_gps: bool = False) -> bool:
@@ -164,6 +166,7 @@ class Colorizer:
         """
         photo = job.photo
         data = watchdog.call(sources.read_photo, photo.source, photo.path, offset=photo.offset, size=photo.bytes)
+        check_raw_name(photo.path, data)
         return self._colorize_bytes(data, job.target, drop_gps, watchdog)
 
     def _colorize_bytes(self, data: bytes, target: Path, drop_gps: bool, watchdog: Watchdog | None = None) -> bool:
