@@ -8,6 +8,8 @@ from PIL import Image
 
 _DEPTH_AT = 24
 """Position of the bits per sample in a file."""
+_ORIENTED_TEXTS = (b"Raw profile type exif", b"XML:com.adobe.xmp")
+"""Keywords of texts with EXIF or XMP."""
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -20,6 +22,28 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         yield name, b"" if name == b"IDAT" else data[at + 8 : at + 8 + length]
         at += 12 + length
+
+
+def has_late_orientation(data: bytes) -> bool:
+    """Whether chunks behind the pixels may say how the picture is to be turned; Pillow reads these with the pixels."""
+    pixels_seen = False
+    for name, body in png_chunks(data):
+        pixels_seen |= name == b"IDAT"
+        if pixels_seen and (name == b"eXIf" or body.startswith(_ORIENTED_TEXTS)):
+            return True
+    return False
+
+
+def without_profile(data: bytes) -> bytes:
+    """The same PNG without its ICC profile, about which libpng may print warnings."""
+    at = 8
+    for name, body in png_chunks(data):
+        if name == b"iCCP":
+            return data[:at] + data[at + 12 + len(body) :]
+        if name == b"IDAT":
+            break
+        at += 12 + len(body)
+    return data
 
 
 def correct_transparency(image: Image.Image, data: bytes) -> None:
