@@ -19,6 +19,7 @@ from curate import sources
 from curate.errors import PhotoError
 from curate.files import sha256_of
 from curate.image.decode import MAX_ASPECT_RATIO, Photo, decode, memory_errors, over_white
+from curate.image.formats import check_raw_name
 from curate.manifest import escape
 from curate.sources.photo_input import PhotoInput, load_photo
 from train.checkpoint import Checkpoint, load
@@ -147,6 +148,7 @@ class Colorizer:
             UsageError: the target can't be written.
         """
         data = sources.read_photo(escape(str(source.parent)), escape(source.name))
+        check_raw_name(source.name, data)
         return self._colorize_bytes(data, target, drop_gps)
 
     def colorize_job(self, job: ColorizeJob, *, drop_gps: bool = False) -> bool:
@@ -158,6 +160,7 @@ class Colorizer:
         """
         photo = job.photo
         data = sources.read_photo(photo.source, photo.path, offset=photo.offset, size=photo.bytes)
+        check_raw_name(photo.path, data)
         return self._colorize_bytes(data, job.target, drop_gps)
 
     def _colorize_bytes(self, data: bytes, target: Path, drop_gps: bool) -> bool:
