@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.errors import OutOfMemory
-from curate.image.png import has_late_orientation, without_profile
+from curate.image.png import has_plain_chunks, without_profile
 
 _JPEG_START_OF_SCAN = 0xDA
 _JPEG_START_OF_FRAME = (0xC0, 0xC1, 0xC2)
@@ -96,7 +96,7 @@ def decode_plain_image(image: Image.Image, data: bytes, short_side_px: int | Non
         and data[24:26] == _PNG_8_BIT_RGB
         and data.endswith(_PNG_END)
         and not _PNG_INFO_NOT_PLAIN & image.info.keys()
-        and not has_late_orientation(data)
+        and has_plain_chunks(data)
     )
     return _decode_with_opencv(image.size, without_profile(data)) if plain_png else None
 

@@ -36,14 +36,18 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 12 + length
 
 
-def has_late_orientation(data: bytes) -> bool:
-    """Whether chunks behind the pixels may say how the picture is to be turned; Pillow reads these with the pixels."""
-    pixels_seen = False
+def has_plain_chunks(data: bytes) -> bool:
+    """Whether OpenCV may read the file: its chunks are complete, and those behind the pixels don't turn the picture.
+
+    OpenCV allocates memory for as many bytes as a chunk claims to have. Pillow reads EXIF and XMP before the pixels
+    when it opens the file, and those behind them later.
+    """
+    pixels_seen, name = False, b""
     for name, body in png_chunks(data):
         pixels_seen |= name == b"IDAT"
         if pixels_seen and (name == b"eXIf" or body.startswith(_ORIENTED_TEXTS)):
-            return True
-    return False
+            return False
+    return name == b"IEND"
 
 
 def without_profile(data: bytes) -> bytes:
