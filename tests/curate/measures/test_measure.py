@@ -44,7 +44,7 @@ def test_a_mirrored_photo_has_the_numbers_of_the_upright_one(
     shape: tuple[int, int], mirrored: tuple[bool, bool]
 ) -> None:
     upright = np.random.default_rng(shape).integers(0, 256, (*shape, 3), np.uint8)
-    axes = [axis for axis, mirror in enumerate(mirrored) if mirror]
+    axes = tuple(axis for axis, mirror in enumerate(mirrored) if mirror)
     expected, given = summarize_pixels(upright), summarize_pixels(np.flip(upright, axes).copy(), None, mirrored)
     assert given.colorfulness == expected.colorfulness
     assert np.array_equal(np.flip(given.small, axes), expected.small)
