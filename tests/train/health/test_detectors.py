@@ -376,5 +376,5 @@ def test_one_good_validation_of_the_last_three_is_enough_for_a_healthy_run() -> 
 
 
 def test_a_summary_keeps_the_documents_list_apart() -> None:
-    found = [Finding(kind, 1, "", "") for kind in ("overfitting", "plateau", "divergence")]  # type: ignore[arg-type]
+    found = [Finding(kind, 1, "", "") for kind in ("overfitting", "plateau", "divergence")]
     assert summarize_findings(found, 500) == "trouble: plateau; overfitting, divergence (not in the documents' list)"
