@@ -17,7 +17,6 @@ The rules, in the order in which they apply (docs/reference/formats.md lists the
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,6 +48,7 @@ from curate.image.formats import (
     looks_like_photo,
 )
 from curate.image.icc import PILLOW_ERRORS, convert_pixels, srgb_transform, to_srgb
+from curate.process_settings import ignore_warnings, no_pixel_limit
 from curate.text import describe_error, install_hint
 
 MAX_PIXELS = 250_000_000
@@ -233,9 +233,8 @@ def _min_side_px(size: tuple[int, int], short_side_px: int | None, quarter: bool
 
 @contextmanager
 def _pillow_errors(doing: str) -> Iterator[None]:
-    """Raise OutOfMemory or BrokenPhoto for whatever Pillow raises in the block; suppress its warnings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    """Raise OutOfMemory or BrokenPhoto for whatever Pillow raises in the block; suppress its warnings and its limit."""
+    with ignore_warnings, no_pixel_limit:
         try:
             yield
         except MemoryError as exc:
@@ -246,7 +245,6 @@ def _pillow_errors(doing: str) -> Iterator[None]:
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
     """The image, opened but not decoded, of at most `max_pixels`."""
-    Image.MAX_IMAGE_PIXELS = None  # our own limit is checked below, before anything is decoded
     with _pillow_errors("reading the header"):
         try:
             image = _identify(data, max_pixels)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
@@ -24,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from curate.errors import PhotoError
 from curate.executors.worker import exit_with_parent, start_fork_server
 from curate.image.decode import memory_errors
+from curate.process_settings import ignore_warnings, one_opencv_thread
 from train.data.dataset import Photos
 from train.data.sampler import CENTER, NumberedSampler, SampleKey, StepSampler
 
@@ -124,29 +124,28 @@ def load_batches(
     Workers write crops into shared memory that is reused, and send only a few numbers: allocating shared memory for
     every batch takes longer than reading the photos of a pack.
     """
-    cv2.setNumThreads(1)  # a forked worker hangs if this process has a pool of OpenCV threads
-    if not workers:
-        yield from map(crops.load_batch, steps)
-        return
-    largest = steps.batch_size if isinstance(steps, StepSampler) else max(map(len, steps), default=0)
-    # Prefetched batches, plus the one that is copied out below and one to spare: no slot is overwritten before use.
-    slots = torch.empty((PREFETCH_BATCHES * workers + 2, largest, crops.size, crops.size, 3), dtype=torch.uint8)
-    slots.share_memory_()  # type: ignore[no-untyped-call]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: the user's choice
-        loader = DataLoader(
-            _SlotFiller(crops, slots),
-            batch_size=None,
-            sampler=NumberedSampler(steps),
-            num_workers=workers,
-            prefetch_factor=PREFETCH_BATCHES,
-            collate_fn=_unchanged,
-            worker_init_fn=_init_worker,
-            multiprocessing_context=start_method(),
-        )
-        results = iter(loader)
-    for number, (photos, errors) in enumerate(results):
-        yield Batch(photos, slots[number % len(slots), : len(photos)].clone(), errors)
+    with one_opencv_thread:  # a forked worker hangs if this process has a pool of OpenCV threads
+        if not workers:
+            yield from map(crops.load_batch, steps)
+            return
+        largest = steps.batch_size if isinstance(steps, StepSampler) else max(map(len, steps), default=0)
+        # Prefetched batches, plus the one that is copied out below and one to spare: no slot is overwritten before use.
+        slots = torch.empty((PREFETCH_BATCHES * workers + 2, largest, crops.size, crops.size, 3), dtype=torch.uint8)
+        slots.share_memory_()  # type: ignore[no-untyped-call]
+        with ignore_warnings:  # torch warns about more workers than cores, which are the user's choice
+            loader = DataLoader(
+                _SlotFiller(crops, slots),
+                batch_size=None,
+                sampler=NumberedSampler(steps),
+                num_workers=workers,
+                prefetch_factor=PREFETCH_BATCHES,
+                collate_fn=_unchanged,
+                worker_init_fn=_init_worker,
+                multiprocessing_context=start_method(),
+            )
+            results = iter(loader)
+        for number, (photos, errors) in enumerate(results):
+            yield Batch(photos, slots[number % len(slots), : len(photos)].clone(), errors)
 
 
 def start_method() -> BaseContext | str | None:

@@ -17,17 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.measures.names import Tone
 from curate.measures.tone import network, weights
 from curate.measures.tone.features import compute_features, make_grids
-
-Tone = Literal["color", "grayscale", "sepia", "toned"]
-TONES: tuple[Tone, ...] = ("color", "grayscale", "sepia", "toned")
-"""All classes, as in the manifest column `tone`."""
 
 GRAY_CHROMA_MEAN = 3.0
 GRAY_CHROMA_P99 = 4.5
