@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.errors import OutOfMemory
+from curate.image.png import png_chunks
 
 _JPEG_START_OF_SCAN = 0xDA
 _JPEG_START_OF_FRAME = (0xC0, 0xC1, 0xC2)
@@ -25,6 +26,8 @@ Adobe headers, which libjpeg interprets itself."""
 _PNG_8_BIT_RGB = b"\x08\x02"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _PNG_INFO_NOT_PLAIN = frozenset(["icc_profile", "transparency", "loop"])  # loop: an animation, even of one frame
+_PNG_ORIENTED_TEXT = (b"Raw profile type exif", b"XML:com.adobe.xmp")
+"""Keywords of texts that may say how the picture is to be turned. Pillow reads chunks behind the pixels later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ def decode_plain_image(image: Image.Image, data: bytes, short_side_px: int | Non
         and data[24:26] == _PNG_8_BIT_RGB
         and data.endswith(_PNG_END)
         and not _PNG_INFO_NOT_PLAIN & image.info.keys()  # besides, libpng prints warnings about profiles
+        and not any(name == b"eXIf" or body.startswith(_PNG_ORIENTED_TEXT) for name, body in png_chunks(data))
     )
     return _decode_with_opencv(image.size, data) if plain_png else None
 

@@ -156,10 +156,17 @@ class Callbacks:
         if sheet := make_sample_sheet(state):
             save_png(sheet, state.run_dir / "samples" / f"step-{state.step:07d}.png")
             save_png(sheet, state.run_dir / "samples.png")
-        run_page.write_page(state.run_dir, logger.loss_curve(), logger.rates, logger.findings, state.rollbacks)
+        info, curve = self._run_info(), logger.loss_curve()
+        run_page.write_page(state.run_dir, info, curve, logger.rates, logger.findings, state.rollbacks)
         save_checkpoints(state)
         state.last_save_time = time.monotonic()
         state.last_save_seconds = state.last_save_time - start
+
+    def _run_info(self) -> run_page.RunInfo:
+        state, datasets = self.state, self.state.datasets
+        manifest = f"{datasets.manifest_path} (sha256 {datasets.manifest_sha256[:12]})"
+        photos = len(datasets.train), len(datasets.val)
+        return run_page.RunInfo(state.config.recipe, state.total_steps, manifest, photos, state.config.command)
 
 
 def _start_log(state: TrainState, baselines: Baselines, say: Callable[[str], None]) -> RunLogger:
