@@ -3,7 +3,8 @@
 The rules, in the order in which they apply (docs/reference/formats.md lists them with the test for each):
 
 1. The content decides the format, never the file name. JPEG (also MPO), PNG, WebP, TIFF, GIF, BMP and AVIF are
-   supported; HEIC and JPEG XL are supported if their extras are installed.
+   supported; HEIC and JPEG XL are supported if their extras are installed. Camera raw is not, and a preview in a file
+   is not taken for the photo.
 2. The size in the header is checked against the limit before any pixel is decoded.
 3. Only the first frame of an animation or of a file with several pictures is decoded.
 4. 16-bit samples are rounded to 8 bits; 1-bit and palette images are expanded. Float samples have no defined range and
@@ -18,7 +19,7 @@ The rules, in the order in which they apply (docs/reference/formats.md lists the
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -34,10 +35,11 @@ from curate.errors import (
     NotAPhoto,
     NothingVisible,
     OutOfMemory,
+    PhotoError,
     TooManyPixels,
     UnsupportedFormat,
 )
-from curate.image import fast_paths
+from curate.image import fast_paths, jpeg_data
 from curate.image.color_tags import read_bmp_profile, read_color_tags
 from curate.image.formats import (
     FORMATS,
@@ -50,8 +52,10 @@ from curate.image.formats import (
 )
 from curate.image.icc import PILLOW_ERRORS, convert_pixels, srgb_transform, to_srgb
 from curate.image.orientation import apply_orientation, read_orientation
-from curate.image.png import correct_transparency
+from curate.image.png import check_pixel_data, correct_transparency, drop_damaged_chunks
+from curate.image.signatures import describe_content
 from curate.image.tiff import open_tiff
+from curate.image.tiff_pages import select_page
 from curate.process_settings import ignore_warnings, no_pixel_limit
 from curate.text import describe_error, install_hint
 
@@ -136,7 +140,22 @@ def decode(
     """
     if not data:
         raise EmptyFile("the file has zero bytes")
+    data = select_page(data)
     min_side_px = partial(_min_side_px, short_side_px=short_side_px, quarter=quarter)
+    try:
+        return _decode_file(data, max_pixels, min_side_px, on_white)
+    except BrokenPhoto:
+        jpeg_data.check_supported(data)
+        with memory_errors("decoding it"):
+            intact = drop_damaged_chunks(data) or jpeg_data.add_end_marker(data, max_pixels)
+        if intact is None:
+            raise
+        return _decode_file(intact, max_pixels, min_side_px, on_white)
+
+
+def _decode_file(
+    data: bytes, max_pixels: int, min_side_px: Callable[[tuple[int, int]], int | None], on_white: bool
+) -> Photo:
     if plain := fast_paths.decode_plain_file(data, max_pixels, min_side_px):
         return Photo(Header(*plain.size, plain.format, "RGB", orientation=1, icc_profile=None), plain.pixels, None)
     image, alpha = _open(data, max_pixels)
@@ -233,7 +252,7 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, Image.Image | None
         try:
             image = _identify(data, max_pixels)
         except UnidentifiedImageError as exc:
-            raise _unidentified_error(data[:SNIFF_BYTES]) from exc
+            raise _unidentified_error(data) from exc
     _check_size(image.width, image.height, max_pixels=max_pixels)
     if image.format == "PNG":
         correct_transparency(image, data)
@@ -259,17 +278,17 @@ def _identify(data: bytes, max_pixels: int) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=[plugin_format.format])
 
 
-def _unidentified_error(head: bytes) -> NotAPhoto | UnsupportedFormat | BrokenPhoto:
-    """The error for a file that no reader accepts, from its first bytes."""
+def _unidentified_error(data: bytes) -> PhotoError:
+    """The error for a file that no reader accepts."""
+    head = data[:SNIFF_BYTES]
     plugin_format = detect_plugin_format(head)
     if plugin_format and not is_installed(plugin_format):
         hint = install_hint(plugin_format.extra)
         return UnsupportedFormat(f"{plugin_format.name} needs an extra: {hint}; then scan again with --retry-errors")
-    if head.startswith(b"\0\0\0\x0cjP  "):
-        return UnsupportedFormat("JPEG 2000 is not supported: convert it to JPEG or PNG")
-    if looks_like_photo(head):
-        return BrokenPhoto("the header cannot be read")
-    return NotAPhoto("the content is not an image of a known format")
+    error = describe_content(data)
+    return (
+        BrokenPhoto("the header cannot be read") if isinstance(error, NotAPhoto) and looks_like_photo(head) else error
+    )
 
 
 def _to_photo(
@@ -286,6 +305,8 @@ def _to_photo(
     if pixels is not None:
         pixels = pixels if transform is None else convert_pixels(pixels, transform)
     else:
+        if data is not None:
+            _check_undamaged(image, data)
         image.load()
         remaining_orientation = read_orientation(image)  # Pillow's TIFF reader turns it itself and then reports 1
         orientation = remaining_orientation if orientation == 1 else orientation  # a PNG's EXIF may follow its pixels
@@ -308,6 +329,14 @@ def _to_photo(
     hdr_transfer = tags.hdr_transfer if tags else None
     header = Header(*upright_size, image.format or "", mode, orientation, profile_name, hdr_transfer)
     return Photo(header, pixels, visible, alpha)
+
+
+def _check_undamaged(image: Image.Image, data: bytes) -> None:
+    """Raise BrokenPhoto for damage in the image data that Pillow accepts."""
+    if image.format in ("JPEG", "MPO"):
+        jpeg_data.check_complete(data)
+    elif image.format == "PNG":
+        check_pixel_data(data)
 
 
 def _split_alpha(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:

@@ -73,7 +73,7 @@ def decode_plain_file(
 
 
 def decode_plain_image(image: Image.Image, data: bytes, short_side_px: int | None) -> NDArray[np.uint8] | None:
-    """Decode an RGB image that Pillow has opened, if a faster decoder gives the same pixels.
+    """Decode an RGB or gray image that Pillow has opened, if a faster decoder gives the same pixels.
 
     Args:
         image: opened, not yet loaded.
@@ -86,9 +86,12 @@ def decode_plain_image(image: Image.Image, data: bytes, short_side_px: int | Non
     Raises:
         OutOfMemory: there is not enough memory to decode it.
     """
+    is_jpeg = image.format in ("JPEG", "MPO")
+    if is_jpeg and image.mode == "L" and "icc_profile" not in image.info:
+        return _decode_jpeg(image.size, data, None)
     if image.mode != "RGB":
         return None
-    if image.format in ("JPEG", "MPO"):
+    if is_jpeg:
         return _decode_jpeg(image.size, data, short_side_px)
     plain_png = (
         image.format == "PNG"

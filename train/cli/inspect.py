@@ -12,6 +12,7 @@ import click
 from curate.cli.common import PATH, echo_lines
 from curate.errors import ManifestError
 from curate.files import sha256_of
+from train.cli.common import report_missing_best
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def inspect(checkpoint_path: Path, manifest: Path | None, *, list_photos: bool) 
     from train import checkpoint
     from train.checkpoint import training_photos
 
+    report_missing_best(checkpoint_path)
     source = checkpoint.load(checkpoint_path, weights_only=True)
     if list_photos:
         echo_lines(photo_lines(training_photos(source.metadata, manifest)))
