@@ -7,6 +7,7 @@ and restored when the last one leaves. So after a call, the caller's settings ar
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,6 +26,11 @@ class SharedSetting:
         self._lock = threading.Lock()
         self._blocks = 0
         self._changed: AbstractContextManager[None] | None = None
+        if hasattr(os, "register_at_fork"):  # in a forked process, no thread would release a lock that is held
+            os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
 
     def __enter__(self) -> None:
         with self._lock:
