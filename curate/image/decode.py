@@ -19,7 +19,6 @@ The rules, in the order in which they apply (docs/reference/formats.md lists the
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,6 +56,7 @@ from curate.image.png import check_pixel_data, correct_transparency, drop_damage
 from curate.image.signatures import describe_content
 from curate.image.tiff import open_tiff
 from curate.image.tiff_pages import select_page
+from curate.process_settings import ignore_warnings, no_pixel_limit
 from curate.text import describe_error, install_hint
 
 MAX_PIXELS = 250_000_000
@@ -236,9 +236,8 @@ def _min_side_px(size: tuple[int, int], short_side_px: int | None, quarter: bool
 
 @contextmanager
 def _pillow_errors(doing: str) -> Iterator[None]:
-    """Raise OutOfMemory or BrokenPhoto for whatever Pillow raises in the block; suppress its warnings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    """Raise OutOfMemory or BrokenPhoto for whatever Pillow raises in the block; suppress its warnings and its limit."""
+    with ignore_warnings, no_pixel_limit:
         try:
             yield
         except MemoryError as exc:
@@ -252,7 +251,6 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, Image.Image | None
 
     The image is opened but not decoded, except for layouts of TIFF that Pillow gets wrong.
     """
-    Image.MAX_IMAGE_PIXELS = None  # our own limit is checked below, before anything is decoded
     with _pillow_errors("reading the header"):
         if picture := open_tiff(data, partial(_check_size, max_pixels=max_pixels)):
             return picture.image, picture.alpha
