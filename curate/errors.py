@@ -136,7 +136,7 @@ class OutOfMemory(PhotoError):
 
 
 class TimedOut(PhotoError):
-    """Decoding took longer than --timeout."""
+    """Reading or decoding took longer than --timeout."""
 
 
 class WorkerDied(PhotoError):

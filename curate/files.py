@@ -26,6 +26,22 @@ STAMP = ".made_of"
 LOCK = ".lock"
 
 
+def is_disk_full(exc: OSError) -> bool:
+    """Whether the system refused to write for lack of space."""
+    return exc.errno in _DISK_FULL
+
+
+def system_advice(exc: OSError) -> str:
+    """Return what to do about a system error whose cause is known; empty for any other."""
+    if is_disk_full(exc):
+        return "free some space"
+    if exc.errno in _NOT_PERMITTED:
+        return "check its permissions"
+    if exc.errno in (errno.EMFILE, errno.ENFILE):
+        return "allow more open files with `ulimit -n`"
+    return "free some memory" if exc.errno == errno.ENOMEM else ""
+
+
 @contextmanager
 def write_errors(
     path: Path, error_class: type[VividsetError], option: str, *, resumable: bool = False

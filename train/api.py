@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from curate.errors import UsageError
 from curate.files import sha256_of
 from train.checkpoint import Checkpoint
 from train.data.dataset import Datasets, load_split
+from train.data.loader import TIMEOUT_S
 from train.evaluation.evaluator import Evaluation, PhotoResult, PredictionSummary, Predictor, Protocol, summarize
 from train.evaluation.feature_metrics import Fid, Lpips
 from train.health.diagnose import Diagnosis, read_loss_curve
@@ -35,6 +37,8 @@ StrPath = str | os.PathLike[str]
 Progress = Callable[[int, int], None]
 """Called now and then with the number of photos done and of all photos."""
 _RECIPE = Recipe()
+_fit_lock = threading.Lock()
+"""Held while a network is trained."""
 
 
 def fit(
@@ -69,6 +73,7 @@ def fit(
     resume: bool = False,
     roots: StrPath | Sequence[StrPath] = (),
     workers: int = 1,
+    timeout_s: float = TIMEOUT_S,
     device: str = "auto",
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto",
     compile: bool = False,  # noqa: A002  # the option's name
@@ -79,7 +84,8 @@ def fit(
     """Train a colorizer on the photos of a manifest or a pack.
 
     The run's folder gets run.html to look at, best.safetensors, last.safetensors, log.jsonl, loss.png and samples.
-    Ctrl-C stops after a step with a checkpoint; `resume=True` continues.
+    Ctrl-C stops after a step with a checkpoint; `resume=True` continues. Not thread-safe: a process trains one network
+    at a time, because torch's random numbers and the signal handlers are those of the process.
 
     Args:
         manifest: a manifest of `curate.filter_manifest`, or the folder of a pack.
@@ -96,6 +102,7 @@ def fit(
             both the run's and the default is an error.
         roots: one or many folders to look in, if the photos have moved since the scan.
         workers: processes that read photos, 0 to 64; 0 reads in this process.
+        timeout_s: a photo that takes longer to read counts as unreadable.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: as Lightning Fabric names them; `auto` is bf16-mixed on GPUs that multiply it, else 32-true.
         compile: compile the network: a slow first step, faster ones after it.
@@ -108,7 +115,8 @@ def fit(
         `run_dir`, `steps`, `verdict` (one line about the run's health) and `healthy`.
 
     Raises:
-        UsageError: an argument has no meaning, the device does not exist, or `run_dir` has a run.
+        UsageError: an argument has no meaning, the device does not exist, `run_dir` has a run, another thread trains,
+            or several devices are asked for outside the main thread.
         ManifestError: the manifest cannot be read, has no training photos, or photos are gone or changed.
         TrainingError: losses became NaN or infinite, trouble with `on_trouble="stop"`, or no photo can be read.
         CheckpointError: a checkpoint cannot be read or written.
@@ -145,24 +153,32 @@ def fit(
     _check("on_trouble", on_trouble, ("warn", "stop", "rescue"))
     if not 0 <= workers <= 64:
         raise UsageError(f"workers must be 0 to 64, not {workers!r}")
+    _check_timeout(timeout_s)
     if recipe is not None and given != _RECIPE:
         raise UsageError("give recipe=, or single hyper-parameters, but not both")
     given = recipe or given
     folder = Path("runs") / Path(manifest).stem if run_dir is None else Path(run_dir)
-    return start_training(
-        Path(manifest),
-        folder,
-        given,
-        DeviceConfig(device, precision, workers, _path(encoder_weights), compile),
-        set_by_user={name for name, value in asdict(given).items() if value != getattr(_RECIPE, name)}
-        | ({"on_trouble"} if on_trouble != "warn" else set()),
-        roots=_roots(roots),
-        resume=resume,
-        on_trouble=on_trouble,
-        command=f"train.fit({os.fspath(manifest)!r}, run_dir={str(folder)!r})" if command is None else command,
-        say=say,
-        progress=progress,
-    )
+    if given.devices > 1 and threading.current_thread() is not threading.main_thread():
+        raise UsageError("several devices need signal handlers: call fit in the main thread, or with devices=1")
+    if not _fit_lock.acquire(blocking=False):
+        raise UsageError("another thread of this process trains a network: wait for it, or train in another process")
+    try:
+        return start_training(
+            Path(manifest),
+            folder,
+            given,
+            DeviceConfig(device, precision, workers, _path(encoder_weights), compile, timeout_s),
+            set_by_user={name for name, value in asdict(given).items() if value != getattr(_RECIPE, name)}
+            | ({"on_trouble"} if on_trouble != "warn" else set()),
+            roots=_roots(roots),
+            resume=resume,
+            on_trouble=on_trouble,
+            command=f"train.fit({os.fspath(manifest)!r}, run_dir={str(folder)!r})" if command is None else command,
+            say=say,
+            progress=progress,
+        )
+    finally:
+        _fit_lock.release()
 
 
 def load_datasets(manifest: StrPath, *, roots: StrPath | Sequence[StrPath] = ()) -> Datasets:
@@ -216,6 +232,8 @@ class EvaluationResult:
     """Scores of every photo."""
     summary: Mapping[Predictor, PredictionSummary]
     """Means over the photos, for `network`, `mean colour` and `neutral gray`."""
+    unreadable: Mapping[str, str]
+    """Reason for each photo that could not be read, by its name in the manifest."""
 
 
 def evaluate(
@@ -229,6 +247,7 @@ def evaluate(
     lpips_weights: StrPath | None = None,
     fid_weights: StrPath | None = None,
     html: StrPath | None = None,
+    timeout_s: float = TIMEOUT_S,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> EvaluationResult:
@@ -244,6 +263,7 @@ def evaluate(
         lpips_weights: TorchScript file vgg16.pt, to measure LPIPS. It runs as a program.
         fid_weights: TorchScript file inception-2015-12-05.pt, to measure FID. It runs as a program.
         html: page to write with the best, median and worst photos.
+        timeout_s: a photo that takes longer to read counts as unreadable.
         device: cpu, cuda, cuda:1 or mps.
         progress: called with the number of photos done and of all photos.
 
@@ -262,6 +282,7 @@ def evaluate(
         >>> result.summary["network"].loss_to_neutral  # doctest: +SKIP
         0.71
     """
+    _check_timeout(timeout_s)
     _check("split", split, ("test", "val", "train", "all"))
     page = _path(html)
     if page:
@@ -274,7 +295,9 @@ def evaluate(
         network = source.network().to(device)
     lpips = Lpips(Path(lpips_weights), device) if lpips_weights else None
     fid = Fid(Path(fid_weights), device) if fid_weights else None
-    evaluation = Evaluation(network, chosen, size_px, ColorizationWeightedLoss.from_recipe(recipe), device, lpips, fid)
+    evaluation = Evaluation(
+        network, chosen, size_px, ColorizationWeightedLoss.from_recipe(recipe), device, lpips, fid, timeout_s
+    )
     photos = evaluation.run(limit, progress or (lambda done, total: None))
     protocol = Protocol(
         checkpoint=str(source.path),
@@ -292,7 +315,8 @@ def evaluate(
     if page:
         text = train.evaluation.report.render_page(evaluation, protocol, photos, summary)
         train.evaluation.report.write_page(page, text)
-    return EvaluationResult(protocol, photos, summary)
+    unreadable = {chosen.name(index): reason for index, reason in evaluation.unreadable.items()}
+    return EvaluationResult(protocol, photos, summary, unreadable)
 
 
 def diagnose(run: StrPath, *, neutral: float | None = None, means_of: int | None = None) -> Diagnosis:
@@ -358,6 +382,11 @@ def _check(name: str, value: str, choices: Collection[str]) -> None:
     """Refuse a text that is none of the choices."""
     if value not in choices:
         raise UsageError(f"{name} {value!r} is not understood: choose from {', '.join(choices)}")
+
+
+def _check_timeout(timeout_s: float) -> None:
+    if not timeout_s > 0:
+        raise UsageError(f"timeout_s must be more than 0 seconds, not {timeout_s!r}")
 
 
 def _path(path: StrPath | None) -> Path | None:

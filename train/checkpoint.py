@@ -136,30 +136,39 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: CheckpointMetadata
     draft = path.with_name(f".{path.name}.draft")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
+        draft.unlink(missing_ok=True)
+        draft.touch()
+        mode = draft.stat().st_mode  # safetensors makes files that only their owner can read
         save_file(plain, draft, {_KEY: json.dumps(asdict(metadata))})
-        umask = os.umask(0)  # it can be read only by setting it
-        os.umask(umask)
-        draft.chmod(0o666 & ~umask)  # safetensors makes files that only their owner can read
+        draft.chmod(mode)
         commit(draft, path)
     except (OSError, SafetensorError) as exc:
         draft.unlink(missing_ok=True)
         raise CheckpointError(f"{path} can't be written: {exc}: free some space, then --resume") from exc
 
 
+def find_file(path: Path) -> Path:
+    """Return the file of a checkpoint that is given as a `.safetensors` file or as a run's folder.
+
+    A folder stands for its best.safetensors. A run that was stopped before its first validation has only
+    last.safetensors, which is then returned for the folder and for best.safetensors.
+    """
+    best = path / "best.safetensors" if path.is_dir() else path
+    last = best.with_name("last.safetensors")
+    return last if best.name == "best.safetensors" and last.exists() and not best.exists() else best
+
+
 def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
     """Read a checkpoint.
 
     Args:
-        path: a `.safetensors` file, or a run folder: its best.safetensors, else its last.safetensors.
+        path: as for `find_file`.
         weights_only: skip the optimizer's tensors.
 
     Raises:
         CheckpointError: the file is missing, damaged, not a vividset checkpoint, or of an unknown format or model.
     """
-    if path.is_dir():
-        last = path / "last.safetensors"
-        path = path / "best.safetensors"
-        path = last if last.exists() and not path.exists() else path
+    path = find_file(path)
     try:
         check_readable(path)
     except FileNotFoundError as exc:

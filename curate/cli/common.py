@@ -16,6 +16,7 @@ import click
 
 from curate.cli.libraries import import_error_message
 from curate.errors import UsageError, VividsetError
+from curate.files import system_advice
 from curate.interrupts import EXIT_CODE, InterruptHandler
 from curate.text import describe_error, escape_control
 
@@ -145,10 +146,10 @@ def _reopen_closed_streams() -> None:
 
 
 def _system_error_message(exc: OSError) -> str:
-    """Path, cause and advice for a system error that the command itself doesn't handle."""
+    """Path, cause and, if the cause is known, advice for a system error that the command itself doesn't handle."""
     where = f"{exc.filename}: " if exc.filename else ""
-    advice = {errno.ENOSPC: "free some space", errno.EACCES: "check its permissions", errno.EMFILE: "raise `ulimit -n`"}
-    return f"{where}{describe_error(exc)}: {advice.get(exc.errno or 0, 'is the disk full, or was the output removed?')}"
+    advice = f": {hint}" if (hint := system_advice(exc)) else ""
+    return f"{where}{describe_error(exc)}{advice}"
 
 
 def echo_lines(lines: Iterable[str]) -> None:

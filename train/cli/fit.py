@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from curate.cli.common import PATH, typed_command
-from train.cli.common import root_option
+from train.cli.common import root_option, timeout_option
 from train.recipe import Recipe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -71,6 +71,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
     show_default=True,
     help="Processes that read photos; 0 reads in the training process.",
 )
+@timeout_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option(
     "--precision",
@@ -86,6 +87,7 @@ def fit(
     resume: bool,
     roots: tuple[Path, ...],
     workers: int,
+    timeout_s: float,
     device: str,
     precision: str,
     compile: bool,  # noqa: A002  # the option's name
@@ -109,7 +111,7 @@ def fit(
             manifest,
             folder,
             recipe,
-            DeviceConfig(device, precision, workers, encoder_weights, compile),
+            DeviceConfig(device, precision, workers, encoder_weights, compile, timeout_s),
             set_by_user={name for name in (*hyper_parameters, "on_trouble") if _is_typed(name)},
             roots=roots,
             resume=resume,

@@ -12,6 +12,7 @@ import click
 from curate.cli.common import PATH, echo_lines
 from curate.errors import ManifestError
 from curate.files import sha256_of
+from train.cli.common import report_missing_best
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -61,7 +62,12 @@ def recipe() -> None:
     help="Each row of the CSV file is the mean of N steps.",
     metavar="N",
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON: {verdict, findings: [{kind, step, evidence, remedy}]}.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="As JSON: {verdict, findings: [{kind, step, evidence, remedy, documented}]}.",
+)
 def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json: bool) -> None:
     """Check whether a training run is healthy, and print what to do if it isn't.
 
@@ -94,6 +100,7 @@ def inspect(checkpoint_path: Path, manifest: Path | None, *, list_photos: bool) 
     from train import checkpoint
     from train.checkpoint import training_photos
 
+    report_missing_best(checkpoint_path)
     source = checkpoint.load(checkpoint_path, weights_only=True)
     if list_photos:
         echo_lines(photo_lines(training_photos(source.metadata, manifest)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +13,21 @@ import torch
 from torch import Tensor
 
 from curate.errors import TrainingError
+from curate.process_settings import ignore_warnings
 from train.data.loader import Batch
 from train.models.colorspace import split_lab
 from train.trainer.fabric import all_gather, all_reduce_sum
 from train.trainer.state import TrainState
+
+_OUT_OF_MEMORY_WORDS = (
+    "out of memory",
+    "allocate memory",
+    "enough memory",
+    "insufficient memory",
+    "bad_alloc",
+    "bad alloc",
+)
+"""How CUDA, torch's CPU allocator, OpenCV and the system say that memory ran out; not so a full /dev/shm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +81,7 @@ def train_step(state: TrainState, batch: Batch, photos: int) -> StepResult:
 
 def advance_schedule(state: TrainState) -> None:
     """Advance the learning-rate schedule and the step count by one; also after a skipped step."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)  # a skipped first step
+    with ignore_warnings:  # torch warns if the first step was skipped
         state.schedule.step()
     state.step += 1
 
@@ -139,7 +148,10 @@ def find_nonfinite_photos(state: TrainState, batch: Batch) -> tuple[int, ...]:
 
 def is_out_of_memory(exc: BaseException) -> bool:
     """Whether an exception of Python, torch, CUDA or a CPU allocator means that memory ran out."""
-    return isinstance(exc, (MemoryError, torch.OutOfMemoryError)) or "memory" in str(exc).lower()
+    if isinstance(exc, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(exc).lower()
+    return any(words in text for words in _OUT_OF_MEMORY_WORDS)
 
 
 @contextmanager
