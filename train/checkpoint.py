@@ -135,10 +135,11 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: CheckpointMetadata
     draft = path.with_name(f".{path.name}.draft")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
+        draft.unlink(missing_ok=True)
+        draft.touch()
+        mode = draft.stat().st_mode  # safetensors makes files that only their owner can read
         save_file(plain, draft, {checkpoint_file.METADATA_KEY: json.dumps(asdict(metadata))})
-        umask = os.umask(0)  # it can be read only by setting it
-        os.umask(umask)
-        draft.chmod(0o666 & ~umask)  # safetensors makes files that only their owner can read
+        draft.chmod(mode)
         commit(draft, path)
     except (OSError, SafetensorError) as exc:
         draft.unlink(missing_ok=True)
