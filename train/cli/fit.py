@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from curate.cli.common import PATH, typed_command
-from train.cli.common import root_option, timeout_option
+from train.cli.common import root_option, skip_changed_option, timeout_option
 from train.recipe import Recipe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -64,6 +64,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --run-dir, which was stopped or killed.")
 @root_option
+@skip_changed_option
 @click.option(
     "--workers",
     type=click.IntRange(0, 64),
@@ -86,6 +87,7 @@ def fit(
     run_dir: Path | None,
     resume: bool,
     roots: tuple[Path, ...],
+    skip_changed: bool,
     workers: int,
     timeout_s: float,
     device: str,
@@ -114,6 +116,7 @@ def fit(
             DeviceConfig(device, precision, workers, encoder_weights, compile, timeout_s),
             set_by_user={name for name in (*hyper_parameters, "on_trouble") if _is_typed(name)},
             roots=roots,
+            skip_changed=skip_changed,
             resume=resume,
             on_trouble=on_trouble,
             command=typed_command(),
