@@ -62,7 +62,12 @@ def recipe() -> None:
     help="Each row of the CSV file is the mean of N steps.",
     metavar="N",
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON: {verdict, findings: [{kind, step, evidence, remedy}]}.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="As JSON: {verdict, findings: [{kind, step, evidence, remedy, documented}]}.",
+)
 def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json: bool) -> None:
     """Check whether a training run is healthy, and print what to do if it isn't.
 
