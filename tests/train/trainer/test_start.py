@@ -97,7 +97,7 @@ def test_another_manifest_and_another_list_are_refused(
         start(other, run_dir, resume=True)
     start(other, tmp_path / "other")
     (tmp_path / "other" / "photos.parquet").rename(run_dir / "photos.parquet")
-    with pytest.raises(CheckpointError, match="is not the list of photos|another manifest"):
+    with pytest.raises(CheckpointError, match=r"is not the list of photos|another manifest"):
         start(other, run_dir, resume=True)
 
 
