@@ -25,6 +25,7 @@ from train.data.dataset import Datasets, load_split
 from train.data.loader import TIMEOUT_S
 from train.evaluation.evaluator import Evaluation, PhotoResult, PredictionSummary, Predictor, Protocol, summarize
 from train.evaluation.feature_metrics import Fid, Lpips
+from train.evaluation.training_photos import count_training_photos
 from train.health.diagnose import Diagnosis, read_loss_curve
 from train.models.device import device_errors
 from train.models.losses import ColorizationWeightedLoss
@@ -308,6 +309,9 @@ def evaluate(
         photos=len(photos),
         unreadable=min(limit or len(chosen), len(chosen)) - len(photos),
         size_px=size_px,
+        training_photos=count_training_photos(
+            source, Path(manifest), manifest_sha256, chosen, [photo.index for photo in photos]
+        ),
         lpips_weights_sha256=lpips.features.sha256 if lpips else None,
         fid_weights_sha256=fid.features.sha256 if fid else None,
     )

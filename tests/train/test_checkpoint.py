@@ -224,5 +224,5 @@ def test_a_checkpoint_without_read_permission_says_so(tmp_path: Path, monkeypatc
     def deny(_path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(checkpoint, "check_readable", deny)
+    monkeypatch.setattr("train.checkpoint_file.check_readable", deny)
     assert "can't be read: Permission denied: check its permissions" in refusal(tmp_path / "last.safetensors")
