@@ -15,6 +15,7 @@ from curate.filtering.options import DEFAULT_PRESET, FilterOptions
 from curate.image.decode import MAX_PIXELS, memory_errors
 from curate.measures.measure import Measures
 from curate.measures.measure import measure as measure_pixels
+from curate.process_settings import one_opencv_thread
 from curate.sources.photo_input import PhotoInput, load_photo
 
 SCAN_MANIFEST = Path("manifests/scan.parquet")
@@ -42,8 +43,8 @@ def measure(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS) -> Measures:
         >>> curate.measure("photo.jpg").colorfulness  # doctest: +SKIP
         41.3
     """
-    decoded = load_photo(photo, max_pixels=max_pixels)
-    with memory_errors("measuring it"):
+    with one_opencv_thread, memory_errors("measuring it"):
+        decoded = load_photo(photo, max_pixels=max_pixels)
         return measure_pixels(decoded.pixels, decoded.visible)
 
 
@@ -66,7 +67,8 @@ def decode(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
         >>> curate.colorfulness(curate.decode("photo.jpg"), variant="absolute")  # doctest: +SKIP
         38.0
     """
-    return load_photo(photo, max_pixels=max_pixels).pixels
+    with one_opencv_thread:
+        return load_photo(photo, max_pixels=max_pixels).pixels
 
 
 def explain_photo(
@@ -131,4 +133,5 @@ def explain_photo(
     row = curate.explain.find_missing_row(Path(photo), Path(scan))
     if row is not None:
         return curate.explain.explain_row(row, chosen)
-    return curate.explain.explain_photo(Path(photo), chosen, Path(scan))
+    with one_opencv_thread:
+        return curate.explain.explain_photo(Path(photo), chosen, Path(scan))

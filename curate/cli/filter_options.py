@@ -14,10 +14,10 @@ from curate.filtering.options import (
     NUMERIC_MEASURES,
     PRESETS,
     SETTING_NAMES,
-    TONES,
     load_preset,
     merge_settings,
 )
+from curate.measures.names import TONES
 
 Command = Callable[..., Any]
 Option = Callable[[Command], Command]
@@ -60,7 +60,8 @@ PHOTO_OPTIONS: tuple[Option, ...] = (
         multiple=True,
         type=click.Path(),
         metavar="FILE",
-        help="Reject the photos of this text file: one path or sha256 per line. Can be given several times.",
+        help="Reject the photos of this text file: one path or sha256 per line, as the report writes it. Can be given "
+        "several times.",
     ),
     click.option(
         "--keep-list",

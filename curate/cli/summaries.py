@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.filtering.options import LEVEL_STARTS, NUMERIC_MEASURES, TONES
+from curate.filtering.options import NUMERIC_MEASURES
+from curate.measures.names import LEVELS, TONES
 from curate.text import format_bytes, format_number, pluralize
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from curate.scanning.scan import ScanSummary
     from curate.scanning.work_dir import ListingStats
 
-LEVEL_NAMES = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
-"""Hasler and Süsstrunk's words for ranges of colorfulness; their lower limits are `LEVEL_STARTS`."""
 MAX_UNMATCHED = 5
 """Entries of a list without a photo that a filter names."""
 MAX_FAILURES = 10
@@ -41,6 +40,9 @@ def scan_summary(summary: ScanSummary, out: Path) -> Iterator[str]:
         yield f"  missing: {pluralize(summary.missing, 'photo')}; rows kept (`curate scan --prune` removes them)"
     if summary.dropped:
         yield f"  missing: {pluralize(summary.dropped, 'photo')}; rows removed"
+    if summary.excluded_rows:
+        yield f"  excluded: {pluralize(summary.excluded_rows, 'photo')} of an earlier scan; rows removed"
+    yield from _skipped_names(summary.excluded)
     if summary.skipped:
         yield f"  skipped, not a photo by name or content: {pluralize(summary.skipped, 'file')}"
     for kind, count in summary.errors.most_common():
@@ -48,9 +50,9 @@ def scan_summary(summary: ScanSummary, out: Path) -> Iterator[str]:
     if summary.scored:
         yield "tone"
         yield from _bar_chart(TONES, summary.tones)
-        levels = ", ".join(f"{start} {name}" for start, name in zip(LEVEL_STARTS, LEVEL_NAMES, strict=True))
+        levels = ", ".join(f"{start} {name}" for start, name in LEVELS)
         yield f"colorfulness ({levels})"
-        yield from _bar_chart(LEVEL_NAMES, summary.levels)
+        yield from _bar_chart([name for _, name in LEVELS], summary.levels)
     yield f"written: {out}"
 
 
@@ -62,6 +64,16 @@ def dry_scan_summary(listing: ListingStats) -> Iterator[str]:
         yield f"  missing: {pluralize(listing.missing, 'photo')}; rows would be kept"
     if listing.dropped:
         yield f"  missing: {pluralize(listing.dropped, 'photo')}; rows would be removed"
+    if listing.excluded_rows:
+        yield f"  excluded: {pluralize(listing.excluded_rows, 'photo')} of an earlier scan; rows would be removed"
+    yield from _skipped_names(listing.excluded)
+
+
+def _skipped_names(excluded: Mapping[str, int]) -> Iterator[str]:
+    """The number of files and folders that a listing skipped, by the name or pattern that they match."""
+    if excluded:
+        counts = ", ".join(f"{count:,} {name}" for name, count in Counter(excluded).most_common())
+        yield f"  skipped by name, files and folders: {sum(excluded.values()):,} ({counts})"
 
 
 def filter_summary(chosen: FilterSummary) -> Iterator[str]:
@@ -226,7 +238,7 @@ def report_summary(page: ReportSummary) -> Iterator[str]:
     yield f"written: {page.out} ({page.bytes / 1e6:.1f} MB)"
 
 
-def _bar_chart(names: tuple[str, ...], counts: Counter[str]) -> Iterator[str]:
+def _bar_chart(names: Sequence[str], counts: Counter[str]) -> Iterator[str]:
     """One line per name: count, percentage, name and a bar."""
     total, highest = max(1, counts.total()), max(1, *counts.values())
     for name in names:

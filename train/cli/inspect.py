@@ -12,7 +12,7 @@ import click
 from curate.cli.common import PATH, echo_lines
 from curate.errors import ManifestError
 from curate.files import sha256_of
-from train.cli.common import report_missing_best
+from train.cli.common import checkpoint_argument, report_missing_best
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json
 
 
 @click.command(short_help="Print how a checkpoint was made, and on which photos it was trained.")
-@click.argument("checkpoint_path", type=PATH, metavar="CHECKPOINT")
+@checkpoint_argument
 @click.option("--photos", "list_photos", is_flag=True, help="List the training photos, in the format of sha256sum.")
 @click.option("--manifest", type=PATH, help="Path of its training manifest, if that has moved.")
 def inspect(checkpoint_path: Path, manifest: Path | None, *, list_photos: bool) -> None:
