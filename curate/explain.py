@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import ManifestError, NotAPhoto
+from curate.files import exists
 from curate.filtering.filter import filter_table
 from curate.filtering.options import FilterOptions
+from curate.locations import Location
 from curate.manifest import KEY_COLUMNS, SCAN_SCHEMA
 from curate.scanning.scorer import Record, ScoreOptions, score_photo
 from curate.sources import ListedPhoto, Sources, has_tar_name, list_photos
@@ -49,13 +51,13 @@ def explain_row(row: pa.Table, options: FilterOptions) -> Explanation:
     return Explanation(manifest.as_rows(row)[0], tuple(reasons[0]) if reasons else ())
 
 
-def find_missing_row(photo: Path, scan: Path) -> pa.Table | None:
+def find_missing_row(photo: Path, scan: Location) -> pa.Table | None:
     """The row in a scan of a photo that no longer exists; None if the photo exists or has no such row.
 
     Raises:
         ManifestError: the scan can't be read.
     """
-    if os.path.lexists(photo) or not scan.exists():
+    if os.path.lexists(photo) or not exists(scan):
         return None
     (location,) = Sources((photo,)).roots()
     names = manifest.inspect_manifest(scan, required=KEY_COLUMNS)[0].names

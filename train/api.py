@@ -19,6 +19,7 @@ import train.health.diagnose
 import train.inference.onnx_export
 from curate.errors import UsageError
 from curate.files import sha256_of
+from curate.locations import local_path, parse_location
 from train.checkpoint import Checkpoint
 from train.data.dataset import Datasets, load_split
 from train.evaluation.evaluator import Evaluation, PhotoResult, PredictionSummary, Predictor, Protocol, summarize
@@ -148,9 +149,10 @@ def fit(
     if recipe is not None and given != _RECIPE:
         raise UsageError("give recipe=, or single hyper-parameters, but not both")
     given = recipe or given
-    folder = Path("runs") / Path(manifest).stem if run_dir is None else Path(run_dir)
+    source = parse_location(manifest)
+    folder = Path("runs") / source.stem if run_dir is None else local_path(run_dir, "run_dir")
     return start_training(
-        Path(manifest),
+        source,
         folder,
         given,
         DeviceConfig(device, precision, workers, _path(encoder_weights), compile),
@@ -183,7 +185,7 @@ def load_datasets(manifest: StrPath, *, roots: StrPath | Sequence[StrPath] = ())
         >>> len(train.load_datasets("clean.parquet").train)  # doctest: +SKIP
         784
     """
-    return train.data.dataset.load_datasets(Path(manifest), _roots(roots))
+    return train.data.dataset.load_datasets(parse_location(manifest), _roots(roots))
 
 
 def load_checkpoint(checkpoint: StrPath, *, weights_only: bool = True) -> Checkpoint:
@@ -203,7 +205,7 @@ def load_checkpoint(checkpoint: StrPath, *, weights_only: bool = True) -> Checkp
         >>> train.load_checkpoint("runs/clean").metadata.recipe.channels  # doctest: +SKIP
         96
     """
-    return train.checkpoint.load(Path(checkpoint), weights_only=weights_only)
+    return train.checkpoint.load(local_path(checkpoint), weights_only=weights_only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,14 +268,14 @@ def evaluate(
     page = _path(html)
     if page:
         train.evaluation.report.check_page_path(page)
-    chosen, manifest_sha256 = load_split(Path(manifest), split, _roots(roots))
+    chosen, manifest_sha256 = load_split(parse_location(manifest), split, _roots(roots))
     source = load_checkpoint(checkpoint)
     recipe = source.metadata.recipe
     size_px = image_size or recipe.image_size
     with device_errors(device):
         network = source.network().to(device)
-    lpips = Lpips(Path(lpips_weights), device) if lpips_weights else None
-    fid = Fid(Path(fid_weights), device) if fid_weights else None
+    lpips = Lpips(local_path(lpips_weights), device) if lpips_weights else None
+    fid = Fid(local_path(fid_weights), device) if fid_weights else None
     evaluation = Evaluation(network, chosen, size_px, ColorizationWeightedLoss.from_recipe(recipe), device, lpips, fid)
     photos = evaluation.run(limit, progress or (lambda done, total: None))
     protocol = Protocol(
@@ -318,7 +320,7 @@ def diagnose(run: StrPath, *, neutral: float | None = None, means_of: int | None
         raise UsageError(f"neutral must be a loss above 0, not {neutral!r}")
     if means_of is not None and means_of < 1:
         raise UsageError(f"means_of must be a number of steps, 1 or more, not {means_of!r}")
-    return train.health.diagnose.diagnose(read_loss_curve(Path(run), neutral, means_of))
+    return train.health.diagnose.diagnose(read_loss_curve(local_path(run), neutral, means_of))
 
 
 def export_onnx(checkpoint: StrPath, out: StrPath) -> float:
@@ -351,7 +353,7 @@ def export_onnx(checkpoint: StrPath, out: StrPath) -> float:
         "vividset.recipe": json.dumps(asdict(metadata.recipe)),
         "vividset.version": metadata.tool_version,
     }
-    return train.inference.onnx_export.export(source.network(), Path(out), metadata.recipe.image_size, lineage)
+    return train.inference.onnx_export.export(source.network(), local_path(out), metadata.recipe.image_size, lineage)
 
 
 def _check(name: str, value: str, choices: Collection[str]) -> None:
@@ -361,9 +363,9 @@ def _check(name: str, value: str, choices: Collection[str]) -> None:
 
 
 def _path(path: StrPath | None) -> Path | None:
-    return None if path is None else Path(path)
+    return None if path is None else local_path(path)
 
 
 def _roots(roots: StrPath | Sequence[StrPath]) -> tuple[Path, ...]:
     """One or many folders; each must exist."""
-    return check_roots([Path(root) for root in ([roots] if isinstance(roots, str | os.PathLike) else roots)])
+    return check_roots([local_path(root) for root in ([roots] if isinstance(roots, str | os.PathLike) else roots)])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
@@ -14,12 +13,13 @@ import curate.filtering.filter
 import curate.manifest
 import curate.scanning.merge
 import curate.scanning.scan
-from curate.api.arguments import StrPath, call_text, choose_options, filter_options, path_texts, to_paths
+from curate.api.arguments import StrPath, call_text, choose_options, filter_options, path_texts
 from curate.executors.engines import EngineName
 from curate.executors.retry import Progress
 from curate.filtering.filter import FilterSummary
 from curate.filtering.options import DEFAULT_PRESET, FilterOptions
 from curate.image.decode import MAX_PIXELS
+from curate.locations import Location, check_local_name, parse_location
 from curate.manifest import Lineage, Manifest
 from curate.manifest.reader import Ancestor, trace_lineage
 from curate.scanning.scan import ScanOptions, ScanSummary
@@ -85,6 +85,8 @@ def scan_photos(
         >>> summary.photos, summary.scored, summary.errors  # doctest: +SKIP
         (1000, 998, Counter({'BrokenPhoto': 2}))
     """
+    for path in path_texts(paths):
+        check_local_name(path, existing=True)
     chosen = ScanOptions(
         workers=workers,
         score=ScoreOptions(max_pixels, fidelity),
@@ -100,7 +102,9 @@ def scan_photos(
     )
     chosen = choose_options(options, chosen, ScanOptions())
     command = call_text(command, "scan_photos", paths, out)
-    return curate.scanning.scan.scan_photos(path_texts(paths), Path(out), chosen, command=command, progress=progress)
+    return curate.scanning.scan.scan_photos(
+        path_texts(paths), parse_location(out), chosen, command=command, progress=progress
+    )
 
 
 def filter_manifest(
@@ -182,7 +186,9 @@ def filter_manifest(
     """
     chosen = filter_options(locals(), options)  # must be the first statement: locals() are then the arguments
     command = call_text(command, "filter_manifest", scan, out)
-    return curate.filtering.filter.filter_manifest(Path(scan), Path(out), chosen, command=command, dry_run=dry_run)
+    return curate.filtering.filter.filter_manifest(
+        parse_location(scan), parse_location(out), chosen, command=command, dry_run=dry_run
+    )
 
 
 def merge_manifests(
@@ -208,7 +214,9 @@ def merge_manifests(
         1000
     """
     command = call_text(command, "merge_manifests", parts, out)
-    return curate.scanning.merge.merge_manifests(to_paths(parts), Path(out), command=command, overwrite=overwrite)
+    return curate.scanning.merge.merge_manifests(
+        list(map(parse_location, path_texts(parts))), parse_location(out), command=command, overwrite=overwrite
+    )
 
 
 def read_manifest(manifest: StrPath, *, columns: Sequence[str] | None = None) -> Manifest:
@@ -228,14 +236,14 @@ def read_manifest(manifest: StrPath, *, columns: Sequence[str] | None = None) ->
         >>> curate.read_manifest("clean.parquet").table.to_pandas()["colorfulness"].median()  # doctest: +SKIP
         39.2
     """
-    return curate.manifest.read_manifest(Path(manifest), columns=None if columns is None else tuple(columns))
+    return curate.manifest.read_manifest(parse_location(manifest), columns=None if columns is None else tuple(columns))
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestInfo:
     """What a manifest contains and what made it."""
 
-    path: Path
+    path: Location
     rows: int
     sha256: str
     """Of the file."""
@@ -268,7 +276,7 @@ def inspect_manifest(manifest: StrPath) -> ManifestInfo:
         >>> curate.inspect_manifest("clean.parquet").counts["split"]  # doctest: +SKIP
         Counter({'train': 784, 'val': 44, 'test': 43})
     """
-    path = Path(manifest)
+    path = parse_location(manifest)
     chain = trace_lineage(path)
     schema, _ = curate.manifest.inspect_manifest(path)
     counts = curate.manifest.count_values(path, ("split", "tone"))

@@ -9,11 +9,12 @@ from typing import Literal, get_args
 import curate.exporting.export
 import curate.packing.pack
 import curate.report
-from curate.api.arguments import StrPath, call_text, choose_options, to_paths
+from curate.api.arguments import StrPath, call_text, choose_options, to_roots
 from curate.errors import UsageError
 from curate.executors.engines import EngineName
 from curate.executors.retry import Progress
 from curate.exporting.export import ExportSummary, Kind
+from curate.locations import parse_location
 from curate.packing.pack import PackOptions, PackSummary
 from curate.report import ReportSummary
 
@@ -64,9 +65,10 @@ def pack_photos(
     chosen = choose_options(
         options, PackOptions(size_px, encoding, quality, workers, timeout_s, overwrite, engine), PackOptions()
     )
-    folder = Path("packs") / Path(manifest).stem if out is None else Path(out)
+    source = parse_location(manifest)
+    folder = Path("packs") / source.stem if out is None else parse_location(out)
     command = call_text(command, "pack_photos", manifest, folder)
-    return curate.packing.pack.pack_photos(Path(manifest), folder, chosen, command=command, progress=progress)
+    return curate.packing.pack.pack_photos(source, folder, chosen, command=command, progress=progress)
 
 
 def export_photos(
@@ -99,7 +101,7 @@ def export_photos(
     """
     if kind not in (kinds := get_args(Kind)):
         raise UsageError(f"there is no export of kind {kind!r}: choose from {', '.join(kinds)}")
-    return curate.exporting.export.export_photos(Path(manifest), Path(out), kind, progress=progress)
+    return curate.exporting.export.export_photos(parse_location(manifest), parse_location(out), kind, progress=progress)
 
 
 def write_report(
@@ -127,5 +129,6 @@ def write_report(
         >>> curate.write_report("scan.parquet").out  # doctest: +SKIP
         PosixPath('scan.html')
     """
-    page = Path(manifest).with_suffix(".html") if out is None else Path(out)
-    return curate.report.write_report(Path(manifest), page, to_paths(roots), workers=workers)
+    source = parse_location(manifest)
+    page = source.with_suffix(".html") if out is None else parse_location(out)
+    return curate.report.write_report(source, page, to_roots(roots), workers=workers)

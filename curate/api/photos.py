@@ -13,6 +13,7 @@ from curate.api.arguments import StrPath, filter_options
 from curate.explain import Explanation
 from curate.filtering.options import DEFAULT_PRESET, FilterOptions
 from curate.image.decode import MAX_PIXELS, memory_errors
+from curate.locations import local_path, parse_location
 from curate.measures.measure import Measures
 from curate.measures.measure import measure as measure_pixels
 from curate.sources.photo_input import PhotoInput, load_photo
@@ -125,5 +126,6 @@ def explain_photo(
     """
     # This must be the first statement: locals() are then the arguments.
     chosen = filter_options(locals(), options).without_dataset_rules()
-    row = curate.explain.find_missing_row(Path(photo), Path(scan))
-    return curate.explain.explain_photo(Path(photo), chosen) if row is None else curate.explain.explain_row(row, chosen)
+    path = local_path(photo)
+    row = curate.explain.find_missing_row(path, parse_location(scan))
+    return curate.explain.explain_photo(path, chosen) if row is None else curate.explain.explain_row(row, chosen)
