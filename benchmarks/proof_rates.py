@@ -98,8 +98,8 @@ def train(out: Path, name: str) -> None:
             "train", "fit", out / manifest / f"{manifest}.parquet", "--run-dir", folder, *options, *fixed, *resume
         )
         curve.parent.mkdir(exist_ok=True)
-        rows = (f"{line['step']},{line['ratio']}\n" for line in _log(folder, "step"))
-        curve.write_text("step,loss\n" + "".join(rows), encoding="utf-8")
+        rows = (f"{line['step']},{line['loss']},{line['neutral']}\n" for line in _log(folder, "step"))
+        curve.write_text("step,loss,neutral\n" + "".join(rows), encoding="utf-8")
 
 
 def _log(folder: Path, event: str) -> Iterator[dict[str, float]]:
@@ -111,9 +111,9 @@ def _log(folder: Path, event: str) -> Iterator[dict[str, float]]:
 def table_row(out: Path, name: str) -> str:
     """Return a row of the table: means of loss ÷ neutral over 100 steps, validation, findings."""
     folder = out / "runs" / name
-    ratios = [line["ratio"] for line in _log(folder, "step")]
-    windows = [ratios[start : start + 100] for start in range(0, len(ratios), 100)]
-    means = " ".join("none" if None in window else f"{sum(window) / len(window):.2f}" for window in windows)
+    steps = [(line["loss"], line["neutral"]) for line in _log(folder, "step")]
+    windows = [zip(*steps[start : start + 100], strict=True) for start in range(0, len(steps), 100)]
+    means = " ".join("none" if None in losses else f"{sum(losses) / sum(grays):.2f}" for losses, grays in windows)
     validation = list(_log(folder, "validation"))[-1]
     findings = json.loads(run_command("train", "diagnose", folder, "--json", check=False))["findings"]
     described = ", ".join(f"{finding['kind']} at {finding['step']}" for finding in findings) or "none"

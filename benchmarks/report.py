@@ -3,13 +3,15 @@
     python benchmarks/report.py [--rows 1000000] [--photos FOLDER]
 
 The manifest is the synthetic one of benchmarks/filter.py. Its photos don't exist; with --photos, its rows point to the
-files of that folder in turn. CPU time includes worker processes; the peak memory is that of the largest process.
+files of that folder in turn, and a report of the folder's own scan is compared with that scan, in turns. CPU time
+includes worker processes; the peak memory is that of the largest process.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import statistics
 import sys
 import tempfile
 from itertools import cycle, islice
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from clock import clock_and_cpu_s
 from filter import ROW_GROUP_SIZE, format_line, make_scan, run_command
 
 from curate import manifest
@@ -37,6 +40,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         scan = Path(scratch) / "scan.parquet"
+        if options.photos:  # first, because `clock_and_cpu_s` waits for all children, also for those of multiprocessing
+            compare_with_scan(options.photos.resolve(), Path(scratch) / "photos.parquet")
         process = multiprocessing.get_context("spawn").Process(
             target=prepare, args=(scan, options.rows, options.photos)
         )
@@ -47,6 +52,18 @@ def main() -> None:
         print(format_line("pyarrow: read", plain, plain))
         print(format_line("curate report", run_command([sys.executable, "-m", "curate", "report", str(scan)]), plain))
         print(f"the page: {scan.with_suffix('.html').stat().st_size / 1e6:.1f} MB")
+
+
+def compare_with_scan(photos: Path, scan: Path) -> None:
+    """Print the CPU time of a scan and of its report, of three turns each, and the median ratio."""
+    curate = [sys.executable, "-m", "curate"]
+    ratios = []
+    for _ in range(3):
+        _, scan_s = clock_and_cpu_s([*curate, "scan", str(photos), "-o", str(scan), "--overwrite"])
+        _, report_s = clock_and_cpu_s([*curate, "report", str(scan)])
+        ratios.append(report_s / scan_s)
+        print(f"curate scan {scan_s:.1f} s CPU, its report {report_s:.1f} s CPU, ratio {ratios[-1]:.2f}")
+    print(f"median ratio of report to scan: {statistics.median(ratios):.2f}")
 
 
 def prepare(scan: Path, rows: int, photos: Path | None) -> None:

@@ -57,7 +57,7 @@ def scan_photos(
         out: manifest to write or update, a Parquet file.
         from_files: one or many text files with one path per line; `-` is standard input.
         null: paths in these files end in NUL bytes instead of line ends.
-        workers: processes that decode, 1 or more; None is one per core.
+        workers: processes that decode, 1 or more; None is one per available core.
         engine: `processes` on this machine, `serial` in this process, or `ray` on a Ray cluster.
         timeout_s: seconds after which decoding one photo is given up.
         max_pixels: larger photos become errors and are not decoded.

@@ -42,7 +42,7 @@ def pack_photos(
         size_px: short side of the packed photos, 32 to 4096 px; smaller photos stay as they are.
         encoding: `raw` reads fastest; `jpeg` (4:4:4) takes about a fifth of the space.
         quality: of JPEGs, 95 to 100.
-        workers: processes that decode, 1 or more; None is one per core.
+        workers: processes that decode, 1 or more; None is one per available core.
         engine: `processes`, `serial` or `ray`, as in `scan_photos`.
         timeout_s: seconds after which decoding one photo is given up.
         overwrite: replace another pack in the folder.
@@ -117,7 +117,7 @@ def write_report(
         manifest: a scan, clean or rejected manifest.
         out: page to write; None is beside the manifest, with its name and `.html`.
         roots: one or many folders to look in, if the photos have moved since the scan.
-        workers: processes that decode thumbnails; None is one per core.
+        workers: processes that decode thumbnails; None is one per available core.
 
     Returns:
         The page's path `out`, its size in `bytes`, and how many photos it shows.

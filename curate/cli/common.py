@@ -88,7 +88,7 @@ Command = Callable[..., Any]
 
 def workers_option(help_text: str) -> Callable[[Command], Command]:
     """The option `--workers`."""
-    return click.option("--workers", type=click.IntRange(1), show_default="number of cores", help=help_text)
+    return click.option("--workers", type=click.IntRange(1), show_default="number of available cores", help=help_text)
 
 
 def engine_options(command: Command) -> Command:

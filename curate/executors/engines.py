@@ -15,6 +15,7 @@ from multiprocessing import current_process
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
+from curate.cores import available_cores
 from curate.errors import EngineError, UsageError
 from curate.executors.worker import init_worker, limit_threads, start_fork_server
 from curate.text import describe_error, install_hint
@@ -57,7 +58,7 @@ class Engine(Protocol):
     def __call__(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, workers: int | None
     ) -> Iterator[Outcome[Item, Result]]:
-        """Map the function over the items with a number of workers; None: one per core."""
+        """Map the function over the items with a number of workers; None: one per available core."""
 
 
 def map_serially(
@@ -93,14 +94,14 @@ def map_in_processes(
     Args:
         function: picklable, as are items and results.
         items: read as workers become free.
-        workers: number of processes, but no more than there are items; None: one per core.
+        workers: number of processes, but no more than there are items; None: one per core that this process may use.
         timeout_s: end the process of an item after this many seconds; None: never.
 
     Raises:
         EngineError: worker processes can't be started.
     """
     remaining = iter(items)
-    first = list(islice(remaining, workers or os.cpu_count() or 1))
+    first = list(islice(remaining, workers or available_cores()))
     if not first:
         return
     remaining, max_queued = chain(first, remaining), 2 * len(first)  # the next item is queued before a worker is free
@@ -121,7 +122,7 @@ def map_on_ray(
     """Map a function over items as tasks of a Ray cluster; yield the outcomes in the order in which they finish.
 
     The cluster is the one that `RAY_ADDRESS` names or that this machine is part of; otherwise one is started on this
-    machine. A task whose worker or node dies is repeated once.
+    machine, with the cores that this process may use. A task whose worker or node dies is repeated once.
 
     Args:
         function: picklable, as are items and results, and importable on every node.
@@ -240,12 +241,24 @@ def _connect_ray() -> Any:
         raise EngineError(f"the ray engine needs Ray on every node: {install_hint('ray')}") from exc
     if not ray.is_initialized():
         try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+            _init_ray(ray)
         except (OSError, RuntimeError, ValueError) as exc:
             raise EngineError(
                 f"no Ray cluster answers: {exc}: check RAY_ADDRESS, or start a cluster with `ray start`"
             ) from exc
     return ray
+
+
+def _init_ray(ray: Any) -> None:
+    """Connect to the cluster of `RAY_ADDRESS` or of this machine; without one, start one with the available cores."""
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(**quiet)
+        return
+    try:
+        ray.init("auto", **quiet)
+    except ConnectionError:  # no cluster runs here
+        ray.init("local", num_cpus=available_cores(), **quiet)
 
 
 def _run_ray_task(function: Callable[[Item], Result], item: Item) -> Result:

@@ -94,7 +94,7 @@ def run_isolated(
     Args:
         function: called in a worker.
         photos: hashable, without duplicates.
-        workers: number of processes; None: one per core.
+        workers: number of processes; None: one per available core.
         timeout_s: seconds that one photo may take.
 
     Returns:

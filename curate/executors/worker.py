@@ -100,7 +100,7 @@ def _wait_and_exit(sentinel: int) -> None:
 
 
 def limit_threads() -> None:
-    """Let OpenCV use one thread in this process: there is one worker per core."""
+    """Let OpenCV use one thread in this process: there is one worker per available core."""
     import cv2
 
     cv2.setNumThreads(1)

@@ -107,7 +107,7 @@ def _add_balance(stats: DatasetStats, columns: Columns) -> DatasetStats:
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """Photos that are copies of a better one, which is kept."""
+    """Photos that are copies of another one, which is kept."""
 
     rows: IntArray
     """(copies,) row numbers, ascending."""
@@ -136,43 +136,67 @@ class Duplicates:
 
 
 def find_exact_duplicates(columns: Columns) -> Duplicates:
-    """Find photos with the same content as a better one.
+    """Find photos with the same content as another one.
 
-    The best photo of a group is kept: one that passes the other rules, then the largest, then the most colorful, then
-    the first of the scan.
+    The first photo of a group that passes the other rules is kept: their pixels and colorfulness are equal.
     """
-    best = (columns.passes, columns.pixels, columns.colorfulness)
-    kept = hash_groups.group_exact_duplicates(columns.sha256, np.flatnonzero(columns.usable), best)
+    kept = hash_groups.group_exact_duplicates(columns.sha256, np.flatnonzero(columns.usable), [columns.passes])
     return Duplicates.from_kept(kept, lambda rows, _: repeat_reason("same content", len(rows)))
 
 
 def find_near_duplicates(columns: Columns) -> tuple[Duplicates, NDArray[np.uint32]]:
-    """Find photos that look like a better one; which photo is kept, see `find_exact_duplicates`.
+    """Find photos that look like a better one; which photo is kept, see `_choose_kept`.
 
     Returns:
         The duplicates; and (rows,) the bits that decide each photo's split, equal within a group.
     """
     rows = np.flatnonzero(columns.usable)
-    best_first = np.lexsort((-columns.colorfulness[rows], -columns.pixels[rows].astype(np.int64)))
-    leader = rows[hash_groups.group_near_duplicates(columns.fingerprint[rows], best_first)]
-    kept_by_leader = _choose_kept(columns.passes, rows[best_first], leader[best_first])
+    largest_first = np.argsort(-columns.pixels[rows].astype(np.int64), kind="stable")
+    leader = rows[hash_groups.group_near_duplicates(columns.fingerprint[rows], largest_first)]
     kept = np.arange(len(columns.usable))
-    kept[rows] = kept_by_leader[leader]
+    kept[rows] = _choose_kept(columns, rows, leader)
     return Duplicates.from_kept(kept, partial(_describe_difference, columns)), _group_split_bits(columns, rows, leader)
 
 
-def _choose_kept(passes: NDArray[np.bool_], rows: IntArray, leader: IntArray) -> IntArray:
-    """Return, indexed by leader, the row to keep of its group: the best one that passes, or else the leader.
+def _choose_kept(columns: Columns, rows: IntArray, leader: IntArray) -> IntArray:
+    """Return, for each row, the row to keep of its group.
+
+    Of the photos that pass the other rules, or of all if none passes: the largest; then the one whose colorfulness is
+    nearest to the median of the group, because copies with a cast are often more colorful; then the less colorful;
+    then the first of the scan.
 
     Args:
-        passes: (rows of the scan,) whether a photo passes the other rules.
-        rows: (usable,) rows of the scan, the best first.
+        columns: of the whole scan.
+        rows: (usable,) row numbers, ascending.
         leader: (usable,) the leader of each of these rows' group.
+
+    Returns:
+        (usable,) row numbers.
     """
-    kept = np.arange(len(passes))
-    worst_first = np.flatnonzero(passes[rows])[::-1]
-    kept[leader[worst_first]] = rows[worst_first]  # of equal indices, the last assignment counts: the best photo's
+    kept = rows.copy()
+    group_of = np.unique(leader, return_inverse=True)[1]
+    members = np.flatnonzero(np.bincount(group_of)[group_of] > 1)
+    group, row = group_of[members], rows[members]
+    m = columns.colorfulness[row].astype(np.float64)
+    off_median = np.abs(m - _group_medians(m, group)[group])
+    best_first = np.lexsort((m, off_median, -columns.pixels[row].astype(np.int64), ~columns.passes[row], group))
+    first_of_group = np.diff(group[best_first], prepend=-1) != 0
+    best = np.empty(len(kept), np.int64)
+    best[group[best_first][first_of_group]] = row[best_first][first_of_group]
+    kept[members] = best[group]
     return kept
+
+
+def _group_medians(values: NDArray[np.float64], group: IntArray) -> NDArray[np.float64]:
+    """Return, indexed by group number, the median of the (n,) values of each group; 0 for numbers without values."""
+    ordered = values[np.lexsort((values, group))]
+    counts = np.bincount(group)
+    starts = np.cumsum(counts) - counts
+    medians = np.zeros(len(counts))
+    some = counts > 0
+    low, high = starts[some] + (counts[some] - 1) // 2, starts[some] + counts[some] // 2
+    medians[some] = (ordered[low] + ordered[high]) / 2
+    return medians
 
 
 def _group_split_bits(columns: Columns, rows: IntArray, leader: IntArray) -> NDArray[np.uint32]:

@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 NEUTRAL_CHROMA = 5.0
 """A pixel with less CIELAB chroma than this looks gray, even beside a gray pixel."""
 
-COLORLESS_CHROMA = 1e-3
-"""A photo with less mean CIELAB chroma than this has no hue: its chroma is rounding error."""
-
 HUE_BINS = 36
 """Bins of the hue histogram, of 10 degrees each."""
 
@@ -28,13 +25,13 @@ class Appearance:
     """Measures of a photo's colors, light and sharpness."""
 
     chroma_mean: float
-    """Mean CIELAB chroma √(a² + b²), 0..133.8 in sRGB."""
+    """Mean CIELAB chroma √(a² + b²), 0..133.8 in sRGB; 0 if every pixel is gray (R = G = B)."""
     saturation_mean: float
     """Mean HSV saturation, 0..1."""
     hue_entropy_bits: float
-    """Shannon entropy of the chroma-weighted CIELAB hue histogram, 36 bins: 0 (one hue) to 5.17 bits (uniform)."""
+    """Entropy of the chroma-weighted CIELAB hue histogram, 36 bins: 0 (at most one hue) to 5.17 bits (uniform)."""
     hue_peak_deg: float
-    """Middle of that histogram's highest bin, neighbors counted half: the main hue, 5..355; 0 without color."""
+    """Middle of that histogram's highest bin, neighbors counted half: the main hue, 5..355; 0 if all are gray."""
     neutral_share: float
     """Share of pixels with CIELAB chroma below 5, 0..1."""
     lightness_mean: float
@@ -65,11 +62,10 @@ def measure_appearances(samples: Sequence[NDArray[np.uint8]], lumas: Sequence[ND
     chroma, hue_deg = cv2.cartToPolar(a, b, angleInDegrees=True)
     _, saturation, high = cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV))
     low = cv2.min(cv2.min(*cv2.split(rgb)[:2]), rgb[..., 2])
-    chroma_mean = _means(chroma, counts)
+    chroma *= high != low  # a gray has no chroma, but OpenCV computes up to 0.14; the least of any other color is 0.28
     weights = _hue_weights(hue_deg.ravel(), chroma.ravel(), counts)
-    weights *= (chroma_mean >= COLORLESS_CHROMA)[:, None]
     columns = [
-        chroma_mean,
+        _means(chroma, counts),
         _means(saturation, counts) / 255,
         _entropy_bits(weights),
         _peak_deg(weights),
@@ -89,7 +85,7 @@ def _means(values: NDArray[Any], counts: NDArray[np.intp]) -> NDArray[np.float64
 
 
 def _hue_weights(hue_deg: NDArray[Any], chroma: NDArray[Any], counts: NDArray[np.intp]) -> NDArray[np.float64]:
-    """(n, HUE_BINS) float64: for each photo, the share of its total chroma in each hue bin."""
+    """(n, HUE_BINS) float64: for each photo, the share of its total chroma in each hue bin; all 0 if it has none."""
     first_bins = np.repeat(np.arange(0, HUE_BINS * len(counts), HUE_BINS), counts)
     bins = (hue_deg * np.float32(HUE_BINS / 360)).astype(np.intp)
     bins[bins == HUE_BINS] = 0  # 360 degrees is 0

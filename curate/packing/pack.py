@@ -51,7 +51,7 @@ class PackOptions:
     quality: int = 95
     """JPEG quality, 95..100, for the encoding `jpeg`; chroma is stored at full resolution (4:4:4)."""
     workers: int | None = None
-    """Worker processes; None: one per core, with the engine `ray` of the whole cluster."""
+    """Worker processes; None: one per available core, with the engine `ray` of the whole cluster."""
     timeout_s: float = 60.0
     """Maximum time for one photo; a photo that takes longer counts as failed."""
     overwrite: bool = False

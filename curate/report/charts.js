@@ -1,6 +1,7 @@
 // The histogram of colorfulness and the wheel of hues. page.js has the data and the state that they draw.
 
 const PLOT_HEIGHT = 100;
+const LABEL_ROW_PX = 20;
 
 let barWidthM = 0;
 
@@ -10,35 +11,51 @@ function shape(tag, attributes) {
   return made;
 }
 
-/** Draw the histogram, its levels and its axis; drawn again only if the width of the window needs other bars. */
+/** Draw the histogram, its levels and its axis, for the width of the window. */
 function drawHistogram() {
-  const wanted = byId("plot").clientWidth < 640 ? 2 : 1;
-  if (wanted === barWidthM) return;
-  barWidthM = wanted;
+  barWidthM = byId("plot").clientWidth < 640 ? 2 : 1;
   const svg = byId("histogram");
   svg.setAttribute("viewBox", `0 0 ${extentM / barWidthM} ${PLOT_HEIGHT}`);
   byId("kept-area").setAttribute("height", PLOT_HEIGHT);
   byId("kept-area").setAttribute("width", extentM);
-  const levels = page.levels.map(([lowest, name], i) => {
-    const end = page.levels[i + 1]?.[0] ?? extentM;
-    const band = element("span", "level", element("span", "", name));
-    band.style.left = (100 * lowest) / extentM + "%";
-    band.style.width = (100 * (end - lowest)) / extentM + "%";
-    return band;
+  drawLevels();
+  drawAxis();
+  drawBars();
+}
+
+/** Draw a line at the start of each level of colorfulness, and its name; where they are narrow, names are in several rows. */
+function drawLevels() {
+  const plotWidth = byId("plot").clientWidth;
+  const levels = page.levels.map(([lowest, name]) => {
+    const level = element("span", "level", element("span", "", name));
+    level.style.left = (100 * lowest) / extentM + "%";
+    return level;
   });
   byId("levels").replaceChildren(...levels);
-  for (const band of levels) band.firstChild.hidden = band.firstChild.offsetWidth > band.clientWidth;
+  const labels = levels.map((level, i) => {
+    const width = level.firstChild.offsetWidth;
+    return { width, left: Math.min((plotWidth * page.levels[i][0]) / extentM, plotWidth - width) };
+  });
+  const rows = labelRows(labels);
+  levels.forEach((level, i) => {
+    level.firstChild.style.top = rows[i] * LABEL_ROW_PX + "px";
+    level.firstChild.style.left = labels[i].left - (plotWidth * page.levels[i][0]) / extentM + "px";
+  });
+  byId("plot").style.setProperty("--levels-height", (Math.max(...rows) + 1) * LABEL_ROW_PX + "px");
+}
+
+function drawAxis() {
   const pxPerM = byId("plot").clientWidth / extentM;
+  const beyond = page.tones.some((tone) => tone.bins.length > lastBin) || page.blocked.length > lastBin;
   let last = -Infinity;
-  const ticks = page.levels.map(([lowest]) => lowest).filter((m) => (m - last) * pxPerM >= 26 && ((last = m), true));
+  const ticks = page.levels.map(([lowest]) => lowest).filter((m) =>
+    (m - last) * pxPerM >= 26 && !(beyond && (extentM - m) * pxPerM < 50) && ((last = m), true));
   byId("axis").replaceChildren(...ticks.map((m) => {
     const tick = element("span", "", String(m));
     tick.style.left = (100 * m) / extentM + "%";
     return tick;
   }));
-  const beyond = page.tones.some((tone) => tone.bins.length > lastBin) || page.blocked.length > lastBin;
-  if (beyond) byId("axis").append(element("span", "end", `${extentM} and above`));
-  drawBars();
+  if (beyond) byId("axis").append(element("span", "end", `${extentM}+`));
 }
 
 function drawBars() {

@@ -95,7 +95,7 @@ function picture(photo) {
     return element("span", "placeholder", element("b", "", why), element("span", "", fileName(photo)));
   }
   const image = element("img");
-  image.src = "data:image/webp;base64," + photo.thumbnail;
+  image.src = "data:image/jpeg;base64," + photo.thumbnail;
   [image.width, image.height] = photo.size;
   image.alt = "";
   return image;

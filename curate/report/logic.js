@@ -139,6 +139,17 @@ function extentOf(page) {
 /** The count at full height: that of the highest bar except the first (gray photos) and the last (all higher values). */
 const fullHeight = (bars) => 1.1 * (Math.max(...bars.slice(1, -1)) || Math.max(...bars));
 
+/** The row of each label, from 0, so that none overlaps another. */
+function labelRows(labels) {
+  const ends = [];
+  return labels.map(({ left, width }) => {
+    const free = ends.findIndex((end) => left >= end);
+    const row = free < 0 ? ends.length : free;
+    ends[row] = left + width;
+    return row;
+  });
+}
+
 /** An SVG path of bars, each one unit wide, in a box of this height. */
 function barsPath(bars, highest, height) {
   return bars.map((count, i) => {

@@ -38,6 +38,7 @@ function update() {
   const handle = byId("handle");
   handle.style.left = (100 * m) / extentM + "%";
   handle.classList.toggle("near-end", m > 0.6 * extentM);
+  byId("gray-count").hidden = (m / extentM) * byId("plot").clientWidth < 80;  // the threshold's label is there
   handle.setAttribute("aria-valuenow", m);
   handle.setAttribute("aria-valuetext",
     `${text}, ${levelAt(page.levels, m)} colorful: ${grouped(kept)} kept, ${grouped(dropped)} rejected`);
@@ -167,7 +168,7 @@ function showDuplicates() {
   const found = "curate filter --duplicates drop-near also finds those";
   byId("twins-summary").textContent =
     `${grouped(page.twins.photos)} photos in ${grouped(page.twins.groups)} groups ` + (
-      bits === nearBits ? "look alike. curate filter --duplicates drop-near finds the same groups."
+      bits === nearBits ? "look alike. curate filter --duplicates drop-near keeps one photo of each group: the largest, then the one with the most usual colorfulness."
         : bits ? `differ in at most ${bits} of the 128 bits of their fingerprints. For a manifest of this size the page compares no further; ${found} up to ${nearBits} bits.`
           : `have the same fingerprint or content. For a manifest of this size the page finds no others; ${found} that differ slightly.`);
   for (const group of page.twins.shown) {

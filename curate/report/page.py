@@ -56,7 +56,7 @@ def write_report(
         path: any manifest, also one that another program saved; `source`, `path` and `colorfulness` are required.
         out: the HTML file; an earlier report is overwritten.
         roots: folders that the photos have moved to since the scan.
-        workers: processes that make thumbnails; None: one per core.
+        workers: processes that make thumbnails; None: one per available core.
 
     Raises:
         ManifestError: the manifest can't be read or has no rows; `out` can't be written, or isn't a report.

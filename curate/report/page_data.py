@@ -214,7 +214,7 @@ def photo_entry(
         "errorKind": error_kind(error) if error is not None else None,
         "reasons": reasons,
         "reasonKinds": sorted({reason_kind(reason) for reason in reasons}),
-        "thumbnail": base64.b64encode(thumbnail.webp).decode() if thumbnail else None,
+        "thumbnail": base64.b64encode(thumbnail.jpeg).decode() if thumbnail else None,
         "size": [thumbnail.width_px, thumbnail.height_px] if thumbnail else None,
         "href": url,
         "numbers": [[name, format_value(name, row[name], bin_)] for name in _number_names(row)],

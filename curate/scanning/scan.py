@@ -39,7 +39,7 @@ class ScanOptions:
     """How to scan. Only `score` changes what is measured."""
 
     workers: int | None = None
-    """Number of processes that decode; None: one per core of this machine, or of the Ray cluster."""
+    """Number of processes that decode; None: one per available core, or per core of the Ray cluster."""
     score: ScoreOptions = field(default_factory=ScoreOptions)
     timeout_s: float = 60.0
     """Seconds after which decoding a photo is given up."""

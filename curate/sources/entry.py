@@ -33,7 +33,8 @@ class ListedPhoto:
     bytes: int | None
     """Size of the file or member; None if it is unknown."""
     modified_ns: int | None
-    """Time of the last change in nanoseconds since 1970, of the tar for a member; None if it is unknown."""
+    """Time of the last change in nanoseconds since 1970, of the tar for a member; None if it is unknown. Times before
+    1677 or after 2262 are the first or last that 64 bits hold."""
     error: str | None = None
     """`Kind: reason`, if the listing itself shows that the photo cannot be read."""
     offset: int | None = None
@@ -76,6 +77,20 @@ def has_photo_name(path: str) -> bool:
 def has_tar_name(path: str) -> bool:
     """Whether a name ends in `.tar`, in upper or lower case."""
     return path.lower().endswith(TAR_SUFFIX)
+
+
+def modified_ns(status: os.stat_result) -> int:
+    """When a file was changed, in nanoseconds since 1970, limited to what a manifest holds; see `limit_ns`."""
+    return limit_ns(status.st_mtime_ns)
+
+
+def limit_ns(time_ns: int) -> int:
+    """Limit a time in nanoseconds since 1970 to 64 bits: the years 1677 to 2262.
+
+    >>> limit_ns(7), limit_ns(10**19)
+    (7, 9223372036854775807)
+    """
+    return max(-(2**63), min(time_ns, 2**63 - 1))
 
 
 def tar_path(path: str) -> str:

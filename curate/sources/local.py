@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 
 from curate.errors import NotAFile, SourceError, UnsupportedFormat
 from curate.manifest import escape
-from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_photo_name, has_tar_name
+from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_photo_name, has_tar_name, modified_ns
 from curate.sources.path_lists import sort_photos
 from curate.sources.tar import COMPRESSED_TAR, is_compressed_tar, list_members
+
+_Subfolder = tuple[str, tuple[str, ...], tuple[tuple[int, int], ...]]
+"""The arguments of `FolderListing._list_folder`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,15 @@ class FolderListing:
             SourceError: the folder was unmounted, replaced or deleted before the listing was complete.
         """
         before = _identity(os.stat(self.root))
-        yield from self._list_folder(self.root, (), (before,))
+        levels = [self._list_folder(self.root, (), (before,))]  # not recursive: folders may be thousands of levels deep
+        while levels:
+            found = next(levels[-1], None)
+            if found is None:
+                levels.pop()
+            elif isinstance(found, ListedPhoto):
+                yield found
+            else:
+                levels.append(self._list_folder(*found))
         if not (os.path.isdir(self.root) and _identity(os.stat(self.root)) == before):
             raise SourceError(
                 f"{self.source} disappeared while it was listed (a lost mount?): bring it back and run the same command"
@@ -46,8 +57,8 @@ class FolderListing:
 
     def _list_folder(
         self, folder: str, parts: tuple[str, ...], parents: tuple[tuple[int, int], ...]
-    ) -> Iterator[ListedPhoto]:
-        """List one folder, recursively.
+    ) -> Iterator[ListedPhoto | _Subfolder]:
+        """List one folder; a subfolder is given as the arguments with which to list it.
 
         Args:
             folder: its path for the operating system.
@@ -76,7 +87,7 @@ class FolderListing:
             if has_photo_name(text):
                 yield from self._failed(path, str(NotAFile("a folder with a photo's name")))
             if _identity(status) not in parents and os.path.realpath(full) not in self.skip:
-                yield from self._list_folder(full, (*parts, text), (*parents, _identity(status)))
+                yield full, (*parts, text), (*parents, _identity(status))
 
     def _failed(self, path: str, error: str) -> Iterator[ListedPhoto]:
         """The entry for a path that cannot be listed or read, if the listing includes the path."""
@@ -146,7 +157,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 def _from_status(source: str, path: str, status: os.stat_result) -> ListedPhoto:
     """The entry of a file, with an error if it is not a regular file."""
     if stat.S_ISREG(status.st_mode):
-        return ListedPhoto(source, path, status.st_size, status.st_mtime_ns)
+        return ListedPhoto(source, path, status.st_size, modified_ns(status))
     kinds = {
         stat.S_IFIFO: "a pipe",
         stat.S_IFSOCK: "a socket",

@@ -14,7 +14,7 @@ from curate.errors import ChangedSinceScan, ChangedWhileRead, FileTooLarge, Outp
 from curate.image.formats import SNIFF_BYTES
 from curate.manifest import unescape
 from curate.sources import remote
-from curate.sources.entry import ListedPhoto, as_photo_error, tar_path
+from curate.sources.entry import ListedPhoto, as_photo_error, modified_ns, tar_path
 
 PHOTO_REF_COLUMNS = ("source", "path", "sha256")
 """The columns of a manifest that a `PhotoRef` needs."""
@@ -170,7 +170,7 @@ def read_listed_photo(
             before = os.fstat(file.fileno())
             size = before.st_size
             if photo.offset is not None:
-                _check_same(photo.modified_ns, before.st_mtime_ns)
+                _check_same(photo.modified_ns, modified_ns(before))
                 size = photo.bytes or 0
                 file.seek(photo.offset)
             bytes_to_read = size + (photo.offset is None)  # one more byte, to notice that the file grows
@@ -185,8 +185,8 @@ def read_listed_photo(
     except OSError as exc:
         raise as_photo_error(exc, "the file can't be read") from exc
     _check_same((before.st_size, before.st_mtime_ns, size), (after.st_size, after.st_mtime_ns, len(data)))
-    if (photo.bytes, photo.modified_ns) != (size, after.st_mtime_ns):
-        photo = replace(photo, bytes=size, modified_ns=after.st_mtime_ns)
+    if (photo.bytes, photo.modified_ns) != (size, modified_ns(after)):
+        photo = replace(photo, bytes=size, modified_ns=modified_ns(after))
     return photo, data
 
 

@@ -15,7 +15,7 @@ from curate.errors import PhotoError, ReadFailed, SourceError, UnsupportedFormat
 from curate.locations import connect, missing_library
 from curate.locations import is_url as is_url  # noqa: PLC0414 - offered to other modules of this package
 from curate.manifest import escape, unescape
-from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_tar_name
+from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_tar_name, limit_ns
 from curate.sources.tar import COMPRESSED_TAR, is_compressed_tar, list_stream_members
 from curate.text import describe_error
 
@@ -192,6 +192,7 @@ def _s3_objects(fs: Any, root: str) -> Iterator[dict[str, Any]]:
 def _file_or_members(source: str, path: str, fs: Any, info: dict[str, Any]) -> Iterator[ListedPhoto]:
     """The entry of a remote file, or the entries of a tar's members."""
     size, modified_ns = info.get("size"), _modified_ns(info)
+    size = size if isinstance(size, int) and 0 <= size < 2**63 else None
     if is_compressed_tar(path):
         yield ListedPhoto(source, path, size, modified_ns, str(UnsupportedFormat(COMPRESSED_TAR)))
     elif not has_tar_name(path):
@@ -205,14 +206,20 @@ def _file_or_members(source: str, path: str, fs: Any, info: dict[str, Any]) -> I
 
 
 def _modified_ns(info: dict[str, Any]) -> int | None:
-    """When a file was changed, in nanoseconds since 1970; file systems use different names and types for it."""
+    """When a file was changed, in nanoseconds since 1970; file systems use different names and types for it.
+
+    None if the file system doesn't say it, or says something that is not a time.
+    """
     names = ("LastModified", "last_modified", "mtime", "modified", "updated", "created")
     value = next((info[name] for name in names if info.get(name) is not None), None)
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    if isinstance(value, datetime):
-        value = value.timestamp()
-    return None if value is None else round(value * 1e6) * 1000
+    try:
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if isinstance(value, datetime):
+            value = value.timestamp()
+        return None if value is None else limit_ns(round(value * 1e6) * 1000)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _as_photo_error(exc: Exception, doing: str) -> PhotoError:

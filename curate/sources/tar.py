@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from curate.errors import BrokenTar, UnsupportedFormat
 from curate.manifest import escape
-from curate.sources.entry import ListedPhoto, as_photo_error
+from curate.sources.entry import ListedPhoto, as_photo_error, modified_ns
 
 COMPRESSED_TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 COMPRESSED_TAR = "a compressed tar can't be read member by member: uncompress it to .tar"
@@ -33,7 +33,7 @@ def list_members(source: str, path: str, file: str, status: os.stat_result) -> I
     """
     try:
         with open(file, "rb") as stream:
-            yield from list_stream_members(source, path, stream, status.st_size, status.st_mtime_ns)
+            yield from list_stream_members(source, path, stream, status.st_size, modified_ns(status))
     except OSError as exc:
         yield ListedPhoto(source, path, None, None, str(as_photo_error(exc, "the tar can't be read")))
 

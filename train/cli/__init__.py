@@ -9,11 +9,13 @@ Heavy libraries are imported inside the commands, so that `--help` answers at on
 
 from __future__ import annotations
 
+import math
 import os
 
 import click
 
 from curate.cli.common import CONTEXT_SETTINGS, READ_ONLY, RESUMABLE, WRITES_AT_END, ErrorHandlingGroup
+from curate.cores import available_cores, cgroup_quota
 from curate.version import __version__
 from train.cli.colorize import colorize
 from train.cli.evaluate import evaluate
@@ -35,6 +37,8 @@ def main() -> None:
     """
     # OpenMP threads that wait actively make a step thirty times slower if another process needs a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if math.isfinite(cgroup_quota()):  # torch follows the CPU affinity by itself, but not the quota
+        os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
 
 
 main.add_commands(

@@ -91,15 +91,34 @@ def describe_ending(ratios: Losses, neutrals: Losses = (), baseline: str = "the 
     >>> describe_ending([1.0, 0.6, 0.4], [1.25, 0.75, 0.5])
     'at 0.80 times the neutral loss (mean of the last 3 losses; below 0.10 on the documented scale)'
     """
+    loss, gray = recent_means(ratios, neutrals)
+    count = pluralize(len(ratios[-WINDOW_STEPS:]), "loss")
+    if math.isnan(loss):
+        return f"without a finite value among the last {count}"
+    ratio = loss / max(1e-12, gray)
+    level = documented_level(ratio)
+    return f"at {ratio:.2f} times {baseline} (mean of the last {count}; {level} on the documented scale)"
+
+
+def recent_means(ratios: Losses, neutrals: Losses = ()) -> tuple[float, float]:
+    """Return the mean loss of the last `WINDOW_STEPS` steps, and the mean loss of gray on the same photos.
+
+    Args:
+        ratios: loss ÷ baseline of each step; steps whose loss isn't finite are left out of both means.
+        neutrals: loss of predicting gray on each step's own photos ÷ baseline, where known; else it counts as 1.
+
+    Returns:
+        Both ÷ baseline; NaN if no loss is finite.
+
+    >>> recent_means([0.4, 0.1, math.nan], [0.8, 0.2, 9.0])
+    (0.25, 0.5)
+    """
     recent = list(ratios[-WINDOW_STEPS:])
     grays = list(neutrals[-WINDOW_STEPS:]) if len(neutrals) else [1.0] * len(recent)
     finite = [(loss, gray) for loss, gray in zip(recent, grays, strict=True) if math.isfinite(loss)]
-    count = pluralize(len(recent), "loss")
     if not finite:
-        return f"without a finite value among the last {count}"
-    ratio = math.fsum(loss for loss, _ in finite) / max(1e-12, math.fsum(gray for _, gray in finite))
-    level = documented_level(ratio)
-    return f"at {ratio:.2f} times {baseline} (mean of the last {count}; {level} on the documented scale)"
+        return math.nan, math.nan
+    return math.fsum(loss for loss, _ in finite) / len(finite), math.fsum(gray for _, gray in finite) / len(finite)
 
 
 def documented_level(ratio: float) -> str:

@@ -14,7 +14,7 @@ import torch
 from curate.errors import TrainingError
 from train.data.loader import DataTimer
 from train.health.detectors import CHECK_INTERVAL_STEPS, MAX_NONFINITE_STEPS, LossCurve
-from train.health.findings import Finding
+from train.health.findings import WINDOW_STEPS, Finding
 from train.recipe import Recipe
 from train.trainer import recovery, run_page
 from train.trainer.fabric import StopRequest
@@ -152,8 +152,7 @@ class Callbacks:
         state, logger = self.state, self.logger
         start = time.monotonic()
         logger.sync()
-        mean_color = self.baselines.mean_color / self.baselines.neutral
-        plot_losses(state.run_dir / "loss.png", logger.ratios, logger.validations, mean_color)
+        plot_losses(state.run_dir / "loss.png", logger.loss_curve())
         if sheet := make_sample_sheet(state):
             save_png(sheet, state.run_dir / "samples" / f"step-{state.step:07d}.png")
             save_png(sheet, state.run_dir / "samples.png")
@@ -226,5 +225,6 @@ def _print_setup(state: TrainState, baselines: Baselines, parameters: int, say: 
         f"baseline  loss of predicting neutral gray {baselines.neutral:.4f}, "
         f"of the best single color {baselines.mean_color:.4f} ({mean_ratio:.2f} of neutral)"
     )
+    say(f"steps     loss: mean of the last {WINDOW_STEPS}; of neutral: divided by that of gray on the same photos")
     if not len(datasets.val):
         say("no photos for validation (split 'val'): best.safetensors gets the same weights as last.safetensors")

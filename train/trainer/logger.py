@@ -15,7 +15,7 @@ from typing import Any
 from curate.errors import TrainingError
 from train.checkpoint import Rollback
 from train.health.detectors import LossCurve, Validation, detect
-from train.health.findings import Finding, describe_ending, summarize_findings
+from train.health.findings import Finding, describe_ending, recent_means, summarize_findings
 from train.trainer.step import StepResult
 
 PRINT_INTERVAL_S = 5.0
@@ -144,7 +144,7 @@ class RunLogger:
     def log_step(
         self, step: int, epoch: int, result: StepResult | None, lr: float, photos: int, wait_share: float = 0.0
     ) -> None:
-        """Record one optimizer step.
+        """Record one optimizer step. The console shows the mean loss of the last 100 steps and its ratio to gray's.
 
         Args:
             step: counted from 1.
@@ -154,12 +154,12 @@ class RunLogger:
             photos: number of photos in the step.
             wait_share: part of the run's time so far that was spent waiting for photos, 0 to 1.
         """
-        if result is None:  # health checks expect one value a step: repeat the last one
-            self._append(self.ratios[-1] if self.ratios else 1.0, self.neutrals[-1] if self.neutrals else 1.0, lr)
-            self.log_event("step", step=step, epoch=epoch, loss=None, neutral=None, ratio=self.ratios[-1], lr=lr)
+        if result is None:
+            self._append(None, None, lr)
+            self.log_event("step", step=step, epoch=epoch, loss=None, neutral=None, ratio=None, lr=lr)
             return
-        loss, ratio = result.loss, result.loss / self.neutral
-        self._append(ratio, result.neutral / self.neutral, lr)
+        loss, ratio = result.loss, result.loss / result.neutral if result.neutral else math.nan
+        self._append(loss, result.neutral, lr)
         self._photos += photos
         perceptual = {} if result.perceptual is None else {"perceptual": result.perceptual}
         values = {"loss": loss, "neutral": result.neutral, "ratio": ratio, "lr": lr} | perceptual
@@ -172,9 +172,11 @@ class RunLogger:
             self._last_step_line = now
             elapsed = max(1e-9, now - self._start_time)
             left_s = elapsed / (step - self._first_step) * (self.total_steps - step)
+            mean, gray = recent_means(self.ratios, self.neutrals)
             self._say(
                 f"step {step:>{len(str(self.total_steps))}}/{self.total_steps}  "
-                f"loss {loss:.4f}  {ratio:.2f} of neutral  lr {lr:.1e}  {self._photos / elapsed:.1f} photos/s  "
+                f"loss {mean * self.neutral:.4f}  {mean / max(1e-12, gray):.2f} of neutral  "
+                f"lr {lr:.1e}  {self._photos / elapsed:.1f} photos/s  "
                 f"data wait {wait_share:.1%}  {_format_duration(left_s)} left"
             )
 
@@ -256,12 +258,8 @@ class RunLogger:
     def _restore(self, event: dict[str, Any]) -> None:
         """Add an event of the earlier run to the lists in memory."""
         if event["event"] == "step":
-            ratio, neutral = event["ratio"], event["neutral"]
-            self._append(
-                math.nan if ratio is None else ratio,
-                (self.neutrals[-1] if self.neutrals else 1.0) if neutral is None else neutral / self.neutral,
-                event["lr"],
-            )
+            loss, neutral = event["loss"], event["neutral"]
+            self._append(math.nan if loss is None and neutral is not None else loss, neutral, event["lr"])
         elif event["event"] == "validation":
             self.validations.append(Validation.from_event(event))
         elif event["event"] == "finding":
@@ -270,9 +268,14 @@ class RunLogger:
             self._logged_rollbacks.add(event["from_step"])
             self.findings.clear()  # they are about weights that the rollback discarded
 
-    def _append(self, ratio: float, neutral: float, lr: float) -> None:
-        self.ratios.append(ratio)
-        self.neutrals.append(neutral)
+    def _append(self, loss: float | None, neutral: float | None, lr: float) -> None:
+        """Add a step to the lists. Health checks need a value for each: without a readable photo, repeat the last."""
+        if loss is None or neutral is None:
+            self.ratios.append(self.ratios[-1] if self.ratios else 1.0)
+            self.neutrals.append(self.neutrals[-1] if self.neutrals else 1.0)
+        else:
+            self.ratios.append(loss / self.neutral)
+            self.neutrals.append(neutral / self.neutral)
         self.rates.append(lr)
 
 

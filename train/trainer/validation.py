@@ -26,7 +26,7 @@ from train import checkpoint
 from train.data.dataset import Photos
 from train.data.loader import Batch, CropLoader, load_batches
 from train.data.sampler import SampleKey, sequential_batches
-from train.health.detectors import Validation
+from train.health.detectors import LossCurve, Validation
 from train.health.findings import DOCUMENTED_LOSSES, DOCUMENTED_NEUTRAL, WINDOW_STEPS
 from train.models.colorspace import join_lab, split_lab
 from train.trainer.state import TrainState
@@ -195,42 +195,37 @@ def save_png(picture: Image.Image, path: Path) -> None:
     write_atomic(data.getbuffer(), path)
 
 
-def plot_losses(
-    path: Path, ratios: Sequence[float], validations: Sequence[Validation], mean_color_ratio: float
-) -> None:
-    """Plot loss ÷ neutral over the steps with the documented loss levels, as PNG, written atomically.
-
-    Args:
-        path: file to write.
-        ratios: loss ÷ neutral of each step; NaN for skipped steps.
-        validations: oldest first.
-        mean_color_ratio: loss ÷ neutral of the best single color.
-    """
+def plot_losses(path: Path, curve: LossCurve) -> None:
+    """Plot loss ÷ neutral of the same photos over the steps, with the documented levels, as PNG, written atomically."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    losses = np.asarray(ratios, np.float64)
-    _plot_training(axes, losses)
-    if validations:
-        steps, values = zip(*((validation.step, validation.ratio) for validation in validations), strict=True)
-        style = "o-" if len(validations) <= 50 else "-"
+    losses, neutrals = curve.finite_values(0)
+    ratios = losses / np.where(neutrals > 0, neutrals, np.nan)
+    _plot_training(axes, ratios, losses, neutrals)
+    if curve.validations:
+        steps, values = zip(*((validation.step, validation.ratio) for validation in curve.validations), strict=True)
+        style = "o-" if len(curve.validations) <= 50 else "-"
         axes.plot(steps, values, style, color="tab:red", markersize=3, linewidth=1, label="validation")
     _plot_documented_levels(axes)
-    axes.axhline(mean_color_ratio, color="tab:brown", linewidth=0.8, linestyle="--", label="mean color")
-    finite = losses[np.isfinite(losses)]
+    axes.axhline(curve.mean_color, color="tab:brown", linewidth=0.8, linestyle="--", label="mean color")
+    finite = ratios[np.isfinite(ratios)]
     top = max(1.15, min(2.0, float(np.quantile(finite, 0.99)) * 1.1 if len(finite) else 1))
     axes.set(xlabel="step", ylabel="loss ÷ neutral", ylim=(0, top))
-    axes.set_title("Loss; green: the documented loss levels", fontsize=10)
+    axes.set_title("Loss ÷ loss of gray on the same photos; green: the documented loss levels", fontsize=10)
     axes.legend(fontsize=8, frameon=False, loc="upper right")
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=110)
     write_atomic(data.getbuffer(), path)
 
 
-def _plot_training(axes: Axes, losses: NDArray[np.float64]) -> None:
-    steps = np.arange(1, len(losses) + 1)
-    axes.plot(steps, losses, color="0.8", linewidth=0.7, label="each step")
-    width = max(1, min(WINDOW_STEPS, len(losses) // 10))
-    smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
+def _plot_training(
+    axes: Axes, ratios: NDArray[np.float64], losses: NDArray[np.float64], neutrals: NDArray[np.float64]
+) -> None:
+    steps = np.arange(1, len(ratios) + 1)
+    axes.plot(steps, ratios, color="0.8", linewidth=0.7, label="each step")
+    width = max(1, min(WINDOW_STEPS, len(ratios) // 10))
+    loss_sums, neutral_sums = (np.convolve(values, np.ones(width), mode="valid") for values in (losses, neutrals))
+    smooth = loss_sums / np.where(neutral_sums > 0, neutral_sums, np.nan)
     axes.plot(steps[width - 1 :], smooth, color="tab:blue", label=f"mean of {pluralize(width, 'step')}")
 
 

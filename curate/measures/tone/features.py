@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 LIGHTNESS_BINS = 32
+LAB_NOISE_AB = 0.15
+"""OpenCV's float32 CIELAB gives grays a chroma of up to 0.14."""
 GRID_COLUMNS, GRID_ROWS = 40, 32
 """Size of the grid of cells on which nearly all features are measured. JPEG chroma noise averages out in a cell."""
 REGIONS: Mapping[str, tuple[slice, slice]] = {  # rows and columns of the grid
@@ -58,7 +60,8 @@ def compute_features(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[n
         - `flat_p75_ab`, `flat_p75_levels`: 75th percentile over the flattest 60 % of cells (edges mix colors) of the
           residual of eight linear pieces in lightness and a smooth field, in (a, b) and in (R - Y, B - Y)
         - `strength_levels`: RMS of (R - Y, B - Y); a strong tone has larger residuals of every kind than a faint one
-        - `all_hue_deg`: hue of the mean color; not a regression input, it only separates sepia from toned
+        - `all_hue_deg`: hue of the mean color, 0 if that is gray; not a regression input, it only separates sepia from
+          toned
     """
     size = (GRID_COLUMNS, GRID_ROWS)
     grids = np.concatenate([cv2.resize(small, size, interpolation=cv2.INTER_AREA) for small in smalls])
@@ -176,7 +179,7 @@ def _region_features(name: str, lightness: Floats, ab: Floats) -> dict[str, Floa
             "curve_p90_ab": np.sqrt(_percentiles(curve, 90)[0]),
             "bin_rms_ab": np.hypot(*binned),
             "smooth_p90_ab": np.sqrt(p90),
-            "hue_deg": np.degrees(np.arctan2(mean[:, 1, 0], mean[:, 0, 0], dtype=np.float64)) % 360,
+            "hue_deg": _hue_deg(mean[:, :, 0]),
         }
     elif name == "mid":
         features["smooth_p98_ab"] = np.sqrt(p98)
@@ -186,6 +189,12 @@ def _region_features(name: str, lightness: Floats, ab: Floats) -> dict[str, Floa
         features["across_p75_ab"] = np.sqrt(_percentiles(across**2, 75)[0])
         features["smooth_kept_minor_ab"] = _axes(residual, squares <= p85[:, None])[0]
     return {f"{name}_{column}": values for column, values in features.items()}
+
+
+def _hue_deg(mean_ab: Floats) -> NDArray[Any]:
+    """(n,) hue of (n, 2) a, b in degrees; 0 where the chroma is so small that it may be an error of OpenCV's CIELAB."""
+    a, b = mean_ab.T.astype(np.float64)
+    return np.where(np.hypot(a, b) > LAB_NOISE_AB, np.degrees(np.arctan2(b, a)) % 360, 0.0)
 
 
 def _flat_features(lab: Floats, rgb: Floats) -> dict[str, Floats]:

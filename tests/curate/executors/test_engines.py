@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from typing import NoReturn
 
 import pytest
 
 from curate.errors import EngineError
+from curate.executors import engines
 from curate.executors.engines import TaskResult, WorkerLost, map_in_processes, map_serially
 
 
@@ -36,3 +38,36 @@ def test_workers_that_cannot_be_started_are_one_error(monkeypatch: pytest.Monkey
     monkeypatch.setattr("pebble.ProcessPool", fail_to_start)
     with pytest.raises(EngineError, match=r"can't be started: .*: can you run .*--engine serial"):
         list(map_in_processes(abs, [1], workers=1))
+
+
+def test_the_default_number_of_workers_is_that_of_the_available_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def record_size(size: int, _module: str) -> NoReturn:
+        sizes.append(size)
+        raise EngineError
+
+    monkeypatch.setattr(engines, "available_cores", lambda: 3)
+    monkeypatch.setattr(engines, "_open_pool", record_size)
+    for workers in (None, 2):
+        with pytest.raises(EngineError):
+            list(map_in_processes(abs, range(9), workers=workers))
+    assert sizes == [3, 2]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_ray_joins_a_cluster_of_this_machine_or_starts_one_on_the_available_cores(
+    running: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str | None, int | None]] = []
+
+    class Ray:
+        def init(self, address: str | None = None, *, num_cpus: int | None = None, **_quiet: object) -> None:
+            if address == "auto" and not running:
+                raise ConnectionError  # as ray.init does without a cluster
+            calls.append((address, num_cpus))
+
+    monkeypatch.setattr(engines, "available_cores", lambda: 3)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    engines._init_ray(Ray())
+    assert calls == [("auto", None) if running else ("local", 3)]

@@ -1,4 +1,4 @@
-"""The rule on duplicates: the best photo of a group is kept, and a group has one split."""
+"""The rule on duplicates: one photo of a group is kept, by size and usual colorfulness, and a group has one split."""
 
 from __future__ import annotations
 
@@ -51,14 +51,41 @@ def deduplicate(table: pa.Table, mode: str, **options: Any) -> tuple[list[str], 
     return result.kept["path"].to_pylist(), dict(rejected)
 
 
-def test_the_largest_then_the_most_colourful_then_the_first_is_kept() -> None:
-    larger, vivid = {"width": 401}, {"colorfulness": 60.0}
+def test_the_largest_photo_of_a_group_is_kept() -> None:
+    larger, vivid = {"width": 401, "colorfulness": 90.0}, {"colorfulness": 60.0}
     assert deduplicate(make_scan(photo(0, 0), photo(1, 0, **vivid), photo(2, 0, **larger)), "drop-near") == (
         ["2.jpg"],
         {"0.jpg": ["duplicate of 2.jpg (distance 2)"], "1.jpg": ["duplicate of 2.jpg (distance 2)"]},
     )
-    assert deduplicate(make_scan(photo(0, 0), photo(1, 0, **vivid)), "drop-near")[0] == ["1.jpg"]
-    assert deduplicate(make_scan(photo(0, 0), photo(1, 0)), "drop-near")[0] == ["0.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("colorfulness", "kept"),
+    [
+        ([41.2, 95.0, 40.8, 41.0, 41.1, 22.0], 3),  # a copy with an orange cast and a faded one; the median is 41.05
+        ([50.0, 90.0, 52.0], 2),  # the median itself
+        ([60.0, 50.0], 1),  # equally near to the median: the less colorful one
+        ([50.0, 60.0, 50.0, 60.0], 0),  # all equally near, two with the lower M: the first of the scan
+        ([70.0, 30.0, 30.0, 70.0, 50.25, 49.75], 5),
+        ([50.0, 50.0, 50.0], 0),
+    ],
+)
+def test_of_photos_with_one_size_that_nearest_to_the_median_colorfulness_is_kept(
+    colorfulness: list[float], kept: int
+) -> None:
+    rows = [photo(n, 0, colorfulness=m) for n, m in enumerate(colorfulness)]
+    lone, others = photo(8, 1), [photo(n, 2, colorfulness=99.0 - n) for n in (9, 10, 11)]
+    assert deduplicate(make_scan(*rows, lone, *others), "drop-near")[0] == [f"{kept}.jpg", "8.jpg", "10.jpg"]
+
+
+def test_the_median_is_that_of_the_whole_group_whichever_photos_are_large_or_pass() -> None:
+    small = [photo(n, 0, width=100, colorfulness=30.0) for n in range(3)]
+    large = [
+        photo(3, 0, colorfulness=80.0),
+        photo(4, 0, colorfulness=45.0),
+        photo(5, 0, colorfulness=31.0, tone="sepia"),
+    ]
+    assert deduplicate(make_scan(*small, *large), "drop-near")[0] == ["4.jpg"]
 
 
 def test_the_best_photo_that_passes_other_rules_is_kept_and_reasons_add_up() -> None:

@@ -151,3 +151,8 @@ def test_a_photo_exactly_at_the_threshold_is_kept(js: Js) -> None:
     sides = js("sides({...args[0], photos: args[1]}, 200, new Set(['color']))", page([], []), photos)
     assert [photo["bin"] for photo in sides["below"]] == [199, 198]
     assert [photo["bin"] for photo in sides["above"]] == [200, 201]
+
+
+def test_labels_that_would_overlap_are_put_into_further_rows(js: Js) -> None:
+    labels = [{"left": left, "width": 40} for left in (0, 30, 50, 60, 70)]
+    assert js("labelRows(args[0])", labels) == [0, 1, 0, 2, 1]

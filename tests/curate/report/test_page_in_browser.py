@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -188,6 +189,24 @@ def test_the_threshold_can_be_dragged_by_touch(opened: Open, scanned_folder: Pat
     assert_page_matches(page, scanned_folder, threshold_of(page))
 
 
+@pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
+def test_labels_of_the_histogram_hide_no_bar_and_no_other_label(
+    opened: Open, scanned_folder: Path, *, phone: bool
+) -> None:
+    page = opened(scanned_folder / "scan.html", phone=phone)
+    boxes = page.locator(".level span").evaluate_all("(all) => all.map((one) => one.getBoundingClientRect().toJSON())")
+    assert len(boxes) == 7  # the levels of Hasler and Süsstrunk (2003)
+    assert all(box["width"] and box["left"] >= 0 and box["right"] <= page.viewport_size["width"] for box in boxes)  # type: ignore[index]
+    flag = page.locator("#flag").bounding_box()
+    bars = page.locator("#histogram").bounding_box()
+    assert flag
+    assert bars
+    assert flag["y"] + flag["height"] <= bars["y"]
+    assert all(box["bottom"] <= flag["y"] for box in boxes)
+    for one, other in itertools.combinations(boxes, 2):
+        assert one["right"] <= other["left"] or other["right"] <= one["left"] or one["top"] != other["top"]
+
+
 def test_keys_move_the_threshold_in_small_and_large_steps(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html")
     page.focus("#handle")
@@ -314,7 +333,7 @@ def test_html_in_a_file_name_is_shown_as_text(opened: Open, scanned_folder: Path
     page.get_by_role("button", name=HTML_NAME).first.click()
     assert page.text_content("#photo-path") == HTML_NAME
     sources = page.locator("img").evaluate_all("(all) => all.map((image) => image.getAttribute('src').slice(0, 16))")
-    assert set(sources) == {"data:image/webp;"}
+    assert set(sources) == {"data:image/jpeg;"}
     assert page.locator("[onerror]").count() == 0
 
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import errno
+import inspect
+import io
 import os
 import socket
+import sys
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
 
 from curate.errors import TRANSIENT_KINDS, SourceError
 from curate.manifest import escape, unescape
+from curate.scanning.scan import ScanOptions, scan_photos
 from curate.sources import ListedPhoto, as_photo_error, has_photo_name, list_photos
 
 name_bytes = st.binary(min_size=1, max_size=12).map(lambda raw: raw.replace(b"/", b"_").replace(b"\0", b"-"))
@@ -192,3 +200,41 @@ def test_has_photo_name(name: str) -> None:
 @pytest.mark.parametrize("name", ["a.txt", "jpg", ".jpg", "a.jpg.xmp", "a.jpg/b", "a.nef"])
 def test_has_no_photo_name(name: str) -> None:
     assert not has_photo_name(name)
+
+
+@pytest.mark.parametrize("time_s", [10_413_792_000, -12_000_000_000])  # the years 2300 and 1589
+@pytest.mark.parametrize("name", ["a.jpg", "a.tar"])
+def test_times_that_64_bits_do_not_hold_are_limited_and_known_by_the_next_scan(
+    name: str, time_s: int, vivid: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    photo = io.BytesIO()
+    Image.fromarray(vivid).save(photo, "JPEG")
+    path = tmp_path / "in" / name
+    path.parent.mkdir()
+    path.write_bytes(photo.getvalue())
+    photo.seek(0)
+    if name == "a.tar":
+        member = tarfile.TarInfo("b.jpg")
+        member.size = len(photo.getvalue())
+        with tarfile.open(path, "w") as tar:
+            tar.addfile(member, photo)
+    os.utime(path, ns=(time_s * 10**9, time_s * 10**9))
+    held = path.stat().st_mtime_ns  # file systems have limits of their own
+    (*_, found) = list_photos([tmp_path / "in"])
+    assert found.modified_ns == min(max(held, -(2**63)), 2**63 - 1)  # int64 holds the years 1677 to 2262
+    options = ScanOptions(engine="serial")
+    assert scan_photos([tmp_path / "in"], tmp_path / "m.parquet", options).errors == {}
+    assert scan_photos([tmp_path / "in"], tmp_path / "m.parquet", options).measured_now == 0
+
+
+def test_the_depth_of_folders_is_not_limited_by_pythons_recursion(tmp_path: Path) -> None:
+    path = tmp_path.joinpath(*["d"] * 200, "a.jpg")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x")
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 150)
+    try:
+        found = paths_of(tmp_path)
+    finally:
+        sys.setrecursionlimit(before)
+    assert found == [path.relative_to(tmp_path).as_posix()]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from curate.errors import SourceError
 from curate.report import write_report
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.scanning.scorer import ScoreOptions, score_photo
-from curate.sources import ListedPhoto, Sources, list_photos, read_photo
+from curate.sources import ListedPhoto, Sources, list_photos, read_photo, remote
 
 SERIAL = ScanOptions(engine="serial")
 
@@ -139,6 +140,24 @@ def test_other_file_systems_are_listed_folder_by_folder(photos: Path, tmp_path: 
     scan_photos([photos], tmp_path / "here.parquet", SERIAL)
     moved = ("source", "modified_ns")
     assert rows_of(tmp_path / "there.parquet", *moved) == rows_of(tmp_path / "here.parquet", *moved)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (datetime(2300, 1, 1, tzinfo=UTC), 2**63 - 1),
+        (datetime(1600, 1, 1, tzinfo=UTC), -(2**63)),
+        (1.5, 1_500_000_000),
+        (1e300, 2**63 - 1),
+        (float("nan"), None),
+        (float("inf"), None),
+        ("2026-11-30T00:00:00+00:00", 1_795_996_800_000_000_000),  # date -d 2026-11-30T00:00Z +%s
+        ("Mon, 30 Nov 2026", None),
+        ([], None),
+    ],
+)
+def test_a_store_may_report_any_time_of_change(said: Any, expected: int | None) -> None:
+    assert remote._modified_ns({"mtime": said}) == expected
 
 
 def test_a_file_url_is_a_path(photos: Path) -> None:

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from curate.errors import TrainingError
@@ -50,6 +51,44 @@ def test_a_step_is_a_line_with_loss_and_loss_over_neutral(tmp_path: Path) -> Non
         "wait_share": 0.012,
     }
     assert "loss 0.0800  0.80 of neutral" in console[0]
+
+
+def test_the_console_shows_the_mean_loss_of_the_last_100_steps_and_its_ratio_to_gray_on_their_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.trainer.logger.PRINT_INTERVAL_S", 0.0)
+    console: list[str] = []
+    logger = open_log(tmp_path, console=console)
+    neutrals = np.random.default_rng(0).uniform(0.02, 0.3, 300)  # batches differ; the manifest's neutral is 0.1
+    losses = [neutrals[0], *neutrals[1:] * 0.5]
+    for step, (loss, neutral) in enumerate(zip(losses, neutrals, strict=True), 1):
+        logger.log_step(step, 0, StepResult(loss, neutral), 1e-3, 2)
+        if step == 200:
+            logger.log_step(200, 0, None, 1e-3, 0)  # none of its photos can be read
+            logger.log_step(200, 0, StepResult(math.nan, neutral), 1e-3, 2)
+    logger.close()
+    assert f"loss {losses[0]:.4f}  1.00 of neutral" in console[0]
+    second = f"loss {sum(losses[:2]) / 2:.4f}  {sum(losses[:2]) / sum(neutrals[:2]):.2f} of neutral"
+    assert second in console[1]
+    assert f"loss {sum(losses[-100:]) / 100:.4f}  0.50 of neutral" in console[-1]
+    assert logger.verdict().startswith("ending at 0.50 times the neutral loss")
+
+
+def test_a_resumed_run_shows_the_same_mean_as_an_uninterrupted_one(tmp_path: Path) -> None:
+    results: list[StepResult | None] = [StepResult(0.08 + step / 1000, 0.1 + step / 500) for step in range(40)]
+    results[10], results[11] = None, StepResult(math.nan, 0.1)
+    shown = []
+    for stop_at in (len(results), 25):
+        console: list[str] = []
+        logger = open_log(tmp_path, console=console, total_steps=len(results))
+        for step, result in enumerate(results, 1):
+            if step == stop_at + 1:
+                logger.close()
+                logger = open_log(tmp_path, after_step=stop_at, console=console, total_steps=len(results))
+            logger.log_step(step, 0, result, 1e-3, 2)
+        logger.close()
+        shown.append((console[-1].split("  lr")[0], logger.ratios[:10], logger.ratios[12:], logger.neutrals))
+    assert shown[0] == shown[1]
 
 
 @pytest.mark.parametrize(("ratio", "noted"), [(1.23, True), (1.0, False)])

@@ -146,7 +146,9 @@ def test_baselines_are_measured_and_printed_before_the_first_step(clean_manifest
         index for index, line in enumerate(console) if line.startswith("baseline  loss of predicting neutral gray")
     )
     assert f"{start['neutral_loss']:.4f}" in console[baseline]
-    assert baseline < next(index for index, line in enumerate(console) if line.startswith("step"))
+    first_step = next(index for index, line in enumerate(console) if line.startswith("step 1/1"))
+    assert baseline < first_step
+    assert "  1.00 of neutral  " in console[first_step]  # the output layer starts at zero: gray, whatever the batch
 
 
 def test_each_epoch_is_validated_and_the_lowest_score_is_the_best(clean_manifest: Manifests, train_on: Train) -> None:
