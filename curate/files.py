@@ -64,19 +64,19 @@ its folder, or choose another place with -o
 
 def _write_advice(exc: Exception, path: Location, *, resumable: bool) -> str:
     """What to do before choosing another place; empty where the cause isn't known."""
-    advice = advise(exc)
-    again = "and run the same command" + (" (what is finished is kept)" if resumable else "")
-    if not isinstance(exc, OSError) or exc.errno in (errno.EISDIR, errno.EROFS):
+    advice, again = advise(exc), " and run the same command" + (" (what is finished is kept)" if resumable else "")
+    if isinstance(exc, OSError) and isinstance(path, RemotePath):
+        if exc.errno in (errno.EISDIR, errno.EROFS):  # the error says what can't be written
+            return ""
+        if isinstance(exc, PermissionError):
+            advice = "check the rights of these credentials"
+        elif isinstance(exc, FileNotFoundError):
+            advice = "create the bucket"
+        else:
+            advice = advice or "check the address, the credentials and the connection"
+    elif not (isinstance(exc, OSError) and exc.errno in DISK_FULL):
         again = ""
-    elif isinstance(path, RemotePath) and isinstance(exc, PermissionError):
-        advice = "check the rights of these credentials"
-    elif isinstance(path, RemotePath) and isinstance(exc, FileNotFoundError):
-        advice = "create the bucket"
-    elif isinstance(path, RemotePath) and not advice:
-        advice = "check the address, the credentials and the connection"
-    elif exc.errno not in DISK_FULL:
-        again = ""
-    return f"{advice} {again}".strip() + ", or " if advice else ""
+    return f"{advice}{again}, or " if advice else ""
 
 
 def check_readable(path: Path) -> None:

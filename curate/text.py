@@ -12,14 +12,13 @@ _ADVICE = {
     errno.ENFILE: _TOO_MANY_FILES,
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space in your quota",
-    errno.EFBIG: "use a file system that allows larger files",
+    errno.EFBIG: "raise the limit with `ulimit -f`, or use a file system that allows larger files",
     errno.EROFS: "mount the file system for writing",
     errno.EACCES: "check the permissions of the file and its folder",
     errno.EPERM: "check the permissions of the file and its folder",
     errno.ENAMETOOLONG: "use a shorter name",
     errno.EIO: "check the disk and the connection to it",
     errno.ESTALE: "check the disk and the connection to it",
-    errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.ENOMEM: "free some memory",
 }
 """What to do about the system's errors of one known cause."""

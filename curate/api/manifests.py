@@ -54,7 +54,7 @@ def scan_photos(
 
     Args:
         paths: one or many folders, photos, tars, or URLs of such.
-        out: manifest to write or update, a Parquet file.
+        out: manifest to write or update, a Parquet file; a path or URL.
         from_files: one or many text files with one path per line; `-` is standard input.
         null: paths in these files end in NUL bytes instead of line ends.
         workers: processes that decode, 1 or more; None is one per available core.
@@ -150,8 +150,9 @@ def filter_manifest(
     An argument that is None keeps the preset's value; without a preset's value, that rule is off.
 
     Args:
-        scan: manifest of `scan_photos`.
-        out: manifest of the kept photos; `rejected.parquet` goes beside it, or `X.rejected.parquet` beside `X.parquet`.
+        scan: manifest of `scan_photos`; a path or URL.
+        out: manifest of the kept photos, a path or URL; `rejected.parquet` goes beside it, or `X.rejected.parquet` beside
+            `X.parquet`.
         preset: `colorization` (min_colorfulness=20 and nothing else), `strict`, or a TOML file with such settings.
         min_colorfulness: reject photos whose M is lower; 20 in the default preset, 0 switches it off.
         max_colorfulness: reject photos whose M is higher.
@@ -198,7 +199,7 @@ def merge_manifests(
 
     Args:
         parts: one or many manifests of `scan_photos(..., shard="I/N")`, or folders of them.
-        out: manifest to write.
+        out: manifest to write; a path or URL.
         overwrite: replace `out`, whatever it is.
         command: text that the manifest records as what made it; None records this call.
 
@@ -223,7 +224,7 @@ def read_manifest(manifest: StrPath, *, columns: Sequence[str] | None = None) ->
     """Read a manifest and what made it.
 
     Args:
-        manifest: a Parquet file, or a folder of Parquet parts.
+        manifest: a Parquet file, or a folder of Parquet parts; a path or URL.
         columns: read only these columns, as far as they exist; None reads all.
 
     Returns:
@@ -264,7 +265,7 @@ def inspect_manifest(manifest: StrPath) -> ManifestInfo:
     """Return what a manifest contains, what made it, and where it comes from, without loading its rows.
 
     Args:
-        manifest: a Parquet file, or a folder of Parquet parts.
+        manifest: a Parquet file, or a folder of Parquet parts; a path or URL.
 
     Returns:
         `rows`, `counts` by split and tone, `schema`, `sha256`, `lineage`, and the `ancestors` back to the scan.

@@ -38,7 +38,7 @@ def pack_photos(
 
     Args:
         manifest: a manifest of `filter_manifest`; rows with an error are left out.
-        out: folder of the pack, new or with a part of it; None is `packs/NAME OF THE MANIFEST`.
+        out: folder or URL of the pack, new or with a part of it; None is `packs/NAME OF THE MANIFEST`.
         size_px: short side of the packed photos, 32 to 4096 px; smaller photos stay as they are.
         encoding: `raw` reads fastest; `jpeg` (4:4:4) takes about a fifth of the space.
         quality: of JPEGs, 95 to 100.
@@ -82,7 +82,7 @@ def export_photos(
 
     Args:
         manifest: any manifest; rows with an error are left out.
-        out: a new or empty folder, or one that has a part of this export.
+        out: a new or empty folder, or one that has a part of this export; or its URL.
         kind: `webdataset`: tars with each photo and its row as JSON; `imagefolder`: a folder per split with
             metadata.jsonl; `copy`, `links`, `hardlinks`: the tree of folders.
         progress: called with the number of photos done and of all photos.
@@ -115,12 +115,12 @@ def write_report(
 
     Args:
         manifest: a scan, clean or rejected manifest.
-        out: page to write; None is beside the manifest, with its name and `.html`.
+        out: page to write, a path or URL; None is beside the manifest, with its name and `.html`.
         roots: one or many folders to look in, if the photos have moved since the scan.
         workers: processes that decode thumbnails; None is one per available core.
 
     Returns:
-        The page's path `out`, its size in `bytes`, and how many photos it shows.
+        The page's path or URL `out`, its size in `bytes`, and how many photos it shows.
 
     Raises:
         ManifestError: the manifest cannot be read or has no rows, or the page cannot be written.

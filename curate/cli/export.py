@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--out",
     type=LOCATION,
     required=True,
-    help="Output folder: new, empty, or with an unfinished export of the same manifest.",
+    help="Output folder, or its URL: new, empty, or with an unfinished export of the same manifest.",
 )
 @click.option(
     "--to",

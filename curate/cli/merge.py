@@ -11,7 +11,9 @@ from curate.text import pluralize
 
 @click.command(short_help="Merge the outputs of `curate scan --shard`.")
 @click.argument("parts", nargs=-1, required=True, type=LOCATION, metavar="PART...")
-@click.option("-o", "--out", type=LOCATION, default=SCAN_MANIFEST, show_default=True, help="Manifest to write.")
+@click.option(
+    "-o", "--out", type=LOCATION, default=SCAN_MANIFEST, show_default=True, help="Manifest to write, also at a URL."
+)
 @click.option("--overwrite", is_flag=True, help="Replace the output file, even if it isn't a vividset manifest.")
 def merge(parts: tuple[Location, ...], out: Location, *, overwrite: bool) -> None:
     """Merge the manifests that `curate scan --shard` wrote into one manifest.

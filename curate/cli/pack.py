@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Resize photos once, so that `train fit` reads them fast.")
 @click.argument("manifest", type=LOCATION)
-@click.option("-o", "--out", type=LOCATION, help="Output folder.  [default: packs/NAME for the manifest NAME.parquet]")
+@click.option(
+    "-o", "--out", type=LOCATION, help="Output folder, or its URL.  [default: packs/NAME for the manifest NAME.parquet]"
+)
 @click.option(
     "--size",
     "size_px",

@@ -14,7 +14,10 @@ from curate.locations import Location
 @click.command(short_help="Write an HTML page about a manifest, to choose thresholds.")
 @click.argument("path", type=LOCATION, default=SCAN_MANIFEST, metavar="[MANIFEST]")
 @click.option(
-    "-o", "--out", type=LOCATION, help="HTML file to write.  [default: NAME.html beside the manifest NAME.parquet]"
+    "-o",
+    "--out",
+    type=LOCATION,
+    help="HTML file to write, also at a URL.  [default: NAME.html beside the manifest NAME.parquet]",
 )
 @click.option(
     "--root",

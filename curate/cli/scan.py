@@ -45,7 +45,12 @@ if TYPE_CHECKING:
     "-0", "--null", is_flag=True, help="Paths in the lists end with a NUL byte, as written by `find -print0`."
 )
 @click.option(
-    "-o", "--out", type=LOCATION, default=SCAN_MANIFEST, show_default=True, help="Manifest to write or update."
+    "-o",
+    "--out",
+    type=LOCATION,
+    default=SCAN_MANIFEST,
+    show_default=True,
+    help="Manifest to write or update, also at a URL.",
 )
 @engine_options
 @click.option(

@@ -109,7 +109,8 @@ def pack_summary(pack: PackSummary, out: Location) -> Iterator[str]:
         yield f"  packed now: {pack.packed_now:,}; already in the pack: the rest"
     yield from _failure_lines(pack.failed, out)
     if pack.photos:
-        yield f"written: {out}; next step: train fit {out}"
+        copy = "" if isinstance(out, Path) else "copy it to a disk of the training machine, then "
+        yield f"written: {out}; next step: {copy}train fit {out if isinstance(out, Path) else out.name}"
 
 
 def export_summary(export: ExportSummary, out: Location) -> Iterator[str]:

@@ -18,11 +18,12 @@ from curate.files import check_writable, write_atomic, write_errors
     ("number", "advice"),
     [
         (errno.ENOSPC, "free some space and run the same command, or choose another place with -o"),
-        (errno.EDQUOT, "free some space and run the same command, or choose another place with -o"),
+        (errno.EDQUOT, "free some space in your quota and run the same command, or choose another place with -o"),
+        (errno.ENAMETOOLONG, "use a shorter name, or choose another place with -o"),
         (errno.EACCES, "check the permissions of the file and its folder, or choose another place with -o"),
-        (errno.EROFS, "choose another place with -o"),
+        (errno.EROFS, "mount the file system for writing, or choose another place with -o"),
         (errno.ENOTDIR, "choose another place with -o"),
-        (errno.EIO, "choose another place with -o"),
+        (errno.EIO, "check the disk and the connection to it, or choose another place with -o"),
     ],
     ids=errno.errorcode.get,
 )
