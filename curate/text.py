@@ -6,7 +6,7 @@ import errno
 import re
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_TOO_MANY_FILES = "raise the limit with `ulimit -n`, or use fewer --workers"
+_TOO_MANY_FILES = "raise the limit with `ulimit -n`"
 _ADVICE = {
     errno.EMFILE: _TOO_MANY_FILES,
     errno.ENFILE: _TOO_MANY_FILES,

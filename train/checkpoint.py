@@ -20,7 +20,7 @@ from curate import manifest
 from curate.errors import CheckpointError, ManifestError, UsageError
 from curate.files import check_readable, commit
 from curate.locations import Location, to_location
-from curate.text import describe_error
+from curate.text import advise, describe_error
 from curate.version import __version__
 from train.models.unet import ColorUNet, build_network
 from train.recipe import Recipe
@@ -166,8 +166,7 @@ def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
     except FileNotFoundError as exc:
         raise CheckpointError(f"{path} doesn't exist: give RUN/best.safetensors of a run of `train fit`") from exc
     except OSError as exc:
-        denied = isinstance(exc, PermissionError)
-        advice = "check its permissions" if denied else "give a checkpoint of `train fit`"
+        advice = advise(exc) or "give a checkpoint of `train fit`"
         raise CheckpointError(f"{path} can't be read: {describe_error(exc)}: {advice}") from exc
     try:
         with safe_open(path, framework="pt") as file:

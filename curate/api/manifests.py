@@ -151,8 +151,8 @@ def filter_manifest(
 
     Args:
         scan: manifest of `scan_photos`; a path or URL.
-        out: manifest of the kept photos, a path or URL; `rejected.parquet` goes beside it, or `X.rejected.parquet` beside
-            `X.parquet`.
+        out: manifest of the kept photos, a path or URL; `rejected.parquet` goes beside it, or `X.rejected.parquet`
+            beside `X.parquet`.
         preset: `colorization` (min_colorfulness=20 and nothing else), `strict`, or a TOML file with such settings.
         min_colorfulness: reject photos whose M is lower; 20 in the default preset, 0 switches it off.
         max_colorfulness: reject photos whose M is higher.

@@ -21,8 +21,8 @@ from curate.locations import Location
     type=LOCATION,
     default=CLEAN_MANIFEST,
     show_default=True,
-    help="Manifest of the kept photos, also at a URL. The rejected photos go to rejected.parquet in the same folder, or "
-    "to NAME.rejected.parquet if the output is another NAME.parquet than clean.parquet.",
+    help="Manifest of the kept photos, also at a URL. The rejected photos go to rejected.parquet in the same folder, "
+    "or to NAME.rejected.parquet if the output is another NAME.parquet than clean.parquet.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the result, but write no files.")
 @click.option("--show", is_flag=True, help="Print the options in effect as a preset file, and do nothing else.")

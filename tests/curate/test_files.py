@@ -42,6 +42,19 @@ def test_arrow_errors_are_converted_and_others_are_not() -> None:
         raise ZeroDivisionError
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE], ids=errno.errorcode.get)
+def test_too_many_open_files_are_not_the_fault_of_the_output(number: int) -> None:
+    with pytest.raises(OutputError) as raised, write_errors(Path("x"), OutputError, "-o"):
+        raise OSError(number, os.strerror(number))
+    assert str(raised.value) == f"{os.strerror(number)}: raise the limit with `ulimit -n`"
+
+
+def test_an_error_of_unknown_cause_gives_no_advice_about_a_cause() -> None:
+    with pytest.raises(OutputError) as raised, write_errors(Path("x"), OutputError, "-o"):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+    assert str(raised.value) == f"x can't be written: {os.strerror(errno.EXDEV)}: choose another place with -o"
+
+
 def test_a_full_disk_says_that_a_resumable_command_continues() -> None:
     message = r"free some space and run the same command \(what is finished is kept\), or choose another place with -o$"
     with pytest.raises(OutputError, match=message), write_errors(Path("x"), OutputError, "-o", resumable=True):
