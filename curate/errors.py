@@ -74,7 +74,7 @@ class NotAPhoto(PhotoError):
 
 
 class UnsupportedFormat(PhotoError):
-    """A photo format that is not decoded."""
+    """An image or camera raw file of a format or kind that is not decoded."""
 
 
 class BrokenPhoto(PhotoError):
@@ -136,7 +136,7 @@ class OutOfMemory(PhotoError):
 
 
 class TimedOut(PhotoError):
-    """Decoding took longer than --timeout."""
+    """Reading or decoding took longer than --timeout."""
 
 
 class WorkerDied(PhotoError):

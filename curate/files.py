@@ -20,7 +20,7 @@ from typing import Any
 
 from curate.errors import OutputError, VividsetError
 from curate.locations import Location, RemotePath
-from curate.text import DISK_FULL, advise, describe_error, is_out_of_handles
+from curate.text import advise, describe_error, is_disk_full, is_out_of_handles
 
 STAMP = ".made_of"
 """In an output folder: JSON of what decides its content."""
@@ -74,7 +74,7 @@ def _write_advice(exc: Exception, path: Location, *, resumable: bool) -> str:
             advice = "create the bucket"
         else:
             advice = advice or "check the address, the credentials and the connection"
-    elif not (isinstance(exc, OSError) and exc.errno in DISK_FULL):
+    elif not (is_disk_full(exc)):
         again = ""
     return f"{advice}{again}, or " if advice else ""
 

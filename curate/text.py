@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import re
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_TOO_MANY_FILES = "raise the limit with `ulimit -n`"
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_TOO_MANY_FILES = "allow more open files with `ulimit -n`"
 _ADVICE = {
     errno.EMFILE: _TOO_MANY_FILES,
     errno.ENFILE: _TOO_MANY_FILES,
@@ -69,6 +69,11 @@ def advise(exc: BaseException) -> str:
     'use a shorter name'
     """
     return _ADVICE.get(exc.errno or 0, "") if isinstance(exc, OSError) else ""
+
+
+def is_disk_full(exc: BaseException) -> bool:
+    """Whether the system refused to write for lack of space."""
+    return isinstance(exc, OSError) and exc.errno in _DISK_FULL
 
 
 def is_out_of_handles(exc: BaseException) -> bool:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import signal
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 # Commands inherit ignored signals: under `nohup`, or in a script's background, the tests of Ctrl-C would fail.
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -37,3 +44,17 @@ def s3() -> Iterator[Any]:
         fs.rm("bucket", recursive=True)  # the server keeps its data in this process, for the next server too
         server.stop()
         fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium. Without it the tests of pages fail in CI and are skipped elsewhere."""
+    from playwright.sync_api import sync_playwright
+
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium here: apt-get install chromium libatomic1")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found)
+        yield chromium
+        chromium.close()

@@ -22,6 +22,7 @@ from curate.files import sha256_of
 from curate.locations import local_path, parse_location
 from train.checkpoint import Checkpoint
 from train.data.dataset import Datasets, load_split
+from train.data.loader import TIMEOUT_S
 from train.evaluation.evaluator import Evaluation, PhotoResult, PredictionSummary, Predictor, Protocol, summarize
 from train.evaluation.feature_metrics import Fid, Lpips
 from train.health.diagnose import Diagnosis, read_loss_curve
@@ -70,6 +71,7 @@ def fit(
     resume: bool = False,
     roots: StrPath | Sequence[StrPath] = (),
     workers: int = 1,
+    timeout_s: float = TIMEOUT_S,
     device: str = "auto",
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto",
     compile: bool = False,  # noqa: A002  # the option's name
@@ -97,6 +99,7 @@ def fit(
             both the run's and the default is an error.
         roots: one or many folders to look in, if the photos have moved since the scan.
         workers: processes that read photos, 0 to 64; 0 reads in this process.
+        timeout_s: a photo that takes longer to read counts as unreadable.
         device: auto, cpu, cuda, cuda:1 or mps.
         precision: as Lightning Fabric names them; `auto` is bf16-mixed on GPUs that multiply it, else 32-true.
         compile: compile the network: a slow first step, faster ones after it.
@@ -146,6 +149,7 @@ def fit(
     _check("on_trouble", on_trouble, ("warn", "stop", "rescue"))
     if not 0 <= workers <= 64:
         raise UsageError(f"workers must be 0 to 64, not {workers!r}")
+    _check_timeout(timeout_s)
     if recipe is not None and given != _RECIPE:
         raise UsageError("give recipe=, or single hyper-parameters, but not both")
     given = recipe or given
@@ -155,7 +159,7 @@ def fit(
         source,
         folder,
         given,
-        DeviceConfig(device, precision, workers, _path(encoder_weights), compile),
+        DeviceConfig(device, precision, workers, _path(encoder_weights), compile, timeout_s),
         set_by_user={name for name, value in asdict(given).items() if value != getattr(_RECIPE, name)}
         | ({"on_trouble"} if on_trouble != "warn" else set()),
         roots=_roots(roots),
@@ -218,6 +222,8 @@ class EvaluationResult:
     """Scores of every photo."""
     summary: Mapping[Predictor, PredictionSummary]
     """Means over the photos, for `network`, `mean colour` and `neutral gray`."""
+    unreadable: Mapping[str, str]
+    """Reason for each photo that could not be read, by its name in the manifest."""
 
 
 def evaluate(
@@ -231,6 +237,7 @@ def evaluate(
     lpips_weights: StrPath | None = None,
     fid_weights: StrPath | None = None,
     html: StrPath | None = None,
+    timeout_s: float = TIMEOUT_S,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> EvaluationResult:
@@ -246,6 +253,7 @@ def evaluate(
         lpips_weights: TorchScript file vgg16.pt, to measure LPIPS. It runs as a program.
         fid_weights: TorchScript file inception-2015-12-05.pt, to measure FID. It runs as a program.
         html: page to write with the best, median and worst photos.
+        timeout_s: a photo that takes longer to read counts as unreadable.
         device: cpu, cuda, cuda:1 or mps.
         progress: called with the number of photos done and of all photos.
 
@@ -264,6 +272,7 @@ def evaluate(
         >>> result.summary["network"].loss_to_neutral  # doctest: +SKIP
         0.71
     """
+    _check_timeout(timeout_s)
     _check("split", split, ("test", "val", "train", "all"))
     page = _path(html)
     if page:
@@ -276,7 +285,9 @@ def evaluate(
         network = source.network().to(device)
     lpips = Lpips(local_path(lpips_weights), device) if lpips_weights else None
     fid = Fid(local_path(fid_weights), device) if fid_weights else None
-    evaluation = Evaluation(network, chosen, size_px, ColorizationWeightedLoss.from_recipe(recipe), device, lpips, fid)
+    evaluation = Evaluation(
+        network, chosen, size_px, ColorizationWeightedLoss.from_recipe(recipe), device, lpips, fid, timeout_s
+    )
     photos = evaluation.run(limit, progress or (lambda done, total: None))
     protocol = Protocol(
         checkpoint=str(source.path),
@@ -294,7 +305,8 @@ def evaluate(
     if page:
         text = train.evaluation.report.render_page(evaluation, protocol, photos, summary)
         train.evaluation.report.write_page(page, text)
-    return EvaluationResult(protocol, photos, summary)
+    unreadable = {chosen.name(index): reason for index, reason in evaluation.unreadable.items()}
+    return EvaluationResult(protocol, photos, summary, unreadable)
 
 
 def diagnose(run: StrPath, *, neutral: float | None = None, means_of: int | None = None) -> Diagnosis:
@@ -360,6 +372,11 @@ def _check(name: str, value: str, choices: Collection[str]) -> None:
     """Refuse a text that is none of the choices."""
     if value not in choices:
         raise UsageError(f"{name} {value!r} is not understood: choose from {', '.join(choices)}")
+
+
+def _check_timeout(timeout_s: float) -> None:
+    if not timeout_s > 0:
+        raise UsageError(f"timeout_s must be more than 0 seconds, not {timeout_s!r}")
 
 
 def _path(path: StrPath | None) -> Path | None:

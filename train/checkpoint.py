@@ -147,20 +147,28 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: CheckpointMetadata
         raise CheckpointError(f"{path} can't be written: {exc}: free some space, then --resume") from exc
 
 
+def find_file(path: Path) -> Path:
+    """Return the file of a checkpoint that is given as a `.safetensors` file or as a run's folder.
+
+    A folder stands for its best.safetensors. A run that was stopped before its first validation has only
+    last.safetensors, which is then returned for the folder and for best.safetensors.
+    """
+    best = path / "best.safetensors" if path.is_dir() else path
+    last = best.with_name("last.safetensors")
+    return last if best.name == "best.safetensors" and last.exists() and not best.exists() else best
+
+
 def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
     """Read a checkpoint.
 
     Args:
-        path: a `.safetensors` file, or a run folder: its best.safetensors, else its last.safetensors.
+        path: as for `find_file`.
         weights_only: skip the optimizer's tensors.
 
     Raises:
         CheckpointError: the file is missing, damaged, not a vividset checkpoint, or of an unknown format or model.
     """
-    if path.is_dir():
-        last = path / "last.safetensors"
-        path = path / "best.safetensors"
-        path = last if last.exists() and not path.exists() else path
+    path = find_file(path)
     try:
         check_readable(path)
     except FileNotFoundError as exc:

@@ -3,31 +3,32 @@
 The rules, in the order in which they apply (docs/reference/formats.md lists them with the test for each):
 
 1. The content decides the format, never the file name. JPEG (also MPO), PNG, WebP, TIFF, GIF, BMP and AVIF are
-   supported; HEIC and JPEG XL are supported if their extras are installed.
+   supported; HEIC and JPEG XL are supported if their extras are installed. Camera raw is not, and a preview in a file
+   is not taken for the photo.
 2. The size in the header is checked against the limit before any pixel is decoded.
 3. Only the first frame of an animation or of a file with several pictures is decoded.
 4. 16-bit samples are rounded to 8 bits; 1-bit and palette images are expanded. Float samples have no defined range and
    are an error.
 5. An embedded profile that is not sRGB is converted, relative colorimetric. A profile that cannot be read, or that is
-   for another color space than the pixels, is ignored, as image viewers do.
+   for another color space than the pixels, is ignored, as image viewers do. Color spaces that are named without a
+   profile (nclx, cICP, gAMA and cHRM) are converted too.
 6. Alpha is composited on white, in sRGB values. Fully transparent pixels are marked as invisible and are not measured.
-7. The EXIF orientation is applied last.
+7. The orientation is applied last.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from curate.errors import (
     BrokenPhoto,
@@ -35,10 +36,12 @@ from curate.errors import (
     NotAPhoto,
     NothingVisible,
     OutOfMemory,
+    PhotoError,
     TooManyPixels,
     UnsupportedFormat,
 )
-from curate.image import fast_paths
+from curate.image import fast_paths, jpeg_data
+from curate.image.color_tags import read_bmp_profile, read_color_tags
 from curate.image.formats import (
     FORMATS,
     JXL,
@@ -49,6 +52,11 @@ from curate.image.formats import (
     looks_like_photo,
 )
 from curate.image.icc import PILLOW_ERRORS, convert_pixels, srgb_transform, to_srgb
+from curate.image.orientation import apply_orientation, read_orientation
+from curate.image.png import check_pixel_data, correct_transparency, drop_damaged_chunks
+from curate.image.signatures import describe_content
+from curate.image.tiff import open_tiff
+from curate.image.tiff_pages import select_page
 from curate.text import describe_error, install_hint
 
 MAX_PIXELS = 250_000_000
@@ -62,14 +70,6 @@ MAX_ASPECT_RATIO = 16
 
 _OPENCV_NO_MEMORY = -4
 """OpenCV's error code StsNoMem."""
-
-_ORIENTATION_KEYS = frozenset(["exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"])
-"""The entries of `Image.info` in which Pillow finds an orientation. Pillow's own search for one costs as much as the
-rest of reading the header, so it is skipped for images without these entries."""
-
-_FLIP_CODES = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
-"""Argument of `cv2.flip` for each EXIF orientation: 1 left to right, 0 top to bottom, -1 both. Orientations from 5 on
-are transposed before the flip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,8 @@ class Header:
     """EXIF orientation 1..8 as stored; 1 if absent or invalid."""
     icc_profile: str | None
     """Description of the embedded profile, `unreadable`, or None without a profile."""
+    hdr_transfer: str | None = None
+    """`pq` or `hlg`: the transfer curve of an HDR photo; None for standard range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +140,28 @@ def decode(
     """
     if not data:
         raise EmptyFile("the file has zero bytes")
+    data = select_page(data)
     min_side_px = partial(_min_side_px, short_side_px=short_side_px, quarter=quarter)
+    try:
+        return _decode_file(data, max_pixels, min_side_px, on_white)
+    except BrokenPhoto:
+        jpeg_data.check_supported(data)
+        with memory_errors("decoding it"):
+            intact = drop_damaged_chunks(data) or jpeg_data.add_end_marker(data, max_pixels)
+        if intact is None:
+            raise
+        return _decode_file(intact, max_pixels, min_side_px, on_white)
+
+
+def _decode_file(
+    data: bytes, max_pixels: int, min_side_px: Callable[[tuple[int, int]], int | None], on_white: bool
+) -> Photo:
     if plain := fast_paths.decode_plain_file(data, max_pixels, min_side_px):
         return Photo(Header(*plain.size, plain.format, "RGB", orientation=1, icc_profile=None), plain.pixels, None)
-    image = _open(data, max_pixels)
+    image, alpha = _open(data, max_pixels)
     try:
         with _pillow_errors(f"decoding {image.width} x {image.height} pixels"):
-            return _to_photo(image, data, min_side_px(image.size), on_white)
+            return _to_photo(image, data, min_side_px(image.size), on_white, alpha)
     finally:
         image.close()
 
@@ -166,9 +183,9 @@ def decode_image(image: Image.Image, *, max_pixels: int = MAX_PIXELS, on_white: 
     >>> decode_image(Image.new("L", (2, 1), 7)).pixels.tolist()
     [[[7, 7, 7], [7, 7, 7]]]
     """
-    _check_size(image, max_pixels)
+    _check_size(image.width, image.height, max_pixels=max_pixels)
     with _pillow_errors(f"decoding {image.width} x {image.height} pixels"):
-        return _to_photo(image, None, None, on_white)
+        return _to_photo(image, None, None, on_white, None)
 
 
 @contextmanager
@@ -207,25 +224,6 @@ def over_white(colors: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[n
     return ((scaled + 1 + (scaled >> 8)) >> 8).astype(np.uint8)  # equals scaled // 255, at a quarter of the cost
 
 
-def apply_orientation(pixels: NDArray[Any], orientation: int) -> NDArray[np.uint8]:
-    """Turn and mirror stored pixels as an EXIF orientation says. OpenCV takes a fifth of the time of a numpy copy.
-
-    Args:
-        pixels: (H, W, ...) uint8, as stored.
-        orientation: EXIF orientation, 1..8.
-
-    Returns:
-        The upright pixels, uint8; (W, H, ...) for orientations 5 to 8.
-
-    Raises:
-        OutOfMemory: there is not enough memory for the copy.
-    """
-    with memory_errors("turning it"):
-        turned = cv2.transpose(pixels) if orientation >= 5 else pixels
-        code = _FLIP_CODES.get(orientation)
-        return np.asarray(turned if code is None else cv2.flip(turned, code), np.uint8)
-
-
 def _min_side_px(size: tuple[int, int], short_side_px: int | None, quarter: bool) -> int | None:
     """The smallest short side at which a JPEG of this size may be decoded; None for full size."""
     return max(MIN_QUARTER_SIDE_PX, -(-min(size) // 4)) if quarter else short_side_px
@@ -244,21 +242,30 @@ def _pillow_errors(doing: str) -> Iterator[None]:
             raise BrokenPhoto(describe_error(exc)) from exc
 
 
-def _open(data: bytes, max_pixels: int) -> Image.Image:
-    """The image, opened but not decoded, of at most `max_pixels`."""
+def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, Image.Image | None]:
+    """The image, of at most `max_pixels`, and its alpha if Pillow has no mode for these colors with alpha.
+
+    The image is opened but not decoded, except for layouts of TIFF that Pillow gets wrong.
+    """
     Image.MAX_IMAGE_PIXELS = None  # our own limit is checked below, before anything is decoded
     with _pillow_errors("reading the header"):
+        if picture := open_tiff(data, partial(_check_size, max_pixels=max_pixels)):
+            return picture.image, picture.alpha
         try:
             image = _identify(data, max_pixels)
         except UnidentifiedImageError as exc:
-            raise _unidentified_error(data[:SNIFF_BYTES]) from exc
-    _check_size(image, max_pixels)
-    return image
+            raise _unidentified_error(data) from exc
+    _check_size(image.width, image.height, max_pixels=max_pixels)
+    if image.format == "PNG":
+        correct_transparency(image, data)
+    elif image.format == "BMP" and (profile := read_bmp_profile(data)):
+        image.info["icc_profile"] = profile
+    return image, None
 
 
-def _check_size(image: Image.Image, max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
-        raise TooManyPixels(f"{image.width} x {image.height} is over the limit of {max_pixels} pixels (--max-pixels)")
+def _check_size(width: int, height: int, *, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise TooManyPixels(f"{width} x {height} is over the limit of {max_pixels} pixels (--max-pixels)")
 
 
 def _identify(data: bytes, max_pixels: int) -> Image.Image:
@@ -273,57 +280,65 @@ def _identify(data: bytes, max_pixels: int) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=[plugin_format.format])
 
 
-def _unidentified_error(head: bytes) -> NotAPhoto | UnsupportedFormat | BrokenPhoto:
-    """The error for a file that no reader accepts, from its first bytes."""
+def _unidentified_error(data: bytes) -> PhotoError:
+    """The error for a file that no reader accepts."""
+    head = data[:SNIFF_BYTES]
     plugin_format = detect_plugin_format(head)
     if plugin_format and not is_installed(plugin_format):
         hint = install_hint(plugin_format.extra)
         return UnsupportedFormat(f"{plugin_format.name} needs an extra: {hint}; then scan again with --retry-errors")
-    if head.startswith(b"\0\0\0\x0cjP  "):
-        return UnsupportedFormat("JPEG 2000 is not supported: convert it to JPEG or PNG")
-    if looks_like_photo(head):
-        return BrokenPhoto("the header cannot be read")
-    return NotAPhoto("the content is not an image of a known format")
+    error = describe_content(data)
+    return (
+        BrokenPhoto("the header cannot be read") if isinstance(error, NotAPhoto) and looks_like_photo(head) else error
+    )
 
 
-def _to_photo(image: Image.Image, data: bytes | None, short_side_px: int | None, on_white: bool) -> Photo:
+def _to_photo(
+    image: Image.Image, data: bytes | None, short_side_px: int | None, on_white: bool, extra_alpha: Image.Image | None
+) -> Photo:
     """Decode an image that Pillow has opened; with the bytes of its file, by a fast path if there is one for it."""
-    orientation, mode, stored_size = _orientation(image), image.mode, image.size
+    orientation, mode, stored_size = read_orientation(image), image.mode, image.size
     profile_name, transform = srgb_transform(image.info.get("icc_profile"), mode)
+    tags = read_color_tags(image, data)
+    if tags and (tags.over_profile or profile_name is None):
+        transform = tags.transform
     pixels = None if data is None else fast_paths.decode_plain_image(image, data, short_side_px)
     visible, alpha, remaining_orientation = None, None, orientation
     if pixels is not None:
         pixels = pixels if transform is None else convert_pixels(pixels, transform)
     else:
+        if data is not None:
+            _check_undamaged(image, data)
         image.load()
-        remaining_orientation = _orientation(image)  # Pillow's TIFF reader turns the image itself and then reports 1
-        pixels, alpha = _split_alpha(to_srgb(image, transform))
+        remaining_orientation = read_orientation(image)  # Pillow's TIFF reader turns it itself and then reports 1
+        orientation = remaining_orientation if orientation == 1 else orientation  # a PNG's EXIF may follow its pixels
+        converted = to_srgb(image, transform)
+        if extra_alpha is not None:
+            converted.putalpha(extra_alpha)
+        pixels, alpha = _split_alpha(converted)
         visible = None if alpha is None or alpha.all() else alpha > 0
         if alpha is not None and on_white:
             pixels, alpha = over_white(pixels, alpha), None
     if visible is not None and not visible.any():
         raise NothingVisible(f"all {stored_size[0]} x {stored_size[1]} pixels are fully transparent")
     if remaining_orientation != 1:
-        pixels = apply_orientation(pixels, remaining_orientation)
-        alpha = None if alpha is None else apply_orientation(alpha, remaining_orientation)
-        if visible is not None:
-            visible = apply_orientation(visible.view(np.uint8), remaining_orientation).view(np.bool_)
+        with memory_errors("turning it"):
+            pixels = apply_orientation(pixels, remaining_orientation)
+            alpha = None if alpha is None else apply_orientation(alpha, remaining_orientation)
+            if visible is not None:
+                visible = apply_orientation(visible.view(np.uint8), remaining_orientation).view(np.bool_)
     upright_size = stored_size[::-1] if remaining_orientation >= 5 else image.size
-    header = Header(*upright_size, image.format or "", mode, orientation, profile_name)
+    hdr_transfer = tags.hdr_transfer if tags else None
+    header = Header(*upright_size, image.format or "", mode, orientation, profile_name, hdr_transfer)
     return Photo(header, pixels, visible, alpha)
 
 
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8 of an image; 1 if absent or invalid."""
-    if image.format == JXL.format and not getattr(image, "jpeg", False):
-        return 1  # the codestream has its own orientation, which is applied already; EXIF may repeat it
-    if image.format != "TIFF" and not _ORIENTATION_KEYS & image.info.keys():
-        return 1
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except PILLOW_ERRORS:
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+def _check_undamaged(image: Image.Image, data: bytes) -> None:
+    """Raise BrokenPhoto for damage in the image data that Pillow accepts."""
+    if image.format in ("JPEG", "MPO"):
+        jpeg_data.check_complete(data)
+    elif image.format == "PNG":
+        check_pixel_data(data)
 
 
 def _split_alpha(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.errors import OutOfMemory
+from curate.image.png import png_chunks
 
 _JPEG_START_OF_SCAN = 0xDA
 _JPEG_START_OF_FRAME = (0xC0, 0xC1, 0xC2)
@@ -25,6 +26,8 @@ Adobe headers, which libjpeg interprets itself."""
 _PNG_8_BIT_RGB = b"\x08\x02"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _PNG_INFO_NOT_PLAIN = frozenset(["icc_profile", "transparency", "loop"])  # loop: an animation, even of one frame
+_PNG_ORIENTED_TEXT = (b"Raw profile type exif", b"XML:com.adobe.xmp")
+"""Keywords of texts that may say how the picture is to be turned. Pillow reads chunks behind the pixels later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ def decode_plain_file(
 
 
 def decode_plain_image(image: Image.Image, data: bytes, short_side_px: int | None) -> NDArray[np.uint8] | None:
-    """Decode an RGB image that Pillow has opened, if a faster decoder gives the same pixels.
+    """Decode an RGB or gray image that Pillow has opened, if a faster decoder gives the same pixels.
 
     Args:
         image: opened, not yet loaded.
@@ -83,15 +86,19 @@ def decode_plain_image(image: Image.Image, data: bytes, short_side_px: int | Non
     Raises:
         OutOfMemory: there is not enough memory to decode it.
     """
+    is_jpeg = image.format in ("JPEG", "MPO")
+    if is_jpeg and image.mode == "L" and "icc_profile" not in image.info:
+        return _decode_jpeg(image.size, data, None)
     if image.mode != "RGB":
         return None
-    if image.format in ("JPEG", "MPO"):
+    if is_jpeg:
         return _decode_jpeg(image.size, data, short_side_px)
     plain_png = (
         image.format == "PNG"
         and data[24:26] == _PNG_8_BIT_RGB
         and data.endswith(_PNG_END)
         and not _PNG_INFO_NOT_PLAIN & image.info.keys()  # besides, libpng prints warnings about profiles
+        and not any(name == b"eXIf" or body.startswith(_PNG_ORIENTED_TEXT) for name, body in png_chunks(data))
     )
     return _decode_with_opencv(image.size, data) if plain_png else None
 

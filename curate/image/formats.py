@@ -9,7 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from pathlib import PurePath
 from typing import Any
+
+from curate.errors import UnsupportedFormat
+from curate.image.signatures import is_camera_raw
+from curate.image.tiff_pages import RAW_NOT_DECODED, TIFF_MAGIC
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF")
 PHOTO_SUFFIXES = frozenset(
@@ -39,11 +44,21 @@ RAW_SUFFIXES = frozenset(
     [
         ".3fr",
         ".arw",
+        ".cap",
         ".cr2",
         ".cr3",
+        ".crw",
+        ".dcr",
+        ".dcs",
         ".dng",
         ".erf",
+        ".fff",
+        ".gpr",
+        ".iiq",
+        ".k25",
         ".kdc",
+        ".mef",
+        ".mos",
         ".mrw",
         ".nef",
         ".nrw",
@@ -51,12 +66,15 @@ RAW_SUFFIXES = frozenset(
         ".pef",
         ".raf",
         ".rw2",
+        ".rwl",
+        ".sr2",
+        ".srf",
         ".srw",
         ".x3f",
     ]
 )
-"""Camera raw files, recognized by name and refused: they are TIFFs in which Pillow would find only a thumbnail."""
-SNIFF_BYTES = 32
+"""File name endings of camera raw files. A TIFF with such a name is camera raw."""
+SNIFF_BYTES = 512
 """Number of first bytes that suffice to recognize a format."""
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 JXL_SIGNATURES = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
@@ -65,9 +83,9 @@ _MAGIC = (
     b"\x89PNG\r\n\x1a\n",
     b"GIF87a",
     b"GIF89a",
-    *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),  # TIFF and BigTIFF
+    *TIFF_MAGIC,
     *JXL_SIGNATURES,
-    b"\0\0\0\x0cjP  ",  # JPEG 2000
+    *(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),  # JPEG 2000
 )
 
 
@@ -98,7 +116,27 @@ def looks_like_photo(head: bytes) -> bool:
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
         or (head[:2] == b"BM" and head[6:10] == b"\0\0\0\0")
         or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", *HEIF_BRANDS))
+        or is_camera_raw(head)
     )
+
+
+def has_raw_name(path: str) -> bool:
+    """Whether a name ends like that of a camera raw file, in upper or lower case."""
+    return PurePath(path).suffix.lower() in RAW_SUFFIXES
+
+
+def check_raw_name(path: str, head: bytes) -> None:
+    """Check that a file is not camera raw by its name, so that large raw files need not be read.
+
+    Args:
+        path: of the file.
+        head: its first bytes.
+
+    Raises:
+        UnsupportedFormat: it is a TIFF with the name of a camera raw file.
+    """
+    if has_raw_name(path) and head.startswith(TIFF_MAGIC):
+        raise UnsupportedFormat(RAW_NOT_DECODED)
 
 
 def detect_plugin_format(head: bytes) -> PluginFormat | None:

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from curate.errors import UnsupportedFormat
+
 PILLOW_ERRORS = (
     OSError,
     SyntaxError,
@@ -104,7 +106,8 @@ def to_srgb(image: Image.Image, transform: Transform | None) -> Image.Image:
         An image of mode RGB, or RGBA if it has transparency.
 
     Raises:
-        ValueError: the samples have no defined range, or the transform cannot be applied.
+        UnsupportedFormat: the samples have no defined range.
+        ValueError: the transform cannot be applied.
     """
     plain = _to_eight_bit(image)
     if transform is None and plain.mode == "LAB":
@@ -112,7 +115,7 @@ def to_srgb(image: Image.Image, transform: Transform | None) -> Image.Image:
     if transform is None:
         return plain if plain.mode in ("RGB", "RGBA") else plain.convert("RGBA" if plain.mode == "LA" else "RGB")
     alpha = plain.getchannel("A") if plain.mode in ("LA", "RGBA") else None
-    base = _WITHOUT_ALPHA.get(plain.mode, plain.mode)
+    base = "RGB" if isinstance(transform, MatrixTransform) else _WITHOUT_ALPHA.get(plain.mode, plain.mode)
     flat = convert_image(plain.convert(base) if base != plain.mode else plain, transform)
     if alpha is not None:
         flat.putalpha(alpha)
@@ -159,7 +162,7 @@ def matrix_transform(
         range of photos.
     """
     try:
-        tags = _read_tags(icc_bytes)
+        tags = read_icc_tags(icc_bytes)
         if icc_bytes[16:24] != b"RGB XYZ " or any(name.startswith(_LUT_TAGS) for name in tags):
             return None
         with np.errstate(all="ignore"):
@@ -167,6 +170,19 @@ def matrix_transform(
         matrix = np.linalg.solve(_primaries(srgb), _primaries(source))
     except (struct.error, KeyError, ValueError, TypeError, ZeroDivisionError, np.linalg.LinAlgError):
         return None
+    return build_matrix_transform(curves, matrix)
+
+
+def build_matrix_transform(curves: NDArray[np.floating], matrix: NDArray[np.floating]) -> MatrixTransform | None:
+    """The transform to sRGB from an RGB space of curves and a matrix.
+
+    Args:
+        curves: (256, 1 or 3) float64: linear light of each level, 1 for white.
+        matrix: (3, 3) float64: from linear light in the space to that of sRGB.
+
+    Returns:
+        None if the light is far outside the range of photos.
+    """
     rounded = np.c_[np.rint(matrix * _LIGHT_ONE), np.full(3, 0.5)] / _LIGHT_ONE  # the last column rounds halves up
     max_light = np.abs(curves).max() * np.abs(rounded).sum(axis=1).max()
     if not max_light < _MAX_LIGHT / _LIGHT_ONE - 1:  # also if it is not finite
@@ -182,14 +198,14 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
     if mode.startswith("I;16") or mode == "I":
         samples = np.asarray(image).astype(np.int64)
         if samples.size and (samples.min() < 0 or samples.max() > 65535):
-            raise ValueError("32-bit samples outside 0..65535 have no defined range")
+            raise UnsupportedFormat("32-bit samples outside 0..65535 have no defined range: convert it to 16 bits")
         transparent = image.info.get("transparency")
         gray = Image.fromarray(((samples + 128) // 257).astype(np.uint8))
         if isinstance(transparent, int):
             gray.putalpha(Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8)))
         return gray
     if mode.startswith("F"):
-        raise ValueError("float samples have no defined range")
+        raise UnsupportedFormat("float samples have no defined range: convert it to 8 or 16 bits per sample")
     if mode in ("RGBA", "LA", "CMYK", "LAB"):
         return image
     if mode in ("RGBa", "La", "PA") or image.has_transparency_data:
@@ -224,16 +240,21 @@ def _read_profile(icc_bytes: bytes, mode: str) -> tuple[str, Transform | None]:
         return "unreadable", None
 
 
+def changes_no_color(transform: Transform) -> bool:
+    """Whether a transform changes no color of an even 9 x 9 x 9 grid by more than one level of 255."""
+    even = _color_grid(np.linspace(0, 255, 9).astype(np.uint8))
+    return _max_difference(convert_pixels(even, transform), even) <= 1
+
+
 def _choose_transform(
     icc_bytes: bytes, profile: ImageCms.ImageCmsProfile, transform: ImageCms.ImageCmsTransform
 ) -> Transform | None:
     """The transform to use for a profile, by what LittleCMS's transform does to sample colors.
 
-    None if it changes no color of an even grid by more than one level of 255: then the profile is sRGB, whatever its
-    name. The matrix transform if it differs by at most one level on a grid and on all grays. Otherwise LittleCMS's.
+    None if it changes no color: then the profile is sRGB, whatever its name. The matrix transform if it differs by at
+    most one level on a grid and on all grays. Otherwise LittleCMS's.
     """
-    even = _color_grid(np.linspace(0, 255, 9).astype(np.uint8))
-    if _max_difference(convert_pixels(even, transform), even) <= 1:
+    if changes_no_color(transform):
         return None
     matrix = matrix_transform(icc_bytes, profile, _srgb_profile())
     if matrix is None:
@@ -253,8 +274,12 @@ def _max_difference(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> int:
     return int(np.abs(first.astype(np.int16) - second).max())
 
 
-def _read_tags(icc_bytes: bytes) -> dict[bytes, bytes]:
-    """The content of each tag of a profile, by name."""
+def read_icc_tags(icc_bytes: bytes) -> dict[bytes, bytes]:
+    """The content of each tag of a profile, by name.
+
+    Raises:
+        struct.error: the profile is malformed.
+    """
     (count,) = struct.unpack_from(">I", icc_bytes, _HEADER_BYTES)
     table = icc_bytes[_HEADER_BYTES + 4 : _HEADER_BYTES + 4 + 12 * min(count, 100)]  # LittleCMS reads no more than 100
     entries = struct.iter_unpack(">4sII", table)

@@ -26,6 +26,7 @@ HEADER_FIELDS = (
     pa.field("mode", pa.string()),
     pa.field("orientation", pa.int8()),
     pa.field("icc_profile", pa.string()),
+    pa.field("hdr_transfer", pa.string()),
 )
 MEASURE_FIELDS = (
     pa.field("colorfulness", pa.float64()),
@@ -66,6 +67,7 @@ DICTIONARY_COLUMNS = [
     "mode",
     "orientation",
     "icc_profile",
+    "hdr_transfer",
     "colorfulness_level",
     "tone",
     "error",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
@@ -11,9 +10,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from curate.errors import OutOfMemory, PhotoError, UnsupportedFormat, UsageError
+from curate.errors import OutOfMemory, PhotoError, UsageError
 from curate.image.decode import MAX_PIXELS, Header, decode, memory_errors
-from curate.image.formats import RAW_SUFFIXES, SNIFF_BYTES, looks_like_photo
+from curate.image.formats import SNIFF_BYTES, check_raw_name, has_raw_name, looks_like_photo
 from curate.manifest import METRIC
 from curate.measures.measure import Measures, PixelSummary, measure_batch, summarize_pixels
 from curate.sources import ListedPhoto, read_listed_photo
@@ -170,8 +169,11 @@ def _read_photo(photo: ListedPhoto) -> tuple[ListedPhoto, bytes | None]:
     Raises:
         PhotoError: it can't be read, is too large, changed while it was read, or is camera raw.
     """
-    if os.path.splitext(photo.path)[1].lower() in RAW_SUFFIXES:
-        raise UnsupportedFormat("camera raw isn't decoded: develop it to JPEG or TIFF first")
-    photo, data = read_listed_photo(photo, looks_like_photo, max_bytes=MAX_BYTES)
-    is_photo = looks_like_photo(data[:SNIFF_BYTES]) or photo.has_photo_name
-    return photo, data if is_photo else None
+
+    def is_wanted(head: bytes) -> bool:
+        check_raw_name(photo.path, head)
+        return looks_like_photo(head)
+
+    listed, data = read_listed_photo(photo, is_wanted, max_bytes=MAX_BYTES)
+    is_photo = looks_like_photo(data[:SNIFF_BYTES]) or photo.has_photo_name or has_raw_name(photo.path)
+    return listed, data if is_photo else None

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate.errors import NotAFile, PhotoError, UnsupportedFormat, UsageError
+from curate.errors import NotAFile, PhotoError, UsageError
 from curate.image.decode import MAX_PIXELS, Header, Photo, decode, decode_image
-from curate.image.formats import RAW_SUFFIXES
+from curate.image.formats import SNIFF_BYTES, check_raw_name
 from curate.sources.entry import as_photo_error
 from curate.sources.reader import read_bytes
 from curate.sources.remote import is_url
@@ -64,8 +63,6 @@ def _checked_shape(pixels: NDArray[np.uint8]) -> tuple[int, int]:
 
 def _read(path: str) -> bytes:
     """The bytes of a file or URL; a folder, pipe or device is an error, because reading one can block."""
-    if PurePath(path).suffix.lower() in RAW_SUFFIXES:
-        raise UnsupportedFormat("camera raw isn't decoded: develop it to JPEG or TIFF first")
     if not is_url(path) and "\0" not in path:
         try:
             kind = os.stat(path).st_mode
@@ -73,4 +70,6 @@ def _read(path: str) -> bytes:
             raise as_photo_error(exc, "the file can't be read") from exc
         if not stat.S_ISREG(kind):
             raise NotAFile("a folder, pipe, socket or device is not a photo")
-    return read_bytes(path)
+    data = read_bytes(path)
+    check_raw_name(path, data[:SNIFF_BYTES])
+    return data

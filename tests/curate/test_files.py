@@ -46,7 +46,7 @@ def test_arrow_errors_are_converted_and_others_are_not() -> None:
 def test_too_many_open_files_are_not_the_fault_of_the_output(number: int) -> None:
     with pytest.raises(OutputError) as raised, write_errors(Path("x"), OutputError, "-o"):
         raise OSError(number, os.strerror(number))
-    assert str(raised.value) == f"{os.strerror(number)}: raise the limit with `ulimit -n`"
+    assert str(raised.value) == f"{os.strerror(number)}: allow more open files with `ulimit -n`"
 
 
 def test_an_error_of_unknown_cause_gives_no_advice_about_a_cause() -> None:

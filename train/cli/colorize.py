@@ -9,7 +9,7 @@ import click
 from curate.cli.common import PATH, PHOTO_PATH, echo_lines, progress_bar
 from curate.errors import VividsetError
 from curate.text import escape_control, pluralize
-from train.cli.common import root_option
+from train.cli.common import report_missing_best, root_option, timeout_option
 
 
 @click.command(short_help="Colorize photos with a trained checkpoint.")
@@ -18,9 +18,16 @@ from train.cli.common import root_option
 @click.option("-o", "--out", type=PATH, required=True, help="Folder for the colorized pictures.")
 @root_option
 @click.option("--drop-gps", is_flag=True, help="Leave out the GPS position of the photo.  [default: kept]")
+@timeout_option
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
 def colorize(
-    checkpoint_path: Path, photos: tuple[Path, ...], out: Path, roots: tuple[Path, ...], drop_gps: bool, device: str
+    checkpoint_path: Path,
+    photos: tuple[Path, ...],
+    out: Path,
+    roots: tuple[Path, ...],
+    drop_gps: bool,
+    timeout_s: float,
+    device: str,
 ) -> None:
     """Colorize photos with a trained CHECKPOINT (a file, or a run's folder).
 
@@ -37,11 +44,12 @@ def colorize(
     from train.inference.colorizer import Colorizer, colorize_all
     from train.inference.output_paths import plan_outputs
 
+    report_missing_best(checkpoint_path)
     jobs = plan_outputs(photos, out, roots)
     colorizer = Colorizer.load(checkpoint_path, device=device)
     failed = existing = 0
     with progress_bar("photos") as progress:
-        for number, result in enumerate(colorize_all(colorizer, jobs, drop_gps=drop_gps), 1):
+        for number, result in enumerate(colorize_all(colorizer, jobs, drop_gps=drop_gps, timeout_s=timeout_s), 1):
             if result.made:
                 echo_lines([escape(str(result.job.target))])
             elif result.error is not None:

@@ -9,7 +9,8 @@ import click
 
 from curate.cli.common import LOCATION, PATH, echo_lines, progress_bar
 from curate.locations import Location
-from train.cli.common import root_option
+from curate.text import escape_control
+from train.cli.common import report_missing_best, root_option, timeout_option
 
 
 @click.command(short_help="Score a checkpoint on photos it was not trained on.")
@@ -29,6 +30,7 @@ from train.cli.common import root_option
 @click.option("--fid-weights", type=PATH, help="TorchScript file inception-2015-12-05.pt, to measure FID.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, including the scores of every photo.")
 @click.option("--html", type=PATH, help="Also write an HTML page with the best, median and worst photos.")
+@timeout_option
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
 def evaluate(
     checkpoint_path: Path,
@@ -41,6 +43,7 @@ def evaluate(
     fid_weights: Path | None,
     as_json: bool,
     html: Path | None,
+    timeout_s: float,
     device: str,
 ) -> None:
     """Score a CHECKPOINT (a file, or a run's folder) on photos of MANIFEST that it wasn't trained on.
@@ -53,6 +56,7 @@ def evaluate(
     from train import api
     from train.evaluation import report
 
+    report_missing_best(checkpoint_path)
     with progress_bar("photos") as progress:
         result = api.evaluate(
             checkpoint_path,
@@ -64,9 +68,12 @@ def evaluate(
             lpips_weights=lpips_weights,
             fid_weights=fid_weights,
             html=html,
+            timeout_s=timeout_s,
             device=device,
             progress=progress,
         )
+    for name, reason in result.unreadable.items():
+        click.echo(escape_control(f"skipped photo {name}: {reason}"), err=True)
     if as_json:
         echo_lines([report.as_json(result.protocol, result.photos, result.summary)])
     else:

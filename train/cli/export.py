@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from curate.cli.common import PATH
+from train.cli.common import report_missing_best
 
 
 @click.command(short_help="Write a checkpoint's network as an ONNX model.")
@@ -21,6 +22,7 @@ def export(checkpoint_path: Path, out: Path) -> None:
     from train import api
     from train.inference.onnx_export import INTERFACE
 
+    report_missing_best(checkpoint_path)
     difference = api.export_onnx(checkpoint_path, out)
     click.echo(f"written: {out}, differs from torch by at most {difference:.1e} (in ab/50)")
     click.echo(INTERFACE)

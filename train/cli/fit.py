@@ -11,7 +11,7 @@ import click
 
 from curate.cli.common import LOCATION, PATH, typed_command
 from curate.locations import Location
-from train.cli.common import root_option
+from train.cli.common import root_option, timeout_option
 from train.recipe import Recipe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -72,6 +72,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
     show_default=True,
     help="Processes that read photos; 0 reads in the training process.",
 )
+@timeout_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option(
     "--precision",
@@ -87,6 +88,7 @@ def fit(
     resume: bool,
     roots: tuple[Path, ...],
     workers: int,
+    timeout_s: float,
     device: str,
     precision: str,
     compile: bool,  # noqa: A002  # the option's name
@@ -110,7 +112,7 @@ def fit(
             manifest,
             folder,
             recipe,
-            DeviceConfig(device, precision, workers, encoder_weights, compile),
+            DeviceConfig(device, precision, workers, encoder_weights, compile, timeout_s),
             set_by_user={name for name in (*hyper_parameters, "on_trouble") if _is_typed(name)},
             roots=roots,
             resume=resume,

@@ -13,6 +13,7 @@ from curate.cli.common import LOCATION, PATH, echo_lines
 from curate.errors import ManifestError
 from curate.files import sha256_of
 from curate.locations import Location
+from train.cli.common import report_missing_best
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def inspect(checkpoint_path: Path, manifest: Location | None, *, list_photos: bo
     from train import checkpoint
     from train.checkpoint import training_photos
 
+    report_missing_best(checkpoint_path)
     source = checkpoint.load(checkpoint_path, weights_only=True)
     if list_photos:
         echo_lines(photo_lines(training_photos(source.metadata, manifest)))

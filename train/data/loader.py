@@ -5,35 +5,35 @@ Batches don't depend on the number of worker processes, nor on the step at which
 
 from __future__ import annotations
 
-import signal
-import sys
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from multiprocessing.context import BaseContext
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
-from curate.errors import PhotoError
-from curate.executors.worker import exit_with_parent, start_fork_server
+from curate.errors import PhotoError, TimedOut
+from curate.executors.watchdog import WaitStopped, Watchdog, never
 from curate.image.decode import memory_errors
 from train.data.dataset import Photos
-from train.data.sampler import CENTER, NumberedSampler, SampleKey, StepSampler
+from train.data.readers import MAX_FAILURES_IN_A_ROW, ReaderPool, hanging_photos
+from train.data.sampler import CENTER, SampleKey, StepSampler
 
 MIN_DECODED_SIDES = 1
 """A JPEG is decoded to a short side of at least this many crop sides: docs/results/feeding.md has what smaller does."""
-PREFETCH_BATCHES = 2
-"""Batches that each worker prepares ahead."""
+TIMEOUT_S = 60.0
+"""Seconds that reading and decoding one photo may take, unless `--timeout` says otherwise."""
 MAX_WAIT_SHARE = 0.03
 """A larger share of time spent waiting for photos is reported with a hint."""
 Item = TypeVar("Item")
+ReadPixels = Callable[[int, int], NDArray[np.uint8]]
+"""Returns a photo's pixels; see `train.data.dataset.PhotoDataset.read_pixels`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +60,46 @@ class CropLoader:
     def __init__(self, photos: Photos, size: int, seed: int) -> None:
         self.photos, self.size, self.seed = photos, size, seed
 
-    def load_batch(self, keys: Sequence[SampleKey]) -> Batch:
-        """Return the crops of these samples, in their order."""
+    def load_batch(self, keys: Sequence[SampleKey], *, read_pixels: ReadPixels | None = None) -> Batch:
+        """Return the crops of these samples, in their order; `read_pixels` replaces the method of the photos."""
         rgb = torch.empty((len(keys), self.size, self.size, 3), dtype=torch.uint8)
-        photos, errors = self.fill_crops(keys, rgb.numpy())
+        photos, errors = self.fill_crops(keys, rgb.numpy(), read_pixels=read_pixels)
         return Batch(photos, rgb[: len(photos)], errors)
 
-    def fill_crops(self, keys: Sequence[SampleKey], rgb: NDArray[np.uint8]) -> tuple[list[int], list[tuple[int, str]]]:
+    def fill_crops(
+        self,
+        keys: Sequence[SampleKey],
+        rgb: NDArray[np.uint8],
+        *,
+        read_pixels: ReadPixels | None = None,
+        skip: Mapping[int, str] = MappingProxyType({}),
+        on_photo: Callable[[int], None] | None = None,
+    ) -> tuple[list[int], list[tuple[int, str]]]:
         """Write the crops of all readable photos into the first rows of `rgb`.
 
         Args:
             keys: samples to crop.
             rgb: (at least len(keys), size, size, 3) uint8, contiguous.
+            read_pixels: replaces the method of the photos.
+            skip: position in `keys` and reason of photos that are not read.
+            on_photo: called with the position in `keys` of each photo before it is read.
 
         Returns:
             The indices of the photos whose crops are in `rgb`, and (index, reason) of those that can't be read.
         """
+        read_pixels = read_pixels or self.photos.read_pixels
         photos: list[int] = []
         errors: list[tuple[int, str]] = []
-        for key in keys:
+        for position, key in enumerate(keys):
+            if position in skip:
+                errors.append((key.photo, skip[position]))
+                continue
+            if on_photo:
+                on_photo(position)
             rng = None if key.epoch == CENTER else np.random.default_rng((self.seed, key.epoch, key.photo))
             try:
                 with memory_errors("cropping it"):
-                    pixels = self.photos.read_pixels(key.photo, MIN_DECODED_SIDES * self.size)
+                    pixels = read_pixels(key.photo, MIN_DECODED_SIDES * self.size)
                     crop(pixels, rng, rgb[len(photos)], unscaled=self.photos.unscaled)
                 photos.append(key.photo)
             except PhotoError as exc:
@@ -117,71 +134,69 @@ def crop(
 
 
 def load_batches(
-    crops: CropLoader, steps: Sampler[list[SampleKey]] | list[list[SampleKey]], workers: int
+    crops: CropLoader,
+    steps: StepSampler | list[list[SampleKey]],
+    workers: int,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    is_stopping: Callable[[], bool] = never,
+    abandon: bool = False,
+    say: Callable[[str], None] = print,
 ) -> Iterator[Batch]:
-    """Yield a batch for each step's samples, in order, loaded by worker processes; with 0, by this process.
+    """Yield a batch for each step's samples, in order.
 
-    Workers write crops into shared memory that is reused, and send only a few numbers: allocating shared memory for
-    every batch takes longer than reading the photos of a pack.
+    Args:
+        crops: makes the crops.
+        steps: samples of each step.
+        workers: number of processes; 0 reads in a thread of this process.
+        timeout_s: a photo that takes longer counts as unreadable.
+        is_stopping: whether the user asked to stop.
+        abandon: then end instead of waiting for a batch; otherwise no photo is waited for longer than a few seconds.
+        say: prints a line for the user.
+
+    Raises:
+        TrainingError: processes can't be started, or photos hang or end their process again and again.
     """
     cv2.setNumThreads(1)  # a forked worker hangs if this process has a pool of OpenCV threads
-    if not workers:
-        yield from map(crops.load_batch, steps)
-        return
     largest = steps.batch_size if isinstance(steps, StepSampler) else max(map(len, steps), default=0)
-    # Prefetched batches, plus the one that is copied out below and one to spare: no slot is overwritten before use.
-    slots = torch.empty((PREFETCH_BATCHES * workers + 2, largest, crops.size, crops.size, 3), dtype=torch.uint8)
-    slots.share_memory_()  # type: ignore[no-untyped-call]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: the user's choice
-        loader = DataLoader(
-            _SlotFiller(crops, slots),
-            batch_size=None,
-            sampler=NumberedSampler(steps),
-            num_workers=workers,
-            prefetch_factor=PREFETCH_BATCHES,
-            collate_fn=_unchanged,
-            worker_init_fn=_init_worker,
-            multiprocessing_context=start_method(),
-        )
-        results = iter(loader)
-    for number, (photos, errors) in enumerate(results):
-        yield Batch(photos, slots[number % len(slots), : len(photos)].clone(), errors)
+    with suppress(WaitStopped):
+        if not workers or not largest:
+            with closing(Watchdog(timeout_s, is_stopping, abandon=abandon)) as watchdog:
+                # A pack is read by page faults, which stop all threads if they hang: there only processes help.
+                read_pixels = None if crops.photos.unscaled else _TimedReader(crops.photos, watchdog).read_pixels
+                for keys in steps:
+                    yield crops.load_batch(keys, read_pixels=read_pixels)
+            return
+        with ReaderPool(
+            crops, workers, largest, timeout_s=timeout_s, is_stopping=is_stopping, abandon=abandon, say=say
+        ) as pool:
+            for photos, rgb, errors in pool.batches(steps):
+                yield Batch(photos, rgb, errors)
 
 
-def start_method() -> BaseContext | str | None:
-    """Return how worker processes are started; None leaves the choice to torch.
+class _TimedReader:
+    """Reads photos in a thread, and stops waiting for a photo that hangs."""
 
-    On Linux they are forked, so that they don't import torch again. If this process has imported Ray, its threads and
-    connections make a forked process crash: workers are then forked from a server process that never imported it.
-    """
-    if sys.platform != "linux":
-        return None
-    return start_fork_server(__name__) if "ray" in sys.modules else "fork"
+    def __init__(self, photos: Photos, watchdog: Watchdog) -> None:
+        self._photos, self._watchdog = photos, watchdog
+        self._failures = 0
 
+    def read_pixels(self, index: int, short_side_px: int) -> NDArray[np.uint8]:
+        """Read a photo; see `Photos`.
 
-class _SlotFiller(Dataset[tuple[list[int], list[tuple[int, str]]]]):
-    """Runs in a worker: writes the crops of step `number` into slot `number % len(slots)`."""
-
-    def __init__(self, crops: CropLoader, slots: Tensor) -> None:
-        self.crops, self.slots = crops, slots
-
-    def __getitem__(self, step: tuple[int, list[SampleKey]]) -> tuple[list[int], list[tuple[int, str]]]:
-        number, keys = step
-        return self.crops.fill_crops(keys, self.slots[number % len(self.slots)].numpy())
-
-
-def _unchanged(result: Any) -> Any:
-    """As `collate_fn`: torch's own would turn the lists of numbers into tensors."""
-    return result
-
-
-def _init_worker(_number: int) -> None:
-    """Ignore SIGINT and SIGTERM, which terminals and schedulers send to workers too, and end with the trainer."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    exit_with_parent()
-    cv2.setNumThreads(1)
+        Raises:
+            PhotoError: the photo can't be read, or takes too long.
+            TrainingError: several photos in a row took too long.
+        """
+        try:
+            pixels = self._watchdog.call(self._photos.read_pixels, index, short_side_px)
+        except TimedOut as exc:
+            self._failures += 1
+            if self._failures >= MAX_FAILURES_IN_A_ROW:
+                raise hanging_photos(self._failures, self._watchdog.timeout_s) from exc
+            raise
+        self._failures = 0
+        return pixels
 
 
 class DataTimer:

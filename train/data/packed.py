@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from curate.errors import BrokenPhoto, ManifestError, UsageError
 from curate.locations import Location
 from curate.packing.shards import PACK_COLUMNS, shard_path
+from curate.sources import as_photo_error
 
 MAX_MAPPED_SHARDS = 64
 """Shards that a process keeps mapped. A sampler draws from `train.data.sampler.POOLED_SHARDS` of them at a time."""
@@ -57,7 +58,7 @@ class PackedDataset:
         """Return (H, W, 3) uint8 sRGB at the packed size; a read-only view if the pack is raw.
 
         Raises:
-            BrokenPhoto: the stored JPEG is damaged.
+            PhotoError: the shard can't be read, or the stored JPEG is damaged.
         """
         shard, first, size, width, height = (int(self.columns[column.name][index]) for column in PACK_COLUMNS)
         data = _map_shard(str(shard_path(self.folder, shard)), self.pack_sha256)[first : first + size]
@@ -108,8 +109,11 @@ def check_size(pack: Location, size_px: int | None, image_size: int) -> None:
 @lru_cache(MAX_MAPPED_SHARDS)
 def _map_shard(path: str, _pack_sha256: str) -> NDArray[np.uint8]:
     """Map a shard. The hash is part of the cache's key, so that a pack that was made again is mapped again."""
-    with open(path, "rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    try:
+        with open(path, "rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as exc:
+        raise as_photo_error(exc, "its shard can't be read") from exc
     if hasattr(mmap, "MADV_WILLNEED"):
         mapped.madvise(mmap.MADV_WILLNEED)  # read ahead in order: random access to a cold file is slow
     return np.frombuffer(mapped, np.uint8)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
 
 from train.data.dataset import Photos
 
@@ -25,7 +24,7 @@ class SampleKey(NamedTuple):
     """Index in the dataset."""
 
 
-class StepSampler(Sampler[list[SampleKey]]):
+class StepSampler:
     """Yields the samples of each step, from any step of a run onwards, so that a resumed run repeats the order.
 
     Every epoch is a permutation of all photos, seeded by (seed, epoch); its last batch may be smaller. For a pack, the
@@ -80,16 +79,6 @@ class StepSampler(Sampler[list[SampleKey]]):
         shards = rng.permutation(len(self.shards))
         pools = [shards[first : first + POOLED_SHARDS] for first in range(0, len(shards), POOLED_SHARDS)]
         return np.concatenate([rng.permutation(np.concatenate([self.shards[s] for s in pool])) for pool in pools])
-
-
-class NumberedSampler(Sampler[tuple[int, list[SampleKey]]]):
-    """Yields (number, samples) of each step, counted from 0, so that a worker knows which buffer to fill."""
-
-    def __init__(self, steps: Iterable[list[SampleKey]]) -> None:
-        self.steps = steps
-
-    def __iter__(self) -> Iterator[tuple[int, list[SampleKey]]]:
-        return enumerate(self.steps)
 
 
 def sequential_batches(photos: Photos, batch_size: int, limit: int | None = None) -> list[list[SampleKey]]:

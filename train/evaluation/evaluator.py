@@ -18,7 +18,7 @@ from curate.errors import TrainingError
 from curate.measures.colorfulness import colorfulness
 from curate.measures.measure import measure
 from train.data.dataset import PhotoDataset
-from train.data.loader import Batch, CropLoader, load_batches
+from train.data.loader import TIMEOUT_S, Batch, CropLoader, load_batches
 from train.data.sampler import CENTER, SampleKey, sequential_batches
 from train.evaluation.feature_metrics import Fid, Lpips
 from train.models.colorspace import join_lab, split_lab
@@ -123,6 +123,7 @@ class Evaluation:
         device: device of the network.
         lpips: to measure LPIPS; None leaves it out.
         fid: to measure FID; None leaves it out.
+        timeout_s: a photo that takes longer to read counts as unreadable.
     """
 
     def __init__(
@@ -134,11 +135,14 @@ class Evaluation:
         device: str,
         lpips: Lpips | None = None,
         fid: Fid | None = None,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.network, self.photos, self.criterion, self.device = network, photos, criterion, device
-        self.lpips, self.fid = lpips, fid
+        self.lpips, self.fid, self.timeout_s = lpips, fid, timeout_s
         self.crops = CropLoader(photos, size_px, seed=0)
         self.mean_ab = torch.zeros(1, 2, 1, 1)
+        self.unreadable: dict[int, str] = {}
+        """Reason for each photo that could not be read, by its index."""
 
     def run(self, limit: int | None, progress: Callable[[int, int], None]) -> list[PhotoResult]:
         """Return the results of all photos, or of `limit` photos evenly spread.
@@ -152,18 +156,24 @@ class Evaluation:
         """
         keys = sequential_batches(self.photos, BATCH_PHOTOS, limit)
         self.mean_ab = self._mean_color(keys)
+        keys = [[key for key in batch if key.photo not in self.unreadable] for batch in keys]
         results: list[PhotoResult] = []
-        for batch in load_batches(self.crops, keys, 0):
+        for batch in self._load(keys):
             results += self._evaluate_batch(batch)
             progress(len(results), sum(map(len, keys)))
         if not results:
             raise TrainingError("none of these photos can be read: check that their disk is mounted")
         return results
 
+    def _load(self, keys: list[list[SampleKey]]) -> Iterator[Batch]:
+        for batch in load_batches(self.crops, keys, 0, timeout_s=self.timeout_s):
+            self.unreadable.update(batch.errors)
+            yield batch
+
     def _mean_color(self, keys: list[list[SampleKey]]) -> Tensor:
         """Return the ab/50 with the lowest loss on these photos, (1, 2, 1, 1): the mean under the loss's weights."""
         total, weight = torch.zeros(1, 2, 1, 1), 0.0
-        for batch in load_batches(self.crops, keys, 0):
+        for batch in self._load(keys):
             if batch.photos:
                 _, target = split_lab(batch.rgb)
                 weights = self.criterion.weights(target)
@@ -220,7 +230,7 @@ class Evaluation:
 
     def render(self, index: int) -> tuple[Pixels, Pixels, Pixels]:
         """Return gray, predicted and original of one photo, each (size, size, 3) uint8 sRGB."""
-        (batch,) = load_batches(self.crops, [[SampleKey(CENTER, index)]], 0)
+        (batch,) = self._load([[SampleKey(CENTER, index)]])
         lightness, target = split_lab(batch.rgb)
         gray, predicted = (
             join_lab(lightness, ab)[0].numpy() for ab in (torch.zeros_like(target), self.predict(lightness))

@@ -17,8 +17,10 @@ from PIL import Image
 
 from curate import sources
 from curate.errors import PhotoError
+from curate.executors.watchdog import Watchdog
 from curate.files import sha256_of
 from curate.image.decode import MAX_ASPECT_RATIO, Photo, decode, memory_errors, over_white
+from curate.image.formats import check_raw_name
 from curate.manifest import escape
 from curate.sources.photo_input import PhotoInput, load_photo
 from train.checkpoint import Checkpoint, load
@@ -147,24 +149,32 @@ class Colorizer:
             UsageError: the target can't be written.
         """
         data = sources.read_photo(escape(str(source.parent)), escape(source.name))
+        check_raw_name(source.name, data)
         return self._colorize_bytes(data, target, drop_gps)
 
-    def colorize_job(self, job: ColorizeJob, *, drop_gps: bool = False) -> bool:
+    def colorize_job(self, job: ColorizeJob, watchdog: Watchdog, *, drop_gps: bool = False) -> bool:
         """Colorize a planned photo as `colorize_file` does; it may be a file, a tar member or at a URL.
+
+        Args:
+            job: the photo and its picture.
+            watchdog: reads and decodes the photo.
+            drop_gps: leave out the GPS position.
 
         Raises:
             PhotoError: the photo can't be read, or the target is something else than an earlier picture of it.
             UsageError: the target can't be written.
         """
         photo = job.photo
-        data = sources.read_photo(photo.source, photo.path, offset=photo.offset, size=photo.bytes)
-        return self._colorize_bytes(data, job.target, drop_gps)
+        data = watchdog.call(sources.read_photo, photo.source, photo.path, offset=photo.offset, size=photo.bytes)
+        check_raw_name(photo.path, data)
+        return self._colorize_bytes(data, job.target, drop_gps, watchdog)
 
-    def _colorize_bytes(self, data: bytes, target: Path, drop_gps: bool) -> bool:
+    def _colorize_bytes(self, data: bytes, target: Path, drop_gps: bool, watchdog: Watchdog | None = None) -> bool:
         provenance = Provenance(self.checkpoint_sha256, self.manifest_sha256, hashlib.sha256(data).hexdigest())
         if is_up_to_date(target, provenance, data, drop_gps=drop_gps):
             return False
-        photo = decode(data, on_white=target.suffix.lower() != ".png")
+        on_white = target.suffix.lower() != ".png"
+        photo = watchdog.call(decode, data, on_white=on_white) if watchdog else decode(data, on_white=on_white)
         picture = self._colorize_decoded(photo)
         write_marked(picture, target, provenance, exif_of(data, picture.size, drop_gps=drop_gps))
         return True
@@ -181,15 +191,25 @@ class ColorizedPhoto:
     """`Kind: what was wrong` if the photo could not be colorized."""
 
 
-def colorize_all(colorizer: Colorizer, jobs: Iterable[ColorizeJob], *, drop_gps: bool) -> Iterator[ColorizedPhoto]:
-    """Colorize all jobs; yield each one's result when it is done. A photo's error doesn't stop the others."""
+def colorize_all(
+    colorizer: Colorizer, jobs: Iterable[ColorizeJob], *, drop_gps: bool, timeout_s: float = 60.0
+) -> Iterator[ColorizedPhoto]:
+    """Colorize all jobs; yield each one's result when it is done. A photo's error doesn't stop the others.
+
+    Args:
+        colorizer: the network.
+        jobs: photos and their pictures.
+        drop_gps: leave out the GPS position.
+        timeout_s: seconds that reading a photo, and then decoding it, may take.
+    """
+    watchdog = Watchdog(timeout_s)
     for job in jobs:
         if job.photo.error is not None:
             yield ColorizedPhoto(job, error=job.photo.error)
             continue
         try:
             with memory_errors("colorizing it"):
-                made = colorizer.colorize_job(job, drop_gps=drop_gps)
+                made = colorizer.colorize_job(job, watchdog, drop_gps=drop_gps)
         except PhotoError as exc:
             yield ColorizedPhoto(job, error=str(exc))
         else:

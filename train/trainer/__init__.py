@@ -8,6 +8,6 @@
 - `logger`: log.jsonl, console and TensorBoard
 - `validation`: baselines, validation, loss plot and sample sheets
 - `recovery`: rollback to healthy weights
-- `run_page`: run.html
+- `run_page`: run.html; `charts`: its charts
 - `fabric`: device, precision and processes
 """

@@ -17,7 +17,6 @@ from train.health.detectors import CHECK_INTERVAL_STEPS, MAX_NONFINITE_STEPS, Lo
 from train.health.findings import WINDOW_STEPS, Finding
 from train.recipe import Recipe
 from train.trainer import recovery, run_page
-from train.trainer.fabric import StopRequest
 from train.trainer.logger import RunLogger
 from train.trainer.state import TrainState, checkpoint_due, save_checkpoints
 from train.trainer.step import StepResult
@@ -83,14 +82,13 @@ class Callbacks:
             self.logger.log_event("photo error", step=self.state.step + 1, photo=name, error=reason)
             self.say(f"! skipped photo {name}: {reason}")
 
-    def on_step_end(self, result: StepResult | None, lr: float, photos: int, *, stop: StopRequest) -> LoopAction:
+    def on_step_end(self, result: StepResult | None, lr: float, photos: int) -> LoopAction:
         """Log the step, and validate, check health and write a checkpoint when they are due.
 
         Args:
             result: of the step; None if none of its photos could be read.
             lr: learning rate of the step.
             photos: number of photos in the step.
-            stop: whether the user asked to stop.
 
         Raises:
             TrainingError: the run ends because of findings, or no validation photo can be read.
@@ -111,9 +109,9 @@ class Callbacks:
                 self.say(hint)
             if self._handle_findings(new_findings) is LoopAction.ROLL_BACK:
                 return LoopAction.ROLL_BACK
-        if checkpoint_due(state, epoch_ends=epoch_ends) or stop.is_set():
-            self._save()
-        return LoopAction.STOP if stop.is_set() and not last else LoopAction.CONTINUE
+        if checkpoint_due(state, epoch_ends=epoch_ends) or state.stop.is_set():
+            self.save()
+        return LoopAction.STOP if state.stop.is_set() and not last else LoopAction.CONTINUE
 
     def _handle_findings(self, new_findings: list[Finding]) -> LoopAction:
         """Respond to new findings as `--on-trouble` says.
@@ -140,14 +138,14 @@ class Callbacks:
 
     def _end_run(self, reason: str) -> None:
         """Write a checkpoint, then raise a TrainingError with the reason and what to do."""
-        self._save()
+        self.save()
         lr = min(self.state.recipe.lr / recovery.LR_DIVISOR, Recipe().lr)
         raise TrainingError(
             f"{reason}; {self.state.run_dir / 'last.safetensors'} has the weights of step {self.state.step:,}: start a "
             f"new --run-dir with --lr {lr:.0e}, or continue this run anyway with --resume"
         )
 
-    def _save(self) -> None:
+    def save(self) -> None:
         """Write plot, sample sheet and page, then the checkpoints; their duration decides when the next are due."""
         state, logger = self.state, self.logger
         start = time.monotonic()
@@ -156,10 +154,17 @@ class Callbacks:
         if sheet := make_sample_sheet(state):
             save_png(sheet, state.run_dir / "samples" / f"step-{state.step:07d}.png")
             save_png(sheet, state.run_dir / "samples.png")
-        run_page.write_page(state.run_dir, logger.loss_curve(), logger.rates, logger.findings, state.rollbacks)
+        info, curve = self._run_info(), logger.loss_curve()
+        run_page.write_page(state.run_dir, info, curve, logger.rates, logger.findings, state.rollbacks)
         save_checkpoints(state)
         state.last_save_time = time.monotonic()
         state.last_save_seconds = state.last_save_time - start
+
+    def _run_info(self) -> run_page.RunInfo:
+        state, datasets = self.state, self.state.datasets
+        manifest = f"{datasets.manifest_path} (sha256 {datasets.manifest_sha256[:12]})"
+        photos = len(datasets.train), len(datasets.val)
+        return run_page.RunInfo(state.config.recipe, state.total_steps, manifest, photos, state.config.command)
 
 
 def _start_log(state: TrainState, baselines: Baselines, say: Callable[[str], None]) -> RunLogger:

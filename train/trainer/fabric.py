@@ -23,6 +23,7 @@ from torch.multiprocessing.spawn import ProcessException
 
 from curate.errors import TrainingError, UsageError
 from curate.executors.worker import without_main_module
+from train.data.loader import TIMEOUT_S
 
 POLL_SECONDS = 0.05
 """Interval between two checks whether all processes have started."""
@@ -44,6 +45,8 @@ class DeviceConfig:
     """Weights of efficientnet-lite0, for the encoder or the perceptual loss; None takes the extra's."""
     compile: bool = False
     """Compile the network with torch.compile: a slow first step, faster ones after it."""
+    timeout_s: float = TIMEOUT_S
+    """A photo that takes longer to read counts as unreadable."""
 
     def make_fabric(self, devices: int = 1) -> Fabric:
         """Return Lightning Fabric for this device, or for `devices` of its kind with one process each.

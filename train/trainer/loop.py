@@ -13,6 +13,7 @@ import cv2
 from lightning_fabric import Fabric
 
 from curate.errors import TrainingError
+from curate.text import advise, describe_error, is_disk_full
 from train import checkpoint
 from train.checkpoint import Checkpoint
 from train.data.dataset import Datasets
@@ -80,6 +81,7 @@ def _train(
 ) -> FitResult | LoopAction:
     """Run the steps; called in each process. Rank 0 also runs the callbacks."""
     state = build_state(config, fabric, resume_from)
+    state.say = say
     recipe, photos = state.recipe, state.datasets.train
     crops = CropLoader(photos, recipe.image_size, recipe.seed)
     sampler = StepSampler(
@@ -94,20 +96,44 @@ def _train(
     )
     timer = DataTimer()
     callbacks = Callbacks(state, timer, say) if fabric.is_global_zero else None
-    with closing(callbacks) if callbacks else nullcontext(), _stop_after_step() as stop:
-        for batch in timer.measure_wait(load_batches(crops, sampler, config.device_config.workers)):
+    with closing(callbacks) if callbacks else nullcontext(), _stop_after_step(state.stop):
+        for batch in timer.measure_wait(_load_batches(state, crops, sampler, callbacks)):
             count = _count_readable(state, batch, callbacks)
             result = train_step(state, batch, count) if count else None
             state.skipped_steps = state.skipped_steps + 1 if result and result.bad_photos is not None else 0
             lr = float(state.schedule.get_last_lr()[0])
             advance_schedule(state)
-            action = callbacks.on_step_end(result, lr, count, stop=stop) if callbacks else LoopAction.CONTINUE
+            action = callbacks.on_step_end(result, lr, count) if callbacks else LoopAction.CONTINUE
             if callbacks and progress:
                 progress(state.step, state.total_steps)
             action = LoopAction(int(all_reduce_sum(fabric, action)[0]))  # rank 0 decides, the others add 0
             if action is not LoopAction.CONTINUE:
                 return action
+        if callbacks and state.stop.is_set() and state.step < state.total_steps:  # while it waited for photos
+            callbacks.save()
+            return LoopAction.STOP
     return callbacks.result() if callbacks else LoopAction.CONTINUE
+
+
+def _load_batches(
+    state: TrainState, crops: CropLoader, steps: StepSampler, callbacks: Callbacks | None
+) -> Iterator[Batch]:
+    """Yield the batches of the steps; save a checkpoint if photos can't be read any more."""
+    device_config = state.config.device_config
+    try:
+        yield from load_batches(
+            crops,
+            steps,
+            device_config.workers,
+            timeout_s=device_config.timeout_s,
+            is_stopping=state.stop.is_set,
+            abandon=state.fabric.world_size == 1,  # several processes must take the same steps
+            say=state.say,
+        )
+    except TrainingError:
+        if callbacks:
+            callbacks.save()
+        raise
 
 
 def _count_readable(state: TrainState, batch: Batch, callbacks: Callbacks | None) -> int:
@@ -131,16 +157,16 @@ def _count_readable(state: TrainState, batch: Batch, callbacks: Callbacks | None
 
 @contextmanager
 def _describe_system_errors(run_dir: Path) -> Iterator[None]:
-    """Turn errors of the disk, of torch.compile and lack of memory into a TrainingError with advice.
+    """Turn errors of the system, of torch.compile and lack of memory into a TrainingError with advice.
 
-    Unreadable photos are handled where they are read, so an OSError that arrives here concerns the run's folder.
+    Unreadable photos are handled where they are read, so the disk that is full is that of the run's folder.
     """
     try:
         yield
     except OSError as exc:
-        raise TrainingError(
-            f"{run_dir} can't be written: {exc.strerror or exc}: free some space, then continue with --resume"
-        ) from exc
+        where = f"{exc.filename}: " if exc.filename else f"{run_dir} can't be written: " if is_disk_full(exc) else ""
+        advice = f"{hint}, then continue" if (hint := advise(exc)) else "continue"
+        raise TrainingError(f"{where}{describe_error(exc)}: {advice} with --resume") from exc
     except (RuntimeError, MemoryError, cv2.error) as exc:
         if type(exc).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = " ".join(str(exc).split())[:200]
@@ -151,14 +177,13 @@ def _describe_system_errors(run_dir: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _stop_after_step() -> Iterator[StopRequest]:
+def _stop_after_step(stop: StopRequest) -> Iterator[None]:
     """Let the first SIGINT or SIGTERM end the run after the current step, with a checkpoint.
 
     A second Ctrl-C gets the handler that was installed before. Outside the main thread, signals are left alone.
     """
-    stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield stop
+        yield
         return
 
     def request_stop(_number: int, _frame: FrameType | None) -> None:
@@ -167,7 +192,7 @@ def _stop_after_step() -> Iterator[StopRequest]:
 
     old_handlers = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stop
+        yield
     finally:
         for number, handler in old_handlers.items():
             signal.signal(number, handler)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 
 from PIL import Image
 
 from curate.files import write_atomic
 from curate.text import pluralize
+from curate.version import __version__
 from train.checkpoint import Rollback
-from train.health.detectors import LossCurve
+from train.health.detectors import LossCurve, Validation
 from train.health.findings import (
     DOCUMENTED_LOSSES,
     DOCUMENTED_NEUTRAL,
@@ -24,108 +26,202 @@ from train.health.findings import (
     describe_ending,
     summarize_findings,
 )
+from train.recipe import Recipe
+from train.trainer.charts import MAX_POINTS, Level, Line, Points, chart_top, draw_chart
+from train.trainer.validation import CAPTION_PX
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 720, 220, 56, 22
-MAX_POINTS = 400
 MAX_SHEETS = 6
 SHEET_PX = 320
 """Six sheets of this width as JPEG are about 300 KB."""
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c2126; --soft: #667079; --line: #d9dee2; --back: #fff; --card: #f5f7f8;
-  --loss: #1f6fb2; --val: #c2410c; --level: #2f855a; --bad: #b42318 }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --soft: #9aa4ad; --line: #39424a; --back: #14181b;
-  --card: #1d2327; --loss: #6cb2ee; --val: #f59e6b; --level: #6fcf97; --bad: #ff8a80 } }
-body { margin: 0 auto; padding: 1rem; max-width: 60rem; background: var(--back); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere }
-h1 { font-size: 1.5rem; margin: .5rem 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .25rem }
-p { margin: .25rem 0 .75rem } .soft, figcaption { color: var(--soft); font-size: .875rem }
-.chart { overflow-x: auto } svg { width: 100%; min-width: 36rem; height: auto; display: block }
-svg text { fill: var(--soft); font-size: 12px }
-.grid { stroke: var(--line) } .level { stroke: var(--level); stroke-dasharray: 2 4 } polyline { fill: none }
-.loss { stroke: var(--loss); stroke-width: 2 } .val { stroke: var(--val); stroke-width: 2 }
-circle.val { fill: var(--val) }
-.finding { border-left: 4px solid var(--bad); background: var(--card); padding: .5rem .75rem; margin: .5rem 0 }
-.sheets { display: flex; gap: 1rem; overflow-x: auto } figure { margin: 0 0 .5rem; flex: 0 0 min(24rem, 85%) }
-figure img { width: 100%; height: auto; display: block }
-.key { display: inline-block; width: 1rem; height: .2rem; vertical-align: middle; margin: 0 .3rem 0 .6rem }
-"""
-LEGEND = (
-    '<p class="soft"><span class="key" style="background:var(--loss)"></span>training, smoothed'
-    '<span class="key" style="background:var(--val)"></span>validation'
-    '<span class="key" style="background:var(--level)"></span>documented loss levels</p>'
+MAX_TABLE_ROWS = 50
+LADDER = (
+    "The green dotted lines are the documented ladder: the training losses from 0.12 (predicts gray) to 0.04 (well "
+    "trained) that the documents behind the recipe describe, divided by their neutral loss of 0.12. A loss that stays "
+    "above 0.10 after the warm-up is a plateau."
 )
 
 
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What a run was started with."""
+
+    recipe: Recipe
+    total_steps: int
+    manifest: str
+    """Path of the manifest, and the first digits of its SHA-256."""
+    photos: tuple[int, int]
+    """For training, for validation."""
+    command: str
+
+
 def write_page(
-    run_dir: Path, curve: LossCurve, rates: Sequence[float], findings: Sequence[Finding], rollbacks: Sequence[Rollback]
+    run_dir: Path,
+    info: RunInfo,
+    curve: LossCurve,
+    rates: Sequence[float],
+    findings: Sequence[Finding],
+    rollbacks: Sequence[Rollback],
 ) -> None:
     """Write run.html into a run's folder, atomically; see `render_page` for the arguments."""
-    write_atomic(render_page(run_dir, curve, rates, findings, rollbacks).encode(), run_dir / "run.html")
+    write_atomic(render_page(run_dir, info, curve, rates, findings, rollbacks).encode(), run_dir / "run.html")
 
 
 def render_page(
-    run_dir: Path, curve: LossCurve, rates: Sequence[float], findings: Sequence[Finding], rollbacks: Sequence[Rollback]
+    run_dir: Path,
+    info: RunInfo,
+    curve: LossCurve,
+    rates: Sequence[float],
+    findings: Sequence[Finding],
+    rollbacks: Sequence[Rollback],
 ) -> str:
     """Return the page as HTML text.
 
     Args:
         run_dir: folder of the run; pictures of its samples/ are embedded.
+        info: what the run was started with.
         curve: losses and validations so far.
         rates: learning rate of each step.
         findings: those since the last rollback.
         rollbacks: all so far.
     """
     name, steps = escape(run_dir.resolve().name), len(curve.ratios)
-    parts = [
-        f"<h1>{name}</h1>",
-        f"<p>{pluralize(steps, 'step')}, ending {describe_ending(curve.ratios, curve.neutrals)}.</p>",
-        *_finding_parts(findings, rollbacks, steps - curve.first_step),
-        *(f"<p>{escape(validation.warning)}.</p>" for validation in curve.validations[-1:] if validation.warning),
-        "<h2>Loss ÷ neutral</h2>",
-        LEGEND,
-        _loss_chart(curve),
-        "<h2>Learning rate</h2>",
-        _Chart(steps, max([*rates, 1e-12])).draw([("loss", list(enumerate(rates, 1)))], "{:.2g}"),
-        *_colorfulness_chart(curve, steps),
-        *_sample_sheets(run_dir),
+    state = f"{steps:,} of {pluralize(info.total_steps, 'step')}"
+    ending = describe_ending(curve.ratios, curve.neutrals)
+    body = [
+        f'<header><p class="brand">vividset</p><h1>{name}</h1>',
+        f'<p class="lead">Training run, {state}, ending {ending}.</p></header><main>',
+        *_describe_findings(findings, rollbacks, steps - curve.first_step),
+        *(f'<p class="note">{escape(entry.warning)}.</p>' for entry in curve.validations[-1:] if entry.warning),
+        _describe_run(info),
+        _loss_section(curve),
+        *_colorfulness_section(curve),
+        _rate_section(rates),
+        *_sample_section(run_dir),
+        "</main>",
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-        "style-src 'unsafe-inline'\">"
-        f"<title>{name}</title><style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+        f'style-src \'unsafe-inline\'"><meta name="generator" content="vividset {__version__} training run">'
+        f"<title>{name}: vividset training run</title>"
+        f"<style>{(files('train.trainer') / 'run_page.css').read_text(encoding='utf-8')}</style></head>"
+        f"<body>{''.join(body)}</body></html>\n"
     )
 
 
-def _finding_parts(findings: Sequence[Finding], rollbacks: Sequence[Rollback], steps: int) -> list[str]:
-    parts = [
-        f"<div class='finding'><b>{escape(finding.kind)}</b> at step {finding.step:,}: {escape(finding.evidence)}."
-        f"<br>What to do: {escape(finding.remedy)}.</div>"
-        for finding in findings
-    ]
-    parts += [
-        f"<p>Rescued after {escape(rollback.kind)} at step {rollback.found_step:,}: went back to step "
-        f"{rollback.from_step:,}, lr {rollback.lr:.0e}, batch {rollback.batch_size}.</p>"
-        for rollback in rollbacks
-    ]
-    return parts or [f"<p>{summarize_findings(findings, steps).capitalize()}.</p>"]
+def _describe_findings(findings: Sequence[Finding], rollbacks: Sequence[Rollback], steps: int) -> Iterator[str]:
+    for finding in findings:
+        yield (
+            f'<div class="finding"><b>{escape(finding.kind)}</b> at step {finding.step:,}: {escape(finding.evidence)}.'
+            f"<br>What to do: {escape(finding.remedy)}.</div>"
+        )
+    for rollback in rollbacks:
+        yield (
+            f'<p class="note">Rescued after {escape(rollback.kind)} at step {rollback.found_step:,}: went back to step '
+            f"{rollback.from_step:,}, lr {rollback.lr:.0e}, batch {rollback.batch_size}.</p>"
+        )
+    if not findings and not rollbacks:
+        yield f'<p class="note">{summarize_findings(findings, steps).capitalize()}.</p>'
 
 
-def _loss_chart(curve: LossCurve) -> str:
-    chart = _Chart(len(curve.ratios), 1.2)
-    validation_points = [(validation.step, validation.ratio) for validation in curve.validations]
-    levels = [(loss / DOCUMENTED_NEUTRAL, f"{loss:.2f}") for loss in DOCUMENTED_LOSSES]
-    return chart.draw([("loss", _smooth(curve)), ("val", validation_points)], "{:.1f}", levels)
+def _describe_run(info: RunInfo) -> str:
+    recipe, default = asdict(info.recipe), asdict(Recipe())
+    changed = [f"{name} {value}" for name, value in recipe.items() if value != default[name]]
+    facts = {
+        "Manifest": info.manifest,
+        "Photos": f"{info.photos[0]:,} for training, {info.photos[1]:,} for validation",
+        "Recipe": ", ".join(changed) + "; all else as documented" if changed else "the documented recipe",
+        "Command": info.command,
+    }
+    rows = "".join(f"<tr><td>{name}</td><td>{escape(str(value))}</td></tr>" for name, value in recipe.items())
+    return (
+        "<dl>"
+        + "".join(f"<dt>{name}</dt><dd><code>{escape(value)}</code></dd>" for name, value in facts.items() if value)
+        + f"</dl><details><summary>All hyper-parameters</summary><table>{rows}</table></details>"
+    )
 
 
-def _colorfulness_chart(curve: LossCurve, steps: int) -> list[str]:
-    shares = [(validation.step, validation.colorfulness_share) for validation in curve.validations]
+def _loss_section(curve: LossCurve) -> str:
+    training = _smooth(curve)
+    validation = [(entry.step, entry.ratio) for entry in curve.validations]
+    levels = [Level(loss / DOCUMENTED_NEUTRAL, "level", f"{loss:.2f}") for loss in DOCUMENTED_LOSSES]
+    chart = draw_chart(
+        f"Loss divided by the loss of gray, over {len(curve.ratios):,} steps",
+        [Line("training", "loss", training), Line("validation", "val", validation, has_dots=True)],
+        steps=len(curve.ratios),
+        top=chart_top([value for _, value in [*training, *validation]], 1.2, 2.4),
+        levels=[*levels, Level(curve.mean_color, "color")],
+    )
+    key = [("loss", "training, smoothed"), ("level", "documented ladder")]
+    key[1:1] = [("val", "validation, on held-out photos")] if validation else []
+    key += [("color", f"best single color ({curve.mean_color:.2f})")] if math.isfinite(curve.mean_color) else []
+    return (
+        "<section><h2>Loss ÷ neutral</h2>"
+        '<p class="quiet">Each loss is divided by the loss of predicting gray for the same photos: 1 means that '
+        f"nothing was learned.</p>{_legend(key)}{chart}<p>{LADDER}</p>{_ladder_table(training, validation)}"
+        f"{_validation_table(curve.validations)}</section>"
+    )
+
+
+def _ladder_table(training: Points, validation: Points) -> str:
+    """When the run first reached each documented loss, on training and on held-out photos."""
+    head = "<th>documented loss</th><th>÷ neutral</th><th>reached in training</th>"
+    rows = [f"<tr>{head}{'<th>on held-out photos</th>' if validation else ''}</tr>"]
+    for loss in DOCUMENTED_LOSSES[1:]:
+        ratio = loss / DOCUMENTED_NEUTRAL
+        reached = [
+            next((f"step {step:,}" for step, value in points if value <= ratio), "not yet")
+            for points in (training, validation)
+            if points
+        ]
+        cells = "".join(f"<td>{cell}</td>" for cell in (f"{loss:.2f}", f"{ratio:.2f}", *reached))
+        rows.append(f"<tr>{cells}</tr>")
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _validation_table(validations: Sequence[Validation]) -> str:
+    """The validations as numbers; of many, some that are evenly spread, and the last."""
+    if not validations:
+        return ""
+    every = -(-len(validations) // MAX_TABLE_ROWS)
+    rows = "".join(
+        f"<tr><td>{entry.step:,}</td><td>{entry.ratio:.2f}</td><td>{entry.colorfulness_share:.0%}</td></tr>"
+        for entry in validations[::-1][::every][::-1]
+    )
+    head = "<tr><th>step</th><th>loss ÷ neutral</th><th>colorfulness ÷ the originals'</th></tr>"
+    return f"<details><summary>Validations as a table</summary><table>{head}{rows}</table></details>"
+
+
+def _colorfulness_section(curve: LossCurve) -> Iterator[str]:
+    shares = [(entry.step, entry.colorfulness_share) for entry in curve.validations]
     if not shares:
-        return []
-    chart = _Chart(steps, max(1.2, *(min(share, 2.0) for _, share in shares)))
-    return ["<h2>Colorfulness ÷ the originals'</h2>", chart.draw([("val", shares)], "{:.1f}", [(1.0, "1")])]
+        return
+    top = chart_top([share for _, share in shares], 1.2, 2.4)
+    line = Line("validation", "val", shares, has_dots=True)
+    chart = draw_chart(
+        "Colorfulness of predictions divided by the originals'",
+        [line],
+        steps=len(curve.ratios),
+        top=top,
+        levels=[Level(1.0, "level")],
+    )
+    yield (
+        "<section><h2>Colorfulness ÷ the originals'</h2>"
+        '<p class="quiet">Of the predictions for held-out photos: 1 is as colorful as the originals.</p>'
+        f"{chart}</section>"
+    )
+
+
+def _rate_section(rates: Sequence[float]) -> str:
+    line = Line("learning rate", "loss", list(enumerate(rates, 1)))
+    chart = draw_chart("Learning rate", [line], steps=len(rates), top=1.05 * max([*rates, 1e-12]))
+    return f"<section><h2>Learning rate</h2>{chart}</section>"
+
+
+def _legend(key: Sequence[tuple[str, str]]) -> str:
+    entries = "".join(f'<span class="{css_class}"><i></i>{escape(name)}</span>' for css_class, name in key)
+    return f'<p class="legend">{entries}</p>'
 
 
 def _smooth(curve: LossCurve) -> list[tuple[int, float]]:
@@ -139,75 +235,25 @@ def _smooth(curve: LossCurve) -> list[tuple[int, float]]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Chart:
-    """An SVG chart; x runs from step 0 to `steps`, y from 0 to `top`."""
-
-    steps: int
-    top: float
-
-    def draw(
-        self,
-        lines: Sequence[tuple[str, Sequence[tuple[int, float]]]],
-        tick_format: str,
-        levels: Sequence[tuple[float, str]] = (),
-    ) -> str:
-        """Return the chart as HTML.
-
-        Args:
-            lines: (CSS class, points) of each line; a point is (step, value).
-            tick_format: format of the numbers on the y axis.
-            levels: (value, label) of dotted horizontal lines, labeled at the right.
-        """
-        ticks = [self.top * quarter / 4 for quarter in range(5)]
-        marks = [self._horizontal(tick, "grid", tick_format.format(tick)) for tick in ticks]
-        marks += [self._horizontal(value, "level", label, WIDTH - 34) for value, label in levels]
-        marks += [f'<text x="{WIDTH - 40}" y="{HEIGHT - 4}" text-anchor="end">step {self.steps:,}</text>']
-        content = "".join([*marks, *map(self._line, lines)])
-        return f'<div class="chart" tabindex="0"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{content}</svg></div>'
-
-    def _horizontal(self, value: float, css_class: str, label: str, text_x: int = 2) -> str:
-        y = self._y(value)
-        return (
-            f'<line class="{css_class}" x1="{LEFT}" x2="{WIDTH - 40}" y1="{y}" y2="{y}"/>'
-            f'<text x="{text_x}" y="{y + 4:.1f}">{label}</text>'
-        )
-
-    def _line(self, line: tuple[str, Sequence[tuple[int, float]]]) -> str:
-        css_class, points = line
-        every = max(1, len(points) // MAX_POINTS)
-        positions = [(self._x(step), self._y(value)) for step, value in points[::every] if math.isfinite(value)]
-        dots = ""
-        if css_class == "val":  # there may be only one validation, and a line of one point is invisible
-            dots = "".join(f'<circle class="{css_class}" cx="{x}" cy="{y}" r="2.5"/>' for x, y in positions)
-        return f'<polyline class="{css_class}" points="{" ".join(f"{x},{y}" for x, y in positions)}"/>{dots}'
-
-    def _x(self, step: int) -> float:
-        return round(LEFT + (WIDTH - 40 - LEFT) * step / max(1, self.steps), 1)
-
-    def _y(self, value: float) -> float:
-        return round(8 + (HEIGHT - BOTTOM - 8) * (1 - min(value, self.top) / self.top), 1)
-
-
-def _sample_sheets(run_dir: Path) -> list[str]:
-    """Return the sample sheets of up to six steps, including the first and the last."""
+def _sample_section(run_dir: Path) -> Iterator[str]:
+    """The sample sheets of up to six steps, including the first and the last."""
     sheets = sorted((run_dir / "samples").glob("step-*.png"))
     if not sheets:
-        return []
+        return
     shown = {round(index * (len(sheets) - 1) / (MAX_SHEETS - 1)) for index in range(MAX_SHEETS)}
     figures = "".join(_figure(sheets[index]) for index in sorted(shown))
-    return ["<h2>Samples over time</h2>", f'<div class="sheets" tabindex="0">{figures}</div>']
+    yield f'<section><h2>Samples over time</h2><div class="sheets">{figures}</div></section>'
 
 
 def _figure(sheet: Path) -> str:
     step = f"step {int(sheet.stem.removeprefix('step-')):,}"
     with Image.open(sheet) as opened:
-        picture = opened.convert("RGB")
+        picture = opened.convert("RGB").crop((0, CAPTION_PX, *opened.size))
     picture.thumbnail((SHEET_PX, 3 * SHEET_PX))
     data = io.BytesIO()
     picture.save(data, "JPEG", quality=80)
     text = base64.b64encode(data.getvalue()).decode("ascii")
     return (
-        f'<figure><img src="data:image/jpeg;base64,{text}" alt="gray, predicted and original photos at {step}">'
-        f"<figcaption>{step}</figcaption></figure>"
+        f"<figure><figcaption><b>{step}</b><span>gray</span><span>predicted</span><span>original</span></figcaption>"
+        f'<img src="data:image/jpeg;base64,{text}" alt="gray, predicted and original photos at {step}"></figure>'
     )

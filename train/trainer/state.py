@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from train.models.efficientnet import LiteEncoder, load_weights
 from train.models.losses import ColorizationWeightedLoss, PerceptualLoss
 from train.models.unet import ColorUNet, build_network
 from train.recipe import Recipe
-from train.trainer.fabric import DeviceConfig
+from train.trainer.fabric import DeviceConfig, StopRequest
 
 CHECKPOINT_STEPS = 100
 CHECKPOINT_TIME_SHARE = 0.05
@@ -81,6 +82,12 @@ class TrainState:
     """Step of the lowest score."""
     best_weights: dict[str, Tensor] | None = None
     """Weights of the best step until they are written to best.safetensors, then None."""
+    stop: StopRequest = field(default_factory=StopRequest)
+    """Whether the user asked to stop."""
+    say: Callable[[str], None] = print
+    """Prints a line for the user."""
+    reported_photos: set[str] = field(default_factory=set)
+    """Names of the unreadable photos that were reported outside of training steps, each once."""
     last_save_time: float = field(default_factory=time.monotonic)
     """Clock time of the last checkpoint, in seconds of `time.monotonic`."""
     last_save_seconds: float = 0.0

@@ -19,6 +19,16 @@ from train.models.colorspace import split_lab
 from train.trainer.fabric import all_gather, all_reduce_sum
 from train.trainer.state import TrainState
 
+_OUT_OF_MEMORY_WORDS = (
+    "out of memory",
+    "allocate memory",
+    "enough memory",
+    "insufficient memory",
+    "bad_alloc",
+    "bad alloc",
+)
+"""How CUDA, torch's CPU allocator, OpenCV and the system say that memory ran out; not so a full /dev/shm."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
@@ -139,7 +149,10 @@ def find_nonfinite_photos(state: TrainState, batch: Batch) -> tuple[int, ...]:
 
 def is_out_of_memory(exc: BaseException) -> bool:
     """Whether an exception of Python, torch, CUDA or a CPU allocator means that memory ran out."""
-    return isinstance(exc, (MemoryError, torch.OutOfMemoryError)) or "memory" in str(exc).lower()
+    if isinstance(exc, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(exc).lower()
+    return any(words in text for words in _OUT_OF_MEMORY_WORDS)
 
 
 @contextmanager

@@ -143,8 +143,20 @@ def predict(
 
 def _center_crops(state: TrainState, photos: Photos, samples: list[list[SampleKey]]) -> Iterator[Batch]:
     """Load batches, without those of which no photo can be read; two batches aren't worth starting workers for."""
-    crops = CropLoader(photos, state.recipe.image_size, state.recipe.seed)
-    for batch in load_batches(crops, samples, state.config.device_config.workers if len(samples) > 2 else 0):
+    crops, device_config = CropLoader(photos, state.recipe.image_size, state.recipe.seed), state.config.device_config
+    batches = load_batches(
+        crops,
+        samples,
+        device_config.workers if len(samples) > 2 else 0,
+        timeout_s=device_config.timeout_s,
+        is_stopping=state.stop.is_set,
+        say=state.say,
+    )
+    for batch in batches:
+        for photo, reason in batch.errors:
+            if (name := photos.name(photo)) not in state.reported_photos:
+                state.reported_photos.add(name)
+                state.say(f"! skipped photo {name}: {reason}")
         if batch.photos:
             yield batch
 

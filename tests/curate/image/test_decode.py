@@ -29,6 +29,7 @@ from curate.measures.colorfulness import colorfulness
 
 Pixels = NDArray[np.uint8]
 Encode = Callable[..., bytes]
+Mutate = Callable[..., Iterator[bytes]]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -117,7 +118,7 @@ def test_16_bit_colour_keeps_its_high_byte() -> None:
 
 
 def test_float_samples_are_an_error(encoded: Encode) -> None:
-    with pytest.raises(BrokenPhoto, match="no defined range"):
+    with pytest.raises(UnsupportedFormat, match="no defined range"):
         decode(encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"))
 
 
@@ -174,26 +175,20 @@ def test_a_fully_transparent_image_is_an_error(kind: str, encoded: Encode) -> No
         decode(encoded(Image.new("RGBA", (3, 2), (255, 0, 0, 0)), kind))
 
 
-def swapped_primaries_profile() -> bytes:
-    """sRGB with its red and blue primaries exchanged, so that conversion exchanges R and B."""
-    plain = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    return plain.replace(b"rXYZ", b"tmp!").replace(b"bXYZ", b"rXYZ").replace(b"tmp!", b"bXYZ")
-
-
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
-def test_an_embedded_profile_is_converted(kind: str, encoded: Encode) -> None:
+def test_an_embedded_profile_is_converted(kind: str, encoded: Encode, swapped_primaries: bytes) -> None:
     options = {"lossless": True} if kind == "WEBP" else {}
     red = Image.new("RGB", (6, 6), (250, 20, 60))
-    photo = decode(encoded(red, kind, icc_profile=swapped_primaries_profile(), **options))
+    photo = decode(encoded(red, kind, icc_profile=swapped_primaries, **options))
     assert np.abs(photo.pixels.astype(int) - (60, 20, 250)).max() <= 2
     assert photo.header.icc_profile not in (None, "unreadable")
 
 
-def test_profile_conversion_does_not_change_alpha(encoded: Encode) -> None:
+def test_profile_conversion_does_not_change_alpha(encoded: Encode, swapped_primaries: bytes) -> None:
     rgba = np.zeros((4, 4, 4), np.uint8)
     rgba[..., :] = (250, 20, 60, 255)
     rgba[0, :, 3] = 0
-    photo = decode(encoded(rgba, "PNG", icc_profile=swapped_primaries_profile()))
+    photo = decode(encoded(rgba, "PNG", icc_profile=swapped_primaries))
     assert photo.visible is not None
     assert photo.visible.sum(axis=1).tolist() == [0, 4, 4, 4]
     assert np.abs(photo.pixels[3, 3].astype(int) - (60, 20, 250)).max() <= 2
@@ -263,19 +258,6 @@ def test_an_image_of_exactly_max_pixels_is_decoded(vivid: Pixels, encoded: Encod
         decode(data, max_pixels=64 * 48 - 1)
 
 
-LINEAR = (b"gAMA", struct.pack(">I", 100_000))
-DISPLAY_P3 = (b"cICP", bytes([12, 13, 0, 1]))
-P3_PRIMARIES = (b"cHRM", struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000))
-
-
-@pytest.mark.parametrize(("name", "body"), [LINEAR, DISPLAY_P3, P3_PRIMARIES, (b"sRGB", b"\0")])
-def test_png_colour_chunks_are_ignored(name: bytes, body: bytes, vivid: Pixels, encoded: Encode) -> None:
-    data = encoded(vivid, "PNG")
-    chunk = struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-    photo = decode(data[:33] + chunk + data[33:])
-    assert np.array_equal(photo.pixels, vivid)
-
-
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG"])
 def test_the_first_frame_of_an_animation_is_decoded(kind: str, encoded: Encode) -> None:
     first, second = Image.new("RGB", (9, 7), (255, 0, 0)), Image.new("RGB", (9, 7), (0, 0, 255))
@@ -291,39 +273,21 @@ def test_the_first_picture_of_an_mpo_is_decoded(encoded: Encode) -> None:
     assert np.abs(photo.pixels.astype(int) - (255, 0, 0)).max() <= 2
 
 
-def test_a_png_with_a_decompression_bomb_in_its_text_is_broken(vivid: Pixels, encoded: Encode) -> None:
+def test_a_decompression_bomb_in_the_text_of_a_png_is_not_decompressed(vivid: Pixels, encoded: Encode) -> None:
     notes = PngImagePlugin.PngInfo()
     notes.add_text("comment", "x" * (PngImagePlugin.MAX_TEXT_CHUNK + 1), zip=True)
-    with pytest.raises(BrokenPhoto):
-        decode(encoded(vivid, "PNG", pnginfo=notes))
-
-
-def mutated_copies(whole: bytes, rng: random.Random, count: int) -> Iterator[bytes]:
-    """Copies of a file with some bytes changed, removed, repeated or cut off, mostly near the head."""
-    for _ in range(count):
-        data = bytearray(whole)
-        for _ in range(rng.randint(1, 4)):
-            limit = len(data) if rng.random() < 0.5 else min(len(data), 120)
-            at = rng.randrange(max(1, limit))
-            match rng.randrange(5):
-                case 0 | 1:
-                    data[at : at + 1] = bytes([rng.choice((0, 1, 127, 128, 255, rng.randrange(256)))])
-                case 2:
-                    del data[at : at + rng.randint(1, 8)]
-                case 3:
-                    data[at:at] = data[at : at + rng.randint(1, 8)]
-                case _:
-                    data[at : at + 4] = rng.randbytes(4)
-        yield bytes(data[: rng.randint(0, len(data))] if rng.random() < 0.1 else data)
+    assert np.array_equal(decode(encoded(vivid, "PNG", pnginfo=notes)).pixels, vivid)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_malformed_files_raise_only_photo_errors(kind: str, mode: str, vivid: Pixels, encoded: Encode) -> None:
+def test_malformed_files_raise_only_photo_errors(
+    kind: str, mode: str, vivid: Pixels, encoded: Encode, swapped_primaries: bytes, mutated_copies: Mutate
+) -> None:
     image = Image.fromarray(vivid[:12, :12]).convert("RGB" if kind == "JPEG" else mode)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
-    extras = {} if kind in ("GIF", "BMP") else {"exif": exif.tobytes(), "icc_profile": swapped_primaries_profile()}
+    extras = {} if kind in ("GIF", "BMP") else {"exif": exif.tobytes(), "icc_profile": swapped_primaries}
     whole = encoded(image, kind, **extras)
     decoded = 0
     messages = set()

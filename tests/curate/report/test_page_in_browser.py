@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import shlex
 import shutil
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from curate import manifest
 from curate.cli import main
@@ -24,24 +23,11 @@ from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.report import write_report
 from curate.scanning.scan import ScanOptions, scan_photos
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HTML_NAME = "</script><img onerror=alert(1) src=x>.png"
 PHONE_PX, DESK_PX = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
 
 Open = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium. Without it these tests fail in CI and are skipped elsewhere."""
-    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if found is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium here: apt-get install chromium libatomic1")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

@@ -66,3 +66,13 @@ def test_another_manifest_is_refused_and_a_moved_one_found(run: Path, clean_mani
     other = inspect(run, "--photos")
     assert other.exit_code == 1
     assert "has changed" in other.stderr
+
+
+def test_a_run_without_best_uses_its_last_checkpoint_and_says_so(run: Path) -> None:
+    (run / "best.safetensors").unlink()
+    for given in (run, run / "best.safetensors"):
+        result = inspect(given)
+        assert result.exit_code == 0
+        assert "has no best.safetensors: it was stopped before its first validation" in result.stderr
+        assert result.stdout.startswith(f"{run / 'last.safetensors'}: ColorUNet, step 1")
+    assert not inspect(run / "last.safetensors").stderr

@@ -10,7 +10,6 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from itertools import chain
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from types import ModuleType
 
@@ -24,7 +23,8 @@ from PIL import ExifTags, Image
 
 from train.data import dataset
 from train.data.dataset import PhotoDataset
-from train.data.loader import CropLoader, crop, load_batches, start_method
+from train.data.loader import CropLoader, crop, load_batches
+from train.data.readers import start_context
 from train.data.sampler import CENTER, SampleKey, StepSampler, sequential_batches
 
 Manifests = Callable[..., Path]
@@ -155,9 +155,7 @@ def test_with_ray_imported_workers_are_forked_from_a_server(
     seven: PhotoDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
-    context = start_method()
-    assert isinstance(context, BaseContext)
-    assert context.get_start_method() == "forkserver"
+    assert start_context().get_start_method() == "forkserver"
     crops = CropLoader(seven, 32, seed=0)
     read, expected = (list(load_batches(crops, StepSampler(7, 3, 0, 0, 4), workers)) for workers in (1, 0))
     assert all(torch.equal(ours.rgb, theirs.rgb) for ours, theirs in zip(read, expected, strict=True))

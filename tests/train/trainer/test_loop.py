@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -28,11 +30,13 @@ from train.models.colorspace import split_lab
 from train.models.losses import ColorizationWeightedLoss
 from train.models.unet import ColorUNet
 from train.recipe import Recipe
+from train.trainer import loop
 from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
 from train.trainer.logger import RunLogger
 from train.trainer.loop import fit
 from train.trainer.state import TrainState, find_checkpoint, one_cycle_schedule
+from train.trainer.step import is_out_of_memory
 
 Manifests = Callable[..., Path]
 Train = Callable[..., FitResult]
@@ -442,3 +446,25 @@ def test_the_seed_decides_the_initial_weights(clean_manifest: Manifests, train_o
     first, again, other = (checkpoint.load(run).tensors["model/encoder.0.0.weight"] for run in runs)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        (errno.ENOSPC, "run can't be written: No space left on device: free some space, then continue with --resume"),
+        (errno.EMFILE, "Too many open files: allow more open files with `ulimit -n`, then continue with --resume"),
+        (errno.EIO, "Input/output error: continue with --resume"),
+    ],
+)
+def test_advice_about_a_system_error_names_its_cause(code: int, line: str) -> None:
+    with pytest.raises(TrainingError) as caught, loop._describe_system_errors(Path("run")):
+        raise OSError(code, os.strerror(code))
+    assert str(caught.value) == line
+
+
+def test_a_full_dev_shm_is_not_a_batch_that_is_too_large() -> None:
+    full = RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+    assert not is_out_of_memory(full)
+    assert is_out_of_memory(
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory")
+    )

@@ -1,0 +1,198 @@
+"""Choose the page of a TIFF that is the photo: recognize camera raw files and previews by the tags of the pages.
+
+Camera raw files are TIFFs in which a general reader finds only a preview: the first page is a small or a camera-made
+picture, and the sensor's samples are in another page. Sources: TIFF 6.0 (tags 254, 255, 330), DNG 1.7 (photometric
+interpretations 32803 and 34892, DNGVersion), ExifTool's tables of makers' compressions and header marks.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from curate.errors import UnsupportedFormat
+
+RAW_ADVICE = "develop it to JPEG or TIFF"
+RAW_NOT_DECODED = f"camera raw isn't decoded: {RAW_ADVICE}"
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""First bytes of TIFF and BigTIFF."""
+_NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _WIDTH, _HEIGHT, _COMPRESSION, _PHOTOMETRIC = 254, 255, 256, 257, 259, 262
+_SUB_IFDS, _CFA_REPEAT_PATTERN, _CFA_PATTERN, _DNG_VERSION = 330, 33421, 33422, 50706
+_TAGS = frozenset(
+    [
+        *(_NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _WIDTH, _HEIGHT, _COMPRESSION, _PHOTOMETRIC),
+        *(_SUB_IFDS, _CFA_REPEAT_PATTERN, _CFA_PATTERN, _DNG_VERSION),
+    ]
+)
+_RAW_PHOTOMETRIC = frozenset([32803, 34892])
+"""Color filter array, and linear raw."""
+_RAW_COMPRESSIONS = frozenset([32767, 32769, 32770, 32772, 32867, 34713, 65000, 65535])
+"""Compressions of Sony, Epson, Samsung, Kodak, Nikon and Pentax that only their raw files use."""
+_RAW_MARKS = (b"CR\2\0", b"IIII", b"MMMM")
+"""Marks behind the header of raw files whose first page is a usual picture: Canon CR2, Phase One IIQ."""
+_INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+"""Types BYTE, SHORT, LONG, IFD, LONG8 and IFD8, as `struct` names them."""
+_MAX_PAGES = 256
+_MAX_VALUES = 64
+_MIN_PREVIEW_RATIO = 4
+"""A page is the preview of a later one of the same shape that is at least this many times as wide and high."""
+_SHAPE_TOLERANCE = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """One image file directory (IFD) of a TIFF."""
+
+    offset: int
+    """Of the IFD, in bytes from the start of the file."""
+    tags: Mapping[int, tuple[int, ...]]
+    """The values of the tags in `_TAGS`."""
+    is_sub_page: bool
+    """Whether another page refers to it; otherwise it is in the chain of pages."""
+
+    def tag(self, number: int, default: int = 0) -> int:
+        """The first value of a tag."""
+        return next(iter(self.tags.get(number, ())), default)
+
+    @property
+    def width(self) -> int:
+        return self.tag(_WIDTH)
+
+    @property
+    def height(self) -> int:
+        return self.tag(_HEIGHT)
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether it has a sensor's samples."""
+        return (
+            self.tag(_PHOTOMETRIC) in _RAW_PHOTOMETRIC
+            or self.tag(_COMPRESSION) in _RAW_COMPRESSIONS
+            or not self.tags.keys().isdisjoint((_DNG_VERSION, _CFA_REPEAT_PATTERN, _CFA_PATTERN))
+        )
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether it says that it is a smaller copy of another page."""
+        return bool(self.tag(_NEW_SUBFILE_TYPE) & 1) or self.tag(_OLD_SUBFILE_TYPE) == 2
+
+    @property
+    def is_mask(self) -> bool:
+        return bool(self.tag(_NEW_SUBFILE_TYPE) & 4)
+
+    def is_larger_than(self, other: _Page) -> bool:
+        return self.width > other.width and self.height > other.height
+
+    def is_enlargement_of(self, other: _Page) -> bool:
+        """Whether it has the same shape as another page and is much larger."""
+        if self.width < _MIN_PREVIEW_RATIO * other.width or self.height < _MIN_PREVIEW_RATIO * other.height:
+            return False
+        return (
+            abs(self.width * other.height - self.height * other.width) <= _SHAPE_TOLERANCE * self.width * other.height
+        )
+
+
+def select_page(data: bytes) -> bytes:
+    """Return a TIFF whose first page is the photo. Files of other formats, and most TIFFs, are returned as they are.
+
+    The first page is the photo, except if it is a smaller copy of another page of the file: then the other page is the
+    photo. A page is a smaller copy if it says so (tags 254 and 255), if a page that it contains (tag 330) is larger, or
+    if a later page has the same shape and at least four times the width.
+
+    Args:
+        data: a file's bytes.
+
+    Returns:
+        The same bytes, or a copy whose header refers to the page of the photo.
+
+    Raises:
+        UnsupportedFormat: it is a camera raw file, or a file with previews only.
+    """
+    if not data.startswith(TIFF_MAGIC):
+        return data
+    pages = list(_read_pages(data))
+    if not pages:
+        return data
+    if data[8:12] in _RAW_MARKS or any(page.is_raw for page in pages):
+        raise UnsupportedFormat(RAW_NOT_DECODED)
+    page = _photo_page(pages)
+    if page is None:
+        raise UnsupportedFormat(f"the file has previews only, as camera raw files do: {RAW_ADVICE}")
+    return data if page is pages[0] else _with_first_page(data, page)
+
+
+def _photo_page(pages: list[_Page]) -> _Page | None:
+    """The page of the photo; None if all are previews."""
+    first, *others = pages
+    full = [page for page in others if not (page.is_reduced or page.is_mask)]
+    if first.is_reduced or first.is_mask:
+        if larger := next((page for page in full if first.is_mask or page.is_larger_than(first)), None):
+            return larger
+        return None if any(page.is_larger_than(first) for page in others) else first
+    if not first.width:  # Pillow could not read such a file
+        return None if any(page.is_sub_page for page in others) else first
+    enlargements = [
+        page for page in full if page.is_enlargement_of(first) or (page.is_sub_page and page.is_larger_than(first))
+    ]
+    return max(enlargements, key=lambda page: page.width, default=first)
+
+
+def _with_first_page(data: bytes, page: _Page) -> bytes:
+    """A copy of a TIFF whose header refers to another page. Offsets in a TIFF are absolute, so nothing else changes."""
+    order, big = _byte_order(data), _is_big(data)
+    pointer = struct.pack(order + ("Q" if big else "I"), page.offset)
+    start = 8 if big else 4
+    return data[:start] + pointer + data[start + len(pointer) :]
+
+
+def _read_pages(data: bytes) -> Iterator[_Page]:
+    """The pages of a TIFF as far as they can be read: the chain, each page followed by the pages that it contains."""
+    order, big = _byte_order(data), _is_big(data)
+    seen: set[int] = set()
+    try:
+        (next_offset,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
+        while next_offset and next_offset not in seen and len(seen) < _MAX_PAGES:
+            seen.add(next_offset)
+            tags, following = _read_tags(data, next_offset, order, big)
+            yield _Page(next_offset, tags, is_sub_page=False)
+            for offset in tags.get(_SUB_IFDS, ()):
+                if offset and offset not in seen and len(seen) < _MAX_PAGES:
+                    seen.add(offset)
+                    yield _Page(offset, _read_tags(data, offset, order, big)[0], is_sub_page=True)
+            next_offset = following
+    except (struct.error, OverflowError):  # cut off or malformed: the decoder says so
+        return
+
+
+def _read_tags(data: bytes, offset: int, order: str, big: bool) -> tuple[dict[int, tuple[int, ...]], int]:
+    """The values of the tags of one page, and the offset of the next page.
+
+    Raises:
+        struct.error: the page is outside the file.
+    """
+    count_format, entry_bytes, inline_bytes = ("Q", 20, 8) if big else ("H", 12, 4)
+    (count,) = struct.unpack_from(order + count_format, data, offset)
+    start = offset + struct.calcsize(order + count_format)
+    pointer_format = order + ("Q" if big else "I")
+    tags = {}
+    for at in range(start, min(start + count * entry_bytes, len(data)), entry_bytes):
+        tag, kind = struct.unpack_from(order + "HH", data, at)
+        if tag not in _TAGS or kind not in _INTEGER_TYPES:
+            continue
+        (values,) = struct.unpack_from(pointer_format, data, at + 4)
+        layout = f"{order}{min(values, _MAX_VALUES)}{_INTEGER_TYPES[kind]}"
+        value_at = at + entry_bytes - inline_bytes
+        if values * struct.calcsize(order + _INTEGER_TYPES[kind]) > inline_bytes:
+            (value_at,) = struct.unpack_from(pointer_format, data, value_at)
+        tags[tag] = struct.unpack_from(layout, data, value_at)
+    return tags, struct.unpack_from(pointer_format, data, start + count * entry_bytes)[0]
+
+
+def _byte_order(data: bytes) -> str:
+    return "<" if data[:2] == b"II" else ">"
+
+
+def _is_big(data: bytes) -> bool:
+    """Whether it is a BigTIFF, with offsets of eight bytes."""
+    return 43 in data[2:4]
