@@ -136,6 +136,8 @@ def filter_manifest(
     min_side: int | None = None,
     max_aspect: float | None = None,
     where: str | None = None,
+    reject_list: StrPath | Sequence[StrPath] = (),
+    keep_list: StrPath | Sequence[StrPath] = (),
     keep_top: str | Sequence[str] = (),
     duplicates: Literal["keep", "together", "drop-exact", "drop-near"] | None = None,
     balance: int | None = None,
@@ -164,6 +166,9 @@ def filter_manifest(
         min_side: reject photos with a shorter short side, px.
         max_aspect: reject photos whose long side is more than this many times the short side.
         where: an SQL condition over the columns; photos for which it is not true are rejected. Needs duckdb.
+        reject_list: one or many text files of photos to reject: one path or sha256 per line.
+        keep_list: one or many such files of photos to keep whatever their measures are, if they can be read and are in
+            no reject list.
         keep_top: one or many shares of the readable photos to keep, `90%` by colorfulness or `sharpness:90%`; each
             takes the place of the measure's lowest value.
         duplicates: keep copies, keep them together in one split, or drop all but the best of exact or near copies.
@@ -174,11 +179,12 @@ def filter_manifest(
         command: text that the manifests record as what made them; None records this call.
 
     Returns:
-        Counts and paths: `kept`, `rejected`, `kept_path`, `rejected_path`, `rejected_by_rule` and `splits`.
+        Counts and paths: `kept`, `rejected`, `kept_path`, `rejected_path`, `rejected_by_rule`, `splits`, `waived`
+        (photos that only the keep list keeps) and `lists` (entries of each list that match no photo).
 
     Raises:
         ManifestError: the scan cannot be read, or an output cannot be written or would replace something else.
-        UsageError: arguments contradict each other, or a value has no meaning.
+        UsageError: arguments contradict each other, a value has no meaning, or a list can't be read.
 
     Example:
         >>> kept = curate.filter_manifest("scan.parquet", "clean.parquet", min_side=256)  # doctest: +SKIP

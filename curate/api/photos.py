@@ -99,6 +99,8 @@ def explain_photo(
     min_side: int | None = None,
     max_aspect: float | None = None,
     where: str | None = None,
+    reject_list: StrPath | Sequence[StrPath] = (),
+    keep_list: StrPath | Sequence[StrPath] = (),
     options: FilterOptions | None = None,
 ) -> Explanation:
     """Measure one photo, scanned or not, and return whether a filter would keep it, and why not.
@@ -108,12 +110,13 @@ def explain_photo(
     Args:
         photo: path of the photo.
         scan: manifest in which a photo is looked up that does not exist any more; it need not exist.
-        preset, min_colorfulness, max_colorfulness, keep_tone, min_side, max_aspect, where, and the lowest and highest
-            value of each measure: as in `filter_manifest`.
+        preset, min_colorfulness, max_colorfulness, keep_tone, min_side, max_aspect, where, reject_list, keep_list, and
+            the lowest and highest value of each measure: as in `filter_manifest`.
         options: all rules as one object, like the `options` of a `filter_manifest` result.
 
     Returns:
-        `reasons`: why the photo would be rejected, empty if it would be kept; `row`: its measures by column name.
+        `reasons`: why the photo would be rejected, empty if it would be kept; `waived`: reasons that a keep list sets
+        aside; `row`: its measures by column name.
 
     Raises:
         SourceError: the photo does not exist and is not in the scan.
@@ -126,6 +129,8 @@ def explain_photo(
     """
     # This must be the first statement: locals() are then the arguments.
     chosen = filter_options(locals(), options).without_dataset_rules()
-    path = local_path(photo)
-    row = curate.explain.find_missing_row(path, parse_location(scan))
-    return curate.explain.explain_photo(path, chosen) if row is None else curate.explain.explain_row(row, chosen)
+    path, manifest = local_path(photo), parse_location(scan)
+    row = curate.explain.find_missing_row(path, manifest)
+    if row is not None:
+        return curate.explain.explain_row(row, chosen)
+    return curate.explain.explain_photo(path, chosen, manifest)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from curate.explain import Explanation
     from curate.exporting.export import ExportSummary
-    from curate.filtering.filter import FilterSummary
+    from curate.filtering.filter import FilterSummary, ListSummary
     from curate.manifest.reader import Ancestor
     from curate.packing.pack import PackSummary
     from curate.report import ReportSummary
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LEVEL_NAMES = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
 """Hasler and Süsstrunk's words for ranges of colorfulness; their lower limits are `LEVEL_STARTS`."""
+MAX_UNMATCHED = 5
+"""Entries of a list without a photo that a filter names."""
 MAX_FAILURES = 10
 """Failed photos that a pack or an export lists; failed.csv has all of them."""
 
@@ -74,6 +76,10 @@ def filter_summary(chosen: FilterSummary) -> Iterator[str]:
         )
     for name, count in chosen.rejected_by_rule.items():
         yield f"  {count:>9,}  {name}"
+    if chosen.waived:
+        yield f"  {chosen.waived:>9,}  kept by the keep list, although a rule rejects them"
+    for photo_list in chosen.lists:
+        yield from _list_lines(photo_list)
     lower_bounds = {bound.column: bound for bound in chosen.options.all_bounds() if bound.is_min}
     for top in chosen.options.keep_top:
         if bound := lower_bounds.get(top.column):
@@ -81,6 +87,16 @@ def filter_summary(chosen: FilterSummary) -> Iterator[str]:
             yield f"threshold for the top {top.percent:g} % by {top.column}: {threshold}"
     yield "split: " + ", ".join(f"{chosen.splits[name]:,} {name}" for name in ("train", "val", "test"))
     yield from _histogram(chosen.kept_histogram.tolist(), chosen.rejected_histogram.tolist())
+
+
+def _list_lines(photo_list: ListSummary) -> Iterator[str]:
+    """How many entries of a list name photos of the scan, and the first that name none."""
+    unmatched = photo_list.unmatched
+    entries = pluralize(photo_list.entries, "entry")
+    yield f"{photo_list.option}: {entries}, {len(unmatched):,} of them in no row of the scan{':' if unmatched else ''}"
+    yield from (f"  {entry}" for entry in unmatched[:MAX_UNMATCHED])
+    if len(unmatched) > MAX_UNMATCHED:
+        yield f"  and {len(unmatched) - MAX_UNMATCHED:,} more"
 
 
 def strictest_rule_warning(chosen: FilterSummary, manifest_path: str) -> str | None:
@@ -134,7 +150,9 @@ def _failure_lines(failed: list[tuple[str, str]], out: Location) -> Iterator[str
 def explanation_lines(photo: Path, explanation: Explanation) -> Iterator[str]:
     """Whether a photo is kept or rejected, with all reasons, and its measurements."""
     reasons = "; ".join(explanation.reasons)
-    yield f"{photo}: rejected: {reasons}" if reasons else f"{photo}: kept"
+    waived = "; ".join(explanation.waived)
+    by_list = f" by the keep list, although {waived}" if waived else ""
+    yield f"{photo}: rejected: {reasons}" if reasons else f"{photo}: kept{by_list}"
     row = explanation.row
     if since := row.get("missing_since"):
         yield f"  {'missing_since':<21} {since:%Y-%m-%d %H:%M:%S} UTC"

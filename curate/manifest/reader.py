@@ -93,8 +93,8 @@ def inspect_manifest(path: Location, *, required: tuple[str, ...] = ()) -> tuple
     with _read_errors(path):
         schema = pa.unify_schemas([file.schema_arrow for file in files], promote_options="permissive").remove_metadata()
         lineages = [Lineage.from_metadata(file.metadata.metadata) for file in files]
-    _check_columns(path, schema, required)
-    with _read_errors(path):
+    with _read_errors(path):  # the names of damaged types are damaged too
+        _check_columns(path, schema, required)
         incomplete = {name for name in required if name in KEY_COLUMNS and any(_has_nulls(f, name) for f in files)}
     if incomplete:
         raise ManifestError(

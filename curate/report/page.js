@@ -229,7 +229,9 @@ function showPhoto() {
   byId("photo-picture").replaceChildren(picture(photo));
   byId("photo-path").textContent = photo.path;
   byId("photo-source").textContent = "in " + photo.source;
-  byId("photo-verdict").textContent = why.length ? "Rejected: " + why.join("; ") : "Kept with this threshold and these tones";
+  byId("photo-verdict").textContent = why.length ? "Rejected: " + why.join("; ")
+    : photo.waived.length ? "Kept by the keep list, although " + photo.waived.join("; ")
+      : "Kept with this threshold and these tones";
   byId("photo-verdict").className = why.length ? "is-dropped" : "is-kept";
   const rows = photo.numbers.map(([name, value]) =>
     element("div", "", element("dt", "", name), element("dd", "", value)));

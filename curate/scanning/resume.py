@@ -207,7 +207,7 @@ class KnownRowMatcher:
         return ListingRow(photo, *next(valid, ()))
 
     def _is_valid(self, row: KnownRow, photo: ListedPhoto) -> bool:
-        unchanged = (row.bytes, row.modified_ns) == (photo.bytes, photo.modified_ns)
+        unchanged = (row.bytes, row.modified_ns, row.offset) == (photo.bytes, photo.modified_ns, photo.offset)
         return unchanged and not (row.error is not None and (self._retry_errors or _is_transient(row.error)))
 
     def _add_photos_of_unreadable_folders(self, photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:

@@ -4,6 +4,7 @@ listing.py      `Sources`: everything that a scan is given, as one sorted listin
 entry.py        `ListedPhoto`: one entry of a listing
 local.py        lists folders and files of this machine
 tar.py          lists the members of a tar file
+tar_headers.py  reads the headers of a tar, also of a joined or damaged one
 path_lists.py   reads files with one path per line; sorts a listing on disk
 remote.py       lists and reads URLs through fsspec
 reader.py       reads the bytes of a listed photo, or of a photo in a manifest

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
+import heapq
+import itertools
 import os
+import posixpath
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from operator import attrgetter
 from typing import BinaryIO
 
 from curate.errors import SourceError
@@ -62,7 +67,8 @@ def check_list(name: str) -> None:
 def sort_photos(photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
     """Sort entries by `ListedPhoto.key`, on disk, so that a listing of any length fits.
 
-    Of several entries with the same key, the last is kept.
+    An entry that is listed again is left out. Different members of one tar that have the same name are numbered in
+    their order in the tar: `a.jpg`, `a~2.jpg`, `a~3.jpg`. So each entry has its own key.
 
     Raises:
         SourceError: the disk of temporary files is full.
@@ -71,11 +77,8 @@ def sort_photos(photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
         try:
             database.execute("CREATE TABLE photos (parts, source, path, bytes, modified_ns, error, offset)")
             database.executemany("INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?, ?)", map(_row, photos))
-            previous = None
-            for parts, *photo in database.execute("SELECT * FROM photos ORDER BY parts, rowid DESC"):
-                if parts != previous:
-                    yield ListedPhoto(*photo)
-                previous = parts
+            rows = database.execute("SELECT * FROM photos ORDER BY parts, offset IS NULL, offset, rowid DESC")
+            yield from _number_duplicates(ListedPhoto(*photo) for _, *photo in rows)
         except sqlite3.Error as exc:
             raise SourceError(
                 f"the listing can't be sorted: {exc}: free space, or set TMPDIR to a larger disk"
@@ -106,7 +109,48 @@ def _split_lines(file: BinaryIO, end: bytes) -> Iterator[bytes]:
     yield rest
 
 
+def _number_duplicates(rows: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
+    """Number the entries that have the key of an earlier one but another offset, and move them to their new place.
+
+    Args:
+        rows: sorted by key, then by offset.
+    """
+    renamed: list[tuple[str, int, ListedPhoto]] = []  # a heap: sort key, order, entry
+    order = itertools.count()
+    key = ""
+
+    def rename(photo: ListedPhoto, number: int) -> None:
+        stem, suffix = posixpath.splitext(photo.path)
+        copy = replace(photo, path=f"{stem}~{number}{suffix}")  # sorts after the photo: "~" follows "." and letters
+        heapq.heappush(renamed, (_sort_key(copy), next(order), copy))
+
+    def take_renamed(before: str | None) -> Iterator[ListedPhoto]:
+        last = key
+        while renamed and (before is None or renamed[0][0] <= before):
+            copy_key, _, copy = heapq.heappop(renamed)
+            if copy_key in (last, before):  # another member has this name
+                rename(copy, 2)
+            else:
+                last = copy_key
+                yield copy
+
+    for same_key, photos in itertools.groupby(rows, _sort_key):
+        yield from take_renamed(same_key)
+        key = same_key
+        by_offset = (next(same) for _, same in itertools.groupby(photos, attrgetter("offset")))
+        for number, photo in enumerate(by_offset, 1):
+            if number == 1:
+                yield photo
+            else:
+                rename(photo, number)
+    yield from take_renamed(None)
+
+
+def _sort_key(photo: ListedPhoto) -> str:
+    """A text that sorts as `ListedPhoto.key` does: NUL sorts before every character of a name."""
+    return "\0".join(photo.key)
+
+
 def _row(photo: ListedPhoto) -> tuple[object, ...]:
     """The values of a table row: a sort key, and the fields of the entry."""
-    parts = "\0".join(photo.key)  # NUL sorts before every character of a name, so this sorts as the tuple does
-    return (parts, photo.source, photo.path, photo.bytes, photo.modified_ns, photo.error, photo.offset)
+    return (_sort_key(photo), photo.source, photo.path, photo.bytes, photo.modified_ns, photo.error, photo.offset)

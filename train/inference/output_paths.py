@@ -136,7 +136,8 @@ def _list_photos(given: Sequence[Path], out: Path) -> Iterator[tuple[ListedPhoto
             yield from ((photo, True) for photo in _read_manifest(path))
         elif path.is_dir() or path.suffix.lower() == ".tar":
             listed = list_photos([path], exclude=[out])
-            yield from ((photo, True) for photo in listed if photo.has_photo_name or _has_photo_content(photo))
+            # an entry with an error, such as a tar that is cut off, is reported as a failed photo
+            yield from ((photo, True) for photo in listed if photo.has_photo_name or photo.error or _has_content(photo))
         else:
             folder, name = os.path.split(path)
             yield ListedPhoto(escape(folder), escape(name), None, None), False
@@ -149,7 +150,7 @@ def _read_manifest(path: Path) -> Iterator[ListedPhoto]:
             yield ListedPhoto(row["source"], row["path"], row.get("bytes"), None, offset=row.get("tar_offset"))
 
 
-def _has_photo_content(photo: ListedPhoto) -> bool:
+def _has_content(photo: ListedPhoto) -> bool:
     try:
         with open(photo.open_path(), "rb") as file:
             file.seek(photo.offset or 0)

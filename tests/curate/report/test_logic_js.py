@@ -41,6 +41,7 @@ def page(color: list[int], sepia: list[int], **more: Any) -> dict[str, Any]:
         "lineBin": 200,
         "tones": tones,
         "blocked": [],
+        "listed": [],
         "reasons": [],
         "unreadable": 0,
         "missing": 0,
@@ -122,6 +123,7 @@ def test_reasons_of_a_photo_are_worded_as_by_the_filter(js: Js) -> None:
         "tone": "sepia",
         "error": None,
         "blocked": True,
+        "waived": [],
         "numbers": [["colorfulness", "17.36"]],
     }
     photo["reasons"] = ["colorfulness 17.3 < 20", "tone is sepia", "short side 100.0 < 256"]
@@ -147,7 +149,9 @@ def test_counts_percentages_and_levels_are_formatted(js: Js) -> None:
 
 
 def test_a_photo_exactly_at_the_threshold_is_kept(js: Js) -> None:
-    photos = [{"m": k / 10, "bin": k, "tone": "color", "blocked": False} for k in (198, 199, 200, 201)]
+    photos: list[dict[str, Any]] = [
+        {"m": k / 10, "bin": k, "tone": "color", "blocked": False, "waived": []} for k in (198, 199, 200, 201)
+    ]
     sides = js("sides({...args[0], photos: args[1]}, 200, new Set(['color']))", page([], []), photos)
     assert [photo["bin"] for photo in sides["below"]] == [199, 198]
     assert [photo["bin"] for photo in sides["above"]] == [200, 201]

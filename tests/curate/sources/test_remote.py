@@ -173,8 +173,8 @@ def test_a_truncated_tar_in_a_bucket_is_an_entry_with_an_error(uploaded: str, ph
         second = tar.getmembers()[1]
     s3.pipe(f"{uploaded}/cut.tar", (photos / "0.tar").read_bytes()[: second.offset_data + 9])
     found = list(list_photos([f"{uploaded}/cut.tar"]))
-    assert [photo.path for photo in found] == ["cut.tar", "cut.tar/a-vivid.png"]
-    assert (found[0].error or "").startswith("BrokenTar: ")
+    assert [photo.path for photo in found] == ["cut.tar/a-vivid.png", "cut.tar/more/b-gray.png"]
+    assert (found[1].error or "").startswith("BrokenTar: ")
 
 
 def test_an_object_deleted_after_listing_is_a_row_with_an_error(uploaded: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import tarfile
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 from curate import manifest
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
-from curate.sources import list_photos, read_photo
+from curate.sources import ListedPhoto, list_photos, read_photo
+from curate.sources.path_lists import sort_photos
 from curate.sources.tar import list_stream_members
 
 Pixels = NDArray[np.uint8]
@@ -127,9 +129,14 @@ def test_members_before_the_end_of_a_truncated_tar_are_measured_and_the_tar_is_a
     (tmp_path / "0.tar").write_bytes(whole[: cut[where]])
     scan_photos([tmp_path / "0.tar"], tmp_path / "m.parquet", ScanOptions(engine="serial"))
     rows = rows_of(tmp_path / "m.parquet")
-    before = ["0.tar/c.png"] if where == "in the end mark" else []
-    assert list(rows) == ["0.tar", "0.tar/000/a.png", "0.tar/000/b.png", *before]
-    assert rows["0.tar"]["error"].startswith("BrokenTar: cut off or damaged before byte ")
+    before = {"in the end mark": ["0.tar/c.png"], "in a member": ["0.tar/c.png"]}.get(where, [])
+    is_row = where != "in a member"
+    assert list(rows) == [*["0.tar"][:is_row], "0.tar/000/a.png", "0.tar/000/b.png", *before]
+    if is_row:
+        assert rows["0.tar"]["error"].startswith("BrokenTar: cut off or damaged at byte ")
+    else:
+        text = f"BrokenTar: the tar is cut off in this member, at byte {cut[where]}: "
+        assert rows["0.tar/c.png"]["error"].startswith(text)
     assert rows["0.tar/000/a.png"]["error"] is None
 
 
@@ -144,21 +151,160 @@ def test_a_compressed_tar_is_an_entry_with_an_error(name: str, members: Members,
     assert (found.error or "").startswith("UnsupportedFormat: a compressed" if name != "0.tar" else "BrokenTar: ")
 
 
+def add(tar: tarfile.TarFile, name: str, data: bytes = b"", *, kind: bytes = tarfile.REGTYPE, link: str = "") -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.type, entry.linkname = len(data), kind, link
+    tar.addfile(entry, io.BytesIO(data))
+
+
+def listed(data: bytes) -> list[ListedPhoto]:
+    return list(sort_photos(list_stream_members("/s", "0.tar", io.BytesIO(data), len(data), 1)))
+
+
+def contents(data: bytes) -> dict[str, bytes | str]:
+    """By path: the bytes at the position of each entry, or the kind of its error."""
+    found = {}
+    for photo in listed(data):
+        kind = (photo.error or "").partition(":")[0]
+        found[photo.path] = kind or data[photo.offset or 0 : (photo.offset or 0) + (photo.bytes or 0)]
+    return found
+
+
+@pytest.mark.parametrize("between", [b"", bytes(512), bytes(1 << 20)])
+def test_joined_tars_give_the_members_of_all_of_them(between: bytes) -> None:
+    first, second = tar_of({"a.jpg": b"1", "b.jpg": b"2"}), tar_of({"c.jpg": b"3", "a.jpg": b"4"})
+    assert contents(first + between + second) == {
+        "0.tar/a.jpg": b"1",
+        "0.tar/a~2.jpg": b"4",
+        "0.tar/b.jpg": b"2",
+        "0.tar/c.jpg": b"3",
+    }
+
+
+def test_a_number_for_a_repeated_name_is_not_the_name_of_another_member() -> None:
+    file = io.BytesIO()
+    names = ["a.jpg", "a", "a.jpg", "a~2.jpg", "a.jpg", "a", "b/a.jpg", "aa.jpg"]
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for number, name in enumerate(names):
+            add(tar, name, bytes([number]))
+    assert contents(file.getvalue()) == {
+        "0.tar/a": b"\1",
+        "0.tar/a.jpg": b"\0",
+        "0.tar/aa.jpg": b"\7",
+        "0.tar/a~2": b"\5",
+        "0.tar/a~2.jpg": b"\3",
+        "0.tar/a~2~2.jpg": b"\2",
+        "0.tar/a~3.jpg": b"\4",
+        "0.tar/b/a.jpg": b"\6",
+    }
+    keys = [photo.key for photo in listed(file.getvalue())]
+    assert keys == sorted(set(keys))
+
+
+def test_links_give_the_bytes_of_the_member_that_they_lead_to_or_an_error() -> None:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        add(tar, "./d/a.jpg", b"old")
+        add(tar, "hard.jpg", kind=tarfile.LNKTYPE, link="./d/a.jpg")
+        add(tar, "./d/a.jpg", kind=tarfile.LNKTYPE, link="./d/a.jpg")  # as of `tar -c a.jpg a.jpg`
+        add(tar, "d/a.jpg", b"new")
+        add(tar, "soft.jpg", kind=tarfile.SYMTYPE, link="d/a.jpg")
+        add(tar, "up/soft.jpg", kind=tarfile.SYMTYPE, link="../d/a.jpg")
+        add(tar, "e", kind=tarfile.SYMTYPE, link="d")
+        add(tar, "chain.jpg", kind=tarfile.SYMTYPE, link="e/a.jpg")
+        add(tar, "early.jpg", kind=tarfile.SYMTYPE, link="late")
+        add(tar, "late", b"blob")
+        add(tar, "cycle.jpg", kind=tarfile.SYMTYPE, link="cycle.jpg")
+        add(tar, "growing.jpg", kind=tarfile.SYMTYPE, link="growing.jpg/x")
+        add(tar, "outside.jpg", kind=tarfile.SYMTYPE, link="../../other.jpg")
+        add(tar, "outside", kind=tarfile.SYMTYPE, link="nowhere")
+        add(tar, "sparse.jpg", kind=tarfile.GNUTYPE_SPARSE)
+        add(tar, "to-sparse.jpg", kind=tarfile.LNKTYPE, link="sparse.jpg")
+    whole = contents(file.getvalue())
+    joined = contents(file.getvalue() + file.getvalue())  # each link leads to a member of its own tar
+    assert joined["0.tar/soft.jpg"] == joined["0.tar/soft~2.jpg"] == b"new"
+    assert whole == {
+        "0.tar/chain.jpg": b"new",
+        "0.tar/cycle.jpg": "NotAFile",
+        "0.tar/d/a.jpg": b"old",
+        "0.tar/d/a~2.jpg": b"new",
+        "0.tar/early.jpg": b"blob",
+        "0.tar/growing.jpg": "NotAFile",
+        "0.tar/hard.jpg": b"old",
+        "0.tar/late": b"blob",
+        "0.tar/outside.jpg": "NotAFile",
+        "0.tar/soft.jpg": b"new",
+        "0.tar/sparse.jpg": "UnsupportedFormat",
+        "0.tar/to-sparse.jpg": "UnsupportedFormat",
+        "0.tar/up/soft.jpg": b"new",
+    }
+
+
+def test_members_that_are_no_files_are_errors_only_if_their_name_is_a_photos() -> None:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for kind in (tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE):
+            add(tar, f"{kind.decode()}.jpg", kind=kind)
+            add(tar, f"{kind.decode()}", kind=kind)
+        add(tar, "label.jpg", kind=b"V")
+        add(tar, "rest.jpg", b"rest", kind=b"M")
+        add(tar, "unknown.jpg", b"data", kind=b"Z")  # POSIX: types that a reader doesn't know are regular files
+        add(tar, "inner.tar", tar_of({"a.jpg": b"x"}))
+        add(tar, "inner.tar.gz", b"x")
+        add(tar, "z.jpg", b"last")
+    assert contents(file.getvalue()) == {
+        "0.tar/3.jpg": "NotAFile",
+        "0.tar/5.jpg": "NotAFile",
+        "0.tar/6.jpg": "NotAFile",
+        "0.tar/inner.tar": "UnsupportedFormat",
+        "0.tar/inner.tar.gz": "UnsupportedFormat",
+        "0.tar/rest.jpg": "UnsupportedFormat",
+        "0.tar/unknown.jpg": b"data",
+        "0.tar/z.jpg": b"last",
+    }
+
+
+def test_members_after_damage_are_listed_beside_the_error() -> None:
+    data = bytearray(tar_of({name: name.encode() for name in ("a.jpg", "b.jpg", "c.jpg")}))
+    data[1024 + 10] ^= 1  # in the header of b.jpg: each member has a block of header and one of data
+    error = "BrokenTar: cut off or damaged at byte 1024: copy it again, then scan again"
+    assert [photo.error for photo in listed(bytes(data)) if photo.error] == [error]
+    assert list(contents(bytes(data))) == ["0.tar", "0.tar/a.jpg", "0.tar/c.jpg"]
+    behind = tar_of({"a.jpg": b"x"}) + b"garbage"
+    assert contents(behind) == {"0.tar": "BrokenTar", "0.tar/a.jpg": b"x"}
+
+
+@pytest.mark.parametrize("size", [b"\xff" * 12, b"\x80" + b"\x7f" * 11, b"77777777777\0"])
+@pytest.mark.parametrize("kind", [b"0", b"x", b"L", b"S"])
+def test_impossible_sizes_are_damage_and_neither_a_loop_nor_an_exception(kind: bytes, size: bytes) -> None:
+    header = bytearray(tarfile.TarInfo("b.jpg").tobuf(tarfile.GNU_FORMAT))
+    header[124:136], header[156:157], header[148:156] = size, kind, b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    found = contents(tar_of({"a.jpg": b"1"})[:1024] + bytes(header) + tar_of({"c.jpg": b"3"}))
+    assert found.pop("0.tar/a.jpg") == b"1"
+    assert "BrokenTar" in found.values()
+
+
+def test_a_long_chain_of_headers_is_damage() -> None:
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 1
+    chain = (header.tobuf(tarfile.GNU_FORMAT) + b"n".ljust(512, b"\0")) * 2000  # each names the next header
+    assert contents(chain + tar_of({"c.jpg": b"3"}))["0.tar"] == "BrokenTar"
+
+
+def test_photos_of_a_joined_tar_are_scanned_packed_and_exported(members: Members, tmp_path: Path) -> None:
+    (tmp_path / "0.tar").write_bytes(tar_of(members) + tar_of({"c.png": members["000/a.png"]}))
+    scan_photos([tmp_path / "0.tar"], tmp_path / "m.parquet", ScanOptions(engine="serial"))
+    rows = rows_of(tmp_path / "m.parquet")
+    same = [rows[f"0.tar/{name}"]["sha256"] for name in ("000/a.png", "c~2.png")]
+    assert same[0] == same[1] == hashlib.sha256(members["000/a.png"]).hexdigest()
+    assert pack_photos(tmp_path / "m.parquet", tmp_path / "packed", PackOptions(size_px=32)).photos == 3
+    assert scan_photos([tmp_path / "0.tar"], tmp_path / "m.parquet", ScanOptions(engine="serial")).measured_now == 0
+
+
 def test_an_empty_tar_lists_nothing(tmp_path: Path) -> None:
     (tmp_path / "0.tar").write_bytes(tar_of({}))
     assert list(list_photos([tmp_path])) == []
-
-
-def test_of_members_with_the_same_name_the_last_is_listed(tmp_path: Path) -> None:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as tar:
-        for data in (b"first", b"second!"):
-            entry = tarfile.TarInfo("a.jpg")
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
-    (tmp_path / "0.tar").write_bytes(file.getvalue())
-    (found,) = list_photos([tmp_path])
-    assert read_photo(found.source, found.path, offset=found.offset, size=found.bytes) == b"second!"
 
 
 def test_odd_names_in_a_tar_are_listed_in_order(tmp_path: Path) -> None:

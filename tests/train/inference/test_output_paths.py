@@ -73,6 +73,21 @@ def test_a_tar_gets_a_folder_of_its_name(tmp_path: Path) -> None:
     assert job.photo.offset
 
 
+def test_what_of_a_tar_cannot_be_read_is_a_job_with_an_error(tmp_path: Path) -> None:
+    photo(tmp_path / "in" / "a.png")
+    shard = tmp_path / "shard.tar"
+    with tarfile.open(shard, "w") as tar:
+        tar.add(tmp_path / "in" / "a.png", "a.png")
+    whole = shard.read_bytes()
+    shard.write_bytes(whole + whole + b"x")  # as joined by `cat`, with damage at the end
+    jobs = plan_outputs([shard], tmp_path / "out")
+    assert [(job.photo.path, job.photo.error is None) for job in jobs] == [
+        ("shard.tar", False),
+        ("shard.tar/a.png", True),
+        ("shard.tar/a~2.png", True),
+    ]
+
+
 def test_names_in_a_tar_cant_lead_out_of_the_folder(tmp_path: Path) -> None:
     picture = photo(tmp_path / "a.png")
     names = ["../up.png", "../../../../up/and/away.png", "/rooted.png", "a/./b//c.png"]

@@ -1,0 +1,137 @@
+"""Read the headers of a tar: also of several tars joined into one file, and of what is whole of a damaged one."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK_BYTES = 512
+_CHUNK_BYTES = 1 << 20
+_MAX_EXTENSION_BYTES = 64 << 20
+"""Long names and pax headers above this size count as damage: tarfile reads them into memory."""
+_EXTENSION_TYPES = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+_CHECKSUM = slice(148, 156)
+"""Where a header has its checksum, in octal digits, zero bytes and spaces."""
+_DAMAGE_ERRORS = (tarfile.TarError, ValueError, IndexError, KeyError, OverflowError)
+"""What tarfile raises for damaged headers."""
+
+
+class TarHeaders:
+    """The headers that `tar --ignore-zeros --list` lists: after an end mark or damage the next header is looked for.
+
+    Args:
+        stream: the tar, seekable.
+        size: its size in bytes.
+    """
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream, self._size = stream, size
+        self.count = 0
+        """Headers so far."""
+        self.archive = 0
+        """Number of the tar, in a file of several joined ones, that contains the latest header; counts from 0."""
+        self.damaged_at: int | None = None
+        """The first byte that is neither of a member nor of an end mark, or where the file ends without an end mark."""
+        self.truncated: tarfile.TarInfo | None = None
+        """The last member, if the file ends before its data do. It is not one of the headers."""
+
+    def __iter__(self) -> Iterator[tarfile.TarInfo]:
+        """Yield the headers in their order in the file."""
+        position = 0
+        while (start := self._find_header(position)) is not None:
+            position = start
+            try:
+                self._stream.seek(start)
+                with tarfile.open(fileobj=self._stream, mode="r:", encoding="utf-8", tarinfo=_CheckedHeader) as tar:
+                    while (member := tar.next()) is not None and tar.offset > position:
+                        tar.members = []  # type: ignore[attr-defined]  # or tarfile keeps every member in memory
+                        if _data_end(member, tar.offset) > self._size:
+                            self.truncated = member
+                            self._add_damage(self._size)
+                            return
+                        position = tar.offset
+                        self.count += 1
+                        yield member
+            except RecursionError:  # a chain of headers that all extend the next one: go on where it was given up
+                self._add_damage(start)
+                position = max(start + BLOCK_BYTES, self._stream.tell() // BLOCK_BYTES * BLOCK_BYTES)
+            except _DAMAGE_ERRORS:
+                pass
+            if position == start:  # a header that tarfile can't use
+                self._add_damage(start)
+                position += BLOCK_BYTES
+
+    def _find_header(self, position: int) -> int | None:
+        """The position of the next header; None at the end of the file."""
+        has_end_mark = False
+        self._stream.seek(position)
+        while chunk := self._stream.read(_CHUNK_BYTES):
+            rest = len(chunk) % BLOCK_BYTES
+            blocks = np.frombuffer(chunk[: len(chunk) - rest], np.uint8).reshape(-1, BLOCK_BYTES)
+            filled = np.asarray(blocks.any(axis=1))
+            found = _first_header(blocks, filled)
+            skipped = filled[:found]
+            has_end_mark |= bool((~skipped).any())
+            if skipped.any():
+                self._add_damage(position + int(skipped.argmax()) * BLOCK_BYTES)
+            if found is not None:
+                self.archive += has_end_mark
+                return position + found * BLOCK_BYTES
+            if any(chunk[len(chunk) - rest :]):
+                self._add_damage(position + len(chunk) - rest)
+            position += len(chunk)
+        if not has_end_mark:
+            self._add_damage(self._size)
+        return None
+
+    def _add_damage(self, position: int) -> None:
+        self.damaged_at = position if self.damaged_at is None else min(self.damaged_at, position)
+
+
+class _CheckedHeader(tarfile.TarInfo):
+    """A header with a size that tarfile can work with."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _CheckedHeader:
+        """Parse a block; a negative or huge size is an invalid header."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or (header.type in _EXTENSION_TYPES and header.size > _MAX_EXTENSION_BYTES):
+            raise tarfile.HeaderError("bad size")
+        return header
+
+
+def has_data(member: tarfile.TarInfo) -> bool:
+    """Whether data follow a header; directories, devices and links have none, whatever their size says."""
+    return member.isreg() or member.type not in tarfile.SUPPORTED_TYPES
+
+
+def _data_end(member: tarfile.TarInfo, next_header: int) -> int:
+    """The position after a member's data. The size of a sparse member includes its holes, which are not stored."""
+    if member.issparse():
+        return next_header
+    return member.offset_data + (member.size if has_data(member) else 0)
+
+
+def _first_header(blocks: NDArray[np.uint8], filled: NDArray[np.bool_]) -> int | None:
+    """The number of the first block that is a header.
+
+    Args:
+        blocks: (n, 512).
+        filled: (n,) which of them have a byte that is not zero.
+    """
+    checksums = blocks[:, _CHECKSUM]
+    may_be = filled & np.isin(checksums, np.frombuffer(b"01234567 \0", np.uint8)).all(axis=1)
+    for number in np.flatnonzero(may_be).tolist():
+        try:
+            _CheckedHeader.frombuf(blocks[number].tobytes(), "utf-8", "surrogateescape")
+        except _DAMAGE_ERRORS:
+            continue
+        return int(number)
+    return None
