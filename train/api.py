@@ -19,7 +19,7 @@ import train.health.diagnose
 import train.inference.onnx_export
 from curate.errors import UsageError
 from curate.files import sha256_of
-from curate.locations import local_path, parse_location
+from curate.locations import PathText, RemotePath, local_path, parse_location
 from train.checkpoint import Checkpoint
 from train.data.dataset import Datasets, load_split
 from train.data.loader import TIMEOUT_S
@@ -33,7 +33,7 @@ from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
 from train.trainer.start import check_roots, start_training
 
-StrPath = str | os.PathLike[str]
+StrPath = PathText
 Progress = Callable[[int, int], None]
 """Called now and then with the number of photos done and of all photos."""
 _RECIPE = Recipe()
@@ -165,7 +165,7 @@ def fit(
         roots=_roots(roots),
         resume=resume,
         on_trouble=on_trouble,
-        command=f"train.fit({os.fspath(manifest)!r}, run_dir={str(folder)!r})" if command is None else command,
+        command=f"train.fit({str(source)!r}, run_dir={str(folder)!r})" if command is None else command,
         say=say,
         progress=progress,
     )
@@ -385,4 +385,6 @@ def _path(path: StrPath | None) -> Path | None:
 
 def _roots(roots: StrPath | Sequence[StrPath]) -> tuple[Path, ...]:
     """One or many folders; each must exist."""
-    return check_roots([local_path(root) for root in ([roots] if isinstance(roots, str | os.PathLike) else roots)])
+    return check_roots(
+        [local_path(root) for root in ([roots] if isinstance(roots, str | os.PathLike | RemotePath) else roots)]
+    )

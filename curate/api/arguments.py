@@ -16,9 +16,9 @@ from curate.filtering.options import (
     load_preset,
     merge_settings,
 )
-from curate.locations import RemotePath, local_path
+from curate.locations import PathText, RemotePath, local_path
 
-StrPath = str | os.PathLike[str] | RemotePath
+StrPath = PathText
 """A path or URL as text, a `pathlib.Path`, or a location that another function of the API returned."""
 Options = TypeVar("Options")
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import fsspec
 import pytest
-from botocore.exceptions import NoCredentialsError
 
 import curate
 import train
@@ -247,11 +246,14 @@ def test_training_reads_a_manifest_at_a_url_and_refuses_a_pack(clean: str) -> No
     ("error", "said"),
     [
         (PermissionError(13, "Access Denied"), "Access Denied: check the rights of these credentials"),
-        (NoCredentialsError(), "Unable to locate credentials: check the address, the credentials"),
+        (
+            RuntimeError("Unable to locate credentials"),
+            "Unable to locate credentials: check the address, the credentials",
+        ),
         (NotImplementedError(), "URLs of this kind can only be read: choose another place"),
         (FileNotFoundError(2, "The specified bucket does not exist"), "does not exist: create the bucket"),
     ],
-    ids=lambda value: type(value).__name__,
+    ids=["denied", "no credentials (botocore)", "read-only", "no bucket"],
 )
 def test_a_store_that_refuses_is_one_line(
     error: Exception, said: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
