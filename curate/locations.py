@@ -276,10 +276,11 @@ def local_path(value: PathText, option: str = "") -> Path:
         return _from_file_url(text, rest)
     if is_url(text):
         check_scheme(text)
-        store = "aws s3 cp" if scheme.lower() in ("s3", "s3a") else "the store's own tool"
+        copy = f"copy the files with {'aws s3 cp' if scheme.lower() in ('s3', 's3a') else 'a tool of that store'}"
+        copy = "download the file first" if scheme.lower() in ("http", "https") else copy
         raise UsageError(
             f"{option + ' ' if option else ''}{text} is a URL, and only a path on this machine is possible here: "
-            f"give a local path, and copy the files with {store}"
+            f"give a local path, and {copy}"
         )
     # the text of Path("./~") is "~", which would be refused where it is read again
     return Path(os.path.abspath(text)) if _begins_with_dot(text) else Path(text)
