@@ -16,6 +16,7 @@ from curate.image.decode import MAX_PIXELS, memory_errors
 from curate.locations import local_path, parse_location
 from curate.measures.measure import Measures
 from curate.measures.measure import measure as measure_pixels
+from curate.process_settings import one_opencv_thread
 from curate.sources.photo_input import PhotoInput, load_photo
 
 SCAN_MANIFEST = Path("manifests/scan.parquet")
@@ -43,8 +44,8 @@ def measure(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS) -> Measures:
         >>> curate.measure("photo.jpg").colorfulness  # doctest: +SKIP
         41.3
     """
-    decoded = load_photo(photo, max_pixels=max_pixels)
-    with memory_errors("measuring it"):
+    with one_opencv_thread, memory_errors("measuring it"):
+        decoded = load_photo(photo, max_pixels=max_pixels)
         return measure_pixels(decoded.pixels, decoded.visible)
 
 
@@ -67,7 +68,8 @@ def decode(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
         >>> curate.colorfulness(curate.decode("photo.jpg"), variant="absolute")  # doctest: +SKIP
         38.0
     """
-    return load_photo(photo, max_pixels=max_pixels).pixels
+    with one_opencv_thread:
+        return load_photo(photo, max_pixels=max_pixels).pixels
 
 
 def explain_photo(
@@ -133,4 +135,5 @@ def explain_photo(
     row = curate.explain.find_missing_row(path, manifest)
     if row is not None:
         return curate.explain.explain_row(row, chosen)
-    return curate.explain.explain_photo(path, chosen, manifest)
+    with one_opencv_thread:
+        return curate.explain.explain_photo(path, chosen, manifest)

@@ -14,10 +14,10 @@ from curate.filtering.options import (
     NUMERIC_MEASURES,
     PRESETS,
     SETTING_NAMES,
-    TONES,
     load_preset,
     merge_settings,
 )
+from curate.measures.names import TONES
 
 Command = Callable[..., Any]
 Option = Callable[[Command], Command]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.filtering.options import LEVEL_STARTS, NUMERIC_MEASURES, TONES
+from curate.filtering.options import NUMERIC_MEASURES
 from curate.locations import Location
+from curate.measures.names import LEVELS, TONES
 from curate.text import format_bytes, format_number, pluralize
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from curate.scanning.scan import ScanSummary
     from curate.scanning.work_dir import ListingStats
 
-LEVEL_NAMES = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
-"""Hasler and Süsstrunk's words for ranges of colorfulness; their lower limits are `LEVEL_STARTS`."""
 MAX_UNMATCHED = 5
 """Entries of a list without a photo that a filter names."""
 MAX_FAILURES = 10
@@ -49,9 +48,9 @@ def scan_summary(summary: ScanSummary, out: Location) -> Iterator[str]:
     if summary.scored:
         yield "tone"
         yield from _bar_chart(TONES, summary.tones)
-        levels = ", ".join(f"{start} {name}" for start, name in zip(LEVEL_STARTS, LEVEL_NAMES, strict=True))
+        levels = ", ".join(f"{start} {name}" for start, name in LEVELS)
         yield f"colorfulness ({levels})"
-        yield from _bar_chart(LEVEL_NAMES, summary.levels)
+        yield from _bar_chart([name for _, name in LEVELS], summary.levels)
     yield f"written: {out}"
 
 
@@ -227,7 +226,7 @@ def report_summary(page: ReportSummary) -> Iterator[str]:
     yield f"written: {page.out} ({page.bytes / 1e6:.1f} MB)"
 
 
-def _bar_chart(names: tuple[str, ...], counts: Counter[str]) -> Iterator[str]:
+def _bar_chart(names: Sequence[str], counts: Counter[str]) -> Iterator[str]:
     """One line per name: count, percentage, name and a bar."""
     total, highest = max(1, counts.total()), max(1, *counts.values())
     for name in names:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import UsageError
+from curate.measures.names import TONES
 from curate.text import describe_error, format_number
 
-TONES = ("color", "grayscale", "sepia", "toned")
 DUPLICATES = ("keep", "together", "drop-exact", "drop-near")
 """How to treat copies: keep them, keep them in one split, or reject all but the best exact or near copy."""
 NUMERIC_MEASURES = (
@@ -30,8 +30,6 @@ NUMERIC_MEASURES = (
     "tone_score",
 )
 """Measures that can have a lowest and a highest value."""
-LEVEL_STARTS = (0, 15, 33, 45, 59, 82, 109)
-"""Colorfulness M at which each level of Hasler and Süsstrunk (2003) starts."""
 
 
 @dataclass(frozen=True, slots=True)

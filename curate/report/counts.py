@@ -17,7 +17,7 @@ from curate.errors import ManifestError
 from curate.locations import Location
 from curate.manifest import SCAN_SCHEMA
 from curate.manifest.encoding import hex_to_bytes
-from curate.measures.tone.classify import TONES
+from curate.measures.names import TONES
 
 REQUIRED_COLUMNS = ("source", "path", "colorfulness")
 HUE_COLUMNS = ("hue_peak_deg", "tone_hue_deg")

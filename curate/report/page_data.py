@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from curate import manifest
 from curate.locations import Location
 from curate.manifest import MEASURE_FIELDS, Lineage
-from curate.measures.colorfulness import LEVELS
 from curate.measures.hash_groups import NEAR_BITS
-from curate.measures.tone.classify import TONES
+from curate.measures.names import LEVELS, TONES
 from curate.report.counts import BINS, BINS_PER_M, MISSING, SECTORS, ManifestCounts, bins_of, error_kind, reason_kind
 from curate.report.sample import DuplicateGroups, Indices
 from curate.report.thumbnails import Thumbnail

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.measures.hash_groups import NEAR_BITS, QUICK_BITS, group_exact_duplicates, group_near_duplicates
-from curate.measures.tone.classify import TONES
+from curate.measures.names import TONES
 from curate.report.counts import BINS_PER_M, ManifestCounts
 
 MAX_PHOTOS = 1200

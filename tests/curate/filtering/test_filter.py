@@ -21,7 +21,7 @@ from curate.errors import ManifestError, UsageError
 from curate.filtering.filter import assign_split, filter_manifest, filter_table
 from curate.filtering.options import FilterOptions, Split
 from curate.manifest import SCAN_SCHEMA, Lineage
-from curate.measures.tone.classify import TONES
+from curate.measures.names import TONES
 
 LINEAGE = Lineage("scan", "curate scan", {"sources": ["/photos"]})
 
