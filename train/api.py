@@ -312,7 +312,7 @@ def evaluate(
         unreadable=min(limit or len(chosen), len(chosen)) - len(photos),
         size_px=size_px,
         training_photos=count_training_photos(
-            source, Path(manifest), manifest_sha256, chosen, [photo.index for photo in photos]
+            source, parse_location(manifest), manifest_sha256, chosen, [photo.index for photo in photos]
         ),
         lpips_weights_sha256=lpips.features.sha256 if lpips else None,
         fid_weights_sha256=fid.features.sha256 if fid else None,

@@ -43,6 +43,7 @@ def scan_photos(
     overwrite: bool = False,
     forget: StrPath | Sequence[StrPath] = (),
     prune: bool = False,
+    exclude: str | Sequence[str] = (),
     options: ScanOptions | None = None,
     progress: Progress | None = None,
     command: str | None = None,
@@ -67,6 +68,7 @@ def scan_photos(
         overwrite: measure everything again and replace `out`.
         forget: one or many paths; rows below them leave the manifest unless this scan finds their photos.
         prune: rows whose photos are missing now leave the manifest.
+        exclude: one or many patterns of files and folders to skip, as in .gitignore: `*.gif`, `previews/`, `a/**/b`.
         options: all settings above as one object, instead of single arguments.
         progress: called with the number of photos done and of all photos to measure.
         command: text that the manifest records as what made it; None records this call.
@@ -99,6 +101,7 @@ def scan_photos(
         shard=ShardSpec.parse(shard) if shard else ALL_SHARDS,
         forget=path_texts(forget),
         prune=prune,
+        exclude=(exclude,) if isinstance(exclude, str) else tuple(exclude),
     )
     chosen = choose_options(options, chosen, ScanOptions())
     command = call_text(command, "scan_photos", paths, out)

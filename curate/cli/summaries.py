@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,9 @@ def scan_summary(summary: ScanSummary, out: Location) -> Iterator[str]:
         yield f"  missing: {pluralize(summary.missing, 'photo')}; rows kept (`curate scan --prune` removes them)"
     if summary.dropped:
         yield f"  missing: {pluralize(summary.dropped, 'photo')}; rows removed"
+    if summary.excluded_rows:
+        yield f"  excluded: {pluralize(summary.excluded_rows, 'photo')} of an earlier scan; rows removed"
+    yield from _skipped_names(summary.excluded)
     if summary.skipped:
         yield f"  skipped, not a photo by name or content: {pluralize(summary.skipped, 'file')}"
     for kind, count in summary.errors.most_common():
@@ -62,6 +65,16 @@ def dry_scan_summary(listing: ListingStats) -> Iterator[str]:
         yield f"  missing: {pluralize(listing.missing, 'photo')}; rows would be kept"
     if listing.dropped:
         yield f"  missing: {pluralize(listing.dropped, 'photo')}; rows would be removed"
+    if listing.excluded_rows:
+        yield f"  excluded: {pluralize(listing.excluded_rows, 'photo')} of an earlier scan; rows would be removed"
+    yield from _skipped_names(listing.excluded)
+
+
+def _skipped_names(excluded: Mapping[str, int]) -> Iterator[str]:
+    """The number of files and folders that a listing skipped, by the name or pattern that they match."""
+    if excluded:
+        counts = ", ".join(f"{count:,} {name}" for name, count in Counter(excluded).most_common())
+        yield f"  skipped by name, files and folders: {sum(excluded.values()):,} ({counts})"
 
 
 def filter_summary(chosen: FilterSummary) -> Iterator[str]:
