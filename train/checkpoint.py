@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from curate import manifest
 from curate.errors import CheckpointError, ManifestError, UsageError
 from curate.files import commit
+from curate.locations import Location, to_location
 from curate.version import __version__
 from train import checkpoint_file
 from train.models.unet import ColorUNet, build_network
@@ -221,7 +222,7 @@ def remove_drafts(folder: Path) -> None:
         os.unlink(draft)
 
 
-def training_photos(source: Checkpoint, moved_to: Path | None = None) -> pa.Table:
+def training_photos(source: Checkpoint, moved_to: Location | None = None) -> pa.Table:
     """Return source, path, sha256 and split of every photo that a model was trained on.
 
     They are read from photos.parquet in the run's folder, or else from the manifest, if both agree.
@@ -241,12 +242,12 @@ def training_photos(source: Checkpoint, moved_to: Path | None = None) -> pa.Tabl
         (found for folder in source.path.absolute().parents[:2] if (found := folder / RUN_PHOTOS).exists()), None
     )
     if moved_to is None and own and manifest.digest(own) in accepted:
-        path = own
+        path: Location = own
     else:
-        path = moved_to or Path(metadata.manifest_path)
+        path = moved_to or to_location(metadata.manifest_path)
     name = RUN_PHOTOS if metadata.photos_left_out else "the one"
     advice = f"give {name} with sha256 {(min(accepted, key=metadata.manifest_sha256.__ne__))[:12]} as --manifest"
-    if not path.exists():
+    if isinstance(path, Path) and not path.exists():
         raise ManifestError(f"{path}, the manifest that this model was trained on, doesn't exist: {advice}")
     read = manifest.read_manifest(path, required=columns, columns=columns)
     if read.sha256 not in accepted:

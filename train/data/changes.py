@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from curate.errors import ManifestError, PhotoError, TimedOut
 from curate.executors.watchdog import Watchdog
+from curate.locations import Location
 from curate.sources import locate_photo, read_bytes
 from curate.text import pluralize
 
@@ -42,7 +43,7 @@ def int_column(rows: pa.Table, name: str) -> pa.Array:
 
 
 def leave_out_changed(
-    manifest_path: Path,
+    manifest_path: Location,
     rows: pa.Table,
     used: pa.Array,
     roots: Sequence[Path],
@@ -147,7 +148,7 @@ def _has_changed(row: Row, roots: Sequence[Path]) -> bool:
     return hashlib.sha256(data).hexdigest() != sha256
 
 
-def _describe_missing(missing: Sequence[str], total: str, manifest_path: Path, roots: Sequence[Path]) -> str:
+def _describe_missing(missing: Sequence[str], total: str, manifest_path: Location, roots: Sequence[Path]) -> str:
     looked_in = f"in {', '.join(map(str, roots))}" if roots else "where they were scanned"
     return (
         f"{len(missing):,} of {total} of {manifest_path} {'was' if len(missing) == 1 else 'were'} not found "

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from curate import manifest
 from curate.errors import ManifestError, Vanished
 from curate.image.decode import decode
+from curate.locations import Location, RemotePath
 from curate.manifest import Manifest
 from curate.packing.shards import MANIFEST_NAME, PACK_COLUMNS
 from curate.sources import check_unchanged, locate_photo, read_bytes
@@ -99,7 +100,7 @@ Photos = PhotoDataset | PackedDataset
 class Datasets:
     """The photos of a manifest to train, validate and test on."""
 
-    manifest_path: Path
+    manifest_path: Location
     manifest_sha256: str
     train: Photos
     val: Photos
@@ -116,7 +117,7 @@ class Datasets:
     """Photos of the manifest that are left out, because they have changed since the scan."""
 
 
-def load_datasets(path: Path, roots: Sequence[Path] = ()) -> Datasets:
+def load_datasets(path: Location, roots: Sequence[Path] = ()) -> Datasets:
     """Read a filtered manifest, and check that its photos exist and are those that were scanned.
 
     Args:
@@ -129,13 +130,13 @@ def load_datasets(path: Path, roots: Sequence[Path] = ()) -> Datasets:
     return make_datasets(check_rows(read_rows(path), roots), roots)
 
 
-def read_rows(path: Path) -> Manifest:
+def read_rows(path: Location) -> Manifest:
     """Read what training needs of a filtered manifest or a pack.
 
     Raises:
         ManifestError: the manifest can't be read, is empty, or has no color photos or no training photos.
     """
-    if path.is_dir() and any(path.glob("shard-*.arrow")) and not (path / MANIFEST_NAME).exists():
+    if isinstance(path, Path) and any(path.glob("shard-*.arrow")) and not (path / MANIFEST_NAME).exists():
         raise ManifestError(f"{path} is an incomplete pack: run the same `curate pack` command again")
     read = manifest.read_manifest(path, required=REQUIRED_COLUMNS, columns=READ_COLUMNS)
     table = read.table.combine_chunks()
@@ -198,7 +199,7 @@ def make_datasets(read: Manifest, roots: Sequence[Path] = ()) -> Datasets:
 
 
 def load_split(
-    path: Path,
+    path: Location,
     split: str,
     roots: Sequence[Path] = (),
     *,
@@ -228,7 +229,7 @@ def load_split(
     return photo_dataset(rows, tuple(roots)), read.sha256
 
 
-def _check_trainable(path: Path, table: pa.Table) -> None:
+def _check_trainable(path: Location, table: pa.Table) -> None:
     if not table.num_rows:
         raise ManifestError(f"{path} is empty: filter with a lower --min-colorfulness, or scan more photos")
     if unknown := set(pc.unique(table["split"]).to_pylist()) - {*SPLITS, None}:
@@ -241,7 +242,9 @@ def _check_trainable(path: Path, table: pa.Table) -> None:
         raise ManifestError(f"{path} has no photos with split 'train': run `curate filter` with a larger share for it")
 
 
-def _pack_folder(path: Path) -> Path:
+def _pack_folder(path: Location) -> Path:
+    if isinstance(path, RemotePath):
+        raise ManifestError(f"{path} is a pack, which is read from a disk: copy its folder to this machine first")
     return path if path.is_dir() else path.parent
 
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import CheckpointError, ManifestError
+from curate.locations import Location
 from curate.manifest import Lineage, Manifest
 from curate.text import pluralize
 from train.data import dataset
@@ -73,7 +74,7 @@ def read_photos(run_dir: Path) -> RunPhotos | None:
     return None if read.lineage.options.get("pack") else RunPhotos(read, read.lineage)
 
 
-def make_datasets(own: RunPhotos, manifest_path: Path, roots: Sequence[Path] = ()) -> Datasets:
+def make_datasets(own: RunPhotos, manifest_path: Location, roots: Sequence[Path] = ()) -> Datasets:
     """Return the photos of a run's own list, with the identity of the manifest that it was made from."""
     _, *ancestors = own.lineage.ancestors
     return replace(
@@ -86,7 +87,7 @@ def make_datasets(own: RunPhotos, manifest_path: Path, roots: Sequence[Path] = (
     )
 
 
-def describe_changes(own: RunPhotos, manifest_path: Path) -> str | None:
+def describe_changes(own: RunPhotos, manifest_path: Location) -> str | None:
     """Compare a run's own list with the manifest that the user named to resume the run.
 
     Returns:
@@ -96,11 +97,18 @@ def describe_changes(own: RunPhotos, manifest_path: Path) -> str | None:
         CheckpointError: the manifest is another one than that of the run.
         ManifestError: it can't be read.
     """
-    same_path = manifest_path.resolve() == Path(own.lineage.parent_path or "").resolve()
+    recorded = own.lineage.parent_path or ""
+    same_path = str(manifest_path.absolute()) == recorded or (
+        isinstance(manifest_path, Path) and manifest_path.resolve() == Path(recorded).resolve()
+    )
     keeps = f"the run continues with its own list, {own.read.path}"
-    if same_path and not manifest_path.exists():
-        return f"{manifest_path} is gone: {keeps}"
-    if manifest.digest(manifest_path) == own.lineage.parent_sha256:
+    try:
+        sha256 = manifest.digest(manifest_path)
+    except (ManifestError, OSError):
+        if same_path:
+            return f"{manifest_path} can't be read any more: {keeps}"
+        raise
+    if sha256 == own.lineage.parent_sha256:
         return None
     if not same_path:
         raise CheckpointError(

@@ -82,7 +82,7 @@ def test_a_run_resumes_with_its_own_photos_after_the_manifest_was_overwritten(
     assert paths(run_dir) == ["p00.png", "p01.png", "p02.png"]
     assert checkpoint.load(whole).metadata.manifest_sha256 == checkpoint.load(run_dir).metadata.manifest_sha256
     path.unlink()
-    assert "is gone" in start(path, run_dir, resume=True)[0]
+    assert "can't be read any more" in start(path, run_dir, resume=True)[0]
     assert paths(run_dir) == ["p00.png", "p01.png", "p02.png"]
 
 
