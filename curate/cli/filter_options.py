@@ -60,7 +60,8 @@ PHOTO_OPTIONS: tuple[Option, ...] = (
         multiple=True,
         type=click.Path(),
         metavar="FILE",
-        help="Reject the photos of this text file: one path or sha256 per line. Can be given several times.",
+        help="Reject the photos of this text file: one path or sha256 per line, as the report writes it. Can be given "
+        "several times.",
     ),
     click.option(
         "--keep-list",

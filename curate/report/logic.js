@@ -57,13 +57,13 @@ function nearestBin(m, binsPerM, lastBin) {
   return Number.isNaN(bin) ? 0 : Math.min(lastBin, Math.max(0, bin));
 }
 
-/** The filter command for a threshold and tones; `before` and `after` are quoted already. */
-function commandFor(page, lineBin, keep) {
+/** The filter command for a threshold, tones and further words; all are quoted already. */
+function commandFor(page, lineBin, keep, further = []) {
   const words = [page.command.before, "--min-colorfulness", lineText(lineBin, page.binsPerM)];
   for (const tone of page.tones) {
     if (tone.name !== null && tone.name !== "color" && keep.has(tone.name)) words.push("--keep-tone", tone.name);
   }
-  return [...words, page.command.after].join(" ");
+  return [...words, ...further, page.command.after].join(" ");
 }
 
 /** The name of the level of a colorfulness. */
@@ -211,6 +211,34 @@ function wedgePath(fromDeg, toDeg, inner, outer) {
   return `M${point(fromDeg, inner)}L${point(fromDeg, outer)}A${outer} ${outer} 0 0 0 ${point(toDeg, outer)}` +
     `L${point(toDeg, inner)}A${inner} ${inner} 0 0 1 ${point(fromDeg, inner)}z`;
 }
+
+/** The text of one of a photo's other columns; null without it. */
+const columnOf = (photo, column) => (photo.numbers.find(([name]) => name === column) ?? [null, null])[1];
+
+/** The place of a photo, as `source` and `path` name it. */
+const locationOf = (photo) => photo.source.replace(/\/+$/, "") + "/" + photo.path;
+
+/** What identifies a photo among ticks, also in a later report; exact copies are ticked together, as the filter finds them. */
+const tickKey = (photo) => columnOf(photo, "sha256") ?? locationOf(photo);
+
+/** Whether a photo can be ticked: no list keeps a photo that can't be read. */
+const canTick = (photo) => photo.error === null;
+
+/** A list of photos for `curate filter`, in the form of `sha256sum`: the hash works for every name, in tars and of URLs. */
+function tickList(photos, page) {
+  const escaped = (text) => text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, (sign) =>
+    "\\x" + sign.charCodeAt(0).toString(16).padStart(2, "0"));
+  const lines = photos.map((photo) => [columnOf(photo, "sha256"), escaped(locationOf(photo))].filter(Boolean).join("  "));
+  return [
+    `# Photos ticked in the report of ${escaped(page.name)}, for curate filter --reject-list or --keep-list.`,
+    "# Each line has the sha256 of a photo, by which it is found, and where the photo was, for people.",
+    ...lines,
+  ].join("\n") + "\n";
+}
+
+/** The name of the file of ticked photos; it needs no quotes in a shell. */
+const tickFileName = (page) =>
+  page.name.replace(/\.parquet$/, "").replace(/[^\p{L}\p{N}._-]+/gu, "-").replace(/^-+/, "") + "-ticked.txt";
 
 /** A count with thousands separators. */
 const grouped = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, ",");

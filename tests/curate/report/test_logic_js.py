@@ -160,3 +160,17 @@ def test_a_photo_exactly_at_the_threshold_is_kept(js: Js) -> None:
 def test_labels_that_would_overlap_are_put_into_further_rows(js: Js) -> None:
     labels = [{"left": left, "width": 40} for left in (0, 30, 50, 60, 70)]
     assert js("labelRows(args[0])", labels) == [0, 1, 0, 2, 1]
+
+
+def test_the_list_of_ticked_photos_has_one_readable_line_per_photo(js: Js) -> None:
+    photos = [
+        {"source": "/photos/", "path": "a\nb\u2028.jpg", "numbers": [["sha256", "ab" * 32]]},
+        {"source": "/photos", "path": "0.tar/c d.jpg", "numbers": []},
+    ]
+    lines = js("tickList(args[0], args[1])", photos, {"name": "my\nscan.parquet"}).split("\n")
+    assert lines[0].startswith("# ")
+    assert "my\\x0ascan.parquet" in lines[0]
+    assert lines[2:] == ["ab" * 32 + "  /photos/a\\x0ab\\x2028.jpg", "/photos/0.tar/c d.jpg", ""]
+    names = ("scan.parquet", "-my 'scan';.parquet", "réseau.parquet")
+    shown = [js("tickFileName(args[0])", {"name": name}) for name in names]
+    assert shown == ["scan-ticked.txt", "my-scan--ticked.txt", "réseau-ticked.txt"]
