@@ -20,6 +20,7 @@ import train.health.diagnose
 import train.inference.onnx_export
 from curate.errors import UsageError
 from curate.files import sha256_of
+from curate.locations import PathText, RemotePath, local_path, parse_location
 from train.checkpoint import Checkpoint
 from train.data.dataset import Datasets, load_split
 from train.data.loader import TIMEOUT_S
@@ -34,7 +35,7 @@ from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
 from train.trainer.start import check_roots, start_training
 
-StrPath = str | os.PathLike[str]
+StrPath = PathText
 Progress = Callable[[int, int], None]
 """Called now and then with the number of photos done and of all photos."""
 _RECIPE = Recipe()
@@ -73,6 +74,7 @@ def fit(
     on_trouble: Literal["warn", "stop", "rescue"] = "warn",
     resume: bool = False,
     roots: StrPath | Sequence[StrPath] = (),
+    skip_changed: bool = False,
     workers: int = 1,
     timeout_s: float = TIMEOUT_S,
     device: str = "auto",
@@ -102,6 +104,7 @@ def fit(
         resume: continue the run in `run_dir`. Hyper-parameters are the run's own; one that is given and differs from
             both the run's and the default is an error.
         roots: one or many folders to look in, if the photos have moved since the scan.
+        skip_changed: leave out photos that have changed since the scan; otherwise they are an error.
         workers: processes that read photos, 0 to 64; 0 reads in this process.
         timeout_s: a photo that takes longer to read counts as unreadable.
         device: auto, cpu, cuda, cuda:1 or mps.
@@ -158,23 +161,25 @@ def fit(
     if recipe is not None and given != _RECIPE:
         raise UsageError("give recipe=, or single hyper-parameters, but not both")
     given = recipe or given
-    folder = Path("runs") / Path(manifest).stem if run_dir is None else Path(run_dir)
+    source = parse_location(manifest)
+    folder = Path("runs") / source.stem if run_dir is None else local_path(run_dir, "run_dir")
     if given.devices > 1 and threading.current_thread() is not threading.main_thread():
         raise UsageError("several devices need signal handlers: call fit in the main thread, or with devices=1")
     if not _fit_lock.acquire(blocking=False):
         raise UsageError("another thread of this process trains a network: wait for it, or train in another process")
     try:
         return start_training(
-            Path(manifest),
+            source,
             folder,
             given,
             DeviceConfig(device, precision, workers, _path(encoder_weights), compile, timeout_s),
             set_by_user={name for name, value in asdict(given).items() if value != getattr(_RECIPE, name)}
             | ({"on_trouble"} if on_trouble != "warn" else set()),
             roots=_roots(roots),
+            skip_changed=skip_changed,
             resume=resume,
             on_trouble=on_trouble,
-            command=f"train.fit({os.fspath(manifest)!r}, run_dir={str(folder)!r})" if command is None else command,
+            command=f"train.fit({str(source)!r}, run_dir={str(folder)!r})" if command is None else command,
             say=say,
             progress=progress,
         )
@@ -200,7 +205,7 @@ def load_datasets(manifest: StrPath, *, roots: StrPath | Sequence[StrPath] = ())
         >>> len(train.load_datasets("clean.parquet").train)  # doctest: +SKIP
         784
     """
-    return train.data.dataset.load_datasets(Path(manifest), _roots(roots))
+    return train.data.dataset.load_datasets(parse_location(manifest), _roots(roots))
 
 
 def load_checkpoint(checkpoint: StrPath, *, weights_only: bool = True) -> Checkpoint:
@@ -220,7 +225,7 @@ def load_checkpoint(checkpoint: StrPath, *, weights_only: bool = True) -> Checkp
         >>> train.load_checkpoint("runs/clean").metadata.recipe.channels  # doctest: +SKIP
         96
     """
-    return train.checkpoint.load(Path(checkpoint), weights_only=weights_only)
+    return train.checkpoint.load(local_path(checkpoint), weights_only=weights_only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +250,13 @@ def evaluate(
     image_size: int | None = None,
     limit: int | None = None,
     roots: StrPath | Sequence[StrPath] = (),
+    skip_changed: bool = False,
     lpips_weights: StrPath | None = None,
     fid_weights: StrPath | None = None,
     html: StrPath | None = None,
     timeout_s: float = TIMEOUT_S,
     device: str = "cpu",
+    say: Callable[[str], None] = print,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Evaluate a checkpoint on photos of a manifest, compared with a gray and a single-color prediction.
@@ -261,11 +268,13 @@ def evaluate(
         image_size: side of the square crops, 32 to 4096 px; None is the size of the training.
         limit: use this many photos, evenly spread; None uses all.
         roots: one or many folders to look in, if the photos have moved since the scan.
+        skip_changed: leave out photos that have changed since the scan; otherwise they are an error.
         lpips_weights: TorchScript file vgg16.pt, to measure LPIPS. It runs as a program.
         fid_weights: TorchScript file inception-2015-12-05.pt, to measure FID. It runs as a program.
         html: page to write with the best, median and worst photos.
         timeout_s: a photo that takes longer to read counts as unreadable.
         device: cpu, cuda, cuda:1 or mps.
+        say: called with each line of text for the user.
         progress: called with the number of photos done and of all photos.
 
     Returns:
@@ -288,14 +297,16 @@ def evaluate(
     page = _path(html)
     if page:
         train.evaluation.report.check_page_path(page)
-    chosen, manifest_sha256 = load_split(Path(manifest), split, _roots(roots))
+    chosen, manifest_sha256 = load_split(
+        parse_location(manifest), split, _roots(roots), skip_changed=skip_changed, say=say
+    )
     source = load_checkpoint(checkpoint)
     recipe = source.metadata.recipe
     size_px = image_size or recipe.image_size
     with device_errors(device):
         network = source.network().to(device)
-    lpips = Lpips(Path(lpips_weights), device) if lpips_weights else None
-    fid = Fid(Path(fid_weights), device) if fid_weights else None
+    lpips = Lpips(local_path(lpips_weights), device) if lpips_weights else None
+    fid = Fid(local_path(fid_weights), device) if fid_weights else None
     evaluation = Evaluation(
         network, chosen, size_px, ColorizationWeightedLoss.from_recipe(recipe), device, lpips, fid, timeout_s
     )
@@ -310,7 +321,7 @@ def evaluate(
         unreadable=min(limit or len(chosen), len(chosen)) - len(photos),
         size_px=size_px,
         training_photos=count_training_photos(
-            source, Path(manifest), manifest_sha256, chosen, [photo.index for photo in photos]
+            source, parse_location(manifest), chosen, [photo.index for photo in photos]
         ),
         lpips_weights_sha256=lpips.features.sha256 if lpips else None,
         fid_weights_sha256=fid.features.sha256 if fid else None,
@@ -346,7 +357,7 @@ def diagnose(run: StrPath, *, neutral: float | None = None, means_of: int | None
         raise UsageError(f"neutral must be a loss above 0, not {neutral!r}")
     if means_of is not None and means_of < 1:
         raise UsageError(f"means_of must be a number of steps, 1 or more, not {means_of!r}")
-    return train.health.diagnose.diagnose(read_loss_curve(Path(run), neutral, means_of))
+    return train.health.diagnose.diagnose(read_loss_curve(local_path(run), neutral, means_of))
 
 
 def export_onnx(checkpoint: StrPath, out: StrPath) -> float:
@@ -379,7 +390,7 @@ def export_onnx(checkpoint: StrPath, out: StrPath) -> float:
         "vividset.recipe": json.dumps(asdict(metadata.recipe)),
         "vividset.version": metadata.tool_version,
     }
-    return train.inference.onnx_export.export(source.network(), Path(out), metadata.recipe.image_size, lineage)
+    return train.inference.onnx_export.export(source.network(), local_path(out), metadata.recipe.image_size, lineage)
 
 
 def _check(name: str, value: str, choices: Collection[str]) -> None:
@@ -394,9 +405,11 @@ def _check_timeout(timeout_s: float) -> None:
 
 
 def _path(path: StrPath | None) -> Path | None:
-    return None if path is None else Path(path)
+    return None if path is None else local_path(path)
 
 
 def _roots(roots: StrPath | Sequence[StrPath]) -> tuple[Path, ...]:
     """One or many folders; each must exist."""
-    return check_roots([Path(root) for root in ([roots] if isinstance(roots, str | os.PathLike) else roots)])
+    return check_roots(
+        [local_path(root) for root in ([roots] if isinstance(roots, str | os.PathLike | RemotePath) else roots)]
+    )
