@@ -288,8 +288,14 @@ def sql_mask(scan: PathOrTable, condition: str) -> NDArray[np.bool_]:
 
 def _open_dataset(path: Path) -> ds.Dataset:
     """Open a manifest so that DuckDB can read it more than once, which an iterator of tables would not allow."""
+    parts = manifest.list_parts(path)
+    schema = manifest.inspect_manifest(path)[0]
+    for stored in manifest.open_parquet(parts[0]).schema_arrow:
+        target = schema.field(stored.name).type
+        if pa.types.is_floating(stored.type) and (pa.types.is_timestamp(target) or pa.types.is_list(target)):
+            schema = schema.set(schema.get_field_index(stored.name), stored)  # empty columns, which Arrow can't cast
     try:
-        return ds.dataset(list(map(str, manifest.list_parts(path))), schema=manifest.inspect_manifest(path)[0])
+        return ds.dataset(list(map(str, parts)), schema=schema)
     except UnicodeEncodeError as exc:
         raise UsageError(
             f"--where can't read {path}: {describe_error(exc)}: rename it, or give a link with a UTF-8 name"

@@ -61,7 +61,8 @@ def read_manifest(path: Path, *, required: tuple[str, ...] = (), columns: tuple[
     names = None if columns is None else [name for name in columns if name in schema.names]
     with _read_errors(path):
         table = pa.concat_tables(
-            [open_parquet(part).read(columns=names) for part in list_parts(path)], promote_options="permissive"
+            [to_schema_types(open_parquet(part).read(columns=names)) for part in list_parts(path)],
+            promote_options="permissive",
         )
         return Manifest(path, to_schema_types(table), lineage, digest(path))
 
@@ -74,7 +75,8 @@ def inspect_manifest(path: Path, *, required: tuple[str, ...] = ()) -> tuple[pa.
         required: columns that must be there; of these, `source` and `path` must have a value in every row.
 
     Returns:
-        The schema, without metadata; and the lineage, None if unknown.
+        The schema, without metadata; and the lineage, None if unknown. A column of `ALL_COLUMNS` that has another type
+        and no value, as after a way through CSV, has the type of `ALL_COLUMNS`.
 
     Raises:
         ManifestError: the file is missing, is not Parquet, was written by a newer version, lacks a required column, or
@@ -86,7 +88,7 @@ def inspect_manifest(path: Path, *, required: tuple[str, ...] = ()) -> tuple[pa.
         with _read_errors(part):
             files.append(open_parquet(part))
     with _read_errors(path):
-        schema = pa.unify_schemas([file.schema_arrow for file in files], promote_options="permissive").remove_metadata()
+        schema = pa.unify_schemas(list(map(_read_schema, files)), promote_options="permissive").remove_metadata()
         lineages = [Lineage.from_metadata(file.metadata.metadata) for file in files]
     _check_columns(path, schema, required)
     with _read_errors(path):
@@ -126,7 +128,7 @@ def iter_tables(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa
             file = open_parquet(part, pre_buffer=False)
             present = [name for name in schema.names if name in file.schema_arrow.names]
             for batch in file.iter_batches(ROW_GROUP_SIZE, columns=present):
-                table = pa.Table.from_batches([batch])
+                table = to_schema_types(pa.Table.from_batches([batch]))
                 if table.schema != schema:
                     table = pa.concat_tables([schema.empty_table(), table], promote_options="permissive")
                 yield to_schema_types(table.select(schema.names))
@@ -212,6 +214,8 @@ def to_schema_types(table: pa.Table) -> pa.Table:
             values = table[column.name]
             if pa.types.is_floating(column.type) and pa.types.is_integer(target):  # pandas writes NaN for a null here
                 values = pc.if_else(pc.is_nan(values), None, values)
+            elif _describe_type(column.type) != _describe_type(target) and not _has_values(values):
+                values = pa.nulls(len(values), target)
             try:
                 table = table.set_column(number, ALL_COLUMNS.field(column.name), values.cast(target))
             except pa.ArrowInvalid as exc:
@@ -260,7 +264,8 @@ def _check_columns(path: Path, schema: pa.Schema, required: tuple[str, ...]) -> 
         if schema.names.count(name) > 1:
             raise ManifestError(f"{path} has two columns {name!r}: keep the one that `curate` wrote")
         expected = _describe_type(ALL_COLUMNS.field(name).type if name in ALL_COLUMNS.names else kind)
-        if not pa.types.is_null(kind) and _describe_type(kind) != expected:
+        is_text_of_times = expected == "times" and _describe_type(kind) == "text"  # as after a way through CSV
+        if not pa.types.is_null(kind) and _describe_type(kind) != expected and not is_text_of_times:
             raise ManifestError(
                 f"{path} has {kind} in its column {name!r} instead of {expected}: "
                 "keep the column as `curate scan` wrote it"
@@ -278,6 +283,25 @@ def _describe_type(kind: pa.DataType) -> str:
     if pa.types.is_timestamp(kind):
         return "times" if kind.tz else "times without a time zone"
     return "numbers" if pa.types.is_integer(kind) or pa.types.is_floating(kind) else str(kind)
+
+
+def _read_schema(file: pq.ParquetFile) -> pa.Schema:
+    """Return the schema of a file; columns of the wrong type that have no value get their type of `ALL_COLUMNS`."""
+    schema = file.schema_arrow
+    for name in set(schema.names) & set(ALL_COLUMNS.names):
+        number, target = schema.get_field_index(name), ALL_COLUMNS.field(name).type
+        if number >= 0 and _describe_type(schema.field(number).type) != _describe_type(target):
+            batches = file.iter_batches(columns=[name])
+            if not any(_has_values(batch.column(0)) for batch in batches):
+                schema = schema.set(number, schema.field(number).with_type(target))
+    return schema
+
+
+def _has_values(column: Any) -> bool:
+    """Return whether an Arrow column has a value other than null and NaN."""
+    if pa.types.is_floating(column.type):
+        column = column.filter(pc.invert(pc.is_nan(column)), null_selection_behavior="drop")
+    return int(column.null_count) < len(column)
 
 
 def _has_nulls(file: pq.ParquetFile, name: str) -> bool:
