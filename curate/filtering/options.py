@@ -239,14 +239,14 @@ def load_preset(name_or_path: str) -> Settings:
     Raises:
         UsageError: there is no such preset or file, it is not TOML, or it has an unknown setting or a wrong value.
     """
-    from curate.files import check_readable  # here, so that --help doesn't wait for it
+    from curate.files import check_readable, read_text  # here, so that --help doesn't wait for it
 
     if name_or_path in PRESETS:
         return PRESETS[name_or_path]
     path = Path(name_or_path)
     try:
         check_readable(path)
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = tomllib.loads(read_text(path))
     except FileNotFoundError as exc:
         names = ", ".join(PRESETS)
         raise UsageError(f"{path} is neither a preset nor a file: choose from {names}, or name a TOML file") from exc

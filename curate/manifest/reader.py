@@ -75,8 +75,7 @@ def inspect_manifest(path: Path, *, required: tuple[str, ...] = ()) -> tuple[pa.
         required: columns that must be there; of these, `source` and `path` must have a value in every row.
 
     Returns:
-        The schema, without metadata; and the lineage, None if unknown. A column of `ALL_COLUMNS` that has another type
-        and no value, as after a way through CSV, has the type of `ALL_COLUMNS`.
+        The schema, without metadata, see `_read_schema`; and the lineage, None if unknown.
 
     Raises:
         ManifestError: the file is missing, is not Parquet, was written by a newer version, lacks a required column, or
@@ -264,8 +263,7 @@ def _check_columns(path: Path, schema: pa.Schema, required: tuple[str, ...]) -> 
         if schema.names.count(name) > 1:
             raise ManifestError(f"{path} has two columns {name!r}: keep the one that `curate` wrote")
         expected = _describe_type(ALL_COLUMNS.field(name).type if name in ALL_COLUMNS.names else kind)
-        is_text_of_times = expected == "times" and _describe_type(kind) == "text"  # as after a way through CSV
-        if not pa.types.is_null(kind) and _describe_type(kind) != expected and not is_text_of_times:
+        if not pa.types.is_null(kind) and _describe_type(kind) != expected:
             raise ManifestError(
                 f"{path} has {kind} in its column {name!r} instead of {expected}: "
                 "keep the column as `curate scan` wrote it"
@@ -286,14 +284,18 @@ def _describe_type(kind: pa.DataType) -> str:
 
 
 def _read_schema(file: pq.ParquetFile) -> pa.Schema:
-    """Return the schema of a file; columns of the wrong type that have no value get their type of `ALL_COLUMNS`."""
+    """Return the schema of a file, with the types of `ALL_COLUMNS` for what a way through CSV changes.
+
+    That is the type of columns without a value, and times, which become text.
+    """
     schema = file.schema_arrow
     for name in set(schema.names) & set(ALL_COLUMNS.names):
         number, target = schema.get_field_index(name), ALL_COLUMNS.field(name).type
-        if number >= 0 and _describe_type(schema.field(number).type) != _describe_type(target):
-            batches = file.iter_batches(columns=[name])
-            if not any(_has_values(batch.column(0)) for batch in batches):
-                schema = schema.set(number, schema.field(number).with_type(target))
+        kinds = (_describe_type(schema.field(number).type), _describe_type(target)) if number >= 0 else ("", "")
+        if kinds[0] != kinds[1] and (
+            kinds == ("text", "times") or not any(_has_values(b.column(0)) for b in file.iter_batches(columns=[name]))
+        ):
+            schema = schema.set(number, schema.field(number).with_type(target))
     return schema
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.errors import NotAFile, PhotoError, UsageError
+from curate.files import find_path
 from curate.image.decode import MAX_PIXELS, Header, Photo, decode, decode_image
 from curate.image.formats import SNIFF_BYTES, check_raw_name
 from curate.sources.entry import as_photo_error
@@ -65,7 +66,7 @@ def _read(path: str) -> bytes:
     """The bytes of a file or URL; a folder, pipe or device is an error, because reading one can block."""
     if not is_url(path) and "\0" not in path:
         try:
-            kind = os.stat(path).st_mode
+            kind = os.stat(find_path(path)).st_mode
         except OSError as exc:
             raise as_photo_error(exc, "the file can't be read") from exc
         if not stat.S_ISREG(kind):
