@@ -27,11 +27,11 @@ def format_number(number: float) -> str:
 def pluralize(number: int, noun: str) -> str:
     """Return a count with its noun in singular or plural.
 
-    >>> pluralize(1, "photo"), pluralize(2000, "photo"), pluralize(2, "loss")
-    ('1 photo', '2,000 photos', '2 losses')
+    >>> pluralize(1, "photo"), pluralize(2000, "photo"), pluralize(2, "loss"), pluralize(2, "entry")
+    ('1 photo', '2,000 photos', '2 losses', '2 entries')
     """
-    plural = "es" if noun.endswith("s") else "s"
-    return f"{number:,} {noun}{'' if number == 1 else plural}"
+    plural = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def describe_error(exc: BaseException) -> str:

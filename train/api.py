@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from train.data.dataset import Datasets, load_split
 from train.data.loader import TIMEOUT_S
 from train.evaluation.evaluator import Evaluation, PhotoResult, PredictionSummary, Predictor, Protocol, summarize
 from train.evaluation.feature_metrics import Fid, Lpips
+from train.evaluation.training_photos import count_training_photos
 from train.health.diagnose import Diagnosis, read_loss_curve
 from train.models.device import device_errors
 from train.models.losses import ColorizationWeightedLoss
@@ -36,6 +38,8 @@ StrPath = str | os.PathLike[str]
 Progress = Callable[[int, int], None]
 """Called now and then with the number of photos done and of all photos."""
 _RECIPE = Recipe()
+_fit_lock = threading.Lock()
+"""Held while a network is trained."""
 
 
 def fit(
@@ -81,7 +85,8 @@ def fit(
     """Train a colorizer on the photos of a manifest or a pack.
 
     The run's folder gets run.html to look at, best.safetensors, last.safetensors, log.jsonl, loss.png and samples.
-    Ctrl-C stops after a step with a checkpoint; `resume=True` continues.
+    Ctrl-C stops after a step with a checkpoint; `resume=True` continues. Not thread-safe: a process trains one network
+    at a time, because torch's random numbers and the signal handlers are those of the process.
 
     Args:
         manifest: a manifest of `curate.filter_manifest`, or the folder of a pack.
@@ -111,7 +116,8 @@ def fit(
         `run_dir`, `steps`, `verdict` (one line about the run's health) and `healthy`.
 
     Raises:
-        UsageError: an argument has no meaning, the device does not exist, or `run_dir` has a run.
+        UsageError: an argument has no meaning, the device does not exist, `run_dir` has a run, another thread trains,
+            or several devices are asked for outside the main thread.
         ManifestError: the manifest cannot be read, has no training photos, or photos are gone or changed.
         TrainingError: losses became NaN or infinite, trouble with `on_trouble="stop"`, or no photo can be read.
         CheckpointError: a checkpoint cannot be read or written.
@@ -153,20 +159,27 @@ def fit(
         raise UsageError("give recipe=, or single hyper-parameters, but not both")
     given = recipe or given
     folder = Path("runs") / Path(manifest).stem if run_dir is None else Path(run_dir)
-    return start_training(
-        Path(manifest),
-        folder,
-        given,
-        DeviceConfig(device, precision, workers, _path(encoder_weights), compile, timeout_s),
-        set_by_user={name for name, value in asdict(given).items() if value != getattr(_RECIPE, name)}
-        | ({"on_trouble"} if on_trouble != "warn" else set()),
-        roots=_roots(roots),
-        resume=resume,
-        on_trouble=on_trouble,
-        command=f"train.fit({os.fspath(manifest)!r}, run_dir={str(folder)!r})" if command is None else command,
-        say=say,
-        progress=progress,
-    )
+    if given.devices > 1 and threading.current_thread() is not threading.main_thread():
+        raise UsageError("several devices need signal handlers: call fit in the main thread, or with devices=1")
+    if not _fit_lock.acquire(blocking=False):
+        raise UsageError("another thread of this process trains a network: wait for it, or train in another process")
+    try:
+        return start_training(
+            Path(manifest),
+            folder,
+            given,
+            DeviceConfig(device, precision, workers, _path(encoder_weights), compile, timeout_s),
+            set_by_user={name for name, value in asdict(given).items() if value != getattr(_RECIPE, name)}
+            | ({"on_trouble"} if on_trouble != "warn" else set()),
+            roots=_roots(roots),
+            resume=resume,
+            on_trouble=on_trouble,
+            command=f"train.fit({os.fspath(manifest)!r}, run_dir={str(folder)!r})" if command is None else command,
+            say=say,
+            progress=progress,
+        )
+    finally:
+        _fit_lock.release()
 
 
 def load_datasets(manifest: StrPath, *, roots: StrPath | Sequence[StrPath] = ()) -> Datasets:
@@ -296,6 +309,9 @@ def evaluate(
         photos=len(photos),
         unreadable=min(limit or len(chosen), len(chosen)) - len(photos),
         size_px=size_px,
+        training_photos=count_training_photos(
+            source, Path(manifest), manifest_sha256, chosen, [photo.index for photo in photos]
+        ),
         lpips_weights_sha256=lpips.features.sha256 if lpips else None,
         fid_weights_sha256=fid.features.sha256 if fid else None,
     )

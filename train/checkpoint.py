@@ -18,16 +18,15 @@ from torch import Tensor, nn
 
 from curate import manifest
 from curate.errors import CheckpointError, ManifestError, UsageError
-from curate.files import check_readable, commit
-from curate.text import describe_error
+from curate.files import commit
 from curate.version import __version__
+from train import checkpoint_file
 from train.models.unet import ColorUNet, build_network
 from train.recipe import Recipe
 
 FORMAT_VERSION = 1
 MODEL = "ColorUNet"
 MODELS = (MODEL, f"{MODEL} under efficientnet-lite0")
-_KEY = "vividset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,49 +135,31 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: CheckpointMetadata
     draft = path.with_name(f".{path.name}.draft")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        save_file(plain, draft, {_KEY: json.dumps(asdict(metadata))})
-        umask = os.umask(0)  # it can be read only by setting it
-        os.umask(umask)
-        draft.chmod(0o666 & ~umask)  # safetensors makes files that only their owner can read
+        draft.unlink(missing_ok=True)
+        draft.touch()
+        mode = draft.stat().st_mode  # safetensors makes files that only their owner can read
+        save_file(plain, draft, {checkpoint_file.METADATA_KEY: json.dumps(asdict(metadata))})
+        draft.chmod(mode)
         commit(draft, path)
     except (OSError, SafetensorError) as exc:
         draft.unlink(missing_ok=True)
         raise CheckpointError(f"{path} can't be written: {exc}: free some space, then --resume") from exc
 
 
-def find_file(path: Path) -> Path:
-    """Return the file of a checkpoint that is given as a `.safetensors` file or as a run's folder.
-
-    A folder stands for its best.safetensors. A run that was stopped before its first validation has only
-    last.safetensors, which is then returned for the folder and for best.safetensors.
-    """
-    best = path / "best.safetensors" if path.is_dir() else path
-    last = best.with_name("last.safetensors")
-    return last if best.name == "best.safetensors" and last.exists() and not best.exists() else best
-
-
 def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
     """Read a checkpoint.
 
     Args:
-        path: as for `find_file`.
+        path: as for `train.checkpoint_file.find_file`.
         weights_only: skip the optimizer's tensors.
 
     Raises:
         CheckpointError: the file is missing, damaged, not a vividset checkpoint, or of an unknown format or model.
     """
-    path = find_file(path)
-    try:
-        check_readable(path)
-    except FileNotFoundError as exc:
-        raise CheckpointError(f"{path} doesn't exist: give RUN/best.safetensors of a run of `train fit`") from exc
-    except OSError as exc:
-        denied = isinstance(exc, PermissionError)
-        advice = "check its permissions" if denied else "give a checkpoint of `train fit`"
-        raise CheckpointError(f"{path} can't be read: {describe_error(exc)}: {advice}") from exc
+    path = checkpoint_file.find_file(path)
+    text = checkpoint_file.read_metadata(path)
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
             names = [name for name in file.keys() if not weights_only or name.startswith(("model/", "ema/"))]  # noqa: SIM118  # not a dict
             tensors = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as exc:
@@ -255,10 +236,8 @@ def training_photos(metadata: CheckpointMetadata, moved_to: Path | None = None) 
     return read.table.filter(pc.equal(read.table["split"], "train"))
 
 
-def _parse_metadata(path: Path, text: str | None) -> CheckpointMetadata:
+def _parse_metadata(path: Path, text: str) -> CheckpointMetadata:
     """Check and convert the JSON text in the header of the checkpoint `path`."""
-    if text is None:
-        raise CheckpointError(f"{path} was not made by vividset: give a checkpoint of `train fit`")
     try:
         fields = json.loads(text)
         version, model = fields["format_version"], fields["model"]

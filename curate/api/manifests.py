@@ -43,6 +43,7 @@ def scan_photos(
     overwrite: bool = False,
     forget: StrPath | Sequence[StrPath] = (),
     prune: bool = False,
+    exclude: str | Sequence[str] = (),
     options: ScanOptions | None = None,
     progress: Progress | None = None,
     command: str | None = None,
@@ -67,6 +68,7 @@ def scan_photos(
         overwrite: measure everything again and replace `out`.
         forget: one or many paths; rows below them leave the manifest unless this scan finds their photos.
         prune: rows whose photos are missing now leave the manifest.
+        exclude: one or many patterns of files and folders to skip, as in .gitignore: `*.gif`, `previews/`, `a/**/b`.
         options: all settings above as one object, instead of single arguments.
         progress: called with the number of photos done and of all photos to measure.
         command: text that the manifest records as what made it; None records this call.
@@ -97,6 +99,7 @@ def scan_photos(
         shard=ShardSpec.parse(shard) if shard else ALL_SHARDS,
         forget=path_texts(forget),
         prune=prune,
+        exclude=(exclude,) if isinstance(exclude, str) else tuple(exclude),
     )
     chosen = choose_options(options, chosen, ScanOptions())
     command = call_text(command, "scan_photos", paths, out)
@@ -132,6 +135,8 @@ def filter_manifest(
     min_side: int | None = None,
     max_aspect: float | None = None,
     where: str | None = None,
+    reject_list: StrPath | Sequence[StrPath] = (),
+    keep_list: StrPath | Sequence[StrPath] = (),
     keep_top: str | Sequence[str] = (),
     duplicates: Literal["keep", "together", "drop-exact", "drop-near"] | None = None,
     balance: int | None = None,
@@ -159,6 +164,9 @@ def filter_manifest(
         min_side: reject photos with a shorter short side, px.
         max_aspect: reject photos whose long side is more than this many times the short side.
         where: an SQL condition over the columns; photos for which it is not true are rejected. Needs duckdb.
+        reject_list: one or many text files of photos to reject: one path or sha256 per line.
+        keep_list: one or many such files of photos to keep whatever their measures are, if they can be read and are in
+            no reject list.
         keep_top: one or many shares of the readable photos to keep, `90%` by colorfulness or `sharpness:90%`; each
             takes the place of the measure's lowest value.
         duplicates: keep copies, keep them together in one split, or drop all but the best of exact or near copies.
@@ -169,11 +177,12 @@ def filter_manifest(
         command: text that the manifests record as what made them; None records this call.
 
     Returns:
-        Counts and paths: `kept`, `rejected`, `kept_path`, `rejected_path`, `rejected_by_rule` and `splits`.
+        Counts and paths: `kept`, `rejected`, `kept_path`, `rejected_path`, `rejected_by_rule`, `splits`, `waived`
+        (photos that only the keep list keeps) and `lists` (entries of each list that match no photo).
 
     Raises:
         ManifestError: the scan cannot be read, or an output cannot be written or would replace something else.
-        UsageError: arguments contradict each other, or a value has no meaning.
+        UsageError: arguments contradict each other, a value has no meaning, or a list can't be read.
 
     Example:
         >>> kept = curate.filter_manifest("scan.parquet", "clean.parquet", min_side=256)  # doctest: +SKIP

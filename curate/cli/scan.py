@@ -68,6 +68,13 @@ if TYPE_CHECKING:
     help="Remove the rows of this path from the manifest, except for photos that this scan finds. Can be given several "
     "times.",
 )
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Skip files and folders that match this pattern, as in .gitignore: *.gif, previews/, 2020/**/raw. Can be "
+    "given several times.",
+)
 @click.option("--prune", is_flag=True, help="Remove the rows of photos that no longer exist from the manifest.")
 @click.option(
     "--max-errors",
@@ -89,6 +96,7 @@ def scan(
     retry_errors: bool,
     overwrite: bool,
     forget: tuple[str, ...],
+    exclude: tuple[str, ...],
     prune: bool,
     max_errors: str | None,
     dry_run: bool,
@@ -114,7 +122,7 @@ def scan(
     score = ScoreOptions(max_pixels, fidelity)
     shard_spec = ShardSpec.parse(shard) if shard else ALL_SHARDS
     options = ScanOptions(
-        workers, score, timeout_s, retry_errors, overwrite, from_files, null, engine, shard_spec, forget, prune
+        workers, score, timeout_s, retry_errors, overwrite, from_files, null, engine, shard_spec, forget, prune, exclude
     )
     if dry_run:
         echo_lines(summaries.dry_scan_summary(preview_scan(paths, out, options)))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 from curate.cores import available_cores
 from curate.errors import EngineError, UsageError
 from curate.executors.worker import init_worker, limit_threads, start_fork_server
+from curate.process_settings import one_opencv_thread
 from curate.text import describe_error, install_hint
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def map_serially(
 ) -> Iterator[Outcome[Item, Result]]:
     """Map a function over items in this process, for tests and debuggers.
 
-    A decoder that crashes ends the whole program.
+    A decoder that crashes ends the whole program. OpenCV uses one thread while the function runs.
 
     Args:
         function: called on each item.
@@ -77,7 +78,9 @@ def map_serially(
         workers: ignored.
     """
     for item in items:
-        yield TaskResult(item, function(item))
+        with one_opencv_thread:
+            result = function(item)
+        yield TaskResult(item, result)
 
 
 def map_in_processes(

@@ -27,6 +27,8 @@ The threads of NumPy and OpenCV busy-wait for about 0.1 s on every core, and a p
 PRELOADED_MODULES = ["curate.executors.silence", __name__]
 """What the fork server imports first. Only the process of the command prints errors."""
 _main_module_lock = threading.Lock()
+_server_lock = threading.Lock()
+"""Held while the environment of this process is that of the fork server."""
 
 
 def start_fork_server(*modules: str) -> ForkServerContext | SpawnContext:
@@ -42,11 +44,12 @@ def start_fork_server(*modules: str) -> ForkServerContext | SpawnContext:
     from multiprocessing import forkserver, resource_tracker
 
     context = _ForkServerContext()
-    context.set_forkserver_preload([*PRELOADED_MODULES, *modules])
     try:
-        resource_tracker.ensure_running()  # before SIGINT is blocked: it unblocks SIGINT when it returns
-        with _fork_server_environment():
-            forkserver.ensure_running()
+        with _server_lock:
+            context.set_forkserver_preload([*PRELOADED_MODULES, *modules])
+            resource_tracker.ensure_running()  # before SIGINT is blocked: it unblocks SIGINT when it returns
+            with _fork_server_environment():
+                forkserver.ensure_running()
     except OSError:  # its socket can't be created, for example because the path of TMPDIR is too long
         return _SpawnContext()
     return context

@@ -20,6 +20,8 @@ _KEPT = frozenset([b"tRNS", b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"
 _XMP = b"XML:com.adobe.xmp\0"
 _DEPTH_AT = 24
 """Position of the bits per sample in a file."""
+_ORIENTED_TEXTS = (b"Raw profile type exif", b"XML:com.adobe.xmp")
+"""Keywords of texts with EXIF or XMP."""
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -32,6 +34,32 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         yield name, b"" if name == b"IDAT" else data[at + 8 : at + 8 + length]
         at += 12 + length
+
+
+def has_plain_chunks(data: bytes) -> bool:
+    """Whether OpenCV may read the file: its chunks are complete, and those behind the pixels don't turn the picture.
+
+    OpenCV allocates memory for as many bytes as a chunk claims to have. Pillow reads EXIF and XMP before the pixels
+    when it opens the file, and those behind them later.
+    """
+    pixels_seen, name = False, b""
+    for name, body in png_chunks(data):
+        pixels_seen |= name == b"IDAT"
+        if pixels_seen and (name == b"eXIf" or body.startswith(_ORIENTED_TEXTS)):
+            return False
+    return name == b"IEND"
+
+
+def without_profile(data: bytes) -> bytes:
+    """The same PNG without its ICC profile, about which libpng may print warnings."""
+    at = 8
+    for name, body in png_chunks(data):
+        if name == b"iCCP":
+            return data[:at] + data[at + 12 + len(body) :]
+        if name == b"IDAT":
+            break
+        at += 12 + len(body)
+    return data
 
 
 def correct_transparency(image: Image.Image, data: bytes) -> None:

@@ -89,8 +89,8 @@ def inspect_manifest(path: Path, *, required: tuple[str, ...] = ()) -> tuple[pa.
     with _read_errors(path):
         schema = pa.unify_schemas(list(map(_read_schema, files)), promote_options="permissive").remove_metadata()
         lineages = [Lineage.from_metadata(file.metadata.metadata) for file in files]
-    _check_columns(path, schema, required)
-    with _read_errors(path):
+    with _read_errors(path):  # the names of damaged types are damaged too
+        _check_columns(path, schema, required)
         incomplete = {name for name in required if name in KEY_COLUMNS and any(_has_nulls(f, name) for f in files)}
     if incomplete:
         raise ManifestError(

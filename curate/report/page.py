@@ -28,7 +28,7 @@ MAX_BYTES = 15_000_000
 """Maximum size of the page."""
 _GENERATOR_TAG = '<meta name="generator" content="vividset '
 """Identifies a file that this module wrote, which may be overwritten."""
-_SCRIPTS = ("logic.js", "gallery.js", "charts.js", "page.js")
+_SCRIPTS = ("logic.js", "gallery.js", "ticks.js", "charts.js", "page.js")
 """They become one script on the page, in this order: page.js runs when the others are defined."""
 _ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.manifest import MEASURE_FIELDS, Lineage
-from curate.measures.colorfulness import LEVELS
 from curate.measures.hash_groups import NEAR_BITS
-from curate.measures.tone.classify import TONES
+from curate.measures.names import LEVELS, TONES
 from curate.report.counts import BINS, BINS_PER_M, MISSING, SECTORS, ManifestCounts, bins_of, error_kind, reason_kind
 from curate.report.sample import DuplicateGroups, Indices
 from curate.report.thumbnails import Thumbnail
@@ -33,7 +32,7 @@ _PAGE_OPTIONS = ("--min-colorfulness", "--keep-top", "--keep-tone")
 """Options that the page sets itself, and therefore drops from the typed command. Of `--keep-top`, only that by
 colorfulness."""
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-_NAMED_COLUMNS = ("source", "path", "error", "missing_since", "reject_reasons")
+_NAMED_COLUMNS = ("source", "path", "error", "missing_since", "reject_reasons", "waived_reasons")
 """Columns that a photo's entry has under their own keys; all other columns are in its list `numbers`."""
 _MEASURE_NAMES = tuple(column.name for column in MEASURE_FIELDS if column.name != "fingerprint")
 
@@ -105,7 +104,7 @@ def page_counts(
     path: Path, lineage: Lineage | None, rows: ManifestCounts, rules: Rules, groups: DuplicateGroups
 ) -> Json:
     """The counts over all rows, which the scripts of the page read."""
-    free = (rows.bins >= 0) & ~rows.blocked
+    free = (rows.bins >= 0) & ~rows.blocked & ~rows.listed
     shown_groups = [
         {"rows": members.tolist(), "photos": size} for members, size in zip(groups.shown, groups.sizes, strict=True)
     ]
@@ -122,6 +121,7 @@ def page_counts(
         "levels": LEVELS,
         "tones": [_tone_counts(rows, free, code, rules) for code in (*range(len(TONES)), -1)],
         "blocked": _bin_counts(rows.bins[rows.blocked], BINS),
+        "listed": _bin_counts(rows.bins[rows.listed & (rows.bins >= 0)], BINS),
         "errors": _named_counts(
             rows.error_names, [int((rows.errors == i).sum()) for i in range(len(rows.error_names))]
         ),
@@ -210,6 +210,7 @@ def photo_entry(
         "tone": row.get("tone") if row.get("tone") in TONES and error != MISSING else None,
         "confidence": _finite(row.get("tone_confidence")),
         "blocked": is_blocked,
+        "waived": [] if reasons else [reason for reason in row.get("waived_reasons") or [] if reason is not None],
         "error": error,
         "errorKind": error_kind(error) if error is not None else None,
         "reasons": reasons,

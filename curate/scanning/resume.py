@@ -9,7 +9,7 @@ import heapq
 import itertools
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -74,6 +74,8 @@ class MissingRowPolicy:
     """Drop those below these paths or URLs, written as by `Sources.roots`."""
     keep_below: tuple[str, ...] | None = None
     """If set, also drop those outside these paths: they were named by a list that this scan doesn't have."""
+    excludes: Callable[[str], bool] = lambda _: False
+    """Whether the listing skips a photo; its row is dropped, because the photo is neither missing nor wanted."""
 
     def drops(self, location: str) -> bool:
         """Whether the row of a photo is dropped if the scan doesn't find the photo; see `photo_location`."""
@@ -165,6 +167,8 @@ class KnownRowMatcher:
         self._retry_errors = retry_errors
         self.dropped = 0
         """Rows of the manifest that are not in the listing."""
+        self.excluded = 0
+        """Rows of the manifest whose photos the listing skips."""
 
     def match(self, photos: Iterable[ListedPhoto]) -> Iterator[ListingRow]:
         """Add to each listed photo where its known row is, and insert the rows whose photos are missing.
@@ -181,7 +185,10 @@ class KnownRowMatcher:
     def _missing_rows_before(self, key: Key | None) -> Iterator[ListingRow]:
         """Rows of the manifest before a key that no listed photo matched."""
         for row in self._earlier.read_to(key) if self._earlier else ():
-            if self._missing.drops("/".join(row.key)):
+            location = "/".join(row.key)
+            if self._missing.excludes(location):
+                self.excluded += 1
+            elif self._missing.drops(location):
                 self.dropped += 1
             elif row.error is None or row.missing_since is not None:  # an error row has no measures to keep
                 yield self._missing_row(row)
@@ -232,8 +239,10 @@ class KnownRowMatcher:
                     unreadable = photo.key
 
     def _is_in_unreadable(self, row: KnownRow, unreadable: Key) -> bool:
+        location = "/".join(row.key)
         below = len(row.key) > len(unreadable) and row.key[: len(unreadable)] == unreadable
-        return below and row.missing_since is None and not self._missing.forgets("/".join(row.key))
+        is_unwanted = self._missing.forgets(location) or self._missing.excludes(location)
+        return below and row.missing_since is None and not is_unwanted
 
 
 class _RowCursor:

@@ -29,8 +29,8 @@ from curate.scanning.merge import sort_file_by_location
 from curate.scanning.resume import KnownRowMatcher, MissingRowPolicy, check_output
 from curate.scanning.scorer import Record, ScoreOptions, score_photo, score_photos
 from curate.scanning.work_dir import Chunk, ListingStats, WorkDir
-from curate.sources import ALL_SHARDS, ListedPhoto, ShardSpec, Sources, is_source_missing
-from curate.text import describe_error
+from curate.sources import ALL_SHARDS, Exclusion, ListedPhoto, ShardSpec, Sources, is_source_missing
+from curate.text import describe_error, pluralize
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,16 @@ class ScanOptions:
     """Paths or URLs; rows below them are dropped from the manifest unless this scan finds their photos."""
     prune: bool = False
     """Drop all rows whose photos this scan doesn't find."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of files and folders to skip; see `curate.sources.exclude.Exclusion`."""
 
     def __post_init__(self) -> None:
         check_engine_options(self.engine, self.workers, self.timeout_s)
+        Exclusion(self.exclude)  # raises UsageError for a pattern that has no meaning
 
     def sources(self, paths: Sequence[str | Path]) -> Sources:
         """The sources of a scan of these paths."""
-        return Sources(tuple(paths), self.from_files, self.null, self.shard)
+        return Sources(tuple(paths), self.from_files, self.null, self.shard, Exclusion(self.exclude))
 
 
 @dataclass(slots=True)
@@ -83,6 +86,10 @@ class ScanSummary:
     """Rows of photos that this scan didn't find; no other count includes them."""
     dropped: int = 0
     """Rows of such photos that were dropped from the manifest because of `prune` or `forget`."""
+    excluded: Counter[str] = field(default_factory=Counter)
+    """Files and folders that were skipped, by the name or pattern that they match."""
+    excluded_rows: int = 0
+    """Rows of excluded photos that were dropped from the manifest."""
     errors: Counter[str] = field(default_factory=Counter)
     """Number of photos per kind of error."""
     tones: Counter[str] = field(default_factory=Counter)
@@ -121,7 +128,9 @@ def scan_photos(
         listed, known = _write_listing(work, out, sources, options)
         if not (listed.files or listed.missing) and options.shard == ALL_SHARDS:
             named = ", ".join("standard input" if name == "-" else str(name) for name in (*paths, *options.from_files))
-            raise ScanError(f"no photos in {named}: give a folder or a list that contains photos")
+            skipped = sum(listed.excluded.values())
+            but = f" (but {pluralize(skipped, 'name')} to skip)" if skipped else ""
+            raise ScanError(f"no photos in {named}{but}: give a folder or a list that contains photos")
         run_groups(
             ENGINES[options.engine],
             partial(measure_chunk, work, options),
@@ -138,6 +147,7 @@ def scan_photos(
             raise
         summary.measured_now = listed.to_measure - summary.skipped
         summary.dropped = listed.dropped
+        summary.excluded, summary.excluded_rows = Counter(listed.excluded), listed.excluded_rows
         _clear(work)
     return summary
 
@@ -258,12 +268,16 @@ def _write_listing(
         prune=options.prune,
         forget=forget,
         keep_below=tuple(sources.roots()) if list_left_out else None,
+        excludes=sources.excludes,
     )
     matcher = KnownRowMatcher(
         recovered, earlier, earlier_is_current=is_current, missing=missing, retry_errors=options.retry_errors
     )
     photos = sources.photos(exclude=[work.folder, _work_folder(out)])
-    listed = replace(work.write_listing(matcher.match(photos)), dropped=matcher.dropped)
+    listed = work.write_listing(matcher.match(photos))
+    listed = replace(
+        listed, dropped=matcher.dropped, excluded=dict(sources.exclusion.counts), excluded_rows=matcher.excluded
+    )
     return listed, _KnownFiles([*recovered, *([earlier] if earlier else [])], None if is_current else earlier)
 
 
@@ -278,6 +292,8 @@ def _make_lineage(sources: Sources, options: ScanOptions, command: str, files: i
         "paths": sources.roots(),
         "lists": sources.list_names(),
     }
+    if sources.exclusion.patterns:
+        lineage_options["exclude"] = list(sources.exclusion.patterns)
     if sources.shard != ALL_SHARDS:
         lineage_options["shard"] = str(sources.shard)
     return Lineage("scan", command, lineage_options, metric=options.score.metric, counts={"files_listed": files})

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from curate.errors import PhotoError, ReadFailed, SourceError, UnsupportedFormat, VividsetError
 from curate.manifest import escape, unescape
 from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_tar_name, limit_ns
+from curate.sources.exclude import Exclusion
 from curate.sources.tar import COMPRESSED_TAR, is_compressed_tar, list_stream_members
 from curate.text import describe_error, install_hint
 
@@ -54,12 +55,13 @@ def check_url(url: str) -> None:
         fs.info(root)
 
 
-def list_url(url: str, include: EntryFilter) -> Iterator[ListedPhoto]:
+def list_url(url: str, include: EntryFilter, exclusion: Exclusion) -> Iterator[ListedPhoto]:
     """List all files below a URL, or the one file that it names, unsorted. A tar gives its members.
 
     Args:
         url: of a folder, a bucket or a file.
         include: which files to list.
+        exclusion: files not to list, by name.
 
     Raises:
         SourceError: it cannot be listed completely.
@@ -68,28 +70,30 @@ def list_url(url: str, include: EntryFilter) -> Iterator[ListedPhoto]:
         fs, root = _connect(url)
         info = fs.info(root)
         if info["type"] != "directory":
-            yield from _list_one_file(url, include, info)
+            yield from exclusion.filter_photos(_list_one_file(url, include, info), start=1)
             return
         source, start = escape(url), len(root.rstrip("/")) + 1
         for entry in _walk_files(fs, root):
             path = escape(entry["name"][start:])
-            if path and include(source, path):
-                yield from _file_or_members(source, path, fs, entry)
+            if path and not exclusion.skips_below(path) and include(source, path):
+                members = _file_or_members(source, path, fs, entry)
+                yield from exclusion.filter_photos(members, start=path.count("/") + 1)
 
 
-def list_urls(urls: Iterable[str], include: EntryFilter) -> Iterator[ListedPhoto]:
+def list_urls(urls: Iterable[str], include: EntryFilter, exclusion: Exclusion) -> Iterator[ListedPhoto]:
     """List files by their URLs, several at the same time. Every URL gives an entry; a tar gives its members.
 
     Args:
         urls: of files.
         include: which of them to list.
+        exclusion: members of tars not to list.
 
     Raises:
         SourceError: the library for this kind of URL is not installed.
     """
     with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:
         for entries in pool.map(partial(_look_up, include=include), urls):
-            yield from entries
+            yield from exclusion.filter_photos(entries, start=1)
 
 
 def fetch(url: str, start: int | None = None, end: int | None = None) -> bytes:

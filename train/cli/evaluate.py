@@ -9,11 +9,11 @@ import click
 
 from curate.cli.common import PATH, echo_lines, progress_bar
 from curate.text import escape_control
-from train.cli.common import report_missing_best, root_option, timeout_option
+from train.cli.common import check_manifest, checkpoint_argument, report_missing_best, root_option, timeout_option
 
 
 @click.command(short_help="Score a checkpoint on photos it was not trained on.")
-@click.argument("checkpoint_path", type=PATH, metavar="CHECKPOINT")
+@checkpoint_argument
 @click.argument("manifest", type=PATH)
 @click.option(
     "--split",
@@ -52,6 +52,7 @@ def evaluate(
     colorfulness and by the baselines. LPIPS and FID need files with their networks, which run as programs:
     docs/how-to/measure-lpips-and-fid.md.
     """
+    check_manifest(manifest)
     from train import api
     from train.evaluation import report
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from curate.cli.common import PATH, typed_command
-from train.cli.common import root_option, timeout_option
+from train.cli.common import check_manifest, root_option, timeout_option
 from train.recipe import Recipe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -103,6 +103,7 @@ def fit(
     """
     recipe = Recipe(**hyper_parameters)
     folder = run_dir or Path("runs") / manifest.stem
+    check_manifest(manifest)
     from train.trainer.fabric import DeviceConfig
     from train.trainer.start import start_training
 

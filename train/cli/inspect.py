@@ -12,7 +12,7 @@ import click
 from curate.cli.common import PATH, echo_lines
 from curate.errors import ManifestError
 from curate.files import sha256_of
-from train.cli.common import report_missing_best
+from train.cli.common import checkpoint_argument, report_missing_best
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -62,7 +62,12 @@ def recipe() -> None:
     help="Each row of the CSV file is the mean of N steps.",
     metavar="N",
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON: {verdict, findings: [{kind, step, evidence, remedy}]}.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="As JSON: {verdict, findings: [{kind, step, evidence, remedy, documented}]}.",
+)
 def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json: bool) -> None:
     """Check whether a training run is healthy, and print what to do if it isn't.
 
@@ -83,7 +88,7 @@ def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json
 
 
 @click.command(short_help="Print how a checkpoint was made, and on which photos it was trained.")
-@click.argument("checkpoint_path", type=PATH, metavar="CHECKPOINT")
+@checkpoint_argument
 @click.option("--photos", "list_photos", is_flag=True, help="List the training photos, in the format of sha256sum.")
 @click.option("--manifest", type=PATH, help="Path of its training manifest, if that has moved.")
 def inspect(checkpoint_path: Path, manifest: Path | None, *, list_photos: bool) -> None:

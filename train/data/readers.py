@@ -11,7 +11,6 @@ import shutil
 import signal
 import sys
 import traceback
-import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +30,7 @@ from torch import Tensor
 from curate.errors import TrainingError, WorkerDied
 from curate.executors.watchdog import POLL_S, Stopwatch, never, stop_limit, timed_out
 from curate.executors.worker import exit_with_parent, start_fork_server
+from curate.process_settings import ignore_warnings
 from curate.text import describe_error, format_bytes
 from train.data.sampler import SampleKey
 
@@ -256,8 +256,7 @@ class ReaderPool:
             process: BaseProcess = self._context.Process(  # type: ignore[attr-defined]  # every context has it
                 target=_read_steps, args=(theirs, self.crops, self._slots, index), name="photo reader", daemon=True
             )
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+            with ignore_warnings:  # Python warns about a fork of a process with threads
                 process.start()
         except OSError as exc:
             raise TrainingError(

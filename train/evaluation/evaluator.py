@@ -49,6 +49,8 @@ class Protocol:
     lpips_weights_sha256: str | None = None
     fid_weights_sha256: str | None = None
     crop: str = CENTER_CROP
+    training_photos: int | None = None
+    """Number of photos that the network was trained on, by their sha256; None if its training photos aren't known."""
     color_space: str = "loss on CIELAB ab/50, all else on 8-bit sRGB"
 
 

@@ -58,6 +58,8 @@ FEW_PHOTOS = (
 def render_lines(protocol: Protocol, results: Results, summaries: Summaries) -> Iterator[str]:
     """Yield the lines that `train evaluate` prints."""
     yield describe_protocol(protocol)
+    if warning := training_warning(protocol):
+        yield warning
     for label, cells in build_table(results, summaries):
         yield f"{label:20}" + "".join(f"{cell:>14}" for cell in cells)
     yield f"tones of the network's predictions: {count_tones(summaries['network'])}"
@@ -93,6 +95,22 @@ def describe_protocol(protocol: Protocol) -> str:
         f"{pluralize(protocol.photos, 'photo')} of {protocol.manifest} (split {protocol.split}{unreadable}) "
         f"at {protocol.size_px} px: {protocol.crop}; {protocol.color_space}"
     )
+
+
+def training_warning(protocol: Protocol) -> str:
+    """Return a warning if the network was trained on some of the photos, or may have been; else empty."""
+    if count := protocol.training_photos:
+        share = f"all {count:,}" if count == protocol.photos else f"{count:,} of the {protocol.photos:,}"
+        return (
+            f"Warning: the network was trained on {share} photos, so these scores say little about new photos; use "
+            "photos that it was not trained on, such as those of --split test"
+        )
+    if count is None and protocol.split in ("train", "all"):
+        return (
+            f"Warning: split {protocol.split} may have photos that the network was trained on: the list of its "
+            "training photos is missing or has changed"
+        )
+    return ""
 
 
 def original_means(results: Results) -> dict[str, float]:
@@ -138,6 +156,7 @@ def render_page(evaluation: Evaluation, protocol: Protocol, results: Results, su
     ]
     if len(ranked) <= 2 * PHOTOS_PER_GROUP:
         groups = [("All photos, best first", ranked)]
+    warning = training_warning(protocol)
     (_, heads), *body = build_table(results, summaries)
     head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
     rows = "".join(
@@ -153,6 +172,7 @@ def render_page(evaluation: Evaluation, protocol: Protocol, results: Results, su
     return (
         f"{START}{VIEWPORT}<style>{STYLE}</style>"
         f"<h1>Evaluation of {escape(protocol.checkpoint)}</h1><p>{escape(describe_protocol(protocol))}.</p>"
+        f"{f'<p><b>{escape(warning)}.</b></p>' if warning else ''}"
         f"<p>sha256 of the checkpoint: {protocol.checkpoint_sha256[:12]}…, of the manifest: "
         f"{protocol.manifest_sha256[:12]}…</p>"
         f'<div class="wide" tabindex="0"><table><tr><th></th>{head}</tr>{rows}</table></div>'

@@ -37,7 +37,7 @@ STRIP_PIXELS = 100_000
 
 
 class Colorizer:
-    """A trained network that colorizes photos.
+    """A trained network that colorizes photos. Several threads can use one colorizer at the same time.
 
     Args:
         source: a checkpoint that `train.checkpoint.load` read.

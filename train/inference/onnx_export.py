@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import nn
 
 from curate.errors import TrainingError, UsageError
 from curate.files import check_writable, write_atomic, write_errors
+from curate.process_settings import ignore_warnings
 from curate.text import install_hint
 
 MAX_DIFFERENCE = 1e-3
@@ -23,6 +24,8 @@ MAX_DIFFERENCE = 1e-3
 CHECKPOINT_KEY = "vividset.checkpoint_sha256"
 """Metadata key of every exported model; by it a file is recognized as one that may be replaced."""
 INTERFACE = "input: CIELAB L*/50 - 1 as (N, 1, H, W) float32; output: a*, b* in units of 50 as (N, 2, H, W)"
+_export_lock = threading.Lock()
+"""torch's exporter changes modules of torch while it runs."""
 
 
 def export(network: nn.Module, target: Path, size_px: int, lineage: dict[str, str]) -> float:
@@ -83,8 +86,7 @@ def _eval_mode(network: nn.Module) -> Iterator[None]:
 def _trace(network: nn.Module, size_px: int) -> Any:
     """Convert to ONNX by tracing with two pictures that aren't square: so no dimension is taken for a constant."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # else it warns that torchvision isn't installed
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's exporter uses deprecated functions of torch
+    with _export_lock, ignore_warnings:  # torch's exporter uses deprecated functions of torch
         program = torch.onnx.export(
             network,
             (torch.zeros(2, 1, size_px, size_px + 16),),

@@ -13,6 +13,7 @@ from curate.files import check_writable, write_errors
 from train import checkpoint
 from train.checkpoint import Checkpoint
 from train.data import dataset, packed
+from train.data.roots import check_roots as check_roots  # noqa: PLC0414  # train.api imports it from here
 from train.recipe import Recipe
 from train.trainer import loop
 from train.trainer.callbacks import FitResult
@@ -77,17 +78,6 @@ def start_training(
         say=say,
         progress=progress,
     )
-
-
-def check_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
-    """Return the folders as a tuple.
-
-    Raises:
-        UsageError: one of them does not exist.
-    """
-    if missing := [root for root in roots if not root.is_dir()]:
-        raise UsageError(f"--root {missing[0]} is not a folder: name the folder that the photos have moved to")
-    return tuple(roots)
 
 
 def _check_run_dir(folder: Path, resume: bool) -> None:

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 from curate.errors import BrokenPhoto
 from curate.image.decode import decode
-from curate.image.png import drop_damaged_chunks, png_chunks
+from curate.image.png import drop_damaged_chunks, has_plain_chunks, png_chunks
 
 Pixels = NDArray[np.uint8]
 Encode = Callable[..., bytes]
@@ -150,3 +150,10 @@ def test_the_chunks_that_decide_how_pixels_are_shown_are_kept(encoded: Encode) -
 def test_there_is_nothing_to_drop_from_other_files(vivid: Pixels, encoded: Encode) -> None:
     assert drop_damaged_chunks(encoded(vivid, "PNG")) is None
     assert drop_damaged_chunks(encoded(vivid, "JPEG")) is None
+
+
+def test_a_chunk_that_claims_gigabytes_is_not_read_by_opencv() -> None:
+    data = png(8, 2, bytes(12), struct.pack(">3H", 1, 2, 3))
+    assert has_plain_chunks(data)
+    claimed = data[:-12] + struct.pack(">I", 1 << 31) + b"teXt" + data[-12:]
+    assert not has_plain_chunks(claimed)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from curate import manifest
 from curate.cli import main
@@ -45,6 +45,22 @@ def test_a_batch_gives_the_same_records_as_single_photos(photos: Path, vivid: Pi
     assert together == [score_photo(photo, ScoreOptions()) for photo in listed]
     assert [record is None for record in together].count(True) == 1  # notes.txt
     assert len(together) > BATCH_PHOTOS
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_on_its_side_has_the_measures_of_the_upright_pixels(
+    orientation: int, kind: str, tmp_path: Path, real_photo: Callable[[str], Pixels], encoded: Encode
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = tmp_path / f"photo.{kind.lower()}"
+    path.write_bytes(encoded(real_photo("chelsea")[:243, :421], kind, exif=exif))
+    record = score_photo(next(list_photos([path])), ScoreOptions())
+    upright = decode(path.read_bytes())
+    assert record is not None
+    assert record.measures == measure(upright.pixels)
+    assert record.header == upright.header
 
 
 def test_a_batch_that_needs_too_much_memory_is_measured_one_by_one(

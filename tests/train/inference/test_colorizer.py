@@ -7,6 +7,7 @@ import io
 import os
 import tarfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,14 @@ def chroma(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def colorize(checkpoint_path: Path, *photos: Path | str, out: Path) -> Result:
     return CliRunner().invoke(main, ["colorize", str(checkpoint_path), *map(str, photos), "-o", str(out)])
+
+
+def test_threads_colorize_as_one_thread_does(colorizer: Colorizer, picture: Picture) -> None:
+    photos = [picture(seed, height=90, width=70 + 8 * seed) for seed in range(4)]
+    expected = [colorizer.colorize(photo).tobytes() for photo in photos]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda number: colorizer.colorize(photos[number % 4]).tobytes(), range(16)))
+    assert found == 4 * expected
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,39 @@
+"""Counts the evaluated photos that the network was trained on: their scores say little about new photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate import manifest
+from curate.errors import ManifestError
+from train.checkpoint import Checkpoint, training_photos
+from train.data.dataset import PhotoDataset
+
+
+def count_training_photos(
+    source: Checkpoint, path: Path, sha256: str, photos: PhotoDataset, evaluated: Sequence[int]
+) -> int | None:
+    """Return how many photos have the sha256 of a training photo; None if the training photos are not known.
+
+    Args:
+        source: the evaluated checkpoint.
+        path: the manifest of the evaluated photos.
+        sha256: of that manifest.
+        photos: chosen from that manifest.
+        evaluated: indices in `photos`.
+    """
+    try:
+        known = training_photos(source.metadata, path if sha256 == source.metadata.manifest_sha256 else None)
+        rows = manifest.read_manifest(path, required=("sha256",), columns=("source", "path", "sha256")).table
+    except ManifestError:
+        return None
+    text = pa.large_string()
+    rows = pa.table({name: rows[name].cast(text) for name in ("source", "path", "sha256")})
+    chosen = pa.array(evaluated, pa.int64())
+    keys = pa.table({"source": photos.sources.take(chosen), "path": photos.paths.take(chosen)})
+    hashes = keys.join(rows, ["source", "path"])["sha256"].drop_null()
+    return pc.sum(pc.is_in(hashes, value_set=known["sha256"].cast(text))).as_py() or 0
