@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import ManifestError, NotAPhoto
+from curate.files import exists
 from curate.filtering.filter import filter_table
 from curate.filtering.options import FilterOptions
+from curate.locations import Location
 from curate.manifest import KEY_COLUMNS, SCAN_SCHEMA
 from curate.scanning.scorer import Record, ScoreOptions, score_photo
 from curate.sources import ListedPhoto, Sources, has_tar_name, list_photos
@@ -34,7 +36,7 @@ class Explanation:
     """Reasons that don't count because a keep list names the photo."""
 
 
-def explain_photo(photo: Path, options: FilterOptions, scan: Path) -> Explanation:
+def explain_photo(photo: Path, options: FilterOptions, scan: Location) -> Explanation:
     """Measure a photo now and decide as a filter would.
 
     Args:
@@ -63,7 +65,7 @@ def explain_row(row: pa.Table, options: FilterOptions) -> Explanation:
     return Explanation(manifest.as_rows(row)[0], reasons, waived)
 
 
-def find_missing_row(photo: Path, scan: Path) -> pa.Table | None:
+def find_missing_row(photo: Path, scan: Location) -> pa.Table | None:
     """The row in a scan of a photo that no longer exists; None if the photo exists or has no such row.
 
     Raises:
@@ -75,9 +77,9 @@ def find_missing_row(photo: Path, scan: Path) -> pa.Table | None:
     return row
 
 
-def _find_row(photo: Path, scan: Path) -> pa.Table | None:
+def _find_row(photo: Path, scan: Location) -> pa.Table | None:
     """The row of a photo in a scan; None if the scan doesn't exist or has no such row."""
-    if not scan.exists():
+    if not exists(scan):
         return None
     (location,) = Sources((photo,)).roots()
     names = manifest.inspect_manifest(scan, required=KEY_COLUMNS)[0].names

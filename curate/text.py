@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import re
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_TOO_MANY_FILES = "allow more open files with `ulimit -n`"
+_ADVICE = {
+    errno.EMFILE: _TOO_MANY_FILES,
+    errno.ENFILE: _TOO_MANY_FILES,
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space in your quota",
+    errno.EFBIG: "raise the limit with `ulimit -f`, or use a file system that allows larger files",
+    errno.EROFS: "mount the file system for writing",
+    errno.EACCES: "check the permissions of the file and its folder",
+    errno.EPERM: "check the permissions of the file and its folder",
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.EIO: "check the disk and the connection to it",
+    errno.ESTALE: "check the disk and the connection to it",
+    errno.ENOMEM: "free some memory",
+}
+"""What to do about the system's errors of one known cause."""
 
 
 def escape_control(line: str) -> str:
@@ -41,6 +60,25 @@ def describe_error(exc: BaseException) -> str:
     text = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
     text = re.sub(r".* Detail: \[errno \d+\] ", "", " ".join(text.split()))  # Arrow puts its own words before strerror
     return text[:200].rstrip(".") or type(exc).__name__
+
+
+def advise(exc: BaseException) -> str:
+    """Return what to do about a system's error; empty if its cause doesn't say.
+
+    >>> advise(OSError(errno.ENAMETOOLONG, "File name too long"))
+    'use a shorter name'
+    """
+    return _ADVICE.get(exc.errno or 0, "") if isinstance(exc, OSError) else ""
+
+
+def is_disk_full(exc: BaseException) -> bool:
+    """Whether the system refused to write for lack of space."""
+    return isinstance(exc, OSError) and exc.errno in _DISK_FULL
+
+
+def is_out_of_handles(exc: BaseException) -> bool:
+    """Whether an error says that too many files are open, whichever file was tried."""
+    return isinstance(exc, OSError) and exc.errno in (errno.EMFILE, errno.ENFILE)
 
 
 def format_bytes(count: int) -> str:

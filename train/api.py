@@ -20,6 +20,7 @@ import train.health.diagnose
 import train.inference.onnx_export
 from curate.errors import UsageError
 from curate.files import sha256_of
+from curate.locations import PathText, RemotePath, local_path, parse_location
 from train.checkpoint import Checkpoint
 from train.data.dataset import Datasets, load_split
 from train.data.loader import TIMEOUT_S
@@ -34,7 +35,7 @@ from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
 from train.trainer.start import check_roots, start_training
 
-StrPath = str | os.PathLike[str]
+StrPath = PathText
 Progress = Callable[[int, int], None]
 """Called now and then with the number of photos done and of all photos."""
 _RECIPE = Recipe()
@@ -158,14 +159,15 @@ def fit(
     if recipe is not None and given != _RECIPE:
         raise UsageError("give recipe=, or single hyper-parameters, but not both")
     given = recipe or given
-    folder = Path("runs") / Path(manifest).stem if run_dir is None else Path(run_dir)
+    source = parse_location(manifest)
+    folder = Path("runs") / source.stem if run_dir is None else local_path(run_dir, "run_dir")
     if given.devices > 1 and threading.current_thread() is not threading.main_thread():
         raise UsageError("several devices need signal handlers: call fit in the main thread, or with devices=1")
     if not _fit_lock.acquire(blocking=False):
         raise UsageError("another thread of this process trains a network: wait for it, or train in another process")
     try:
         return start_training(
-            Path(manifest),
+            source,
             folder,
             given,
             DeviceConfig(device, precision, workers, _path(encoder_weights), compile, timeout_s),
@@ -174,7 +176,7 @@ def fit(
             roots=_roots(roots),
             resume=resume,
             on_trouble=on_trouble,
-            command=f"train.fit({os.fspath(manifest)!r}, run_dir={str(folder)!r})" if command is None else command,
+            command=f"train.fit({str(source)!r}, run_dir={str(folder)!r})" if command is None else command,
             say=say,
             progress=progress,
         )
@@ -200,7 +202,7 @@ def load_datasets(manifest: StrPath, *, roots: StrPath | Sequence[StrPath] = ())
         >>> len(train.load_datasets("clean.parquet").train)  # doctest: +SKIP
         784
     """
-    return train.data.dataset.load_datasets(Path(manifest), _roots(roots))
+    return train.data.dataset.load_datasets(parse_location(manifest), _roots(roots))
 
 
 def load_checkpoint(checkpoint: StrPath, *, weights_only: bool = True) -> Checkpoint:
@@ -220,7 +222,7 @@ def load_checkpoint(checkpoint: StrPath, *, weights_only: bool = True) -> Checkp
         >>> train.load_checkpoint("runs/clean").metadata.recipe.channels  # doctest: +SKIP
         96
     """
-    return train.checkpoint.load(Path(checkpoint), weights_only=weights_only)
+    return train.checkpoint.load(local_path(checkpoint), weights_only=weights_only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,14 +290,14 @@ def evaluate(
     page = _path(html)
     if page:
         train.evaluation.report.check_page_path(page)
-    chosen, manifest_sha256 = load_split(Path(manifest), split, _roots(roots))
+    chosen, manifest_sha256 = load_split(parse_location(manifest), split, _roots(roots))
     source = load_checkpoint(checkpoint)
     recipe = source.metadata.recipe
     size_px = image_size or recipe.image_size
     with device_errors(device):
         network = source.network().to(device)
-    lpips = Lpips(Path(lpips_weights), device) if lpips_weights else None
-    fid = Fid(Path(fid_weights), device) if fid_weights else None
+    lpips = Lpips(local_path(lpips_weights), device) if lpips_weights else None
+    fid = Fid(local_path(fid_weights), device) if fid_weights else None
     evaluation = Evaluation(
         network, chosen, size_px, ColorizationWeightedLoss.from_recipe(recipe), device, lpips, fid, timeout_s
     )
@@ -310,7 +312,7 @@ def evaluate(
         unreadable=min(limit or len(chosen), len(chosen)) - len(photos),
         size_px=size_px,
         training_photos=count_training_photos(
-            source, Path(manifest), manifest_sha256, chosen, [photo.index for photo in photos]
+            source, parse_location(manifest), manifest_sha256, chosen, [photo.index for photo in photos]
         ),
         lpips_weights_sha256=lpips.features.sha256 if lpips else None,
         fid_weights_sha256=fid.features.sha256 if fid else None,
@@ -346,7 +348,7 @@ def diagnose(run: StrPath, *, neutral: float | None = None, means_of: int | None
         raise UsageError(f"neutral must be a loss above 0, not {neutral!r}")
     if means_of is not None and means_of < 1:
         raise UsageError(f"means_of must be a number of steps, 1 or more, not {means_of!r}")
-    return train.health.diagnose.diagnose(read_loss_curve(Path(run), neutral, means_of))
+    return train.health.diagnose.diagnose(read_loss_curve(local_path(run), neutral, means_of))
 
 
 def export_onnx(checkpoint: StrPath, out: StrPath) -> float:
@@ -379,7 +381,7 @@ def export_onnx(checkpoint: StrPath, out: StrPath) -> float:
         "vividset.recipe": json.dumps(asdict(metadata.recipe)),
         "vividset.version": metadata.tool_version,
     }
-    return train.inference.onnx_export.export(source.network(), Path(out), metadata.recipe.image_size, lineage)
+    return train.inference.onnx_export.export(source.network(), local_path(out), metadata.recipe.image_size, lineage)
 
 
 def _check(name: str, value: str, choices: Collection[str]) -> None:
@@ -394,9 +396,11 @@ def _check_timeout(timeout_s: float) -> None:
 
 
 def _path(path: StrPath | None) -> Path | None:
-    return None if path is None else Path(path)
+    return None if path is None else local_path(path)
 
 
 def _roots(roots: StrPath | Sequence[StrPath]) -> tuple[Path, ...]:
     """One or many folders; each must exist."""
-    return check_roots([Path(root) for root in ([roots] if isinstance(roots, str | os.PathLike) else roots)])
+    return check_roots(
+        [local_path(root) for root in ([roots] if isinstance(roots, str | os.PathLike | RemotePath) else roots)]
+    )

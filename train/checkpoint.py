@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from curate import manifest
 from curate.errors import CheckpointError, ManifestError, UsageError
 from curate.files import commit
+from curate.locations import Location, to_location
 from curate.version import __version__
 from train import checkpoint_file
 from train.models.unet import ColorUNet, build_network
@@ -215,7 +216,7 @@ def remove_drafts(folder: Path) -> None:
         os.unlink(draft)
 
 
-def training_photos(metadata: CheckpointMetadata, moved_to: Path | None = None) -> pa.Table:
+def training_photos(metadata: CheckpointMetadata, moved_to: Location | None = None) -> pa.Table:
     """Return source, path, sha256 and split of every photo that a model was trained on, from the run's manifest.
 
     Args:
@@ -225,9 +226,9 @@ def training_photos(metadata: CheckpointMetadata, moved_to: Path | None = None) 
     Raises:
         ManifestError: the manifest is missing, unreadable, or has another SHA-256.
     """
-    path = moved_to or Path(metadata.manifest_path)
+    path = moved_to or to_location(metadata.manifest_path)
     advice = f"give the one with sha256 {metadata.manifest_sha256[:12]} as --manifest"
-    if not path.exists():
+    if isinstance(path, Path) and not path.exists():
         raise ManifestError(f"{path}, the manifest that this model was trained on, doesn't exist: {advice}")
     columns = ("source", "path", "sha256", "split")
     read = manifest.read_manifest(path, required=columns, columns=columns)

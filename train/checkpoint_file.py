@@ -6,7 +6,7 @@ from pathlib import Path
 
 from curate.errors import CheckpointError
 from curate.files import check_readable
-from curate.text import describe_error
+from curate.text import advise, describe_error
 
 METADATA_KEY = "vividset"
 """Key of the metadata in the header of a safetensors file."""
@@ -36,8 +36,7 @@ def read_metadata(path: Path) -> str:
     except FileNotFoundError as exc:
         raise CheckpointError(f"{path} doesn't exist: give RUN/best.safetensors of a run of `train fit`") from exc
     except OSError as exc:
-        denied = isinstance(exc, PermissionError)
-        advice = "check its permissions" if denied else "give a checkpoint of `train fit`"
+        advice = advise(exc) or "give a checkpoint of `train fit`"
         raise CheckpointError(f"{path} can't be read: {describe_error(exc)}: {advice}") from exc
     try:
         with safe_open(path, framework="numpy") as file:

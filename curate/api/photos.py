@@ -13,6 +13,7 @@ from curate.api.arguments import StrPath, filter_options
 from curate.explain import Explanation
 from curate.filtering.options import DEFAULT_PRESET, FilterOptions
 from curate.image.decode import MAX_PIXELS, memory_errors
+from curate.locations import local_path, parse_location
 from curate.measures.measure import Measures
 from curate.measures.measure import measure as measure_pixels
 from curate.process_settings import one_opencv_thread
@@ -130,8 +131,9 @@ def explain_photo(
     """
     # This must be the first statement: locals() are then the arguments.
     chosen = filter_options(locals(), options).without_dataset_rules()
-    row = curate.explain.find_missing_row(Path(photo), Path(scan))
+    path, manifest = local_path(photo), parse_location(scan)
+    row = curate.explain.find_missing_row(path, manifest)
     if row is not None:
         return curate.explain.explain_row(row, chosen)
     with one_opencv_thread:
-        return curate.explain.explain_photo(Path(photo), chosen, Path(scan))
+        return curate.explain.explain_photo(path, chosen, manifest)

@@ -13,12 +13,21 @@ from typing import TYPE_CHECKING
 import click
 
 from curate.cli import summaries
-from curate.cli.common import PATH, SCAN_MANIFEST, PathOrUrl, echo_lines, engine_options, progress_bar, typed_command
+from curate.cli.common import (
+    LOCATION,
+    SCAN_MANIFEST,
+    PathOrUrl,
+    echo_lines,
+    engine_options,
+    progress_bar,
+    typed_command,
+)
 from curate.errors import UsageError, VividsetError
 from curate.text import pluralize
 
 if TYPE_CHECKING:
     from curate.executors.engines import EngineName
+    from curate.locations import Location
     from curate.scanning.scan import ScanSummary
     from curate.scanning.scorer import Fidelity
 
@@ -35,7 +44,14 @@ if TYPE_CHECKING:
 @click.option(
     "-0", "--null", is_flag=True, help="Paths in the lists end with a NUL byte, as written by `find -print0`."
 )
-@click.option("-o", "--out", type=PATH, default=SCAN_MANIFEST, show_default=True, help="Manifest to write or update.")
+@click.option(
+    "-o",
+    "--out",
+    type=LOCATION,
+    default=SCAN_MANIFEST,
+    show_default=True,
+    help="Manifest to write or update, also at a URL.",
+)
 @engine_options
 @click.option(
     "--max-pixels",
@@ -86,7 +102,7 @@ def scan(
     paths: tuple[str, ...],
     from_files: tuple[str, ...],
     null: bool,
-    out: Path,
+    out: Location,
     workers: int | None,
     engine: EngineName,
     max_pixels: int,
@@ -113,7 +129,9 @@ def scan(
     too_many = _error_limit(max_errors)
     if not paths and not from_files:
         raise UsageError("nothing to scan: give folders, photos or tar files, or a list of them with --from-file")
-    _prefork(forked=engine == "processes" and (overwrite or not os.path.exists(out)) and not dry_run)
+    _prefork(
+        forked=engine == "processes" and (overwrite or not (isinstance(out, Path) and out.exists())) and not dry_run
+    )
     from curate.api.manifests import scan_photos
     from curate.scanning.scan import ScanOptions, preview_scan
     from curate.scanning.scorer import ScoreOptions
@@ -133,7 +151,7 @@ def scan(
     _check_errors(summary, out, too_many, f"more than --max-errors {max_errors}")
 
 
-def _check_errors(summary: ScanSummary, out: Path, too_many: Callable[[int, int], bool], limit: str) -> None:
+def _check_errors(summary: ScanSummary, out: Location, too_many: Callable[[int, int], bool], limit: str) -> None:
     """Raise a VividsetError if no photo could be measured, or if too many failed."""
     photos, failed = pluralize(summary.photos, "photo"), sum(summary.errors.values())
     if summary.photos and not summary.scored:

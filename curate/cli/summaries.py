@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.filtering.options import NUMERIC_MEASURES
+from curate.locations import Location
 from curate.measures.names import LEVELS, TONES
 from curate.text import format_bytes, format_number, pluralize
 
@@ -30,7 +31,7 @@ MAX_FAILURES = 10
 """Failed photos that a pack or an export lists; failed.csv has all of them."""
 
 
-def scan_summary(summary: ScanSummary, out: Path) -> Iterator[str]:
+def scan_summary(summary: ScanSummary, out: Location) -> Iterator[str]:
     """The result of a scan: numbers of photos, errors by kind, tones, and levels of colorfulness."""
     failed = sum(summary.errors.values())
     yield f"{pluralize(summary.photos, 'photo')}: {summary.scored:,} measured, {failed:,} failed"
@@ -129,17 +130,18 @@ def strictest_rule_warning(chosen: FilterSummary, manifest_path: str) -> str | N
     )
 
 
-def pack_summary(pack: PackSummary, out: Path) -> Iterator[str]:
+def pack_summary(pack: PackSummary, out: Location) -> Iterator[str]:
     """The result of a pack, with the first failed photos."""
     yield f"{pluralize(pack.photos, 'photo')} packed, {format_bytes(pack.bytes)}; {len(pack.failed):,} failed"
     if pack.packed_now < pack.photos + len(pack.failed):
         yield f"  packed now: {pack.packed_now:,}; already in the pack: the rest"
     yield from _failure_lines(pack.failed, out)
     if pack.photos:
-        yield f"written: {out}; next step: train fit {out}"
+        copy = "" if isinstance(out, Path) else "copy it to a disk of the training machine, then "
+        yield f"written: {out}; next step: {copy}train fit {out if isinstance(out, Path) else out.name}"
 
 
-def export_summary(export: ExportSummary, out: Path) -> Iterator[str]:
+def export_summary(export: ExportSummary, out: Location) -> Iterator[str]:
     """The result of an export, with the first failed photos."""
     yield f"{pluralize(export.photos, 'photo')} exported, {len(export.failed):,} failed"
     if export.exported_now < export.photos:
@@ -149,7 +151,7 @@ def export_summary(export: ExportSummary, out: Path) -> Iterator[str]:
         yield f"written: {out}"
 
 
-def _failure_lines(failed: list[tuple[str, str]], out: Path) -> Iterator[str]:
+def _failure_lines(failed: list[tuple[str, str]], out: Location) -> Iterator[str]:
     """Path and reason of the first failed photos, and the file that lists all."""
     for path, reason in failed[:MAX_FAILURES]:
         yield f"  {path}: {reason}"
@@ -172,7 +174,7 @@ def explanation_lines(photo: Path, explanation: Explanation) -> Iterator[str]:
             yield f"  {name:<21} {f'{value:.4g}' if isinstance(value, float) else value}"
 
 
-def manifest_lines(path: Path, counts: dict[str, Counter[str]], sha256: str) -> Iterator[str]:
+def manifest_lines(path: Location, counts: dict[str, Counter[str]], sha256: str) -> Iterator[str]:
     """Number of rows and sha256 of a manifest, and its rows by split and by tone."""
     yield f"{path}: {pluralize(counts['split'].total(), 'row')}, sha256 {sha256}"
     for column, counter in counts.items():

@@ -19,7 +19,7 @@ from curate.cores import available_cores
 from curate.errors import EngineError, UsageError
 from curate.executors.worker import init_worker, limit_threads, start_fork_server
 from curate.process_settings import one_opencv_thread
-from curate.text import describe_error, install_hint
+from curate.text import advise, describe_error, install_hint
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
@@ -221,7 +221,7 @@ def _start_error(exc: OSError) -> EngineError:
     elif isinstance(exc, ConnectionError):  # the fork server ended at once: for example, Python can't be executed
         advice = f"can you run {sys.executable}? If not, use --engine serial"
     else:
-        advice = "try fewer with --workers"
+        advice = f"{advise(exc)}, or use fewer --workers" if advise(exc) else "try fewer with --workers"
     return EngineError(f"worker processes can't be started: {describe_error(exc)}: {advice}")
 
 

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from curate import manifest
 from curate.errors import ManifestError
 from curate.filtering.rules import TableResults, usable_mask
+from curate.locations import Location, RemotePath
 from curate.manifest.encoding import hex_to_uint
 
-PathOrTable: TypeAlias = Path | Any
+PathOrTable: TypeAlias = Location | Any
 """A scan: the path of its manifest, or a `pa.Table` in memory."""
 RowRules: TypeAlias = Callable[[pa.Table, slice], TableResults]
 """Returns all results for a table, whose rows are the given range of the whole scan."""
@@ -86,19 +87,19 @@ def read_tables(scan: PathOrTable, columns: list[str] | None = None) -> Iterator
     Raises:
         ManifestError: a column is missing, except `missing_since`, which scans of older versions lack.
     """
-    names = manifest.inspect_manifest(scan)[0].names if isinstance(scan, Path) else scan.column_names
+    names = manifest.inspect_manifest(scan)[0].names if isinstance(scan, Path | RemotePath) else scan.column_names
     if columns is not None and "missing_since" not in names:
         columns = [name for name in columns if name != "missing_since"]
     if absent := set(columns or ()) - set(names):
         raise ManifestError(f"the scan has no column {min(absent)!r}: run `curate scan` again with this version")
-    if isinstance(scan, Path):
+    if isinstance(scan, Path | RemotePath):
         return manifest.iter_tables(scan, columns)
     return iter([scan if columns is None else scan.select(columns)])
 
 
 def count_rows(scan: PathOrTable) -> int:
     """Return the number of rows of a scan."""
-    if not isinstance(scan, Path):
+    if not isinstance(scan, Path | RemotePath):
         return int(scan.num_rows)
     return sum(manifest.open_parquet(part).metadata.num_rows for part in manifest.list_parts(scan))
 

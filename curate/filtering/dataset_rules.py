@@ -29,6 +29,7 @@ from curate.filtering.rules import (
     rule_columns,
     usable_mask,
 )
+from curate.locations import Location, RemotePath
 from curate.measures import hash_groups
 from curate.text import describe_error, install_hint
 
@@ -288,7 +289,7 @@ def sql_mask(scan: PathOrTable, condition: str) -> NDArray[np.bool_]:
     except ImportError as missing:
         raise EngineError(f"--where needs DuckDB: {install_hint('sql')}") from missing
     mask = np.zeros(count_rows(scan), np.bool_)
-    if isinstance(scan, Path):
+    if isinstance(scan, Path | RemotePath):
         scan = _open_dataset(scan)
     with duckdb.connect(config={"enable_external_access": "false", "lock_configuration": "true"}) as connection:
         connection.register("scan", scan)
@@ -311,7 +312,7 @@ def sql_mask(scan: PathOrTable, condition: str) -> NDArray[np.bool_]:
     return mask
 
 
-def _open_dataset(path: Path) -> ds.Dataset:
+def _open_dataset(path: Location) -> ds.Dataset:
     """Open a manifest so that DuckDB can read it more than once, which an iterator of tables would not allow."""
     parts = manifest.list_parts(path)
     schema = manifest.inspect_manifest(path)[0]

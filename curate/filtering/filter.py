@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,10 +16,12 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.errors import ManifestError
+from curate.files import exists, is_same, write_errors
 from curate.filtering.columns import PathOrTable, read_tables
 from curate.filtering.dataset_rules import DatasetStats, compute_dataset_stats
 from curate.filtering.options import FilterOptions, Split
 from curate.filtering.rules import RuleResult, rule_columns
+from curate.locations import Location
 from curate.manifest import DECISION_FIELDS, ROW_GROUP_SIZE, Lineage
 from curate.manifest.encoding import hex_to_uint
 
@@ -80,9 +80,9 @@ class FilterSummary:
     """Kept photos by colorfulness, in the bins of `HISTOGRAM_BINS`."""
     rejected_histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(HISTOGRAM_BINS), np.int64))
     """Rejected photos, likewise."""
-    kept_path: Path | None = None
+    kept_path: Location | None = None
     """Manifest of the kept photos; None if nothing was written."""
-    rejected_path: Path | None = None
+    rejected_path: Location | None = None
     """Manifest of the rejected photos; None if nothing was written."""
 
     @property
@@ -103,7 +103,7 @@ class FilterSummary:
 
 
 def filter_manifest(
-    scan_path: Path, clean_path: Path, options: FilterOptions, *, command: str = "", dry_run: bool = False
+    scan_path: Location, clean_path: Location, options: FilterOptions, *, command: str = "", dry_run: bool = False
 ) -> FilterSummary:
     """Read a scan, decide all rows, and write the manifests of kept and rejected photos, unless it is a dry run.
 
@@ -166,7 +166,7 @@ def filter_table(table: pa.Table, options: FilterOptions) -> FilterBatch:
     return _filter_rows(table, slice(0, table.num_rows), compute_dataset_stats(table, options))
 
 
-def rejected_path_for(clean_path: Path) -> Path:
+def rejected_path_for(clean_path: Location) -> Location:
     """Return the path of the manifest of rejected photos; every output has its own.
 
     >>> rejected_path_for(Path("m/clean.parquet")).name, rejected_path_for(Path("m/strict.parquet")).name
@@ -177,32 +177,34 @@ def rejected_path_for(clean_path: Path) -> Path:
     return clean_path.with_name(f"{clean_path.name.removesuffix('.parquet')}.{_REJECTED}")
 
 
-def check_outputs(scan_path: Path, clean_path: Path) -> None:
+def check_outputs(scan_path: Location, clean_path: Location) -> None:
     """Check that a filter would replace nothing but earlier output of a filter.
 
     Raises:
         ManifestError: something else is at the path of an output.
     """
     rejected_path = rejected_path_for(clean_path)
-    if scan_path.is_dir() and os.path.realpath(clean_path.parent) == os.path.realpath(scan_path):
+    if is_same(clean_path.parent, scan_path) and scan_path.is_dir():
         raise ManifestError(f"{clean_path} would be among the parts of the scan: choose another folder with -o")
     for path in (clean_path, rejected_path):
-        if path.is_dir():
+        with write_errors(path, ManifestError, "-o"):
+            is_folder = path.is_dir()
+        if is_folder:
             raise ManifestError(f"{path} is a folder: choose another output with -o, like {path / _CLEAN}")
     if clean_path.name == _REJECTED:
         raise ManifestError(
             f"{_REJECTED} is the name for the rejected photos: choose another name for the kept photos with -o"
         )
     for path, kind in ((clean_path, "clean"), (rejected_path, "rejected")):
-        if os.path.realpath(path) == os.path.realpath(scan_path):  # `resolve` fails on a link to itself
+        if is_same(path, scan_path):
             raise ManifestError(f"{path} is the scan itself: choose another output with -o")
-        if os.path.lexists(path) and not _is_filter_output(path, kind):
+        if exists(path) and not _is_filter_output(path, kind):
             raise ManifestError(
                 f"{path} already exists and is not a {kind} manifest of `curate filter`: choose another output with -o"
             )
 
 
-def _is_filter_output(path: Path, kind: str) -> bool:
+def _is_filter_output(path: Location, kind: str) -> bool:
     try:
         _, lineage = manifest.inspect_manifest(path)
     except ManifestError:
@@ -217,7 +219,12 @@ def _summarize_lists(stats: DatasetStats) -> tuple[ListSummary, ...]:
 
 
 def _make_lineage(
-    scan_path: Path, scan_sha256: str, scan: Lineage | None, summary: FilterSummary, stats: DatasetStats, command: str
+    scan_path: Location,
+    scan_sha256: str,
+    scan: Lineage | None,
+    summary: FilterSummary,
+    stats: DatasetStats,
+    command: str,
 ) -> Lineage:
     """Return the lineage of the clean manifest; that of the rejected photos differs in `kind` and `rows`."""
     list_files = {

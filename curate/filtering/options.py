@@ -14,6 +14,7 @@ from typing import Any
 from curate.errors import UsageError
 from curate.measures.names import TONES
 from curate.text import describe_error, format_number
+from curate.unicode import read_text
 
 DUPLICATES = ("keep", "together", "drop-exact", "drop-near")
 """How to treat copies: keep them, keep them in one split, or reject all but the best exact or near copy."""
@@ -245,7 +246,7 @@ def load_preset(name_or_path: str) -> Settings:
     Raises:
         UsageError: there is no such preset or file, it is not TOML, or it has an unknown setting or a wrong value.
     """
-    from curate.files import check_readable, read_text  # here, so that --help doesn't wait for it
+    from curate.files import check_readable  # here, so that --help doesn't wait for it
 
     if name_or_path in PRESETS:
         return PRESETS[name_or_path]

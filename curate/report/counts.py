@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.errors import ManifestError
+from curate.locations import Location
 from curate.manifest import SCAN_SCHEMA
 from curate.manifest.encoding import hex_to_bytes
 from curate.measures.names import TONES
@@ -95,7 +95,7 @@ class _Names:
         return self.codes.setdefault(name, len(self.codes))
 
 
-def count_manifest(path: Path) -> ManifestCounts:
+def count_manifest(path: Location) -> ManifestCounts:
     """Read the columns that the report counts, batch by batch.
 
     Raises:

@@ -10,7 +10,6 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import manifest
+from curate.locations import Location
 from curate.manifest import MEASURE_FIELDS, Lineage
 from curate.measures.hash_groups import NEAR_BITS
 from curate.measures.names import LEVELS, TONES
@@ -52,7 +52,7 @@ class Rules:
     """The rest of the command, after `--min-colorfulness` and `--keep-tone`."""
 
 
-def rules_from_lineage(path: Path, lineage: Lineage | None) -> Rules:
+def rules_from_lineage(path: Location, lineage: Lineage | None) -> Rules:
     """The rules that made a manifest; the defaults of the filter for a scan or an unknown lineage."""
     options = lineage.options if lineage and lineage.kind in ("clean", "rejected") else {}
     threshold = options.get("min_colorfulness", _DEFAULT_THRESHOLD) or 0.0
@@ -61,7 +61,7 @@ def rules_from_lineage(path: Path, lineage: Lineage | None) -> Rules:
     return Rules(min(BINS - 1, max(0, round(threshold * BINS_PER_M))), keep, before, after)
 
 
-def _split_command(path: Path, lineage: Lineage | None) -> tuple[str, str]:
+def _split_command(path: Location, lineage: Lineage | None) -> tuple[str, str]:
     """The filter command without the options that the page sets: before and after them.
 
     For a manifest that a filter made, it is the typed command, so that its other rules stay in effect.
@@ -101,7 +101,7 @@ def _quote_bytes(word: str) -> str:
 
 
 def page_counts(
-    path: Path, lineage: Lineage | None, rows: ManifestCounts, rules: Rules, groups: DuplicateGroups
+    path: Location, lineage: Lineage | None, rows: ManifestCounts, rules: Rules, groups: DuplicateGroups
 ) -> Json:
     """The counts over all rows, which the scripts of the page read."""
     free = (rows.bins >= 0) & ~rows.blocked & ~rows.listed
@@ -170,7 +170,7 @@ def _named_counts(names: tuple[str, ...], counts: list[int]) -> list[Json]:
     return [{"name": name, "photos": count} for name, count in pairs]
 
 
-def read_rows(path: Path, chosen: Indices) -> Mapping[int, Json]:
+def read_rows(path: Location, chosen: Indices) -> Mapping[int, Json]:
     """The chosen rows with all columns, by row number."""
     ordered, first = np.sort(chosen), 0
     rows: dict[int, Json] = {}

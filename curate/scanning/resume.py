@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ import pyarrow as pa
 
 from curate import manifest
 from curate.errors import TRANSIENT_KINDS, ManifestError
+from curate.files import exists, write_errors
+from curate.locations import Location
 from curate.manifest import SCAN_SCHEMA, Lineage, open_parquet
 from curate.scanning.merge import to_scan_schema
 from curate.sources import ALL_SHARDS, Key, ListedPhoto, Sources, contains, photo_location
@@ -92,7 +93,7 @@ def is_below(location: str, roots: Sequence[str]) -> bool:
     return any(contains(root, location) for root in roots)
 
 
-def check_output(out: Path, sources: Sources, forget: Sequence[str]) -> Lineage | None:
+def check_output(out: Location, sources: Sources, forget: Sequence[str]) -> Lineage | None:
     """Check that a scan may update an existing manifest, and return its lineage; None if there is no manifest.
 
     Args:
@@ -103,8 +104,9 @@ def check_output(out: Path, sources: Sources, forget: Sequence[str]) -> Lineage 
     Raises:
         ManifestError: the file isn't a scan manifest, or it contains the scan of something that this scan leaves out.
     """
-    if not os.path.lexists(out):
-        return None
+    with write_errors(out, ManifestError, "-o"):
+        if not exists(out):
+            return None
     advice = "choose another output with -o, or replace it with --overwrite"
     try:
         _, lineage = manifest.inspect_manifest(out)

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.errors import SourceError, UsageError
-from curate.files import find_path
 from curate.manifest import escape
 from curate.sources import path_lists, remote
 from curate.sources.entry import ListedPhoto, has_tar_name, photo_location
 from curate.sources.exclude import Exclusion
 from curate.sources.local import FolderListing, check_folder, list_file
 from curate.text import describe_error
+from curate.unicode import find_path
 
 BATCH_ENTRIES = 4096
 """Number of entries of a list of paths that are looked up together."""

@@ -17,10 +17,10 @@ from operator import attrgetter
 from typing import BinaryIO
 
 from curate.errors import SourceError
-from curate.files import text_encoding, wrong_encoding
 from curate.sources import remote
 from curate.sources.entry import ListedPhoto
 from curate.text import describe_error
+from curate.unicode import text_encoding, wrong_encoding
 
 STDIN = "-"
 _CHUNK_BYTES = 1 << 20
@@ -31,7 +31,7 @@ _MAX_ENTRY = 1 << 22
 def read_entries(name: str, *, null: bool) -> Iterator[str]:
     """Read the paths and URLs of a list, in its order, as text for the operating system (`os.fsdecode`).
 
-    A list is UTF-8, or UTF-16 or UTF-32 as `curate.files.text_encoding` recognizes them. Bytes that are not UTF-8 are
+    A list is UTF-8, or UTF-16 or UTF-32 as `curate.unicode.text_encoding` recognizes them. Bytes that are not UTF-8 are
     taken as those of file names; in a list of lines there must be such a file, as the list may have another encoding.
 
     Args:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from curate.errors import ChangedSinceScan, ChangedWhileRead, FileTooLarge, OutputError, ReadFailed, Vanished
-from curate.files import find_path
 from curate.image.formats import SNIFF_BYTES
 from curate.manifest import unescape
 from curate.sources import remote
 from curate.sources.entry import ListedPhoto, as_photo_error, modified_ns, tar_path
+from curate.unicode import find_path
 
 PHOTO_REF_COLUMNS = ("source", "path", "sha256")
 """The columns of a manifest that a `PhotoRef` needs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,23 +12,16 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from curate.errors import PhotoError, ReadFailed, SourceError, UnsupportedFormat, VividsetError
+from curate.locations import connect, missing_library
+from curate.locations import is_url as is_url  # noqa: PLC0414 - offered to other modules of this package
 from curate.manifest import escape, unescape
 from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_tar_name, limit_ns
 from curate.sources.exclude import Exclusion
 from curate.sources.tar import COMPRESSED_TAR, is_compressed_tar, list_stream_members
-from curate.text import describe_error, install_hint
+from curate.text import describe_error
 
 LOOKUPS_AT_ONCE = 32
 """Number of URLs of a list that are looked up at the same time, because each lookup waits for a server."""
-
-
-def is_url(location: str) -> bool:
-    """Whether a location is a URL for fsspec, and not a path.
-
-    >>> is_url("s3://bucket/a.jpg"), is_url("photos/a.jpg")
-    (True, False)
-    """
-    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*(::|://)", location) is not None
 
 
 def absolute_location(location: str | os.PathLike[str]) -> str:
@@ -51,7 +43,7 @@ def check_url(url: str) -> None:
         SourceError: there is none, or it cannot be reached.
     """
     with _source_errors(url):
-        fs, root = _connect(url)
+        fs, root = connect(url)
         fs.info(root)
 
 
@@ -67,7 +59,7 @@ def list_url(url: str, include: EntryFilter, exclusion: Exclusion) -> Iterator[L
         SourceError: it cannot be listed completely.
     """
     with _source_errors(url):
-        fs, root = _connect(url)
+        fs, root = connect(url)
         info = fs.info(root)
         if info["type"] != "directory":
             yield from exclusion.filter_photos(_list_one_file(url, include, info), start=1)
@@ -103,7 +95,7 @@ def fetch(url: str, start: int | None = None, end: int | None = None) -> bytes:
         PhotoError: it cannot be read.
     """
     try:
-        fs, path = _connect(url)
+        fs, path = connect(url)
         data: bytes = fs.cat_file(path, start=start, end=end)
     except Exception as exc:
         raise _as_photo_error(exc, "the file can't be read") from exc
@@ -127,17 +119,9 @@ def open_url(url: str) -> Iterator[Any]:
         SourceError: it cannot be opened or read completely.
     """
     with _source_errors(url):
-        fs, path = _connect(url)
+        fs, path = connect(url)
         with fs.open(path, "rb") as file:
             yield file
-
-
-def _connect(url: str) -> tuple[Any, str]:
-    """The file system for a URL, and the path in it."""
-    from fsspec.core import url_to_fs
-
-    fs, root = url_to_fs(url, use_listings_cache=False)  # the cache would keep every listed name in memory
-    return fs, root
 
 
 @contextmanager
@@ -152,18 +136,11 @@ def _source_errors(url: str) -> Iterator[None]:
             f"{url} doesn't exist, or these credentials don't show it: check the address and the credentials"
         ) from exc
     except ImportError as exc:
-        raise SourceError(_not_installed(url, exc)) from exc
+        raise SourceError(missing_library(url, exc)) from exc
     except Exception as exc:  # a file system raises what its library raises
         raise SourceError(
             f"{url} can't be read: {describe_error(exc)}: check the address, the credentials and the connection"
         ) from exc
-
-
-def _not_installed(url: str, exc: ImportError) -> str:
-    """The message for a missing library, from fsspec's error, whose cause names the library."""
-    package = getattr(exc.__cause__, "name", None)
-    hint = install_hint("remote") if package in (None, "s3fs") else f"pip install {package}"
-    return f"{url} needs a library that isn't installed ({exc}): {hint}"
 
 
 def _look_up(url: str, include: EntryFilter) -> list[ListedPhoto]:
@@ -172,10 +149,10 @@ def _look_up(url: str, include: EntryFilter) -> list[ListedPhoto]:
     if not include(source, path):
         return []
     try:
-        fs, root = _connect(url)
+        fs, root = connect(url)
         return list(_list_one_file(url, include, fs.info(root)))
     except ImportError as exc:
-        raise SourceError(_not_installed(url, exc)) from exc
+        raise SourceError(missing_library(url, exc)) from exc
     except Exception as exc:  # noqa: BLE001 - a file system raises what its library raises
         return [ListedPhoto(source, path, None, None, str(_as_photo_error(exc, "the file can't be read")))]
 
@@ -184,7 +161,7 @@ def _list_one_file(url: str, include: EntryFilter, info: dict[str, Any]) -> Iter
     """The entries of a URL that names a file; its source is the URL of its folder."""
     source, _, path = map(escape, url.rpartition("/"))
     if include(source, path):
-        yield from _file_or_members(source, path, _connect(url)[0], info)
+        yield from _file_or_members(source, path, connect(url)[0], info)
 
 
 def _walk_files(fs: Any, root: str) -> Iterator[dict[str, Any]]:

@@ -11,18 +11,19 @@ import pyarrow as pa
 import pytest
 
 from curate.errors import ManifestError, OutputError, UsageError
-from curate.files import check_writable, find_path, read_text, write_atomic, write_errors
+from curate.files import check_writable, write_atomic, write_errors
 
 
 @pytest.mark.parametrize(
     ("number", "advice"),
     [
         (errno.ENOSPC, "free some space and run the same command, or choose another place with -o"),
-        (errno.EDQUOT, "free some space and run the same command, or choose another place with -o"),
+        (errno.EDQUOT, "free some space in your quota and run the same command, or choose another place with -o"),
+        (errno.ENAMETOOLONG, "use a shorter name, or choose another place with -o"),
         (errno.EACCES, "check the permissions of the file and its folder, or choose another place with -o"),
-        (errno.EROFS, "choose another place with -o"),
+        (errno.EROFS, "mount the file system for writing, or choose another place with -o"),
         (errno.ENOTDIR, "choose another place with -o"),
-        (errno.EIO, "choose another place with -o"),
+        (errno.EIO, "check the disk and the connection to it, or choose another place with -o"),
     ],
     ids=errno.errorcode.get,
 )
@@ -39,6 +40,19 @@ def test_arrow_errors_are_converted_and_others_are_not() -> None:
         raise pa.ArrowInvalid("too long")
     with pytest.raises(ZeroDivisionError), write_errors(Path("x"), UsageError, "--html"):
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE], ids=errno.errorcode.get)
+def test_too_many_open_files_are_not_the_fault_of_the_output(number: int) -> None:
+    with pytest.raises(OutputError) as raised, write_errors(Path("x"), OutputError, "-o"):
+        raise OSError(number, os.strerror(number))
+    assert str(raised.value) == f"{os.strerror(number)}: allow more open files with `ulimit -n`"
+
+
+def test_an_error_of_unknown_cause_gives_no_advice_about_a_cause() -> None:
+    with pytest.raises(OutputError) as raised, write_errors(Path("x"), OutputError, "-o"):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+    assert str(raised.value) == f"x can't be written: {os.strerror(errno.EXDEV)}: choose another place with -o"
 
 
 def test_a_full_disk_says_that_a_resumable_command_continues() -> None:
@@ -71,22 +85,3 @@ def test_write_atomic_writes_the_whole_file_or_nothing_and_leaves_no_draft(tmp_p
 def test_check_writable_leaves_nothing_behind(tmp_path: Path) -> None:
     check_writable(tmp_path / "new" / "deep" / "file")
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_text_of_a_user_is_read_in_the_encodings_of_windows(encoding: str, tmp_path: Path) -> None:
-    (tmp_path / "text").write_bytes("# größe\r\nx = 1\r\n".encode(encoding))
-    assert read_text(tmp_path / "text") == "# größe\r\nx = 1\r\n"
-
-
-def test_text_in_another_encoding_is_an_error_that_names_the_line(tmp_path: Path) -> None:
-    (tmp_path / "text").write_bytes("x = 1\r\n# größe\r\n".encode("cp1252"))
-    with pytest.raises(UnicodeError, match=r"^line 2 is not UTF-8 text: save it as UTF-8$"):
-        read_text(tmp_path / "text")
-
-
-def test_relative_paths_are_found_in_the_other_normal_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "e\u0301").mkdir()
-    assert find_path("\u00e9") == "e\u0301"
-    assert find_path("\u00e9/a") == "\u00e9/a"  # there is no such file

@@ -225,4 +225,4 @@ def test_a_checkpoint_without_read_permission_says_so(tmp_path: Path, monkeypatc
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("train.checkpoint_file.check_readable", deny)
-    assert "can't be read: Permission denied: check its permissions" in refusal(tmp_path / "last.safetensors")
+    assert "can't be read: Permission denied: check the permissions" in refusal(tmp_path / "last.safetensors")

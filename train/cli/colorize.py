@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from curate.cli.common import PATH, echo_lines, progress_bar
+from curate.cli.common import PATH, PHOTO_PATH, echo_lines, progress_bar
 from curate.errors import VividsetError
 from curate.text import escape_control, pluralize
 from train.cli.common import checkpoint_argument, report_missing_best, root_option, timeout_option
@@ -14,7 +14,7 @@ from train.cli.common import checkpoint_argument, report_missing_best, root_opti
 
 @click.command(short_help="Colorize photos with a trained checkpoint.")
 @checkpoint_argument
-@click.argument("photos", nargs=-1, required=True, type=PATH, metavar="PHOTO...")
+@click.argument("photos", nargs=-1, required=True, type=PHOTO_PATH, metavar="PHOTO...")
 @click.option("-o", "--out", type=PATH, required=True, help="Folder for the colorized pictures.")
 @root_option
 @click.option("--drop-gps", is_flag=True, help="Leave out the GPS position of the photo.  [default: kept]")

@@ -7,14 +7,15 @@ from typing import Literal
 
 import click
 
-from curate.cli.common import PATH, echo_lines, progress_bar
+from curate.cli.common import LOCATION, PATH, echo_lines, progress_bar
+from curate.locations import Location
 from curate.text import escape_control
 from train.cli.common import check_manifest, checkpoint_argument, report_missing_best, root_option, timeout_option
 
 
 @click.command(short_help="Score a checkpoint on photos it was not trained on.")
 @checkpoint_argument
-@click.argument("manifest", type=PATH)
+@click.argument("manifest", type=LOCATION)
 @click.option(
     "--split",
     type=click.Choice(["test", "val", "train", "all"]),
@@ -33,7 +34,7 @@ from train.cli.common import check_manifest, checkpoint_argument, report_missing
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
 def evaluate(
     checkpoint_path: Path,
-    manifest: Path,
+    manifest: Location,
     split: Literal["test", "val", "train", "all"],
     image_size: int | None,
     limit: int | None,

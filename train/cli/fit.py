@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from curate.cli.common import PATH, typed_command
+from curate.cli.common import LOCATION, PATH, typed_command
+from curate.locations import Location
 from train.cli.common import check_manifest, root_option, timeout_option
 from train.recipe import Recipe
 
@@ -25,7 +26,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 
 
 @click.command(short_help="Train on the photos of a manifest or a pack.")
-@click.argument("manifest", type=PATH)
+@click.argument("manifest", type=LOCATION)
 @_recipe_option("epochs", int, "Passes over the training photos.")
 @_recipe_option("max_steps", int, "Stop after this many optimizer steps; the learning rate schedule ends there too.")
 @_recipe_option("batch_size", int, "Photos per step.")
@@ -82,7 +83,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 )
 @click.option("--compile", is_flag=True, help="Compile the network: the first step is slow, later ones are faster.")
 def fit(
-    manifest: Path,
+    manifest: Location,
     run_dir: Path | None,
     resume: bool,
     roots: tuple[Path, ...],

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.common import PATH, echo_lines
+from curate.cli.common import LOCATION, PATH, echo_lines
 from curate.errors import ManifestError
 from curate.files import sha256_of
+from curate.locations import Location
 from train.cli.common import checkpoint_argument, report_missing_best
 from train.recipe import Recipe
 
@@ -90,8 +91,8 @@ def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json
 @click.command(short_help="Print how a checkpoint was made, and on which photos it was trained.")
 @checkpoint_argument
 @click.option("--photos", "list_photos", is_flag=True, help="List the training photos, in the format of sha256sum.")
-@click.option("--manifest", type=PATH, help="Path of its training manifest, if that has moved.")
-def inspect(checkpoint_path: Path, manifest: Path | None, *, list_photos: bool) -> None:
+@click.option("--manifest", type=LOCATION, help="Path of its training manifest, if that has moved.")
+def inspect(checkpoint_path: Path, manifest: Location | None, *, list_photos: bool) -> None:
     """Print how a CHECKPOINT (a file, or a run's folder) was made, and on which photos it was trained.
 
     The training photos are those of the manifest's split `train`; a manifest with another sha256 is refused. A

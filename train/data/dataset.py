@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from curate import manifest
 from curate.errors import ManifestError, Vanished
 from curate.image.decode import decode
+from curate.locations import Location, RemotePath
 from curate.manifest import Manifest
 from curate.packing.shards import MANIFEST_NAME, PACK_COLUMNS
 from curate.sources import locate_photo, read_bytes
@@ -92,7 +93,7 @@ Photos = PhotoDataset | PackedDataset
 class Datasets:
     """The photos of a manifest to train, validate and test on."""
 
-    manifest_path: Path
+    manifest_path: Location
     manifest_sha256: str
     train: Photos
     val: Photos
@@ -105,7 +106,7 @@ class Datasets:
     """Of the training photos, as scanned."""
 
 
-def load_datasets(path: Path, roots: Sequence[Path] = ()) -> Datasets:
+def load_datasets(path: Location, roots: Sequence[Path] = ()) -> Datasets:
     """Read a filtered manifest, and check that its photos exist and have their scanned size.
 
     Args:
@@ -117,7 +118,7 @@ def load_datasets(path: Path, roots: Sequence[Path] = ()) -> Datasets:
             are missing or have changed.
     """
     packed = [column.name for column in PACK_COLUMNS]
-    if path.is_dir() and any(path.glob("shard-*.arrow")) and not (path / MANIFEST_NAME).exists():
+    if isinstance(path, Path) and any(path.glob("shard-*.arrow")) and not (path / MANIFEST_NAME).exists():
         raise ManifestError(f"{path} is an incomplete pack: run the same `curate pack` command again")
     read = manifest.read_manifest(path, required=REQUIRED_COLUMNS, columns=(*REQUIRED_COLUMNS, "tar_offset", *packed))
     table = read.table.combine_chunks()
@@ -136,7 +137,7 @@ def load_datasets(path: Path, roots: Sequence[Path] = ()) -> Datasets:
     return Datasets(path, read.sha256, *splits, ancestors, colorfulness_median=median)
 
 
-def load_split(path: Path, split: str, roots: Sequence[Path] = ()) -> tuple[PhotoDataset, str]:
+def load_split(path: Location, split: str, roots: Sequence[Path] = ()) -> tuple[PhotoDataset, str]:
     """Return the photos of one split (`train`, `val`, `test`, or `all`), and the manifest's sha256.
 
     Raises:
@@ -154,7 +155,7 @@ def load_split(path: Path, split: str, roots: Sequence[Path] = ()) -> tuple[Phot
     return photos, read.sha256
 
 
-def _check_trainable(path: Path, table: pa.Table) -> None:
+def _check_trainable(path: Location, table: pa.Table) -> None:
     if not table.num_rows:
         raise ManifestError(f"{path} is empty: filter with a lower --min-colorfulness, or scan more photos")
     if unknown := set(pc.unique(table["split"]).to_pylist()) - {*SPLITS, None}:
@@ -165,7 +166,9 @@ def _check_trainable(path: Path, table: pa.Table) -> None:
         raise ManifestError(f"{path} has no color photos, so there is no color to learn: scan and filter color photos")
 
 
-def _load_pack(path: Path, read: Manifest, rows_by_split: Mapping[str, pa.Table], ancestors: Ancestors) -> Datasets:
+def _load_pack(path: Location, read: Manifest, rows_by_split: Mapping[str, pa.Table], ancestors: Ancestors) -> Datasets:
+    if isinstance(path, RemotePath):
+        raise ManifestError(f"{path} is a pack, which is read from a disk: copy its folder to this machine first")
     folder = path if path.is_dir() else path.parent
     check_shards(folder, read.table)
     photos = {split: packed_dataset(folder, read.sha256, rows) for split, rows in rows_by_split.items()}
@@ -189,7 +192,7 @@ def _photo_dataset(rows: pa.Table, roots: tuple[Path, ...]) -> PhotoDataset:
     return PhotoDataset(sources, paths, sizes, offsets, roots)
 
 
-def _check_photos_exist(path: Path, photos: PhotoDataset) -> None:
+def _check_photos_exist(path: Location, photos: PhotoDataset) -> None:
     missing: list[str] = []
     changed: list[str] = []
     for index in range(len(photos)):

@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from curate.errors import UsageError
+from curate.errors import OutputError, UsageError
 from curate.files import check_writable, write_atomic, write_errors
 from curate.text import pluralize
 from train.evaluation.evaluator import Evaluation, PhotoResult, Pixels, PredictionSummary, Predictor, Protocol
@@ -201,9 +201,10 @@ def check_page_path(path: Path) -> None:
     """Check, before long work, that a page can be written to this path.
 
     Raises:
-        UsageError: something other than an evaluation page exists there, or the path can't be written.
+        UsageError: something other than an evaluation page exists there.
+        OutputError: the path can't be written.
     """
-    with write_errors(path, UsageError, "--html"):
+    with write_errors(path, OutputError, "--html"):
         if os.path.lexists(path) and not (path.is_file() and path.read_bytes().startswith(START.encode())):
             raise UsageError(f"{path} already exists and is not an evaluation page: choose another name with --html")
         check_writable(path)
@@ -213,10 +214,11 @@ def write_page(path: Path, text: str) -> None:
     """Write a page whole or not at all; only an earlier evaluation page is replaced.
 
     Raises:
-        UsageError: something else exists there, or the path can't be written.
+        UsageError: something else exists there.
+        OutputError: the path can't be written.
     """
     check_page_path(path)
-    with write_errors(path, UsageError, "--html"):
+    with write_errors(path, OutputError, "--html"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(text.encode(), path)
 

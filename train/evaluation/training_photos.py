@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import ManifestError
+from curate.locations import Location
 from train.checkpoint import Checkpoint, training_photos
 from train.data.dataset import PhotoDataset
 
 
 def count_training_photos(
-    source: Checkpoint, path: Path, sha256: str, photos: PhotoDataset, evaluated: Sequence[int]
+    source: Checkpoint, path: Location, sha256: str, photos: PhotoDataset, evaluated: Sequence[int]
 ) -> int | None:
     """Return how many photos have the sha256 of a training photo; None if the training photos are not known.
 

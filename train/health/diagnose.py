@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate.errors import TrainingError, UsageError
-from curate.files import read_text
 from curate.text import pluralize
+from curate.unicode import read_text
 from train.health.detectors import NOTHING_LEARNED, LossCurve, Validation, detect_all
 from train.health.findings import REMEDIES, WINDOW_STEPS, Finding, describe_ending, summarize_findings
 from train.health.loss_noise import nonfinite_stretches, step_noise

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from curate.errors import TrainingError, UsageError
+from curate.errors import OutputError, TrainingError, UsageError
 from curate.files import check_writable, write_atomic, write_errors
 from curate.process_settings import ignore_warnings
 from curate.text import install_hint
@@ -42,6 +42,7 @@ def export(network: nn.Module, target: Path, size_px: int, lineage: dict[str, st
 
     Raises:
         UsageError: the ONNX libraries aren't installed, or something else exists at the target.
+        OutputError: the target can't be written.
         TrainingError: onnxruntime computes something else than torch.
     """
     _check_target(target)
@@ -57,7 +58,7 @@ def export(network: nn.Module, target: Path, size_px: int, lineage: dict[str, st
             f"onnxruntime differs from torch by {difference:.2g} in ab/50: nothing was written; try other versions of "
             "torch and onnxruntime"
         )
-    with write_errors(target, UsageError, "-o"):
+    with write_errors(target, OutputError, "-o"):
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(data, target)
     return difference
@@ -127,5 +128,5 @@ def _check_target(target: Path) -> None:
         raise UsageError(
             f"{target} already exists and is not a model that `train export` wrote: choose another name with -o"
         )
-    with write_errors(target, UsageError, "-o"):
+    with write_errors(target, OutputError, "-o"):
         check_writable(target)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import manifest
-from curate.errors import SourceError, UsageError
+from curate.errors import OutputError, SourceError, UsageError
 from curate.files import check_writable, write_errors
 from curate.image.formats import SNIFF_BYTES, looks_like_photo
 from curate.manifest import escape, unescape
@@ -92,14 +92,15 @@ def plan_outputs(given: Sequence[Path], out: Path, roots: Sequence[Path] = ()) -
     Raises:
         SourceError: there are no photos, or a folder can't be listed.
         ManifestError: a manifest can't be read.
-        UsageError: two photos would get the same path, a picture would overwrite its photo, or `out` can't be written.
+        UsageError: two photos would get the same path, or a picture would overwrite its photo.
+        OutputError: `out` can't be written.
     """
     jobs = ColorizeJobs(_make_table(_list_photos(given, out)), out, roots)
     if not len(jobs):
         raise SourceError(f"no photo in {', '.join(escape(str(path)) for path in given)}: name photos or their folder")
     if len(jobs.sources) != len({_folder_name(source) for source in jobs.sources}):
         raise UsageError("two of these folders have the same name: colorize them one by one, each into its own -o")
-    with write_errors(out, UsageError, "-o"):
+    with write_errors(out, OutputError, "-o"):
         check_writable(out / "picture")
     _check_targets(jobs)
     return jobs

@@ -10,6 +10,7 @@ import torch
 
 from curate.errors import CheckpointError, UsageError
 from curate.files import check_writable, write_errors
+from curate.locations import Location
 from train import checkpoint
 from train.checkpoint import Checkpoint
 from train.data import dataset, packed
@@ -22,7 +23,7 @@ from train.trainer.state import find_checkpoint
 
 
 def start_training(
-    manifest: Path,
+    manifest: Location,
     run_dir: Path,
     recipe: Recipe,
     device_config: DeviceConfig,

@@ -453,7 +453,8 @@ def test_the_seed_decides_the_initial_weights(clean_manifest: Manifests, train_o
     [
         (errno.ENOSPC, "run can't be written: No space left on device: free some space, then continue with --resume"),
         (errno.EMFILE, "Too many open files: allow more open files with `ulimit -n`, then continue with --resume"),
-        (errno.EIO, "Input/output error: continue with --resume"),
+        (errno.EIO, "Input/output error: check the disk and the connection to it, then continue with --resume"),
+        (errno.EXDEV, f"{os.strerror(errno.EXDEV)}: continue with --resume"),
     ],
 )
 def test_advice_about_a_system_error_names_its_cause(code: int, line: str) -> None:
