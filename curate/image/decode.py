@@ -236,14 +236,17 @@ def _min_side_px(size: tuple[int, int], short_side_px: int | None, quarter: bool
 
 @contextmanager
 def _pillow_errors(doing: str) -> Iterator[None]:
-    """Raise OutOfMemory or BrokenPhoto for whatever Pillow raises in the block; suppress its warnings and its limit."""
+    """Raise a PhotoError for whatever Pillow raises in the block; suppress its warnings and its limit."""
     with ignore_warnings, no_pixel_limit:
         try:
             yield
         except MemoryError as exc:
             raise OutOfMemory(f"{doing} needs more memory than is available") from exc
         except PILLOW_ERRORS as exc:
-            raise BrokenPhoto(describe_error(exc)) from exc
+            text = describe_error(exc)
+            if text.startswith("Unsupported "):  # variants of BMP
+                raise UnsupportedFormat(f"{text}: convert it to JPEG or PNG") from exc
+            raise BrokenPhoto(text) from exc
 
 
 def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, Image.Image | None]:

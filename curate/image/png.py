@@ -15,9 +15,8 @@ from PIL import Image
 from curate.errors import BrokenPhoto
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_KEPT = frozenset([b"tRNS", b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM", b"eXIf", b"acTL", b"fcTL", b"fdAT"])
-"""Ancillary chunks that decide how the pixels are shown."""
-_XMP = b"XML:com.adobe.xmp\0"
+_KEPT = frozenset([b"tRNS", b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"])
+"""Ancillary chunks that decide how the pixels of the first frame are shown."""
 _DEPTH_AT = 24
 """Position of the bits per sample in a file."""
 _ORIENTED_TEXTS = (b"Raw profile type exif", b"XML:com.adobe.xmp")
@@ -119,7 +118,7 @@ def _read_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 def _is_needed(name: bytes, chunk: bytes) -> bool:
     """Whether to keep a chunk, given from its name to its checksum."""
     is_critical = not name[:1].islower()
-    is_kept = name in _KEPT or (name == b"iTXt" and chunk.startswith(_XMP, 4))
+    is_kept = name in _KEPT or chunk.startswith(_ORIENTED_TEXTS, 4)
     return is_critical or (is_kept and _is_intact(chunk))
 
 

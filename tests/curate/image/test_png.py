@@ -147,6 +147,15 @@ def test_the_chunks_that_decide_how_pixels_are_shown_are_kept(encoded: Encode) -
     assert [name for name, _, _ in chunk_positions(kept)] == [b"IHDR", b"tRNS", b"IDAT", b"IEND"]
 
 
+@pytest.mark.parametrize("body", [struct.pack(">II", 0, 0), struct.pack(">II", 3, 0), b""])
+def test_a_malformed_animation_does_not_keep_the_picture_from_being_read(
+    body: bytes, vivid: Pixels, encoded: Encode
+) -> None:
+    data = encoded(vivid, "PNG")
+    frame = chunk(b"fcTL", struct.pack(">5I2H2B", 7, 64, 48, 0, 0, 1, 10, 0, 0))  # its sequence number should be 0
+    assert np.array_equal(decode(data[:33] + chunk(b"acTL", body) + frame + data[33:]).pixels, vivid)
+
+
 def test_there_is_nothing_to_drop_from_other_files(vivid: Pixels, encoded: Encode) -> None:
     assert drop_damaged_chunks(encoded(vivid, "PNG")) is None
     assert drop_damaged_chunks(encoded(vivid, "JPEG")) is None
