@@ -4,8 +4,9 @@
 
 For each kind of curve, with and without each step's neutral loss, it prints: for healthy curves at batch sizes 8 and
 16, the number of false alarms; for bad curves at batch size 16 (a tenth of the seeds), the number that is found and the
-delay after the onset in steps (median and 90th percentile). Then, for healthy CSV tables without --neutral (half of the
-seeds), the number of false alarms; tables of means are read with --means.
+delay after the onset in steps (median and 90th percentile). Then the same for overfitting, by the number of held-out
+photos: false alarms on healthy curves, and delays on overfitted ones. Then, for healthy CSV tables without --neutral
+(half of the seeds), the number of false alarms; tables of means are read with --means.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from train.health.detectors import LossCurve, detect_all
+from train.health.detectors import CHECK_INTERVAL_STEPS, LossCurve, Validation, detect_all
 from train.health.diagnose import diagnose, read_loss_curve
+from train.health.overfitting import detect_overfitting
 
 Level = NDArray[np.float64]
 STEPS = 3000
@@ -39,6 +42,33 @@ def add_noise(level: Level, seed: int, batch_size: int, *, without_neutral: bool
     own = np.minimum(0.12, 0.54 * np.abs(1 - level)) * scatter
     ratios = neutrals * level * (1 + own * chance.normal(0, 1, len(level)))
     return LossCurve(ratios, len(level) // 10, neutrals=() if without_neutral else neutrals, photos_per_step=batch_size)
+
+
+def add_validations(curve: LossCurve, held_out: Level, seed: int, photos: int) -> LossCurve:
+    """Return a loss curve with 25 validations on `photos` held-out photos, whose expected loss ÷ neutral is `held_out`.
+
+    A few photos may be easier or more difficult than all photos for the whole run: by a factor whose logarithm has the
+    standard deviation 0.8 ÷ √n, as measured (docs/results/health.md). Each validation varies by 2 %, and one in twenty
+    is a spike.
+    """
+    chance = np.random.default_rng(seed)
+    difficulty = chance.lognormal(0, 0.8 / photos**0.5)
+    steps = np.linspace(len(held_out) / 25, len(held_out), 25).astype(int)
+    spikes = np.where(chance.random(25) < 0.05, chance.lognormal(0, 0.3, 25), 1)
+    ratios = held_out[steps - 1] * difficulty * spikes * chance.normal(1, 0.02, 25)
+    validations = [
+        Validation(int(step), float(ratio), 0.7, {"color": photos}, photos=photos)
+        for step, ratio in zip(steps, ratios, strict=True)
+    ]
+    return replace(curve, validations=validations)
+
+
+def overfitted(seed: int, since: int = 1000) -> tuple[Level, Level]:
+    """Return training and held-out levels: from `since` on, the one still falls, to a third, the other rises."""
+    chance = np.random.default_rng(seed)
+    shared = np.geomspace(1, chance.uniform(0.7, 0.8), since)
+    memorized, forgotten = (shared[-1] * np.geomspace(1, end, STEPS - since) for end in (1 / 3, chance.uniform(1, 1.2)))
+    return np.concatenate([shared, memorized]), np.concatenate([shared, forgotten])
 
 
 def falling(seed: int, steps: int = STEPS) -> Level:
@@ -101,6 +131,40 @@ def healthy_losses(seed: int, steps: int, batch_size: int) -> Level:
     )
     losses: Level = 0.12 * levels[seed % 3] * chance.lognormal(0, 0.33 * (16 / batch_size) ** 0.5, steps)
     return losses
+
+
+HELD_OUT_PHOTOS = (1, 2, 4, 8, 16, 64, 142)
+
+
+def first_overfitting(curve: LossCurve) -> int | None:
+    """Return the step at which overfitting is reported; None if it is not."""
+    for end in range(CHECK_INTERVAL_STEPS, len(curve.ratios) + 1, CHECK_INTERVAL_STEPS):
+        if detect_overfitting(curve.until(end)):
+            return end
+    return None
+
+
+def count_overfitting_alarms(photos: int, seeds: int) -> str:
+    """Return the number of false alarms on healthy curves; held-out photos gain 75 to 100 % of what others gain."""
+    alarmed = 0
+    for make in HEALTHY.values():
+        for seed in range(seeds):
+            level, share = make(seed), np.random.default_rng(seed).uniform(0.75, 1)
+            curve = add_noise(level, seed, 16, without_neutral=False)
+            alarmed += first_overfitting(add_validations(curve, 1 - share * (1 - level), seed, photos)) is not None
+    return f"{alarmed} of {seeds * len(HEALTHY)}"
+
+
+def measure_overfitting_delays(photos: int, seeds: int) -> str:
+    """Return how many overfitted curves are found, and how many steps after the onset, as text."""
+    steps = []
+    for seed in range(seeds):
+        level, held_out = overfitted(seed)
+        curve = add_noise(level, seed, 16, without_neutral=False)
+        steps.append(first_overfitting(add_validations(curve, held_out, seed, photos)))
+    found = [step - 1000 for step in steps if step]
+    median, p90 = np.percentile(found, [50, 90]) if found else (np.nan, np.nan)
+    return f"{len(found)} of {seeds}, after {median:,.0f} ({p90:,.0f})"
 
 
 def every_nth(apart: int, steps: int = 2 * STEPS) -> Callable[[int, int], pd.DataFrame]:
@@ -172,6 +236,10 @@ def main() -> None:
                 measure_delays(level, onset, options.seeds // 10, without_neutral=without) for without in (False, True)
             )
             print(f"{name:40}", *cells, flush=True)
+    for photos in HELD_OUT_PHOTOS:
+        if options.only in (name := f"overfitting, {photos} held-out photos"):
+            alarms = count_overfitting_alarms(photos, options.seeds)
+            print(f"{name:40}", f"{alarms:40}", measure_overfitting_delays(photos, options.seeds // 10), flush=True)
     for name, (table, means_of) in TABLES.items():
         if options.only in name:
             print(f"{name:40}", count_table_alarms(table, means_of, options.seeds // 2), flush=True)

@@ -11,7 +11,8 @@ The packages behind it, each of which imports only those below it:
 - `curate.scanning`, `curate.filtering`, `curate.packing`, `curate.exporting`, `curate.report`: what the commands do
 - `curate.sources`, `curate.executors`: where photos are stored, and where work runs
 - `curate.manifest`, `curate.image`, `curate.measures`: Parquet files, decoding, measures of pixels
-- `curate.files`, `curate.text`, `curate.errors`, `curate.version`, `curate.interrupts`: support
+- `curate.files`, `curate.locations`, `curate.text`, `curate.errors`, `curate.version`, `curate.interrupts`,
+  `curate.process_settings`: support
 """
 
 from __future__ import annotations

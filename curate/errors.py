@@ -5,7 +5,7 @@
     ├── SourceError               a folder or list of photos can't be read at all
     ├── ManifestError             a manifest is missing, of another tool, too new, or can't be written
     ├── ScanError                 a scan can't start or continue (locked, source lost, disk full)
-    ├── OutputError               a pack or an export can't start or continue (locked, foreign folder, disk full)
+    ├── OutputError               an output can't be written, or a pack or an export can't start or continue (locked)
     ├── EngineError               the chosen engine can't run
     ├── TrainingError             training can't start or continue
     ├── CheckpointError           a checkpoint is missing, of another tool, or damaged
@@ -40,7 +40,7 @@ class ScanError(VividsetError):
 
 
 class OutputError(VividsetError):
-    """A pack or an export can't start or continue; finished files are kept."""
+    """An output can't be written, or a pack or an export can't start or continue; finished files are kept."""
 
 
 class EngineError(VividsetError):

@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import ManifestError, NotAPhoto
+from curate.files import exists
 from curate.filtering.filter import filter_table
 from curate.filtering.options import FilterOptions
+from curate.locations import Location
 from curate.manifest import KEY_COLUMNS, SCAN_SCHEMA
 from curate.scanning.scorer import Record, ScoreOptions, score_photo
 from curate.sources import ListedPhoto, Sources, has_tar_name, list_photos
@@ -30,40 +32,60 @@ class Explanation:
     """Columns of a scan (`SCAN_SCHEMA`) and their values."""
     reasons: tuple[str, ...]
     """Reasons for rejection; empty if the photo would be kept."""
+    waived: tuple[str, ...] = ()
+    """Reasons that don't count because a keep list names the photo."""
 
 
-def explain_photo(photo: Path, options: FilterOptions) -> Explanation:
+def explain_photo(photo: Path, options: FilterOptions, scan: Location) -> Explanation:
     """Measure a photo now and decide as a filter would.
+
+    Args:
+        photo: it exists.
+        options: see `FilterOptions`.
+        scan: manifest in which to look up the photo's columns `source` and `path`, by which lists may name it; it need
+            not exist.
 
     Raises:
         VividsetError: as `list_photo`.
     """
     listed = list_photo(photo)
     record = score_photo(listed, ScoreOptions()) or Record(listed, error=str(NotAPhoto(NOT_A_PHOTO)))
-    return explain_row(pa.Table.from_pylist([record.to_row()], SCAN_SCHEMA), options)
+    row = record.to_row()
+    scanned = _find_row(photo, scan) if options.reject_lists or options.keep_lists else None
+    if scanned is not None:
+        row.update({name: scanned[name][0].as_py() for name in KEY_COLUMNS})
+    return explain_row(pa.Table.from_pylist([row], SCAN_SCHEMA), options)
 
 
 def explain_row(row: pa.Table, options: FilterOptions) -> Explanation:
     """Decide as a filter would on one row of a scan."""
-    reasons = filter_table(row, options).rejected["reject_reasons"].to_pylist()
-    return Explanation(manifest.as_rows(row)[0], tuple(reasons[0]) if reasons else ())
+    batch = filter_table(row, options)
+    decided = pa.concat_tables([batch.kept, batch.rejected])
+    reasons, waived = (tuple(decided[name][0].as_py() or ()) for name in ("reject_reasons", "waived_reasons"))
+    return Explanation(manifest.as_rows(row)[0], reasons, waived)
 
 
-def find_missing_row(photo: Path, scan: Path) -> pa.Table | None:
+def find_missing_row(photo: Path, scan: Location) -> pa.Table | None:
     """The row in a scan of a photo that no longer exists; None if the photo exists or has no such row.
 
     Raises:
         ManifestError: the scan can't be read.
     """
-    if os.path.lexists(photo) or not scan.exists():
+    row = None if os.path.lexists(photo) else _find_row(photo, scan)
+    if row is None or "missing_since" not in row.column_names or not row["missing_since"][0].is_valid:
+        return None
+    return row
+
+
+def _find_row(photo: Path, scan: Location) -> pa.Table | None:
+    """The row of a photo in a scan; None if the scan doesn't exist or has no such row."""
+    if not exists(scan):
         return None
     (location,) = Sources((photo,)).roots()
     names = manifest.inspect_manifest(scan, required=KEY_COLUMNS)[0].names
-    if "missing_since" not in names:
-        return None
     for table in manifest.iter_tables(scan, [name for name in SCAN_SCHEMA.names if name in names]):
         locations = pc.binary_join_element_wise(pc.utf8_rtrim(table["source"], "/"), table["path"], "/")
-        rows = table.filter(pc.and_(pc.equal(locations, location), pc.is_valid(table["missing_since"])))
+        rows = table.filter(pc.equal(locations, location))
         if rows.num_rows:
             return rows.slice(0, 1)
     return None

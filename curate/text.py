@@ -2,7 +2,32 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import shutil
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_TOO_MANY_FILES = "allow more open files with `ulimit -n`"
+_ADVICE = {
+    errno.EMFILE: _TOO_MANY_FILES,
+    errno.ENFILE: _TOO_MANY_FILES,
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space in your quota",
+    errno.EFBIG: "raise the limit with `ulimit -f`, or use a file system that allows larger files",
+    errno.EROFS: "mount the file system for writing",
+    errno.EACCES: "check the permissions of the file and its folder",
+    errno.EPERM: "check the permissions of the file and its folder",
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.EIO: "check the disk and the connection to it",
+    errno.ESTALE: "check the disk and the connection to it",
+    errno.ENOMEM: "free some memory",
+}
+"""What to do about the system's errors of one known cause."""
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  # not a temporary file of ours
+"""Where Linux keeps semaphores and shared memory; 64 MB in a container."""
+_SEMAPHORE_BYTES = 1 << 16
+"""Less free space than this is not enough for the semaphores of a command."""
 
 
 def escape_control(line: str) -> str:
@@ -27,11 +52,11 @@ def format_number(number: float) -> str:
 def pluralize(number: int, noun: str) -> str:
     """Return a count with its noun in singular or plural.
 
-    >>> pluralize(1, "photo"), pluralize(2000, "photo"), pluralize(2, "loss")
-    ('1 photo', '2,000 photos', '2 losses')
+    >>> pluralize(1, "photo"), pluralize(2000, "photo"), pluralize(2, "loss"), pluralize(2, "entry")
+    ('1 photo', '2,000 photos', '2 losses', '2 entries')
     """
-    plural = "es" if noun.endswith("s") else "s"
-    return f"{number:,} {noun}{'' if number == 1 else plural}"
+    plural = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def describe_error(exc: BaseException) -> str:
@@ -41,6 +66,34 @@ def describe_error(exc: BaseException) -> str:
     text = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
     text = re.sub(r".* Detail: \[errno \d+\] ", "", " ".join(text.split()))  # Arrow puts its own words before strerror
     return text[:200].rstrip(".") or type(exc).__name__
+
+
+def advise(exc: BaseException) -> str:
+    """Return what to do about a system's error; empty if its cause doesn't say.
+
+    >>> advise(OSError(errno.ENAMETOOLONG, "File name too long"))
+    'use a shorter name'
+    """
+    if is_shared_memory_full(exc):
+        return f"free some space in {SHARED_MEMORY}, or enlarge it (docker run --shm-size)"
+    return _ADVICE.get(exc.errno or 0, "") if isinstance(exc, OSError) else ""
+
+
+def is_disk_full(exc: BaseException) -> bool:
+    """Whether the system refused to write for lack of space."""
+    return isinstance(exc, OSError) and exc.errno in _DISK_FULL
+
+
+def is_shared_memory_full(exc: BaseException) -> bool:
+    """Whether no semaphore could be made, which is an error without a file name, for lack of space in /dev/shm."""
+    if not is_disk_full(exc) or getattr(exc, "filename", None) or not os.path.isdir(SHARED_MEMORY):
+        return False
+    return shutil.disk_usage(SHARED_MEMORY).free < _SEMAPHORE_BYTES
+
+
+def is_out_of_handles(exc: BaseException) -> bool:
+    """Whether an error says that too many files are open, whichever file was tried."""
+    return isinstance(exc, OSError) and exc.errno in (errno.EMFILE, errno.ENFILE)
 
 
 def format_bytes(count: int) -> str:

@@ -35,7 +35,7 @@ def main() -> None:
         write_report(home / "scan.parquet", home / "scan.html")
         with sync_playwright() as playwright:
             chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"))
-            page = chromium.new_page(viewport={"width": 1180, "height": 1300})
+            page = chromium.new_page(viewport={"width": 1180, "height": 1340})
             page.goto((home / "scan.html").as_uri())
             page.evaluate("page.command = {before: 'curate filter scan.parquet', after: '-o clean.parquet'}")
             page.evaluate("moveLine(300)")

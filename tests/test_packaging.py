@@ -27,8 +27,10 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_the_wheel_has_every_file_of_both_packages(dist: Path) -> None:
-    files = [path for package in ("curate", "train") for path in (ROOT / package).rglob("*") if path.is_file()]
+def test_the_wheel_has_every_file_of_the_packages(dist: Path) -> None:
+    files = [
+        path for package in ("curate", "train", "vividset") for path in (ROOT / package).rglob("*") if path.is_file()
+    ]
     expected = {path.relative_to(ROOT).as_posix() for path in files if path.suffix != ".pyc"}
     assert {
         "curate/py.typed",

@@ -1,8 +1,12 @@
-"""Entry point of `train` and `python -m train`."""
+"""Entry point of `train` and `python -m train`; `vividset` calls it."""
 
 from __future__ import annotations
 
-from curate import interrupts
+import vividset
+
+if __name__ == "__main__":
+    vividset.leave_script_folder()
+from curate import interrupts  # after the current folder, which may have a curate.py, is out of the way
 
 
 def main() -> None:
@@ -14,4 +18,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    vividset.run("train")

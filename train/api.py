@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,11 +20,13 @@ import train.health.diagnose
 import train.inference.onnx_export
 from curate.errors import UsageError
 from curate.files import sha256_of
+from curate.locations import PathText, RemotePath, local_path, parse_location
 from train.checkpoint import Checkpoint
 from train.data.dataset import Datasets, load_split
 from train.data.loader import TIMEOUT_S
 from train.evaluation.evaluator import Evaluation, PhotoResult, PredictionSummary, Predictor, Protocol, summarize
 from train.evaluation.feature_metrics import Fid, Lpips
+from train.evaluation.training_photos import count_training_photos
 from train.health.diagnose import Diagnosis, read_loss_curve
 from train.models.device import device_errors
 from train.models.losses import ColorizationWeightedLoss
@@ -32,10 +35,12 @@ from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
 from train.trainer.start import check_roots, start_training
 
-StrPath = str | os.PathLike[str]
+StrPath = PathText
 Progress = Callable[[int, int], None]
 """Called now and then with the number of photos done and of all photos."""
 _RECIPE = Recipe()
+_fit_lock = threading.Lock()
+"""Held while a network is trained."""
 
 
 def fit(
@@ -69,6 +74,7 @@ def fit(
     on_trouble: Literal["warn", "stop", "rescue"] = "warn",
     resume: bool = False,
     roots: StrPath | Sequence[StrPath] = (),
+    skip_changed: bool = False,
     workers: int = 1,
     timeout_s: float = TIMEOUT_S,
     device: str = "auto",
@@ -81,7 +87,8 @@ def fit(
     """Train a colorizer on the photos of a manifest or a pack.
 
     The run's folder gets run.html to look at, best.safetensors, last.safetensors, log.jsonl, loss.png and samples.
-    Ctrl-C stops after a step with a checkpoint; `resume=True` continues.
+    Ctrl-C stops after a step with a checkpoint; `resume=True` continues. Not thread-safe: a process trains one network
+    at a time, because torch's random numbers and the signal handlers are those of the process.
 
     Args:
         manifest: a manifest of `curate.filter_manifest`, or the folder of a pack.
@@ -97,6 +104,7 @@ def fit(
         resume: continue the run in `run_dir`. Hyper-parameters are the run's own; one that is given and differs from
             both the run's and the default is an error.
         roots: one or many folders to look in, if the photos have moved since the scan.
+        skip_changed: leave out photos that have changed since the scan; otherwise they are an error.
         workers: processes that read photos, 0 to 64; 0 reads in this process.
         timeout_s: a photo that takes longer to read counts as unreadable.
         device: auto, cpu, cuda, cuda:1 or mps.
@@ -111,7 +119,8 @@ def fit(
         `run_dir`, `steps`, `verdict` (one line about the run's health) and `healthy`.
 
     Raises:
-        UsageError: an argument has no meaning, the device does not exist, or `run_dir` has a run.
+        UsageError: an argument has no meaning, the device does not exist, `run_dir` has a run, another thread trains,
+            or several devices are asked for outside the main thread.
         ManifestError: the manifest cannot be read, has no training photos, or photos are gone or changed.
         TrainingError: losses became NaN or infinite, trouble with `on_trouble="stop"`, or no photo can be read.
         CheckpointError: a checkpoint cannot be read or written.
@@ -152,21 +161,30 @@ def fit(
     if recipe is not None and given != _RECIPE:
         raise UsageError("give recipe=, or single hyper-parameters, but not both")
     given = recipe or given
-    folder = Path("runs") / Path(manifest).stem if run_dir is None else Path(run_dir)
-    return start_training(
-        Path(manifest),
-        folder,
-        given,
-        DeviceConfig(device, precision, workers, _path(encoder_weights), compile, timeout_s),
-        set_by_user={name for name, value in asdict(given).items() if value != getattr(_RECIPE, name)}
-        | ({"on_trouble"} if on_trouble != "warn" else set()),
-        roots=_roots(roots),
-        resume=resume,
-        on_trouble=on_trouble,
-        command=f"train.fit({os.fspath(manifest)!r}, run_dir={str(folder)!r})" if command is None else command,
-        say=say,
-        progress=progress,
-    )
+    source = parse_location(manifest)
+    folder = Path("runs") / source.stem if run_dir is None else local_path(run_dir, "run_dir")
+    if given.devices > 1 and threading.current_thread() is not threading.main_thread():
+        raise UsageError("several devices need signal handlers: call fit in the main thread, or with devices=1")
+    if not _fit_lock.acquire(blocking=False):
+        raise UsageError("another thread of this process trains a network: wait for it, or train in another process")
+    try:
+        return start_training(
+            source,
+            folder,
+            given,
+            DeviceConfig(device, precision, workers, _path(encoder_weights), compile, timeout_s),
+            set_by_user={name for name, value in asdict(given).items() if value != getattr(_RECIPE, name)}
+            | ({"on_trouble"} if on_trouble != "warn" else set()),
+            roots=_roots(roots),
+            skip_changed=skip_changed,
+            resume=resume,
+            on_trouble=on_trouble,
+            command=f"train.fit({str(source)!r}, run_dir={str(folder)!r})" if command is None else command,
+            say=say,
+            progress=progress,
+        )
+    finally:
+        _fit_lock.release()
 
 
 def load_datasets(manifest: StrPath, *, roots: StrPath | Sequence[StrPath] = ()) -> Datasets:
@@ -187,7 +205,7 @@ def load_datasets(manifest: StrPath, *, roots: StrPath | Sequence[StrPath] = ())
         >>> len(train.load_datasets("clean.parquet").train)  # doctest: +SKIP
         784
     """
-    return train.data.dataset.load_datasets(Path(manifest), _roots(roots))
+    return train.data.dataset.load_datasets(parse_location(manifest), _roots(roots))
 
 
 def load_checkpoint(checkpoint: StrPath, *, weights_only: bool = True) -> Checkpoint:
@@ -207,7 +225,7 @@ def load_checkpoint(checkpoint: StrPath, *, weights_only: bool = True) -> Checkp
         >>> train.load_checkpoint("runs/clean").metadata.recipe.channels  # doctest: +SKIP
         96
     """
-    return train.checkpoint.load(Path(checkpoint), weights_only=weights_only)
+    return train.checkpoint.load(local_path(checkpoint), weights_only=weights_only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +237,7 @@ class EvaluationResult:
     photos: Sequence[PhotoResult]
     """Scores of every photo."""
     summary: Mapping[Predictor, PredictionSummary]
-    """Means over the photos, for `network`, `mean colour` and `neutral gray`."""
+    """Means over the photos, for `network`, `mean color` and `neutral gray`."""
     unreadable: Mapping[str, str]
     """Reason for each photo that could not be read, by its name in the manifest."""
 
@@ -232,11 +250,13 @@ def evaluate(
     image_size: int | None = None,
     limit: int | None = None,
     roots: StrPath | Sequence[StrPath] = (),
+    skip_changed: bool = False,
     lpips_weights: StrPath | None = None,
     fid_weights: StrPath | None = None,
     html: StrPath | None = None,
     timeout_s: float = TIMEOUT_S,
     device: str = "cpu",
+    say: Callable[[str], None] = print,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Evaluate a checkpoint on photos of a manifest, compared with a gray and a single-color prediction.
@@ -248,16 +268,18 @@ def evaluate(
         image_size: side of the square crops, 32 to 4096 px; None is the size of the training.
         limit: use this many photos, evenly spread; None uses all.
         roots: one or many folders to look in, if the photos have moved since the scan.
+        skip_changed: leave out photos that have changed since the scan; otherwise they are an error.
         lpips_weights: TorchScript file vgg16.pt, to measure LPIPS. It runs as a program.
         fid_weights: TorchScript file inception-2015-12-05.pt, to measure FID. It runs as a program.
         html: page to write with the best, median and worst photos.
         timeout_s: a photo that takes longer to read counts as unreadable.
         device: cpu, cuda, cuda:1 or mps.
+        say: called with each line of text for the user.
         progress: called with the number of photos done and of all photos.
 
     Returns:
         `summary["network"]` with `loss_to_neutral`, `colorfulness`, `psnr_db`, `ssim`, ..., beside
-        `summary["neutral gray"]` and `summary["mean colour"]`; `photos` with the scores of each photo; `protocol`.
+        `summary["neutral gray"]` and `summary["mean color"]`; `photos` with the scores of each photo; `protocol`.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
@@ -275,14 +297,16 @@ def evaluate(
     page = _path(html)
     if page:
         train.evaluation.report.check_page_path(page)
-    chosen, manifest_sha256 = load_split(Path(manifest), split, _roots(roots))
+    chosen, manifest_sha256 = load_split(
+        parse_location(manifest), split, _roots(roots), skip_changed=skip_changed, say=say
+    )
     source = load_checkpoint(checkpoint)
     recipe = source.metadata.recipe
     size_px = image_size or recipe.image_size
     with device_errors(device):
         network = source.network().to(device)
-    lpips = Lpips(Path(lpips_weights), device) if lpips_weights else None
-    fid = Fid(Path(fid_weights), device) if fid_weights else None
+    lpips = Lpips(local_path(lpips_weights), device) if lpips_weights else None
+    fid = Fid(local_path(fid_weights), device) if fid_weights else None
     evaluation = Evaluation(
         network, chosen, size_px, ColorizationWeightedLoss.from_recipe(recipe), device, lpips, fid, timeout_s
     )
@@ -296,6 +320,9 @@ def evaluate(
         photos=len(photos),
         unreadable=min(limit or len(chosen), len(chosen)) - len(photos),
         size_px=size_px,
+        training_photos=count_training_photos(
+            source, parse_location(manifest), chosen, [photo.index for photo in photos]
+        ),
         lpips_weights_sha256=lpips.features.sha256 if lpips else None,
         fid_weights_sha256=fid.features.sha256 if fid else None,
     )
@@ -330,7 +357,7 @@ def diagnose(run: StrPath, *, neutral: float | None = None, means_of: int | None
         raise UsageError(f"neutral must be a loss above 0, not {neutral!r}")
     if means_of is not None and means_of < 1:
         raise UsageError(f"means_of must be a number of steps, 1 or more, not {means_of!r}")
-    return train.health.diagnose.diagnose(read_loss_curve(Path(run), neutral, means_of))
+    return train.health.diagnose.diagnose(read_loss_curve(local_path(run), neutral, means_of))
 
 
 def export_onnx(checkpoint: StrPath, out: StrPath) -> float:
@@ -363,7 +390,7 @@ def export_onnx(checkpoint: StrPath, out: StrPath) -> float:
         "vividset.recipe": json.dumps(asdict(metadata.recipe)),
         "vividset.version": metadata.tool_version,
     }
-    return train.inference.onnx_export.export(source.network(), Path(out), metadata.recipe.image_size, lineage)
+    return train.inference.onnx_export.export(source.network(), local_path(out), metadata.recipe.image_size, lineage)
 
 
 def _check(name: str, value: str, choices: Collection[str]) -> None:
@@ -378,9 +405,11 @@ def _check_timeout(timeout_s: float) -> None:
 
 
 def _path(path: StrPath | None) -> Path | None:
-    return None if path is None else Path(path)
+    return None if path is None else local_path(path)
 
 
 def _roots(roots: StrPath | Sequence[StrPath]) -> tuple[Path, ...]:
     """One or many folders; each must exist."""
-    return check_roots([Path(root) for root in ([roots] if isinstance(roots, str | os.PathLike) else roots)])
+    return check_roots(
+        [local_path(root) for root in ([roots] if isinstance(roots, str | os.PathLike | RemotePath) else roots)]
+    )

@@ -18,16 +18,18 @@ from torch import Tensor, nn
 
 from curate import manifest
 from curate.errors import CheckpointError, ManifestError, UsageError
-from curate.files import check_readable, commit
-from curate.text import describe_error
+from curate.files import commit
+from curate.locations import Location, to_location
 from curate.version import __version__
+from train import checkpoint_file
 from train.models.unet import ColorUNet, build_network
 from train.recipe import Recipe
 
 FORMAT_VERSION = 1
 MODEL = "ColorUNet"
 MODELS = (MODEL, f"{MODEL} under efficientnet-lite0")
-_KEY = "vividset"
+RUN_PHOTOS = "photos.parquet"
+"""In a run's folder, the list of its photos; see `train.data.run_photos`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,10 @@ class CheckpointMetadata:
     """State of the learning-rate schedule and of the optimizer's parameter groups; empty if it can't be resumed."""
     manifest_ancestors: Sequence[Mapping[str, str]] = field(default_factory=list)
     """Ancestors of the manifest, back to the scan: kind, path and sha256 of each."""
+    photos_sha256: str = ""
+    """SHA-256 of photos.parquet in the run's folder, hex: the photos of the manifest that were used."""
+    photos_left_out: int = 0
+    """Photos of the manifest that were left out, because they had changed since the scan."""
     model: str = MODEL
     """Name of the architecture, one of `MODELS`."""
     tool_version: str = __version__
@@ -136,49 +142,31 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: CheckpointMetadata
     draft = path.with_name(f".{path.name}.draft")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        save_file(plain, draft, {_KEY: json.dumps(asdict(metadata))})
-        umask = os.umask(0)  # it can be read only by setting it
-        os.umask(umask)
-        draft.chmod(0o666 & ~umask)  # safetensors makes files that only their owner can read
+        draft.unlink(missing_ok=True)
+        draft.touch()
+        mode = draft.stat().st_mode  # safetensors makes files that only their owner can read
+        save_file(plain, draft, {checkpoint_file.METADATA_KEY: json.dumps(asdict(metadata))})
+        draft.chmod(mode)
         commit(draft, path)
     except (OSError, SafetensorError) as exc:
         draft.unlink(missing_ok=True)
         raise CheckpointError(f"{path} can't be written: {exc}: free some space, then --resume") from exc
 
 
-def find_file(path: Path) -> Path:
-    """Return the file of a checkpoint that is given as a `.safetensors` file or as a run's folder.
-
-    A folder stands for its best.safetensors. A run that was stopped before its first validation has only
-    last.safetensors, which is then returned for the folder and for best.safetensors.
-    """
-    best = path / "best.safetensors" if path.is_dir() else path
-    last = best.with_name("last.safetensors")
-    return last if best.name == "best.safetensors" and last.exists() and not best.exists() else best
-
-
 def load(path: Path, *, weights_only: bool = False) -> Checkpoint:
     """Read a checkpoint.
 
     Args:
-        path: as for `find_file`.
+        path: as for `train.checkpoint_file.find_file`.
         weights_only: skip the optimizer's tensors.
 
     Raises:
         CheckpointError: the file is missing, damaged, not a vividset checkpoint, or of an unknown format or model.
     """
-    path = find_file(path)
-    try:
-        check_readable(path)
-    except FileNotFoundError as exc:
-        raise CheckpointError(f"{path} doesn't exist: give RUN/best.safetensors of a run of `train fit`") from exc
-    except OSError as exc:
-        denied = isinstance(exc, PermissionError)
-        advice = "check its permissions" if denied else "give a checkpoint of `train fit`"
-        raise CheckpointError(f"{path} can't be read: {describe_error(exc)}: {advice}") from exc
+    path = checkpoint_file.find_file(path)
+    text = checkpoint_file.read_metadata(path)
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
             names = [name for name in file.keys() if not weights_only or name.startswith(("model/", "ema/"))]  # noqa: SIM118  # not a dict
             tensors = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as exc:
@@ -234,31 +222,41 @@ def remove_drafts(folder: Path) -> None:
         os.unlink(draft)
 
 
-def training_photos(metadata: CheckpointMetadata, moved_to: Path | None = None) -> pa.Table:
-    """Return source, path, sha256 and split of every photo that a model was trained on, from the run's manifest.
+def training_photos(source: Checkpoint, moved_to: Location | None = None) -> pa.Table:
+    """Return source, path, sha256 and split of every photo that a model was trained on.
+
+    They are read from photos.parquet in the run's folder, or else from the manifest, if both agree.
 
     Args:
-        metadata: of the model's checkpoint.
-        moved_to: the manifest, if it isn't at `metadata.manifest_path` any more.
+        source: the model's checkpoint.
+        moved_to: the list or the manifest, if it is not where it was.
 
     Raises:
-        ManifestError: the manifest is missing, unreadable, or has another SHA-256.
+        ManifestError: both are missing, unreadable, or have another SHA-256.
     """
-    path = moved_to or Path(metadata.manifest_path)
-    advice = f"give the one with sha256 {metadata.manifest_sha256[:12]} as --manifest"
-    if not path.exists():
+    metadata, columns = source.metadata, ("source", "path", "sha256", "split")
+    accepted = {metadata.photos_sha256} if metadata.photos_sha256 else set()
+    if not metadata.photos_left_out:
+        accepted.add(metadata.manifest_sha256)
+    own = next(
+        (found for folder in source.path.absolute().parents[:2] if (found := folder / RUN_PHOTOS).exists()), None
+    )
+    if moved_to is None and own and manifest.digest(own) in accepted:
+        path: Location = own
+    else:
+        path = moved_to or to_location(metadata.manifest_path)
+    name = RUN_PHOTOS if metadata.photos_left_out else "the one"
+    advice = f"give {name} with sha256 {(min(accepted, key=metadata.manifest_sha256.__ne__))[:12]} as --manifest"
+    if isinstance(path, Path) and not path.exists():
         raise ManifestError(f"{path}, the manifest that this model was trained on, doesn't exist: {advice}")
-    columns = ("source", "path", "sha256", "split")
     read = manifest.read_manifest(path, required=columns, columns=columns)
-    if read.sha256 != metadata.manifest_sha256:
+    if read.sha256 not in accepted:
         raise ManifestError(f"{path} is not the manifest that this model was trained on, or it has changed: {advice}")
     return read.table.filter(pc.equal(read.table["split"], "train"))
 
 
-def _parse_metadata(path: Path, text: str | None) -> CheckpointMetadata:
+def _parse_metadata(path: Path, text: str) -> CheckpointMetadata:
     """Check and convert the JSON text in the header of the checkpoint `path`."""
-    if text is None:
-        raise CheckpointError(f"{path} was not made by vividset: give a checkpoint of `train fit`")
     try:
         fields = json.loads(text)
         version, model = fields["format_version"], fields["model"]

@@ -29,7 +29,7 @@ from tables import print_table, wilson
 from unseen import report_archives, report_kinds_left_out, report_prints_left_out, report_sources_left_out
 
 from curate.measures.tone.classify import classify_tone
-from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS, compute_features
+from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS, compute_features, make_grids
 from curate.measures.tone.network import log_odds
 
 SCORE_CUTS = (1.0, 0.5, 0.0, -0.5, -1.0, -1.16, -2.0, -3.0)
@@ -74,7 +74,9 @@ def measured(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
     said = [classify_tone(small) if int(small.sum()) % 32 == 0 else None for small in smalls]
     found["said"] = [each and each.tone for each in said]
     found["said_score"] = [each.tone_score if each else math.nan for each in said]
-    found["said_network"] = [log_odds(small) if each else math.nan for small, each in zip(smalls, said, strict=True)]
+    found["said_network"] = [
+        log_odds(make_grids([small]).lab[0]) if each else math.nan for small, each in zip(smalls, said, strict=True)
+    ]
     return found
 
 

@@ -46,8 +46,9 @@ PRODUCTS = (
 earlier list of features; a sixteenth was removed with its feature."""
 FALSE_ALARMS = 0.0045
 """Share of colour photos with M >= 20 that may score above the threshold, by weights learned without their source."""
-DOUBT_RANGE = (-3.5, 2.5)
-"""Between these log odds of the regression the network is used, too; a wider range lets as many photos leak."""
+NETWORK_RANGE = (-5.0, -3.5, 2.5, 4.0)
+"""Between the middle two of these log odds of the regression the network is used, too; a wider range lets as many
+photos leak. Towards the outer two its share falls to 0, so that the score has no steps."""
 ARCHIVES = "archives"
 """The source of photos from many repositories, with bases `archives/OWNER/NAME/path`."""
 FOLDS = 5
@@ -100,7 +101,7 @@ class Combination:
     def scores(self, table: pd.DataFrame, first: Matrix) -> Matrix:
         """(n,) combined scores from the (n,) scores of a regression."""
         both = self.bias + self.regression * first + self.network * table.network.to_numpy()
-        return np.where((first > DOUBT_RANGE[0]) & (first < DOUBT_RANGE[1]), both, first)
+        return first + np.interp(first, NETWORK_RANGE, (0, 1, 1, 0)) * (both - first)
 
     def with_threshold(self, threshold: float) -> Combination:
         """The same with another threshold."""
@@ -119,7 +120,7 @@ def fit_combination(table: pd.DataFrame, first: Matrix) -> Combination:
         table: with the network's log odds as `network`.
         first: (n,) scores of regressions.
     """
-    used = ((first > DOUBT_RANGE[0]) & (first < DOUBT_RANGE[1]) & table.truth.isin(["color", "toned"])).to_numpy()
+    used = ((first > NETWORK_RANGE[1]) & (first < NETWORK_RANGE[2]) & table.truth.isin(["color", "toned"])).to_numpy()
     inputs = np.column_stack([np.ones_like(first), first, table.network]).astype(np.float32)[used]
     toned = (table.truth == "toned").to_numpy()[used].astype(np.float32)
     learned = Combination(*_newton(inputs, toned, _row_weights(table)[used]).tolist())

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from counting import cross_validated_scores
 from regression import (
-    DOUBT_RANGE,
+    NETWORK_RANGE,
     Combination,
     Regression,
     fit,
@@ -50,11 +50,12 @@ PRODUCTS: Mapping[tuple[str, str], float] = {{
 }}
 """Weights of products of two standardised features."""
 
-DOUBT_RANGE = {doubtful}
-"""Between these log odds, the regression is in doubt and the network is used, too."""
+NETWORK_RANGE = {network_range}
+"""Log odds of the regression: between the middle two, the regression is in doubt and the score is the combined one.
+Towards the outer two, the score changes linearly to that of the regression alone."""
 
 COMBINED_WEIGHTS = ({second.bias:.4f}, {second.regression:.4f}, {second.network:.4f})
-"""Then the score is the first number, plus the second times the regression's log odds, plus the third times the
+"""The combined score is the first number, plus the second times the regression's log odds, plus the third times the
 network's."""
 '''
 
@@ -84,7 +85,11 @@ def page(learned: Regression, second: Combination) -> str:
     )
     products = (f'    ("{one}", "{other}"): {weight:+.4f},' for (one, other), weight in learned.products.items())
     return PAGE.format(
-        bias=learned.bias, features="\n".join(rows), products="\n".join(products), doubtful=DOUBT_RANGE, second=second
+        bias=learned.bias,
+        features="\n".join(rows),
+        products="\n".join(products),
+        network_range=NETWORK_RANGE,
+        second=second,
     )
 
 

@@ -34,7 +34,7 @@ from regression import FOLDS, batches
 from torch import Tensor, nn
 from torch.nn import functional
 
-from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS
+from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS, make_grids
 from curate.measures.tone.network import load_network, log_odds
 
 STEPS, STUDENT_STEPS, STEP_PICTURES = 5500, 9000, 512
@@ -162,7 +162,9 @@ def _save(network: ToneNetwork, path: Path) -> None:
 def judge(out: Path, data: Path) -> None:
     """Write the network for the package, and (n,) float32 log odds by networks trained without a picture's photo."""
     unseen = [load_network(as_onnx(out / f"small{fold}.pt")) for fold in range(FOLDS)]
-    odds = [log_odds(small, unseen[row["fold"]]) for batch in batches(data) for row, small in batch]
+    odds = [
+        log_odds(make_grids([small]).lab[0], unseen[row["fold"]]) for batch in batches(data) for row, small in batch
+    ]
     np.save(out / "odds.npy", np.array(odds, np.float32))
     WEIGHTS.write_bytes(as_onnx(out / f"small{NO_FOLD}.pt"))
     print(len(odds), "pictures")

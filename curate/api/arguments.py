@@ -16,19 +16,26 @@ from curate.filtering.options import (
     load_preset,
     merge_settings,
 )
+from curate.locations import PathText, RemotePath, local_path
 
-StrPath = str | os.PathLike[str]
+StrPath = PathText
+"""A path or URL as text, a `pathlib.Path`, or a location that another function of the API returned."""
 Options = TypeVar("Options")
 
 
 def path_texts(paths: StrPath | Sequence[StrPath]) -> tuple[str, ...]:
     """One or many paths or URLs as text."""
-    return tuple(os.fspath(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths))
+    return tuple(path_text(path) for path in ([paths] if isinstance(paths, str | os.PathLike | RemotePath) else paths))
 
 
-def to_paths(paths: StrPath | Sequence[StrPath]) -> list[Path]:
-    """One or many paths as a list."""
-    return list(map(Path, path_texts(paths)))
+def path_text(path: StrPath) -> str:
+    """A path or URL as text."""
+    return path.url if isinstance(path, RemotePath) else os.fspath(path)
+
+
+def to_roots(paths: StrPath | Sequence[StrPath]) -> list[Path]:
+    """One or many folders of this machine as a list."""
+    return [local_path(path, "roots") for path in path_texts(paths)]
 
 
 def choose_options(options: Options | None, given: Options, default: Options) -> Options:
@@ -46,10 +53,10 @@ def filter_options(arguments: Mapping[str, Any], options: FilterOptions | None) 
     """The rules of a call: `options`, or a preset with the arguments that are not None in place of its settings."""
     names = {name.replace("-", "_"): name for name in SETTING_NAMES}
     given = {names[name]: value for name, value in arguments.items() if name in names and value not in (None, ())}
-    for name in ("keep-tone", "keep-top"):
+    for name in ("keep-tone", "keep-top", "reject-list", "keep-list"):
         if name in given:
-            given[name] = [given[name]] if isinstance(given[name], str) else list(given[name])
-    preset = os.fspath(arguments["preset"])
+            given[name] = list(path_texts(given[name]))
+    preset = path_text(arguments["preset"])
     if options is None:
         return build_options(merge_settings(load_preset(preset), given))
     if given or preset != DEFAULT_PRESET:
@@ -62,7 +69,7 @@ def call_text(command: str | None, function: str, *paths: StrPath | Sequence[Str
     if command is not None:
         return command
     shown = [
-        repr(path_texts(path)[0]) if isinstance(path, str | os.PathLike) else repr(list(path_texts(path)))
+        repr(path_text(path)) if isinstance(path, str | os.PathLike | RemotePath) else repr(list(path_texts(path)))
         for path in paths
     ]
     return f"curate.{function}({', '.join(shown)})"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
@@ -14,12 +13,13 @@ import curate.filtering.filter
 import curate.manifest
 import curate.scanning.merge
 import curate.scanning.scan
-from curate.api.arguments import StrPath, call_text, choose_options, filter_options, path_texts, to_paths
+from curate.api.arguments import StrPath, call_text, choose_options, filter_options, path_texts
 from curate.executors.engines import EngineName
 from curate.executors.retry import Progress
 from curate.filtering.filter import FilterSummary
 from curate.filtering.options import DEFAULT_PRESET, FilterOptions
 from curate.image.decode import MAX_PIXELS
+from curate.locations import Location, check_local_name, parse_location
 from curate.manifest import Lineage, Manifest
 from curate.manifest.reader import Ancestor, trace_lineage
 from curate.scanning.scan import ScanOptions, ScanSummary
@@ -43,6 +43,7 @@ def scan_photos(
     overwrite: bool = False,
     forget: StrPath | Sequence[StrPath] = (),
     prune: bool = False,
+    exclude: str | Sequence[str] = (),
     options: ScanOptions | None = None,
     progress: Progress | None = None,
     command: str | None = None,
@@ -54,7 +55,7 @@ def scan_photos(
 
     Args:
         paths: one or many folders, photos, tars, or URLs of such.
-        out: manifest to write or update, a Parquet file.
+        out: manifest to write or update, a Parquet file; a path or URL.
         from_files: one or many text files with one path per line; `-` is standard input.
         null: paths in these files end in NUL bytes instead of line ends.
         workers: processes that decode, 1 or more; None is one per available core.
@@ -67,6 +68,7 @@ def scan_photos(
         overwrite: measure everything again and replace `out`.
         forget: one or many paths; rows below them leave the manifest unless this scan finds their photos.
         prune: rows whose photos are missing now leave the manifest.
+        exclude: one or many patterns of files and folders to skip, as in .gitignore: `*.gif`, `previews/`, `a/**/b`.
         options: all settings above as one object, instead of single arguments.
         progress: called with the number of photos done and of all photos to measure.
         command: text that the manifest records as what made it; None records this call.
@@ -85,6 +87,8 @@ def scan_photos(
         >>> summary.photos, summary.scored, summary.errors  # doctest: +SKIP
         (1000, 998, Counter({'BrokenPhoto': 2}))
     """
+    for path in path_texts(paths):
+        check_local_name(path, existing=True)
     chosen = ScanOptions(
         workers=workers,
         score=ScoreOptions(max_pixels, fidelity),
@@ -97,10 +101,13 @@ def scan_photos(
         shard=ShardSpec.parse(shard) if shard else ALL_SHARDS,
         forget=path_texts(forget),
         prune=prune,
+        exclude=(exclude,) if isinstance(exclude, str) else tuple(exclude),
     )
     chosen = choose_options(options, chosen, ScanOptions())
     command = call_text(command, "scan_photos", paths, out)
-    return curate.scanning.scan.scan_photos(path_texts(paths), Path(out), chosen, command=command, progress=progress)
+    return curate.scanning.scan.scan_photos(
+        path_texts(paths), parse_location(out), chosen, command=command, progress=progress
+    )
 
 
 def filter_manifest(
@@ -132,6 +139,8 @@ def filter_manifest(
     min_side: int | None = None,
     max_aspect: float | None = None,
     where: str | None = None,
+    reject_list: StrPath | Sequence[StrPath] = (),
+    keep_list: StrPath | Sequence[StrPath] = (),
     keep_top: str | Sequence[str] = (),
     duplicates: Literal["keep", "together", "drop-exact", "drop-near"] | None = None,
     balance: int | None = None,
@@ -146,8 +155,9 @@ def filter_manifest(
     An argument that is None keeps the preset's value; without a preset's value, that rule is off.
 
     Args:
-        scan: manifest of `scan_photos`.
-        out: manifest of the kept photos; `rejected.parquet` goes beside it, or `X.rejected.parquet` beside `X.parquet`.
+        scan: manifest of `scan_photos`; a path or URL.
+        out: manifest of the kept photos, a path or URL; `rejected.parquet` goes beside it, or `X.rejected.parquet`
+            beside `X.parquet`.
         preset: `colorization` (min_colorfulness=20 and nothing else), `strict`, or a TOML file with such settings.
         min_colorfulness: reject photos whose M is lower; 20 in the default preset, 0 switches it off.
         max_colorfulness: reject photos whose M is higher.
@@ -159,6 +169,9 @@ def filter_manifest(
         min_side: reject photos with a shorter short side, px.
         max_aspect: reject photos whose long side is more than this many times the short side.
         where: an SQL condition over the columns; photos for which it is not true are rejected. Needs duckdb.
+        reject_list: one or many text files of photos to reject: one path or sha256 per line.
+        keep_list: one or many such files of photos to keep whatever their measures are, if they can be read and are in
+            no reject list.
         keep_top: one or many shares of the readable photos to keep, `90%` by colorfulness or `sharpness:90%`; each
             takes the place of the measure's lowest value.
         duplicates: keep copies, keep them together in one split, or drop all but the best of exact or near copies.
@@ -169,11 +182,12 @@ def filter_manifest(
         command: text that the manifests record as what made them; None records this call.
 
     Returns:
-        Counts and paths: `kept`, `rejected`, `kept_path`, `rejected_path`, `rejected_by_rule` and `splits`.
+        Counts and paths: `kept`, `rejected`, `kept_path`, `rejected_path`, `rejected_by_rule`, `splits`, `waived`
+        (photos that only the keep list keeps) and `lists` (entries of each list that match no photo).
 
     Raises:
         ManifestError: the scan cannot be read, or an output cannot be written or would replace something else.
-        UsageError: arguments contradict each other, or a value has no meaning.
+        UsageError: arguments contradict each other, a value has no meaning, or a list can't be read.
 
     Example:
         >>> kept = curate.filter_manifest("scan.parquet", "clean.parquet", min_side=256)  # doctest: +SKIP
@@ -182,7 +196,9 @@ def filter_manifest(
     """
     chosen = filter_options(locals(), options)  # must be the first statement: locals() are then the arguments
     command = call_text(command, "filter_manifest", scan, out)
-    return curate.filtering.filter.filter_manifest(Path(scan), Path(out), chosen, command=command, dry_run=dry_run)
+    return curate.filtering.filter.filter_manifest(
+        parse_location(scan), parse_location(out), chosen, command=command, dry_run=dry_run
+    )
 
 
 def merge_manifests(
@@ -192,7 +208,7 @@ def merge_manifests(
 
     Args:
         parts: one or many manifests of `scan_photos(..., shard="I/N")`, or folders of them.
-        out: manifest to write.
+        out: manifest to write; a path or URL.
         overwrite: replace `out`, whatever it is.
         command: text that the manifest records as what made it; None records this call.
 
@@ -208,14 +224,16 @@ def merge_manifests(
         1000
     """
     command = call_text(command, "merge_manifests", parts, out)
-    return curate.scanning.merge.merge_manifests(to_paths(parts), Path(out), command=command, overwrite=overwrite)
+    return curate.scanning.merge.merge_manifests(
+        list(map(parse_location, path_texts(parts))), parse_location(out), command=command, overwrite=overwrite
+    )
 
 
 def read_manifest(manifest: StrPath, *, columns: Sequence[str] | None = None) -> Manifest:
     """Read a manifest and what made it.
 
     Args:
-        manifest: a Parquet file, or a folder of Parquet parts.
+        manifest: a Parquet file, or a folder of Parquet parts; a path or URL.
         columns: read only these columns, as far as they exist; None reads all.
 
     Returns:
@@ -228,14 +246,14 @@ def read_manifest(manifest: StrPath, *, columns: Sequence[str] | None = None) ->
         >>> curate.read_manifest("clean.parquet").table.to_pandas()["colorfulness"].median()  # doctest: +SKIP
         39.2
     """
-    return curate.manifest.read_manifest(Path(manifest), columns=None if columns is None else tuple(columns))
+    return curate.manifest.read_manifest(parse_location(manifest), columns=None if columns is None else tuple(columns))
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestInfo:
     """What a manifest contains and what made it."""
 
-    path: Path
+    path: Location
     rows: int
     sha256: str
     """Of the file."""
@@ -256,7 +274,7 @@ def inspect_manifest(manifest: StrPath) -> ManifestInfo:
     """Return what a manifest contains, what made it, and where it comes from, without loading its rows.
 
     Args:
-        manifest: a Parquet file, or a folder of Parquet parts.
+        manifest: a Parquet file, or a folder of Parquet parts; a path or URL.
 
     Returns:
         `rows`, `counts` by split and tone, `schema`, `sha256`, `lineage`, and the `ancestors` back to the scan.
@@ -268,7 +286,7 @@ def inspect_manifest(manifest: StrPath) -> ManifestInfo:
         >>> curate.inspect_manifest("clean.parquet").counts["split"]  # doctest: +SKIP
         Counter({'train': 784, 'val': 44, 'test': 43})
     """
-    path = Path(manifest)
+    path = parse_location(manifest)
     chain = trace_lineage(path)
     schema, _ = curate.manifest.inspect_manifest(path)
     counts = curate.manifest.count_values(path, ("split", "tone"))

@@ -9,11 +9,12 @@ from typing import Literal, get_args
 import curate.exporting.export
 import curate.packing.pack
 import curate.report
-from curate.api.arguments import StrPath, call_text, choose_options, to_paths
+from curate.api.arguments import StrPath, call_text, choose_options, to_roots
 from curate.errors import UsageError
 from curate.executors.engines import EngineName
 from curate.executors.retry import Progress
 from curate.exporting.export import ExportSummary, Kind
+from curate.locations import parse_location
 from curate.packing.pack import PackOptions, PackSummary
 from curate.report import ReportSummary
 
@@ -37,7 +38,7 @@ def pack_photos(
 
     Args:
         manifest: a manifest of `filter_manifest`; rows with an error are left out.
-        out: folder of the pack, new or with a part of it; None is `packs/NAME OF THE MANIFEST`.
+        out: folder or URL of the pack, new or with a part of it; None is `packs/NAME OF THE MANIFEST`.
         size_px: short side of the packed photos, 32 to 4096 px; smaller photos stay as they are.
         encoding: `raw` reads fastest; `jpeg` (4:4:4) takes about a fifth of the space.
         quality: of JPEGs, 95 to 100.
@@ -64,9 +65,10 @@ def pack_photos(
     chosen = choose_options(
         options, PackOptions(size_px, encoding, quality, workers, timeout_s, overwrite, engine), PackOptions()
     )
-    folder = Path("packs") / Path(manifest).stem if out is None else Path(out)
+    source = parse_location(manifest)
+    folder = Path("packs") / source.stem if out is None else parse_location(out)
     command = call_text(command, "pack_photos", manifest, folder)
-    return curate.packing.pack.pack_photos(Path(manifest), folder, chosen, command=command, progress=progress)
+    return curate.packing.pack.pack_photos(source, folder, chosen, command=command, progress=progress)
 
 
 def export_photos(
@@ -80,7 +82,7 @@ def export_photos(
 
     Args:
         manifest: any manifest; rows with an error are left out.
-        out: a new or empty folder, or one that has a part of this export.
+        out: a new or empty folder, or one that has a part of this export; or its URL.
         kind: `webdataset`: tars with each photo and its row as JSON; `imagefolder`: a folder per split with
             metadata.jsonl; `copy`, `links`, `hardlinks`: the tree of folders.
         progress: called with the number of photos done and of all photos.
@@ -99,7 +101,7 @@ def export_photos(
     """
     if kind not in (kinds := get_args(Kind)):
         raise UsageError(f"there is no export of kind {kind!r}: choose from {', '.join(kinds)}")
-    return curate.exporting.export.export_photos(Path(manifest), Path(out), kind, progress=progress)
+    return curate.exporting.export.export_photos(parse_location(manifest), parse_location(out), kind, progress=progress)
 
 
 def write_report(
@@ -113,12 +115,12 @@ def write_report(
 
     Args:
         manifest: a scan, clean or rejected manifest.
-        out: page to write; None is beside the manifest, with its name and `.html`.
+        out: page to write, a path or URL; None is beside the manifest, with its name and `.html`.
         roots: one or many folders to look in, if the photos have moved since the scan.
         workers: processes that decode thumbnails; None is one per available core.
 
     Returns:
-        The page's path `out`, its size in `bytes`, and how many photos it shows.
+        The page's path or URL `out`, its size in `bytes`, and how many photos it shows.
 
     Raises:
         ManifestError: the manifest cannot be read or has no rows, or the page cannot be written.
@@ -127,5 +129,6 @@ def write_report(
         >>> curate.write_report("scan.parquet").out  # doctest: +SKIP
         PosixPath('scan.html')
     """
-    page = Path(manifest).with_suffix(".html") if out is None else Path(out)
-    return curate.report.write_report(Path(manifest), page, to_paths(roots), workers=workers)
+    source = parse_location(manifest)
+    page = source.with_suffix(".html") if out is None else parse_location(out)
+    return curate.report.write_report(source, page, to_roots(roots), workers=workers)

@@ -13,8 +13,10 @@ from curate.api.arguments import StrPath, filter_options
 from curate.explain import Explanation
 from curate.filtering.options import DEFAULT_PRESET, FilterOptions
 from curate.image.decode import MAX_PIXELS, memory_errors
+from curate.locations import local_path, parse_location
 from curate.measures.measure import Measures
 from curate.measures.measure import measure as measure_pixels
+from curate.process_settings import one_opencv_thread
 from curate.sources.photo_input import PhotoInput, load_photo
 
 SCAN_MANIFEST = Path("manifests/scan.parquet")
@@ -42,8 +44,8 @@ def measure(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS) -> Measures:
         >>> curate.measure("photo.jpg").colorfulness  # doctest: +SKIP
         41.3
     """
-    decoded = load_photo(photo, max_pixels=max_pixels)
-    with memory_errors("measuring it"):
+    with one_opencv_thread, memory_errors("measuring it"):
+        decoded = load_photo(photo, max_pixels=max_pixels)
         return measure_pixels(decoded.pixels, decoded.visible)
 
 
@@ -66,7 +68,8 @@ def decode(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
         >>> curate.colorfulness(curate.decode("photo.jpg"), variant="absolute")  # doctest: +SKIP
         38.0
     """
-    return load_photo(photo, max_pixels=max_pixels).pixels
+    with one_opencv_thread:
+        return load_photo(photo, max_pixels=max_pixels).pixels
 
 
 def explain_photo(
@@ -98,6 +101,8 @@ def explain_photo(
     min_side: int | None = None,
     max_aspect: float | None = None,
     where: str | None = None,
+    reject_list: StrPath | Sequence[StrPath] = (),
+    keep_list: StrPath | Sequence[StrPath] = (),
     options: FilterOptions | None = None,
 ) -> Explanation:
     """Measure one photo, scanned or not, and return whether a filter would keep it, and why not.
@@ -107,12 +112,13 @@ def explain_photo(
     Args:
         photo: path of the photo.
         scan: manifest in which a photo is looked up that does not exist any more; it need not exist.
-        preset, min_colorfulness, max_colorfulness, keep_tone, min_side, max_aspect, where, and the lowest and highest
-            value of each measure: as in `filter_manifest`.
+        preset, min_colorfulness, max_colorfulness, keep_tone, min_side, max_aspect, where, reject_list, keep_list, and
+            the lowest and highest value of each measure: as in `filter_manifest`.
         options: all rules as one object, like the `options` of a `filter_manifest` result.
 
     Returns:
-        `reasons`: why the photo would be rejected, empty if it would be kept; `row`: its measures by column name.
+        `reasons`: why the photo would be rejected, empty if it would be kept; `waived`: reasons that a keep list sets
+        aside; `row`: its measures by column name.
 
     Raises:
         SourceError: the photo does not exist and is not in the scan.
@@ -125,5 +131,9 @@ def explain_photo(
     """
     # This must be the first statement: locals() are then the arguments.
     chosen = filter_options(locals(), options).without_dataset_rules()
-    row = curate.explain.find_missing_row(Path(photo), Path(scan))
-    return curate.explain.explain_photo(Path(photo), chosen) if row is None else curate.explain.explain_row(row, chosen)
+    path, manifest = local_path(photo), parse_location(scan)
+    row = curate.explain.find_missing_row(path, manifest)
+    if row is not None:
+        return curate.explain.explain_row(row, chosen)
+    with one_opencv_thread:
+        return curate.explain.explain_photo(path, chosen, manifest)

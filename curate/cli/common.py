@@ -16,13 +16,13 @@ import click
 
 from curate.cli.libraries import import_error_message
 from curate.errors import UsageError, VividsetError
-from curate.files import system_advice
 from curate.interrupts import EXIT_CODE, InterruptHandler
-from curate.text import describe_error, escape_control
+from curate.locations import check_local_name, local_path, parse_location
+from curate.text import advise, describe_error, escape_control, is_out_of_handles
 
 SCAN_MANIFEST = Path("manifests/scan.parquet")
 CLEAN_MANIFEST = Path("manifests/clean.parquet")
-RESUMABLE = "finished work is kept; run the same command again to continue"
+RESUMABLE = "run the same command again; it continues from what is finished"
 """Message after an interrupt, for commands that write many files."""
 WRITES_AT_END = "no partial output was written; run the same command again"
 """The same for commands that write one file, or files that belong together, when they finish."""
@@ -36,13 +36,50 @@ class PathOrUrl(click.Path):
     def convert(
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> str | bytes | os.PathLike[str]:
-        """Refuse the empty string; otherwise as `click.Path`."""
-        if value == "":
-            self.fail("the path is empty: is a shell variable not set? Write . for the current folder.", param, ctx)
+        """Refuse the empty string, and paths that only look right; see `check_local_name`."""
+        self.check_not_empty(value, param, ctx)
+        check_local_name(os.fspath(value), existing=True)
         return super().convert(value, param, ctx)
 
+    def check_not_empty(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> None:
+        """Refuse the empty string."""
+        if value == "":
+            self.fail("the path is empty: is a shell variable not set? Write . for the current folder.", param, ctx)
 
-PATH = PathOrUrl(path_type=Path, readable=False)  # the functions report unreadable files, with advice
+
+class LocalPath(PathOrUrl):
+    """A path on this machine, as `pathlib.Path`; the URL of a store is refused.
+
+    Args:
+        existing: accept a name that begins with `~` if there is such a file; see `check_local_name`.
+    """
+
+    def __init__(self, *, existing: bool = False) -> None:
+        super().__init__(readable=False)  # the functions report unreadable files, with advice
+        self._existing = existing
+
+    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        self.check_not_empty(value, param, ctx)
+        if self._existing and os.path.lexists(value):
+            return Path(value)
+        return local_path(value, "/".join(param.opts) if isinstance(param, click.Option) else "")
+
+
+class LocationType(PathOrUrl):
+    """A path on this machine or the URL of a store, as a `Location`."""
+
+    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path or URL."""
+        self.check_not_empty(value, param, ctx)
+        return parse_location(value)
+
+
+PATH = LocalPath()
+PHOTO_PATH = LocalPath(existing=True)
+LOCATION = LocationType(readable=False)
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _TYPED_WORDS = f"{__name__}.typed_words"
 """Key of the typed arguments in a context's `meta`."""
@@ -146,10 +183,10 @@ def _reopen_closed_streams() -> None:
 
 
 def _system_error_message(exc: OSError) -> str:
-    """Path, cause and, if the cause is known, advice for a system error that the command itself doesn't handle."""
-    where = f"{exc.filename}: " if exc.filename else ""
-    advice = f": {hint}" if (hint := system_advice(exc)) else ""
-    return f"{where}{describe_error(exc)}{advice}"
+    """Path, cause and advice for a system error that the command itself doesn't handle."""
+    where = f"{exc.filename}: " if exc.filename and not is_out_of_handles(exc) else ""
+    advice = advise(exc)
+    return f"{where}{describe_error(exc)}{': ' if advice else ''}{advice}"
 
 
 def echo_lines(lines: Iterable[str]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from curate.cli import summaries
-from curate.cli.common import PATH, echo_lines, progress_bar
+from curate.cli.common import LOCATION, echo_lines, progress_bar
 from curate.errors import VividsetError
+from curate.locations import Location
 from curate.text import pluralize
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Copy or link the photos of a manifest for another tool.")
-@click.argument("manifest", type=PATH)
+@click.argument("manifest", type=LOCATION)
 @click.option(
     "-o",
     "--out",
-    type=PATH,
+    type=LOCATION,
     required=True,
-    help="Output folder: new, empty, or with an unfinished export of the same manifest.",
+    help="Output folder, or its URL: new, empty, or with an unfinished export of the same manifest.",
 )
 @click.option(
     "--to",
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     required=True,
     help="Format of the output folder.",
 )
-def export(manifest: Path, out: Path, kind: Kind) -> None:
+def export(manifest: Location, out: Location, kind: Kind) -> None:
     """Copy or link the photos of MANIFEST, unchanged, into a folder for another tool.
 
     \b

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from curate.cli import summaries
-from curate.cli.common import CLEAN_MANIFEST, PATH, SCAN_MANIFEST, echo_lines, typed_command
+from curate.cli.common import CLEAN_MANIFEST, LOCATION, SCAN_MANIFEST, echo_lines, typed_command
 from curate.cli.filter_options import DATASET_OPTIONS, PHOTO_OPTIONS, filter_options
+from curate.locations import Location
 
 
 @click.command("filter", short_help="Select photos by the measurements of a scan.")
-@click.argument("scan_path", type=PATH, default=SCAN_MANIFEST, metavar="[SCAN]")
+@click.argument("scan_path", type=LOCATION, default=SCAN_MANIFEST, metavar="[SCAN]")
 @filter_options(*PHOTO_OPTIONS, *DATASET_OPTIONS)
 @click.option(
     "-o",
     "--out",
-    type=PATH,
+    type=LOCATION,
     default=CLEAN_MANIFEST,
     show_default=True,
-    help="Manifest of the kept photos. The rejected photos go to rejected.parquet in the same folder, or to "
-    "NAME.rejected.parquet if the output is another NAME.parquet than clean.parquet.",
+    help="Manifest of the kept photos, also at a URL. The rejected photos go to rejected.parquet in the same folder, "
+    "or to NAME.rejected.parquet if the output is another NAME.parquet than clean.parquet.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the result, but write no files.")
 @click.option("--show", is_flag=True, help="Print the options in effect as a preset file, and do nothing else.")
-def filter_command(scan_path: Path, out: Path, settings: dict[str, Any], *, dry_run: bool, show: bool) -> None:
+def filter_command(scan_path: Location, out: Location, settings: dict[str, Any], *, dry_run: bool, show: bool) -> None:
     """Select photos by the measurements of a scan, without reading the photos again.
 
     SCAN is a manifest written by `curate scan` (default: manifests/scan.parquet). Grayscale, sepia and toned photos are

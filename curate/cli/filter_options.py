@@ -14,10 +14,10 @@ from curate.filtering.options import (
     NUMERIC_MEASURES,
     PRESETS,
     SETTING_NAMES,
-    TONES,
     load_preset,
     merge_settings,
 )
+from curate.measures.names import TONES
 
 Command = Callable[..., Any]
 Option = Callable[[Command], Command]
@@ -54,6 +54,22 @@ PHOTO_OPTIONS: tuple[Option, ...] = (
         "--where",
         metavar="SQL",
         help='Reject photos for which this SQL condition is not true, like "width > 800". Needs the package duckdb.',
+    ),
+    click.option(
+        "--reject-list",
+        multiple=True,
+        type=click.Path(),
+        metavar="FILE",
+        help="Reject the photos of this text file: one path or sha256 per line, as the report writes it. Can be given "
+        "several times.",
+    ),
+    click.option(
+        "--keep-list",
+        multiple=True,
+        type=click.Path(),
+        metavar="FILE",
+        help="Keep the photos of such a file, whatever their measures are. A photo that is also in a --reject-list, or "
+        "that can't be read, is rejected. Can be given several times.",
     ),
 )
 """Options that decide on each photo independently of the others."""

@@ -8,22 +8,22 @@ from typing import Any
 import click
 
 from curate.cli import summaries
-from curate.cli.common import PATH, SCAN_MANIFEST, PathOrUrl, echo_lines
+from curate.cli.common import LOCATION, PHOTO_PATH, SCAN_MANIFEST, echo_lines
 from curate.cli.filter_options import PHOTO_OPTIONS, filter_options
-from curate.errors import UsageError
+from curate.locations import Location
 
 
 @click.command(short_help="Show whether a filter keeps a photo, and why not.")
-@click.argument("paths", nargs=-1, required=True, type=PathOrUrl(readable=False), metavar="PHOTO...")
+@click.argument("photos", nargs=-1, required=True, type=PHOTO_PATH, metavar="PHOTO...")
 @click.option(
     "--scan",
-    type=PATH,
+    type=LOCATION,
     default=SCAN_MANIFEST,
     show_default=True,
     help="Scan manifest in which to look up photos that no longer exist.",
 )
 @filter_options(*PHOTO_OPTIONS)
-def explain(paths: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> None:
+def explain(photos: tuple[Path, ...], scan: Location, settings: dict[str, Any]) -> None:
     """Measure each PHOTO now and show whether a filter with these options keeps it, and why not.
 
     The photos don't need to be in a manifest. For a photo that no longer exists, the measurements come from the scan
@@ -34,12 +34,8 @@ def explain(paths: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> Non
     from curate.api.photos import explain_photo
     from curate.explain import find_missing_row, list_photo
     from curate.filtering.options import build_options
-    from curate.sources import is_url
 
     options = build_options(settings).without_dataset_rules()
-    if url := next(filter(is_url, paths), None):
-        raise UsageError(f"{url} is a URL: download the photo first, or measure it with `curate scan`")
-    photos = list(map(Path, paths))
     for photo in photos:  # report a wrong path before any photo is measured
         if find_missing_row(photo, scan) is None:
             list_photo(photo)
@@ -48,8 +44,8 @@ def explain(paths: tuple[str, ...], scan: Path, settings: dict[str, Any]) -> Non
 
 
 @click.command(short_help="Show the content and the origin of a manifest.")
-@click.argument("path", type=PATH, metavar="MANIFEST")
-def inspect(path: Path) -> None:
+@click.argument("path", type=LOCATION, metavar="MANIFEST")
+def inspect(path: Location) -> None:
     """Show the number of rows, the origin and the columns of a manifest.
 
     The origin is every command that led to this manifest, back to the scan.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from curate.cli import summaries
-from curate.cli.common import PATH, echo_lines, engine_options, progress_bar, typed_command
+from curate.cli.common import LOCATION, echo_lines, engine_options, progress_bar, typed_command
 from curate.errors import VividsetError
+from curate.locations import Location
 from curate.text import pluralize
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Resize photos once, so that `train fit` reads them fast.")
-@click.argument("manifest", type=PATH)
-@click.option("-o", "--out", type=PATH, help="Output folder.  [default: packs/NAME for the manifest NAME.parquet]")
+@click.argument("manifest", type=LOCATION)
+@click.option(
+    "-o", "--out", type=LOCATION, help="Output folder, or its URL.  [default: packs/NAME for the manifest NAME.parquet]"
+)
 @click.option(
     "--size",
     "size_px",
@@ -43,8 +46,8 @@ if TYPE_CHECKING:
     "--overwrite", is_flag=True, help="Replace a pack that was made from another manifest or with other options."
 )
 def pack(
-    manifest: Path,
-    out: Path | None,
+    manifest: Location,
+    out: Location | None,
     size_px: int,
     encoding: Encoding,
     quality: int,

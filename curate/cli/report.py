@@ -7,13 +7,17 @@ from pathlib import Path
 import click
 
 from curate.cli import summaries
-from curate.cli.common import PATH, SCAN_MANIFEST, echo_lines, workers_option
+from curate.cli.common import LOCATION, PATH, SCAN_MANIFEST, echo_lines, workers_option
+from curate.locations import Location
 
 
 @click.command(short_help="Write an HTML page about a manifest, to choose thresholds.")
-@click.argument("path", type=PATH, default=SCAN_MANIFEST, metavar="[MANIFEST]")
+@click.argument("path", type=LOCATION, default=SCAN_MANIFEST, metavar="[MANIFEST]")
 @click.option(
-    "-o", "--out", type=PATH, help="HTML file to write.  [default: NAME.html beside the manifest NAME.parquet]"
+    "-o",
+    "--out",
+    type=LOCATION,
+    help="HTML file to write, also at a URL.  [default: NAME.html beside the manifest NAME.parquet]",
 )
 @click.option(
     "--root",
@@ -23,7 +27,7 @@ from curate.cli.common import PATH, SCAN_MANIFEST, echo_lines, workers_option
     help="Folder that the photos have moved to since the scan. Can be given several times.",
 )
 @workers_option("Number of processes that make thumbnails.")
-def report(path: Path, out: Path | None, roots: tuple[Path, ...], workers: int | None) -> None:
+def report(path: Location, out: Location | None, roots: tuple[Path, ...], workers: int | None) -> None:
     """Write an HTML page about a manifest, with an adjustable colorfulness threshold and photos on both sides of it.
 
     MANIFEST is a manifest written by `curate scan` or `curate filter` (default: manifests/scan.parquet). The page is

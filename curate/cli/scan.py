@@ -13,12 +13,21 @@ from typing import TYPE_CHECKING
 import click
 
 from curate.cli import summaries
-from curate.cli.common import PATH, SCAN_MANIFEST, PathOrUrl, echo_lines, engine_options, progress_bar, typed_command
+from curate.cli.common import (
+    LOCATION,
+    SCAN_MANIFEST,
+    PathOrUrl,
+    echo_lines,
+    engine_options,
+    progress_bar,
+    typed_command,
+)
 from curate.errors import UsageError, VividsetError
 from curate.text import pluralize
 
 if TYPE_CHECKING:
     from curate.executors.engines import EngineName
+    from curate.locations import Location
     from curate.scanning.scan import ScanSummary
     from curate.scanning.scorer import Fidelity
 
@@ -35,7 +44,14 @@ if TYPE_CHECKING:
 @click.option(
     "-0", "--null", is_flag=True, help="Paths in the lists end with a NUL byte, as written by `find -print0`."
 )
-@click.option("-o", "--out", type=PATH, default=SCAN_MANIFEST, show_default=True, help="Manifest to write or update.")
+@click.option(
+    "-o",
+    "--out",
+    type=LOCATION,
+    default=SCAN_MANIFEST,
+    show_default=True,
+    help="Manifest to write or update, also at a URL.",
+)
 @engine_options
 @click.option(
     "--max-pixels",
@@ -68,6 +84,13 @@ if TYPE_CHECKING:
     help="Remove the rows of this path from the manifest, except for photos that this scan finds. Can be given several "
     "times.",
 )
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Skip files and folders that match this pattern, as in .gitignore: *.gif, previews/, 2020/**/raw. Can be "
+    "given several times.",
+)
 @click.option("--prune", is_flag=True, help="Remove the rows of photos that no longer exist from the manifest.")
 @click.option(
     "--max-errors",
@@ -79,7 +102,7 @@ def scan(
     paths: tuple[str, ...],
     from_files: tuple[str, ...],
     null: bool,
-    out: Path,
+    out: Location,
     workers: int | None,
     engine: EngineName,
     max_pixels: int,
@@ -89,6 +112,7 @@ def scan(
     retry_errors: bool,
     overwrite: bool,
     forget: tuple[str, ...],
+    exclude: tuple[str, ...],
     prune: bool,
     max_errors: str | None,
     dry_run: bool,
@@ -105,7 +129,9 @@ def scan(
     too_many = _error_limit(max_errors)
     if not paths and not from_files:
         raise UsageError("nothing to scan: give folders, photos or tar files, or a list of them with --from-file")
-    _prefork(forked=engine == "processes" and (overwrite or not os.path.exists(out)) and not dry_run)
+    _prefork(
+        forked=engine == "processes" and (overwrite or not (isinstance(out, Path) and out.exists())) and not dry_run
+    )
     from curate.api.manifests import scan_photos
     from curate.scanning.scan import ScanOptions, preview_scan
     from curate.scanning.scorer import ScoreOptions
@@ -114,7 +140,7 @@ def scan(
     score = ScoreOptions(max_pixels, fidelity)
     shard_spec = ShardSpec.parse(shard) if shard else ALL_SHARDS
     options = ScanOptions(
-        workers, score, timeout_s, retry_errors, overwrite, from_files, null, engine, shard_spec, forget, prune
+        workers, score, timeout_s, retry_errors, overwrite, from_files, null, engine, shard_spec, forget, prune, exclude
     )
     if dry_run:
         echo_lines(summaries.dry_scan_summary(preview_scan(paths, out, options)))
@@ -125,7 +151,7 @@ def scan(
     _check_errors(summary, out, too_many, f"more than --max-errors {max_errors}")
 
 
-def _check_errors(summary: ScanSummary, out: Path, too_many: Callable[[int, int], bool], limit: str) -> None:
+def _check_errors(summary: ScanSummary, out: Location, too_many: Callable[[int, int], bool], limit: str) -> None:
     """Raise a VividsetError if no photo could be measured, or if too many failed."""
     photos, failed = pluralize(summary.photos, "photo"), sum(summary.errors.values())
     if summary.photos and not summary.scored:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.filtering.options import LEVEL_STARTS, NUMERIC_MEASURES, TONES
+from curate.filtering.options import NUMERIC_MEASURES
+from curate.locations import Location
+from curate.measures.names import LEVELS, TONES
 from curate.text import format_bytes, format_number, pluralize
 
 if TYPE_CHECKING:
@@ -16,20 +18,20 @@ if TYPE_CHECKING:
 
     from curate.explain import Explanation
     from curate.exporting.export import ExportSummary
-    from curate.filtering.filter import FilterSummary
+    from curate.filtering.filter import FilterSummary, ListSummary
     from curate.manifest.reader import Ancestor
     from curate.packing.pack import PackSummary
     from curate.report import ReportSummary
     from curate.scanning.scan import ScanSummary
     from curate.scanning.work_dir import ListingStats
 
-LEVEL_NAMES = ("not", "slightly", "moderately", "averagely", "quite", "highly", "extremely")
-"""Hasler and Süsstrunk's words for ranges of colorfulness; their lower limits are `LEVEL_STARTS`."""
+MAX_UNMATCHED = 5
+"""Entries of a list without a photo that a filter names."""
 MAX_FAILURES = 10
 """Failed photos that a pack or an export lists; failed.csv has all of them."""
 
 
-def scan_summary(summary: ScanSummary, out: Path) -> Iterator[str]:
+def scan_summary(summary: ScanSummary, out: Location) -> Iterator[str]:
     """The result of a scan: numbers of photos, errors by kind, tones, and levels of colorfulness."""
     failed = sum(summary.errors.values())
     yield f"{pluralize(summary.photos, 'photo')}: {summary.scored:,} measured, {failed:,} failed"
@@ -39,6 +41,9 @@ def scan_summary(summary: ScanSummary, out: Path) -> Iterator[str]:
         yield f"  missing: {pluralize(summary.missing, 'photo')}; rows kept (`curate scan --prune` removes them)"
     if summary.dropped:
         yield f"  missing: {pluralize(summary.dropped, 'photo')}; rows removed"
+    if summary.excluded_rows:
+        yield f"  excluded: {pluralize(summary.excluded_rows, 'photo')} of an earlier scan; rows removed"
+    yield from _skipped_names(summary.excluded)
     if summary.skipped:
         yield f"  skipped, not a photo by name or content: {pluralize(summary.skipped, 'file')}"
     for kind, count in summary.errors.most_common():
@@ -46,9 +51,9 @@ def scan_summary(summary: ScanSummary, out: Path) -> Iterator[str]:
     if summary.scored:
         yield "tone"
         yield from _bar_chart(TONES, summary.tones)
-        levels = ", ".join(f"{start} {name}" for start, name in zip(LEVEL_STARTS, LEVEL_NAMES, strict=True))
+        levels = ", ".join(f"{start} {name}" for start, name in LEVELS)
         yield f"colorfulness ({levels})"
-        yield from _bar_chart(LEVEL_NAMES, summary.levels)
+        yield from _bar_chart([name for _, name in LEVELS], summary.levels)
     yield f"written: {out}"
 
 
@@ -60,6 +65,16 @@ def dry_scan_summary(listing: ListingStats) -> Iterator[str]:
         yield f"  missing: {pluralize(listing.missing, 'photo')}; rows would be kept"
     if listing.dropped:
         yield f"  missing: {pluralize(listing.dropped, 'photo')}; rows would be removed"
+    if listing.excluded_rows:
+        yield f"  excluded: {pluralize(listing.excluded_rows, 'photo')} of an earlier scan; rows would be removed"
+    yield from _skipped_names(listing.excluded)
+
+
+def _skipped_names(excluded: Mapping[str, int]) -> Iterator[str]:
+    """The number of files and folders that a listing skipped, by the name or pattern that they match."""
+    if excluded:
+        counts = ", ".join(f"{count:,} {name}" for name, count in Counter(excluded).most_common())
+        yield f"  skipped by name, files and folders: {sum(excluded.values()):,} ({counts})"
 
 
 def filter_summary(chosen: FilterSummary) -> Iterator[str]:
@@ -73,6 +88,10 @@ def filter_summary(chosen: FilterSummary) -> Iterator[str]:
         )
     for name, count in chosen.rejected_by_rule.items():
         yield f"  {count:>9,}  {name}"
+    if chosen.waived:
+        yield f"  {chosen.waived:>9,}  kept by the keep list, although a rule rejects them"
+    for photo_list in chosen.lists:
+        yield from _list_lines(photo_list)
     lower_bounds = {bound.column: bound for bound in chosen.options.all_bounds() if bound.is_min}
     for top in chosen.options.keep_top:
         if bound := lower_bounds.get(top.column):
@@ -80,6 +99,16 @@ def filter_summary(chosen: FilterSummary) -> Iterator[str]:
             yield f"threshold for the top {top.percent:g} % by {top.column}: {threshold}"
     yield "split: " + ", ".join(f"{chosen.splits[name]:,} {name}" for name in ("train", "val", "test"))
     yield from _histogram(chosen.kept_histogram.tolist(), chosen.rejected_histogram.tolist())
+
+
+def _list_lines(photo_list: ListSummary) -> Iterator[str]:
+    """How many entries of a list name photos of the scan, and the first that name none."""
+    unmatched = photo_list.unmatched
+    entries = pluralize(photo_list.entries, "entry")
+    yield f"{photo_list.option}: {entries}, {len(unmatched):,} of them in no row of the scan{':' if unmatched else ''}"
+    yield from (f"  {entry}" for entry in unmatched[:MAX_UNMATCHED])
+    if len(unmatched) > MAX_UNMATCHED:
+        yield f"  and {len(unmatched) - MAX_UNMATCHED:,} more"
 
 
 def strictest_rule_warning(chosen: FilterSummary, manifest_path: str) -> str | None:
@@ -101,17 +130,18 @@ def strictest_rule_warning(chosen: FilterSummary, manifest_path: str) -> str | N
     )
 
 
-def pack_summary(pack: PackSummary, out: Path) -> Iterator[str]:
+def pack_summary(pack: PackSummary, out: Location) -> Iterator[str]:
     """The result of a pack, with the first failed photos."""
     yield f"{pluralize(pack.photos, 'photo')} packed, {format_bytes(pack.bytes)}; {len(pack.failed):,} failed"
     if pack.packed_now < pack.photos + len(pack.failed):
         yield f"  packed now: {pack.packed_now:,}; already in the pack: the rest"
     yield from _failure_lines(pack.failed, out)
     if pack.photos:
-        yield f"written: {out}; next step: train fit {out}"
+        copy = "" if isinstance(out, Path) else "copy it to a disk of the training machine, then "
+        yield f"written: {out}; next step: {copy}train fit {out if isinstance(out, Path) else out.name}"
 
 
-def export_summary(export: ExportSummary, out: Path) -> Iterator[str]:
+def export_summary(export: ExportSummary, out: Location) -> Iterator[str]:
     """The result of an export, with the first failed photos."""
     yield f"{pluralize(export.photos, 'photo')} exported, {len(export.failed):,} failed"
     if export.exported_now < export.photos:
@@ -121,7 +151,7 @@ def export_summary(export: ExportSummary, out: Path) -> Iterator[str]:
         yield f"written: {out}"
 
 
-def _failure_lines(failed: list[tuple[str, str]], out: Path) -> Iterator[str]:
+def _failure_lines(failed: list[tuple[str, str]], out: Location) -> Iterator[str]:
     """Path and reason of the first failed photos, and the file that lists all."""
     for path, reason in failed[:MAX_FAILURES]:
         yield f"  {path}: {reason}"
@@ -132,7 +162,9 @@ def _failure_lines(failed: list[tuple[str, str]], out: Path) -> Iterator[str]:
 def explanation_lines(photo: Path, explanation: Explanation) -> Iterator[str]:
     """Whether a photo is kept or rejected, with all reasons, and its measurements."""
     reasons = "; ".join(explanation.reasons)
-    yield f"{photo}: rejected: {reasons}" if reasons else f"{photo}: kept"
+    waived = "; ".join(explanation.waived)
+    by_list = f" by the keep list, although {waived}" if waived else ""
+    yield f"{photo}: rejected: {reasons}" if reasons else f"{photo}: kept{by_list}"
     row = explanation.row
     if since := row.get("missing_since"):
         yield f"  {'missing_since':<21} {since:%Y-%m-%d %H:%M:%S} UTC"
@@ -142,7 +174,7 @@ def explanation_lines(photo: Path, explanation: Explanation) -> Iterator[str]:
             yield f"  {name:<21} {f'{value:.4g}' if isinstance(value, float) else value}"
 
 
-def manifest_lines(path: Path, counts: dict[str, Counter[str]], sha256: str) -> Iterator[str]:
+def manifest_lines(path: Location, counts: dict[str, Counter[str]], sha256: str) -> Iterator[str]:
     """Number of rows and sha256 of a manifest, and its rows by split and by tone."""
     yield f"{path}: {pluralize(counts['split'].total(), 'row')}, sha256 {sha256}"
     for column, counter in counts.items():
@@ -203,11 +235,12 @@ def report_summary(page: ReportSummary) -> Iterator[str]:
     """What a report shows, and where it is."""
     yield f"{pluralize(page.photos, 'photo')}, {page.shown:,} of them on the page"
     if page.missing:
-        yield f"  {page.missing:>9,}  without a thumbnail: missing or unreadable now; if the photos moved, use --root"
+        why = "missing, changed or unreadable now; if the photos moved, use --root"
+        yield f"  {page.missing:>9,}  without a thumbnail: {why}"
     yield f"written: {page.out} ({page.bytes / 1e6:.1f} MB)"
 
 
-def _bar_chart(names: tuple[str, ...], counts: Counter[str]) -> Iterator[str]:
+def _bar_chart(names: Sequence[str], counts: Counter[str]) -> Iterator[str]:
     """One line per name: count, percentage, name and a bar."""
     total, highest = max(1, counts.total()), max(1, *counts.values())
     for name in names:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from curate.cores import available_cores
 from curate.errors import EngineError, UsageError
-from curate.executors.worker import init_worker, limit_threads, start_fork_server
-from curate.text import describe_error, install_hint
+from curate.executors.worker import continued_if_stopped, init_worker, limit_threads, start_fork_server
+from curate.process_settings import one_opencv_thread
+from curate.text import advise, describe_error, install_hint
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
@@ -69,7 +70,7 @@ def map_serially(
 ) -> Iterator[Outcome[Item, Result]]:
     """Map a function over items in this process, for tests and debuggers.
 
-    A decoder that crashes ends the whole program.
+    A decoder that crashes ends the whole program. OpenCV uses one thread while the function runs.
 
     Args:
         function: called on each item.
@@ -77,7 +78,9 @@ def map_serially(
         workers: ignored.
     """
     for item in items:
-        yield TaskResult(item, function(item))
+        with one_opencv_thread:
+            result = function(item)
+        yield TaskResult(item, result)
 
 
 def map_in_processes(
@@ -106,7 +109,8 @@ def map_in_processes(
         return
     remaining, max_queued = chain(first, remaining), 2 * len(first)  # the next item is queued before a worker is free
     running: dict[Future[Result], Item] = {}
-    with _open_pool(len(first), getattr(function, "func", function).__module__) as pool:
+    module = getattr(function, "func", function).__module__
+    with continued_if_stopped(), _open_pool(len(first), module) as pool:
         while True:
             for item in islice(remaining, max_queued - len(running)):
                 running[pool.schedule(function, args=[item], timeout=timeout_s)] = item
@@ -218,7 +222,7 @@ def _start_error(exc: OSError) -> EngineError:
     elif isinstance(exc, ConnectionError):  # the fork server ended at once: for example, Python can't be executed
         advice = f"can you run {sys.executable}? If not, use --engine serial"
     else:
-        advice = "try fewer with --workers"
+        advice = f"{advise(exc)}, or use fewer --workers" if advise(exc) else "try fewer with --workers"
     return EngineError(f"worker processes can't be started: {describe_error(exc)}: {advice}")
 
 

@@ -1,4 +1,5 @@
 """Export the photos of a manifest in the layout of another tool.
 
 - export: WebDataset tars, Hugging Face imagefolder, copies, symbolic links and hard links
+- folder: writes their files into a folder or to a URL
 """

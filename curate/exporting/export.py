@@ -17,9 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import manifest
-from curate.errors import ManifestError, OutputError, PhotoError, Vanished
+from curate.errors import ManifestError, OutputError, PhotoError, UsageError, Vanished
 from curate.executors.retry import Progress
-from curate.files import commit, locked_output_dir, write_atomic, write_failed_csv
+from curate.exporting.folder import ExportFolder
+from curate.files import locked_output_dir, write_atomic, write_failed_csv
+from curate.locations import Location, RemotePath
 from curate.manifest import unescape
 from curate.sources import has_photo_name
 from curate.sources.reader import PHOTO_REF_COLUMNS, PhotoRef
@@ -62,7 +64,9 @@ class ExportItem:
         return PhotoRef(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset"))
 
 
-def export_photos(manifest_path: Path, out: Path, kind: Kind, *, progress: Progress | None = None) -> ExportSummary:
+def export_photos(
+    manifest_path: Location, out: Location, kind: Kind, *, progress: Progress | None = None
+) -> ExportSummary:
     """Export the photos of a manifest into the folder `out`; each file is written completely or not at all.
 
     File names and folders are kept; characters that some file systems can't store are replaced, and names are made
@@ -79,18 +83,22 @@ def export_photos(manifest_path: Path, out: Path, kind: Kind, *, progress: Progr
         ManifestError: the manifest can't be read, or has no photo.
         OutputError: `out` has other content, is locked or can't be written, or a source of photos is gone.
     """
+    if isinstance(out, RemotePath) and kind in ("links", "hardlinks"):
+        raise UsageError(
+            f"{out} is a URL, where nothing can be linked: use --to copy, or choose a local folder with -o"
+        )
     photos, sha256 = _list_photos(manifest_path, kind)
     write = {"webdataset": _write_tars, "imagefolder": _write_imagefolder}.get(kind, _write_tree)
     summary = ExportSummary()
     report = progress or (lambda done, total: None)
     with locked_output_dir(out, {"manifest": sha256, "to": kind}):
-        for done in write(photos, out, kind, summary):
+        for done in write(photos, ExportFolder(out), kind, summary):
             report(done, len(photos))
         write_failed_csv(out, summary.failed)
     return summary
 
 
-def _list_photos(path: Path, kind: Kind) -> tuple[list[ExportItem], str]:
+def _list_photos(path: Location, kind: Kind) -> tuple[list[ExportItem], str]:
     """The photos of a manifest that can be exported, and the sha256 of the manifest."""
     read = manifest.read_manifest(path, required=PHOTO_REF_COLUMNS)
     table = read.table.filter(pc.is_valid(read.table["sha256"]))
@@ -172,39 +180,43 @@ def _shorten(part: str) -> str:
     return stem.encode()[: MAX_NAME_BYTES - len(suffix.encode())].decode("utf-8", "ignore") + suffix
 
 
-def _write_tars(photos: list[ExportItem], out: Path, _kind: Kind, summary: ExportSummary) -> Iterator[int]:
+def _write_tars(photos: list[ExportItem], out: ExportFolder, _kind: Kind, summary: ExportSummary) -> Iterator[int]:
     done = 0
     for split in dict.fromkeys(photo.name.partition("/")[0] for photo in photos):
         members = [photo for photo in photos if photo.name.startswith(f"{split}/")]
         for first in range(0, len(members), TAR_PHOTOS):
             chosen = members[first : first + TAR_PHOTOS]
-            _write_tar(out / f"{split}-{first // TAR_PHOTOS:06d}.tar", chosen, summary)
+            _write_tar(out, f"{split}-{first // TAR_PHOTOS:06d}.tar", chosen, summary)
             done += len(chosen)
             yield done
 
 
-def _write_tar(path: Path, photos: list[ExportItem], summary: ExportSummary) -> None:
-    if path.exists() and _is_complete(path, photos):
+def _write_tar(out: ExportFolder, name: str, photos: list[ExportItem], summary: ExportSummary) -> None:
+    if out.size(name) is not None and _is_complete(out, name, photos):
         summary.photos += len(photos)
         return
-    draft = path.with_name(f".{path.name}.draft")
-    with tarfile.open(draft, "w", format=tarfile.PAX_FORMAT) as tar:
-        for photo in photos:
-            if (data := _read(photo, summary)) is not None:
-                name = _member_name(photo)
-                _add_member(tar, name, data)
-                _add_member(tar, os.path.splitext(name)[0] + ".json", json.dumps(photo.row).encode())
-    commit(draft, path)
+    failed = len(summary.failed)
+    with out.draft(name) as draft:
+        with tarfile.open(draft, "w", format=tarfile.PAX_FORMAT) as tar:
+            for photo in photos:
+                if (data := _read(photo, summary)) is not None:
+                    member = _member_name(photo)
+                    _add_member(tar, member, data)
+                    _add_member(tar, os.path.splitext(member)[0] + ".json", json.dumps(photo.row).encode())
+        if len(summary.failed) > failed:
+            out.record_failed(summary.failed)
 
 
 def _member_name(photo: ExportItem) -> str:
     return photo.name.partition("/")[2]
 
 
-def _is_complete(path: Path, photos: list[ExportItem]) -> bool:
-    """Whether a tar can be read and has all photos."""
+def _is_complete(out: ExportFolder, name: str, photos: list[ExportItem]) -> bool:
+    """Whether a tar that exists has all photos; one at a URL is not read, because it was written whole."""
+    if isinstance(out.out, RemotePath):
+        return not any(photo.row["path"] in out.failed_before for photo in photos)
     try:
-        with tarfile.open(path, "r:") as tar:
+        with tarfile.open(out.out / name, "r:") as tar:
             return {_member_name(photo) for photo in photos} <= set(tar.getnames())
     except tarfile.TarError:
         return False
@@ -228,48 +240,34 @@ def _read(photo: ExportItem, summary: ExportSummary) -> bytes | None:
     return data
 
 
-def _write_imagefolder(photos: list[ExportItem], out: Path, kind: Kind, summary: ExportSummary) -> Iterator[int]:
-    """One folder per split, each with a metadata.jsonl that lists its photos."""
+def _write_imagefolder(
+    photos: list[ExportItem], out: ExportFolder, kind: Kind, summary: ExportSummary
+) -> Iterator[int]:
+    """One folder per split, each with a metadata.jsonl that lists its photos; it is written last."""
     yield from _write_tree(photos, out, kind, summary)
     # Every line gets all columns: `datasets` infers the types from the lines.
     columns = dict.fromkeys(name for photo in photos for name in photo.row)
     lines: dict[str, list[str]] = {}
     for photo in photos:
-        if (out / photo.name).exists():
+        if out.size(photo.name) is not None:
             split, _, name = photo.name.partition("/")
             row = {"file_name": name} | {column: photo.row.get(column) for column in columns}
             lines.setdefault(split, []).append(json.dumps(row) + "\n")
     for split, rows in lines.items():
-        write_atomic("".join(rows).encode(), out / split / "metadata.jsonl")
+        write_atomic("".join(rows).encode(), out.out / split / "metadata.jsonl")
 
 
-def _write_tree(photos: list[ExportItem], out: Path, kind: Kind, summary: ExportSummary) -> Iterator[int]:
+def _write_tree(photos: list[ExportItem], out: ExportFolder, kind: Kind, summary: ExportSummary) -> Iterator[int]:
     for done, photo in enumerate(photos, start=1):
-        target = out / photo.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if kind in ("links", "hardlinks"):
-            _link(photo, target, summary, hard=kind == "hardlinks")
-        elif target.is_file() and target.stat().st_size == photo.row.get("bytes", -1):
+        if isinstance(out.out, Path) and kind in ("links", "hardlinks"):
+            _link(photo, out.out / photo.name, summary, hard=kind == "hardlinks")
+        elif out.size(photo.name) == photo.row.get("bytes", -1):
             # A complete copy, judged by its size: reading all copies would take as long as copying.
             summary.photos += 1
         elif (data := _read(photo, summary)) is not None:
-            _write_copy(target, data)
+            out.write(photo.name, data)
         yield done
-
-
-def _write_copy(target: Path, data: bytes) -> None:
-    """Write a file completely or not at all.
-
-    Without fsync, which would dominate the time for small files: after a power failure, the size shows what is
-    incomplete.
-    """
-    draft = target.with_name(f".{target.name}.draft")
-    try:
-        draft.write_bytes(data)
-        os.replace(draft, target)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    out.flush()
 
 
 def _link(photo: ExportItem, target: Path, summary: ExportSummary, *, hard: bool) -> None:
@@ -279,6 +277,7 @@ def _link(photo: ExportItem, target: Path, summary: ExportSummary, *, hard: bool
         summary.failed.append((photo.row["path"], str(reason)))
         return
     summary.photos += 1
+    target.parent.mkdir(parents=True, exist_ok=True)
     linked = target.is_symlink() and os.readlink(target) == source
     if os.path.samefile(source, target) if hard and target.exists() else linked:
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.filtering.options import LEVEL_STARTS
+from curate.measures.names import LEVEL_STARTS
 
 HUE_SECTORS = 12
 """Sectors of 30 degrees. A stratum is one sector combined with one of the paper's levels of colorfulness."""

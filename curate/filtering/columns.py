@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.errors import ManifestError
-from curate.filtering.rules import RuleResult, usable_mask
+from curate.filtering.rules import TableResults, usable_mask
+from curate.locations import Location, RemotePath
 from curate.manifest.encoding import hex_to_uint
 
-PathOrTable: TypeAlias = Path | Any
+PathOrTable: TypeAlias = Location | Any
 """A scan: the path of its manifest, or a `pa.Table` in memory."""
-RowRules: TypeAlias = Callable[[pa.Table, slice], Sequence[RuleResult]]
+RowRules: TypeAlias = Callable[[pa.Table, slice], TableResults]
 """Returns all results for a table, whose rows are the given range of the whole scan."""
 _KEY_TEXT = pa.schema([("source", pa.string()), ("path", pa.string())])
 
@@ -35,6 +36,8 @@ class Columns:
     """(rows,) see `rules.usable_mask`."""
     passes: NDArray[np.bool_]
     """(rows,) whether the photo passes all rules so far."""
+    listed: NDArray[np.bool_]
+    """(rows,) whether the keep list keeps the photo."""
     colorfulness: NDArray[np.float32]
     """(rows,) M."""
     pixels: NDArray[np.uint32]
@@ -55,7 +58,7 @@ class Columns:
         """
         rows = count_rows(scan)
         bools, floats, pairs = (rows, np.bool_), (rows, np.float32), ((rows, 2), np.uint64)
-        shapes: Any = (bools, bools, floats, (rows, np.uint32), pairs, pairs, floats)
+        shapes: Any = (bools, bools, bools, floats, (rows, np.uint32), pairs, pairs, floats)
         columns, start = cls(*(np.zeros(*shape) for shape in shapes)), 0
         for table in read_tables(scan, sorted(names)):
             columns._fill(table, slice(start, start + table.num_rows), apply_rules)
@@ -66,7 +69,8 @@ class Columns:
         results = apply_rules(table, rows)
         usable = usable_mask(table)
         self.usable[rows] = usable
-        self.passes[rows] = ~np.logical_or.reduce([result.fails for result in results])
+        self.passes[rows] = ~results.rejected
+        self.listed[rows] = results.listed
         self.colorfulness[rows] = _to_floats(table, "colorfulness")
         if {"width", "height"} <= set(table.column_names):
             self.pixels[rows] = _to_floats(table, "width") * _to_floats(table, "height")
@@ -83,19 +87,19 @@ def read_tables(scan: PathOrTable, columns: list[str] | None = None) -> Iterator
     Raises:
         ManifestError: a column is missing, except `missing_since`, which scans of older versions lack.
     """
-    names = manifest.inspect_manifest(scan)[0].names if isinstance(scan, Path) else scan.column_names
+    names = manifest.inspect_manifest(scan)[0].names if isinstance(scan, Path | RemotePath) else scan.column_names
     if columns is not None and "missing_since" not in names:
         columns = [name for name in columns if name != "missing_since"]
     if absent := set(columns or ()) - set(names):
         raise ManifestError(f"the scan has no column {min(absent)!r}: run `curate scan` again with this version")
-    if isinstance(scan, Path):
+    if isinstance(scan, Path | RemotePath):
         return manifest.iter_tables(scan, columns)
     return iter([scan if columns is None else scan.select(columns)])
 
 
 def count_rows(scan: PathOrTable) -> int:
     """Return the number of rows of a scan."""
-    if not isinstance(scan, Path):
+    if not isinstance(scan, Path | RemotePath):
         return int(scan.num_rows)
     return sum(manifest.open_parquet(part).metadata.num_rows for part in manifest.list_parts(scan))
 

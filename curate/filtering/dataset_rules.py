@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,17 @@ from curate.errors import EngineError, UsageError
 from curate.filtering.balance import choose_balanced, stratum_label
 from curate.filtering.columns import Columns, PathOrTable, count_rows, read_measures, read_paths
 from curate.filtering.options import Bound, FilterOptions
-from curate.filtering.rules import DatasetRuleResult, RuleResult, apply_rules, repeat_reason, rule_columns
+from curate.filtering.photo_lists import PhotoList
+from curate.filtering.rules import (
+    DatasetRuleResult,
+    RuleResult,
+    TableResults,
+    apply_rules,
+    repeat_reason,
+    rule_columns,
+    usable_mask,
+)
+from curate.locations import Location, RemotePath
 from curate.measures import hash_groups
 from curate.text import describe_error, install_hint
 
@@ -37,8 +47,10 @@ class DatasetStats:
     results: tuple[DatasetRuleResult, ...] = ()
     split_bits: NDArray[np.uint32] | None = None
     """(rows,) the bits that decide each photo's split; None: the first 32 bits of its own content hash."""
+    reject_list: PhotoList = field(default_factory=PhotoList)
+    keep_list: PhotoList = field(default_factory=PhotoList)
 
-    def apply_rules(self, table: pa.Table, rows: slice) -> list[RuleResult]:
+    def apply_rules(self, table: pa.Table, rows: slice) -> TableResults:
         """Apply all rules, also those on single photos, to a table with the given range of the scan's rows."""
         results = list(apply_rules(table, self.options))
         if self.where_mask is not None:
@@ -46,7 +58,14 @@ class DatasetStats:
             unreadable = results[0].fails
             fails = ~self.where_mask[rows] & ~unreadable
             results.append(RuleResult(name, fails, repeat_reason(name, int(fails.sum()))))
-        return results + [result.slice_rows(rows) for result in self.results]
+        rejected = self.reject_list.find(table)
+        kept = self.keep_list.find(table) & ~rejected & usable_mask(table)
+        waived = [result.select(kept) for result in results] if kept.any() else []
+        if waived:
+            results = [result.select(~kept) for result in results]
+        if self.reject_list.entries:
+            results.append(RuleResult("reject-list", rejected, repeat_reason("reject-list", int(rejected.sum()))))
+        return TableResults([*results, *(result.slice_rows(rows) for result in self.results)], waived, kept)
 
 
 def compute_dataset_stats(scan: PathOrTable, options: FilterOptions) -> DatasetStats:
@@ -55,16 +74,20 @@ def compute_dataset_stats(scan: PathOrTable, options: FilterOptions) -> DatasetS
     Raises:
         EngineError: a condition needs DuckDB, which is not installed.
         ManifestError: a column that a rule needs is missing, or its content is wrong.
-        UsageError: the SQL condition is not valid.
+        UsageError: the SQL condition is not valid, or a list of photos can't be read.
     """
+    reject_list = PhotoList.read(options.reject_lists, "--reject-list")
+    keep_list = PhotoList.read(options.keep_lists, "--keep-list")
     values = read_measures(scan, [share.column for share in options.keep_top])
     for share in options.keep_top:
         limit = threshold_for_share(values[share.column], share.percent)
         options = options if limit is None else options.with_bound(Bound(share.column, limit, is_min=True))
-    stats = DatasetStats(options, None if options.where is None else sql_mask(scan, options.where))
+    where_mask = None if options.where is None else sql_mask(scan, options.where)
+    stats = DatasetStats(options, where_mask, reject_list=reject_list, keep_list=keep_list)
     if options.duplicates == "keep" and not options.balance:
         return stats
-    columns = Columns.read(scan, _column_names(options), stats.apply_rules)
+    names = _column_names(options) | reject_list.columns() | keep_list.columns()
+    columns = Columns.read(scan, names, stats.apply_rules)
     if options.duplicates != "keep":
         stats = _add_duplicates(scan, stats, columns)
     if options.balance:
@@ -92,9 +115,10 @@ def _add_duplicates(scan: PathOrTable, stats: DatasetStats, columns: Columns) ->
 
 
 def _add_balance(stats: DatasetStats, columns: Columns) -> DatasetStats:
-    rows = np.flatnonzero(columns.passes)
+    rows = np.flatnonzero(columns.passes & ~columns.listed)
+    others = max(0, stats.options.balance - int((columns.passes & columns.listed).sum()))
     draw = columns.sha256[rows, 1]  # not the first bits: those decide the split
-    subset = choose_balanced(columns.hue_deg[rows], columns.colorfulness[rows], draw, stats.options.balance)
+    subset = choose_balanced(columns.hue_deg[rows], columns.colorfulness[rows], draw, others)
     texts = pa.array(
         f"over its share of --balance {stats.options.balance}: {quota} of {available} with {stratum_label(number)} stay"
         for number, (available, quota) in enumerate(zip(subset.available, subset.quota, strict=True))
@@ -137,9 +161,10 @@ class Duplicates:
 def find_exact_duplicates(columns: Columns) -> Duplicates:
     """Find photos with the same content as another one.
 
-    The first photo of a group that passes the other rules is kept: their pixels and colorfulness are equal.
+    One that the keep list names is kept, or else the first that passes the other rules: their pixels are equal.
     """
-    kept = hash_groups.group_exact_duplicates(columns.sha256, np.flatnonzero(columns.usable), [columns.passes])
+    best = [columns.listed, columns.passes]
+    kept = hash_groups.group_exact_duplicates(columns.sha256, np.flatnonzero(columns.usable), best)
     return Duplicates.from_kept(kept, lambda rows, _: repeat_reason("same content", len(rows)))
 
 
@@ -160,9 +185,9 @@ def find_near_duplicates(columns: Columns) -> tuple[Duplicates, NDArray[np.uint3
 def _choose_kept(columns: Columns, rows: IntArray, leader: IntArray) -> IntArray:
     """Return, for each row, the row to keep of its group.
 
-    Of the photos that pass the other rules, or of all if none passes: the largest; then the one whose colorfulness is
-    nearest to the median of the group, because copies with a cast are often more colorful; then the less colorful;
-    then the first of the scan.
+    Of the photos that the keep list names, or else of those that pass the other rules, or else of all: the largest;
+    then the one whose colorfulness is nearest to the median of the group, because copies with a cast are often more
+    colorful; then the less colorful; then the first of the scan.
 
     Args:
         columns: of the whole scan.
@@ -178,7 +203,8 @@ def _choose_kept(columns: Columns, rows: IntArray, leader: IntArray) -> IntArray
     group, row = group_of[members], rows[members]
     m = columns.colorfulness[row].astype(np.float64)
     off_median = np.abs(m - _group_medians(m, group)[group])
-    best_first = np.lexsort((m, off_median, -columns.pixels[row].astype(np.int64), ~columns.passes[row], group))
+    rank = columns.passes[row].astype(np.int64) + columns.listed[row]
+    best_first = np.lexsort((m, off_median, -columns.pixels[row].astype(np.int64), -rank, group))
     first_of_group = np.diff(group[best_first], prepend=-1) != 0
     best = np.empty(len(kept), np.int64)
     best[group[best_first][first_of_group]] = row[best_first][first_of_group]
@@ -263,7 +289,7 @@ def sql_mask(scan: PathOrTable, condition: str) -> NDArray[np.bool_]:
     except ImportError as missing:
         raise EngineError(f"--where needs DuckDB: {install_hint('sql')}") from missing
     mask = np.zeros(count_rows(scan), np.bool_)
-    if isinstance(scan, Path):
+    if isinstance(scan, Path | RemotePath):
         scan = _open_dataset(scan)
     with duckdb.connect(config={"enable_external_access": "false", "lock_configuration": "true"}) as connection:
         connection.register("scan", scan)
@@ -286,7 +312,7 @@ def sql_mask(scan: PathOrTable, condition: str) -> NDArray[np.bool_]:
     return mask
 
 
-def _open_dataset(path: Path) -> ds.Dataset:
+def _open_dataset(path: Location) -> ds.Dataset:
     """Open a manifest so that DuckDB can read it more than once, which an iterator of tables would not allow."""
     try:
         return ds.dataset(list(map(str, manifest.list_parts(path))), schema=manifest.inspect_manifest(path)[0])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,10 +16,12 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.errors import ManifestError
+from curate.files import exists, is_same, write_errors
 from curate.filtering.columns import PathOrTable, read_tables
 from curate.filtering.dataset_rules import DatasetStats, compute_dataset_stats
 from curate.filtering.options import FilterOptions, Split
 from curate.filtering.rules import RuleResult, rule_columns
+from curate.locations import Location
 from curate.manifest import DECISION_FIELDS, ROW_GROUP_SIZE, Lineage
 from curate.manifest.encoding import hex_to_uint
 
@@ -30,6 +30,7 @@ REQUIRED_COLUMNS = ("source", "path", "sha256", "colorfulness", "tone", "error")
 HISTOGRAM_BINS = tuple(range(0, 120, 10))
 """Colorfulness at which each bin of the histograms starts; the last bin has no upper end."""
 SPLITS = ("train", "val", "test")
+_REASONS = pa.list_(pa.string())
 _CLEAN, _REJECTED = "clean.parquet", "rejected.parquet"
 
 Item = TypeVar("Item")
@@ -43,6 +44,18 @@ class FilterBatch:
     rejected: pa.Table
     rejected_by_rule: Counter[str]
     """Photos that each rule rejects; a photo counts at every rule that rejects it."""
+    waived: int
+    """Photos that a rule would reject without the keep list."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListSummary:
+    """What a filter found of the entries of `--reject-list` or `--keep-list`."""
+
+    option: str
+    entries: int
+    unmatched: Sequence[str]
+    """Entries that no row of the scan has."""
 
 
 @dataclass(slots=True)
@@ -57,15 +70,19 @@ class FilterSummary:
     rejected: int = 0
     rejected_by_rule: Counter[str] = field(default_factory=Counter)
     """As in `FilterBatch`."""
+    waived: int = 0
+    """As in `FilterBatch`."""
+    lists: tuple[ListSummary, ...] = ()
+    """The lists that were given."""
     splits: Counter[str] = field(default_factory=Counter)
     """Kept photos of each split."""
     kept_histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(HISTOGRAM_BINS), np.int64))
     """Kept photos by colorfulness, in the bins of `HISTOGRAM_BINS`."""
     rejected_histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(HISTOGRAM_BINS), np.int64))
     """Rejected photos, likewise."""
-    kept_path: Path | None = None
+    kept_path: Location | None = None
     """Manifest of the kept photos; None if nothing was written."""
-    rejected_path: Path | None = None
+    rejected_path: Location | None = None
     """Manifest of the rejected photos; None if nothing was written."""
 
     @property
@@ -78,6 +95,7 @@ class FilterSummary:
         self.kept += batch.kept.num_rows
         self.rejected += batch.rejected.num_rows
         self.rejected_by_rule.update(batch.rejected_by_rule)
+        self.waived += batch.waived
         for entry in pc.value_counts(batch.kept["split"]).to_pylist():
             self.splits[entry["values"]] += entry["counts"]
         self.kept_histogram += _histogram(batch.kept)
@@ -85,7 +103,7 @@ class FilterSummary:
 
 
 def filter_manifest(
-    scan_path: Path, clean_path: Path, options: FilterOptions, *, command: str = "", dry_run: bool = False
+    scan_path: Location, clean_path: Location, options: FilterOptions, *, command: str = "", dry_run: bool = False
 ) -> FilterSummary:
     """Read a scan, decide all rows, and write the manifests of kept and rejected photos, unless it is a dry run.
 
@@ -101,7 +119,7 @@ def filter_manifest(
     Raises:
         ManifestError: the scan can't be read, or an output can't be written or would replace another file.
         EngineError: an SQL condition needs DuckDB, which is not installed.
-        UsageError: the SQL condition is not valid.
+        UsageError: the SQL condition is not valid, or a list of photos can't be read.
     """
     check_outputs(scan_path, clean_path)
     schema, lineage = manifest.inspect_manifest(scan_path, required=REQUIRED_COLUMNS)
@@ -110,6 +128,7 @@ def filter_manifest(
     if dry_run:
         for batch in _iter_batches(scan_path, stats, sorted(rule_columns(stats.options).union(REQUIRED_COLUMNS))):
             summary.add(batch)
+        summary.lists = _summarize_lists(stats)
         return summary
     manifest.make_parent_dir(clean_path)
     paths = [rejected_path_for(clean_path), clean_path]
@@ -120,7 +139,8 @@ def filter_manifest(
             summary.add(batch)
             rejected.write(batch.rejected)
             clean.write(batch.kept)
-        clean_lineage = _make_lineage(scan_path, digest.result(), lineage, summary, command)
+        summary.lists = _summarize_lists(stats)
+        clean_lineage = _make_lineage(scan_path, digest.result(), lineage, summary, stats, command)
         rejected.finish(replace(clean_lineage, kind="rejected", rows=summary.rejected))
         clean.finish(clean_lineage)
     summary.rejected_path, summary.kept_path = paths
@@ -140,13 +160,13 @@ def filter_table(table: pa.Table, options: FilterOptions) -> FilterBatch:
     Raises:
         ManifestError: a column that a rule needs is missing, or its content is wrong.
         EngineError: an SQL condition needs DuckDB, which is not installed.
-        UsageError: the SQL condition is not valid.
+        UsageError: the SQL condition is not valid, or a list of photos can't be read.
     """
     table = manifest.to_schema_types(table)
     return _filter_rows(table, slice(0, table.num_rows), compute_dataset_stats(table, options))
 
 
-def rejected_path_for(clean_path: Path) -> Path:
+def rejected_path_for(clean_path: Location) -> Location:
     """Return the path of the manifest of rejected photos; every output has its own.
 
     >>> rejected_path_for(Path("m/clean.parquet")).name, rejected_path_for(Path("m/strict.parquet")).name
@@ -157,32 +177,34 @@ def rejected_path_for(clean_path: Path) -> Path:
     return clean_path.with_name(f"{clean_path.name.removesuffix('.parquet')}.{_REJECTED}")
 
 
-def check_outputs(scan_path: Path, clean_path: Path) -> None:
+def check_outputs(scan_path: Location, clean_path: Location) -> None:
     """Check that a filter would replace nothing but earlier output of a filter.
 
     Raises:
         ManifestError: something else is at the path of an output.
     """
     rejected_path = rejected_path_for(clean_path)
-    if scan_path.is_dir() and os.path.realpath(clean_path.parent) == os.path.realpath(scan_path):
+    if is_same(clean_path.parent, scan_path) and scan_path.is_dir():
         raise ManifestError(f"{clean_path} would be among the parts of the scan: choose another folder with -o")
     for path in (clean_path, rejected_path):
-        if path.is_dir():
+        with write_errors(path, ManifestError, "-o"):
+            is_folder = path.is_dir()
+        if is_folder:
             raise ManifestError(f"{path} is a folder: choose another output with -o, like {path / _CLEAN}")
     if clean_path.name == _REJECTED:
         raise ManifestError(
             f"{_REJECTED} is the name for the rejected photos: choose another name for the kept photos with -o"
         )
     for path, kind in ((clean_path, "clean"), (rejected_path, "rejected")):
-        if os.path.realpath(path) == os.path.realpath(scan_path):  # `resolve` fails on a link to itself
+        if is_same(path, scan_path):
             raise ManifestError(f"{path} is the scan itself: choose another output with -o")
-        if os.path.lexists(path) and not _is_filter_output(path, kind):
+        if exists(path) and not _is_filter_output(path, kind):
             raise ManifestError(
                 f"{path} already exists and is not a {kind} manifest of `curate filter`: choose another output with -o"
             )
 
 
-def _is_filter_output(path: Path, kind: str) -> bool:
+def _is_filter_output(path: Location, kind: str) -> bool:
     try:
         _, lineage = manifest.inspect_manifest(path)
     except ManifestError:
@@ -190,14 +212,29 @@ def _is_filter_output(path: Path, kind: str) -> bool:
     return lineage is not None and lineage.kind == kind
 
 
+def _summarize_lists(stats: DatasetStats) -> tuple[ListSummary, ...]:
+    """Return what was found of the lists, after all rows were decided."""
+    lists = (("--reject-list", stats.reject_list), ("--keep-list", stats.keep_list))
+    return tuple(ListSummary(name, len(found.entries), found.unmatched()) for name, found in lists if found.files)
+
+
 def _make_lineage(
-    scan_path: Path, scan_sha256: str, scan: Lineage | None, summary: FilterSummary, command: str
+    scan_path: Location,
+    scan_sha256: str,
+    scan: Lineage | None,
+    summary: FilterSummary,
+    stats: DatasetStats,
+    command: str,
 ) -> Lineage:
     """Return the lineage of the clean manifest; that of the rejected photos differs in `kind` and `rows`."""
+    list_files = {
+        "reject_lists": [asdict(file) for file in stats.reject_list.files],
+        "keep_lists": [asdict(file) for file in stats.keep_list.files],
+    }
     return Lineage(
         "clean",
         command,
-        summary.options.to_dict(),
+        summary.options.to_dict() | list_files,
         parent_sha256=scan_sha256,
         parent_path=str(scan_path),
         ancestors=manifest.list_ancestors(scan_path, scan_sha256, scan),
@@ -239,18 +276,25 @@ def _iter_batches(scan: PathOrTable, stats: DatasetStats, columns: list[str] | N
 def _filter_rows(table: pa.Table, rows: slice, stats: DatasetStats) -> FilterBatch:
     """Decide a table, whose rows are the given range of the scan."""
     results = stats.apply_rules(table, rows)
-    rejected = np.logical_or.reduce([result.fails for result in results])
+    rejected = results.rejected
     # a manifest that was filtered before may be filtered again
     undecided = table.drop_columns([column.name for column in DECISION_FIELDS if column.name in table.column_names])
     kept_rows, rejected_rows = undecided.filter(pa.array(~rejected)), undecided.filter(pa.array(rejected))
     return FilterBatch(
         kept=_append_decision(
-            kept_rows, _assign_splits(kept_rows, stats, rows, ~rejected), _no_reasons(kept_rows.num_rows)
+            kept_rows,
+            _assign_splits(kept_rows, stats, rows, ~rejected),
+            pa.nulls(kept_rows.num_rows, _REASONS),
+            _join_reasons(results.waived, ~rejected),
         ),
         rejected=_append_decision(
-            rejected_rows, pa.nulls(rejected_rows.num_rows, pa.string()), _join_reasons(results, rejected)
+            rejected_rows,
+            pa.nulls(rejected_rows.num_rows, pa.string()),
+            _join_reasons(results.failed, rejected),
+            _join_reasons(results.waived, rejected),
         ),
-        rejected_by_rule=Counter({result.name: int(result.fails.sum()) for result in results}),
+        rejected_by_rule=Counter({result.name: int(result.fails.sum()) for result in results.failed}),
+        waived=int(np.logical_or.reduce([result.fails for result in results.waived], initial=False).sum()),
     )
 
 
@@ -265,31 +309,32 @@ def _assign_splits(kept: pa.Table, stats: DatasetStats, rows: slice, kept_mask: 
         ) from exc
 
 
-def _join_reasons(results: Sequence[RuleResult], rejected: NDArray[np.bool_]) -> pa.Array:
-    """Return, for each rejected row, the list of reasons of all rules that it fails, in the order of the rules."""
+def _join_reasons(results: Sequence[RuleResult], rows: NDArray[np.bool_]) -> pa.Array:
+    """Return, for each of some rows, the reasons of all rules that it fails, in the rules' order; null if none."""
+    count = int(rows.sum())
+    if not any(result.fails[rows].any() for result in results):
+        return pa.nulls(count, _REASONS)
+    results = [result.select(rows) for result in results]
     failing = [np.flatnonzero(result.fails) for result in results]
     texts = pa.concat_arrays([result.reasons for result in results])
     order = np.argsort(np.concatenate(failing), kind="stable")
-    reasons_per_row = np.sum([result.fails for result in results], axis=0)[rejected]
+    reasons_per_row = np.sum([result.fails for result in results], axis=0)[rows]
     offsets = np.concatenate([[0], np.cumsum(reasons_per_row)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), texts.take(pa.array(order)))
+    lists = pa.ListArray.from_arrays(pa.array(offsets), texts.take(pa.array(order)))
+    return pc.if_else(pa.array(reasons_per_row > 0), lists, pa.scalar(None, _REASONS))
 
 
-def _append_decision(table: pa.Table, split: pa.Array, reasons: pa.Array) -> pa.Table:
-    for column, values in zip(DECISION_FIELDS, (split, reasons), strict=True):
+def _append_decision(table: pa.Table, split: pa.Array, rejected: pa.Array, waived: pa.Array) -> pa.Table:
+    for column, values in zip(DECISION_FIELDS, (split, rejected, waived), strict=True):
         table = table.append_column(column, values)
     return table
-
-
-def _no_reasons(rows: int) -> pa.Array:
-    return pa.nulls(rows, pa.list_(pa.string()))
 
 
 def _output_schema(schema: pa.Schema) -> pa.Schema:
     """Return the schema of both outputs: all columns of the scan, also foreign ones, and the decision."""
     table = manifest.to_schema_types(schema.empty_table())
     table = table.drop_columns([column.name for column in DECISION_FIELDS if column.name in schema.names])
-    return _append_decision(table, pa.nulls(0, pa.string()), _no_reasons(0)).schema
+    return _append_decision(table, pa.nulls(0, pa.string()), pa.nulls(0, _REASONS), pa.nulls(0, _REASONS)).schema
 
 
 def _histogram(table: pa.Table) -> NDArray[np.int64]:

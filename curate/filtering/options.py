@@ -6,15 +6,15 @@ import difflib
 import json
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from curate.errors import UsageError
+from curate.measures.names import TONES
 from curate.text import describe_error, format_number
 
-TONES = ("color", "grayscale", "sepia", "toned")
 DUPLICATES = ("keep", "together", "drop-exact", "drop-near")
 """How to treat copies: keep them, keep them in one split, or reject all but the best exact or near copy."""
 NUMERIC_MEASURES = (
@@ -30,8 +30,6 @@ NUMERIC_MEASURES = (
     "tone_score",
 )
 """Measures that can have a lowest and a highest value."""
-LEVEL_STARTS = (0, 15, 33, 45, 59, 82, 109)
-"""Colorfulness M at which each level of Hasler and Süsstrunk (2003) starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +143,10 @@ class FilterOptions:
     """One of `DUPLICATES`."""
     balance: int = 0
     """Keep this many photos, spread over hues and colorfulness; 0 keeps all that pass."""
+    reject_lists: tuple[str, ...] = ()
+    """Text files of photos that are rejected; see `curate.filtering.photo_lists`."""
+    keep_lists: tuple[str, ...] = ()
+    """Text files of photos that no rule on single photos rejects, if they can be read and are on no reject list."""
 
     def __post_init__(self) -> None:
         if self.where is not None and not self.where.strip():
@@ -201,6 +203,8 @@ class FilterOptions:
             "keep_top": {top.column: top.percent for top in self.keep_top},
             "duplicates": self.duplicates,
             "balance": self.balance,
+            "reject_lists": list(self.reject_lists),
+            "keep_lists": list(self.keep_lists),
         }
 
 
@@ -225,6 +229,8 @@ _EXAMPLES: Mapping[str, Any] = {
     "min-side": 256,
     "max-aspect": 3.0,
     "where": "width > 800",
+    "reject-list": ["bad.txt"],
+    "keep-list": ["good.txt"],
     "duplicates": "drop-near",
     "balance": 10_000,
     "split": "90/5/5",
@@ -240,9 +246,11 @@ def load_preset(name_or_path: str) -> Settings:
         UsageError: there is no such preset or file, it is not TOML, or it has an unknown setting or a wrong value.
     """
     from curate.files import check_readable  # here, so that --help doesn't wait for it
+    from curate.locations import check_local_name
 
     if name_or_path in PRESETS:
         return PRESETS[name_or_path]
+    check_local_name(name_or_path)
     path = Path(name_or_path)
     try:
         check_readable(path)
@@ -302,6 +310,8 @@ def build_options(settings: Settings) -> FilterOptions:
         where=settings.get("where"),
         duplicates=settings.get("duplicates", "keep"),
         balance=settings.get("balance", 0),
+        reject_lists=_to_texts(settings.get("reject-list", ())),
+        keep_lists=_to_texts(settings.get("keep-list", ())),
         keep_top=shares,
     )
 
@@ -315,8 +325,12 @@ def settings_to_toml(settings: Settings) -> Iterator[str]:
 
 def _parse_shares(settings: Settings) -> tuple[TopShare, ...]:
     """Return the shares of `keep-top`; a single one may be written without brackets."""
-    shares = settings.get("keep-top", ())
-    return tuple(map(TopShare.parse, [shares] if isinstance(shares, str) else shares))
+    return tuple(map(TopShare.parse, _to_texts(settings.get("keep-top", ()))))
+
+
+def _to_texts(value: str | Sequence[str]) -> tuple[str, ...]:
+    """Return a setting that may be written without brackets if it is a single text."""
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _format_share(share: TopShare) -> str:
@@ -336,8 +350,8 @@ def _check_setting(path: Path, key: str, value: Any) -> None:
         raise UsageError(f"{path}: unknown setting {key!r}: use names of `curate filter` options, like {similar}")
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     valid = is_number if isinstance(example, float) else type(value) is type(example)
-    if key == "keep-top":
-        valid = all(isinstance(share, str) for share in (value if isinstance(value, list) else [value]))
+    if key in ("keep-top", "reject-list", "keep-list"):
+        valid = all(isinstance(text, str) for text in (value if isinstance(value, list) else [value]))
     if key == "keep-tone" and valid:
         valid = all(tone in TONES for tone in value)
     if not valid:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,27 @@ class RuleResult:
     """(rows,)"""
     reasons: pa.Array
     """Text for each failing row, in their order."""
+
+    def select(self, rows: NDArray[np.bool_]) -> RuleResult:
+        """Return the same result for only some of the (rows,)."""
+        return RuleResult(self.name, self.fails & rows, self.reasons.filter(pa.array(rows[self.fails])))
+
+
+@dataclass(frozen=True, slots=True)
+class TableResults:
+    """The results of all rules for a table."""
+
+    failed: Sequence[RuleResult]
+    """Rules that reject photos; at least one."""
+    waived: Sequence[RuleResult]
+    """Rules on single photos that would reject photos of the keep list, which have no effect on them."""
+    listed: NDArray[np.bool_]
+    """(rows,) whether the keep list keeps the photo."""
+
+    @property
+    def rejected(self) -> NDArray[np.bool_]:
+        """(rows,) whether any rule rejects the photo."""
+        return np.asarray(np.logical_or.reduce([result.fails for result in self.failed]), np.bool_)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,8 @@ _GAMMA_RANGE = (0.00016, 6250.0)
 """libpng ignores gAMA chunks outside this range."""
 
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+_MATRIX_ONE = 1 << 14
+"""Entries of a matrix are multiples of 1 / _MATRIX_ONE, as in `MatrixTransform`."""
 _MAX_PROPERTIES = 4096
 _LEVELS: NDArray[np.float64] = np.linspace(0, 1, 256)
 
@@ -184,6 +186,8 @@ def _make_transform(primaries: Chromaticities, light: tuple[float, ...]) -> Matr
             matrix = np.linalg.solve(to_srgb_xyz, adaptation @ to_xyz)
     except (np.linalg.LinAlgError, FloatingPointError):
         return None
+    matrix = np.rint(matrix * _MATRIX_ONE) / _MATRIX_ONE
+    matrix += np.diag(1 - matrix.sum(axis=1))  # gray stays exactly gray
     transform = build_matrix_transform(np.array(light)[:, None], matrix)
     return None if transform is None or changes_no_color(transform) else transform
 

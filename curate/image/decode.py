@@ -19,7 +19,6 @@ The rules, in the order in which they apply (docs/reference/formats.md lists the
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ from curate.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
-from curate.image import fast_paths, jpeg_data
+from curate.image import fast_paths, jpeg_data, png
 from curate.image.color_tags import read_bmp_profile, read_color_tags
 from curate.image.formats import (
     FORMATS,
@@ -53,10 +52,10 @@ from curate.image.formats import (
 )
 from curate.image.icc import PILLOW_ERRORS, convert_pixels, srgb_transform, to_srgb
 from curate.image.orientation import apply_orientation, read_orientation
-from curate.image.png import check_pixel_data, correct_transparency, drop_damaged_chunks
 from curate.image.signatures import describe_content
 from curate.image.tiff import open_tiff
 from curate.image.tiff_pages import select_page
+from curate.process_settings import ignore_warnings, no_pixel_limit
 from curate.text import describe_error, install_hint
 
 MAX_PIXELS = 250_000_000
@@ -103,6 +102,8 @@ class Photo:
     """(H, W) bool, False where the photo is fully transparent; None if every pixel is visible."""
     alpha: NDArray[np.uint8] | None = None
     """(H, W) uint8, with `on_white=False` only: the alpha channel; None if the photo is opaque."""
+    remaining_orientation: int = 1
+    """EXIF orientation by which the pixels have to be turned; 1 unless `decode` was called with `upright=False`."""
 
 
 def decode(
@@ -112,6 +113,7 @@ def decode(
     short_side_px: int | None = None,
     quarter: bool = False,
     on_white: bool = True,
+    upright: bool = True,
 ) -> Photo:
     """Decode the bytes of an image file to upright sRGB pixels.
 
@@ -123,6 +125,7 @@ def decode(
             size, which exact measurements need.
         quarter: decode a color JPEG at a quarter of its size, but with a short side of at least MIN_QUARTER_SIDE_PX.
         on_white: composite transparent pixels on white; False returns their stored colors, and the alpha channel.
+        upright: turn the pixels; False leaves that to the caller, if all pixels are visible.
 
     Returns:
         The pixels, (H, W, 3) uint8 sRGB, with the header of the file. `header` gives the full size, also if the pixels
@@ -143,14 +146,16 @@ def decode(
     data = select_page(data)
     min_side_px = partial(_min_side_px, short_side_px=short_side_px, quarter=quarter)
     try:
-        return _decode_file(data, max_pixels, min_side_px, on_white)
+        photo = _decode_file(data, max_pixels, min_side_px, on_white)
     except BrokenPhoto:
-        jpeg_data.check_supported(data)
+        jpeg_data.check_kind(data)
+        png.check_kind(data)
         with memory_errors("decoding it"):
-            intact = drop_damaged_chunks(data) or jpeg_data.add_end_marker(data, max_pixels)
+            intact = png.drop_damaged_chunks(data) or jpeg_data.add_end_marker(data, max_pixels)
         if intact is None:
             raise
-        return _decode_file(intact, max_pixels, min_side_px, on_white)
+        photo = _decode_file(intact, max_pixels, min_side_px, on_white)
+    return _turn(photo) if upright or photo.visible is not None else photo
 
 
 def _decode_file(
@@ -185,7 +190,7 @@ def decode_image(image: Image.Image, *, max_pixels: int = MAX_PIXELS, on_white: 
     """
     _check_size(image.width, image.height, max_pixels=max_pixels)
     with _pillow_errors(f"decoding {image.width} x {image.height} pixels"):
-        return _to_photo(image, None, None, on_white, None)
+        return _turn(_to_photo(image, None, None, on_white, None))
 
 
 @contextmanager
@@ -231,15 +236,17 @@ def _min_side_px(size: tuple[int, int], short_side_px: int | None, quarter: bool
 
 @contextmanager
 def _pillow_errors(doing: str) -> Iterator[None]:
-    """Raise OutOfMemory or BrokenPhoto for whatever Pillow raises in the block; suppress its warnings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    """Raise a PhotoError for whatever Pillow raises in the block; suppress its warnings and its limit."""
+    with ignore_warnings, no_pixel_limit:
         try:
             yield
         except MemoryError as exc:
             raise OutOfMemory(f"{doing} needs more memory than is available") from exc
         except PILLOW_ERRORS as exc:
-            raise BrokenPhoto(describe_error(exc)) from exc
+            text = describe_error(exc)
+            if text.startswith("Unsupported "):  # variants of BMP
+                raise UnsupportedFormat(f"{text}: convert it to JPEG or PNG") from exc
+            raise BrokenPhoto(text) from exc
 
 
 def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, Image.Image | None]:
@@ -247,7 +254,6 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, Image.Image | None
 
     The image is opened but not decoded, except for layouts of TIFF that Pillow gets wrong.
     """
-    Image.MAX_IMAGE_PIXELS = None  # our own limit is checked below, before anything is decoded
     with _pillow_errors("reading the header"):
         if picture := open_tiff(data, partial(_check_size, max_pixels=max_pixels)):
             return picture.image, picture.alpha
@@ -257,7 +263,7 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, Image.Image | None
             raise _unidentified_error(data) from exc
     _check_size(image.width, image.height, max_pixels=max_pixels)
     if image.format == "PNG":
-        correct_transparency(image, data)
+        png.correct_transparency(image, data)
     elif image.format == "BMP" and (profile := read_bmp_profile(data)):
         image.info["icc_profile"] = profile
     return image, None
@@ -296,7 +302,7 @@ def _unidentified_error(data: bytes) -> PhotoError:
 def _to_photo(
     image: Image.Image, data: bytes | None, short_side_px: int | None, on_white: bool, extra_alpha: Image.Image | None
 ) -> Photo:
-    """Decode an image that Pillow has opened; with the bytes of its file, by a fast path if there is one for it."""
+    """Decode an image that Pillow has opened, as stored; with the bytes of its file, by a fast path if there is one."""
     orientation, mode, stored_size = read_orientation(image), image.mode, image.size
     profile_name, transform = srgb_transform(image.info.get("icc_profile"), mode)
     tags = read_color_tags(image, data)
@@ -321,16 +327,23 @@ def _to_photo(
             pixels, alpha = over_white(pixels, alpha), None
     if visible is not None and not visible.any():
         raise NothingVisible(f"all {stored_size[0]} x {stored_size[1]} pixels are fully transparent")
-    if remaining_orientation != 1:
-        with memory_errors("turning it"):
-            pixels = apply_orientation(pixels, remaining_orientation)
-            alpha = None if alpha is None else apply_orientation(alpha, remaining_orientation)
-            if visible is not None:
-                visible = apply_orientation(visible.view(np.uint8), remaining_orientation).view(np.bool_)
     upright_size = stored_size[::-1] if remaining_orientation >= 5 else image.size
     hdr_transfer = tags.hdr_transfer if tags else None
     header = Header(*upright_size, image.format or "", mode, orientation, profile_name, hdr_transfer)
-    return Photo(header, pixels, visible, alpha)
+    return Photo(header, pixels, visible, alpha, remaining_orientation)
+
+
+def _turn(photo: Photo) -> Photo:
+    """The photo with upright pixels."""
+    orientation, visible, alpha = photo.remaining_orientation, photo.visible, photo.alpha
+    if orientation == 1:
+        return photo
+    with memory_errors("turning it"):
+        pixels = apply_orientation(photo.pixels, orientation)
+        alpha = None if alpha is None else apply_orientation(alpha, orientation)
+        if visible is not None:
+            visible = apply_orientation(visible.view(np.uint8), orientation).view(np.bool_)
+    return Photo(photo.header, pixels, visible, alpha)
 
 
 def _check_undamaged(image: Image.Image, data: bytes) -> None:
@@ -338,7 +351,7 @@ def _check_undamaged(image: Image.Image, data: bytes) -> None:
     if image.format in ("JPEG", "MPO"):
         jpeg_data.check_complete(data)
     elif image.format == "PNG":
-        check_pixel_data(data)
+        png.check_pixel_data(data)
 
 
 def _split_alpha(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:

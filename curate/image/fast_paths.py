@@ -1,7 +1,7 @@
 """Decode plain color JPEG, PNG and WebP files with decoders that are faster than Pillow's.
 
 They give the same pixels as Pillow (docs/results/decoders.md). Files that are truncated or malformed, or that have
-EXIF, a profile or several pictures, are left to Pillow.
+several pictures, are left to Pillow.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.errors import OutOfMemory
-from curate.image.png import png_chunks
+from curate.image.png import has_plain_chunks, without_profile
 
 _JPEG_START_OF_SCAN = 0xDA
 _JPEG_START_OF_FRAME = (0xC0, 0xC1, 0xC2)
@@ -25,9 +25,7 @@ _JPEG_PLAIN_MARKERS = frozenset([0xC4, 0xDB, 0xDD, 0xE0, 0xED, 0xEE, 0xFE])
 Adobe headers, which libjpeg interprets itself."""
 _PNG_8_BIT_RGB = b"\x08\x02"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-_PNG_INFO_NOT_PLAIN = frozenset(["icc_profile", "transparency", "loop"])  # loop: an animation, even of one frame
-_PNG_ORIENTED_TEXT = (b"Raw profile type exif", b"XML:com.adobe.xmp")
-"""Keywords of texts that may say how the picture is to be turned. Pillow reads chunks behind the pixels later."""
+_PNG_INFO_NOT_PLAIN = frozenset(["transparency", "loop"])  # loop: an animation, even of one frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +95,10 @@ def decode_plain_image(image: Image.Image, data: bytes, short_side_px: int | Non
         image.format == "PNG"
         and data[24:26] == _PNG_8_BIT_RGB
         and data.endswith(_PNG_END)
-        and not _PNG_INFO_NOT_PLAIN & image.info.keys()  # besides, libpng prints warnings about profiles
-        and not any(name == b"eXIf" or body.startswith(_PNG_ORIENTED_TEXT) for name, body in png_chunks(data))
+        and not _PNG_INFO_NOT_PLAIN & image.info.keys()
+        and has_plain_chunks(data)
     )
-    return _decode_with_opencv(image.size, data) if plain_png else None
+    return _decode_with_opencv(image.size, without_profile(data)) if plain_png else None
 
 
 def _plain_jpeg_size(data: bytes) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import cv2
@@ -42,6 +43,13 @@ def read_orientation(image: Image.Image) -> int:
     except PILLOW_ERRORS:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+@cache
+def mirrored_axes(orientation: int) -> tuple[bool, bool]:
+    """Whether the last stored row, and the last stored column, come first in the upright picture."""
+    upright = apply_orientation(np.arange(4, dtype=np.uint8).reshape(2, 2), orientation)
+    return bool(upright[0, 0] >= 2), bool(upright[0, 0] % 2)
 
 
 def apply_orientation(pixels: NDArray[Any], orientation: int) -> NDArray[np.uint8]:

@@ -12,14 +12,15 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from curate.errors import BrokenPhoto
+from curate.errors import BrokenPhoto, UnsupportedFormat
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_KEPT = frozenset([b"tRNS", b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM", b"eXIf", b"acTL", b"fcTL", b"fdAT"])
-"""Ancillary chunks that decide how the pixels are shown."""
-_XMP = b"XML:com.adobe.xmp\0"
+_KEPT = frozenset([b"tRNS", b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"])
+"""Ancillary chunks that decide how the pixels of the first frame are shown."""
 _DEPTH_AT = 24
 """Position of the bits per sample in a file."""
+_ORIENTED_TEXTS = (b"Raw profile type exif", b"XML:com.adobe.xmp")
+"""Keywords of texts with EXIF or XMP."""
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -32,6 +33,32 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         yield name, b"" if name == b"IDAT" else data[at + 8 : at + 8 + length]
         at += 12 + length
+
+
+def has_plain_chunks(data: bytes) -> bool:
+    """Whether OpenCV may read the file: its chunks are complete, and those behind the pixels don't turn the picture.
+
+    OpenCV allocates memory for as many bytes as a chunk claims to have. Pillow reads EXIF and XMP before the pixels
+    when it opens the file, and those behind them later.
+    """
+    pixels_seen, name = False, b""
+    for name, body in png_chunks(data):
+        pixels_seen |= name == b"IDAT"
+        if pixels_seen and (name == b"eXIf" or body.startswith(_ORIENTED_TEXTS)):
+            return False
+    return name == b"IEND"
+
+
+def without_profile(data: bytes) -> bytes:
+    """The same PNG without its ICC profile, about which libpng may print warnings."""
+    at = 8
+    for name, body in png_chunks(data):
+        if name == b"iCCP":
+            return data[:at] + data[at + 12 + len(body) :]
+        if name == b"IDAT":
+            break
+        at += 12 + len(body)
+    return data
 
 
 def correct_transparency(image: Image.Image, data: bytes) -> None:
@@ -60,6 +87,12 @@ def check_pixel_data(data: bytes) -> None:
     for name, start, end in _read_chunks(data):
         if name == b"IDAT" and end <= len(data) and not _is_intact(data[start + 4 : end]):
             raise BrokenPhoto("the checksum of the image data is wrong: the file was damaged")
+
+
+def check_kind(data: bytes) -> None:
+    """Raise UnsupportedFormat for a PNG in Apple's own variant, which only Apple's programs read."""
+    if data.startswith(_SIGNATURE) and data[12:16] == b"CgBI":
+        raise UnsupportedFormat("a PNG optimized for iPhones (CgBI) isn't decoded: convert it to a PNG on a Mac")
 
 
 def drop_damaged_chunks(data: bytes) -> bytes | None:
@@ -91,7 +124,7 @@ def _read_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 def _is_needed(name: bytes, chunk: bytes) -> bool:
     """Whether to keep a chunk, given from its name to its checksum."""
     is_critical = not name[:1].islower()
-    is_kept = name in _KEPT or (name == b"iTXt" and chunk.startswith(_XMP, 4))
+    is_kept = name in _KEPT or chunk.startswith(_ORIENTED_TEXTS, 4)
     return is_critical or (is_kept and _is_intact(chunk))
 
 

@@ -34,7 +34,7 @@ _PILLOW_LAYOUTS = frozenset(
             for photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _PALETTE)
             for bits in (1, 2, 4, 8)
         ),
-        *((_BLACK_IS_ZERO, 16, 1), (_BLACK_IS_ZERO, 8, 2), (_PALETTE, 8, 2)),
+        (_BLACK_IS_ZERO, 16, 1),
         *((_RGB, bits, samples) for bits in (8, 16) for samples in (3, 4)),
         *((_CMYK, 8, 4), (_CMYK, 16, 4), (_CIE_LAB, 8, 3)),
     ]
@@ -84,9 +84,12 @@ def open_tiff(data: bytes, check_size: CheckSize) -> TiffPicture | None:
     layout.check_supported()
     layout.check_complete()
     if layout.is_read_by_pillow:
-        if not (file.is_big and file.order == ">"):
+        palette = file.values.get(320)
+        if layout.photometric == _PALETTE and palette is not None and palette.size and palette.max() < 256:
+            file.values[320] = palette.astype(np.uint16) * 257  # 8-bit colors, of old programs; libtiff scales them too
+        elif not (file.is_big and file.order == ">"):
             return None
-        return TiffPicture(Image.open(io.BytesIO(_rewrite(data, ">", file.values)), formats=["TIFF"]))
+        return TiffPicture(Image.open(io.BytesIO(_rewrite(data, file.order, file.values)), formats=["TIFF"]))
     check_size(*layout.stored_size)  # tiles may be larger than the picture
     return layout.decode()
 

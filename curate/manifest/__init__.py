@@ -24,6 +24,7 @@ from curate.manifest.reader import (
     list_parts,
     no_photos_message,
     open_parquet,
+    part_locations,
     read_manifest,
     to_schema_types,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "open_parquet",
     "open_writer",
     "open_writers",
+    "part_locations",
     "read_manifest",
     "to_schema_types",
     "unescape",

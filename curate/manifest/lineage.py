@@ -7,10 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from curate.errors import ManifestError
+from curate.locations import Location
 from curate.manifest.encoding import escape
 from curate.manifest.schema import METRIC, SCHEMA_VERSION, SCORER_VERSION
 from curate.version import __version__
@@ -23,7 +23,7 @@ class Lineage:
     """What made a manifest. Each field is a JSON value of the Parquet file's key-value metadata, `vividset.FIELD`."""
 
     kind: str
-    """`scan`, `clean`, `rejected` or `pack`; `part` or `listing` for files in a scan's work folder."""
+    """`scan`, `clean`, `rejected`, `pack` or `run`; `part` or `listing` in the work folder of a scan."""
     command: str
     """The command line as it was typed."""
     options: Mapping[str, Any]
@@ -84,20 +84,20 @@ _JSON_TYPES: Mapping[str, Any] = {
 """Python type of each field of a `Lineage` after JSON decoding."""
 
 
-def list_ancestors(path: Path, sha256: str, lineage: Lineage | None) -> tuple[Mapping[str, str], ...]:
+def list_ancestors(path: Location, sha256: str, lineage: Lineage | None) -> tuple[Mapping[str, str], ...]:
     """Return the `Lineage.ancestors` of what is made from a manifest: that manifest first, then its own ancestors."""
     kind = lineage.kind if lineage else "lineage unknown"
     parent = {"kind": kind, "path": escape(str(path.absolute())), "sha256": sha256}
     return (parent, *(lineage.ancestors if lineage else ()))
 
 
-def merge_lineages(files: Sequence[Path], lineages: Sequence[Lineage | None]) -> Lineage:
+def merge_lineages(files: Sequence[Location], lineages: Sequence[Lineage | None]) -> Lineage:
     """Return the lineage of all parts of a divided scan together; its option `parts` replaces `shard`.
 
     Raises:
         ManifestError: a part is missing or given twice, or the parts differ in scan, scorer or options.
     """
-    by_shard: dict[str, Path] = {}
+    by_shard: dict[str, Location] = {}
     first = lineages[0]
     for file, lineage in zip(files, lineages, strict=True):
         shard = str(lineage.options.get("shard")) if lineage else ""
@@ -127,7 +127,7 @@ def merge_lineages(files: Sequence[Path], lineages: Sequence[Lineage | None]) ->
     return _sum_lineages(files, [lineage for lineage in lineages if lineage])
 
 
-def _sum_lineages(files: Sequence[Path], lineages: Sequence[Lineage]) -> Lineage:
+def _sum_lineages(files: Sequence[Location], lineages: Sequence[Lineage]) -> Lineage:
     options = {name: value for name, value in lineages[0].options.items() if name != "shard"}
     counts: Counter[str] = Counter()
     for lineage in lineages:

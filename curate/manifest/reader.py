@@ -17,18 +17,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.errors import ManifestError
-from curate.files import sha256_of
+from curate.files import local_copy, sha256_of
+from curate.locations import Location, RemotePath, to_location
 from curate.manifest.lineage import Lineage, merge_lineages
 from curate.manifest.schema import ALL_COLUMNS, KEY_COLUMNS, ROW_GROUP_SIZE, SCHEMA_VERSION
-from curate.text import describe_error
+from curate.text import advise, describe_error
 from curate.version import __version__
+
+_CHECK_STORE = "check the address, the credentials and the connection"
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """A manifest in memory."""
 
-    path: Path
+    path: Location
     table: pa.Table
     lineage: Lineage | None
     """None if unknown, because another program saved the file."""
@@ -40,17 +43,19 @@ class Manifest:
 class Ancestor:
     """One manifest in the chain from a manifest back to its scan."""
 
-    path: Path
+    path: Location
     state: str
     """`unchanged`, `changed since`, `not found` or `lineage unknown`."""
     lineage: Lineage | None
 
 
-def read_manifest(path: Path, *, required: tuple[str, ...] = (), columns: tuple[str, ...] | None = None) -> Manifest:
+def read_manifest(
+    path: Location, *, required: tuple[str, ...] = (), columns: tuple[str, ...] | None = None
+) -> Manifest:
     """Read a whole manifest into memory.
 
     Args:
-        path: a Parquet file, or a folder of Parquet parts.
+        path: a Parquet file, or a folder of Parquet parts; or the URL of one.
         required: columns that must be there.
         columns: read only these, as far as they are there; None reads all.
 
@@ -66,11 +71,11 @@ def read_manifest(path: Path, *, required: tuple[str, ...] = (), columns: tuple[
         return Manifest(path, to_schema_types(table), lineage, digest(path))
 
 
-def inspect_manifest(path: Path, *, required: tuple[str, ...] = ()) -> tuple[pa.Schema, Lineage | None]:
+def inspect_manifest(path: Location, *, required: tuple[str, ...] = ()) -> tuple[pa.Schema, Lineage | None]:
     """Check a manifest and return its schema and lineage, without reading its rows.
 
     Args:
-        path: a Parquet file, or a folder of Parquet parts.
+        path: a Parquet file, or a folder of Parquet parts; or the URL of one.
         required: columns that must be there; of these, `source` and `path` must have a value in every row.
 
     Returns:
@@ -80,16 +85,16 @@ def inspect_manifest(path: Path, *, required: tuple[str, ...] = ()) -> tuple[pa.
         ManifestError: the file is missing, is not Parquet, was written by a newer version, lacks a required column, or
             a column has the wrong type.
     """
-    _check_path(path)
+    local = _check_path(path)
     files = []
     for part in list_parts(path):
-        with _read_errors(part):
+        with _read_errors(part if isinstance(path, Path) else path):
             files.append(open_parquet(part))
     with _read_errors(path):
         schema = pa.unify_schemas([file.schema_arrow for file in files], promote_options="permissive").remove_metadata()
         lineages = [Lineage.from_metadata(file.metadata.metadata) for file in files]
-    _check_columns(path, schema, required)
-    with _read_errors(path):
+    with _read_errors(path):  # the names of damaged types are damaged too
+        _check_columns(path, schema, required)
         incomplete = {name for name in required if name in KEY_COLUMNS and any(_has_nulls(f, name) for f in files)}
     if incomplete:
         raise ManifestError(
@@ -98,8 +103,8 @@ def inspect_manifest(path: Path, *, required: tuple[str, ...] = ()) -> tuple[pa.
     lineage = lineages[0]
     if len(kinds := sorted({part.kind if part else "unknown" for part in lineages})) > 1:
         raise ManifestError(f"{path} is a folder of different kinds of manifest ({', '.join(kinds)}): name one of them")
-    if path.is_dir() and any(part and part.options.get("shard") for part in lineages):
-        lineage = merge_lineages(list_parts(path), lineages)
+    if local.is_dir() and any(part and part.options.get("shard") for part in lineages):
+        lineage = merge_lineages(part_locations(path), lineages)
     if lineage and lineage.schema_version > SCHEMA_VERSION:
         raise ManifestError(
             f"{path} was written by vividset {lineage.tool_version} in schema {lineage.schema_version}, "
@@ -108,11 +113,11 @@ def inspect_manifest(path: Path, *, required: tuple[str, ...] = ()) -> tuple[pa.
     return schema, lineage
 
 
-def iter_tables(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+def iter_tables(path: Location, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """Yield a manifest's rows in order, at most ROW_GROUP_SIZE at a time; memory doesn't grow with the row count.
 
     Args:
-        path: a Parquet file, or a folder of Parquet parts, whose columns are converted to common types.
+        path: a Parquet file, or a folder of Parquet parts, whose columns are converted to common types; or a URL.
         columns: read only these; None reads all.
 
     Raises:
@@ -132,7 +137,7 @@ def iter_tables(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa
                 yield to_schema_types(table.select(schema.names))
 
 
-def count_values(path: Path, columns: Sequence[str]) -> dict[str, Counter[str]]:
+def count_values(path: Location, columns: Sequence[str]) -> dict[str, Counter[str]]:
     """Count the rows of a manifest by the value of each of some text columns; a missing value counts as `""`.
 
     Raises:
@@ -148,7 +153,7 @@ def count_values(path: Path, columns: Sequence[str]) -> dict[str, Counter[str]]:
     return counts
 
 
-def trace_lineage(path: Path) -> list[Ancestor]:
+def trace_lineage(path: Location) -> list[Ancestor]:
     """Return a manifest, the one that it was made from, and so on, as far as the files are found.
 
     A parent is looked for at the path where it was when the child was made, then in the child's folder. The trace ends
@@ -160,9 +165,9 @@ def trace_lineage(path: Path) -> list[Ancestor]:
     _, lineage = inspect_manifest(path)
     trace = [Ancestor(path, "unchanged" if lineage else "lineage unknown", lineage)]
     while lineage and lineage.parent_path:
-        recorded = Path(lineage.parent_path)
+        recorded = to_location(lineage.parent_path)
         candidates = (recorded, trace[-1].path.with_name(recorded.name))
-        parent = next((candidate for candidate in candidates if candidate.is_file()), None)
+        parent = next((candidate for candidate in candidates if _is_file(candidate)), None)
         if parent is None:
             return [*trace, Ancestor(recorded, "not found", None)]
         same = digest(parent) == lineage.parent_sha256
@@ -173,26 +178,44 @@ def trace_lineage(path: Path) -> list[Ancestor]:
     return trace
 
 
-def digest(path: Path) -> str:
+def digest(path: Location) -> str:
     """Return the hex sha256 of a manifest; for a folder of several parts, of the parts' digests in order."""
-    if not path.is_dir():
-        return sha256_of(path)
+    with _read_errors(path):
+        local = local_copy(path)
+    if not local.is_dir():
+        return sha256_of(local)
     digests = [sha256_of(part) for part in list_parts(path)]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def list_parts(path: Path) -> list[Path]:
+def list_parts(path: Location) -> list[Path]:
     """Return the Parquet files of a manifest: the file itself, or those of the folder, sorted by name.
 
+    Those of a URL are copies on this machine.
+
     Raises:
-        ManifestError: the folder has no Parquet files.
+        ManifestError: the folder has no Parquet files, or the URL can't be read.
     """
-    if not path.is_dir():
-        return [path]
-    parts = sorted(path.glob("*.parquet"))
+    with _read_errors(path):
+        local = local_copy(path)
+    if not local.is_dir():
+        return [local]
+    parts = sorted(local.glob("*.parquet"))
     if not parts:
         raise ManifestError(f"{path} is a folder without Parquet files: name a manifest")
     return parts
+
+
+def part_locations(path: Location) -> list[Location]:
+    """Return the path or URL of each Parquet file of a manifest, in the order of `list_parts`.
+
+    Raises:
+        ManifestError: the folder has no Parquet files, or the URL can't be read.
+    """
+    parts = list_parts(path)
+    if isinstance(path, Path) or (len(parts) == 1 and not path.is_dir()):
+        return [path] if isinstance(path, RemotePath) else [*parts]
+    return [path / part.name for part in parts]
 
 
 def open_parquet(path: Path, **how: Any) -> pq.ParquetFile:
@@ -235,21 +258,33 @@ def no_photos_message(read: Manifest) -> str:
     return f"{read.path} has no photo that could be read: look at its column `error`, or scan other folders"
 
 
-def _check_path(path: Path) -> None:
+def _check_path(path: Location) -> Path:
+    """Return the path of a manifest on this machine, which exists and is a file or a folder."""
     try:
-        mode = os.stat(path).st_mode
+        local = local_copy(path)
+        mode = os.stat(local).st_mode
     except FileNotFoundError as exc:
+        where = " here, or these credentials don't show it" if isinstance(path, RemotePath) else ""
         raise ManifestError(
-            f"{path} doesn't exist: make scans with `curate scan`, "
+            f"{path} doesn't exist{where}: make scans with `curate scan`, "
             "clean manifests with `curate filter`, or name another manifest"
         ) from exc
     except (OSError, ValueError) as exc:
-        raise ManifestError(f"{path} can't be read: {describe_error(exc)}: name another manifest") from exc
+        advice = advise(exc) or ("name another manifest" if isinstance(path, Path) else _CHECK_STORE)
+        raise ManifestError(f"{path} can't be read: {describe_error(exc)}: {advice}") from exc
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ManifestError(f"{path} is not a regular file: name a manifest that `curate` wrote")
+    return local
 
 
-def _check_columns(path: Path, schema: pa.Schema, required: tuple[str, ...]) -> None:
+def _is_file(path: Location) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a store that can't be reached
+        return False
+
+
+def _check_columns(path: Location, schema: pa.Schema, required: tuple[str, ...]) -> None:
     if missing := [name for name in required if name not in schema.names]:
         if {"split", "reject_reasons"} & set(missing):
             advice = "it was not filtered: run `curate filter` on it first"
@@ -290,9 +325,10 @@ def _has_nulls(file: pq.ParquetFile, name: str) -> bool:
 
 
 @contextmanager
-def _read_errors(path: Path) -> Iterator[None]:
+def _read_errors(path: Location) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, pa.ArrowException) as exc:
-        advice = "check its permissions" if isinstance(exc, PermissionError) else "is it a vividset manifest?"
-        raise ManifestError(f"{path} can't be read: {describe_error(exc)}: {advice}") from exc
+        raise ManifestError(
+            f"{path} can't be read: {describe_error(exc)}: {advise(exc) or 'is it a vividset manifest?'}"
+        ) from exc

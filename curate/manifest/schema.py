@@ -53,7 +53,11 @@ MEASURE_FIELDS = (
 STATE_FIELDS = (pa.field("error", pa.string()), pa.field("missing_since", pa.timestamp("us", tz="UTC")))
 """Why there are no measures; and since when scans don't find the photo, which manifests of older versions lack."""
 SCAN_SCHEMA = pa.schema([*KEY_FIELDS, *FILE_FIELDS, *HEADER_FIELDS, *MEASURE_FIELDS, *STATE_FIELDS])
-DECISION_FIELDS = (pa.field("split", pa.string()), pa.field("reject_reasons", pa.list_(pa.string())))
+DECISION_FIELDS = (
+    pa.field("split", pa.string()),
+    pa.field("reject_reasons", pa.list_(pa.string())),
+    pa.field("waived_reasons", pa.list_(pa.string())),
+)
 ALL_COLUMNS = pa.schema([*SCAN_SCHEMA, *DECISION_FIELDS])
 
 ROW_GROUP_SIZE = 1 << 16

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -15,11 +16,12 @@ import pyarrow.parquet as pq
 
 from curate.errors import ManifestError
 from curate.files import commit, write_errors
+from curate.locations import Location, RemotePath
 from curate.manifest.lineage import Lineage
 from curate.manifest.schema import DICTIONARY_COLUMNS
 
 
-def write_manifest(path: Path, table: pa.Table, lineage: Lineage) -> None:
+def write_manifest(path: Location, table: pa.Table, lineage: Lineage) -> None:
     """Write a table and its lineage as a manifest, whole or not at all; missing folders are made.
 
     Raises:
@@ -31,18 +33,20 @@ def write_manifest(path: Path, table: pa.Table, lineage: Lineage) -> None:
         out.add_key_value_metadata(replace(lineage, rows=table.num_rows).to_metadata())
 
 
-def make_parent_dir(path: Path) -> None:
-    """Make the folder of a file that will be written.
+def make_parent_dir(path: Location) -> None:
+    """Make the folder of a file that will be written. For a URL, writing it makes the folder.
 
     Raises:
         ManifestError: the system refuses to make it.
     """
+    if isinstance(path, RemotePath):
+        return
     with write_errors(path, ManifestError, "-o"):
         path.parent.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
-def open_writer(path: Path, schema: pa.Schema, *, durable: bool = True) -> Iterator[pq.ParquetWriter]:
+def open_writer(path: Location, schema: pa.Schema, *, durable: bool = True) -> Iterator[pq.ParquetWriter]:
     """Write a Parquet file in pieces; it gets its name only when the block ends without an error.
 
     Args:
@@ -58,7 +62,9 @@ def open_writer(path: Path, schema: pa.Schema, *, durable: bool = True) -> Itera
 
 
 @contextmanager
-def open_writers(paths: Sequence[Path], schema: pa.Schema, *, durable: bool = True) -> Iterator[list[pq.ParquetWriter]]:
+def open_writers(
+    paths: Sequence[Location], schema: pa.Schema, *, durable: bool = True
+) -> Iterator[list[pq.ParquetWriter]]:
     """Write Parquet files of one schema at the same time; they get their names only when all of them are whole.
 
     Raises:
@@ -75,17 +81,22 @@ def open_writers(paths: Sequence[Path], schema: pa.Schema, *, durable: bool = Tr
                 for sink in sinks
             ]
         for draft, path in zip(drafts, paths, strict=True):
-            commit(draft, path, durable=durable)
+            with write_errors(path, ManifestError, "-o"):
+                commit(draft, path, durable=durable)
 
 
 @contextmanager
-def _open_draft(path: Path, *, exclusive: bool) -> Iterator[Path]:
+def _open_draft(path: Location, *, exclusive: bool) -> Iterator[Path]:
     """Give the path of a draft, and remove the draft if the block fails.
 
     Args:
-        path: the final file.
+        path: the final file; the draft for a URL is in a temporary folder of this machine.
         exclusive: lock the draft, so that no other process writes the same one, where the system supports it.
     """
+    if isinstance(path, RemotePath):
+        with TemporaryDirectory(prefix="vividset-") as folder:
+            yield Path(folder, "draft.parquet")
+        return
     draft = path.with_name(f".{path.name}.draft")
     with ExitStack() as lock:
         if exclusive and sys.platform != "win32":
@@ -97,7 +108,7 @@ def _open_draft(path: Path, *, exclusive: bool) -> Iterator[Path]:
             raise
 
 
-def _lock(draft: BinaryIO, path: Path) -> None:
+def _lock(draft: BinaryIO, path: Location) -> None:
     import fcntl  # not on Windows
 
     try:

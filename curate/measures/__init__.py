@@ -2,6 +2,7 @@
 
 measure.py           `measure`: all measures of one photo, `Measures`; batches for a scan
 colorfulness.py      `colorfulness`: metric M3 of Hasler and Süsstrunk
+names.py             the names of tones and of levels of colorfulness
 appearance.py        chroma, saturation, hue, lightness, clipping, sharpness
 perceptual_hash.py   the fingerprint of a photo, for near-duplicates
 hash_groups.py       groups of photos with the same content or near fingerprints

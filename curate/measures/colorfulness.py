@@ -14,18 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Variant = Literal["signed", "absolute"]
+from curate.measures.names import LEVELS
 
-LEVELS: tuple[tuple[float, str], ...] = (
-    (0.0, "not"),
-    (15.0, "slightly"),
-    (33.0, "moderately"),
-    (45.0, "averagely"),
-    (59.0, "quite"),
-    (82.0, "highly"),
-    (109.0, "extremely"),
-)
-"""Table 2 of the paper: the lowest M of each level, and the level's name."""
+Variant = Literal["signed", "absolute"]
 
 BLOCK_PIXELS = 1 << 18
 """Planes of this many pixels fit into a core's own cache, and their sums are far below 2**53: exact in float64."""
@@ -72,7 +63,7 @@ def colorfulness_level(m: float) -> str:
     >>> colorfulness_level(14.9), colorfulness_level(15.0), colorfulness_level(200)
     ('not', 'slightly', 'extremely')
     """
-    return next(name for lowest, name in reversed(LEVELS) if m >= lowest or lowest == 0.0)
+    return next(name for lowest, name in reversed(LEVELS) if m >= lowest or lowest == 0)
 
 
 @dataclass(slots=True)

@@ -84,18 +84,36 @@ def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None)
     return measure_batch([summarize_pixels(pixels, visible)])[0]
 
 
-def summarize_pixels(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> PixelSummary:
+def summarize_pixels(
+    pixels: NDArray[np.uint8],
+    visible: NDArray[np.bool_] | None = None,
+    mirrored: tuple[bool, bool] = (False, False),
+) -> PixelSummary:
     """Compute what the measures need of a photo's pixels: the half of `measure` that reads all of them.
+
+    Turning a large photo costs as much as measuring it. So a photo may be given as it is stored; only `small` and
+    `sample` then have to be turned, and are the same as those of the upright photo.
 
     Args:
         pixels: (H, W, 3) uint8 sRGB, as for `measure`.
         visible: (H, W) bool, or None, as for `measure`.
+        mirrored: whether the last row, and the last column, are the first of the upright photo. Without `visible` only.
 
     Raises:
         ValueError: no pixel is visible.
     """
-    colorfulness, small, small_visible = _measure_and_shrink(pixels, visible)
-    return PixelSummary(colorfulness, small, small_visible, sample_pixels(pixels, visible))
+    times = _count_halvings(*pixels.shape[:2])
+    if not any(mirrored):
+        colorfulness, small, small_visible = _measure_and_shrink(pixels, visible, times, Moments())
+        return PixelSummary(colorfulness, small, small_visible, sample_pixels(pixels, visible))
+    # halving drops odd rows and columns at the end of the upright photo: here, at the start of a mirrored axis
+    top, left = (side % (1 << times) if mirror else 0 for side, mirror in zip(pixels.shape, mirrored, strict=False))
+    moments = Moments()
+    for dropped in (pixels[:top], pixels[top:, :left]):
+        if dropped.size:
+            moments.add(np.stack([dropped[..., channel] for channel in (0, 2, 1)]), dropped.size // 3)
+    colorfulness, small, _ = _measure_and_shrink(pixels[top:, left:], None, times, moments)
+    return PixelSummary(colorfulness, small, None, _sample_mirrored(pixels, mirrored))
 
 
 def measure_batch(summaries: Sequence[PixelSummary]) -> list[Measures]:
@@ -137,6 +155,7 @@ def make_small_copy(
     return _shrink(
         [np.asarray(plane, np.uint8) for plane in cv2.split(pixels)],
         None if visible is None else visible.astype(np.float32),
+        _count_halvings(*pixels.shape[:2]),
     )
 
 
@@ -152,11 +171,7 @@ def sample_pixels(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None =
     Returns:
         (h, w, 3) uint8; (n, 1, 3) uint8, the visible pixels only, if `visible` is given.
     """
-    height, width = pixels.shape[:2]
-    count = height * width if visible is None else np.count_nonzero(visible)
-    # rarely a whole number, so no position in JPEG blocks is favored
-    step = max(1.0, math.sqrt(count / SAMPLE_PIXELS))
-    size = (max(1, int(width / step)), max(1, int(height / step)))
+    size = _sample_size(pixels, visible)
     sampled = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
     if visible is None:
         return sampled
@@ -164,15 +179,34 @@ def sample_pixels(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None =
     return (sampled[sampled_visible] if sampled_visible.any() else pixels[visible])[:, None]
 
 
+def _sample_size(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None) -> tuple[int, int]:
+    """Columns and rows of the grid of `sample_pixels`."""
+    height, width = pixels.shape[:2]
+    count = height * width if visible is None else np.count_nonzero(visible)
+    # rarely a whole number, so no position in JPEG blocks is favored
+    step = max(1.0, math.sqrt(count / SAMPLE_PIXELS))
+    return max(1, int(width / step)), max(1, int(height / step))
+
+
+def _sample_mirrored(pixels: NDArray[np.uint8], mirrored: tuple[bool, bool]) -> NDArray[np.uint8]:
+    """The pixels of `sample_pixels`, on the grid of a photo whose rows or columns are mirrored."""
+    chosen = []
+    for side, count, mirror in zip(pixels.shape, reversed(_sample_size(pixels, None)), mirrored, strict=False):
+        positions = np.arange(side, dtype=np.float32)[None]  # whole numbers are exact up to 16 million
+        grid = cv2.resize(positions, (count, 1), interpolation=cv2.INTER_NEAREST_EXACT)[0].astype(np.int64)
+        chosen.append(side - 1 - grid[::-1] if mirror else grid)
+    return pixels[np.ix_(*chosen)]
+
+
 def _measure_and_shrink(
-    pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None
+    pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None, halvings: int, moments: Moments
 ) -> tuple[float, NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """Colorfulness and the small copy, in one pass.
+    """Colorfulness, of these pixels and those in `moments`, and the small copy, in one pass.
 
     Each block of rows is split into planes, summed and halved while it is in the processor's cache.
     """
-    moments, (height, width) = Moments(), pixels.shape[:2]
-    times = min(MAX_BLOCK_HALVINGS, _count_halvings(height, width))
+    height, width = pixels.shape[:2]
+    times = min(MAX_BLOCK_HALVINGS, halvings)
     halved = np.empty((3, height >> times, width >> times), np.uint8)
     for rows, planes in iter_blocks(pixels, multiple=1 << times):
         moments.add(*mask_block(planes, rows, visible))
@@ -183,14 +217,13 @@ def _measure_and_shrink(
         return moments.colorfulness(), pixels, visible
     red, blue, green = halved
     visibility = None if visible is None else _halve(visible.astype(np.float32), times)
-    return moments.colorfulness(), *_shrink([red, green, blue], visibility)
+    return moments.colorfulness(), *_shrink([red, green, blue], visibility, halvings - times)
 
 
 def _shrink(
-    planes: Sequence[NDArray[np.uint8]], visibility: NDArray[np.float32] | None
+    planes: Sequence[NDArray[np.uint8]], visibility: NDArray[np.float32] | None, times: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
     """The small copy of red, green and blue planes, and its mask from the visible share (0..1) of each pixel."""
-    times = _count_halvings(*planes[0].shape)
     small = np.asarray(cv2.merge([_halve(plane, times) for plane in planes]), np.uint8)
     if visibility is None:
         return small, None

@@ -5,10 +5,8 @@ An interrupted pack continues: shards that are finished are kept.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import cv2
@@ -22,17 +20,16 @@ from curate import manifest
 from curate.errors import TRANSIENT_KINDS, ManifestError, OutputError, PhotoError, UsageError
 from curate.executors.engines import ENGINES, EngineName, check_engine_options
 from curate.executors.retry import Progress, run_groups, run_isolated, with_watchdog
-from curate.files import locked_output_dir, write_errors, write_failed_csv
+from curate.files import locked_output_dir, remove, write_errors, write_failed_csv
 from curate.image.decode import MAX_ASPECT_RATIO, decode, memory_errors
+from curate.locations import Location
 from curate.manifest import Lineage, Manifest
 from curate.packing.shards import (
     MANIFEST_NAME,
     PACK_COLUMNS,
     PackedPhoto,
-    read_errors,
-    read_locations,
-    shard_path,
-    write_shard,
+    read_shards,
+    save_shard,
 )
 from curate.sources.reader import PHOTO_REF_COLUMNS, PhotoRef, photo_refs
 
@@ -102,7 +99,7 @@ class ShardInput:
 
 
 def pack_photos(
-    manifest_path: Path, out: Path, options: PackOptions, *, command: str = "", progress: Progress | None = None
+    manifest_path: Location, out: Location, options: PackOptions, *, command: str = "", progress: Progress | None = None
 ) -> PackSummary:
     """Resize the photos of a manifest and write them into the folder `out`.
 
@@ -124,7 +121,10 @@ def pack_photos(
     read = manifest.read_manifest(manifest_path, required=PHOTO_REF_COLUMNS)
     table = _sort_readable_rows(read)
     with locked_output_dir(out, {"manifest": read.sha256, **options.to_dict()}, overwrite=options.overwrite):
-        to_do = [shard for shard in range(_count_shards(table)) if not _is_finished(shard_path(out, shard))]
+        shards = read_shards(out, _count_shards(table))
+        to_do = [shard for shard in range(_count_shards(table)) if not _is_finished(shards.get(shard))]
+        if to_do:
+            remove(out / MANIFEST_NAME)  # a pack with a manifest is complete
         packed_now = _pack_shards(out, options, table, to_do, progress)
         summary = PackSummary(packed_now=packed_now)
         rows = _packed_rows(out, table, summary)
@@ -149,18 +149,16 @@ def _count_shards(table: pa.Table) -> int:
     return -(-int(table.num_rows) // SHARD_PHOTOS)
 
 
-def _is_finished(path: Path) -> bool:
-    """Whether a shard exists and is undamaged, and no photo of it failed for a reason that may be temporary."""
-    if not path.exists():
+def _is_finished(shard: pa.Table | None) -> bool:
+    """Whether a shard exists, and no photo of it failed for a reason that may be temporary."""
+    if shard is None:
         return False
-    try:
-        errors = read_errors(path)
-    except (ValueError, OSError, KeyError, pa.ArrowException):
-        return False
-    return not any(error and error.partition(":")[0] in TRANSIENT_KINDS for error in errors)
+    return not any(error and error.partition(":")[0] in TRANSIENT_KINDS for error in shard["error"].to_pylist())
 
 
-def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[int], progress: Progress | None) -> int:
+def _pack_shards(
+    out: Location, options: PackOptions, table: pa.Table, to_do: list[int], progress: Progress | None
+) -> int:
     total: int = sum(min(SHARD_PHOTOS, table.num_rows - shard * SHARD_PHOTOS) for shard in to_do)
     run_groups(
         ENGINES[options.engine],
@@ -174,14 +172,14 @@ def _pack_shards(out: Path, options: PackOptions, table: pa.Table, to_do: list[i
     return total
 
 
-def pack_shard(out: Path, options: PackOptions, shard: ShardInput) -> None:
+def pack_shard(out: Location, options: PackOptions, shard: ShardInput) -> None:
     """Pack one shard, in a worker process; the watchdog ends the process if decoding a photo takes too long."""
     photos = with_watchdog(shard.photos, options.timeout_s)
     with write_errors(out, OutputError, "-o", resumable=True):
-        write_shard(shard_path(out, shard.index), (pack_photo(photo, options) for photo in photos))
+        save_shard(out, shard.index, (pack_photo(photo, options) for photo in photos))
 
 
-def _pack_isolated(out: Path, options: PackOptions, shard: ShardInput) -> None:
+def _pack_isolated(out: Location, options: PackOptions, shard: ShardInput) -> None:
     """Pack a shard again whose worker died, with each photo in a process of its own."""
     function = partial(pack_photo, options=options)
     results = run_isolated(function, shard.photos, workers=options.workers, timeout_s=options.timeout_s)
@@ -190,7 +188,7 @@ def _pack_isolated(out: Path, options: PackOptions, shard: ShardInput) -> None:
         for photo, result in zip(shard.photos, results, strict=True)
     ]
     with write_errors(out, OutputError, "-o", resumable=True):
-        write_shard(shard_path(out, shard.index), packed)
+        save_shard(out, shard.index, packed)
 
 
 def pack_photo(photo: PhotoRef, options: PackOptions) -> PackedPhoto:
@@ -229,24 +227,26 @@ def resize_photo(data: bytes, size_px: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels)
 
 
-def _packed_rows(out: Path, table: pa.Table, summary: PackSummary) -> pa.Table:
+def _packed_rows(out: Location, table: pa.Table, summary: PackSummary) -> pa.Table:
     """The manifest rows of the packed photos, with `PACK_COLUMNS`. Also fills in the counts of `summary`."""
     parts = []
-    for shard in range(_count_shards(table)):
-        path = shard_path(out, shard)
-        rows, locations = table.slice(shard * SHARD_PHOTOS, SHARD_PHOTOS), read_locations(path, shard)
+    shards = read_shards(out, _count_shards(table))
+    for number in range(_count_shards(table)):
+        if (shard := shards.get(number)) is None:
+            raise OutputError(f"shard {number} of {out} is missing or damaged: run the same command again")
+        rows = table.slice(number * SHARD_PHOTOS, SHARD_PHOTOS)
         for column in PACK_COLUMNS:
-            rows = rows.append_column(column, locations[column.name])
-        errors = read_errors(path)
+            rows = rows.append_column(column, shard[column.name])
+        errors = shard["error"].to_pylist()
         summary.failed += [(name, error) for name, error in zip(rows["path"].to_pylist(), errors, strict=True) if error]
         parts.append(rows.filter(pa.array([error is None for error in errors])))
-        summary.bytes += os.path.getsize(path)
+        summary.bytes += int(shard.schema.metadata[b"bytes"])
     packed = pa.concat_tables(parts)
     summary.photos = packed.num_rows
     return packed
 
 
-def _has_rows(path: Path, rows: pa.Table) -> bool:
+def _has_rows(path: Location, rows: pa.Table) -> bool:
     """Whether a manifest exists with these rows.
 
     Writing it again would change its sha256, by which checkpoints identify it.

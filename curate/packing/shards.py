@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from curate.files import commit
+from curate.files import commit, write_atomic
+from curate.locations import Location, RemotePath
 
+PackFolder = TypeVar("PackFolder", Path, RemotePath)
 MANIFEST_NAME = "manifest.parquet"
 SHARD_SCHEMA = pa.schema(
     [
@@ -53,13 +59,67 @@ class PackedPhoto:
             raise ValueError("a packed photo has pixels or an error, never both or neither")
 
 
-def shard_path(pack: Path, index: int) -> Path:
+def shard_path(pack: PackFolder, index: int) -> PackFolder:
     """Path of the shard with this number.
 
     >>> shard_path(Path("packs/a"), 7).as_posix()
     'packs/a/shard-000007.arrow'
     """
     return pack / f"shard-{index:06d}.arrow"
+
+
+def save_shard(pack: Location, index: int, photos: Iterable[PackedPhoto]) -> None:
+    """Write a shard of a pack; at a URL also its index, with which the manifest is made without reading the shard.
+
+    Raises:
+        OSError: the shard can't be written.
+    """
+    if isinstance(pack, Path):
+        write_shard(shard_path(pack, index), photos)
+        return
+    index_file = pack / f"{shard_path(pack, index).name}.index"
+    with TemporaryDirectory(prefix="vividset-") as scratch:
+        local = shard_path(Path(scratch), index)
+        write_shard(local, photos)
+        content = read_shard(local, index)
+        index_file.remove()  # an index without its shard is noticed, and an older index of a new shard would not be
+        commit(local, shard_path(pack, index))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, content.schema) as out:
+        out.write_table(content)
+    write_atomic(sink.getvalue(), index_file)
+
+
+def read_shards(pack: Location, count: int) -> dict[int, pa.Table]:
+    """`read_shard` of the first `count` shards of a pack by number, without those that are missing or damaged."""
+    if isinstance(pack, RemotePath):
+        files = pack.list_files()
+        names = {f"{shard_path(pack, index).name}.index": index for index in range(count)}
+        indexes = pack.read_files([name for name in names if name in files and name.removesuffix(".index") in files])
+        readers = {names[name]: partial(_read_index, data) for name, data in indexes.items()}
+    else:
+        readers = {index: partial(read_shard, shard_path(pack, index), index) for index in range(count)}
+    found = {}
+    for index, read in readers.items():
+        with suppress(ValueError, OSError, KeyError, pa.ArrowException):
+            found[index] = read()
+    return found
+
+
+def read_shard(path: Path, index: int) -> pa.Table:
+    """`PACK_COLUMNS` and `error` of all photos of a shard; metadata `bytes` is the size of the file.
+
+    Raises:
+        ValueError, OSError, KeyError, ArrowException: the shard is missing or damaged.
+    """
+    table = read_locations(path, index).append_column(
+        SHARD_SCHEMA.field("error"), pa.array(read_errors(path), pa.string())
+    )
+    return table.replace_schema_metadata({"bytes": str(path.stat().st_size)})
+
+
+def _read_index(data: bytes) -> pa.Table:
+    return pa.ipc.open_file(data).read_all()
 
 
 def write_shard(path: Path, photos: Iterable[PackedPhoto]) -> None:

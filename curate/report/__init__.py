@@ -5,8 +5,8 @@
 - counts: reads the columns of the manifest that the page counts
 - sample: chooses the photos that are shown, and finds duplicates
 - thumbnails: small copies of these photos
-- page.html, page.css, page.js: the page; gallery.js: its photos; charts.js: its histogram and hue wheel; logic.js: its
-  calculations, which don't use the document
+- page.html, page.css, page.js: the page; gallery.js: its photos; ticks.js: the ticked photos; charts.js: its histogram
+  and hue wheel; logic.js: its calculations, which don't use the document
 """
 
 from __future__ import annotations

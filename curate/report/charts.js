@@ -60,8 +60,9 @@ function drawAxis() {
 
 function drawBars() {
   const lists = (tones) => tones.map((tone) => tone.bins);
-  const all = barsOf([...lists(page.tones), page.blocked], page.binsPerM, barWidthM, extentM);
-  const keepable = barsOf(lists(page.tones.filter((tone) => state.keep.has(tone.name))), page.binsPerM, barWidthM, extentM);
+  const all = barsOf([...lists(page.tones), page.blocked, page.listed], page.binsPerM, barWidthM, extentM);
+  const keptTones = page.tones.filter((tone) => state.keep.has(tone.name));
+  const keepable = barsOf([...lists(keptTones), page.listed], page.binsPerM, barWidthM, extentM);
   const highest = fullHeight(all);
   byId("gray-count").textContent = all[0] > highest ? `\u2191 ${grouped(all[0])}` : "";
   byId("bars-all").setAttribute("d", barsPath(all, highest, PLOT_HEIGHT));

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,17 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.errors import ManifestError
+from curate.locations import Location
 from curate.manifest import SCAN_SCHEMA
 from curate.manifest.encoding import hex_to_bytes
-from curate.measures.tone.classify import TONES
+from curate.measures.names import TONES
 
 REQUIRED_COLUMNS = ("source", "path", "colorfulness")
 HUE_COLUMNS = ("hue_peak_deg", "tone_hue_deg")
 """The hue of a photo: its most frequent hue, or, in manifests of older scans, that of its mean color."""
 OPTIONAL_COLUMNS = (
     *("colorfulness", "tone", "tone_confidence", *HUE_COLUMNS, "error", "missing_since"),
-    *("reject_reasons", "sha256", "fingerprint"),
+    *("reject_reasons", "waived_reasons", "sha256", "fingerprint"),
 )
 """Columns that are read if the manifest has them."""
 MISSING = "missing"
@@ -60,6 +60,8 @@ class ManifestCounts:
     """Index into `error_names`, which include `MISSING`; -1 if the photo was measured and exists."""
     reasons: NDArray[np.uint64]
     """Bit i is set if the photo was rejected for `reason_names[i]`."""
+    listed: NDArray[np.bool_]
+    """Whether the photo is kept only because a keep list names it."""
     contents: NDArray[np.uint64]
     """(rows, 2), the first 128 bits of the sha256; 0 without one."""
     fingerprints: NDArray[np.uint64]
@@ -93,7 +95,7 @@ class _Names:
         return self.codes.setdefault(name, len(self.codes))
 
 
-def count_manifest(path: Path) -> ManifestCounts:
+def count_manifest(path: Location) -> ManifestCounts:
     """Read the columns that the report counts, batch by batch.
 
     Raises:
@@ -108,9 +110,9 @@ def count_manifest(path: Path) -> ManifestCounts:
             f"{path} has no rows, so there is nothing to show: scan photos, or use less strict filter options"
         )
     joined = (np.concatenate(column) for column in zip(*counts, strict=True))
-    bins, tones, sectors, confidences, error, reason, contents, fingerprints = joined
+    bins, tones, sectors, confidences, error, reason, listed, contents, fingerprints = joined
     names = tuple(errors.codes), tuple(reasons.codes)
-    return ManifestCounts(bins, tones, sectors, confidences, error, reason, contents, fingerprints, *names)
+    return ManifestCounts(bins, tones, sectors, confidences, error, reason, listed, contents, fingerprints, *names)
 
 
 def reason_kind(reason: str) -> str:
@@ -148,6 +150,8 @@ def bins_of(colorfulness: NDArray[np.float64]) -> NDArray[np.int16]:
 def _count_batch(batch: pa.Table, errors: _Names, reasons: _Names) -> tuple[NDArray[Any], ...]:
     """The arrays of `ManifestCounts` for one batch, in the order of its fields."""
     error = read_column(batch, "error", pa.string())
+    rejected = read_column(batch, "reject_reasons", pa.list_(pa.string()))
+    waived = read_column(batch, "waived_reasons", pa.list_(pa.string()))
     bins = bins_of(_floats(batch, "colorfulness"))
     missing = pc.is_valid(read_column(batch, "missing_since", SCAN_SCHEMA.field("missing_since").type))
     bins[np.asarray(pc.or_(pc.is_valid(error), missing).to_numpy(zero_copy_only=False), np.bool_)] = -1
@@ -163,7 +167,8 @@ def _count_batch(batch: pa.Table, errors: _Names, reasons: _Names) -> tuple[NDAr
         np.where(np.isfinite(hues), hues % 360 // (360 / SECTORS), -1).clip(-1, SECTORS - 1).astype(np.int8),
         _floats(batch, "tone_confidence").astype(np.float32),
         _kind_codes(messages, error_kind, errors),
-        _reason_bits(read_column(batch, "reject_reasons", pa.list_(pa.string())), reasons),
+        _reason_bits(rejected, reasons),
+        np.asarray(pc.and_(pc.is_valid(waived), pc.is_null(rejected)).to_numpy(zero_copy_only=False), np.bool_),
         _leading_128_bits(read_column(batch, "sha256", pa.string())),
         _leading_128_bits(read_column(batch, "fingerprint", pa.string())),
     )

@@ -14,16 +14,20 @@ function element(tag, className = "", ...children) {
 
 /** A gallery of photos. It keeps its tiles, so that moving the threshold decodes no thumbnail twice. */
 class Gallery {
-  constructor(box, { first = FIRST_PHOTOS, sorted = false, empty = "No photos to show here." } = {}) {
+  static all = [];
+
+  constructor(box, { first = FIRST_PHOTOS, sorted = false, bulk = true, empty = "No photos to show here." } = {}) {
+    Gallery.all.push(this);
     this.box = box;
     this.first = first;
     this.limit = first;
     this.sorted = sorted;
     this.empty = empty;
     this.tiles = new Map();
-    this.more = element("button", "more", "");
-    this.more.type = "button";
-    this.more.addEventListener("click", () => this.showMore());
+    this.shown = [];
+    this.more = button("more", () => this.showMore());
+    this.bulk = button("more", () => setTicks(this.shown, !this.allTicked()));
+    if (bulk) box.after(element("div", "actions", this.more, this.bulk));
     box.setAttribute("role", "group");
     box.addEventListener("keydown", (event) => this.move(event));
   }
@@ -33,14 +37,26 @@ class Gallery {
     this.photos = photos;
     this.shown = this.sorted ? photos.slice(0, this.limit).sort(lessColorful) : photos.slice(0, this.limit);
     const { shown } = this;
-    const tiles = shown.map((photo) => this.tile(photo));
-    this.box.replaceChildren(...(tiles.length ? tiles : [element("p", "quiet", this.empty)]));
+    const cells = shown.map((photo) => this.cell(photo));
+    this.box.replaceChildren(...(cells.length ? cells : [element("p", "quiet", this.empty)]));
     this.box.classList.toggle("entries", shown.length > 0 && shown.every((photo) => photo.error !== null));
-    tiles.forEach((tile, i) => { tile.tabIndex = i ? -1 : 0; });
+    cells.forEach((cell, i) => setTabIndex(cell, i ? -1 : 0));
+    syncBoxes(this.box);
     const left = photos.length - shown.length;
     this.more.textContent = `Show ${Math.min(left, 2 * this.first)} more`;
-    if (left && !fixed) this.box.after(this.more);
-    else this.more.remove();
+    this.more.hidden = !left || fixed;
+    this.showBulk();
+  }
+
+  allTicked() {
+    return this.shown.filter(canTick).every(isTicked);
+  }
+
+  /** Show what the button for all photos of the gallery does. */
+  showBulk() {
+    const count = this.shown.filter(canTick).length;
+    this.bulk.hidden = count < 2;
+    this.bulk.textContent = `${this.allTicked() ? "Untick" : "Tick"} all ${count} shown`;
   }
 
   showMore() {
@@ -50,37 +66,56 @@ class Gallery {
     this.focus(next);
   }
 
-  tile(photo) {
-    if (!this.tiles.has(photo)) this.tiles.set(photo, this.newTile(photo));
+  cell(photo) {
+    if (!this.tiles.has(photo)) this.tiles.set(photo, this.newCell(photo));
     return this.tiles.get(photo);
   }
 
-  newTile(photo) {
+  newCell(photo) {
     const tile = photo.error === null
       ? element("button", "tile", picture(photo), element("span", "caption", mOf(photo)))
       : element("button", "entry", element("b", "", fileName(photo)), element("span", "quiet", errorText(photo)));
     tile.type = "button";
     tile.setAttribute("aria-label", `${photo.path}, ${photo.error ?? "colorfulness " + mOf(photo)}`);
     const aspect = photo.size ? photo.size[0] / photo.size[1] : 1.2;
-    tile.style.setProperty("--aspect", Math.min(2.5, Math.max(0.5, aspect)));
     tile.addEventListener("click", () => openPhoto(this.shown, this.shown.indexOf(photo)));
-    return tile;
+    const cell = element("div", "cell", tile);
+    if (canTick(photo)) cell.append(tickBox(photo));
+    cell.style.setProperty("--aspect", Math.min(2.5, Math.max(0.5, aspect)));
+    return cell;
   }
 
-  focus(index) {
-    const tiles = [...this.box.children];
-    tiles.forEach((tile, i) => { tile.tabIndex = i === index ? 0 : -1; });
-    tiles[index]?.focus();
+  /** Move the focus to a photo, or to its box. */
+  focus(index, selector = "button") {
+    const cells = [...this.box.children];
+    cells.forEach((cell, i) => setTabIndex(cell, i === index ? 0 : -1));
+    (cells[index]?.querySelector(selector) ?? cells[index]?.querySelector("button"))?.focus();
   }
 
   move(event) {
-    const tiles = [...this.box.children];
-    const at = tiles.indexOf(document.activeElement);
-    const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: tiles.length - 1 }[event.key];
-    if (at < 0 || to === undefined || !tiles[to]) return;
+    const cells = [...this.box.children];
+    const at = cells.findIndex((cell) => cell.contains(document.activeElement));
+    if (at >= 0 && event.key.toLowerCase() === "t" && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      setTicks([this.shown[at]], !isTicked(this.shown[at]));
+    }
+    const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: cells.length - 1 }[event.key];
+    if (at < 0 || to === undefined || !cells[to]) return;
     event.preventDefault();
-    this.focus(to);
+    this.focus(to, document.activeElement.matches("input") ? "input" : "button");
   }
+}
+
+/** A button without text yet. */
+function button(className, act) {
+  const made = element("button", className);
+  made.type = "button";
+  made.addEventListener("click", act);
+  return made;
+}
+
+/** Only one photo of a gallery, and its box, is reached by Tab; arrow keys move on. */
+function setTabIndex(cell, index) {
+  for (const control of cell.querySelectorAll("button, input")) control.tabIndex = index;
 }
 
 const fileName = (photo) => photo.path.slice(photo.path.lastIndexOf("/") + 1);
@@ -91,7 +126,7 @@ const errorText = (photo) => photo.error.slice(photo.error.indexOf(":") + 1).tri
 /** The thumbnail of a photo, or a box with the reason why there is none. */
 function picture(photo) {
   if (!photo.thumbnail) {
-    const why = photo.error === null ? "No thumbnail: missing or unreadable now" : photo.errorKind;
+    const why = photo.error === null ? "No thumbnail: missing, changed or unreadable now" : photo.errorKind;
     return element("span", "placeholder", element("b", "", why), element("span", "", fileName(photo)));
   }
   const image = element("img");

@@ -17,7 +17,7 @@ const atLeast = (sums, bin) => (bin < sums.length ? sums[bin] : 0);
 /** The data with cumulative sums, so that counts follow a moving threshold fast. */
 function prepared(data) {
   const tones = data.tones.map((tone) => ({ ...tone, tails: tails(tone.bins), hueTails: tone.hues.map(tails) }));
-  return { ...data, tones: tones, blockedTails: tails(data.blocked) };
+  return { ...data, tones: tones, blockedTails: tails(data.blocked), listedTails: tails(data.listed) };
 }
 
 /** Names of the tones that are kept at first; null stands for photos without a tone, which no rule rejects. */
@@ -25,7 +25,8 @@ const toneNamesKept = (tones) => tones.filter((tone) => tone.kept).map((tone) =>
 
 /** Number of photos that are kept with this threshold and these tones. */
 function keptCount(page, lineBin, keep) {
-  return page.tones.reduce((sum, tone) => sum + (keep.has(tone.name) ? atLeast(tone.tails, lineBin) : 0), 0);
+  const listed = atLeast(page.listedTails, 0);
+  return page.tones.reduce((sum, tone) => sum + (keep.has(tone.name) ? atLeast(tone.tails, lineBin) : 0), listed);
 }
 
 /** Number of photos of the kept tones that only the threshold rejects. */
@@ -40,7 +41,7 @@ function reasonCounts(page, lineBin, keep) {
   const measured = page.tones.reduce((sum, tone) => sum + atLeast(tone.tails, 0) - atLeast(tone.tails, lineBin), 0);
   const counts = [{ name: "colorfulness < " + lineText(lineBin, page.binsPerM), photos: measured }];
   for (const tone of page.tones) {
-    if (!keep.has(tone.name)) counts.push({ name: "tone is " + tone.name, photos: tone.photos });
+    if (!keep.has(tone.name)) counts.push({ name: "tone is " + tone.name, photos: atLeast(tone.tails, 0) });
   }
   counts.push({ name: "unreadable", photos: page.unreadable - page.missing });
   counts.push({ name: "missing", photos: page.missing });
@@ -56,13 +57,13 @@ function nearestBin(m, binsPerM, lastBin) {
   return Number.isNaN(bin) ? 0 : Math.min(lastBin, Math.max(0, bin));
 }
 
-/** The filter command for a threshold and tones; `before` and `after` are quoted already. */
-function commandFor(page, lineBin, keep) {
+/** The filter command for a threshold, tones and further words; all are quoted already. */
+function commandFor(page, lineBin, keep, further = []) {
   const words = [page.command.before, "--min-colorfulness", lineText(lineBin, page.binsPerM)];
   for (const tone of page.tones) {
     if (tone.name !== null && tone.name !== "color" && keep.has(tone.name)) words.push("--keep-tone", tone.name);
   }
-  return [...words, page.command.after].join(" ");
+  return [...words, ...further, page.command.after].join(" ");
 }
 
 /** The name of the level of a colorfulness. */
@@ -74,6 +75,7 @@ function levelAt(levels, m) {
 function reasonsOf(photo, page, lineBin, keep) {
   if (photo.errorKind === "missing") return ["missing"];
   if (photo.error !== null) return ["unreadable: " + photo.error];
+  if (photo.waived.length) return [];
   const others = photo.blocked ? photo.reasons.filter((reason) => !/^(colorfulness \S+ <|tone is) /.test(reason)) : [];
   const line = photo.bin < lineBin ? ["colorfulness " + mOf(photo) + " < " + lineText(lineBin, page.binsPerM)] : [];
   const tone = keep.has(photo.tone) ? [] : ["tone is " + photo.tone];
@@ -85,7 +87,7 @@ function hasReason(photo, kind, page, lineBin, keep) {
   if (page.reasons.length) return photo.reasonKinds.includes(kind);
   if (kind === "missing") return photo.errorKind === "missing";
   if (kind === "unreadable") return photo.error !== null && photo.errorKind !== "missing";
-  if (photo.error !== null) return false;
+  if (photo.error !== null || photo.waived.length) return false;
   return kind.startsWith("tone is ") ? "tone is " + photo.tone === kind : photo.bin < lineBin;
 }
 
@@ -94,7 +96,8 @@ const mOf = (photo) => (photo.numbers.find(([name]) => name === "colorfulness") 
 
 /** Photos of the sample that only the threshold decides on, below and above it; the closest first. */
 function sides(page, lineBin, keep) {
-  const decided = page.photos.filter((photo) => photo.bin >= 0 && !photo.blocked && keep.has(photo.tone));
+  const decided = page.photos.filter((photo) =>
+    photo.bin >= 0 && !photo.blocked && !photo.waived.length && keep.has(photo.tone));
   const distance = (photo) => Math.abs(photo.m - lineBin / page.binsPerM);
   const nearest = (side) => decided.filter(side).sort((one, other) => distance(one) - distance(other));
   return { below: nearest((photo) => photo.bin < lineBin), above: nearest((photo) => photo.bin >= lineBin) };
@@ -128,7 +131,7 @@ function barsOf(binLists, binsPerM, mPerBar, extentM) {
 
 /** The highest colorfulness of the histogram: above the last level, the first threshold and 99 % of the photos. */
 function extentOf(page) {
-  const above = (bin) => [page.blockedTails, ...page.tones.map((tone) => tone.tails)]
+  const above = (bin) => [page.blockedTails, page.listedTails, ...page.tones.map((tone) => tone.tails)]
     .reduce((sum, sums) => sum + atLeast(sums, bin), 0);
   const few = above(0) / 100;
   let extentM = Math.max(120, Math.ceil(page.lineBin / page.binsPerM / 10) * 10 + 10);
@@ -208,6 +211,34 @@ function wedgePath(fromDeg, toDeg, inner, outer) {
   return `M${point(fromDeg, inner)}L${point(fromDeg, outer)}A${outer} ${outer} 0 0 0 ${point(toDeg, outer)}` +
     `L${point(toDeg, inner)}A${inner} ${inner} 0 0 1 ${point(fromDeg, inner)}z`;
 }
+
+/** The text of one of a photo's other columns; null without it. */
+const columnOf = (photo, column) => (photo.numbers.find(([name]) => name === column) ?? [null, null])[1];
+
+/** The place of a photo, as `source` and `path` name it. */
+const locationOf = (photo) => photo.source.replace(/\/+$/, "") + "/" + photo.path;
+
+/** What identifies a photo among ticks, also in a later report; exact copies are ticked together, as the filter finds them. */
+const tickKey = (photo) => columnOf(photo, "sha256") ?? locationOf(photo);
+
+/** Whether a photo can be ticked: no list keeps a photo that can't be read. */
+const canTick = (photo) => photo.error === null;
+
+/** A list of photos for `curate filter`, in the form of `sha256sum`: the hash works for every name, in tars and of URLs. */
+function tickList(photos, page) {
+  const escaped = (text) => text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, (sign) =>
+    "\\x" + sign.charCodeAt(0).toString(16).padStart(2, "0"));
+  const lines = photos.map((photo) => [columnOf(photo, "sha256"), escaped(locationOf(photo))].filter(Boolean).join("  "));
+  return [
+    `# Photos ticked in the report of ${escaped(page.name)}, for curate filter --reject-list or --keep-list.`,
+    "# Each line has the sha256 of a photo, by which it is found, and where the photo was, for people.",
+    ...lines,
+  ].join("\n") + "\n";
+}
+
+/** The name of the file of ticked photos; it needs no quotes in a shell. */
+const tickFileName = (page) =>
+  page.name.replace(/\.parquet$/, "").replace(/[^\p{L}\p{N}._-]+/gu, "-").replace(/^-+/, "") + "-ticked.txt";
 
 /** A count with thousands separators. */
 const grouped = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, ",");

@@ -64,6 +64,7 @@ function updateGalleries(counts) {
   reasons.show(counts.map((reason) => ({ key: kindOf(reason.name), label: reason.name, photos: reason.photos })));
   byId("reasons").hidden = !counts.length || page.unreadable === page.rows;
   showHues(hueCounts(page, lineBin, keep));
+  showTicks();
 }
 
 /** The name of a reason without the threshold, so that it stays chosen while the threshold moves. */
@@ -132,16 +133,19 @@ function initTones() {
   }));
 }
 
-function initCopy() {
-  byId("copy").addEventListener("click", async () => {
+/** Let a button copy the text of an element. */
+function initCopy(button, source) {
+  const label = button.textContent;
+  button.addEventListener("click", async () => {
     try {
-      await navigator.clipboard.writeText(byId("command").textContent);
-      byId("copy").textContent = "Copied";
+      await navigator.clipboard.writeText(source.value ?? source.textContent);
+      button.textContent = "Copied";
     } catch {
-      getSelection().selectAllChildren(byId("command"));
-      byId("copy").textContent = "Press Ctrl+C";
+      if (source.select) source.select();
+      else getSelection().selectAllChildren(source);
+      button.textContent = "Press Ctrl+C";
     }
-    setTimeout(() => { byId("copy").textContent = "Copy"; }, 2000);
+    setTimeout(() => { button.textContent = label; }, 2000);
   });
 }
 
@@ -176,7 +180,7 @@ function showDuplicates() {
     const box = element("div", "gallery squares");
     const title = element("h3", "", `${grouped(group.photos)} photos`);
     if (members.length > 1) byId("twin-groups").append(element("div", "", title, box));
-    new Gallery(box).show(members, { fixed: true });
+    new Gallery(box, { bulk: false }).show(members, { fixed: true });
   }
   byId("twins").hidden = !page.twins.groups;
 }
@@ -229,12 +233,16 @@ function showPhoto() {
   byId("photo-picture").replaceChildren(picture(photo));
   byId("photo-path").textContent = photo.path;
   byId("photo-source").textContent = "in " + photo.source;
-  byId("photo-verdict").textContent = why.length ? "Rejected: " + why.join("; ") : "Kept with this threshold and these tones";
+  byId("photo-verdict").textContent = why.length ? "Rejected: " + why.join("; ")
+    : photo.waived.length ? "Kept by the keep list, although " + photo.waived.join("; ")
+      : "Kept with this threshold and these tones";
   byId("photo-verdict").className = why.length ? "is-dropped" : "is-kept";
   const rows = photo.numbers.map(([name, value]) =>
     element("div", "", element("dt", "", name), element("dd", "", value)));
   byId("photo-numbers").replaceChildren(...rows);
   byId("photo-place").textContent = `${index + 1} of ${photos.length}`;
+  byId("photo-tick").checked = isTicked(photo);
+  byId("photo-tick").parentElement.hidden = !canTick(photo);
   byId("photo-file").hidden = !photo.href;
   if (photo.href) byId("photo-file").href = photo.href;
   byId("previous").disabled = index === 0;
@@ -255,14 +263,19 @@ function initDialog() {
   dialog.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (step) { event.preventDefault(); go(step); }
+    if (event.key.toLowerCase() === "t" && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      const photo = opened.photos[opened.index];
+      setTicks([photo], !isTicked(photo));
+    }
   });
 }
 
 showHeader();
 initLine();
 initTones();
-initCopy();
+initCopy(byId("copy"), byId("command"));
 initDialog();
+initTicks();
 initWheel();
 drawHistogram();
 update();

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import html
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from typing import Any
 
 from curate import manifest
 from curate.errors import ManifestError
-from curate.files import check_writable, write_atomic, write_errors
+from curate.files import check_writable, exists, write_atomic, write_errors
+from curate.locations import Location
 from curate.report import page_data
 from curate.report.counts import ManifestCounts, count_manifest
 from curate.report.page_data import rules_from_lineage
@@ -28,7 +28,7 @@ MAX_BYTES = 15_000_000
 """Maximum size of the page."""
 _GENERATOR_TAG = '<meta name="generator" content="vividset '
 """Identifies a file that this module wrote, which may be overwritten."""
-_SCRIPTS = ("logic.js", "gallery.js", "charts.js", "page.js")
+_SCRIPTS = ("logic.js", "gallery.js", "ticks.js", "charts.js", "page.js")
 """They become one script on the page, in this order: page.js runs when the others are defined."""
 _ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 
@@ -37,17 +37,19 @@ _ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 class ReportSummary:
     """What a written report shows."""
 
-    out: Path
+    out: Location
     bytes: int
     photos: int
     """Number of rows of the manifest."""
     shown: int
     """Number of photos on the page."""
     missing: int
-    """Number of photos on the page that were readable in the scan, but are missing or unreadable now."""
+    """Number of photos on the page that were readable in the scan, but are missing, changed or unreadable now."""
 
 
-def write_report(path: Path, out: Path, roots: Sequence[Path] = (), *, workers: int | None = 1) -> ReportSummary:
+def write_report(
+    path: Location, out: Location, roots: Sequence[Path] = (), *, workers: int | None = 1
+) -> ReportSummary:
     """Write an HTML report about a manifest.
 
     Args:
@@ -67,7 +69,8 @@ def write_report(path: Path, out: Path, roots: Sequence[Path] = (), *, workers: 
     photos = list(_photo_entries(path, rows, chosen, tuple(roots), workers))
     text, fitting = build_page(page_data.page_counts(path, lineage, rows, rules, groups), photos)
     with write_errors(out, ManifestError, "-o"):
-        out.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(out, Path):
+            out.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(text.encode("ascii"), out)
     missing = sum(photo["thumbnail"] is None and photo["error"] is None for photo in photos[:fitting])
     return ReportSummary(out, len(text), len(rows), fitting, missing)
@@ -97,7 +100,7 @@ def build_page(counts: dict[str, Any], photos: Sequence[dict[str, Any]]) -> tupl
 
 
 def _photo_entries(
-    path: Path, rows: ManifestCounts, chosen: Indices, roots: tuple[Path, ...], workers: int | None
+    path: Location, rows: ManifestCounts, chosen: Indices, roots: tuple[Path, ...], workers: int | None
 ) -> Iterator[dict[str, Any]]:
     """The data of the chosen photos, in their order; see `page_data.photo_entry`."""
     chosen_rows = page_data.read_rows(path, chosen)
@@ -127,8 +130,8 @@ def _sha256(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _check_output(out: Path) -> None:
+def _check_output(out: Location) -> None:
     with write_errors(out, ManifestError, "-o"):
-        if os.path.lexists(out) and not (out.is_file() and _GENERATOR_TAG.encode() in out.read_bytes()[:1000]):
+        if exists(out) and not (out.is_file() and _GENERATOR_TAG.encode() in out.read_bytes()[:1000]):
             raise ManifestError(f"{out} already exists and is not a vividset report: choose another output with -o")
         check_writable(out)

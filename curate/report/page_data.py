@@ -10,7 +10,6 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import manifest
+from curate.locations import Location
 from curate.manifest import MEASURE_FIELDS, Lineage
-from curate.measures.colorfulness import LEVELS
 from curate.measures.hash_groups import NEAR_BITS
-from curate.measures.tone.classify import TONES
+from curate.measures.names import LEVELS, TONES
 from curate.report.counts import BINS, BINS_PER_M, MISSING, SECTORS, ManifestCounts, bins_of, error_kind, reason_kind
 from curate.report.sample import DuplicateGroups, Indices
 from curate.report.thumbnails import Thumbnail
@@ -33,7 +32,7 @@ _PAGE_OPTIONS = ("--min-colorfulness", "--keep-top", "--keep-tone")
 """Options that the page sets itself, and therefore drops from the typed command. Of `--keep-top`, only that by
 colorfulness."""
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-_NAMED_COLUMNS = ("source", "path", "error", "missing_since", "reject_reasons")
+_NAMED_COLUMNS = ("source", "path", "error", "missing_since", "reject_reasons", "waived_reasons")
 """Columns that a photo's entry has under their own keys; all other columns are in its list `numbers`."""
 _MEASURE_NAMES = tuple(column.name for column in MEASURE_FIELDS if column.name != "fingerprint")
 
@@ -53,7 +52,7 @@ class Rules:
     """The rest of the command, after `--min-colorfulness` and `--keep-tone`."""
 
 
-def rules_from_lineage(path: Path, lineage: Lineage | None) -> Rules:
+def rules_from_lineage(path: Location, lineage: Lineage | None) -> Rules:
     """The rules that made a manifest; the defaults of the filter for a scan or an unknown lineage."""
     options = lineage.options if lineage and lineage.kind in ("clean", "rejected") else {}
     threshold = options.get("min_colorfulness", _DEFAULT_THRESHOLD) or 0.0
@@ -62,7 +61,7 @@ def rules_from_lineage(path: Path, lineage: Lineage | None) -> Rules:
     return Rules(min(BINS - 1, max(0, round(threshold * BINS_PER_M))), keep, before, after)
 
 
-def _split_command(path: Path, lineage: Lineage | None) -> tuple[str, str]:
+def _split_command(path: Location, lineage: Lineage | None) -> tuple[str, str]:
     """The filter command without the options that the page sets: before and after them.
 
     For a manifest that a filter made, it is the typed command, so that its other rules stay in effect.
@@ -102,10 +101,10 @@ def _quote_bytes(word: str) -> str:
 
 
 def page_counts(
-    path: Path, lineage: Lineage | None, rows: ManifestCounts, rules: Rules, groups: DuplicateGroups
+    path: Location, lineage: Lineage | None, rows: ManifestCounts, rules: Rules, groups: DuplicateGroups
 ) -> Json:
     """The counts over all rows, which the scripts of the page read."""
-    free = (rows.bins >= 0) & ~rows.blocked
+    free = (rows.bins >= 0) & ~rows.blocked & ~rows.listed
     shown_groups = [
         {"rows": members.tolist(), "photos": size} for members, size in zip(groups.shown, groups.sizes, strict=True)
     ]
@@ -122,6 +121,7 @@ def page_counts(
         "levels": LEVELS,
         "tones": [_tone_counts(rows, free, code, rules) for code in (*range(len(TONES)), -1)],
         "blocked": _bin_counts(rows.bins[rows.blocked], BINS),
+        "listed": _bin_counts(rows.bins[rows.listed & (rows.bins >= 0)], BINS),
         "errors": _named_counts(
             rows.error_names, [int((rows.errors == i).sum()) for i in range(len(rows.error_names))]
         ),
@@ -170,7 +170,7 @@ def _named_counts(names: tuple[str, ...], counts: list[int]) -> list[Json]:
     return [{"name": name, "photos": count} for name, count in pairs]
 
 
-def read_rows(path: Path, chosen: Indices) -> Mapping[int, Json]:
+def read_rows(path: Location, chosen: Indices) -> Mapping[int, Json]:
     """The chosen rows with all columns, by row number."""
     ordered, first = np.sort(chosen), 0
     rows: dict[int, Json] = {}
@@ -210,6 +210,7 @@ def photo_entry(
         "tone": row.get("tone") if row.get("tone") in TONES and error != MISSING else None,
         "confidence": _finite(row.get("tone_confidence")),
         "blocked": is_blocked,
+        "waived": [] if reasons else [reason for reason in row.get("waived_reasons") or [] if reason is not None],
         "error": error,
         "errorKind": error_kind(error) if error is not None else None,
         "reasons": reasons,

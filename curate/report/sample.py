@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.measures.hash_groups import NEAR_BITS, QUICK_BITS, group_exact_duplicates, group_near_duplicates
-from curate.measures.tone.classify import TONES
+from curate.measures.names import TONES
 from curate.report.counts import BINS_PER_M, ManifestCounts
 
 MAX_PHOTOS = 1200
@@ -88,7 +88,8 @@ def _strata(
 ) -> Iterator[Indices]:
     """Row numbers of each stratum, the most useful first."""
     shuffled = np.random.default_rng(_SEED).permutation(len(rows))
-    kept = np.array([*(tone in keep_tones for tone in TONES), True])[rows.tones] & ~rows.blocked & (rows.bins >= 0)
+    decided = (rows.bins >= 0) & ~rows.blocked & ~rows.listed
+    kept = np.array([*(tone in keep_tones for tone in TONES), True])[rows.tones] & decided
     candidates = shuffled[kept[shuffled]]
     by_distance = candidates[np.argsort(np.abs(rows.bins[candidates] - threshold_bin + 0.5), kind="stable")]
     for side in (rows.bins[by_distance] < threshold_bin, rows.bins[by_distance] >= threshold_bin):
@@ -100,6 +101,7 @@ def _strata(
     yield from _first_per_code(rows.tones, np.argsort(rows.confidences, kind="stable"), 36)
     yield from _first_per_code(rows.tones, shuffled, 36)
     yield from _first_per_code(rows.errors, shuffled, 24)
+    yield shuffled[rows.listed[shuffled]][:36]
     for bit in range(len(rows.reason_names)):
         has_it = rows.reasons[shuffled] >> np.uint64(bit) & np.uint64(1)
         yield shuffled[has_it == 1][:36]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +13,12 @@ import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import ManifestError
+from curate.files import exists, is_same, local_copy, write_errors
+from curate.locations import Location
 from curate.manifest import ROW_GROUP_SIZE, SCAN_SCHEMA, Lineage, open_parquet, open_writer
 
 
-def merge_manifests(paths: Sequence[Path], out: Path, *, command: str = "", overwrite: bool = False) -> Lineage:
+def merge_manifests(paths: Sequence[Location], out: Location, *, command: str = "", overwrite: bool = False) -> Lineage:
     """Join the parts of a divided scan: the same rows in the same order as one scan of everything.
 
     Args:
@@ -33,10 +34,12 @@ def merge_manifests(paths: Sequence[Path], out: Path, *, command: str = "", over
         ManifestError: a part is missing, given twice, can't be read, or was made by another scan, scorer or options;
             `out` already exists or can't be written.
     """
-    files = [part for path in paths for part in manifest.list_parts(path)]
-    if os.path.lexists(out) and (not overwrite or os.path.realpath(out) in map(os.path.realpath, files)):
+    files = [part for path in paths for part in manifest.part_locations(path)]
+    with write_errors(out, ManifestError, "-o"):
+        taken = exists(out)
+    if taken and (not overwrite or any(is_same(out, file) for file in files)):
         raise ManifestError(f"{out} already exists: choose another output with -o, or replace it with --overwrite")
-    if os.path.realpath(out.parent) in [os.path.realpath(path) for path in paths if path.is_dir()]:
+    if any(is_same(out.parent, path) and path.is_dir() for path in paths):
         raise ManifestError(f"{out} would be in the folder of its parts: choose another folder with -o")
     lineages = [manifest.inspect_manifest(file, required=("source", "path"))[1] for file in files]
     lineage = manifest.merge_lineages(files, lineages)
@@ -45,12 +48,12 @@ def merge_manifests(paths: Sequence[Path], out: Path, *, command: str = "", over
     ]
     lineage = replace(lineage, command=command, options={**lineage.options, "parts": parts})
     manifest.make_parent_dir(out)
-    with TemporaryDirectory() as scratch, manifest.open_writer(out, SCAN_SCHEMA) as file:
+    with TemporaryDirectory() as scratch, manifest.open_writer(out, SCAN_SCHEMA) as writer:
         # each part has a folder of its own, because parts may have the same name
-        sorted_parts = [sort_file_by_location(part, Path(mkdtemp(dir=scratch))) for part in files]
+        sorted_parts = [sort_file_by_location(local_copy(file), Path(mkdtemp(dir=scratch))) for file in files]
         for table in combine_tables(merge_sorted(sorted_parts)):
-            file.write_table(table)
-        file.add_key_value_metadata(lineage.to_metadata())
+            writer.write_table(table)
+        writer.add_key_value_metadata(lineage.to_metadata())
     return lineage
 
 

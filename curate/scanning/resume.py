@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -19,6 +18,8 @@ import pyarrow as pa
 
 from curate import manifest
 from curate.errors import TRANSIENT_KINDS, ManifestError
+from curate.files import exists, write_errors
+from curate.locations import Location
 from curate.manifest import SCAN_SCHEMA, Lineage, open_parquet
 from curate.scanning.merge import to_scan_schema
 from curate.sources import ALL_SHARDS, Key, ListedPhoto, Sources, contains, photo_location
@@ -74,6 +75,8 @@ class MissingRowPolicy:
     """Drop those below these paths or URLs, written as by `Sources.roots`."""
     keep_below: tuple[str, ...] | None = None
     """If set, also drop those outside these paths: they were named by a list that this scan doesn't have."""
+    excludes: Callable[[str], bool] = lambda _: False
+    """Whether the listing skips a photo; its row is dropped, because the photo is neither missing nor wanted."""
 
     def drops(self, location: str) -> bool:
         """Whether the row of a photo is dropped if the scan doesn't find the photo; see `photo_location`."""
@@ -90,7 +93,7 @@ def is_below(location: str, roots: Sequence[str]) -> bool:
     return any(contains(root, location) for root in roots)
 
 
-def check_output(out: Path, sources: Sources, forget: Sequence[str]) -> Lineage | None:
+def check_output(out: Location, sources: Sources, forget: Sequence[str]) -> Lineage | None:
     """Check that a scan may update an existing manifest, and return its lineage; None if there is no manifest.
 
     Args:
@@ -101,8 +104,9 @@ def check_output(out: Path, sources: Sources, forget: Sequence[str]) -> Lineage 
     Raises:
         ManifestError: the file isn't a scan manifest, or it contains the scan of something that this scan leaves out.
     """
-    if not os.path.lexists(out):
-        return None
+    with write_errors(out, ManifestError, "-o"):
+        if not exists(out):
+            return None
     advice = "choose another output with -o, or replace it with --overwrite"
     try:
         _, lineage = manifest.inspect_manifest(out)
@@ -165,6 +169,8 @@ class KnownRowMatcher:
         self._retry_errors = retry_errors
         self.dropped = 0
         """Rows of the manifest that are not in the listing."""
+        self.excluded = 0
+        """Rows of the manifest whose photos the listing skips."""
 
     def match(self, photos: Iterable[ListedPhoto]) -> Iterator[ListingRow]:
         """Add to each listed photo where its known row is, and insert the rows whose photos are missing.
@@ -181,7 +187,10 @@ class KnownRowMatcher:
     def _missing_rows_before(self, key: Key | None) -> Iterator[ListingRow]:
         """Rows of the manifest before a key that no listed photo matched."""
         for row in self._earlier.read_to(key) if self._earlier else ():
-            if self._missing.drops("/".join(row.key)):
+            location = "/".join(row.key)
+            if self._missing.excludes(location):
+                self.excluded += 1
+            elif self._missing.drops(location):
                 self.dropped += 1
             elif row.error is None or row.missing_since is not None:  # an error row has no measures to keep
                 yield self._missing_row(row)
@@ -232,8 +241,10 @@ class KnownRowMatcher:
                     unreadable = photo.key
 
     def _is_in_unreadable(self, row: KnownRow, unreadable: Key) -> bool:
+        location = "/".join(row.key)
         below = len(row.key) > len(unreadable) and row.key[: len(unreadable)] == unreadable
-        return below and row.missing_since is None and not self._missing.forgets("/".join(row.key))
+        is_unwanted = self._missing.forgets(location) or self._missing.excludes(location)
+        return below and row.missing_since is None and not is_unwanted
 
 
 class _RowCursor:

@@ -5,7 +5,7 @@ A scan that was interrupted, even by `kill -9`, continues when it is run again.
 
 from __future__ import annotations
 
-import os
+import hashlib
 import shutil
 import time
 from collections import Counter
@@ -23,14 +23,15 @@ from curate import manifest
 from curate.errors import ManifestError, PhotoError, ScanError
 from curate.executors.engines import ENGINES, EngineName, check_engine_options
 from curate.executors.retry import Progress, run_groups, run_isolated, with_watchdog
-from curate.files import fsync_dir, write_errors
+from curate.files import cache_folder, commit, local_copy, write_errors
+from curate.locations import Location, RemotePath
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.scanning.merge import sort_file_by_location
 from curate.scanning.resume import KnownRowMatcher, MissingRowPolicy, check_output
 from curate.scanning.scorer import Record, ScoreOptions, score_photo, score_photos
 from curate.scanning.work_dir import Chunk, ListingStats, WorkDir
-from curate.sources import ALL_SHARDS, ListedPhoto, ShardSpec, Sources, is_source_missing
-from curate.text import describe_error
+from curate.sources import ALL_SHARDS, Exclusion, ListedPhoto, ShardSpec, Sources, is_source_missing
+from curate.text import advise, describe_error, pluralize
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,16 @@ class ScanOptions:
     """Paths or URLs; rows below them are dropped from the manifest unless this scan finds their photos."""
     prune: bool = False
     """Drop all rows whose photos this scan doesn't find."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of files and folders to skip; see `curate.sources.exclude.Exclusion`."""
 
     def __post_init__(self) -> None:
         check_engine_options(self.engine, self.workers, self.timeout_s)
+        Exclusion(self.exclude)  # raises UsageError for a pattern that has no meaning
 
     def sources(self, paths: Sequence[str | Path]) -> Sources:
         """The sources of a scan of these paths."""
-        return Sources(tuple(paths), self.from_files, self.null, self.shard)
+        return Sources(tuple(paths), self.from_files, self.null, self.shard, Exclusion(self.exclude))
 
 
 @dataclass(slots=True)
@@ -83,6 +87,10 @@ class ScanSummary:
     """Rows of photos that this scan didn't find; no other count includes them."""
     dropped: int = 0
     """Rows of such photos that were dropped from the manifest because of `prune` or `forget`."""
+    excluded: Counter[str] = field(default_factory=Counter)
+    """Files and folders that were skipped, by the name or pattern that they match."""
+    excluded_rows: int = 0
+    """Rows of excluded photos that were dropped from the manifest."""
     errors: Counter[str] = field(default_factory=Counter)
     """Number of photos per kind of error."""
     tones: Counter[str] = field(default_factory=Counter)
@@ -92,7 +100,12 @@ class ScanSummary:
 
 
 def scan_photos(
-    paths: Sequence[str | Path], out: Path, options: ScanOptions, *, command: str = "", progress: Progress | None = None
+    paths: Sequence[str | Path],
+    out: Location,
+    options: ScanOptions,
+    *,
+    command: str = "",
+    progress: Progress | None = None,
 ) -> ScanSummary:
     """Measure every photo below `paths` and write one manifest row per photo.
 
@@ -100,7 +113,7 @@ def scan_photos(
 
     Args:
         paths: folders, photos, tar files or URLs of such.
-        out: the manifest to write or update.
+        out: the manifest to write or update; its work folder is beside it, or in `cache_folder` if it is a URL.
         options: see `ScanOptions`.
         command: the command as it was typed; stored in the manifest's lineage.
         progress: called with the number of photos done and of all photos to measure.
@@ -112,7 +125,12 @@ def scan_photos(
     """
     sources = options.sources(paths)
     sources.check()
-    if out.is_dir():
+    before = _remote_version(out)
+    with write_errors(out, ManifestError, "-o"):
+        is_folder = out.is_dir()
+        if isinstance(out, RemotePath) and not is_folder:
+            out.check_writable()
+    if is_folder:
         raise ManifestError(f"{out} is a folder: choose another output with -o, like {out / 'scan.parquet'}")
     work = WorkDir(_work_folder(out))
     with _lock(work, out):
@@ -121,7 +139,9 @@ def scan_photos(
         listed, known = _write_listing(work, out, sources, options)
         if not (listed.files or listed.missing) and options.shard == ALL_SHARDS:
             named = ", ".join("standard input" if name == "-" else str(name) for name in (*paths, *options.from_files))
-            raise ScanError(f"no photos in {named}: give a folder or a list that contains photos")
+            skipped = sum(listed.excluded.values())
+            but = f" (but {pluralize(skipped, 'name')} to skip)" if skipped else ""
+            raise ScanError(f"no photos in {named}{but}: give a folder or a list that contains photos")
         run_groups(
             ENGINES[options.engine],
             partial(measure_chunk, work, options),
@@ -132,17 +152,25 @@ def scan_photos(
             progress=progress,
         )
         try:
-            summary = _write_manifest(work, known, out, _make_lineage(sources, options, command, listed.files))
+            draft, summary = _write_draft(work, known, _make_lineage(sources, options, command, listed.files))
         except ScanError:
             _clear(work)
             raise
+        if _remote_version(out) != before:
+            raise ScanError(
+                f"another run has written {out} during this scan: run the same command again, which keeps the photos "
+                "of both"
+            )
+        with write_errors(out, ManifestError, "-o", resumable=True):
+            commit(draft, out)
         summary.measured_now = listed.to_measure - summary.skipped
         summary.dropped = listed.dropped
+        summary.excluded, summary.excluded_rows = Counter(listed.excluded), listed.excluded_rows
         _clear(work)
     return summary
 
 
-def preview_scan(paths: Sequence[str | Path], out: Path, options: ScanOptions) -> ListingStats:
+def preview_scan(paths: Sequence[str | Path], out: Location, options: ScanOptions) -> ListingStats:
     """Count the files that a scan would find and those that it would measure, without writing or reading a photo.
 
     Photos that an interrupted scan measured count as not measured. The arguments and errors are those of `scan_photos`.
@@ -201,12 +229,21 @@ def _write_part(work: WorkDir, chunk: Chunk, records: Sequence[Record | None]) -
     work.write_part(chunk.index, [row for row, _ in kept], [position for _, position in kept])
 
 
-def _work_folder(out: Path) -> Path:
-    return out.absolute().with_name(f".{out.name}.scan")
+def _work_folder(out: Location) -> Path:
+    if isinstance(out, Path):
+        return out.absolute().with_name(f".{out.name}.scan")
+    return cache_folder() / "scans" / f"{hashlib.sha256(out.url.encode()).hexdigest()[:16]}-{out.name}"[:100]
+
+
+def _remote_version(out: Location) -> str | None:
+    """Text that changes when another run writes the same URL; None for a path, and for a URL without a file."""
+    with write_errors(out, ManifestError, "-o", resumable=True):
+        info = out.info() if isinstance(out, RemotePath) else None
+    return info.version if info else None
 
 
 @contextmanager
-def _lock(work: WorkDir, out: Path) -> Iterator[None]:
+def _lock(work: WorkDir, out: Location) -> Iterator[None]:
     """Lock the work folder for this scan; the system releases the lock of a scan that was killed."""
     from filelock import FileLock, Timeout  # here, because workers import this module and don't need it
 
@@ -217,7 +254,15 @@ def _lock(work: WorkDir, out: Path) -> Iterator[None]:
     except Timeout as exc:
         raise ScanError(f"another scan is writing {out}: wait for it, or choose another output with -o") from exc
     except (OSError, NotImplementedError) as exc:  # NotImplementedError: the file system has no locks
-        raise ScanError(f"{out} can't be written: {describe_error(exc)}: choose another output with -o") from exc
+        advice = f"{advice}, or " if (advice := advise(exc)) else ""
+        if isinstance(out, RemotePath):
+            raise ScanError(
+                f"the work folder {work.folder} can't be written: {describe_error(exc)}: {advice}set XDG_CACHE_HOME to "
+                "a folder for it"
+            ) from exc
+        raise ScanError(
+            f"{out} can't be written: {describe_error(exc)}: {advice}choose another output with -o"
+        ) from exc
     try:
         yield
     finally:
@@ -243,14 +288,14 @@ class _KnownFiles:
 
 
 def _write_listing(
-    work: WorkDir, out: Path, sources: Sources, options: ScanOptions
+    work: WorkDir, out: Location, sources: Sources, options: ScanOptions
 ) -> tuple[ListingStats, _KnownFiles]:
     """Write the listing; return its counts and the files of known rows that it refers to."""
     forget, made_by = tuple(Sources(options.forget).roots()), _made_by(options.score)
     lineage = None if options.overwrite else check_output(out, sources, forget)
     work.recover_interrupted(made_by)
     recovered = work.recovered_paths()
-    earlier = sort_file_by_location(out, work.folder) if lineage else None
+    earlier = sort_file_by_location(local_copy(out), work.folder) if lineage else None
     is_current = lineage is None or lineage.options.get("made_by") == made_by
     list_left_out = lineage is not None and set(lineage.options.get("lists", ())) - set(sources.list_names())
     missing = MissingRowPolicy(
@@ -258,12 +303,16 @@ def _write_listing(
         prune=options.prune,
         forget=forget,
         keep_below=tuple(sources.roots()) if list_left_out else None,
+        excludes=sources.excludes,
     )
     matcher = KnownRowMatcher(
         recovered, earlier, earlier_is_current=is_current, missing=missing, retry_errors=options.retry_errors
     )
     photos = sources.photos(exclude=[work.folder, _work_folder(out)])
-    listed = replace(work.write_listing(matcher.match(photos)), dropped=matcher.dropped)
+    listed = work.write_listing(matcher.match(photos))
+    listed = replace(
+        listed, dropped=matcher.dropped, excluded=dict(sources.exclusion.counts), excluded_rows=matcher.excluded
+    )
     return listed, _KnownFiles([*recovered, *([earlier] if earlier else [])], None if is_current else earlier)
 
 
@@ -278,13 +327,15 @@ def _make_lineage(sources: Sources, options: ScanOptions, command: str, files: i
         "paths": sources.roots(),
         "lists": sources.list_names(),
     }
+    if sources.exclusion.patterns:
+        lineage_options["exclude"] = list(sources.exclusion.patterns)
     if sources.shard != ALL_SHARDS:
         lineage_options["shard"] = str(sources.shard)
     return Lineage("scan", command, lineage_options, metric=options.score.metric, counts={"files_listed": files})
 
 
-def _write_manifest(work: WorkDir, known: _KnownFiles, out: Path, lineage: Lineage) -> ScanSummary:
-    """Merge known and measured rows into the manifest, and count them."""
+def _write_draft(work: WorkDir, known: _KnownFiles, lineage: Lineage) -> tuple[Path, ScanSummary]:
+    """Merge known and measured rows into the draft of the manifest, and count them."""
     summary = ScanSummary()
     draft = work.folder / "manifest.parquet"
     with manifest.open_writer(draft, SCAN_SCHEMA) as file:
@@ -296,10 +347,7 @@ def _write_manifest(work: WorkDir, known: _KnownFiles, out: Path, lineage: Linea
             raise ScanError("none of the files is a photo, by name or content: give a folder that contains photos")
         summary.skipped = lineage.counts["files_listed"] - summary.photos
         file.add_key_value_metadata(replace(lineage, rows=summary.photos + summary.missing).to_metadata())
-    with write_errors(out, ManifestError, "-o"):
-        os.replace(draft, out)
-        fsync_dir(out.parent)
-    return summary
+    return draft, summary
 
 
 def _add_counts(summary: ScanSummary, table: pa.Table) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from typing import Any, Literal, get_args
 
@@ -13,6 +13,7 @@ import numpy as np
 from curate.errors import OutOfMemory, PhotoError, UsageError
 from curate.image.decode import MAX_PIXELS, Header, decode, memory_errors
 from curate.image.formats import SNIFF_BYTES, check_raw_name, has_raw_name, looks_like_photo
+from curate.image.orientation import apply_orientation, mirrored_axes
 from curate.manifest import METRIC
 from curate.measures.measure import Measures, PixelSummary, measure_batch, summarize_pixels
 from curate.sources import ListedPhoto, read_listed_photo
@@ -141,8 +142,14 @@ def _decode_photo(photo: ListedPhoto, options: ScoreOptions) -> Record | _Decode
                 return None
             if len(data) == photo.bytes:
                 digest = hashlib.sha256(data).hexdigest()
-            decoded = decode(data, max_pixels=options.max_pixels, quarter=options.fidelity == "fast")
-            return _DecodedPhoto(photo, digest, decoded.header, summarize_pixels(decoded.pixels, decoded.visible))
+            fast = options.fidelity == "fast"
+            decoded = decode(data, max_pixels=options.max_pixels, quarter=fast, upright=False)
+            turn = decoded.remaining_orientation
+            summary = summarize_pixels(decoded.pixels, decoded.visible, mirrored_axes(turn))
+            if turn != 1:  # the small copy and the sample are turned instead of all pixels
+                small, sample = (apply_orientation(part, turn) for part in (summary.small, summary.sample))
+                summary = replace(summary, small=small, sample=sample)
+            return _DecodedPhoto(photo, digest, decoded.header, summary)
     except PhotoError as exc:
         return Record(photo, digest, error=str(exc))
 

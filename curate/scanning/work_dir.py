@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,10 @@ class ListingStats:
     """Photos of earlier scans that were not found and whose rows are kept."""
     dropped: int = 0
     """Photos of earlier scans that were not found and whose rows are removed from the manifest."""
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    """Number of files and folders that were skipped, by the name or pattern that they match."""
+    excluded_rows: int = 0
+    """Photos of earlier scans that are excluded now and whose rows are removed from the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class WorkDir:
             rows: sorted by `ListedPhoto.key`, matched with known rows.
 
         Returns:
-            The counts, without `dropped`.
+            The counts, without `dropped`, `excluded` and `excluded_rows`.
         """
         files = missing = to_measure = size = 0
         with open_writer(self.listing_path, LISTING_SCHEMA) as out:

@@ -2,6 +2,7 @@
 
 listing.py      `Sources`: everything that a scan is given, as one sorted listing; `ShardSpec`: its parts
 entry.py        `ListedPhoto`: one entry of a listing
+exclude.py      names that a listing skips
 local.py        lists folders and files of this machine
 tar.py          lists the members of a tar file
 tar_headers.py  reads the headers of a tar, also of a joined or damaged one
@@ -14,17 +15,27 @@ photo_input.py  decodes a photo given as path, bytes, PIL image or array
 from __future__ import annotations
 
 from curate.sources.entry import Key, ListedPhoto, as_photo_error, has_photo_name, has_tar_name, photo_location
+from curate.sources.exclude import Exclusion
 from curate.sources.listing import ALL_SHARDS, ShardSpec, Sources, contains, list_photos
-from curate.sources.reader import is_source_missing, locate_photo, read_bytes, read_listed_photo, read_photo
+from curate.sources.reader import (
+    check_unchanged,
+    is_source_missing,
+    locate_photo,
+    read_bytes,
+    read_listed_photo,
+    read_photo,
+)
 from curate.sources.remote import is_url
 
 __all__ = [
     "ALL_SHARDS",
+    "Exclusion",
     "Key",
     "ListedPhoto",
     "ShardSpec",
     "Sources",
     "as_photo_error",
+    "check_unchanged",
     "contains",
     "has_photo_name",
     "has_tar_name",

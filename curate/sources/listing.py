@@ -7,13 +7,14 @@ import itertools
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from curate.errors import SourceError, UsageError
 from curate.manifest import escape
 from curate.sources import path_lists, remote
-from curate.sources.entry import ListedPhoto, photo_location
+from curate.sources.entry import ListedPhoto, has_tar_name, photo_location
+from curate.sources.exclude import Exclusion
 from curate.sources.local import FolderListing, check_folder, list_file
 from curate.text import describe_error
 
@@ -67,6 +68,8 @@ class Sources:
     """Entries of `lists` are separated by NUL bytes instead of newlines."""
     shard: ShardSpec = ALL_SHARDS
     """The part of the listing to return."""
+    exclusion: Exclusion = field(default_factory=Exclusion)
+    """Files and folders that are skipped below folders and URLs and in tars."""
 
     def roots(self) -> list[str]:
         """The paths, absolute, and URLs, as manifest text."""
@@ -75,6 +78,15 @@ class Sources:
     def list_names(self) -> list[str]:
         """The names of the lists, absolute, as manifest text."""
         return [name if name == path_lists.STDIN else escape(remote.absolute_location(name)) for name in self.lists]
+
+    def excludes(self, location: str) -> bool:
+        """Whether the listing skips a file below one of the paths; see `photo_location`."""
+        for root in self.roots():
+            if location != root and contains(root, location):
+                source = root.rpartition("/")[0] if has_tar_name(root) else root.rstrip("/")
+                named = 1 if has_tar_name(root) else 0  # the tar itself was named
+                return self.exclusion.contains(location[len(source) + 1 :], start=named)
+        return False
 
     def check(self) -> None:
         """Check that all paths and lists exist, without listing anything.
@@ -98,6 +110,7 @@ class Sources:
         - A folder that cannot be listed is one entry with an error.
         - A tar is listed as its members.
         - Every entry of a list gives at least one entry, whatever it is.
+        - What `exclusion` skips is not listed, but counted there.
 
         Args:
             exclude: folders not to enter, such as the work folder of a scan.
@@ -107,7 +120,7 @@ class Sources:
         """
         roots = _Roots.sort(self.paths)
         skip = frozenset(os.path.realpath(path) for path in exclude)
-        folders = (FolderListing(root, self.shard.contains, skip) for root in roots.folders)
+        folders = (FolderListing(root, self.shard.contains, skip, self.exclusion) for root in roots.folders)
         in_folders = itertools.chain.from_iterable(folder.photos() for folder in folders)
         if not (roots.files or roots.urls or self.lists):
             return in_folders
@@ -117,13 +130,17 @@ class Sources:
     def _list_files_and_urls(self, roots: _Roots) -> Iterator[ListedPhoto]:
         """What is below the URLs, the single files, and the entries of the lists, unsorted."""
         for url in roots.urls:
-            yield from remote.list_url(url, self.shard.contains)
+            yield from remote.list_url(url, self.shard.contains, self.exclusion)
         entries = itertools.chain(roots.files, *(path_lists.read_entries(name, null=self.null) for name in self.lists))
         while batch := list(itertools.islice(entries, BATCH_ENTRIES)):
-            locations = [location for location in map(remote.absolute_location, batch) if not roots.contain(location)]
-            yield from remote.list_urls(filter(remote.is_url, locations), self.shard.contains)
+            locations = [
+                location
+                for location in map(remote.absolute_location, batch)
+                if not roots.contain(location) or self.excludes(escape(location))
+            ]
+            yield from remote.list_urls(filter(remote.is_url, locations), self.shard.contains, self.exclusion)
             for path in itertools.filterfalse(remote.is_url, locations):
-                yield from list_file(path, self.shard.contains)
+                yield from list_file(path, self.shard.contains, self.exclusion)
 
 
 def list_photos(paths: Sequence[str | Path], *, exclude: Sequence[Path] = ()) -> Iterator[ListedPhoto]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from curate.errors import NotAFile, SourceError, UnsupportedFormat
 from curate.manifest import escape
 from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_photo_name, has_tar_name, modified_ns
+from curate.sources.exclude import Exclusion
 from curate.sources.path_lists import sort_photos
 from curate.sources.tar import COMPRESSED_TAR, is_compressed_tar, list_members
 
@@ -28,6 +29,8 @@ class FolderListing:
     """Which files to list."""
     skip: frozenset[str] = frozenset()
     """Real paths of folders not to enter."""
+    exclusion: Exclusion = field(default_factory=Exclusion)
+    """Files and folders not to list, by name."""
     source: str = field(init=False)
     """The root as manifest text."""
 
@@ -76,18 +79,25 @@ class FolderListing:
             try:
                 status = os.stat(full)
             except OSError as exc:
-                broken_link = isinstance(exc, FileNotFoundError) or exc.errno == errno.ELOOP
-                if has_photo_name(text) or not broken_link:
-                    yield from self._failed(path, str(as_photo_error(exc, "the file can't be read")))
+                yield from self._unreadable(path, exc)
                 continue
-            if not stat.S_ISDIR(status.st_mode):
+            is_folder = stat.S_ISDIR(status.st_mode)
+            if self.exclusion.skips(path, is_folder=is_folder):
+                continue
+            if not is_folder:
                 if self.include(self.source, path):
-                    yield from list_file_or_members(self.source, path, full, status)
+                    yield from list_file_or_members(self.source, path, full, status, self.exclusion)
                 continue
             if has_photo_name(text):
                 yield from self._failed(path, str(NotAFile("a folder with a photo's name")))
             if _identity(status) not in parents and os.path.realpath(full) not in self.skip:
                 yield full, (*parts, text), (*parents, _identity(status))
+
+    def _unreadable(self, path: str, exc: OSError) -> Iterator[ListedPhoto]:
+        """The entry for a file whose status cannot be read; nothing for a broken link without a photo's name."""
+        broken_link = isinstance(exc, FileNotFoundError) or exc.errno == errno.ELOOP
+        if not self.exclusion.skips(path, is_folder=False) and (has_photo_name(path) or not broken_link):
+            yield from self._failed(path, str(as_photo_error(exc, "the file can't be read")))
 
     def _failed(self, path: str, error: str) -> Iterator[ListedPhoto]:
         """The entry for a path that cannot be listed or read, if the listing includes the path."""
@@ -107,12 +117,13 @@ def check_folder(root: str) -> None:
         raise SourceError(f"{escape(root)} can't be listed: {exc.strerror}: check its permissions") from exc
 
 
-def list_file(full: str, include: EntryFilter) -> Iterator[ListedPhoto]:
+def list_file(full: str, include: EntryFilter, exclusion: Exclusion) -> Iterator[ListedPhoto]:
     """List a file that was named itself, always with an entry; its folder is its source. A tar gives its members.
 
     Args:
         full: absolute path.
         include: whether to list it.
+        exclusion: members of a tar not to list.
     """
     source, path = escape(os.path.dirname(full)), escape(os.path.basename(full))
     if not include(source, path):
@@ -123,12 +134,14 @@ def list_file(full: str, include: EntryFilter) -> Iterator[ListedPhoto]:
         yield ListedPhoto(source, path, None, None, str(as_photo_error(exc, "the file can't be read")))
         return
     if has_tar_name(path) or is_compressed_tar(path):
-        yield from list_file_or_members(source, path, full, status)
+        yield from list_file_or_members(source, path, full, status, exclusion)
     else:
         yield _from_status(source, path, status)
 
 
-def list_file_or_members(source: str, path: str, full: str, status: os.stat_result) -> Iterator[ListedPhoto]:
+def list_file_or_members(
+    source: str, path: str, full: str, status: os.stat_result, exclusion: Exclusion
+) -> Iterator[ListedPhoto]:
     """List one file of a folder: the members of a tar; nothing for a pipe, socket or device without a photo's name.
 
     Args:
@@ -136,6 +149,7 @@ def list_file_or_members(source: str, path: str, full: str, status: os.stat_resu
         path: its path below the source, as manifest text.
         full: its path for the operating system.
         status: its status.
+        exclusion: members of a tar not to list.
     """
     photo = _from_status(source, path, status)
     if photo.error is None and has_tar_name(path):
@@ -143,7 +157,8 @@ def list_file_or_members(source: str, path: str, full: str, status: os.stat_resu
             error = str(UnsupportedFormat("a tar in a folder that is named like a tar: rename the folder"))
             yield ListedPhoto(source, path, None, None, error)
         else:
-            yield from sort_photos(list_members(source, path, full, status))
+            members = sort_photos(list_members(source, path, full, status))
+            yield from exclusion.filter_photos(members, start=path.count("/") + 1)
     elif photo.error is None and is_compressed_tar(path):
         yield ListedPhoto(source, path, photo.bytes, photo.modified_ns, str(UnsupportedFormat(COMPRESSED_TAR)))
     elif photo.error is None or photo.has_photo_name:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,23 +11,17 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from curate.errors import PhotoError, ReadFailed, SourceError, UnsupportedFormat, VividsetError
+from curate.errors import PhotoError, ReadFailed, SourceError, UnsupportedFormat, UsageError, VividsetError
+from curate.locations import check_scheme, connect, missing_library
+from curate.locations import is_url as is_url  # noqa: PLC0414 - offered to other modules of this package
 from curate.manifest import escape, unescape
 from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_tar_name, limit_ns
+from curate.sources.exclude import Exclusion
 from curate.sources.tar import COMPRESSED_TAR, is_compressed_tar, list_stream_members
-from curate.text import describe_error, install_hint
+from curate.text import describe_error
 
 LOOKUPS_AT_ONCE = 32
 """Number of URLs of a list that are looked up at the same time, because each lookup waits for a server."""
-
-
-def is_url(location: str) -> bool:
-    """Whether a location is a URL for fsspec, and not a path.
-
-    >>> is_url("s3://bucket/a.jpg"), is_url("photos/a.jpg")
-    (True, False)
-    """
-    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*(::|://)", location) is not None
 
 
 def absolute_location(location: str | os.PathLike[str]) -> str:
@@ -49,47 +42,54 @@ def check_url(url: str) -> None:
     Raises:
         SourceError: there is none, or it cannot be reached.
     """
+    try:
+        check_scheme(url)
+    except UsageError as exc:
+        raise SourceError(str(exc)) from exc
     with _source_errors(url):
-        fs, root = _connect(url)
+        fs, root = connect(url)
         fs.info(root)
 
 
-def list_url(url: str, include: EntryFilter) -> Iterator[ListedPhoto]:
+def list_url(url: str, include: EntryFilter, exclusion: Exclusion) -> Iterator[ListedPhoto]:
     """List all files below a URL, or the one file that it names, unsorted. A tar gives its members.
 
     Args:
         url: of a folder, a bucket or a file.
         include: which files to list.
+        exclusion: files not to list, by name.
 
     Raises:
         SourceError: it cannot be listed completely.
     """
     with _source_errors(url):
-        fs, root = _connect(url)
+        fs, root = connect(url)
         info = fs.info(root)
         if info["type"] != "directory":
-            yield from _list_one_file(url, include, info)
+            yield from exclusion.filter_photos(_list_one_file(url, include, info), start=1)
             return
         source, start = escape(url), len(root.rstrip("/")) + 1
         for entry in _walk_files(fs, root):
             path = escape(entry["name"][start:])
-            if path and include(source, path):
-                yield from _file_or_members(source, path, fs, entry)
+            if path and not exclusion.skips_below(path) and include(source, path):
+                members = _file_or_members(source, path, fs, entry)
+                yield from exclusion.filter_photos(members, start=path.count("/") + 1)
 
 
-def list_urls(urls: Iterable[str], include: EntryFilter) -> Iterator[ListedPhoto]:
+def list_urls(urls: Iterable[str], include: EntryFilter, exclusion: Exclusion) -> Iterator[ListedPhoto]:
     """List files by their URLs, several at the same time. Every URL gives an entry; a tar gives its members.
 
     Args:
         urls: of files.
         include: which of them to list.
+        exclusion: members of tars not to list.
 
     Raises:
         SourceError: the library for this kind of URL is not installed.
     """
     with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:
         for entries in pool.map(partial(_look_up, include=include), urls):
-            yield from entries
+            yield from exclusion.filter_photos(entries, start=1)
 
 
 def fetch(url: str, start: int | None = None, end: int | None = None) -> bytes:
@@ -99,7 +99,7 @@ def fetch(url: str, start: int | None = None, end: int | None = None) -> bytes:
         PhotoError: it cannot be read.
     """
     try:
-        fs, path = _connect(url)
+        fs, path = connect(url)
         data: bytes = fs.cat_file(path, start=start, end=end)
     except Exception as exc:
         raise _as_photo_error(exc, "the file can't be read") from exc
@@ -123,17 +123,9 @@ def open_url(url: str) -> Iterator[Any]:
         SourceError: it cannot be opened or read completely.
     """
     with _source_errors(url):
-        fs, path = _connect(url)
+        fs, path = connect(url)
         with fs.open(path, "rb") as file:
             yield file
-
-
-def _connect(url: str) -> tuple[Any, str]:
-    """The file system for a URL, and the path in it."""
-    from fsspec.core import url_to_fs
-
-    fs, root = url_to_fs(url, use_listings_cache=False)  # the cache would keep every listed name in memory
-    return fs, root
 
 
 @contextmanager
@@ -148,18 +140,11 @@ def _source_errors(url: str) -> Iterator[None]:
             f"{url} doesn't exist, or these credentials don't show it: check the address and the credentials"
         ) from exc
     except ImportError as exc:
-        raise SourceError(_not_installed(url, exc)) from exc
+        raise SourceError(missing_library(url, exc)) from exc
     except Exception as exc:  # a file system raises what its library raises
         raise SourceError(
             f"{url} can't be read: {describe_error(exc)}: check the address, the credentials and the connection"
         ) from exc
-
-
-def _not_installed(url: str, exc: ImportError) -> str:
-    """The message for a missing library, from fsspec's error, whose cause names the library."""
-    package = getattr(exc.__cause__, "name", None)
-    hint = install_hint("remote") if package in (None, "s3fs") else f"pip install {package}"
-    return f"{url} needs a library that isn't installed ({exc}): {hint}"
 
 
 def _look_up(url: str, include: EntryFilter) -> list[ListedPhoto]:
@@ -168,10 +153,10 @@ def _look_up(url: str, include: EntryFilter) -> list[ListedPhoto]:
     if not include(source, path):
         return []
     try:
-        fs, root = _connect(url)
+        fs, root = connect(url)
         return list(_list_one_file(url, include, fs.info(root)))
     except ImportError as exc:
-        raise SourceError(_not_installed(url, exc)) from exc
+        raise SourceError(missing_library(url, exc)) from exc
     except Exception as exc:  # noqa: BLE001 - a file system raises what its library raises
         return [ListedPhoto(source, path, None, None, str(_as_photo_error(exc, "the file can't be read")))]
 
@@ -180,7 +165,7 @@ def _list_one_file(url: str, include: EntryFilter, info: dict[str, Any]) -> Iter
     """The entries of a URL that names a file; its source is the URL of its folder."""
     source, _, path = map(escape, url.rpartition("/"))
     if include(source, path):
-        yield from _file_or_members(source, path, _connect(url)[0], info)
+        yield from _file_or_members(source, path, connect(url)[0], info)
 
 
 def _walk_files(fs: Any, root: str) -> Iterator[dict[str, Any]]:

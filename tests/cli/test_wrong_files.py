@@ -14,11 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from safetensors.numpy import save_file
 
 import curate.cli
 import train.cli
 from curate import manifest
 from curate.manifest import DECISION_FIELDS, SCAN_SCHEMA, Lineage
+from train.checkpoint_file import METADATA_KEY
 
 COLUMNS = pa.schema([*SCAN_SCHEMA, *DECISION_FIELDS])
 MANIFEST_COMMANDS = (
@@ -32,7 +34,7 @@ MANIFEST_COMMANDS = (
     "curate inspect FILE",
     "curate scan PHOTOS -o FILE",
     "train fit FILE --run-dir OUT/run --device cpu",
-    "train evaluate OUT/none.safetensors FILE",
+    "train evaluate CHECKPOINT FILE",
 )
 OTHER_COMMANDS = (
     "curate explain FILE",
@@ -41,7 +43,7 @@ OTHER_COMMANDS = (
     "train evaluate FILE SCAN --split all",
     "train inspect FILE",
     "train colorize FILE PHOTOS -o OUT/colored",
-    "train colorize OUT/none.safetensors FILE -o OUT/colored",
+    "train colorize CHECKPOINT FILE -o OUT/colored",
     "train diagnose FILE",
     "train export FILE -o OUT/x.onnx",
 )
@@ -60,6 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a photo, its manifest, and one file of every wrong kind."""
     folder = tmp_path_factory.mktemp("wrong")
     (folder / "photos").mkdir()
+    save_file({}, folder / "checkpoint.safetensors", {METADATA_KEY: "{}"})  # its header is right, its content isn't
     Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(folder / "photos" / "a.png")
     size = (folder / "photos" / "a.png").stat().st_size
     row = {"source": str(folder / "photos"), "path": "a.png", "bytes": size, "sha256": "0" * 64, "tone": "color"}
@@ -124,6 +127,7 @@ FOREIGN += tuple(f"lineage-{name}.parquet" for name in ("options", "kind", "ance
 def run_and_fail(command: str, folder: Path, name: str, out: Path) -> str:
     """Run a command and return its error line."""
     names = {"FILE": str(folder / name), "PHOTOS": str(folder / "photos"), "SCAN": str(folder / "scan.parquet")}
+    names["CHECKPOINT"] = str(folder / "checkpoint.safetensors")
     words = [names.get(word, word.replace("OUT", str(out))) for word in command.split()]
     main = curate.cli.main if words[0] == "curate" else train.cli.main
     result = CliRunner().invoke(main, words[1:])
@@ -158,7 +162,7 @@ def test_a_wrong_file_of_another_kind_is_a_one_line_error(
     if (command, name) in VALID:
         return
     line = run_and_fail(command, folder, name, tmp_path)
-    assert name in line or "none.safetensors" in line or "no photos in" in line
+    assert name in line or "checkpoint.safetensors" in line or "no photos in" in line
 
 
 def test_explain_with_a_manifest_advises_inspect(folder: Path, tmp_path: Path) -> None:

@@ -99,4 +99,5 @@ def test_a_manifest_saved_by_pandas_has_unknown_lineage(project: Path) -> None:
 def test_a_url_is_a_usage_error() -> None:
     result = run("explain", "https://example.org/a.jpg")
     assert result.exit_code == 2
-    assert "Error: https://example.org/a.jpg is a URL: download the photo first" in result.stderr
+    assert "Error: https://example.org/a.jpg is a URL, and only a path" in result.stderr
+    assert result.stderr.endswith("download the file first\n")

@@ -18,11 +18,12 @@ from curate.files import check_writable, write_atomic, write_errors
     ("number", "advice"),
     [
         (errno.ENOSPC, "free some space and run the same command, or choose another place with -o"),
-        (errno.EDQUOT, "free some space and run the same command, or choose another place with -o"),
+        (errno.EDQUOT, "free some space in your quota and run the same command, or choose another place with -o"),
+        (errno.ENAMETOOLONG, "use a shorter name, or choose another place with -o"),
         (errno.EACCES, "check the permissions of the file and its folder, or choose another place with -o"),
-        (errno.EROFS, "choose another place with -o"),
+        (errno.EROFS, "mount the file system for writing, or choose another place with -o"),
         (errno.ENOTDIR, "choose another place with -o"),
-        (errno.EIO, "choose another place with -o"),
+        (errno.EIO, "check the disk and the connection to it, or choose another place with -o"),
     ],
     ids=errno.errorcode.get,
 )
@@ -39,6 +40,19 @@ def test_arrow_errors_are_converted_and_others_are_not() -> None:
         raise pa.ArrowInvalid("too long")
     with pytest.raises(ZeroDivisionError), write_errors(Path("x"), UsageError, "--html"):
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE], ids=errno.errorcode.get)
+def test_too_many_open_files_are_not_the_fault_of_the_output(number: int) -> None:
+    with pytest.raises(OutputError) as raised, write_errors(Path("x"), OutputError, "-o"):
+        raise OSError(number, os.strerror(number))
+    assert str(raised.value) == f"{os.strerror(number)}: allow more open files with `ulimit -n`"
+
+
+def test_an_error_of_unknown_cause_gives_no_advice_about_a_cause() -> None:
+    with pytest.raises(OutputError) as raised, write_errors(Path("x"), OutputError, "-o"):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+    assert str(raised.value) == f"x can't be written: {os.strerror(errno.EXDEV)}: choose another place with -o"
 
 
 def test_a_full_disk_says_that_a_resumable_command_continues() -> None:

@@ -10,7 +10,9 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +70,26 @@ def run_script(program: str, home: Path, warnings: str = "error") -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_fit_refuses_what_is_not_thread_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    running, stop = threading.Event(), threading.Event()
+
+    def start_training(*_: object, **__: object) -> None:
+        running.set()
+        stop.wait(10)
+
+    monkeypatch.setattr("train.api.start_training", start_training)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(train.fit, "clean.parquet")
+        assert running.wait(10)
+        with pytest.raises(errors.UsageError, match="another thread of this process trains"):
+            train.fit("clean.parquet")
+        with pytest.raises(errors.UsageError, match="in the main thread"):
+            threads.submit(train.fit, "clean.parquet", devices=2).result()
+        stop.set()
+        first.result()
+    train.fit("clean.parquet")
 
 
 def test_every_public_name_exists_and_is_no_submodule() -> None:

@@ -146,6 +146,16 @@ def test_another_format_version_is_refused_with_both_versions(checkpoint_file: C
     assert "9.1" in message
 
 
+def test_a_file_has_the_usual_permissions_also_after_an_interrupted_one(tmp_path: Path) -> None:
+    path = tmp_path / "last.safetensors"
+    draft = tmp_path / ".last.safetensors.draft"
+    draft.touch(0o600)
+    (tmp_path / "usual").touch()
+    checkpoint.save(path, {"model/a": torch.ones(2)}, METADATA)
+    assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
+    assert not draft.exists()
+
+
 def test_an_unknown_model_is_refused_by_name(checkpoint_file: CheckpointFile) -> None:
     assert "GrayTransformer" in refusal(rewrite(checkpoint_file(), lambda about: about | {"model": "GrayTransformer"}))
 
@@ -214,5 +224,5 @@ def test_a_checkpoint_without_read_permission_says_so(tmp_path: Path, monkeypatc
     def deny(_path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(checkpoint, "check_readable", deny)
-    assert "can't be read: Permission denied: check its permissions" in refusal(tmp_path / "last.safetensors")
+    monkeypatch.setattr("train.checkpoint_file.check_readable", deny)
+    assert "can't be read: Permission denied: check the permissions" in refusal(tmp_path / "last.safetensors")

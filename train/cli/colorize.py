@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from curate.cli.common import PATH, echo_lines, progress_bar
+from curate.cli.common import PATH, PHOTO_PATH, echo_lines, progress_bar
 from curate.errors import VividsetError
 from curate.text import escape_control, pluralize
-from train.cli.common import report_missing_best, root_option, timeout_option
+from train.cli.common import checkpoint_argument, report_missing_best, root_option, timeout_option
 
 
 @click.command(short_help="Colorize photos with a trained checkpoint.")
-@click.argument("checkpoint_path", type=PATH, metavar="CHECKPOINT")
-@click.argument("photos", nargs=-1, required=True, type=PATH, metavar="PHOTO...")
+@checkpoint_argument
+@click.argument("photos", nargs=-1, required=True, type=PHOTO_PATH, metavar="PHOTO...")
 @click.option("-o", "--out", type=PATH, required=True, help="Folder for the colorized pictures.")
 @root_option
 @click.option("--drop-gps", is_flag=True, help="Leave out the GPS position of the photo.  [default: kept]")
@@ -41,11 +41,12 @@ def colorize(
     others are still made, and the exit code is 1.
     """
     from curate.manifest import escape
-    from train.inference.colorizer import Colorizer, colorize_all
     from train.inference.output_paths import plan_outputs
 
     report_missing_best(checkpoint_path)
     jobs = plan_outputs(photos, out, roots)
+    from train.inference.colorizer import Colorizer, colorize_all  # only now, because it imports torch
+
     colorizer = Colorizer.load(checkpoint_path, device=device)
     failed = existing = 0
     with progress_bar("photos") as progress:

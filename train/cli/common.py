@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from curate.cli.common import PATH
 from curate.text import escape_control
+from train.checkpoint_file import find_file, read_metadata
+from train.data.roots import check_roots
 
 
 def _check_roots(_context: click.Context, _option: click.Parameter, roots: tuple[Path, ...]) -> tuple[Path, ...]:
     if not roots:
         return roots
-    from train.trainer.start import check_roots  # here, so that --help doesn't wait for torch
-
     return check_roots(roots)
 
 
@@ -34,12 +35,32 @@ timeout_option = click.option(
     show_default=True,
     help="Maximum time for reading one photo, in seconds. A photo that takes longer counts as unreadable.",
 )
+skip_changed_option = click.option(
+    "--skip-changed",
+    is_flag=True,
+    help="Leave out photos that have changed since the scan.  [default: refuse]",
+)
+
+
+def _check_checkpoint(_context: click.Context, _argument: click.Parameter, path: Path) -> Path:
+    """Read the header of the checkpoint's file, before a command spends seconds on importing torch."""
+    read_metadata(find_file(path))
+    return path
+
+
+checkpoint_argument = click.argument("checkpoint_path", type=PATH, metavar="CHECKPOINT", callback=_check_checkpoint)
+
+
+def check_manifest(manifest: object) -> None:
+    """Refuse a local manifest that doesn't exist, before a command spends seconds on importing torch."""
+    if isinstance(manifest, Path) and not os.path.lexists(manifest):
+        from curate.manifest import read_manifest
+
+        read_manifest(manifest)  # raises the error with its advice
 
 
 def report_missing_best(checkpoint_path: Path) -> None:
     """Print on stderr if a run has no best.safetensors yet, so that its last.safetensors is used instead."""
-    from train.checkpoint import find_file
-
     file = find_file(checkpoint_path)
     if file.name == "last.safetensors" and file != checkpoint_path:
         line = f"{file.parent} has no best.safetensors: it was stopped before its first validation; using {file.name}"

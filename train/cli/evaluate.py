@@ -7,14 +7,22 @@ from typing import Literal
 
 import click
 
-from curate.cli.common import PATH, echo_lines, progress_bar
+from curate.cli.common import LOCATION, PATH, echo_lines, progress_bar
+from curate.locations import Location
 from curate.text import escape_control
-from train.cli.common import report_missing_best, root_option, timeout_option
+from train.cli.common import (
+    check_manifest,
+    checkpoint_argument,
+    report_missing_best,
+    root_option,
+    skip_changed_option,
+    timeout_option,
+)
 
 
 @click.command(short_help="Score a checkpoint on photos it was not trained on.")
-@click.argument("checkpoint_path", type=PATH, metavar="CHECKPOINT")
-@click.argument("manifest", type=PATH)
+@checkpoint_argument
+@click.argument("manifest", type=LOCATION)
 @click.option(
     "--split",
     type=click.Choice(["test", "val", "train", "all"]),
@@ -25,6 +33,7 @@ from train.cli.common import report_missing_best, root_option, timeout_option
 @click.option("--image-size", type=click.IntRange(32, 4096), help="Side of the squares in px.  [default: as trained]")
 @click.option("--limit", type=click.IntRange(1), help="Use only N photos, evenly spread.  [default: all]", metavar="N")
 @root_option
+@skip_changed_option
 @click.option("--lpips-weights", type=PATH, help="TorchScript file vgg16.pt, to measure LPIPS.")
 @click.option("--fid-weights", type=PATH, help="TorchScript file inception-2015-12-05.pt, to measure FID.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, including the scores of every photo.")
@@ -33,11 +42,12 @@ from train.cli.common import report_missing_best, root_option, timeout_option
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
 def evaluate(
     checkpoint_path: Path,
-    manifest: Path,
+    manifest: Location,
     split: Literal["test", "val", "train", "all"],
     image_size: int | None,
     limit: int | None,
     roots: tuple[Path, ...],
+    skip_changed: bool,
     lpips_weights: Path | None,
     fid_weights: Path | None,
     as_json: bool,
@@ -52,6 +62,7 @@ def evaluate(
     colorfulness and by the baselines. LPIPS and FID need files with their networks, which run as programs:
     docs/how-to/measure-lpips-and-fid.md.
     """
+    check_manifest(manifest)
     from train import api
     from train.evaluation import report
 
@@ -64,6 +75,8 @@ def evaluate(
             image_size=image_size,
             limit=limit,
             roots=roots,
+            skip_changed=skip_changed,
+            say=lambda line: click.echo(escape_control(line), err=True),
             lpips_weights=lpips_weights,
             fid_weights=fid_weights,
             html=html,

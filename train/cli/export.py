@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from curate.cli.common import PATH
-from train.cli.common import report_missing_best
+from train.cli.common import checkpoint_argument, report_missing_best
 
 
 @click.command(short_help="Write a checkpoint's network as an ONNX model.")
-@click.argument("checkpoint_path", type=PATH, metavar="CHECKPOINT")
+@checkpoint_argument
 @click.option("-o", "--out", type=PATH, required=True, help="The .onnx file to write.")
 def export(checkpoint_path: Path, out: Path) -> None:
     """Write the network of a CHECKPOINT (a file, or a run's folder) as an ONNX model.

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
-from curate.cli.common import PATH, typed_command
-from train.cli.common import root_option, timeout_option
+from curate.cli.common import LOCATION, PATH, typed_command
+from curate.locations import Location
+from train.cli.common import check_manifest, root_option, skip_changed_option, timeout_option
 from train.recipe import Recipe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -25,7 +26,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 
 
 @click.command(short_help="Train on the photos of a manifest or a pack.")
-@click.argument("manifest", type=PATH)
+@click.argument("manifest", type=LOCATION)
 @_recipe_option("epochs", int, "Passes over the training photos.")
 @_recipe_option("max_steps", int, "Stop after this many optimizer steps; the learning rate schedule ends there too.")
 @_recipe_option("batch_size", int, "Photos per step.")
@@ -64,6 +65,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --run-dir, which was stopped or killed.")
 @root_option
+@skip_changed_option
 @click.option(
     "--workers",
     type=click.IntRange(0, 64),
@@ -82,10 +84,11 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 )
 @click.option("--compile", is_flag=True, help="Compile the network: the first step is slow, later ones are faster.")
 def fit(
-    manifest: Path,
+    manifest: Location,
     run_dir: Path | None,
     resume: bool,
     roots: tuple[Path, ...],
+    skip_changed: bool,
     workers: int,
     timeout_s: float,
     device: str,
@@ -103,6 +106,8 @@ def fit(
     """
     recipe = Recipe(**hyper_parameters)
     folder = run_dir or Path("runs") / manifest.stem
+    if not resume:  # a resumed run has its own list of photos
+        check_manifest(manifest)
     from train.trainer.fabric import DeviceConfig
     from train.trainer.start import start_training
 
@@ -114,6 +119,7 @@ def fit(
             DeviceConfig(device, precision, workers, encoder_weights, compile, timeout_s),
             set_by_user={name for name in (*hyper_parameters, "on_trouble") if _is_typed(name)},
             roots=roots,
+            skip_changed=skip_changed,
             resume=resume,
             on_trouble=on_trouble,
             command=typed_command(),

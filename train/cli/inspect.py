@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.common import PATH, echo_lines
+from curate.cli.common import LOCATION, PATH, echo_lines
 from curate.errors import ManifestError
 from curate.files import sha256_of
-from train.cli.common import report_missing_best
+from curate.locations import Location
+from train.cli.common import checkpoint_argument, report_missing_best
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -62,7 +63,12 @@ def recipe() -> None:
     help="Each row of the CSV file is the mean of N steps.",
     metavar="N",
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON: {verdict, findings: [{kind, step, evidence, remedy}]}.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="As JSON: {verdict, findings: [{kind, step, evidence, remedy, documented}]}.",
+)
 def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json: bool) -> None:
     """Check whether a training run is healthy, and print what to do if it isn't.
 
@@ -83,14 +89,15 @@ def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json
 
 
 @click.command(short_help="Print how a checkpoint was made, and on which photos it was trained.")
-@click.argument("checkpoint_path", type=PATH, metavar="CHECKPOINT")
+@checkpoint_argument
 @click.option("--photos", "list_photos", is_flag=True, help="List the training photos, in the format of sha256sum.")
-@click.option("--manifest", type=PATH, help="Path of its training manifest, if that has moved.")
-def inspect(checkpoint_path: Path, manifest: Path | None, *, list_photos: bool) -> None:
+@click.option("--manifest", type=LOCATION, help="Path of its training manifest, if that has moved.")
+def inspect(checkpoint_path: Path, manifest: Location | None, *, list_photos: bool) -> None:
     """Print how a CHECKPOINT (a file, or a run's folder) was made, and on which photos it was trained.
 
-    The training photos are those of the manifest's split `train`; a manifest with another sha256 is refused. A
-    colorized picture contains the sha256 of its checkpoint and of this manifest in its description.
+    The training photos are those of split `train` in the run's photos.parquet, or in the manifest if that file is
+    missing; a manifest with another sha256 is refused. A colorized picture contains the sha256 of its checkpoint and of
+    this manifest in its description.
     """
     from train import checkpoint
     from train.checkpoint import training_photos
@@ -98,11 +105,11 @@ def inspect(checkpoint_path: Path, manifest: Path | None, *, list_photos: bool) 
     report_missing_best(checkpoint_path)
     source = checkpoint.load(checkpoint_path, weights_only=True)
     if list_photos:
-        echo_lines(photo_lines(training_photos(source.metadata, manifest)))
+        echo_lines(photo_lines(training_photos(source, manifest)))
         return
     echo_lines(inspect_lines(source))
     try:
-        count = training_photos(source.metadata, manifest).num_rows
+        count = training_photos(source, manifest).num_rows
     except ManifestError as exc:
         click.echo(f"  photos     can't be listed: {exc}")
     else:

@@ -21,6 +21,7 @@ from torch import Tensor
 from curate.errors import PhotoError, TimedOut
 from curate.executors.watchdog import WaitStopped, Watchdog, never
 from curate.image.decode import memory_errors
+from curate.process_settings import one_opencv_thread
 from train.data.dataset import Photos
 from train.data.readers import MAX_FAILURES_IN_A_ROW, ReaderPool, hanging_photos
 from train.data.sampler import CENTER, SampleKey, StepSampler
@@ -157,9 +158,9 @@ def load_batches(
     Raises:
         TrainingError: processes can't be started, or photos hang or end their process again and again.
     """
-    cv2.setNumThreads(1)  # a forked worker hangs if this process has a pool of OpenCV threads
     largest = steps.batch_size if isinstance(steps, StepSampler) else max(map(len, steps), default=0)
-    with suppress(WaitStopped):
+    # a forked worker hangs if this process has a pool of OpenCV threads
+    with one_opencv_thread, suppress(WaitStopped):
         if not workers or not largest:
             with closing(Watchdog(timeout_s, is_stopping, abandon=abandon)) as watchdog:
                 # A pack is read by page faults, which stop all threads if they hang: there only processes help.

@@ -15,6 +15,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from curate.errors import BrokenPhoto, ManifestError, UsageError
+from curate.locations import Location
 from curate.packing.shards import PACK_COLUMNS, shard_path
 from curate.sources import as_photo_error
 
@@ -91,7 +92,7 @@ def check_shards(folder: Path, rows: pa.Table) -> None:
             )
 
 
-def check_size(pack: Path, size_px: int | None, image_size: int) -> None:
+def check_size(pack: Location, size_px: int | None, image_size: int) -> None:
     """Check that crops of `image_size` px can be cut from photos packed at `size_px` px; None means no pack.
 
     Raises:

@@ -8,7 +8,6 @@ weights in one: docs/how-to/measure-lpips-and-fid.md. A TorchScript file is a pr
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from curate.errors import UsageError
 from curate.files import check_readable, sha256_of
+from curate.process_settings import ignore_warnings
 from curate.text import describe_error
 
 MIN_FID_PHOTOS = 2_048
@@ -46,8 +46,7 @@ class Features:
         trial = torch.zeros(2, TRIAL_SIZE_PX, TRIAL_SIZE_PX, 3, dtype=torch.uint8)
         try:
             check_readable(path)
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)  # nothing newer reads these files
+            with ignore_warnings:  # torch.jit is deprecated, but nothing newer reads these files
                 self.network = torch.jit.load(path, map_location=device).eval()  # type: ignore[no-untyped-call]
                 features = self(trial)
             self.sha256 = sha256_of(path)

@@ -1,4 +1,4 @@
-"""Detection of training problems: divergence, oscillation, plateau, gray and sepia output.
+"""Detection of training problems: divergence, oscillation, plateau, gray and sepia output, overfitting.
 
 All losses here are divided by the neutral loss, which is what predicting gray costs on the same photos, so that
 thresholds mean the same on every data set: the documented 0.12, 0.10, 0.08, 0.06, 0.04 are 1, 0.83, 0.67, 0.50, 0.33
@@ -35,6 +35,7 @@ from train.health.loss_noise import (
     trend,
     window_means,
 )
+from train.health.overfitting import detect_overfitting
 
 STUCK_RATIO = 0.10 / 0.12
 """A loss that stays above this is a plateau: the documents' "sticks above 0.10"."""
@@ -189,7 +190,7 @@ def detect(curve: LossCurve) -> list[Finding]:
     findings = [unstable or _detect_waves(ratios, neutrals, curve) or _detect_plateau(curve, ratios, neutrals)]
     if curve.validations:
         recent = float(means[-1]) if len(means) else math.inf
-        findings.append(_detect_colorless(curve.validations[-1], recent))
+        findings += [_detect_colorless(curve.validations[-1], recent), detect_overfitting(curve)]
     return [finding for finding in findings if finding]
 
 

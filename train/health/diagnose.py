@@ -39,8 +39,8 @@ class Diagnosis:
     """All problems; empty for a healthy run."""
 
     def as_json(self) -> str:
-        """Return `{"verdict": ..., "findings": [{kind, step, evidence, remedy}]}`."""
-        findings = [asdict(finding) for finding in self.findings]
+        """Return `{"verdict": ..., "findings": [{kind, step, evidence, remedy, documented}]}`."""
+        findings = [asdict(finding) | {"documented": finding.is_documented} for finding in self.findings]
         return json.dumps({"verdict": self.verdict, "findings": findings}, ensure_ascii=False)
 
 

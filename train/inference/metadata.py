@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 from curate.errors import PlaceTaken, UsageError
 from curate.files import write_atomic
 from curate.image.icc import PILLOW_ERRORS
+from curate.process_settings import ignore_warnings, no_pixel_limit
 from curate.version import __version__
 
 JPEG_OPTIONS = {"quality": 95, "subsampling": 0}
@@ -107,7 +108,7 @@ def is_up_to_date(target: Path, provenance: Provenance, photo: bytes, *, drop_gp
     if not os.path.lexists(target):
         return False
     try:
-        with Image.open(target) as picture:
+        with ignore_warnings, no_pixel_limit, Image.open(target) as picture:
             xmp, gps = picture.info.get("xmp", b""), dict(picture.getexif().get_ifd(GPS))
     except PILLOW_ERRORS:
         xmp, gps = b"", {}
@@ -128,7 +129,7 @@ def exif_of(photo: bytes, size: tuple[int, int], *, drop_gps: bool) -> Image.Exi
     EXIF that can't be read is left out.
     """
     exif = Image.Exif()
-    with suppress(*PILLOW_ERRORS), Image.open(io.BytesIO(photo)) as picture:
+    with suppress(*PILLOW_ERRORS), ignore_warnings, no_pixel_limit, Image.open(io.BytesIO(photo)) as picture:
         original = picture.getexif()
         exif.update({tag: value for tag, value in original.items() if tag in KEPT_TAGS})
         details = original.get_ifd(ExifTags.IFD.Exif)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from curate.errors import TrainingError, UsageError
+from curate.errors import OutputError, TrainingError, UsageError
 from curate.files import check_writable, write_atomic, write_errors
+from curate.process_settings import ignore_warnings
 from curate.text import install_hint
 
 MAX_DIFFERENCE = 1e-3
@@ -23,6 +24,8 @@ MAX_DIFFERENCE = 1e-3
 CHECKPOINT_KEY = "vividset.checkpoint_sha256"
 """Metadata key of every exported model; by it a file is recognized as one that may be replaced."""
 INTERFACE = "input: CIELAB L*/50 - 1 as (N, 1, H, W) float32; output: a*, b* in units of 50 as (N, 2, H, W)"
+_export_lock = threading.Lock()
+"""torch's exporter changes modules of torch while it runs."""
 
 
 def export(network: nn.Module, target: Path, size_px: int, lineage: dict[str, str]) -> float:
@@ -39,6 +42,7 @@ def export(network: nn.Module, target: Path, size_px: int, lineage: dict[str, st
 
     Raises:
         UsageError: the ONNX libraries aren't installed, or something else exists at the target.
+        OutputError: the target can't be written.
         TrainingError: onnxruntime computes something else than torch.
     """
     _check_target(target)
@@ -54,7 +58,7 @@ def export(network: nn.Module, target: Path, size_px: int, lineage: dict[str, st
             f"onnxruntime differs from torch by {difference:.2g} in ab/50: nothing was written; try other versions of "
             "torch and onnxruntime"
         )
-    with write_errors(target, UsageError, "-o"):
+    with write_errors(target, OutputError, "-o"):
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(data, target)
     return difference
@@ -83,8 +87,7 @@ def _eval_mode(network: nn.Module) -> Iterator[None]:
 def _trace(network: nn.Module, size_px: int) -> Any:
     """Convert to ONNX by tracing with two pictures that aren't square: so no dimension is taken for a constant."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # else it warns that torchvision isn't installed
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's exporter uses deprecated functions of torch
+    with _export_lock, ignore_warnings:  # torch's exporter uses deprecated functions of torch
         program = torch.onnx.export(
             network,
             (torch.zeros(2, 1, size_px, size_px + 16),),
@@ -125,5 +128,5 @@ def _check_target(target: Path) -> None:
         raise UsageError(
             f"{target} already exists and is not a model that `train export` wrote: choose another name with -o"
         )
-    with write_errors(target, UsageError, "-o"):
+    with write_errors(target, OutputError, "-o"):
         check_writable(target)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from curate.errors import TrainingError
+from curate.process_settings import ignore_warnings
 from train.data.loader import Batch
 from train.models.colorspace import split_lab
 from train.trainer.fabric import all_gather, all_reduce_sum
@@ -81,8 +81,7 @@ def train_step(state: TrainState, batch: Batch, photos: int) -> StepResult:
 
 def advance_schedule(state: TrainState) -> None:
     """Advance the learning-rate schedule and the step count by one; also after a skipped step."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)  # a skipped first step
+    with ignore_warnings:  # torch warns if the first step was skipped
         state.schedule.step()
     state.step += 1
 

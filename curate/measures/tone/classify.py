@@ -5,8 +5,9 @@ Three rules are applied in this order, to the features of `curate.measures.tone.
 1. A photo is `grayscale` if it has hardly any chroma anywhere (mean and 99th percentile).
 2. A photo is toned if one ratio R : G : B holds throughout a photo with a range of brightness, as toning by a matrix
    makes it; or if a logistic regression on the features says so, whose weights were learned from labeled photos
-   (`weights`). The regression uses no absolute hue. Where it is in doubt, for about one photo in ten, its score is
-   combined with that of a small network (`network`).
+   (`weights`). The regression uses no absolute hue. Where it is in doubt, its score is combined with that of a small
+   network (`network`). The network's share grows from 0 to 1 at both ends of the range of doubt, so that the score has
+   no steps.
 3. A toned photo is `sepia` if its mean hue is 40 to 100 degrees, brown to yellow; otherwise it is `toned`.
 
 Accuracy and known errors: docs/results/tone.md. How the weights were learned: benchmarks/tone.
@@ -16,17 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.measures.names import Tone
 from curate.measures.tone import network, weights
-from curate.measures.tone.features import compute_features
-
-Tone = Literal["color", "grayscale", "sepia", "toned"]
-TONES: tuple[Tone, ...] = ("color", "grayscale", "sepia", "toned")
-"""All classes, as in the manifest column `tone`."""
+from curate.measures.tone.features import compute_features, make_grids
 
 GRAY_CHROMA_MEAN = 3.0
 GRAY_CHROMA_P99 = 4.5
@@ -55,7 +52,7 @@ class ToneMeasure:
     """color, grayscale, sepia or toned."""
     tone_score: float
     """Log odds of toned against color, minus the threshold: above 0 is toned (or gray), below is color. From the
-    regression; where that is in doubt, combined with the network's."""
+    regression; where that is in doubt, combined with the network's, without a step."""
     tone_confidence: float
     """Distance from the threshold, 0.5 (on it) to 1 (far from it); photos near 0.5 are worth a review."""
     tone_chroma: float
@@ -95,12 +92,14 @@ def classify_tones(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
 
 
 def _classify_batch(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
-    features = compute_features(smalls)
+    grids = make_grids(smalls)
+    features = compute_features(smalls, grids)
     scores = log_odds(features)
+    doubtful = np.flatnonzero(network_share(scores))
+    network_odds = np.array([network.log_odds(grids.lab[index]) for index in doubtful.tolist()], np.float64)
+    scores[doubtful] = combine_scores(scores[doubtful], network_odds)
     # at most 1 if both the mean and the 99th percentile of chroma are within the limits for gray
     gray = np.maximum(features["all_chroma_ab"] / GRAY_CHROMA_MEAN, features["all_chroma_p99_ab"] / GRAY_CHROMA_P99)
-    for index in np.flatnonzero(is_doubtful(scores) & (gray > 1)).tolist():
-        scores[index] = combine_scores(scores[index], network.log_odds(smalls[index]))
     one_ratio = (features["ratio_p90_levels"] < ONE_RATIO_LEVELS) & (
         features["brightness_spread_levels"] >= ONE_RATIO_BRIGHTNESS_SPREAD
     )
@@ -115,16 +114,20 @@ def _classify_batch(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
     return [ToneMeasure(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def is_doubtful(scores: FloatArray) -> NDArray[np.bool_]:
-    """(n,) bool: whether the regression's log odds are so near the threshold that the network is used, too."""
-    low, high = weights.DOUBT_RANGE
-    return (scores > low) & (scores < high)
+def network_share(regression: FloatArray) -> FloatArray:
+    """(n,) 0..1: how much the network counts, from the log odds of the regression; the network is needed above 0.
+
+    1 within the range of doubt, falling linearly to 0 on both sides of it.
+    """
+    return np.interp(regression, weights.NETWORK_RANGE, (0, 1, 1, 0))
 
 
-def combine_scores(regression: float, network: float) -> float:
-    """The tone score from the log odds of the regression and those of the network."""
+def combine_scores(regression: FloatArray, network: FloatArray | float) -> FloatArray:
+    """(n,) tone scores from the log odds of the regression and those of the network."""
     bias, regression_weight, network_weight = weights.COMBINED_WEIGHTS
-    return bias + regression_weight * regression + network_weight * network
+    both = bias + regression_weight * regression + network_weight * network
+    scores: FloatArray = regression + network_share(regression) * (both - regression)
+    return scores
 
 
 def log_odds(features: Mapping[str, FloatArray]) -> FloatArray:

@@ -12,6 +12,7 @@ change a photo's numbers, or a resumed scan would write other rows than an unint
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -33,11 +34,29 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 
-def compute_features(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float64]]:
+@dataclass(frozen=True, slots=True)
+class Grids:
+    """The cells of several photos: GRID_ROWS x GRID_COLUMNS means of their small copies."""
+
+    rgb: Floats
+    """(n, 3, rows, columns) sRGB, 0..255."""
+    lab: Floats
+    """(n, 3, rows, columns) CIELAB: L* 0..100, a*, b*."""
+
+
+def make_grids(smalls: Sequence[NDArray[np.uint8]]) -> Grids:
+    """Compute the cells of n small copies, (h, w, 3) uint8 sRGB each."""
+    size = (GRID_COLUMNS, GRID_ROWS)
+    rgb = np.concatenate([cv2.resize(small, size, interpolation=cv2.INTER_AREA) for small in smalls]).astype(np.float32)
+    return Grids(_planes(rgb), _planes(cv2.cvtColor(rgb * np.float32(1 / 255), cv2.COLOR_RGB2LAB)))
+
+
+def compute_features(smalls: Sequence[NDArray[np.uint8]], grids: Grids | None = None) -> dict[str, NDArray[np.float64]]:
     """Compute all features of several photos. Names end in the unit: `_ab` CIELAB, `_levels` of 255, `_deg` degrees.
 
     Args:
         smalls: n small copies, (h, w, 3) uint8 sRGB each.
+        grids: from `make_grids(smalls)`, if they are known; None computes them.
 
     Returns:
         (n,) float64 by name:
@@ -63,13 +82,11 @@ def compute_features(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[n
         - `all_hue_deg`: hue of the mean color, 0 if that is gray; not a regression input, it only separates sepia from
           toned
     """
-    size = (GRID_COLUMNS, GRID_ROWS)
-    grids = np.concatenate([cv2.resize(small, size, interpolation=cv2.INTER_AREA) for small in smalls])
-    grids = grids.astype(np.float32)
-    lab = _planes(cv2.cvtColor(grids * np.float32(1 / 255), cv2.COLOR_RGB2LAB))
+    grids = grids or make_grids(smalls)
+    lab = grids.lab.copy()
     lab[:, 0] *= 2.55
     features: dict[str, NDArray[Any]] = {"noise_ab": _noise_feature(smalls)}
-    cells = _planes(grids).reshape(len(smalls), 3, -1)
+    cells = grids.rgb.reshape(len(smalls), 3, -1)
     features |= _ratio_features(_unclipped(smalls), cells) | _flat_features(lab, cells)
     for name, (rows, columns) in REGIONS.items():
         cells = np.ascontiguousarray(lab[:, :, rows, columns]).reshape(len(smalls), 3, -1)

@@ -8,6 +8,7 @@ benchmarks/tone/train_network.py (data and effect: docs/results/tone.md). OpenCV
 from __future__ import annotations
 
 import functools
+import threading
 from importlib.resources import files
 from typing import Any
 
@@ -16,27 +17,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import VividsetError
-from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS
 
 Network = Any
 """OpenCV's `dnn.Net`: (1, 5, 32, 40) float32 to (1, 1) log odds."""
+_lock = threading.Lock()
+"""A `dnn.Net` holds its input and output, so only one thread at a time can use it."""
 
 
-def log_odds(small: NDArray[np.uint8], network: Network | None = None) -> float:
+def log_odds(lab: NDArray[np.float32], network: Network | None = None) -> float:
     """Compute the network's log odds of toned against color.
 
     Args:
-        small: (h, w, 3) uint8 sRGB, the photo's small copy from `curate.measures.measure.make_small_copy`.
+        lab: (3, 32, 40) float32 CIELAB of a photo's cells, see `curate.measures.tone.features.make_grids`.
         network: from `load_network`; None uses the network in this package.
 
     Raises:
         VividsetError: the network's file is missing or damaged.
     """
-    network = network or _package_network()
-    cells = cv2.resize(small, (GRID_COLUMNS, GRID_ROWS), interpolation=cv2.INTER_AREA).astype(np.float32)
-    lab = np.asarray(cv2.cvtColor(cells * np.float32(1 / 255), cv2.COLOR_RGB2LAB), np.float32)
-    network.setInput(network_inputs(lab.transpose(2, 0, 1))[None])
-    return float(network.forward().item())
+    inputs = network_inputs(lab)[None]
+    with _lock:
+        network = network or _package_network()
+        network.setInput(inputs)
+        return float(network.forward().item())
 
 
 def network_inputs(lab: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -52,9 +52,10 @@ PRODUCTS: Mapping[tuple[str, str], float] = {
 }
 """Weights of products of two standardised features."""
 
-DOUBT_RANGE = (-3.5, 2.5)
-"""Between these log odds, the regression is in doubt and the network is used, too."""
+NETWORK_RANGE = (-5.0, -3.5, 2.5, 4.0)
+"""Log odds of the regression: between the middle two, the regression is in doubt and the score is the combined one.
+Towards the outer two, the score changes linearly to that of the regression alone."""
 
 COMBINED_WEIGHTS = (-0.5419, 0.7791, 0.3322)
-"""Then the score is the first number, plus the second times the regression's log odds, plus the third times the
+"""The combined score is the first number, plus the second times the regression's log odds, plus the third times the
 network's."""

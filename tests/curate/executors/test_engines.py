@@ -6,6 +6,7 @@ import os
 import time
 from typing import NoReturn
 
+import cv2
 import pytest
 
 from curate.errors import EngineError
@@ -17,6 +18,18 @@ def test_serial_and_process_engines_give_the_same_results() -> None:
     expected = {TaskResult(number, abs(number)) for number in range(-20, 5)}
     assert set(map_serially(abs, range(-20, 5))) == expected
     assert set(map_in_processes(abs, range(-20, 5), workers=2)) == expected
+
+
+def test_the_serial_engine_lets_opencv_use_one_thread_and_restores_the_callers_number() -> None:
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(2)
+        for outcome in map_serially(lambda _: cv2.getNumThreads(), range(2)):
+            assert isinstance(outcome, TaskResult)
+            assert outcome.result == 1
+            assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_a_process_that_dies_or_times_out_loses_only_its_item() -> None:

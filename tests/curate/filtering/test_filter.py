@@ -21,7 +21,7 @@ from curate.errors import ManifestError, UsageError
 from curate.filtering.filter import assign_split, filter_manifest, filter_table
 from curate.filtering.options import FilterOptions, Split
 from curate.manifest import SCAN_SCHEMA, Lineage
-from curate.measures.tone.classify import TONES
+from curate.measures.names import TONES
 
 LINEAGE = Lineage("scan", "curate scan", {"sources": ["/photos"]})
 
@@ -72,7 +72,7 @@ def test_every_row_is_kept_or_rejected_in_order(rows: list[dict[str, Any]], thre
     assert kept == [path for path in in_order if path in set(kept)]
     assert rejected == [path for path in in_order if path in set(rejected)]
     for part in (result.kept, result.rejected):
-        assert part.schema.names == [*SCAN_SCHEMA.names, "split", "reject_reasons"]
+        assert part.schema.names == [*SCAN_SCHEMA.names, "split", "reject_reasons", "waived_reasons"]
 
 
 @given(random_rows, st.floats(0, 230), st.sets(st.sampled_from(TONES)))
@@ -234,6 +234,8 @@ def test_both_manifests_have_the_lineage_of_the_filter(tmp_path: Path) -> None:
             "keep_top": {},
             "duplicates": "keep",
             "balance": 0,
+            "reject_lists": [],
+            "keep_lists": [],
         }
         assert read.lineage.counts == {"scanned": 3, "kept": 1, "rejected": 2}
 

@@ -173,6 +173,14 @@ def test_white_stays_white_with_every_primaries(primaries: int, encoded: Encode)
     assert shown(color_png(encoded, (255,) * 3, (b"cICP", bytes([primaries, 8, 0, 1])))).min() >= 254
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("primaries", [4, 6, 8, 9, 10, 11, 12])
+def test_gray_stays_gray(primaries: int, mode: str, encoded: Encode) -> None:
+    ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None]).convert(mode)
+    pixels = decode(with_chunks(encoded(ramp, "PNG"), (b"cICP", bytes([primaries, 8, 0, 1])))).pixels
+    assert (pixels == pixels[..., :1]).all()
+
+
 @pytest.mark.parametrize(("transfer", "name"), [(13, None), (16, "pq"), (18, "hlg")])
 def test_hdr_curves_are_flagged(transfer: int, name: str | None, vivid: Pixels, encoded: Encode) -> None:
     assert decode(with_nclx(encoded(vivid, "AVIF", quality=90), 9, transfer)).header.hdr_transfer == name

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms, PngImagePlugin
 
 from curate.errors import PhotoError
 from curate.image.decode import decode
@@ -66,3 +66,18 @@ def test_damaged_files_decode_as_with_pillow_or_not_at_all(
             assert np.array_equal(photo.pixels, expected)
             compared += 1
     assert compared  # at least the undamaged file; a PNG has checksums, so damaged ones don't decode
+
+
+def test_a_png_with_a_profile_is_read_by_opencv_without_warnings(
+    real_photo: Callable[[str], Pixels],
+    encoded: Encode,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pixels = real_photo("chelsea")[:40, :60]
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[64:68] = b"\0\0\0\x09"  # a rendering intent that libpng warns about
+    data = encoded(pixels, "PNG", icc_profile=bytes(profile))
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", lambda _image: pytest.fail("read by Pillow"))
+    assert np.array_equal(decode(data).pixels, pixels)
+    assert capfd.readouterr().err == ""

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin
 
-from curate.errors import BrokenPhoto
+from curate.errors import BrokenPhoto, UnsupportedFormat
 from curate.image.decode import decode
-from curate.image.png import drop_damaged_chunks, png_chunks
+from curate.image.png import drop_damaged_chunks, has_plain_chunks, png_chunks
 
 Pixels = NDArray[np.uint8]
 Encode = Callable[..., bytes]
@@ -147,6 +147,30 @@ def test_the_chunks_that_decide_how_pixels_are_shown_are_kept(encoded: Encode) -
     assert [name for name, _, _ in chunk_positions(kept)] == [b"IHDR", b"tRNS", b"IDAT", b"IEND"]
 
 
+@pytest.mark.parametrize("body", [struct.pack(">II", 0, 0), struct.pack(">II", 3, 0), b""])
+def test_a_malformed_animation_does_not_keep_the_picture_from_being_read(
+    body: bytes, vivid: Pixels, encoded: Encode
+) -> None:
+    data = encoded(vivid, "PNG")
+    frame = chunk(b"fcTL", struct.pack(">5I2H2B", 7, 64, 48, 0, 0, 1, 10, 0, 0))  # its sequence number should be 0
+    assert np.array_equal(decode(data[:33] + chunk(b"acTL", body) + frame + data[33:]).pixels, vivid)
+
+
+def test_apples_own_variant_is_unsupported(vivid: Pixels, encoded: Encode) -> None:
+    data = encoded(vivid, "PNG")
+    pixels = data.index(b"IDAT") + 4
+    apple = data[:8] + chunk(b"CgBI", bytes(4)) + data[8:pixels] + b"\0\0" + data[pixels + 2 :]  # no zlib header
+    with pytest.raises(UnsupportedFormat, match="CgBI"):
+        decode(apple)
+
+
 def test_there_is_nothing_to_drop_from_other_files(vivid: Pixels, encoded: Encode) -> None:
     assert drop_damaged_chunks(encoded(vivid, "PNG")) is None
     assert drop_damaged_chunks(encoded(vivid, "JPEG")) is None
+
+
+def test_a_chunk_that_claims_gigabytes_is_not_read_by_opencv() -> None:
+    data = png(8, 2, bytes(12), struct.pack(">3H", 1, 2, 3))
+    assert has_plain_chunks(data)
+    claimed = data[:-12] + struct.pack(">I", 1 << 31) + b"teXt" + data[-12:]
+    assert not has_plain_chunks(claimed)

@@ -174,6 +174,20 @@ def test_uncompressed_ycbcr(block: tuple[int, int]) -> None:
     assert np.abs(pixels - expected).max() <= 1
 
 
+@pytest.mark.parametrize("scale", [1, 257])
+def test_a_palette_of_8_or_16_bit_colors(scale: int) -> None:
+    palette = np.zeros((3, 256), int)
+    palette[:, 7] = 200, 100, 50
+    colors = tuple((palette * scale).ravel().tolist())
+    data = tiff((2, 1), [b"\7\0"], t258=8, t259=1, t262=3, t277=1, t278=1, t320=colors)
+    assert decode(data).pixels.tolist() == [[[200, 100, 50], [0, 0, 0]]]
+
+
+def test_a_second_sample_without_a_meaning_is_ignored(vivid: Pixels) -> None:
+    photo = decode(photo_tiff(vivid[..., :2], t262=GRAY))
+    assert np.array_equal(photo.pixels, np.repeat(vivid[..., :1], 3, axis=-1))
+
+
 def test_filled_from_the_lowest_bit(vivid: Pixels) -> None:
     reverse = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
     height, width, _ = vivid.shape

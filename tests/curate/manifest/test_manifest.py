@@ -173,5 +173,5 @@ def test_a_manifest_without_read_permission_says_so(tmp_path: Path, monkeypatch:
     path = tmp_path / "scan.parquet"
     pq.write_table(pa.table({"path": ["a.jpg"]}), path)
     monkeypatch.setattr("curate.manifest.reader.open_parquet", deny)
-    with pytest.raises(ManifestError, match="can't be read: Permission denied: check its permissions"):
+    with pytest.raises(ManifestError, match="can't be read: Permission denied: check the permissions"):
         manifest.read_manifest(path)

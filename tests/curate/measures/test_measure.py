@@ -38,6 +38,19 @@ def test_one_pass_gives_the_same_small_copy_as_repeated_halving(shape: tuple[int
     assert measure_batch([summary]) == [measure(pixels, visible)]
 
 
+@pytest.mark.parametrize("mirrored", [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 170), (3, 1000), (303, 322), (321, 645), (643, 1283)])
+def test_a_mirrored_photo_has_the_numbers_of_the_upright_one(
+    shape: tuple[int, int], mirrored: tuple[bool, bool]
+) -> None:
+    upright = np.random.default_rng(shape).integers(0, 256, (*shape, 3), np.uint8)
+    axes = tuple(axis for axis, mirror in enumerate(mirrored) if mirror)
+    expected, given = summarize_pixels(upright), summarize_pixels(np.flip(upright, axes).copy(), None, mirrored)
+    assert given.colorfulness == expected.colorfulness
+    assert np.array_equal(np.flip(given.small, axes), expected.small)
+    assert np.array_equal(np.flip(given.sample, axes), expected.sample)
+
+
 def test_a_sample_has_original_pixels_from_the_whole_photo() -> None:
     rows, columns = np.mgrid[0:600, 0:900]
     pixels = np.stack([rows // 4, columns // 4, rows % 2 * 255], axis=-1).astype(np.uint8)

@@ -14,9 +14,9 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from curate.measures.tone import network
-from curate.measures.tone.classify import classify_tone, classify_tones, combine_scores, is_doubtful, log_odds
-from curate.measures.tone.features import compute_features
-from curate.measures.tone.weights import BIAS, FEATURES, PRODUCTS
+from curate.measures.tone.classify import classify_tone, classify_tones, combine_scores, log_odds, network_share
+from curate.measures.tone.features import compute_features, make_grids
+from curate.measures.tone.weights import BIAS, COMBINED_WEIGHTS, FEATURES, NETWORK_RANGE, PRODUCTS
 
 Levels = NDArray[np.float64]
 
@@ -115,23 +115,50 @@ def test_log_odds_are_those_of_the_weights_in_the_tables() -> None:
     assert log_odds(found)[0] == pytest.approx(BIAS + linear + products, abs=1e-6)
 
 
+def network_odds(picture: Levels) -> float:
+    return network.log_odds(make_grids([np.clip(np.rint(picture), 0, 255).astype(np.uint8)]).lab[0])
+
+
 def test_where_the_regression_is_in_doubt_the_score_combines_both() -> None:
     colour = 255 * np.dstack([scene(1), scene(2), scene(3)])
     mixed = [np.rint(SEPIA + share * (colour - SEPIA)).astype(np.uint8) for share in np.linspace(0, 0.5, 26)]
     alone = log_odds(compute_features(mixed))
-    doubted = is_doubtful(alone)
-    assert 0 < doubted.sum() < len(mixed)
-    for picture, score, doubt in zip(mixed, alone.tolist(), doubted.tolist(), strict=True):
-        both = combine_scores(score, network.log_odds(picture)) if doubt else score
-        assert classify_tone(picture).tone_score == pytest.approx(both, abs=1e-6)
+    low, high = NETWORK_RANGE[1:3]
+    doubted = (alone > low) & (alone < high)
+    assert 0 < doubted.sum() < (network_share(alone) > 0).sum() < len(mixed)
+    bias, regression, other = COMBINED_WEIGHTS
+    for picture, score, doubt, share in zip(mixed, alone, doubted, network_share(alone), strict=True):
+        both = bias + regression * score + other * network_odds(picture) if share else 0
+        assert share == 1 or not doubt
+        assert classify_tone(picture).tone_score == pytest.approx((1 - share) * score + share * both, abs=1e-6)
+
+
+@given(st.floats(-30, 20))
+def test_the_score_has_no_step_where_the_network_begins_and_ends(network_score: float) -> None:
+    regression = np.linspace(-8, 8, 3201)
+    scores = combine_scores(regression, network_score)
+    outside = (regression <= NETWORK_RANGE[0]) | (regression >= NETWORK_RANGE[3])
+    assert np.array_equal(scores[outside], regression[outside])
+    # over a border 1.5 wide, the network moves the score by at most 0.34 * 30 + 2
+    assert np.abs(np.diff(scores)).max() <= 0.005 * (1 + (0.34 * 30 + 2) / 1.5)
+
+
+def test_the_score_of_a_photo_that_is_gradually_toned_has_no_step() -> None:
+    colour = 255 * np.dstack([scene(1), scene(2), scene(3)])
+    mixed = [np.rint(SEPIA + share * (colour - SEPIA)).astype(np.uint8) for share in np.linspace(0, 0.3, 201)]
+    regression = log_odds(compute_features(mixed))
+    assert regression.min() < NETWORK_RANGE[0]
+    assert regression.max() > NETWORK_RANGE[3]
+    scores = np.array([measured.tone_score for measured in classify_tones(mixed)])
+    assert np.abs(np.diff(scores)).max() < 1  # 2.1 if the network counted from one value of the regression on
 
 
 def test_the_network_separates_a_print_on_a_coloured_mount_from_a_colour_photo() -> None:
     mounted = np.full((150, 200, 3), (60.0, 105, 125))
     mounted[15:135, 20:180] = SEPIA
-    assert network.log_odds(mounted.astype(np.uint8)) > 3
+    assert network_odds(mounted) > 3
     colour = 255 * np.dstack([scene(1), scene(2), scene(3)])
-    assert network.log_odds(colour.astype(np.uint8)) < -3
+    assert network_odds(colour) < -3
 
 
 def test_network_inputs_include_chroma_relative_to_the_photos_own() -> None:

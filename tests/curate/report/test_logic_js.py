@@ -41,6 +41,7 @@ def page(color: list[int], sepia: list[int], **more: Any) -> dict[str, Any]:
         "lineBin": 200,
         "tones": tones,
         "blocked": [],
+        "listed": [],
         "reasons": [],
         "unreadable": 0,
         "missing": 0,
@@ -122,6 +123,7 @@ def test_reasons_of_a_photo_are_worded_as_by_the_filter(js: Js) -> None:
         "tone": "sepia",
         "error": None,
         "blocked": True,
+        "waived": [],
         "numbers": [["colorfulness", "17.36"]],
     }
     photo["reasons"] = ["colorfulness 17.3 < 20", "tone is sepia", "short side 100.0 < 256"]
@@ -147,7 +149,9 @@ def test_counts_percentages_and_levels_are_formatted(js: Js) -> None:
 
 
 def test_a_photo_exactly_at_the_threshold_is_kept(js: Js) -> None:
-    photos = [{"m": k / 10, "bin": k, "tone": "color", "blocked": False} for k in (198, 199, 200, 201)]
+    photos: list[dict[str, Any]] = [
+        {"m": k / 10, "bin": k, "tone": "color", "blocked": False, "waived": []} for k in (198, 199, 200, 201)
+    ]
     sides = js("sides({...args[0], photos: args[1]}, 200, new Set(['color']))", page([], []), photos)
     assert [photo["bin"] for photo in sides["below"]] == [199, 198]
     assert [photo["bin"] for photo in sides["above"]] == [200, 201]
@@ -156,3 +160,17 @@ def test_a_photo_exactly_at_the_threshold_is_kept(js: Js) -> None:
 def test_labels_that_would_overlap_are_put_into_further_rows(js: Js) -> None:
     labels = [{"left": left, "width": 40} for left in (0, 30, 50, 60, 70)]
     assert js("labelRows(args[0])", labels) == [0, 1, 0, 2, 1]
+
+
+def test_the_list_of_ticked_photos_has_one_readable_line_per_photo(js: Js) -> None:
+    photos = [
+        {"source": "/photos/", "path": "a\nb\u2028.jpg", "numbers": [["sha256", "ab" * 32]]},
+        {"source": "/photos", "path": "0.tar/c d.jpg", "numbers": []},
+    ]
+    lines = js("tickList(args[0], args[1])", photos, {"name": "my\nscan.parquet"}).split("\n")
+    assert lines[0].startswith("# ")
+    assert "my\\x0ascan.parquet" in lines[0]
+    assert lines[2:] == ["ab" * 32 + "  /photos/a\\x0ab\\x2028.jpg", "/photos/0.tar/c d.jpg", ""]
+    names = ("scan.parquet", "-my 'scan';.parquet", "réseau.parquet")
+    shown = [js("tickFileName(args[0])", {"name": name}) for name in names]
+    assert shown == ["scan-ticked.txt", "my-scan--ticked.txt", "réseau-ticked.txt"]

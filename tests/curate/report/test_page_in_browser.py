@@ -76,7 +76,9 @@ def opened(browser: Browser) -> Iterator[Open]:
         page.on("dialog", lambda dialog: problems.append(f"alert: {dialog.message}"))
         page.on(
             "request",
-            lambda asked: None if asked.url.startswith(("data:", html.as_uri())) else problems.append(asked.url),
+            lambda asked: (
+                None if asked.url.startswith(("data:", "blob:", html.as_uri())) else problems.append(asked.url)
+            ),
         )
         page.goto(html.as_uri())
         pages.append(page)
@@ -210,7 +212,7 @@ def test_keys_move_the_threshold_in_small_and_large_steps(opened: Open, scanned_
 
 def test_other_tones_can_be_kept(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html")
-    page.get_by_role("checkbox", name="sepia").check()
+    page.locator("#keep-tones").get_by_role("checkbox", name="sepia").check()
     wait_for_drawing(page)
     assert kept_of(scanned_folder, 20.0, "color", "sepia") > kept_of(scanned_folder, 20.0)
     assert_page_matches(page, scanned_folder, 20.0, "color", "sepia")
@@ -219,7 +221,7 @@ def test_other_tones_can_be_kept(opened: Open, scanned_folder: Path) -> None:
 def test_the_copied_command_keeps_as_many_photos_as_the_page_says(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html", permissions=("clipboard-read", "clipboard-write"))
     page.fill("#number", "47.1")
-    page.get_by_role("checkbox", name="sepia").check()
+    page.locator("#keep-tones").get_by_role("checkbox", name="sepia").check()
     wait_for_drawing(page)
     page.click("#copy")
     page.get_by_text("Copied").wait_for()
@@ -301,6 +303,97 @@ def test_a_hue_can_be_chosen_by_mouse_keyboard_and_name(opened: Open, scanned_fo
     assert_chosen(names[0])
     page.locator("#hues .chip", has_text=names[1]).click()
     assert_chosen(names[1])
+
+
+def ticked_lines(page: Page) -> list[str]:
+    """The sha256 of each line of the list of ticked photos."""
+    lines = page.input_value("#tick-list").splitlines()
+    return [line.split("  ")[0] for line in lines if not line.startswith("#")]
+
+
+def hash_of(folder: Path, path: str) -> str:
+    table = manifest.read_manifest(folder / "my scan.parquet").table
+    return str(table["sha256"][table["path"].to_pylist().index(path)])
+
+
+def test_photos_are_ticked_by_mouse_and_keyboard_and_the_ticks_stay(opened: Open, scanned_folder: Path) -> None:
+    page = opened(scanned_folder / "scan.html")
+    assert not page.locator("#tick-bar").is_visible()
+    box = page.locator("#just-above input").first
+    first = (box.get_attribute("aria-label") or "").removeprefix("Tick ")
+    box.click()
+    assert not page.locator("#photo").is_visible()  # a tick doesn't open the photo
+    assert ticked_lines(page) == [hash_of(scanned_folder, first)]
+    boxes = page.locator(f'input[aria-label="Tick {first}"]')
+    assert boxes.count() > 1  # the same photo is in several galleries
+    assert all(boxes.nth(number).is_checked() for number in range(boxes.count()))
+    page.focus("#just-above .tile >> nth=0")
+    for key in ("ArrowRight", "t", "Tab", "ArrowRight", "Space"):  # the second by T, the third by its box
+        page.keyboard.press(key)
+    assert len(ticked_lines(page)) == 3
+    assert (page.text_content("#tick-count") or "").startswith("3 ticked3 kept, 0 rejected")
+    page.fill("#number", "90")  # moving the threshold keeps the ticks
+    wait_for_drawing(page)
+    assert (page.text_content("#tick-count") or "").startswith("3 ticked0 kept, 3 rejected")
+    page.reload()
+    wait_for_drawing(page)
+    assert len(ticked_lines(page)) == 3
+    page.locator("#ticked input[type=checkbox]").first.click()
+    page.click("#tick-clear")
+    assert ticked_lines(page) == []
+    assert not page.locator("#tick-bar").is_visible()
+
+
+def test_photos_are_ticked_by_touch_in_the_dialog_and_all_at_once(opened: Open, scanned_folder: Path) -> None:
+    page = opened(scanned_folder / "scan.html", phone=True)
+    page.locator("#above .tick").nth(1).tap()
+    page.locator("#above .tile").first.tap()
+    page.locator("#photo-tick").tap()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#photo-tick").is_checked()
+    page.keyboard.press("t")
+    page.locator("#close").tap()
+    assert len(ticked_lines(page)) == 1
+    every = page.locator("#above + .actions").get_by_text("Tick all")
+    every.tap()
+    shown = page.locator("#above .tick").count()
+    assert page.locator("#above input:checked").count() == shown
+    bar = page.locator("#tick-bar").bounding_box()
+    assert bar
+    assert bar["y"] + bar["height"] == PHONE_PX["height"]
+    page.locator("#above + .actions").get_by_text(f"Untick all {shown} shown").tap()
+    assert ticked_lines(page) == []
+    assert page.locator("#errors .tick").count() == 0  # no list keeps a photo that can't be read
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE_PX["width"]
+
+
+def test_the_filter_rejects_or_keeps_the_photos_of_the_saved_list(
+    opened: Open, scanned_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = opened(scanned_folder / "scan.html", permissions=("clipboard-read", "clipboard-write"))
+    names = ["00.png", "sepia-0.png", "26.png", "27.png"]  # gray, sepia, two vivid ones
+    page.evaluate("(names) => setTicks(page.photos.filter((photo) => names.includes(photo.path)), true)", names)
+    with page.expect_download() as download:
+        page.click("#tick-download")
+    assert download.value.suggested_filename == "my-scan-ticked.txt"
+    download.value.save_as(tmp_path / "my-scan-ticked.txt")
+    page.click("#tick-copy")
+    page.get_by_text("Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == Path("my-scan-ticked.txt").read_text(encoding="utf-8")
+    for use, is_kept in (("Reject them", False), ("Keep them", True)):
+        page.get_by_role("radio", name=use).check()
+        program, *arguments = shlex.split(page.text_content("#tick-command") or "")
+        assert program == "curate"
+        result = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "clean.parquet")])
+        assert result.exit_code == 0, result.output
+        assert "-list: 4 entries, 0 of them in no row of the scan\n" in result.output
+        clean = manifest.read_manifest(tmp_path / "clean.parquet").table
+        assert [name in clean["path"].to_pylist() for name in names] == [is_kept] * 4
+    assert clean["waived_reasons"].null_count == clean.num_rows - 2
+    write_report(tmp_path / "clean.parquet", tmp_path / "clean.html")
+    again = opened(tmp_path / "clean.html")  # a report of the filtered photos counts those of the keep list as kept
+    assert number(again, "#kept") == clean.num_rows
 
 
 def test_without_scripts_the_page_says_what_to_do(browser: Browser, scanned_folder: Path) -> None:

@@ -25,7 +25,7 @@ from curate.filtering.filter import filter_manifest, filter_table
 from curate.filtering.options import FilterOptions
 from curate.manifest import ALL_COLUMNS, SCAN_SCHEMA, Lineage
 from curate.measures.hash_groups import QUICK_BITS
-from curate.measures.tone.classify import TONES
+from curate.measures.names import TONES
 from curate.report import page as page_module
 from curate.report import sample, write_report
 from curate.report.counts import count_manifest, reason_kind
@@ -257,7 +257,7 @@ def test_moved_and_missing_photos(
     moved = tmp_path / "elsewhere"
     photos.rename(moved)
     assert (
-        " 2  without a thumbnail: missing or unreadable now; if the photos moved, use --root\n"
+        " 2  without a thumbnail: missing, changed or unreadable now; if the photos moved, use --root\n"
         in report(out, "-o", page).stdout
     )
     (moved / "a-vivid.png").write_bytes(b"no photo any more")

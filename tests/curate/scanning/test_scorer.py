@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from curate import manifest
 from curate.cli import main
@@ -45,6 +45,22 @@ def test_a_batch_gives_the_same_records_as_single_photos(photos: Path, vivid: Pi
     assert together == [score_photo(photo, ScoreOptions()) for photo in listed]
     assert [record is None for record in together].count(True) == 1  # notes.txt
     assert len(together) > BATCH_PHOTOS
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_on_its_side_has_the_measures_of_the_upright_pixels(
+    orientation: int, kind: str, tmp_path: Path, real_photo: Callable[[str], Pixels], encoded: Encode
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = tmp_path / f"photo.{kind.lower()}"
+    path.write_bytes(encoded(real_photo("chelsea")[:243, :421], kind, exif=exif))
+    record = score_photo(next(list_photos([path])), ScoreOptions())
+    upright = decode(path.read_bytes())
+    assert record is not None
+    assert record.measures == measure(upright.pixels)
+    assert record.header == upright.header
 
 
 def test_a_batch_that_needs_too_much_memory_is_measured_one_by_one(
@@ -133,4 +149,27 @@ def test_a_record_is_read_back_from_a_manifest(tmp_path: Path, real_photo: Calla
     assert (good["width"], good["format"], good["bytes"], good["modified_ns"]) == (4, "PNG", 10, 20)
     assert {name for name, value in bad.items() if value is not None} == {
         *("source", "path", "bytes", "modified_ns", "error")
+    }
+
+
+def test_camera_raw_gets_a_row_with_an_error_by_content_or_by_name(
+    tmp_path: Path, vivid: Pixels, encoded: Encode
+) -> None:
+    """A TIFF with a raw file's name is raw; a JPEG with such a name is a photo, and a text is named as such."""
+    for name, data in (
+        ("film-scan", b"FUJIFILMCCD-RAW 0201" + bytes(80)),
+        ("dsc.NEF", encoded(vivid, "TIFF")),
+        ("jpeg.cr2", encoded(vivid, "JPEG")),
+        ("page.dng", b"<html>"),
+        ("scan.tif", encoded(vivid, "TIFF")),
+    ):
+        (tmp_path / name).write_bytes(data)
+    records = {photo.path: score_photo(photo, ScoreOptions()) for photo in list_photos([tmp_path])}
+    errors = {name: record and (record.error or "").partition(":")[0] for name, record in records.items()}
+    assert errors == {
+        "film-scan": "UnsupportedFormat",
+        "dsc.NEF": "UnsupportedFormat",
+        "jpeg.cr2": "",
+        "page.dng": "NotAPhoto",
+        "scan.tif": "",
     }

@@ -44,8 +44,8 @@ def test_the_documented_unstable_run_is_oscillation_with_its_remedies(tmp_path: 
     result = CliRunner().invoke(main, ["diagnose", str(path), "--neutral", "0.12", "--json"])
     assert result.exit_code == 1, result.output
     (finding,) = json.loads(result.output)["findings"]
-    assert set(finding) == {"kind", "step", "evidence", "remedy"}
-    assert finding["kind"] == "oscillation"
+    assert set(finding) == {"kind", "step", "evidence", "remedy", "documented"}
+    assert (finding["kind"], finding["documented"]) == ("oscillation", True)
     assert finding["step"] == 399  # as the file counts
     assert (
         finding["remedy"].index("2e-5") < finding["remedy"].index("--batch-size 8") < finding["remedy"].index("warmup")

@@ -1,0 +1,79 @@
+"""Count the photos for which the network is evaluated, and how far it moves the score at the ends of its range.
+
+    python benchmarks/tone/doubt.py FOLDER ...
+
+For each folder of photos: the share of the photos for which the network counts at all, and the share for which it
+counts fully. The second table has photos whose regression is within 0.5 of the two values between which the network
+counts fully: the median of the combined score minus that of the regression, the step that the score would have if the
+network began there at once, and the same for the score that the package gives, at the outer values.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from tables import print_table
+
+from curate.errors import PhotoError
+from curate.image.decode import decode
+from curate.measures.measure import make_small_copy
+from curate.measures.tone import network
+from curate.measures.tone.classify import BATCH_PHOTOS, combine_scores, log_odds, network_share
+from curate.measures.tone.features import compute_features, make_grids
+from curate.measures.tone.weights import COMBINED_WEIGHTS, NETWORK_RANGE
+
+NEAR = 0.5
+"""Distance from an end of the range, in log odds, of the photos from which a step is measured."""
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="+")
+    cv2.setNumThreads(1)
+    table = pd.concat([measured(folder) for folder in parser.parse_args().folders])
+    share = network_share(table.regression.to_numpy())
+    doubt = table.assign(evaluated=share > 0, fully=share == 1).groupby("folder")
+    counts = doubt.agg(photos=("regression", "size"), evaluated=("evaluated", "mean"), fully=("fully", "mean"))
+    print_table(counts.round(3), "Share of the photos for which the network is evaluated, and counts fully")
+    print_table(pd.DataFrame([steps(table, *ends) for ends in (NETWORK_RANGE[:2], NETWORK_RANGE[:1:-1])]), "Steps")
+
+
+def measured(folder: Path) -> pd.DataFrame:
+    """Log odds of the regression and of the network for each photo of a folder that can be decoded."""
+    smalls = []
+    for path in sorted(folder.iterdir()):
+        try:
+            smalls.append(make_small_copy(decode(path.read_bytes()).pixels)[0])
+        except PhotoError:
+            continue
+    rows = []
+    for first in range(0, len(smalls), BATCH_PHOTOS):
+        batch = smalls[first : first + BATCH_PHOTOS]
+        grids = make_grids(batch)
+        rows += zip(log_odds(compute_features(batch, grids)), map(network.log_odds, grids.lab), strict=True)
+    return pd.DataFrame(rows, columns=["regression", "network"]).assign(folder=folder.name)
+
+
+def steps(table: pd.DataFrame, outer: float, inner: float) -> dict[str, float]:
+    """Medians of what the network adds to the score near one end of its range."""
+    bias, regression, other = COMBINED_WEIGHTS
+    near = table[(table.regression - inner).abs() <= NEAR]
+    added = bias + (regression - 1) * near.regression + other * near.network
+    side = np.sign(inner - outer) * 1e-6
+    steps = [combine_scores(np.array([outer + side]), odds)[0] - outer - side for odds in near.network]
+    return {
+        "at": inner,
+        "photos": len(near),
+        "if at once, median": added.median(),
+        "if at once, median size": added.abs().median(),
+        "in the package, median size": pd.Series(steps, dtype=float).abs().median(),
+    }
+
+
+if __name__ == "__main__":
+    main()
