@@ -19,7 +19,7 @@ from curate.image.decode import decode
 from curate.locations import Location, RemotePath
 from curate.manifest import Manifest
 from curate.packing.shards import MANIFEST_NAME, PACK_COLUMNS
-from curate.sources import locate_photo, read_bytes
+from curate.sources import has_zip_name, locate_photo, read_bytes
 from curate.text import pluralize
 from train.data.packed import PackedDataset, check_shards, packed_dataset
 
@@ -37,7 +37,7 @@ class PhotoDataset:
     sizes: pa.Array
     """Bytes when scanned; null if unknown."""
     offsets: pa.Array
-    """First byte of a photo within its tar; null for a file of its own."""
+    """Position of a photo within its tar or ZIP (`tar_offset`); null for a file of its own."""
     roots: tuple[Path, ...] = ()
     """Folders to look in instead of `source`; see `locate`."""
 
@@ -53,7 +53,7 @@ class PhotoDataset:
         return text
 
     def locate(self, index: int) -> str | None:
-        """Return where the photo's file, or the tar that contains it, is now; None if nowhere.
+        """Return where the photo's file, or the tar or ZIP that contains it, is now; None if nowhere.
 
         See `curate.sources.locate_photo`.
         """
@@ -62,12 +62,14 @@ class PhotoDataset:
         )
 
     def size_matches(self, index: int, location: str) -> bool:
-        """Return whether the file still has its scanned size, or the tar is long enough. URLs are not checked."""
+        """Return whether the file has its scanned size, or the tar or ZIP is long enough. URLs are not checked."""
         size, offset = self.sizes[index].as_py(), self.offsets[index].as_py()
         if size is None or "://" in location:
             return True
         size_now = os.path.getsize(location)
-        return bool(size_now == size if offset is None else size_now >= offset + size)
+        if offset is None:
+            return bool(size_now == size)
+        return bool(size_now >= offset + (0 if has_zip_name(location) else size))
 
     def shard_starts(self) -> NDArray[np.int64]:
         """Return an empty array: single files have no shards."""
