@@ -13,6 +13,7 @@ from curate.cli.common import LOCATION, PATH, echo_lines
 from curate.errors import ManifestError
 from curate.files import sha256_of
 from curate.locations import Location
+from curate.text import pluralize
 from train.cli.common import checkpoint_argument, report_missing_best
 from train.recipe import Recipe
 
@@ -27,6 +28,11 @@ def inspect_lines(source: Checkpoint) -> Iterator[str]:
     about = source.metadata
     yield f"{source.path}: {about.model}, step {about.step:,}, sha256 {sha256_of(source.path)}"
     yield f"  made by    vividset {about.tool_version}: {about.command or 'command unknown'}"
+    parent = about.parent
+    while parent:
+        yield f"  started    from {parent.path}, step {parent.step:,}, sha256 {parent.sha256}"
+        yield f"             trained on {parent.manifest_path}, sha256 {parent.manifest_sha256}"
+        parent = parent.parent
     for rescue in about.rescues:
         yield f"  rescued    from {rescue.kind} at step {rescue.found_step:,}, back to {rescue.from_step:,}"
     yield f"  trained on {about.manifest_path}, sha256 {about.manifest_sha256}"
@@ -96,21 +102,29 @@ def inspect(checkpoint_path: Path, manifest: Location | None, *, list_photos: bo
     """Print how a CHECKPOINT (a file, or a run's folder) was made, and on which photos it was trained.
 
     The training photos are those of split `train` in the run's photos.parquet, or in the manifest if that file is
-    missing; a manifest with another sha256 is refused. A colorized picture contains the sha256 of its checkpoint and of
-    this manifest in its description.
+    missing; a manifest with another sha256 is refused. --photos also lists the training photos of the checkpoints that
+    the run started from (--init), and says whose can't be listed. A colorized picture contains the sha256 of its
+    checkpoint and of this manifest in its description.
     """
     from train import checkpoint
-    from train.checkpoint import training_photos
+    from train.lineage import merge_photos, parent_photos, training_photos
 
     report_missing_best(checkpoint_path)
     source = checkpoint.load(checkpoint_path, weights_only=True)
     if list_photos:
-        echo_lines(photo_lines(training_photos(source, manifest)))
+        own, parents = training_photos(source, manifest), parent_photos(source, manifest)
+        echo_lines(photo_lines(merge_photos([own, parents.table])))
+        if parents.missing:
+            raise ManifestError(parents.missing[0])
         return
     echo_lines(inspect_lines(source))
     try:
-        count = training_photos(source, manifest).num_rows
+        own = training_photos(source, manifest)
     except ManifestError as exc:
         click.echo(f"  photos     can't be listed: {exc}")
     else:
-        click.echo(f"  photos     {count:,}: --photos lists them")
+        click.echo(f"  photos     {own.num_rows:,}: --photos lists them")
+    if source.metadata.parent:
+        parents = parent_photos(source, manifest)
+        click.echo(f"  parents'   {pluralize(parents.table.num_rows, 'photo')}: --photos lists them too")
+        echo_lines(f"  parents'   {line}" for line in parents.missing)

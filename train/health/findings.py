@@ -41,7 +41,8 @@ REMEDIES: Mapping[Kind, str] = {
     ),
     "plateau": (
         "in the documented order: --channels 128; check that the photos are colorful (`curate filter "
-        "--min-colorfulness 30`); train longer (--epochs 200)"
+        "--min-colorfulness 30`); train longer, with a new cycle from this run's weights: "
+        "`train fit MANIFEST --run-dir NEW --init RUN`"
     ),
     "gray output": (
         "in the documented order: more capacity (--channels 128), then more colorful data (`curate filter "

@@ -11,7 +11,7 @@ import torch
 from curate import manifest
 from curate.errors import CheckpointError, ManifestError
 from train import checkpoint
-from train.checkpoint import training_photos
+from train.lineage import training_photos
 from train.recipe import Recipe
 from train.trainer.fabric import DeviceConfig
 from train.trainer.start import start_training
