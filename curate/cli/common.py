@@ -22,7 +22,7 @@ from curate.text import advise, describe_error, escape_control, is_out_of_handle
 
 SCAN_MANIFEST = Path("manifests/scan.parquet")
 CLEAN_MANIFEST = Path("manifests/clean.parquet")
-RESUMABLE = "finished work is kept; run the same command again to continue"
+RESUMABLE = "run the same command again; it continues from what is finished"
 """Message after an interrupt, for commands that write many files."""
 WRITES_AT_END = "no partial output was written; run the same command again"
 """The same for commands that write one file, or files that belong together, when they finish."""
@@ -80,7 +80,7 @@ class LocationType(PathOrUrl):
 PATH = LocalPath()
 PHOTO_PATH = LocalPath(existing=True)
 LOCATION = LocationType(readable=False)
-CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _TYPED_WORDS = f"{__name__}.typed_words"
 """Key of the typed arguments in a context's `meta`."""
 Command = Callable[..., Any]
