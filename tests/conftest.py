@@ -14,6 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+os.environ["COLUMNS"] = "1000"  # commands wrap their text to the width of the terminal, but tests look for whole lines
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 # Commands inherit ignored signals: under `nohup`, or in a script's background, the tests of Ctrl-C would fail.

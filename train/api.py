@@ -234,7 +234,7 @@ class EvaluationResult:
     photos: Sequence[PhotoResult]
     """Scores of every photo."""
     summary: Mapping[Predictor, PredictionSummary]
-    """Means over the photos, for `network`, `mean colour` and `neutral gray`."""
+    """Means over the photos, for `network`, `mean color` and `neutral gray`."""
     unreadable: Mapping[str, str]
     """Reason for each photo that could not be read, by its name in the manifest."""
 
@@ -272,7 +272,7 @@ def evaluate(
 
     Returns:
         `summary["network"]` with `loss_to_neutral`, `colorfulness`, `psnr_db`, `ssim`, ..., beside
-        `summary["neutral gray"]` and `summary["mean colour"]`; `photos` with the scores of each photo; `protocol`.
+        `summary["neutral gray"]` and `summary["mean color"]`; `photos` with the scores of each photo; `protocol`.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.

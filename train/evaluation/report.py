@@ -39,7 +39,7 @@ MEASURES = (
 )
 """Label, field of `PredictionSummary`, and number format of each row."""
 BASELINES = (
-    "Baselines: mean colour predicts one color for all photos, the one with the lowest loss; neutral gray predicts no "
+    "Baselines: mean color predicts one color for all photos, the one with the lowest loss; neutral gray predicts no "
     "color, and its loss is the neutral loss."
 )
 COLORFULNESS = (

@@ -73,7 +73,7 @@ def test_gray_is_neutral_and_no_constant_beats_the_mean_color(clean_manifest: Ma
     assert rows["neutral gray"].tones == {"grayscale": 5}
     for a, b in ((0.1, 0.0), (0.3, 0.3), (-0.2, 0.4)):
         _, other = evaluate(clean_manifest(["test"] * 5), Constant(a, b))
-        assert rows["mean colour"].loss <= summarize(other)["network"].loss + 1e-6
+        assert rows["mean color"].loss <= summarize(other)["network"].loss + 1e-6
 
 
 def test_ratios_are_of_sums_and_other_scores_are_means() -> None:
@@ -86,14 +86,14 @@ def test_ratios_are_of_sums_and_other_scores_are_means() -> None:
             "a",
             40.0,
             37.0,
-            {"network": scores(0.1, 10), "mean colour": scores(0.2, 4), "neutral gray": scores(0.2, 0)},
+            {"network": scores(0.1, 10), "mean color": scores(0.2, 4), "neutral gray": scores(0.2, 0)},
         ),
         PhotoResult(
             1,
             "b",
             40.0,
             37.0,
-            {"network": scores(0.2, 30), "mean colour": scores(0.5, 4), "neutral gray": scores(0.4, 0)},
+            {"network": scores(0.2, 30), "mean color": scores(0.5, 4), "neutral gray": scores(0.4, 0)},
         ),
     ]
     row = summarize(results)["network"]
@@ -125,7 +125,7 @@ def test_table_json_and_page_state_the_protocol(
     facts = json.loads(run(checkpoint, manifest, "--json").stdout)
     assert facts["protocol"]["photos"] == 3
     assert (facts["protocol"]["size_px"], facts["protocol"]["split"]) == (32, "test")
-    assert set(facts["predictions"]) == {"network", "mean colour", "neutral gray"}
+    assert set(facts["predictions"]) == {"network", "mean color", "neutral gray"}
     assert facts["predictions"]["neutral gray"]["loss_to_neutral"] == 1
     assert len(facts["photos"]) == 3
     for text in (table.stdout, page.read_text()):
