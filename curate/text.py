@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
+import shutil
 import textwrap
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -23,6 +25,10 @@ _ADVICE = {
     errno.ENOMEM: "free some memory",
 }
 """What to do about the system's errors of one known cause."""
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  # not a temporary file of ours
+"""Where Linux keeps semaphores and shared memory; 64 MB in a container."""
+_SEMAPHORE_BYTES = 1 << 16
+"""Less free space than this is not enough for the semaphores of a command."""
 
 
 def escape_control(line: str) -> str:
@@ -69,12 +75,21 @@ def advise(exc: BaseException) -> str:
     >>> advise(OSError(errno.ENAMETOOLONG, "File name too long"))
     'use a shorter name'
     """
+    if is_shared_memory_full(exc):
+        return f"free some space in {SHARED_MEMORY}, or enlarge it (docker run --shm-size)"
     return _ADVICE.get(exc.errno or 0, "") if isinstance(exc, OSError) else ""
 
 
 def is_disk_full(exc: BaseException) -> bool:
     """Whether the system refused to write for lack of space."""
     return isinstance(exc, OSError) and exc.errno in _DISK_FULL
+
+
+def is_shared_memory_full(exc: BaseException) -> bool:
+    """Whether no semaphore could be made, which is an error without a file name, for lack of space in /dev/shm."""
+    if not is_disk_full(exc) or getattr(exc, "filename", None) or not os.path.isdir(SHARED_MEMORY):
+        return False
+    return shutil.disk_usage(SHARED_MEMORY).free < _SEMAPHORE_BYTES
 
 
 def is_out_of_handles(exc: BaseException) -> bool:

@@ -74,6 +74,7 @@ def fit(
     on_trouble: Literal["warn", "stop", "rescue"] = "warn",
     resume: bool = False,
     roots: StrPath | Sequence[StrPath] = (),
+    skip_changed: bool = False,
     workers: int = 1,
     timeout_s: float = TIMEOUT_S,
     device: str = "auto",
@@ -103,6 +104,7 @@ def fit(
         resume: continue the run in `run_dir`. Hyper-parameters are the run's own; one that is given and differs from
             both the run's and the default is an error.
         roots: one or many folders to look in, if the photos have moved since the scan.
+        skip_changed: leave out photos that have changed since the scan; otherwise they are an error.
         workers: processes that read photos, 0 to 64; 0 reads in this process.
         timeout_s: a photo that takes longer to read counts as unreadable.
         device: auto, cpu, cuda, cuda:1 or mps.
@@ -174,6 +176,7 @@ def fit(
             set_by_user={name for name, value in asdict(given).items() if value != getattr(_RECIPE, name)}
             | ({"on_trouble"} if on_trouble != "warn" else set()),
             roots=_roots(roots),
+            skip_changed=skip_changed,
             resume=resume,
             on_trouble=on_trouble,
             command=f"train.fit({str(source)!r}, run_dir={str(folder)!r})" if command is None else command,
@@ -247,11 +250,13 @@ def evaluate(
     image_size: int | None = None,
     limit: int | None = None,
     roots: StrPath | Sequence[StrPath] = (),
+    skip_changed: bool = False,
     lpips_weights: StrPath | None = None,
     fid_weights: StrPath | None = None,
     html: StrPath | None = None,
     timeout_s: float = TIMEOUT_S,
     device: str = "cpu",
+    say: Callable[[str], None] = print,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Evaluate a checkpoint on photos of a manifest, compared with a gray and a single-color prediction.
@@ -263,11 +268,13 @@ def evaluate(
         image_size: side of the square crops, 32 to 4096 px; None is the size of the training.
         limit: use this many photos, evenly spread; None uses all.
         roots: one or many folders to look in, if the photos have moved since the scan.
+        skip_changed: leave out photos that have changed since the scan; otherwise they are an error.
         lpips_weights: TorchScript file vgg16.pt, to measure LPIPS. It runs as a program.
         fid_weights: TorchScript file inception-2015-12-05.pt, to measure FID. It runs as a program.
         html: page to write with the best, median and worst photos.
         timeout_s: a photo that takes longer to read counts as unreadable.
         device: cpu, cuda, cuda:1 or mps.
+        say: called with each line of text for the user.
         progress: called with the number of photos done and of all photos.
 
     Returns:
@@ -290,7 +297,9 @@ def evaluate(
     page = _path(html)
     if page:
         train.evaluation.report.check_page_path(page)
-    chosen, manifest_sha256 = load_split(parse_location(manifest), split, _roots(roots))
+    chosen, manifest_sha256 = load_split(
+        parse_location(manifest), split, _roots(roots), skip_changed=skip_changed, say=say
+    )
     source = load_checkpoint(checkpoint)
     recipe = source.metadata.recipe
     size_px = image_size or recipe.image_size
@@ -312,7 +321,7 @@ def evaluate(
         unreadable=min(limit or len(chosen), len(chosen)) - len(photos),
         size_px=size_px,
         training_photos=count_training_photos(
-            source, parse_location(manifest), manifest_sha256, chosen, [photo.index for photo in photos]
+            source, parse_location(manifest), chosen, [photo.index for photo in photos]
         ),
         lpips_weights_sha256=lpips.features.sha256 if lpips else None,
         fid_weights_sha256=fid.features.sha256 if fid else None,

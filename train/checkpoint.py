@@ -28,6 +28,8 @@ from train.recipe import Recipe
 FORMAT_VERSION = 1
 MODEL = "ColorUNet"
 MODELS = (MODEL, f"{MODEL} under efficientnet-lite0")
+RUN_PHOTOS = "photos.parquet"
+"""In a run's folder, the list of its photos; see `train.data.run_photos`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,10 @@ class CheckpointMetadata:
     """State of the learning-rate schedule and of the optimizer's parameter groups; empty if it can't be resumed."""
     manifest_ancestors: Sequence[Mapping[str, str]] = field(default_factory=list)
     """Ancestors of the manifest, back to the scan: kind, path and sha256 of each."""
+    photos_sha256: str = ""
+    """SHA-256 of photos.parquet in the run's folder, hex: the photos of the manifest that were used."""
+    photos_left_out: int = 0
+    """Photos of the manifest that were left out, because they had changed since the scan."""
     model: str = MODEL
     """Name of the architecture, one of `MODELS`."""
     tool_version: str = __version__
@@ -216,23 +222,35 @@ def remove_drafts(folder: Path) -> None:
         os.unlink(draft)
 
 
-def training_photos(metadata: CheckpointMetadata, moved_to: Location | None = None) -> pa.Table:
-    """Return source, path, sha256 and split of every photo that a model was trained on, from the run's manifest.
+def training_photos(source: Checkpoint, moved_to: Location | None = None) -> pa.Table:
+    """Return source, path, sha256 and split of every photo that a model was trained on.
+
+    They are read from photos.parquet in the run's folder, or else from the manifest, if both agree.
 
     Args:
-        metadata: of the model's checkpoint.
-        moved_to: the manifest, if it isn't at `metadata.manifest_path` any more.
+        source: the model's checkpoint.
+        moved_to: the list or the manifest, if it is not where it was.
 
     Raises:
-        ManifestError: the manifest is missing, unreadable, or has another SHA-256.
+        ManifestError: both are missing, unreadable, or have another SHA-256.
     """
-    path = moved_to or to_location(metadata.manifest_path)
-    advice = f"give the one with sha256 {metadata.manifest_sha256[:12]} as --manifest"
+    metadata, columns = source.metadata, ("source", "path", "sha256", "split")
+    accepted = {metadata.photos_sha256} if metadata.photos_sha256 else set()
+    if not metadata.photos_left_out:
+        accepted.add(metadata.manifest_sha256)
+    own = next(
+        (found for folder in source.path.absolute().parents[:2] if (found := folder / RUN_PHOTOS).exists()), None
+    )
+    if moved_to is None and own and manifest.digest(own) in accepted:
+        path: Location = own
+    else:
+        path = moved_to or to_location(metadata.manifest_path)
+    name = RUN_PHOTOS if metadata.photos_left_out else "the one"
+    advice = f"give {name} with sha256 {(min(accepted, key=metadata.manifest_sha256.__ne__))[:12]} as --manifest"
     if isinstance(path, Path) and not path.exists():
         raise ManifestError(f"{path}, the manifest that this model was trained on, doesn't exist: {advice}")
-    columns = ("source", "path", "sha256", "split")
     read = manifest.read_manifest(path, required=columns, columns=columns)
-    if read.sha256 != metadata.manifest_sha256:
+    if read.sha256 not in accepted:
         raise ManifestError(f"{path} is not the manifest that this model was trained on, or it has changed: {advice}")
     return read.table.filter(pc.equal(read.table["split"], "train"))
 

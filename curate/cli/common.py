@@ -23,7 +23,7 @@ from curate.text import advise, describe_error, escape_control, is_out_of_handle
 
 SCAN_MANIFEST = Path("manifests/scan.parquet")
 CLEAN_MANIFEST = Path("manifests/clean.parquet")
-RESUMABLE = "finished work is kept; run the same command again to continue"
+RESUMABLE = "run the same command again; it continues from what is finished"
 """Message after an interrupt, for commands that write many files."""
 WRITES_AT_END = "no partial output was written; run the same command again"
 """The same for commands that write one file, or files that belong together, when they finish."""

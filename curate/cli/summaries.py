@@ -227,7 +227,8 @@ def report_summary(page: ReportSummary) -> Iterator[str]:
     """What a report shows, and where it is."""
     yield f"{pluralize(page.photos, 'photo')}, {page.shown:,} of them on the page"
     if page.missing:
-        yield f"  {page.missing:>9,}  without a thumbnail: missing or unreadable now; if the photos moved, use --root"
+        why = "missing, changed or unreadable now; if the photos moved, use --root"
+        yield f"  {page.missing:>9,}  without a thumbnail: {why}"
     yield f"written: {page.out} ({page.bytes / 1e6:.1f} MB)"
 
 

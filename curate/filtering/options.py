@@ -246,9 +246,11 @@ def load_preset(name_or_path: str) -> Settings:
         UsageError: there is no such preset or file, it is not TOML, or it has an unknown setting or a wrong value.
     """
     from curate.files import check_readable  # here, so that --help doesn't wait for it
+    from curate.locations import check_local_name
 
     if name_or_path in PRESETS:
         return PRESETS[name_or_path]
+    check_local_name(name_or_path)
     path = Path(name_or_path)
     try:
         check_readable(path)

@@ -17,7 +17,14 @@ from __future__ import annotations
 from curate.sources.entry import Key, ListedPhoto, as_photo_error, has_photo_name, has_tar_name, photo_location
 from curate.sources.exclude import Exclusion
 from curate.sources.listing import ALL_SHARDS, ShardSpec, Sources, contains, list_photos
-from curate.sources.reader import is_source_missing, locate_photo, read_bytes, read_listed_photo, read_photo
+from curate.sources.reader import (
+    check_unchanged,
+    is_source_missing,
+    locate_photo,
+    read_bytes,
+    read_listed_photo,
+    read_photo,
+)
 from curate.sources.remote import is_url
 
 __all__ = [
@@ -28,6 +35,7 @@ __all__ = [
     "ShardSpec",
     "Sources",
     "as_photo_error",
+    "check_unchanged",
     "contains",
     "has_photo_name",
     "has_tar_name",

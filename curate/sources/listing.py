@@ -133,7 +133,11 @@ class Sources:
             yield from remote.list_url(url, self.shard.contains, self.exclusion)
         entries = itertools.chain(roots.files, *(path_lists.read_entries(name, null=self.null) for name in self.lists))
         while batch := list(itertools.islice(entries, BATCH_ENTRIES)):
-            locations = [location for location in map(remote.absolute_location, batch) if not roots.contain(location)]
+            locations = [
+                location
+                for location in map(remote.absolute_location, batch)
+                if not roots.contain(location) or self.excludes(escape(location))
+            ]
             yield from remote.list_urls(filter(remote.is_url, locations), self.shard.contains, self.exclusion)
             for path in itertools.filterfalse(remote.is_url, locations):
                 yield from list_file(path, self.shard.contains, self.exclusion)

@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import BinaryIO
 
 from curate.errors import SourceError
+from curate.locations import check_local_name
 from curate.sources import remote
 from curate.sources.entry import ListedPhoto
 from curate.text import describe_error
@@ -56,6 +57,7 @@ def check_list(name: str) -> None:
     Raises:
         SourceError: it cannot.
     """
+    check_local_name(name, existing=True)
     try:
         os.stat(name)
     except (OSError, ValueError) as exc:

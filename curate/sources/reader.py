@@ -53,9 +53,22 @@ class PhotoRef:
                     "is kept"
                 ) from exc
             raise
-        if hashlib.sha256(data).hexdigest() != self.sha256:
-            raise ChangedSinceScan("the file isn't what was scanned: run `curate scan` and `curate filter` again")
+        check_unchanged(data, self.sha256)
         return data
+
+
+def check_unchanged(data: bytes, sha256: str | None) -> None:
+    """Check that the bytes of a photo are those that were scanned.
+
+    Args:
+        data: as they are now.
+        sha256: of the scanned bytes, hex digits; None if unknown.
+
+    Raises:
+        ChangedSinceScan: they are others.
+    """
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise ChangedSinceScan("the file isn't what was scanned: run `curate scan` and `curate filter` again")
 
 
 def photo_refs(rows: pa.Table) -> Iterator[PhotoRef]:

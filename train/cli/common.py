@@ -34,6 +34,11 @@ timeout_option = click.option(
     show_default=True,
     help="Maximum time for reading one photo, in seconds. A photo that takes longer counts as unreadable.",
 )
+skip_changed_option = click.option(
+    "--skip-changed",
+    is_flag=True,
+    help="Leave out photos that have changed since the scan.  [default: refuse]",
+)
 
 
 def _check_checkpoint(_context: click.Context, _argument: click.Parameter, path: Path) -> Path:

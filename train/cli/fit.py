@@ -11,7 +11,7 @@ import click
 
 from curate.cli.common import LOCATION, PATH, echo_lines, typed_command
 from curate.locations import Location
-from train.cli.common import check_manifest, root_option, timeout_option
+from train.cli.common import check_manifest, root_option, skip_changed_option, timeout_option
 from train.recipe import Recipe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -65,6 +65,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --run-dir, which was stopped or killed.")
 @root_option
+@skip_changed_option
 @click.option(
     "--workers",
     type=click.IntRange(0, 64),
@@ -87,6 +88,7 @@ def fit(
     run_dir: Path | None,
     resume: bool,
     roots: tuple[Path, ...],
+    skip_changed: bool,
     workers: int,
     timeout_s: float,
     device: str,
@@ -104,7 +106,8 @@ def fit(
     """
     recipe = Recipe(**hyper_parameters)
     folder = run_dir or Path("runs") / manifest.stem
-    check_manifest(manifest)
+    if not resume:  # a resumed run has its own list of photos
+        check_manifest(manifest)
     from train.trainer.fabric import DeviceConfig
     from train.trainer.start import start_training
 
@@ -116,6 +119,7 @@ def fit(
             DeviceConfig(device, precision, workers, encoder_weights, compile, timeout_s),
             set_by_user={name for name in (*hyper_parameters, "on_trouble") if _is_typed(name)},
             roots=roots,
+            skip_changed=skip_changed,
             resume=resume,
             on_trouble=on_trouble,
             command=typed_command(),

@@ -93,8 +93,9 @@ def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json
 def inspect(checkpoint_path: Path, manifest: Location | None, *, list_photos: bool) -> None:
     """Print how a CHECKPOINT (a file, or a run's folder) was made, and on which photos it was trained.
 
-    The training photos are those of the manifest's split `train`; a manifest with another sha256 is refused. A
-    colorized picture contains the sha256 of its checkpoint and of this manifest in its description.
+    The training photos are those of split `train` in the run's photos.parquet, or in the manifest if that file is
+    missing; a manifest with another sha256 is refused. A colorized picture contains the sha256 of its checkpoint and of
+    this manifest in its description.
     """
     from train import checkpoint
     from train.checkpoint import training_photos
@@ -102,11 +103,11 @@ def inspect(checkpoint_path: Path, manifest: Location | None, *, list_photos: bo
     report_missing_best(checkpoint_path)
     source = checkpoint.load(checkpoint_path, weights_only=True)
     if list_photos:
-        echo_data(photo_lines(training_photos(source.metadata, manifest)))
+        echo_data(photo_lines(training_photos(source, manifest)))
         return
     echo_lines(inspect_lines(source))
     try:
-        count = training_photos(source.metadata, manifest).num_rows
+        count = training_photos(source, manifest).num_rows
     except ManifestError as exc:
         echo_lines([f"  photos     can't be listed: {exc}"])
     else:

@@ -15,19 +15,21 @@ from train.data.dataset import PhotoDataset
 
 
 def count_training_photos(
-    source: Checkpoint, path: Location, sha256: str, photos: PhotoDataset, evaluated: Sequence[int]
+    source: Checkpoint, path: Location, photos: PhotoDataset, evaluated: Sequence[int]
 ) -> int | None:
     """Return how many photos have the sha256 of a training photo; None if the training photos are not known.
 
     Args:
         source: the evaluated checkpoint.
         path: the manifest of the evaluated photos.
-        sha256: of that manifest.
         photos: chosen from that manifest.
         evaluated: indices in `photos`.
     """
     try:
-        known = training_photos(source.metadata, path if sha256 == source.metadata.manifest_sha256 else None)
+        try:
+            known = training_photos(source)
+        except ManifestError:
+            known = training_photos(source, path)  # refused if its sha256 is not that of the training manifest
         rows = manifest.read_manifest(path, required=("sha256",), columns=("source", "path", "sha256")).table
     except ManifestError:
         return None

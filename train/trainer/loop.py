@@ -13,7 +13,7 @@ import cv2
 from lightning_fabric import Fabric
 
 from curate.errors import TrainingError
-from curate.text import advise, describe_error, is_disk_full
+from curate.text import advise, describe_error, is_disk_full, is_shared_memory_full
 from train import checkpoint
 from train.checkpoint import Checkpoint
 from train.data.dataset import Datasets
@@ -164,7 +164,8 @@ def _describe_system_errors(run_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        where = f"{exc.filename}: " if exc.filename else f"{run_dir} can't be written: " if is_disk_full(exc) else ""
+        full = is_disk_full(exc) and not is_shared_memory_full(exc)
+        where = f"{exc.filename}: " if exc.filename else f"{run_dir} can't be written: " if full else ""
         advice = f"{hint}, then continue" if (hint := advise(exc)) else "continue"
         raise TrainingError(f"{where}{describe_error(exc)}: {advice} with --resume") from exc
     except (RuntimeError, MemoryError, cv2.error) as exc:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from curate.files import check_writable, write_errors
 from curate.locations import Location
 from train import checkpoint
 from train.checkpoint import Checkpoint
-from train.data import dataset, packed
+from train.data import dataset, packed, run_photos
 from train.data.roots import check_roots as check_roots  # noqa: PLC0414  # train.api imports it from here
 from train.recipe import Recipe
 from train.trainer import loop
@@ -30,6 +30,7 @@ def start_training(
     *,
     set_by_user: Collection[str],
     roots: Sequence[Path] = (),
+    skip_changed: bool = False,
     resume: bool = False,
     on_trouble: str = "warn",
     command: str = "",
@@ -46,6 +47,7 @@ def start_training(
         set_by_user: names of the arguments that the user gave: hyper-parameters that must agree with a resumed run,
             and `on_trouble`, which otherwise stays as in a resumed run.
         roots: folders to look in if the photos have moved since the scan.
+        skip_changed: leave out photos that have changed since the scan, instead of refusing.
         resume: continue the run in `run_dir`, if it has a checkpoint.
         on_trouble: `warn`, `stop` or `rescue`; see `train.trainer.loop.fit`.
         command: command line, stored in the checkpoints.
@@ -56,8 +58,17 @@ def start_training(
         VividsetError: as `train.trainer.loop.fit`; UsageError where the folder has a run and `resume` is False.
     """
     _check_run_dir(run_dir, resume)
-    datasets = dataset.load_datasets(manifest, roots)
-    resume_from = find_checkpoint(run_dir, datasets) if resume else None
+    resuming = resume and (run_dir / "last.safetensors").exists()
+    own = run_photos.read_photos(run_dir) if resuming else None
+    if own and (line := run_photos.describe_changes(own, manifest)):
+        say(line)
+    read = own.read if own else dataset.read_rows(manifest)
+    checked = dataset.check_rows(read, roots, skip_changed=skip_changed, say=say)
+    if own:  # photos that have changed keep their places in the order, and are skipped when they are read
+        datasets = run_photos.make_datasets(own, manifest, roots)
+    else:
+        datasets = dataset.make_datasets(read if resuming else checked, roots)
+    resume_from = find_checkpoint(run_dir, datasets) if resuming else None
     recipe = _resumed_recipe(resume_from, recipe, set_by_user) if resume_from else recipe
     packed.check_size(manifest, datasets.packed_px, recipe.image_size)
     if resume_from and resume_from.metadata.threads != (threads := torch.get_num_threads()):
@@ -66,6 +77,10 @@ def start_training(
     with write_errors(run_dir, CheckpointError, "--run-dir"):
         run_dir.mkdir(parents=True, exist_ok=True)
         checkpoint.remove_drafts(run_dir)
+    if resume_from is None:
+        left_out = read.table.num_rows - checked.table.num_rows
+        list_sha256 = run_photos.write_photos(run_dir, checked, left_out)
+        datasets = replace(datasets, photos_sha256=list_sha256, photos_left_out=left_out)
     if resume and resume_from is None:
         say(f"{run_dir} has no checkpoint yet: starting a new run")
     return loop.fit(

@@ -249,6 +249,11 @@ def find_checkpoint(run_dir: Path, datasets: Datasets) -> Checkpoint | None:
             f"{path} was trained on another manifest ({metadata.manifest_path}, sha256 "
             f"{metadata.manifest_sha256[:12]}): give that manifest, or a new --run-dir"
         )
+    if metadata.photos_sha256 != datasets.photos_sha256 and (datasets.photos_sha256 or metadata.photos_left_out):
+        raise CheckpointError(
+            f"{run_dir / 'photos.parquet'} is not the list of photos that {path} was trained on: bring that back, or "
+            "give a new --run-dir"
+        )
     return last
 
 
@@ -308,6 +313,8 @@ def checkpoint_metadata(state: TrainState) -> CheckpointMetadata:
         neutral_loss=state.neutral_loss,
         command=state.config.command,
         manifest_ancestors=list(datasets.ancestors),
+        photos_sha256=datasets.photos_sha256,
+        photos_left_out=datasets.photos_left_out,
         best_score=state.best_score,
         best_step=state.best_step,
         averaged_steps=int(state.ema.n_averaged) if state.ema else 0,

@@ -18,6 +18,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 
 from curate.errors import UsageError
+from curate.manifest import Lineage, read_manifest, write_manifest
 from curate.measures.colorfulness import colorfulness
 from train.cli import main
 from train.data import dataset
@@ -112,6 +113,8 @@ def test_gray_photos_have_no_ratio_and_infinite_psnr_is_null_in_json(
     gray = io.BytesIO()
     Image.new("RGB", (48, 40), (90, 90, 90)).save(gray, "PNG")
     photo.write_bytes(gray.getvalue().ljust(photo.stat().st_size, b"\0"))
+    table = read_manifest(manifest).table.drop_columns(["sha256"])  # of the earlier photo
+    write_manifest(manifest, table, Lineage("clean", "curate filter", {}))
     facts = json.loads(run(checkpoint_file(strength=0.0), manifest, "--json").stdout)
     assert facts["predictions"]["network"]["psnr_db"] is None
 
@@ -176,7 +179,10 @@ def test_best_and_worst_are_by_gain_over_gray(
 
 def test_a_few_photos_are_shown_only_once(clean_manifest: Manifest, checkpoint_file: Manifest, tmp_path: Path) -> None:
     run(checkpoint_file(), clean_manifest(["train", "test", "test"]), "--html", tmp_path / "page.html")
-    assert (tmp_path / "page.html").read_text(encoding="utf-8").count("<figcaption>") == 2
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("<figcaption>") == 2
+    for label in ("gray", "predicted, M ", "original, M "):  # on each picture
+        assert page.count(f'<span class="label">{label}') == 2
 
 
 def test_an_empty_split_and_a_foreign_page_are_refused(

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -469,3 +470,11 @@ def test_a_full_dev_shm_is_not_a_batch_that_is_too_large() -> None:
     assert is_out_of_memory(
         RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory")
     )
+
+
+def test_a_full_dev_shm_is_named_and_not_the_folder_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.text.shutil.disk_usage", lambda _path: SimpleNamespace(free=0))
+    monkeypatch.setattr("curate.text.os.path.isdir", lambda _path: True)
+    line = r"^No space left on device: free some space in /dev/shm, or enlarge it"
+    with pytest.raises(TrainingError, match=line), loop._describe_system_errors(Path("run")):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
