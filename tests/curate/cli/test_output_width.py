@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from curate.cli import common
 from curate.cli.common import echo_data, echo_lines, echo_message, output_width
 
 LINE = "step 1: " + "many words of a long message that a terminal would break anywhere " * 3
+
+
+@pytest.fixture(autouse=True)
+def real_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo the fixture of all tests that makes lines wide."""
+    monkeypatch.setattr(common, "output_width", output_width)
 
 
 @pytest.mark.parametrize(("columns", "width"), [("60", 60), ("132", 132), ("10", 40), ("0", 80)])
