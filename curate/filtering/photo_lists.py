@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from curate.errors import UsageError
 from curate.files import check_readable
+from curate.locations import check_local_name
 from curate.manifest import escape
 from curate.sources import remote
 from curate.text import describe_error
@@ -127,6 +128,7 @@ class PhotoList:
 
 def _read_file(path: str, option: str) -> bytes:
     try:
+        check_local_name(path, existing=True)
         check_readable(Path(path))
         data = Path(path).read_bytes()
     except (OSError, ValueError) as exc:
