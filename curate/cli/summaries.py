@@ -41,6 +41,7 @@ def scan_summary(summary: ScanSummary, out: Location) -> Iterator[str]:
         yield f"  missing: {pluralize(summary.missing, 'photo')}; rows kept (`curate scan --prune` removes them)"
     if summary.dropped:
         yield f"  missing: {pluralize(summary.dropped, 'photo')}; rows removed"
+    yield from _unknown_paths(summary.unknown_paths)
     if summary.excluded_rows:
         yield f"  excluded: {pluralize(summary.excluded_rows, 'photo')} of an earlier scan; rows removed"
     yield from _skipped_names(summary.excluded)
@@ -57,6 +58,12 @@ def scan_summary(summary: ScanSummary, out: Location) -> Iterator[str]:
     yield f"written: {out}"
 
 
+def _unknown_paths(paths: Sequence[str]) -> Iterator[str]:
+    """A line for each path to forget of which the earlier scan has no row."""
+    for path in paths:
+        yield f"! --forget {path}: the earlier scan has no photo there, so nothing was forgotten; check the path"
+
+
 def dry_scan_summary(listing: ListingStats) -> Iterator[str]:
     """The work that a scan would have to do."""
     to_read = f"{listing.to_measure:,} to read ({format_bytes(listing.bytes_to_measure)})"
@@ -65,6 +72,7 @@ def dry_scan_summary(listing: ListingStats) -> Iterator[str]:
         yield f"  missing: {pluralize(listing.missing, 'photo')}; rows would be kept"
     if listing.dropped:
         yield f"  missing: {pluralize(listing.dropped, 'photo')}; rows would be removed"
+    yield from _unknown_paths(listing.unknown_paths)
     if listing.excluded_rows:
         yield f"  excluded: {pluralize(listing.excluded_rows, 'photo')} of an earlier scan; rows would be removed"
     yield from _skipped_names(listing.excluded)

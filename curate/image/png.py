@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from curate.errors import BrokenPhoto
+from curate.errors import BrokenPhoto, UnsupportedFormat
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KEPT = frozenset([b"tRNS", b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"])
@@ -87,6 +87,12 @@ def check_pixel_data(data: bytes) -> None:
     for name, start, end in _read_chunks(data):
         if name == b"IDAT" and end <= len(data) and not _is_intact(data[start + 4 : end]):
             raise BrokenPhoto("the checksum of the image data is wrong: the file was damaged")
+
+
+def check_kind(data: bytes) -> None:
+    """Raise UnsupportedFormat for a PNG in Apple's own variant, which only Apple's programs read."""
+    if data.startswith(_SIGNATURE) and data[12:16] == b"CgBI":
+        raise UnsupportedFormat("a PNG optimized for iPhones (CgBI) isn't decoded: convert it to a PNG on a Mac")
 
 
 def drop_damaged_chunks(data: bytes) -> bytes | None:

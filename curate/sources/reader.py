@@ -15,6 +15,7 @@ from curate.image.formats import SNIFF_BYTES
 from curate.manifest import unescape
 from curate.sources import remote
 from curate.sources.entry import ListedPhoto, as_photo_error, modified_ns, tar_path
+from curate.unicode import find_path
 
 PHOTO_REF_COLUMNS = ("source", "path", "sha256")
 """The columns of a manifest that a `PhotoRef` needs."""
@@ -116,7 +117,7 @@ def read_bytes(location: str, *, offset: int | None = None, size: int | None = N
     if "\0" in location:
         raise Vanished("the file can't be read: its name contains a NUL byte")
     try:
-        with open(location, "rb") as file:
+        with open(find_path(location), "rb") as file:
             if offset is None:
                 return file.read()
             file.seek(offset)
@@ -136,13 +137,14 @@ def locate_photo(source: str, path: str, roots: Sequence[Path] = (), *, offset: 
         offset: the row's `tar_offset`.
 
     Returns:
-        The path of the first file that exists, or the URL, which is not checked; None if there is no such file.
+        The path of the first file that exists, as it is named on disk (see `find_path`), or the URL, which is not
+        checked; None if there is no such file.
     """
     source = unescape(source)
     if remote.is_url(source) and not roots:
         return _file_location(source, path, offset)
     bases = [base for root in roots for base in (str(root), os.path.join(root, os.path.basename(source)))] or [source]
-    locations = (_file_location(base, path, offset) for base in bases)
+    locations = (find_path(_file_location(base, path, offset)) for base in bases)
     return next((location for location in locations if os.path.isfile(location)), None)
 
 

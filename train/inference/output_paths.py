@@ -17,6 +17,7 @@ from curate.files import check_writable, write_errors
 from curate.image.formats import SNIFF_BYTES, looks_like_photo
 from curate.manifest import escape, unescape
 from curate.sources import ListedPhoto, list_photos, locate_photo
+from curate.unicode import find_path
 
 BATCH_ROWS = 10_000
 JOB_SCHEMA = pa.schema(
@@ -137,7 +138,7 @@ def _make_table(found: Iterator[_FoundPhoto]) -> pa.Table:
 
 
 def _list_photos(given: Sequence[Path], out: Path) -> Iterator[_FoundPhoto]:
-    for path in given:
+    for path in (Path(find_path(str(name))) for name in given):
         if path.suffix == ".parquet":
             yield from _read_manifest(path)
         elif path.is_dir() or path.suffix.lower() == ".tar":
