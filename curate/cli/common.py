@@ -81,7 +81,7 @@ class LocationType(PathOrUrl):
 PATH = LocalPath()
 PHOTO_PATH = LocalPath(existing=True)
 LOCATION = LocationType(readable=False)
-CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _TYPED_WORDS = f"{__name__}.typed_words"
 """Key of the typed arguments in a context's `meta`."""
 Command = Callable[..., Any]
