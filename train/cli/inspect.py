@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.common import LOCATION, PATH, echo_lines
+from curate.cli.common import LOCATION, PATH, echo_data, echo_lines, output_width
 from curate.errors import ManifestError
 from curate.files import sha256_of
 from curate.locations import Location
@@ -28,16 +28,16 @@ def inspect_lines(source: Checkpoint) -> Iterator[str]:
     about = source.metadata
     yield f"{source.path}: {about.model}, step {about.step:,}, sha256 {sha256_of(source.path)}"
     yield f"  made by    vividset {about.tool_version}: {about.command or 'command unknown'}"
-    parent = about.parent
-    while parent:
-        yield f"  started    from {parent.path}, step {parent.step:,}, sha256 {parent.sha256}"
-        yield f"             trained on {parent.manifest_path}, sha256 {parent.manifest_sha256}"
-        parent = parent.parent
     for rescue in about.rescues:
         yield f"  rescued    from {rescue.kind} at step {rescue.found_step:,}, back to {rescue.from_step:,}"
     yield f"  trained on {about.manifest_path}, sha256 {about.manifest_sha256}"
     for ancestor in about.manifest_ancestors:
         yield f"  made from  {ancestor['path']} ({ancestor['kind']}), sha256 {ancestor['sha256']}"
+    parent = about.parent
+    while parent:
+        yield f"  started    from {parent.path}, step {parent.step:,}, sha256 {parent.sha256}"
+        yield f"             which was trained on {parent.manifest_path}, sha256 {parent.manifest_sha256}"
+        parent = parent.parent
 
 
 def photo_lines(table: pa.Table) -> Iterator[str]:
@@ -54,7 +54,7 @@ def recipe() -> None:
     """Print the documented recipe: every hyper-parameter with its reason."""
     for name, value, reason in Recipe().describe():
         head = f"{name:<17} {value!s:<8} "
-        click.echo(textwrap.fill(reason, 100, initial_indent=head, subsequent_indent=" " * len(head)))
+        click.echo(textwrap.fill(reason, output_width(), initial_indent=head, subsequent_indent=" " * len(head)))
 
 
 @click.command(short_help="Check whether a training run is healthy, and what to do if not.")
@@ -88,9 +88,7 @@ def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json
     if as_json:
         click.echo(diagnosis.as_json())
     else:
-        click.echo(diagnosis.verdict)
-        for finding in diagnosis.findings:
-            click.echo(f"! {finding}")
+        echo_lines([diagnosis.verdict, *(f"! {finding}" for finding in diagnosis.findings)])
     click.get_current_context().exit(1 if diagnosis.findings else 0)
 
 
@@ -113,7 +111,7 @@ def inspect(checkpoint_path: Path, manifest: Location | None, *, list_photos: bo
     source = checkpoint.load(checkpoint_path, weights_only=True)
     if list_photos:
         own, parents = training_photos(source, manifest), parent_photos(source, manifest)
-        echo_lines(photo_lines(merge_photos([own, parents.table])))
+        echo_data(photo_lines(merge_photos([own, parents.table])))
         if parents.missing:
             raise ManifestError(parents.missing[0])
         return
@@ -121,10 +119,11 @@ def inspect(checkpoint_path: Path, manifest: Location | None, *, list_photos: bo
     try:
         own = training_photos(source, manifest)
     except ManifestError as exc:
-        click.echo(f"  photos     can't be listed: {exc}")
+        echo_lines([f"  photos     can't be listed: {exc}"])
     else:
-        click.echo(f"  photos     {own.num_rows:,}: --photos lists them")
+        echo_lines([f"  photos     {own.num_rows:,}: --photos lists them"])
     if source.metadata.parent:
         parents = parent_photos(source, manifest)
-        click.echo(f"  parents'   {pluralize(parents.table.num_rows, 'photo')}: --photos lists them too")
+        if parents.table.num_rows:
+            echo_lines([f"  parents'   {pluralize(parents.table.num_rows, 'photo')}: --photos lists them too"])
         echo_lines(f"  parents'   {line}" for line in parents.missing)

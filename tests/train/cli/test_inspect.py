@@ -99,7 +99,7 @@ def test_photos_of_the_parents_are_listed_too_or_said_to_be_unknown(
     assert [line.partition("  ")[2] for line in listed] == [str(tmp_path / name) for name in names]
     said = inspect(child).stdout
     assert f"started    from {parent / 'best.safetensors'}, step 1, sha256 " in said
-    assert f"trained on {first}, sha256 {digest(first)}" in said
+    assert f"which was trained on {first}, sha256 {digest(first)}" in said
     assert "parents'   2 photos: --photos lists them too" in said
     (parent / "photos.parquet").unlink()
     first.unlink()

@@ -95,6 +95,8 @@ def test_another_manifest_and_another_list_are_refused(
     other = clean_manifest_in(tmp_path / "elsewhere", ("train", "val"))
     with pytest.raises(CheckpointError, match="another manifest"):
         start(other, run_dir, resume=True)
+    with pytest.raises(ManifestError, match=r"none\.parquet doesn't exist"):
+        start(tmp_path / "none.parquet", run_dir, resume=True)
     start(other, tmp_path / "other")
     (tmp_path / "other" / "photos.parquet").rename(run_dir / "photos.parquet")
     with pytest.raises(CheckpointError, match=r"is not the list of photos|another manifest"):
