@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -227,16 +226,9 @@ def _option_text(value: Any) -> str:
 
 
 def _wrapped_list(name: str, items: list[str]) -> Iterator[str]:
-    """`name  item, item, ...` in lines of at most 100 characters; nothing without items."""
+    """`  name     item, item, ...`; nothing without items."""
     if items:
-        yield from textwrap.wrap(
-            ", ".join(items),
-            100,
-            initial_indent=f"  {name:<8} ",
-            subsequent_indent=" " * 11,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        yield f"  {name:<8} {', '.join(items)}"
 
 
 def report_summary(page: ReportSummary) -> Iterator[str]:

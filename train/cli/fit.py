@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from curate.cli.common import LOCATION, PATH, typed_command
+from curate.cli.common import LOCATION, PATH, echo_lines, typed_command
 from curate.locations import Location
 from train.cli.common import check_manifest, root_option, skip_changed_option, timeout_option
 from train.recipe import Recipe
@@ -139,7 +139,7 @@ def _is_typed(parameter: str) -> bool:
 def _print_line(line: str) -> None:
     """Print a line; an error is ignored, because a run may continue after its terminal was closed."""
     with suppress(OSError):
-        click.echo(line)
+        echo_lines([line])
 
 
 def _interrupt_message(folder: Path) -> str:

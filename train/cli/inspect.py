@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.common import LOCATION, PATH, echo_lines
+from curate.cli.common import LOCATION, PATH, echo_data, echo_lines, output_width
 from curate.errors import ManifestError
 from curate.files import sha256_of
 from curate.locations import Location
@@ -48,7 +48,7 @@ def recipe() -> None:
     """Print the documented recipe: every hyper-parameter with its reason."""
     for name, value, reason in Recipe().describe():
         head = f"{name:<17} {value!s:<8} "
-        click.echo(textwrap.fill(reason, 100, initial_indent=head, subsequent_indent=" " * len(head)))
+        click.echo(textwrap.fill(reason, output_width(), initial_indent=head, subsequent_indent=" " * len(head)))
 
 
 @click.command(short_help="Check whether a training run is healthy, and what to do if not.")
@@ -82,9 +82,7 @@ def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json
     if as_json:
         click.echo(diagnosis.as_json())
     else:
-        click.echo(diagnosis.verdict)
-        for finding in diagnosis.findings:
-            click.echo(f"! {finding}")
+        echo_lines([diagnosis.verdict, *(f"! {finding}" for finding in diagnosis.findings)])
     click.get_current_context().exit(1 if diagnosis.findings else 0)
 
 
@@ -105,12 +103,12 @@ def inspect(checkpoint_path: Path, manifest: Location | None, *, list_photos: bo
     report_missing_best(checkpoint_path)
     source = checkpoint.load(checkpoint_path, weights_only=True)
     if list_photos:
-        echo_lines(photo_lines(training_photos(source, manifest)))
+        echo_data(photo_lines(training_photos(source, manifest)))
         return
     echo_lines(inspect_lines(source))
     try:
         count = training_photos(source, manifest).num_rows
     except ManifestError as exc:
-        click.echo(f"  photos     can't be listed: {exc}")
+        echo_lines([f"  photos     can't be listed: {exc}"])
     else:
-        click.echo(f"  photos     {count:,}: --photos lists them")
+        echo_lines([f"  photos     {count:,}: --photos lists them"])

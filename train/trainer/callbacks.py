@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from curate.errors import TrainingError
+from curate.text import pluralize
 from train.data.loader import DataTimer
 from train.health.detectors import CHECK_INTERVAL_STEPS, MAX_NONFINITE_STEPS, LossCurve
 from train.health.findings import WINDOW_STEPS, Finding
@@ -224,7 +225,8 @@ def _print_setup(state: TrainState, baselines: Baselines, parameters: int, say: 
         f"{recipe.epochs} epochs, {state.total_steps:,} steps, AdamW lr {recipe.lr:g}"
     )
     size = f"{parameters / 1e6:.1f} M" if parameters >= 1e6 else f"{parameters:,}"
-    say(f"network   {size} parameters on {state.fabric.device}, {precision}, {torch.get_num_threads()} threads")
+    threads = pluralize(torch.get_num_threads(), "thread")
+    say(f"network   {size} parameters on {state.fabric.device}, {precision}, {threads}")
     mean_ratio = baselines.mean_color / baselines.neutral
     say(
         f"baseline  loss of predicting neutral gray {baselines.neutral:.4f}, "
