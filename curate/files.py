@@ -25,6 +25,7 @@ from curate.text import advise, describe_error, is_disk_full, is_out_of_handles
 STAMP = ".made_of"
 """In an output folder: JSON of what decides its content."""
 LOCK = ".lock"
+_COMPLETE = "complete"
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def _write_advice(exc: Exception, path: Location, *, resumable: bool) -> str:
         elif isinstance(exc, FileNotFoundError):
             advice = "create the bucket"
         else:
-            advice = advice or "check the address, the credentials and the connection"
+            advice = advice or "check the address, the credentials and the connection,"
     elif not (is_disk_full(exc)):
         again = ""
     return f"{advice}{again}, or " if advice else ""
@@ -249,42 +250,64 @@ def locked_output_dir(out: Location, made_of: dict[str, Any], *, overwrite: bool
 
     Args:
         out: a new or empty folder, or one that was made with the same `made_of`, which is then continued.
-        made_of: what decides the folder's content; kept in it as `STAMP`.
+        made_of: what decides the folder's content; kept in it as `STAMP`, at the end with `"complete": true`.
         overwrite: whether to clear a folder that was made with another `made_of`; None if the command has no such
             option.
 
     Raises:
         OutputError: the folder contains something else, is locked, or can't be written.
     """
-    text = json.dumps(made_of)
+    complete = json.dumps(made_of | {_COMPLETE: True}).encode()
     with write_errors(out, OutputError, "-o", resumable=True):
         if isinstance(out, RemotePath):
-            with _lock(cache_folder() / "locks" / _short_hash(out.url), out):
-                _prepare_remote_dir(out, text, overwrite=overwrite)
-                yield
+            drafts = make_drafts_folder(out)
+            with _lock(drafts.with_suffix(".lock"), out):
+                shutil.rmtree(drafts, ignore_errors=True)  # of a run that was killed
+                _prepare_remote_dir(out, made_of, overwrite=overwrite)
+                try:
+                    yield
+                finally:
+                    shutil.rmtree(drafts, ignore_errors=True)
+                write_atomic(complete, out / STAMP)
             return
         stamp = out / STAMP
         if out.exists() and not (out.is_dir() and (stamp.exists() or not any(out.iterdir()))):
             raise OutputError(_foreign_message(out))
         with _lock(out / LOCK, out):
-            if stamp.exists() and stamp.read_text(encoding="utf-8") != text:
+            if stamp.exists() and not _is_stamp_of(stamp.read_bytes(), made_of):
                 _check_overwrite(out, overwrite=overwrite)
                 for path in sorted(out.iterdir(), key=lambda path: _removal_order(path.name)):
                     if path.name != LOCK:
                         path.unlink()
             _remove_drafts(out)
-            stamp.write_text(text, encoding="utf-8")
+            write_atomic(json.dumps(made_of).encode(), stamp)
             try:
                 yield
+                write_atomic(complete, stamp)
             finally:
                 _remove_drafts(out)  # of workers that were killed
+
+
+def make_drafts_folder(out: RemotePath) -> Path:
+    """Make and return the folder of this machine in which files of an output are written before they are uploaded.
+
+    Raises:
+        OutputError: the system refuses to make it.
+    """
+    folder = cache_folder() / "drafts" / _short_hash(out.url)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise OutputError(
+            f"the work folder {folder} can't be made: {describe_error(exc)}: set XDG_CACHE_HOME to a folder for it"
+        ) from exc
+    return folder
 
 
 @contextmanager
 def _lock(file: Path, out: Location) -> Iterator[None]:
     from filelock import FileLock, Timeout  # here, because `train --help` imports this module and doesn't need it
 
-    file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file)
     try:
         lock.acquire(timeout=0)
@@ -296,7 +319,7 @@ def _lock(file: Path, out: Location) -> Iterator[None]:
         lock.release()
 
 
-def _prepare_remote_dir(out: RemotePath, stamp: str, *, overwrite: bool | None) -> None:
+def _prepare_remote_dir(out: RemotePath, made_of: dict[str, Any], *, overwrite: bool | None) -> None:
     """Check that a URL is an empty folder, or one with this stamp; write the stamp."""
     if out.is_file():
         raise OutputError(_foreign_message(out))
@@ -304,13 +327,20 @@ def _prepare_remote_dir(out: RemotePath, stamp: str, *, overwrite: bool | None) 
     files = out.list_files()
     if files and STAMP not in files:
         raise OutputError(_foreign_message(out))
-    if STAMP in files and (out / STAMP).read_bytes().decode(errors="replace") == stamp:
-        return
-    if files:
+    if files and not _is_stamp_of((out / STAMP).read_bytes(), made_of):
         _check_overwrite(out, overwrite=overwrite)
-    for name in sorted(files, key=_removal_order):
-        (out / name).remove()
-    write_atomic(stamp.encode(), out / STAMP)
+        for name in sorted(files, key=_removal_order):
+            (out / name).remove()
+    write_atomic(json.dumps(made_of).encode(), out / STAMP)
+
+
+def _is_stamp_of(stamp: bytes, made_of: dict[str, Any]) -> bool:
+    """Whether the content of a `STAMP` is that of these options, from a complete or an incomplete run."""
+    try:
+        found = json.loads(stamp)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and {name: found[name] for name in found if name != _COMPLETE} == made_of
 
 
 def _foreign_message(out: Location) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
+import shutil
+import textwrap
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TOO_MANY_FILES = "allow more open files with `ulimit -n`"
@@ -22,6 +25,10 @@ _ADVICE = {
     errno.ENOMEM: "free some memory",
 }
 """What to do about the system's errors of one known cause."""
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  # not a temporary file of ours
+"""Where Linux keeps semaphores and shared memory; 64 MB in a container."""
+_SEMAPHORE_BYTES = 1 << 16
+"""Less free space than this is not enough for the semaphores of a command."""
 
 
 def escape_control(line: str) -> str:
@@ -68,12 +75,21 @@ def advise(exc: BaseException) -> str:
     >>> advise(OSError(errno.ENAMETOOLONG, "File name too long"))
     'use a shorter name'
     """
+    if is_shared_memory_full(exc):
+        return f"free some space in {SHARED_MEMORY}, or enlarge it (docker run --shm-size)"
     return _ADVICE.get(exc.errno or 0, "") if isinstance(exc, OSError) else ""
 
 
 def is_disk_full(exc: BaseException) -> bool:
     """Whether the system refused to write for lack of space."""
     return isinstance(exc, OSError) and exc.errno in _DISK_FULL
+
+
+def is_shared_memory_full(exc: BaseException) -> bool:
+    """Whether no semaphore could be made, which is an error without a file name, for lack of space in /dev/shm."""
+    if not is_disk_full(exc) or getattr(exc, "filename", None) or not os.path.isdir(SHARED_MEMORY):
+        return False
+    return shutil.disk_usage(SHARED_MEMORY).free < _SEMAPHORE_BYTES
 
 
 def is_out_of_handles(exc: BaseException) -> bool:
@@ -98,3 +114,31 @@ def install_hint(extra: str) -> str:
     "pip install 'vividset[onnx]', or pip install '.[onnx]' in a clone of vividset"
     """
     return f"pip install 'vividset[{extra}]', or pip install '.[{extra}]' in a clone of vividset"
+
+
+def wrap_line(line: str, width: int) -> list[str]:
+    """Return a line in parts of at most `width` characters, broken at spaces; a longer word stays whole.
+
+    Continuations are indented to the text after a short label, such as `recipe    `, or else by two spaces more than
+    the line. A path stays beside its `written:`, and a hash beside its `sha256`.
+
+    >>> wrap_line("recipe    96 channels, 100 epochs", 24)
+    ['recipe    96 channels,', '          100 epochs']
+    >>> wrap_line("  read now: 7; unchanged since an earlier scan: the rest", 40)
+    ['  read now: 7; unchanged since an', '    earlier scan: the rest']
+    """
+    if len(line) <= width:
+        return [line]
+    label = re.match(r" *\S+ {2,}(?=\S)", line)
+    indent = len(line) - len(line.lstrip(" "))
+    hang = label.end() if label and label.end() <= width // 3 else indent + 2
+    text = re.sub(r"\b(written:|sha256) ", "\\1\u00a0", line[indent:])
+    parts = textwrap.wrap(
+        text,
+        width,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [part.replace("\u00a0", " ") for part in parts]

@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import skimage
 import sklearn.datasets
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from train.trainer.validation import picture_grid, save_png
+from train.trainer.validation import save_png
 
 OUT_DIR = Path("build/demo")
 PHOTOS = OUT_DIR / "photos"
@@ -29,7 +29,9 @@ GRAY = ("brick.png", "camera.png", "coins.png", "moon.png", "page.png")
 SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
 LUMA = np.array([0.299, 0.587, 0.114])
 CYANOTYPE = np.array([[20, 45, 90], [120, 160, 190], [235, 240, 238]])
-SHOWN_HEIGHT_PX = 300
+SHOWN_PX = (444, 296)
+GAP_PX = 6
+LABEL_PX = 18
 
 
 def main() -> None:
@@ -105,15 +107,26 @@ def photos_of(manifest: Path, split: str) -> list[str]:
 
 
 def compare(photos: list[Path]) -> Image.Image:
-    """Return a picture with a row for each photo: gray, colorized, original."""
-    rows = []
-    for photo in photos:
+    """Return a picture with a row for each photo: gray, colorized, original, all of the same size and labeled."""
+    width, height = SHOWN_PX[0] + GAP_PX, SHOWN_PX[1] + GAP_PX
+    sheet = Image.new("RGB", (3 * width - GAP_PX, len(photos) * height - GAP_PX), "white")
+    for row, photo in enumerate(photos):
         original = Image.open(photo).convert("RGB")
         colored = Image.open(OUT_DIR / "colorized" / photo.name)
-        size = (round(original.width * SHOWN_HEIGHT_PX / original.height), SHOWN_HEIGHT_PX)
-        pictures = (original.convert("L").convert("RGB"), colored, original)
-        rows.append([np.asarray(picture.resize(size, Image.Resampling.LANCZOS)) for picture in pictures])
-    return picture_grid(rows, ("gray", "colorized", "original"))
+        pictures = {"gray": original.convert("L").convert("RGB"), "colorized": colored, "original": original}
+        for column, (label, picture) in enumerate(pictures.items()):
+            shown = ImageOps.fit(picture, SHOWN_PX)
+            draw_label(shown, label)
+            sheet.paste(shown, (column * width, row * height))
+    return sheet
+
+
+def draw_label(picture: Image.Image, label: str) -> None:
+    """Write a label into the lower left corner of a picture."""
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(LABEL_PX)
+    right = draw.textlength(label, font) + 16
+    draw.rectangle((0, picture.height - LABEL_PX - 12, right, picture.height), "black")
+    draw.text((8, picture.height - 6), label, "white", font, anchor="ls")
 
 
 if __name__ == "__main__":

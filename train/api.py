@@ -70,10 +70,12 @@ def fit(
     max_steps: int | None = _RECIPE.max_steps,
     seed: int = _RECIPE.seed,
     recipe: Recipe | None = None,
+    init: StrPath | None = None,
     encoder_weights: StrPath | None = None,
     on_trouble: Literal["warn", "stop", "rescue"] = "warn",
     resume: bool = False,
     roots: StrPath | Sequence[StrPath] = (),
+    skip_changed: bool = False,
     workers: int = 1,
     timeout_s: float = TIMEOUT_S,
     device: str = "auto",
@@ -96,13 +98,17 @@ def fit(
             encoder, neutral_weight, saturated_weight, neutral_chroma, saturated_chroma, perceptual_weight, clip_grad,
             ema, max_steps, seed: the hyper-parameters of `Recipe`, explained in docs/reference/recipe.md.
         recipe: all hyper-parameters as one object, instead of single arguments.
+        init: start from the best weights of this run's folder, or from this checkpoint, to fine-tune or to train
+            longer. channels, norm and encoder are then those of the checkpoint; one that is given and differs from both
+            the checkpoint's and the default is an error. Optimizer, schedule, steps, seed and average are new.
         encoder_weights: file with the weights of efficientnet-lite0; None takes those of its package.
         on_trouble: when the run goes wrong: `warn` prints it, `stop` also ends it, `rescue` returns to healthy weights
             and continues with a lower rate, smaller batches and a new warm-up. A resumed run keeps its own instead of
             the default.
-        resume: continue the run in `run_dir`. Hyper-parameters are the run's own; one that is given and differs from
-            both the run's and the default is an error.
+        resume: continue the run in `run_dir`; it needs no `init`. Hyper-parameters are the run's own; one that is given
+            and differs from both the run's and the default is an error.
         roots: one or many folders to look in, if the photos have moved since the scan.
+        skip_changed: leave out photos that have changed since the scan; otherwise they are an error.
         workers: processes that read photos, 0 to 64; 0 reads in this process.
         timeout_s: a photo that takes longer to read counts as unreadable.
         device: auto, cpu, cuda, cuda:1 or mps.
@@ -118,7 +124,7 @@ def fit(
 
     Raises:
         UsageError: an argument has no meaning, the device does not exist, `run_dir` has a run, another thread trains,
-            or several devices are asked for outside the main thread.
+            a hyper-parameter or `init` doesn't fit, or several devices are asked for outside the main thread.
         ManifestError: the manifest cannot be read, has no training photos, or photos are gone or changed.
         TrainingError: losses became NaN or infinite, trouble with `on_trouble="stop"`, or no photo can be read.
         CheckpointError: a checkpoint cannot be read or written.
@@ -161,6 +167,7 @@ def fit(
     given = recipe or given
     source = parse_location(manifest)
     folder = Path("runs") / source.stem if run_dir is None else local_path(run_dir, "run_dir")
+    start = "" if init is None else f", init={str(init)!r}"
     if given.devices > 1 and threading.current_thread() is not threading.main_thread():
         raise UsageError("several devices need signal handlers: call fit in the main thread, or with devices=1")
     if not _fit_lock.acquire(blocking=False):
@@ -174,9 +181,11 @@ def fit(
             set_by_user={name for name, value in asdict(given).items() if value != getattr(_RECIPE, name)}
             | ({"on_trouble"} if on_trouble != "warn" else set()),
             roots=_roots(roots),
+            skip_changed=skip_changed,
+            init=_path(init),
             resume=resume,
             on_trouble=on_trouble,
-            command=f"train.fit({str(source)!r}, run_dir={str(folder)!r})" if command is None else command,
+            command=f"train.fit({str(source)!r}, run_dir={str(folder)!r}{start})" if command is None else command,
             say=say,
             progress=progress,
         )
@@ -234,7 +243,7 @@ class EvaluationResult:
     photos: Sequence[PhotoResult]
     """Scores of every photo."""
     summary: Mapping[Predictor, PredictionSummary]
-    """Means over the photos, for `network`, `mean colour` and `neutral gray`."""
+    """Means over the photos, for `network`, `mean color` and `neutral gray`."""
     unreadable: Mapping[str, str]
     """Reason for each photo that could not be read, by its name in the manifest."""
 
@@ -247,11 +256,13 @@ def evaluate(
     image_size: int | None = None,
     limit: int | None = None,
     roots: StrPath | Sequence[StrPath] = (),
+    skip_changed: bool = False,
     lpips_weights: StrPath | None = None,
     fid_weights: StrPath | None = None,
     html: StrPath | None = None,
     timeout_s: float = TIMEOUT_S,
     device: str = "cpu",
+    say: Callable[[str], None] = print,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Evaluate a checkpoint on photos of a manifest, compared with a gray and a single-color prediction.
@@ -263,16 +274,18 @@ def evaluate(
         image_size: side of the square crops, 32 to 4096 px; None is the size of the training.
         limit: use this many photos, evenly spread; None uses all.
         roots: one or many folders to look in, if the photos have moved since the scan.
+        skip_changed: leave out photos that have changed since the scan; otherwise they are an error.
         lpips_weights: TorchScript file vgg16.pt, to measure LPIPS. It runs as a program.
         fid_weights: TorchScript file inception-2015-12-05.pt, to measure FID. It runs as a program.
         html: page to write with the best, median and worst photos.
         timeout_s: a photo that takes longer to read counts as unreadable.
         device: cpu, cuda, cuda:1 or mps.
+        say: called with each line of text for the user.
         progress: called with the number of photos done and of all photos.
 
     Returns:
         `summary["network"]` with `loss_to_neutral`, `colorfulness`, `psnr_db`, `ssim`, ..., beside
-        `summary["neutral gray"]` and `summary["mean colour"]`; `photos` with the scores of each photo; `protocol`.
+        `summary["neutral gray"]` and `summary["mean color"]`; `photos` with the scores of each photo; `protocol`.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
@@ -290,7 +303,9 @@ def evaluate(
     page = _path(html)
     if page:
         train.evaluation.report.check_page_path(page)
-    chosen, manifest_sha256 = load_split(parse_location(manifest), split, _roots(roots))
+    chosen, manifest_sha256 = load_split(
+        parse_location(manifest), split, _roots(roots), skip_changed=skip_changed, say=say
+    )
     source = load_checkpoint(checkpoint)
     recipe = source.metadata.recipe
     size_px = image_size or recipe.image_size
@@ -302,6 +317,9 @@ def evaluate(
         network, chosen, size_px, ColorizationWeightedLoss.from_recipe(recipe), device, lpips, fid, timeout_s
     )
     photos = evaluation.run(limit, progress or (lambda done, total: None))
+    training_photos, parents_known = count_training_photos(
+        source, parse_location(manifest), chosen, [photo.index for photo in photos]
+    )
     protocol = Protocol(
         checkpoint=str(source.path),
         checkpoint_sha256=sha256_of(source.path),
@@ -311,9 +329,8 @@ def evaluate(
         photos=len(photos),
         unreadable=min(limit or len(chosen), len(chosen)) - len(photos),
         size_px=size_px,
-        training_photos=count_training_photos(
-            source, parse_location(manifest), manifest_sha256, chosen, [photo.index for photo in photos]
-        ),
+        training_photos=training_photos,
+        parents_known=parents_known,
         lpips_weights_sha256=lpips.features.sha256 if lpips else None,
         fid_weights_sha256=fid.features.sha256 if fid else None,
     )

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,11 +19,11 @@ from curate.cli.libraries import import_error_message
 from curate.errors import UsageError, VividsetError
 from curate.interrupts import EXIT_CODE, InterruptHandler
 from curate.locations import check_local_name, local_path, parse_location
-from curate.text import advise, describe_error, escape_control, is_out_of_handles
+from curate.text import advise, describe_error, escape_control, is_out_of_handles, wrap_line
 
 SCAN_MANIFEST = Path("manifests/scan.parquet")
 CLEAN_MANIFEST = Path("manifests/clean.parquet")
-RESUMABLE = "finished work is kept; run the same command again to continue"
+RESUMABLE = "run the same command again; it continues from what is finished"
 """Message after an interrupt, for commands that write many files."""
 WRITES_AT_END = "no partial output was written; run the same command again"
 """The same for commands that write one file, or files that belong together, when they finish."""
@@ -80,7 +81,7 @@ class LocationType(PathOrUrl):
 PATH = LocalPath()
 PHOTO_PATH = LocalPath(existing=True)
 LOCATION = LocationType(readable=False)
-CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _TYPED_WORDS = f"{__name__}.typed_words"
 """Key of the typed arguments in a context's `meta`."""
 Command = Callable[..., Any]
@@ -142,7 +143,7 @@ class ErrorHandlingGroup(click.Group):
                     line, code = f"Interrupted: {self._interrupt_message(ctx, exc)}.", EXIT_CODE
                 else:
                     line, code = _expected_error(ctx, exc)
-            click.echo(escape_control(line), err=True)
+            echo_message(line)
             ctx.exit(code)
 
     def _interrupt_message(self, ctx: click.Context, exc: BaseException) -> str:
@@ -189,10 +190,30 @@ def _system_error_message(exc: OSError) -> str:
     return f"{where}{describe_error(exc)}{': ' if advice else ''}{advice}"
 
 
+def output_width() -> int:
+    """The width of the terminal; 80 columns if the output goes elsewhere."""
+    return max(40, shutil.get_terminal_size((80, 24)).columns)
+
+
 def echo_lines(lines: Iterable[str]) -> None:
-    """Print lines on stdout, with control characters in file names escaped."""
+    """Print text on stdout, wrapped to `output_width`, with control characters in file names escaped."""
+    width = output_width()
+    for line in lines:
+        for part in wrap_line(escape_control(line), width):
+            click.echo(part)
+
+
+def echo_data(lines: Iterable[str]) -> None:
+    """Print lines for other programs on stdout: not wrapped, but with control characters escaped."""
     for line in lines:
         click.echo(escape_control(line))
+
+
+def echo_message(line: str) -> None:
+    """Print an error, a warning or a note on stderr: wrapped on a terminal, else as one line, for logs and scripts."""
+    line = escape_control(line)
+    for part in wrap_line(line, output_width()) if sys.stderr.isatty() else [line]:
+        click.echo(part, err=True)
 
 
 @contextmanager

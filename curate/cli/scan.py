@@ -128,7 +128,9 @@ def scan(
     """
     too_many = _error_limit(max_errors)
     if not paths and not from_files:
-        raise UsageError("nothing to scan: give folders, photos, tar files or ZIP files, or a list of them with --from-file")
+        raise UsageError(
+            "nothing to scan: give folders, photos, tar files or ZIP files, or a list of them with --from-file"
+        )
     _prefork(
         forked=engine == "processes" and (overwrite or not (isinstance(out, Path) and out.exists())) and not dry_run
     )

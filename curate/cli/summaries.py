@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,6 +40,7 @@ def scan_summary(summary: ScanSummary, out: Location) -> Iterator[str]:
         yield f"  missing: {pluralize(summary.missing, 'photo')}; rows kept (`curate scan --prune` removes them)"
     if summary.dropped:
         yield f"  missing: {pluralize(summary.dropped, 'photo')}; rows removed"
+    yield from _unknown_paths(summary.unknown_paths)
     if summary.excluded_rows:
         yield f"  excluded: {pluralize(summary.excluded_rows, 'photo')} of an earlier scan; rows removed"
     yield from _skipped_names(summary.excluded)
@@ -57,6 +57,12 @@ def scan_summary(summary: ScanSummary, out: Location) -> Iterator[str]:
     yield f"written: {out}"
 
 
+def _unknown_paths(paths: Sequence[str]) -> Iterator[str]:
+    """A line for each path to forget of which the earlier scan has no row."""
+    for path in paths:
+        yield f"! --forget {path}: the earlier scan has no photo there, so nothing was forgotten; check the path"
+
+
 def dry_scan_summary(listing: ListingStats) -> Iterator[str]:
     """The work that a scan would have to do."""
     to_read = f"{listing.to_measure:,} to read ({format_bytes(listing.bytes_to_measure)})"
@@ -65,6 +71,7 @@ def dry_scan_summary(listing: ListingStats) -> Iterator[str]:
         yield f"  missing: {pluralize(listing.missing, 'photo')}; rows would be kept"
     if listing.dropped:
         yield f"  missing: {pluralize(listing.dropped, 'photo')}; rows would be removed"
+    yield from _unknown_paths(listing.unknown_paths)
     if listing.excluded_rows:
         yield f"  excluded: {pluralize(listing.excluded_rows, 'photo')} of an earlier scan; rows would be removed"
     yield from _skipped_names(listing.excluded)
@@ -219,23 +226,17 @@ def _option_text(value: Any) -> str:
 
 
 def _wrapped_list(name: str, items: list[str]) -> Iterator[str]:
-    """`name  item, item, ...` in lines of at most 100 characters; nothing without items."""
+    """`  name     item, item, ...`; nothing without items."""
     if items:
-        yield from textwrap.wrap(
-            ", ".join(items),
-            100,
-            initial_indent=f"  {name:<8} ",
-            subsequent_indent=" " * 11,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        yield f"  {name:<8} {', '.join(items)}"
 
 
 def report_summary(page: ReportSummary) -> Iterator[str]:
     """What a report shows, and where it is."""
     yield f"{pluralize(page.photos, 'photo')}, {page.shown:,} of them on the page"
     if page.missing:
-        yield f"  {page.missing:>9,}  without a thumbnail: missing or unreadable now; if the photos moved, use --root"
+        why = "missing, changed or unreadable now; if the photos moved, use --root"
+        yield f"  {page.missing:>9,}  without a thumbnail: {why}"
     yield f"written: {page.out} ({page.bytes / 1e6:.1f} MB)"
 
 

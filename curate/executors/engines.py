@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from curate.cores import available_cores
 from curate.errors import EngineError, UsageError
-from curate.executors.worker import init_worker, limit_threads, start_fork_server
+from curate.executors.worker import continued_if_stopped, init_worker, limit_threads, start_fork_server
 from curate.process_settings import one_opencv_thread
 from curate.text import advise, describe_error, install_hint
 
@@ -109,7 +109,8 @@ def map_in_processes(
         return
     remaining, max_queued = chain(first, remaining), 2 * len(first)  # the next item is queued before a worker is free
     running: dict[Future[Result], Item] = {}
-    with _open_pool(len(first), getattr(function, "func", function).__module__) as pool:
+    module = getattr(function, "func", function).__module__
+    with continued_if_stopped(), _open_pool(len(first), module) as pool:
         while True:
             for item in islice(remaining, max_queued - len(running)):
                 running[pool.schedule(function, args=[item], timeout=timeout_s)] = item

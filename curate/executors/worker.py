@@ -12,11 +12,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 SINGLE_THREAD_ENV = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
@@ -26,6 +27,8 @@ The threads of NumPy and OpenCV busy-wait for about 0.1 s on every core, and a p
 """
 PRELOADED_MODULES = ["curate.executors.silence", __name__]
 """What the fork server imports first. Only the process of the command prints errors."""
+STOPPED_CHECK_S = 5.0
+"""How often a command looks for workers that were stopped."""
 _main_module_lock = threading.Lock()
 _server_lock = threading.Lock()
 """Held while the environment of this process is that of the fork server."""
@@ -69,6 +72,39 @@ def _fork_server_environment() -> Iterator[None]:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)
+
+
+@contextmanager
+def continued_if_stopped() -> Iterator[None]:
+    """While the block runs, continue the fork server and its workers where only they were stopped (SIGSTOP).
+
+    A stopped process can't notice a time limit, and the command would wait for it forever. Ctrl-Z stops the command
+    too, which then doesn't look.
+    """
+    ended = threading.Event()
+    threading.Thread(target=_continue_stopped, args=[ended], daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _continue_stopped(ended: threading.Event) -> None:
+    while not ended.wait(STOPPED_CHECK_S):
+        server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
+        pid = getattr(server, "_forkserver_pid", None)
+        with suppress(OSError):  # not Linux, no fork server, or a process has just ended
+            for process in (int(pid or 0), *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())):
+                if is_stopped(process):
+                    os.kill(process, signal.SIGCONT)
+
+
+def is_stopped(process: int) -> bool:
+    """Whether a process was stopped by a signal, on Linux; False if it does not exist."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False
 
 
 def init_worker(environment: Mapping[str, str]) -> None:

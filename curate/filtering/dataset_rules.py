@@ -276,9 +276,10 @@ def threshold_for_share(values: NDArray[np.float64], percent: float) -> float | 
 
 
 def sql_mask(scan: PathOrTable, condition: str) -> NDArray[np.bool_]:
-    """Return (rows,) bool: whether an SQL condition over the columns is true.
+    """Return (rows,) bool: whether an SQL condition over the columns is true, or the photo is missing.
 
-    The condition can't read or write files: a preset, and so its condition, may come from another person.
+    Missing photos are not in its view `photos`, so that they don't count in averages and the like. The condition can't
+    read or write files: a preset, and so its condition, may come from another person.
 
     Raises:
         EngineError: DuckDB is not installed.
@@ -288,13 +289,16 @@ def sql_mask(scan: PathOrTable, condition: str) -> NDArray[np.bool_]:
         import duckdb
     except ImportError as missing:
         raise EngineError(f"--where needs DuckDB: {install_hint('sql')}") from missing
-    mask = np.zeros(count_rows(scan), np.bool_)
+    mask = np.ones(count_rows(scan), np.bool_)
     if isinstance(scan, Path | RemotePath):
         scan = _open_dataset(scan)
+    is_present = "missing_since IS NULL" if "missing_since" in scan.schema.names else "true"
     with duckdb.connect(config={"enable_external_access": "false", "lock_configuration": "true"}) as connection:
         connection.register("scan", scan)
         try:
-            connection.sql("CREATE VIEW photos AS SELECT *, row_number() OVER () - 1 AS vividset_row FROM scan")
+            rows = "SELECT *, row_number() OVER () - 1 AS vividset_row FROM scan"
+            connection.sql(f"CREATE VIEW photos AS SELECT * FROM ({rows}) WHERE {is_present}")  # noqa: S608
+            present = connection.sql("SELECT count(*) FROM photos").fetchall()[0][0]
             query = f"SELECT vividset_row, CAST(({condition}) AS BOOLEAN) AS passes FROM photos"  # noqa: S608
             result = connection.sql(query).fetchnumpy()
         except duckdb.PermissionException as exc:
@@ -306,7 +310,7 @@ def sql_mask(scan: PathOrTable, condition: str) -> NDArray[np.bool_]:
             raise UsageError(
                 f"--where {condition!r} is not valid: {cause}: `curate inspect` shows the columns"
             ) from exc
-    if set(result) != {"vividset_row", "passes"} or len(result["passes"]) != len(mask):
+    if set(result) != {"vividset_row", "passes"} or len(result["passes"]) != present:
         raise UsageError(f'--where {condition!r} must be a condition on each photo, like "width > 800"')
     mask[result["vividset_row"]] = np.ma.filled(result["passes"], fill_value=False)
     return mask
@@ -314,8 +318,14 @@ def sql_mask(scan: PathOrTable, condition: str) -> NDArray[np.bool_]:
 
 def _open_dataset(path: Location) -> ds.Dataset:
     """Open a manifest so that DuckDB can read it more than once, which an iterator of tables would not allow."""
+    parts = manifest.list_parts(path)
+    schema = manifest.inspect_manifest(path)[0]
+    for stored in manifest.open_parquet(parts[0]).schema_arrow:
+        target = schema.field(stored.name).type
+        if pa.types.is_floating(stored.type) and (pa.types.is_timestamp(target) or pa.types.is_list(target)):
+            schema = schema.set(schema.get_field_index(stored.name), stored)  # empty columns, which Arrow can't cast
     try:
-        return ds.dataset(list(map(str, manifest.list_parts(path))), schema=manifest.inspect_manifest(path)[0])
+        return ds.dataset(list(map(str, parts)), schema=schema)
     except UnicodeEncodeError as exc:
         raise UsageError(
             f"--where can't read {path}: {describe_error(exc)}: rename it, or give a link with a UTF-8 name"

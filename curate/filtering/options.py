@@ -14,6 +14,7 @@ from typing import Any
 from curate.errors import UsageError
 from curate.measures.names import TONES
 from curate.text import describe_error, format_number
+from curate.unicode import read_text
 
 DUPLICATES = ("keep", "together", "drop-exact", "drop-near")
 """How to treat copies: keep them, keep them in one split, or reject all but the best exact or near copy."""
@@ -246,13 +247,15 @@ def load_preset(name_or_path: str) -> Settings:
         UsageError: there is no such preset or file, it is not TOML, or it has an unknown setting or a wrong value.
     """
     from curate.files import check_readable  # here, so that --help doesn't wait for it
+    from curate.locations import check_local_name
 
     if name_or_path in PRESETS:
         return PRESETS[name_or_path]
+    check_local_name(name_or_path)
     path = Path(name_or_path)
     try:
         check_readable(path)
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = tomllib.loads(read_text(path))
     except FileNotFoundError as exc:
         names = ", ".join(PRESETS)
         raise UsageError(f"{path} is neither a preset nor a file: choose from {names}, or name a TOML file") from exc

@@ -39,7 +39,7 @@ from curate.errors import (
     TooManyPixels,
     UnsupportedFormat,
 )
-from curate.image import fast_paths, jpeg_data
+from curate.image import fast_paths, jpeg_data, png
 from curate.image.color_tags import read_bmp_profile, read_color_tags
 from curate.image.formats import (
     FORMATS,
@@ -52,7 +52,6 @@ from curate.image.formats import (
 )
 from curate.image.icc import PILLOW_ERRORS, convert_pixels, srgb_transform, to_srgb
 from curate.image.orientation import apply_orientation, read_orientation
-from curate.image.png import check_pixel_data, correct_transparency, drop_damaged_chunks
 from curate.image.signatures import describe_content
 from curate.image.tiff import open_tiff
 from curate.image.tiff_pages import select_page
@@ -149,9 +148,10 @@ def decode(
     try:
         photo = _decode_file(data, max_pixels, min_side_px, on_white)
     except BrokenPhoto:
-        jpeg_data.check_supported(data)
+        jpeg_data.check_kind(data)
+        png.check_kind(data)
         with memory_errors("decoding it"):
-            intact = drop_damaged_chunks(data) or jpeg_data.add_end_marker(data, max_pixels)
+            intact = png.drop_damaged_chunks(data) or jpeg_data.add_end_marker(data, max_pixels)
         if intact is None:
             raise
         photo = _decode_file(intact, max_pixels, min_side_px, on_white)
@@ -236,14 +236,17 @@ def _min_side_px(size: tuple[int, int], short_side_px: int | None, quarter: bool
 
 @contextmanager
 def _pillow_errors(doing: str) -> Iterator[None]:
-    """Raise OutOfMemory or BrokenPhoto for whatever Pillow raises in the block; suppress its warnings and its limit."""
+    """Raise a PhotoError for whatever Pillow raises in the block; suppress its warnings and its limit."""
     with ignore_warnings, no_pixel_limit:
         try:
             yield
         except MemoryError as exc:
             raise OutOfMemory(f"{doing} needs more memory than is available") from exc
         except PILLOW_ERRORS as exc:
-            raise BrokenPhoto(describe_error(exc)) from exc
+            text = describe_error(exc)
+            if text.startswith("Unsupported "):  # variants of BMP
+                raise UnsupportedFormat(f"{text}: convert it to JPEG or PNG") from exc
+            raise BrokenPhoto(text) from exc
 
 
 def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, Image.Image | None]:
@@ -260,7 +263,7 @@ def _open(data: bytes, max_pixels: int) -> tuple[Image.Image, Image.Image | None
             raise _unidentified_error(data) from exc
     _check_size(image.width, image.height, max_pixels=max_pixels)
     if image.format == "PNG":
-        correct_transparency(image, data)
+        png.correct_transparency(image, data)
     elif image.format == "BMP" and (profile := read_bmp_profile(data)):
         image.info["icc_profile"] = profile
     return image, None
@@ -348,7 +351,7 @@ def _check_undamaged(image: Image.Image, data: bytes) -> None:
     if image.format in ("JPEG", "MPO"):
         jpeg_data.check_complete(data)
     elif image.format == "PNG":
-        check_pixel_data(data)
+        png.check_pixel_data(data)
 
 
 def _split_alpha(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:

@@ -51,7 +51,7 @@ class _Markers:
         return bool(self.low_bits) and not any(any(bits) for bits in self.low_bits.values())
 
 
-def check_supported(data: bytes) -> None:
+def check_kind(data: bytes) -> None:
     """Check that libjpeg decodes this kind of JPEG; does nothing for files of other formats.
 
     Raises:
@@ -135,7 +135,7 @@ def _decoding_warning(data: bytes, markers: _Markers) -> str:
 
 def _read_markers(data: bytes) -> _Markers:
     """Read the markers of the first image, up to its end, the end of the data or the first malformed one."""
-    markers, at = _Markers(), 0
+    markers, at, has_scan = _Markers(), 0, False
     while (found := _NEXT_MARKER.search(data, at)) is not None:
         marker, start = data[found.end() - 1], found.end()
         if marker == _END_OF_IMAGE:
@@ -152,7 +152,9 @@ def _read_markers(data: bytes) -> _Markers:
             markers.pixels = int.from_bytes(segment[1:3], "big") * int.from_bytes(segment[3:5], "big")
             markers.low_bits = {component: [_UNREAD] * _COEFFICIENTS for component in segment[6::3]}
         elif marker == _START_OF_SCAN:
-            markers.has_end = markers.has_end or data.find(END_OF_IMAGE, start + length) >= 0
+            if not has_scan:
+                markers.has_end = data.find(END_OF_IMAGE, start + length) >= 0
+            has_scan = True
             _add_scan(markers, segment)
         at = start + length
     return markers

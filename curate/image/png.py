@@ -12,12 +12,11 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from curate.errors import BrokenPhoto
+from curate.errors import BrokenPhoto, UnsupportedFormat
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_KEPT = frozenset([b"tRNS", b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM", b"eXIf", b"acTL", b"fcTL", b"fdAT"])
-"""Ancillary chunks that decide how the pixels are shown."""
-_XMP = b"XML:com.adobe.xmp\0"
+_KEPT = frozenset([b"tRNS", b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"])
+"""Ancillary chunks that decide how the pixels of the first frame are shown."""
 _DEPTH_AT = 24
 """Position of the bits per sample in a file."""
 _ORIENTED_TEXTS = (b"Raw profile type exif", b"XML:com.adobe.xmp")
@@ -90,6 +89,12 @@ def check_pixel_data(data: bytes) -> None:
             raise BrokenPhoto("the checksum of the image data is wrong: the file was damaged")
 
 
+def check_kind(data: bytes) -> None:
+    """Raise UnsupportedFormat for a PNG in Apple's own variant, which only Apple's programs read."""
+    if data.startswith(_SIGNATURE) and data[12:16] == b"CgBI":
+        raise UnsupportedFormat("a PNG optimized for iPhones (CgBI) isn't decoded: convert it to a PNG on a Mac")
+
+
 def drop_damaged_chunks(data: bytes) -> bytes | None:
     """Remove the chunks that do not change the picture, and those that would but are damaged.
 
@@ -119,7 +124,7 @@ def _read_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 def _is_needed(name: bytes, chunk: bytes) -> bool:
     """Whether to keep a chunk, given from its name to its checksum."""
     is_critical = not name[:1].islower()
-    is_kept = name in _KEPT or (name == b"iTXt" and chunk.startswith(_XMP, 4))
+    is_kept = name in _KEPT or chunk.startswith(_ORIENTED_TEXTS, 4)
     return is_critical or (is_kept and _is_intact(chunk))
 
 

@@ -27,6 +27,8 @@ _TAGS = frozenset(
 )
 _RAW_PHOTOMETRIC = frozenset([32803, 34892])
 """Color filter array, and linear raw."""
+_COLOR_PHOTOMETRIC = frozenset([2, 3, 5, 6, 8, 9])
+"""RGB, palette, CMYK, YCbCr and Lab: a developed picture, even if a converter has copied a sensor's tags to it."""
 _RAW_COMPRESSIONS = frozenset([32767, 32769, 32770, 32772, 32867, 34713, 65000, 65535])
 """Compressions of Sony, Epson, Samsung, Kodak, Nikon and Pentax that only their raw files use."""
 _RAW_MARKS = (b"CR\2\0", b"IIII", b"MMMM")
@@ -34,6 +36,7 @@ _RAW_MARKS = (b"CR\2\0", b"IIII", b"MMMM")
 _INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 """Types BYTE, SHORT, LONG, IFD, LONG8 and IFD8, as `struct` names them."""
 _MAX_PAGES = 256
+_MAX_TAGS = 4096
 _MAX_VALUES = 64
 _MIN_PREVIEW_RATIO = 4
 """A page is the preview of a later one of the same shape that is at least this many times as wide and high."""
@@ -65,11 +68,13 @@ class _Page:
 
     @property
     def is_raw(self) -> bool:
-        """Whether it has a sensor's samples."""
+        """Whether it has a sensor's samples, or belongs to a DNG."""
+        has_pattern = not self.tags.keys().isdisjoint((_CFA_REPEAT_PATTERN, _CFA_PATTERN))
         return (
-            self.tag(_PHOTOMETRIC) in _RAW_PHOTOMETRIC
+            _DNG_VERSION in self.tags
+            or self.tag(_PHOTOMETRIC) in _RAW_PHOTOMETRIC
             or self.tag(_COMPRESSION) in _RAW_COMPRESSIONS
-            or not self.tags.keys().isdisjoint((_DNG_VERSION, _CFA_REPEAT_PATTERN, _CFA_PATTERN))
+            or (has_pattern and self.tag(_PHOTOMETRIC) not in _COLOR_PHOTOMETRIC)
         )
 
     @property
@@ -176,7 +181,7 @@ def _read_tags(data: bytes, offset: int, order: str, big: bool) -> tuple[dict[in
     start = offset + struct.calcsize(order + count_format)
     pointer_format = order + ("Q" if big else "I")
     tags = {}
-    for at in range(start, min(start + count * entry_bytes, len(data)), entry_bytes):
+    for at in range(start, min(start + min(count, _MAX_TAGS) * entry_bytes, len(data)), entry_bytes):
         tag, kind = struct.unpack_from(order + "HH", data, at)
         if tag not in _TAGS or kind not in _INTEGER_TYPES:
             continue

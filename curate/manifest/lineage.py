@@ -23,7 +23,7 @@ class Lineage:
     """What made a manifest. Each field is a JSON value of the Parquet file's key-value metadata, `vividset.FIELD`."""
 
     kind: str
-    """`scan`, `clean`, `rejected` or `pack`; `part` or `listing` for files in a scan's work folder."""
+    """`scan`, `clean`, `rejected`, `pack` or `run`; `part` or `listing` in the work folder of a scan."""
     command: str
     """The command line as it was typed."""
     options: Mapping[str, Any]

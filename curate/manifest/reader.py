@@ -66,7 +66,8 @@ def read_manifest(
     names = None if columns is None else [name for name in columns if name in schema.names]
     with _read_errors(path):
         table = pa.concat_tables(
-            [open_parquet(part).read(columns=names) for part in list_parts(path)], promote_options="permissive"
+            [to_schema_types(open_parquet(part).read(columns=names)) for part in list_parts(path)],
+            promote_options="permissive",
         )
         return Manifest(path, to_schema_types(table), lineage, digest(path))
 
@@ -79,7 +80,7 @@ def inspect_manifest(path: Location, *, required: tuple[str, ...] = ()) -> tuple
         required: columns that must be there; of these, `source` and `path` must have a value in every row.
 
     Returns:
-        The schema, without metadata; and the lineage, None if unknown.
+        The schema, without metadata, see `_read_schema`; and the lineage, None if unknown.
 
     Raises:
         ManifestError: the file is missing, is not Parquet, was written by a newer version, lacks a required column, or
@@ -91,7 +92,7 @@ def inspect_manifest(path: Location, *, required: tuple[str, ...] = ()) -> tuple
         with _read_errors(part if isinstance(path, Path) else path):
             files.append(open_parquet(part))
     with _read_errors(path):
-        schema = pa.unify_schemas([file.schema_arrow for file in files], promote_options="permissive").remove_metadata()
+        schema = pa.unify_schemas(list(map(_read_schema, files)), promote_options="permissive").remove_metadata()
         lineages = [Lineage.from_metadata(file.metadata.metadata) for file in files]
     with _read_errors(path):  # the names of damaged types are damaged too
         _check_columns(path, schema, required)
@@ -131,7 +132,7 @@ def iter_tables(path: Location, columns: Sequence[str] | None = None) -> Iterato
             file = open_parquet(part, pre_buffer=False)
             present = [name for name in schema.names if name in file.schema_arrow.names]
             for batch in file.iter_batches(ROW_GROUP_SIZE, columns=present):
-                table = pa.Table.from_batches([batch])
+                table = to_schema_types(pa.Table.from_batches([batch]))
                 if table.schema != schema:
                     table = pa.concat_tables([schema.empty_table(), table], promote_options="permissive")
                 yield to_schema_types(table.select(schema.names))
@@ -235,6 +236,8 @@ def to_schema_types(table: pa.Table) -> pa.Table:
             values = table[column.name]
             if pa.types.is_floating(column.type) and pa.types.is_integer(target):  # pandas writes NaN for a null here
                 values = pc.if_else(pc.is_nan(values), None, values)
+            elif _describe_type(column.type) != _describe_type(target) and not _has_values(values):
+                values = pa.nulls(len(values), target)
             try:
                 table = table.set_column(number, ALL_COLUMNS.field(column.name), values.cast(target))
             except pa.ArrowInvalid as exc:
@@ -313,6 +316,29 @@ def _describe_type(kind: pa.DataType) -> str:
     if pa.types.is_timestamp(kind):
         return "times" if kind.tz else "times without a time zone"
     return "numbers" if pa.types.is_integer(kind) or pa.types.is_floating(kind) else str(kind)
+
+
+def _read_schema(file: pq.ParquetFile) -> pa.Schema:
+    """Return the schema of a file, with the types of `ALL_COLUMNS` for what a way through CSV changes.
+
+    That is the type of columns without a value, and times, which become text.
+    """
+    schema = file.schema_arrow
+    for name in set(schema.names) & set(ALL_COLUMNS.names):
+        number, target = schema.get_field_index(name), ALL_COLUMNS.field(name).type
+        kinds = (_describe_type(schema.field(number).type), _describe_type(target)) if number >= 0 else ("", "")
+        if kinds[0] != kinds[1] and (
+            kinds == ("text", "times") or not any(_has_values(b.column(0)) for b in file.iter_batches(columns=[name]))
+        ):
+            schema = schema.set(number, schema.field(number).with_type(target))
+    return schema
+
+
+def _has_values(column: Any) -> bool:
+    """Return whether an Arrow column has a value other than null and NaN."""
+    if pa.types.is_floating(column.type):
+        column = column.filter(pc.invert(pc.is_nan(column)), null_selection_behavior="drop")
+    return int(column.null_count) < len(column)
 
 
 def _has_nulls(file: pq.ParquetFile, name: str) -> bool:

@@ -4,6 +4,7 @@ const PLOT_HEIGHT = 100;
 const LABEL_ROW_PX = 20;
 
 let barWidthM = 0;
+let plotWidthPx = 0;  // kept, because asking for it while the threshold moves would lay out the page twice
 
 function shape(tag, attributes) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -13,7 +14,8 @@ function shape(tag, attributes) {
 
 /** Draw the histogram, its levels and its axis, for the width of the window. */
 function drawHistogram() {
-  barWidthM = byId("plot").clientWidth < 640 ? 2 : 1;
+  plotWidthPx = byId("plot").clientWidth;
+  barWidthM = plotWidthPx < 640 ? 2 : 1;
   const svg = byId("histogram");
   svg.setAttribute("viewBox", `0 0 ${extentM / barWidthM} ${PLOT_HEIGHT}`);
   byId("kept-area").setAttribute("height", PLOT_HEIGHT);
@@ -25,7 +27,6 @@ function drawHistogram() {
 
 /** Draw a line at the start of each level of colorfulness, and its name; where they are narrow, names are in several rows. */
 function drawLevels() {
-  const plotWidth = byId("plot").clientWidth;
   const levels = page.levels.map(([lowest, name]) => {
     const level = element("span", "level", element("span", "", name));
     level.style.left = (100 * lowest) / extentM + "%";
@@ -34,18 +35,18 @@ function drawLevels() {
   byId("levels").replaceChildren(...levels);
   const labels = levels.map((level, i) => {
     const width = level.firstChild.offsetWidth;
-    return { width, left: Math.min((plotWidth * page.levels[i][0]) / extentM, plotWidth - width) };
+    return { width, left: Math.min((plotWidthPx * page.levels[i][0]) / extentM, plotWidthPx - width) };
   });
   const rows = labelRows(labels);
   levels.forEach((level, i) => {
     level.firstChild.style.top = rows[i] * LABEL_ROW_PX + "px";
-    level.firstChild.style.left = labels[i].left - (plotWidth * page.levels[i][0]) / extentM + "px";
+    level.firstChild.style.left = labels[i].left - (plotWidthPx * page.levels[i][0]) / extentM + "px";
   });
   byId("plot").style.setProperty("--levels-height", (Math.max(...rows) + 1) * LABEL_ROW_PX + "px");
 }
 
 function drawAxis() {
-  const pxPerM = byId("plot").clientWidth / extentM;
+  const pxPerM = plotWidthPx / extentM;
   const beyond = page.tones.some((tone) => tone.bins.length > lastBin) || page.blocked.length > lastBin;
   let last = -Infinity;
   const ticks = page.levels.map(([lowest]) => lowest).filter((m) =>

@@ -126,7 +126,7 @@ const errorText = (photo) => photo.error.slice(photo.error.indexOf(":") + 1).tri
 /** The thumbnail of a photo, or a box with the reason why there is none. */
 function picture(photo) {
   if (!photo.thumbnail) {
-    const why = photo.error === null ? "No thumbnail: missing or unreadable now" : photo.errorKind;
+    const why = photo.error === null ? "No thumbnail: missing, changed or unreadable now" : photo.errorKind;
     return element("span", "placeholder", element("b", "", why), element("span", "", fileName(photo)));
   }
   const image = element("img");

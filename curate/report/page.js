@@ -38,7 +38,7 @@ function update() {
   const handle = byId("handle");
   handle.style.left = (100 * m) / extentM + "%";
   handle.classList.toggle("near-end", m > 0.6 * extentM);
-  byId("gray-count").hidden = (m / extentM) * byId("plot").clientWidth < 80;  // the threshold's label is there
+  byId("gray-count").hidden = (m / extentM) * plotWidthPx < 80;  // the threshold's label is there
   handle.setAttribute("aria-valuenow", m);
   handle.setAttribute("aria-valuetext",
     `${text}, ${levelAt(page.levels, m)} colorful: ${grouped(kept)} kept, ${grouped(dropped)} rejected`);

@@ -44,7 +44,7 @@ class ReportSummary:
     shown: int
     """Number of photos on the page."""
     missing: int
-    """Number of photos on the page that were readable in the scan, but are missing or unreadable now."""
+    """Number of photos on the page that were readable in the scan, but are missing, changed or unreadable now."""
 
 
 def write_report(

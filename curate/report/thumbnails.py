@@ -17,7 +17,7 @@ from PIL import Image
 from curate.errors import PhotoError
 from curate.executors import engines
 from curate.image.decode import decode, memory_errors
-from curate.sources import locate_photo, read_bytes, remote
+from curate.sources import check_unchanged, locate_photo, read_bytes, remote
 
 _QUALITY = 70
 _MAX_ASPECT = 2.5
@@ -44,12 +44,14 @@ class PhotoLocation:
     tar_offset: int | None = None
     """Byte offset in a tar or ZIP file; None for a single file."""
     roots: tuple[Path, ...] = ()
+    sha256: str | None = None
+    """Column `sha256` of the manifest."""
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], roots: tuple[Path, ...]) -> PhotoLocation:
         """From a row of a manifest; only `source` and `path` are required."""
         size, offset = (None if row.get(name) is None else int(row[name]) for name in ("bytes", "tar_offset"))
-        return cls(row["source"], row["path"], size, offset, roots)
+        return cls(row["source"], row["path"], size, offset, roots, row.get("sha256"))
 
     def resolve(self) -> str | None:
         """Path or URL of the photo or its tar or ZIP file; None if it doesn't exist."""
@@ -73,7 +75,7 @@ def thumbnail_side_px(photos: int) -> int:
 def make_thumbnails(
     locations: Sequence[PhotoLocation], short_side_px: int, *, workers: int | None
 ) -> Mapping[PhotoLocation, Thumbnail]:
-    """Thumbnails of the photos that exist and can be read; a photo that crashes the decoder or hangs gets none."""
+    """Thumbnails of the photos that are unchanged and can be read; one that crashes the decoder or hangs gets none."""
     make = partial(make_thumbnail, short_side_px=short_side_px)
     outcomes = engines.map_in_processes(make, locations, workers=workers, timeout_s=_TIMEOUT_S)
     return {
@@ -84,13 +86,14 @@ def make_thumbnails(
 
 
 def make_thumbnail(location: PhotoLocation, short_side_px: int) -> Thumbnail | None:
-    """Decode one photo and make its thumbnail; None if it is missing or can't be read."""
+    """Decode one photo and make its thumbnail; None if it is missing, has changed or can't be read."""
     path = location.resolve()
     if path is None:
         return None
     try:
         with memory_errors("resizing it"):
             data = read_bytes(path, offset=location.tar_offset, size=location.size)
+            check_unchanged(data, location.sha256)
             return _shrink(decode(data, short_side_px=short_side_px).pixels, short_side_px)
     except PhotoError:
         return None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import TRANSIENT_KINDS, ManifestError
@@ -138,6 +139,25 @@ def _left_out(earlier: Lineage, sources: Sources, forget: Sequence[str]) -> str 
     lists = (name for name in earlier.options.get("lists", ()) if name not in sources.list_names())
     left_out = (str(name) for names in (paths, lists) for name in names)
     return next((name for name in left_out if not is_below(name, forget)), None)
+
+
+def find_unknown_paths(paths: Sequence[str], earlier: Path | None, lineage: Lineage | None) -> tuple[str, ...]:
+    """Return those of some paths that an earlier manifest has no row of or below, and that its scan was not given.
+
+    Args:
+        paths: written as by `Sources.roots`.
+        earlier: the manifest; None if there is none.
+        lineage: of the manifest.
+    """
+    scanned = [*lineage.options.get("paths", ()), *lineage.options.get("lists", ())] if lineage else []
+    unknown = {path for path in paths if not any(contains(path, name) for name in scanned)}
+    for batch in _read_batches(earlier, ["source", "path"]) if earlier and unknown else ():
+        locations = pc.binary_join_element_wise(pc.utf8_rtrim(batch["source"], "/"), batch["path"], "/")
+        for path in tuple(unknown):
+            below = pc.or_(pc.equal(locations, path), pc.starts_with(locations, path.rstrip("/") + "/"))
+            if pc.any(below).as_py():
+                unknown.discard(path)
+    return tuple(path for path in paths if path in unknown)
 
 
 class KnownRowMatcher:

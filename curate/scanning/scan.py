@@ -27,7 +27,7 @@ from curate.files import cache_folder, commit, local_copy, write_errors
 from curate.locations import Location, RemotePath
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.scanning.merge import sort_file_by_location
-from curate.scanning.resume import KnownRowMatcher, MissingRowPolicy, check_output
+from curate.scanning.resume import KnownRowMatcher, MissingRowPolicy, check_output, find_unknown_paths
 from curate.scanning.scorer import Record, ScoreOptions, score_photo, score_photos
 from curate.scanning.work_dir import Chunk, ListingStats, WorkDir
 from curate.sources import ALL_SHARDS, Exclusion, ListedPhoto, ShardSpec, Sources, is_source_missing
@@ -91,6 +91,8 @@ class ScanSummary:
     """Files and folders that were skipped, by the name or pattern that they match."""
     excluded_rows: int = 0
     """Rows of excluded photos that were dropped from the manifest."""
+    unknown_paths: tuple[str, ...] = ()
+    """Paths of `forget` that the earlier manifest knows nothing of."""
     errors: Counter[str] = field(default_factory=Counter)
     """Number of photos per kind of error."""
     tones: Counter[str] = field(default_factory=Counter)
@@ -164,7 +166,7 @@ def scan_photos(
         with write_errors(out, ManifestError, "-o", resumable=True):
             commit(draft, out)
         summary.measured_now = listed.to_measure - summary.skipped
-        summary.dropped = listed.dropped
+        summary.dropped, summary.unknown_paths = listed.dropped, listed.unknown_paths
         summary.excluded, summary.excluded_rows = Counter(listed.excluded), listed.excluded_rows
         _clear(work)
     return summary
@@ -309,9 +311,12 @@ def _write_listing(
         recovered, earlier, earlier_is_current=is_current, missing=missing, retry_errors=options.retry_errors
     )
     photos = sources.photos(exclude=[work.folder, _work_folder(out)])
-    listed = work.write_listing(matcher.match(photos))
     listed = replace(
-        listed, dropped=matcher.dropped, excluded=dict(sources.exclusion.counts), excluded_rows=matcher.excluded
+        work.write_listing(matcher.match(photos)),
+        dropped=matcher.dropped,
+        excluded=dict(sources.exclusion.counts),
+        excluded_rows=matcher.excluded,
+        unknown_paths=find_unknown_paths(forget, earlier, lineage),
     )
     return listed, _KnownFiles([*recovered, *([earlier] if earlier else [])], None if is_current else earlier)
 

@@ -78,6 +78,8 @@ class ListingStats:
     """Number of files and folders that were skipped, by the name or pattern that they match."""
     excluded_rows: int = 0
     """Photos of earlier scans that are excluded now and whose rows are removed from the manifest."""
+    unknown_paths: tuple[str, ...] = ()
+    """Paths to forget that the earlier scan knows nothing of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ class WorkDir:
             rows: sorted by `ListedPhoto.key`, matched with known rows.
 
         Returns:
-            The counts, without `dropped`, `excluded` and `excluded_rows`.
+            The counts, without `dropped`, `excluded`, `excluded_rows` and `unknown_paths`.
         """
         files = missing = to_measure = size = 0
         with open_writer(self.listing_path, LISTING_SCHEMA) as out:

@@ -29,7 +29,14 @@ from curate.sources.entry import (
 )
 from curate.sources.exclude import Exclusion
 from curate.sources.listing import ALL_SHARDS, ShardSpec, Sources, contains, list_photos
-from curate.sources.reader import is_source_missing, locate_photo, read_bytes, read_listed_photo, read_photo
+from curate.sources.reader import (
+    check_unchanged,
+    is_source_missing,
+    locate_photo,
+    read_bytes,
+    read_listed_photo,
+    read_photo,
+)
 from curate.sources.remote import is_url
 
 __all__ = [
@@ -40,6 +47,7 @@ __all__ = [
     "ShardSpec",
     "Sources",
     "as_photo_error",
+    "check_unchanged",
     "contains",
     "has_container_name",
     "has_photo_name",

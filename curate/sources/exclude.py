@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -75,7 +75,7 @@ class Exclusion:
             path: below the source, as manifest text.
             is_folder: whether it is a folder.
         """
-        rule = self._rule(path.split("/"), is_folder)
+        rule = self._rule(path, is_folder)
         if rule is not None:
             self.counts[rule] += 1
         return rule is not None
@@ -108,21 +108,20 @@ class Exclusion:
         """The outermost file or folder of a path that is skipped, and the rule; None if none is."""
         parts = path.split("/")
         for end in range(start + 1, len(parts) + 1):
-            if rule := self._rule(parts[:end], end < len(parts)):
-                return "/".join(parts[:end]), rule
+            outer = "/".join(parts[:end])
+            if rule := self._rule(outer, end < len(parts)):
+                return outer, rule
         return None
 
-    def _rule(self, parts: Sequence[str], is_folder: bool) -> str | None:
+    def _rule(self, path: str, is_folder: bool) -> str | None:
         """The name or pattern that a path matches, without regard to the folders above it."""
-        name = parts[-1].casefold()
-        if rule := _PLAIN_NAMES.get(name):
+        name = path[path.rfind("/") + 1 :].casefold()
+        rule = _PLAIN_NAMES.get(name)
+        if rule is None and name.startswith(tuple(_PREFIXES)):
+            rule = next(rule for prefix, rule in _PREFIXES.items() if name.startswith(prefix))
+        if rule or not self._parsed:
             return rule
-        for prefix, rule in _PREFIXES.items():
-            if name.startswith(prefix):
-                return rule
-        if not self._parsed:
-            return None
-        normalized = tuple(map(_normalize, parts))
+        normalized = tuple(_normalize(path).split("/"))
         patterns = (pattern for pattern in self._parsed if is_folder or not pattern.folders_only)
         return next((pattern.text for pattern in patterns if _matches(normalized, pattern.globs)), None)
 

@@ -17,6 +17,7 @@ from curate.sources.entry import ListedPhoto, has_container_name, photo_location
 from curate.sources.exclude import Exclusion
 from curate.sources.local import FolderListing, check_folder, list_file
 from curate.text import describe_error
+from curate.unicode import find_path
 
 BATCH_ENTRIES = 4096
 """Number of entries of a list of paths that are looked up together."""
@@ -76,7 +77,7 @@ class Sources:
 
     def roots(self) -> list[str]:
         """The paths, absolute, and URLs, as manifest text."""
-        return [escape(remote.absolute_location(path)) for path in self.paths]
+        return [escape(_locate(path)) for path in self.paths]
 
     def list_names(self) -> list[str]:
         """The names of the lists, absolute, as manifest text."""
@@ -136,7 +137,11 @@ class Sources:
             yield from remote.list_url(url, self.shard.contains, self.exclusion)
         entries = itertools.chain(roots.files, *(path_lists.read_entries(name, null=self.null) for name in self.lists))
         while batch := list(itertools.islice(entries, BATCH_ENTRIES)):
-            locations = [location for location in map(remote.absolute_location, batch) if not roots.contain(location)]
+            locations = [
+                location
+                for location in map(_locate, batch)
+                if not roots.contain(location) or self.excludes(escape(location))
+            ]
             yield from remote.list_urls(filter(remote.is_url, locations), self.shard.contains, self.exclusion)
             for path in itertools.filterfalse(remote.is_url, locations):
                 yield from list_file(path, self.shard.contains, self.exclusion)
@@ -171,7 +176,7 @@ class _Roots:
         """
         folders, files, urls = set(), set(), set()
         for path in paths:
-            location = remote.absolute_location(path)
+            location = _locate(path)
             if remote.is_url(location):
                 remote.check_url(location)
                 urls.add(location)
@@ -189,6 +194,12 @@ class _Roots:
     def contain(self, location: str) -> bool:
         """Whether a path or URL is in a folder or URL that is listed anyway."""
         return _is_inside(location, self.folders) or _is_inside(location, self.urls)
+
+
+def _locate(path: str | Path) -> str:
+    """A path, absolute and as its file is named on disk (see `find_path`), or a URL."""
+    location = remote.absolute_location(path)
+    return location if remote.is_url(location) else find_path(location)
 
 
 def _check_file(path: str) -> None:

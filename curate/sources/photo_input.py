@@ -15,6 +15,7 @@ from curate.image.formats import SNIFF_BYTES, check_raw_name
 from curate.sources.entry import as_photo_error
 from curate.sources.reader import read_bytes
 from curate.sources.remote import is_url
+from curate.unicode import find_path
 
 PhotoInput = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
@@ -65,7 +66,7 @@ def _read(path: str) -> bytes:
     """The bytes of a file or URL; a folder, pipe or device is an error, because reading one can block."""
     if not is_url(path) and "\0" not in path:
         try:
-            kind = os.stat(path).st_mode
+            kind = os.stat(find_path(path)).st_mode
         except OSError as exc:
             raise as_photo_error(exc, "the file can't be read") from exc
         if not stat.S_ISREG(kind):

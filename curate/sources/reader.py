@@ -18,6 +18,7 @@ from curate.manifest import unescape
 from curate.sources import remote
 from curate.sources.entry import ListedPhoto, as_photo_error, container_path, has_zip_name, modified_ns
 from curate.sources.zip_member import ZipMember
+from curate.unicode import find_path
 
 PHOTO_REF_COLUMNS = ("source", "path", "sha256")
 """The columns of a manifest that a `PhotoRef` needs."""
@@ -56,9 +57,22 @@ class PhotoRef:
                     "is kept"
                 ) from exc
             raise
-        if hashlib.sha256(data).hexdigest() != self.sha256:
-            raise ChangedSinceScan("the file isn't what was scanned: run `curate scan` and `curate filter` again")
+        check_unchanged(data, self.sha256)
         return data
+
+
+def check_unchanged(data: bytes, sha256: str | None) -> None:
+    """Check that the bytes of a photo are those that were scanned.
+
+    Args:
+        data: as they are now.
+        sha256: of the scanned bytes, hex digits; None if unknown.
+
+    Raises:
+        ChangedSinceScan: they are others.
+    """
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise ChangedSinceScan("the file isn't what was scanned: run `curate scan` and `curate filter` again")
 
 
 def photo_refs(rows: pa.Table) -> Iterator[PhotoRef]:
@@ -108,7 +122,7 @@ def read_bytes(location: str, *, offset: int | None = None, size: int | None = N
     if "\0" in location:
         raise Vanished("the file can't be read: its name contains a NUL byte")
     try:
-        with open(location, "rb") as file:
+        with open(find_path(location), "rb") as file:
             if offset is None:
                 return file.read()
             if has_zip_name(location):
@@ -130,13 +144,14 @@ def locate_photo(source: str, path: str, roots: Sequence[Path] = (), *, offset: 
         offset: the row's `tar_offset`.
 
     Returns:
-        The path of the first file that exists, or the URL, which is not checked; None if there is no such file.
+        The path of the first file that exists, as it is named on disk (see `find_path`), or the URL, which is not
+        checked; None if there is no such file.
     """
     source = unescape(source)
     if remote.is_url(source) and not roots:
         return _file_location(source, path, offset)
     bases = [base for root in roots for base in (str(root), os.path.join(root, os.path.basename(source)))] or [source]
-    locations = (_file_location(base, path, offset) for base in bases)
+    locations = (find_path(_file_location(base, path, offset)) for base in bases)
     return next((location for location in locations if os.path.isfile(location)), None)
 
 

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from curate.errors import PhotoError, ReadFailed, SourceError, VividsetError
-from curate.locations import connect, missing_library
+from curate.errors import PhotoError, ReadFailed, SourceError, UsageError, VividsetError
+from curate.locations import check_scheme, connect, missing_library
 from curate.locations import is_url as is_url  # noqa: PLC0414 - offered to other modules of this package
 from curate.manifest import escape, unescape
 from curate.sources.containers import CANNOT_READ, compressed_tar_error, is_container, list_stream_members
@@ -42,6 +42,10 @@ def check_url(url: str) -> None:
     Raises:
         SourceError: there is none, or it cannot be reached.
     """
+    try:
+        check_scheme(url)
+    except UsageError as exc:
+        raise SourceError(str(exc)) from exc
     with _source_errors(url):
         fs, root = connect(url)
         fs.info(root)

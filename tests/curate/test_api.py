@@ -23,6 +23,7 @@ from PIL import Image, ImageOps
 import curate
 from curate import errors
 from curate.cli import main
+from curate.cli.common import CONTEXT_SETTINGS
 from curate.filtering.options import Bound
 from curate.packing.pack import PackOptions
 
@@ -112,7 +113,7 @@ def test_import_is_fast_and_loads_no_library() -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_has_the_options_and_defaults_of_its_command(name: str) -> None:
     command = main.commands[name]
-    context = command.make_context(name, [], resilient_parsing=True)
+    context = command.make_context(name, [], resilient_parsing=True, **CONTEXT_SETTINGS)  # its help option is kept
     signature = inspect.signature(FUNCTIONS[name]).parameters
     for option in command.params:
         if not isinstance(option, click.Option) or option.name in CLI_ONLY[name] | {"help"}:

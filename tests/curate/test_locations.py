@@ -116,6 +116,8 @@ def test_the_python_functions_refuse_the_same(tmp_path: Path, monkeypatch: pytes
         lambda: curate.scan_photos("~/photos", "scan.parquet"),
         lambda: curate.scan_photos(".", "~/scan.parquet"),
         lambda: curate.filter_manifest("~/scan.parquet", "clean.parquet"),
+        lambda: curate.filter_manifest("scan.parquet", "clean.parquet", preset="~/preset.toml"),
+        lambda: curate.scan_photos(".", "scan.parquet", from_files="~/list.txt"),
         lambda: curate.pack_photos("clean.parquet", "foo://pack"),
         lambda: curate.write_report("scan.parquet", roots="s3://bucket"),
         lambda: train.fit("clean.parquet", run_dir="s3://bucket/run"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -169,6 +170,7 @@ def test_a_pack_at_a_url_is_that_on_disk_and_is_continued(clean: str, tmp_path: 
     assert rows.equals(curate.read_manifest(tmp_path / "pack").table)
     assert curate.pack_photos(clean, out, options=options).packed_now == 0
     assert files_at(out) == there
+    assert not [name for name in files_in(tmp_path / "cache") if not name.endswith(".lock")]
     fs, root = fsspec.core.url_to_fs(out, use_listings_cache=False)
     fs.rm_file(f"{root}/shard-000001.arrow")
     assert curate.pack_photos(clean, out, options=options).packed_now == 1
@@ -198,6 +200,7 @@ def test_the_manifest_of_a_pack_is_written_last(clean: str, tmp_path: Path, monk
             with pytest.raises(KeyboardInterrupt):
                 curate.pack_photos(clean, out, options=options)
         assert not (out / "manifest.parquet").exists()
+        assert b"complete" not in (out / ".made_of").read_bytes()
         assert curate.pack_photos(clean, out, options=options).packed_now == 1
         assert (out / "manifest.parquet").exists()
 
@@ -225,6 +228,7 @@ def test_an_export_at_a_url_is_that_on_disk_and_is_continued(
     there, here = files_at(out), files_in(tmp_path / "export", ".lock")
     assert sorted(there) == sorted(here)
     assert there == here
+    assert json.loads(there[".made_of"])["complete"] is True
 
 
 @IN_MEMORY

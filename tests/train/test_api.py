@@ -25,6 +25,7 @@ from PIL import Image
 import curate
 import train
 from curate import errors
+from curate.cli.common import CONTEXT_SETTINGS
 from train.cli import main
 
 ROOT = Path(__file__).parent.parent.parent
@@ -110,7 +111,7 @@ def test_import_loads_no_torch() -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_has_the_options_and_defaults_of_its_command(name: str) -> None:
     command = main.commands[name]
-    context = command.make_context(name, [], resilient_parsing=True)
+    context = command.make_context(name, [], resilient_parsing=True, **CONTEXT_SETTINGS)  # its help option is kept
     signature = inspect.signature(FUNCTIONS[name]).parameters
     for option in command.params:
         if not isinstance(option, click.Option) or option.name in CLI_ONLY[name] | {"help"}:

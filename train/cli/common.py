@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from curate.cli.common import PATH
-from curate.text import escape_control
+from curate.cli.common import PATH, echo_message
 from train.checkpoint_file import find_file, read_metadata
 from train.data.roots import check_roots
 
@@ -35,6 +34,11 @@ timeout_option = click.option(
     show_default=True,
     help="Maximum time for reading one photo, in seconds. A photo that takes longer counts as unreadable.",
 )
+skip_changed_option = click.option(
+    "--skip-changed",
+    is_flag=True,
+    help="Leave out photos that have changed since the scan.  [default: refuse]",
+)
 
 
 def _check_checkpoint(_context: click.Context, _argument: click.Parameter, path: Path) -> Path:
@@ -59,4 +63,4 @@ def report_missing_best(checkpoint_path: Path) -> None:
     file = find_file(checkpoint_path)
     if file.name == "last.safetensors" and file != checkpoint_path:
         line = f"{file.parent} has no best.safetensors: it was stopped before its first validation; using {file.name}"
-        click.echo(escape_control(line), err=True)
+        echo_message(line)

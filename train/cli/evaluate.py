@@ -7,10 +7,16 @@ from typing import Literal
 
 import click
 
-from curate.cli.common import LOCATION, PATH, echo_lines, progress_bar
+from curate.cli.common import LOCATION, PATH, echo_data, echo_lines, echo_message, progress_bar
 from curate.locations import Location
-from curate.text import escape_control
-from train.cli.common import check_manifest, checkpoint_argument, report_missing_best, root_option, timeout_option
+from train.cli.common import (
+    check_manifest,
+    checkpoint_argument,
+    report_missing_best,
+    root_option,
+    skip_changed_option,
+    timeout_option,
+)
 
 
 @click.command(short_help="Score a checkpoint on photos it was not trained on.")
@@ -26,6 +32,7 @@ from train.cli.common import check_manifest, checkpoint_argument, report_missing
 @click.option("--image-size", type=click.IntRange(32, 4096), help="Side of the squares in px.  [default: as trained]")
 @click.option("--limit", type=click.IntRange(1), help="Use only N photos, evenly spread.  [default: all]", metavar="N")
 @root_option
+@skip_changed_option
 @click.option("--lpips-weights", type=PATH, help="TorchScript file vgg16.pt, to measure LPIPS.")
 @click.option("--fid-weights", type=PATH, help="TorchScript file inception-2015-12-05.pt, to measure FID.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, including the scores of every photo.")
@@ -39,6 +46,7 @@ def evaluate(
     image_size: int | None,
     limit: int | None,
     roots: tuple[Path, ...],
+    skip_changed: bool,
     lpips_weights: Path | None,
     fid_weights: Path | None,
     as_json: bool,
@@ -66,6 +74,8 @@ def evaluate(
             image_size=image_size,
             limit=limit,
             roots=roots,
+            skip_changed=skip_changed,
+            say=echo_message,
             lpips_weights=lpips_weights,
             fid_weights=fid_weights,
             html=html,
@@ -74,9 +84,9 @@ def evaluate(
             progress=progress,
         )
     for name, reason in result.unreadable.items():
-        click.echo(escape_control(f"skipped photo {name}: {reason}"), err=True)
+        echo_message(f"skipped photo {name}: {reason}")
     if as_json:
-        echo_lines([report.as_json(result.protocol, result.photos, result.summary)])
+        echo_data([report.as_json(result.protocol, result.photos, result.summary)])
     else:
         echo_lines(report.render_lines(result.protocol, result.photos, result.summary))
     if html:

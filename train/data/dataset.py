@@ -1,10 +1,9 @@
-"""The photos of a manifest's splits, checked to exist before the first training step."""
+"""The photos of a manifest's splits, checked to exist and to be unchanged before the first training step."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,11 +18,16 @@ from curate.image.decode import decode
 from curate.locations import Location, RemotePath
 from curate.manifest import Manifest
 from curate.packing.shards import MANIFEST_NAME, PACK_COLUMNS
-from curate.sources import has_zip_name, locate_photo, read_bytes
-from curate.text import pluralize
+from curate.sources import check_unchanged, locate_photo, read_bytes
+from train.data.changes import ignore, int_column, leave_out_changed
 from train.data.packed import PackedDataset, check_shards, packed_dataset
 
 REQUIRED_COLUMNS = ("source", "path", "bytes", "sha256", "colorfulness", "tone", "split")
+CHECK_COLUMNS = ("tar_offset", "modified_ns", "sha256")
+"""With which photos are checked, as far as a manifest has them."""
+READ_COLUMNS = (*REQUIRED_COLUMNS, *CHECK_COLUMNS, *(column.name for column in PACK_COLUMNS))
+RUN_KIND = "run"
+"""In its lineage, the kind of a run's own list of photos; see `train.data.run_photos`."""
 SPLITS = ("train", "val", "test")
 Ancestors = Sequence[Mapping[str, str]]
 
@@ -38,6 +42,8 @@ class PhotoDataset:
     """Bytes when scanned; null if unknown."""
     offsets: pa.Array
     """Position of a photo within its tar or ZIP (`tar_offset`); null for a file of its own."""
+    sha256s: pa.Array
+    """Hex SHA-256 when scanned; null if unknown."""
     roots: tuple[Path, ...] = ()
     """Folders to look in instead of `source`; see `locate`."""
 
@@ -61,16 +67,6 @@ class PhotoDataset:
             self.sources[index].as_py(), self.name(index), self.roots, offset=self.offsets[index].as_py()
         )
 
-    def size_matches(self, index: int, location: str) -> bool:
-        """Return whether the file has its scanned size, or the tar or ZIP is long enough. URLs are not checked."""
-        size, offset = self.sizes[index].as_py(), self.offsets[index].as_py()
-        if size is None or "://" in location:
-            return True
-        size_now = os.path.getsize(location)
-        if offset is None:
-            return bool(size_now == size)
-        return bool(size_now >= offset + (0 if has_zip_name(location) else size))
-
     def shard_starts(self) -> NDArray[np.int64]:
         """Return an empty array: single files have no shards."""
         return np.empty(0, np.int64)
@@ -79,13 +75,22 @@ class PhotoDataset:
         """Return (H, W, 3) uint8 sRGB, whose short side has at least `short_side_px` if the photo has as many.
 
         Raises:
-            PhotoError: the photo can't be read.
+            PhotoError: the photo can't be read, or its bytes are not those that were scanned.
+        """
+        return decode(self.read_unchanged(index), short_side_px=short_side_px).pixels
+
+    def read_unchanged(self, index: int) -> bytes:
+        """Return the bytes of the file.
+
+        Raises:
+            PhotoError: it can't be read, or its bytes are not those that were scanned.
         """
         location = self.locate(index)
         if location is None:
             raise Vanished("the file can't be read: it no longer exists")
         data = read_bytes(location, offset=self.offsets[index].as_py(), size=self.sizes[index].as_py())
-        return decode(data, short_side_px=short_side_px).pixels
+        check_unchanged(data, self.sha256s[index].as_py())
+        return data
 
 
 Photos = PhotoDataset | PackedDataset
@@ -106,55 +111,122 @@ class Datasets:
     """Short side of a pack's photos in px; None where the originals are read."""
     colorfulness_median: float | None = None
     """Of the training photos, as scanned."""
+    photos_sha256: str = ""
+    """SHA-256 of the run's own list of these photos, photos.parquet; empty if they are not from it."""
+    photos_left_out: int = 0
+    """Photos of the manifest that are left out, because they have changed since the scan."""
 
 
 def load_datasets(path: Location, roots: Sequence[Path] = ()) -> Datasets:
-    """Read a filtered manifest, and check that its photos exist and have their scanned size.
+    """Read a filtered manifest, and check that its photos exist and are those that were scanned.
 
     Args:
         path: a manifest that `curate filter` or `curate pack` wrote, or a pack's folder.
         roots: folders to look in if the photos have moved since the scan.
 
     Raises:
-        ManifestError: the manifest can't be read, is empty, or has no color photos or no training photos; or photos
-            are missing or have changed.
+        ManifestError: as `read_rows` and `check_rows`.
     """
-    packed = [column.name for column in PACK_COLUMNS]
+    return make_datasets(check_rows(read_rows(path), roots), roots)
+
+
+def read_rows(path: Location) -> Manifest:
+    """Read what training needs of a filtered manifest or a pack.
+
+    Raises:
+        ManifestError: the manifest can't be read, is empty, or has no color photos or no training photos.
+    """
     if isinstance(path, Path) and any(path.glob("shard-*.arrow")) and not (path / MANIFEST_NAME).exists():
         raise ManifestError(f"{path} is an incomplete pack: run the same `curate pack` command again")
-    read = manifest.read_manifest(path, required=REQUIRED_COLUMNS, columns=(*REQUIRED_COLUMNS, "tar_offset", *packed))
+    read = manifest.read_manifest(path, required=REQUIRED_COLUMNS, columns=READ_COLUMNS)
     table = read.table.combine_chunks()
     _check_trainable(path, table)
-    rows_by_split = {split: table.filter(pc.equal(table["split"], split)) for split in SPLITS}
-    if not rows_by_split["train"].num_rows:
-        raise ManifestError(f"{path} has no photos with split 'train': run `curate filter` with a larger share for it")
-    _, *ancestors = manifest.list_ancestors(path, read.sha256, read.lineage)
-    if set(packed) <= set(table.column_names):
-        return _load_pack(path, read, rows_by_split, ancestors)
-    photos = {split: _photo_dataset(rows, tuple(roots)) for split, rows in rows_by_split.items()}
-    for split in ("train", "val"):
-        _check_photos_exist(path, photos[split])
-    splits = photos["train"], photos["val"], photos["test"]
+    return replace(read, table=table)
+
+
+def is_pack(table: pa.Table) -> bool:
+    """Whether these are rows of a pack."""
+    return {column.name for column in PACK_COLUMNS} <= set(table.column_names)
+
+
+def check_rows(
+    read: Manifest,
+    roots: Sequence[Path] = (),
+    *,
+    skip_changed: bool = False,
+    say: Callable[[str], None] = ignore,
+) -> Manifest:
+    """Check that all photos to train and validate on exist and are unchanged, or that the pack's shards are complete.
+
+    Args:
+        read: of `read_rows`.
+        roots: folders to look in if the photos have moved.
+        skip_changed: leave out photos that have changed, instead of refusing.
+        say: prints a line for the user.
+
+    Returns:
+        The manifest without the rows that are left out.
+
+    Raises:
+        ManifestError: photos or shards are missing or have changed, or no training photo is left.
+    """
+    if is_pack(read.table):
+        check_shards(_pack_folder(read.path), read.table)
+        return read
+    used = pc.is_in(read.table["split"], pa.array(["train", "val"])).combine_chunks()
+    how: dict[str, str] = {"advice": "bring them back"} if read.lineage and read.lineage.kind == RUN_KIND else {}
+    table = leave_out_changed(read.path, read.table, used, roots, skip_changed=skip_changed, say=say, **how)
+    if not pc.any(pc.equal(table["split"], "train")).as_py():
+        raise ManifestError(f"all training photos of {read.path} have changed: run `curate scan` and `curate filter`")
+    return replace(read, table=table)
+
+
+def make_datasets(read: Manifest, roots: Sequence[Path] = ()) -> Datasets:
+    """Return the photos by split, from rows that `check_rows` has checked."""
+    rows_by_split = {split: read.table.filter(pc.equal(read.table["split"], split)) for split in SPLITS}
+    _, *ancestors = manifest.list_ancestors(read.path, read.sha256, read.lineage)
     median = _median_colorfulness(rows_by_split["train"])
-    return Datasets(path, read.sha256, *splits, ancestors, colorfulness_median=median)
+    if is_pack(read.table):
+        folder = _pack_folder(read.path)
+        photos: dict[str, Photos] = {
+            split: packed_dataset(folder, read.sha256, rows) for split, rows in rows_by_split.items()
+        }
+    else:
+        photos = {split: photo_dataset(rows, tuple(roots)) for split, rows in rows_by_split.items()}
+    splits = photos["train"], photos["val"], photos["test"]
+    size_px = read.lineage.options.get("size_px") if read.lineage and is_pack(read.table) else None
+    return Datasets(read.path, read.sha256, *splits, ancestors, size_px, median)
 
 
-def load_split(path: Location, split: str, roots: Sequence[Path] = ()) -> tuple[PhotoDataset, str]:
+def load_split(
+    path: Location,
+    split: str,
+    roots: Sequence[Path] = (),
+    *,
+    skip_changed: bool = False,
+    say: Callable[[str], None] = ignore,
+) -> tuple[PhotoDataset, str]:
     """Return the photos of one split (`train`, `val`, `test`, or `all`), and the manifest's sha256.
+
+    Args:
+        path: a filtered manifest; for `all`, any manifest.
+        split: the split.
+        roots, skip_changed, say: as for `check_rows`.
 
     Raises:
         ManifestError: the manifest can't be read or has no photos of that split; or photos are missing or have changed.
     """
     needed = ("source", "path", "bytes", "split") if split != "all" else ("source", "path", "bytes")
-    read = manifest.read_manifest(path, required=needed, columns=(*needed, "tar_offset"))
+    read = manifest.read_manifest(path, required=needed, columns=(*needed, *CHECK_COLUMNS))
     rows = read.table.combine_chunks()
     if split != "all":
         rows = rows.filter(pc.equal(rows["split"], split))
+    if rows.num_rows:
+        used = pa.repeat(True, rows.num_rows)
+        rows = leave_out_changed(path, rows, used, roots, skip_changed=skip_changed, say=say)
     if not rows.num_rows:
         raise ManifestError(f"{path} has no photos with split '{split}': choose another with --split, or --split all")
-    photos = _photo_dataset(rows, tuple(roots))
-    _check_photos_exist(path, photos)
-    return photos, read.sha256
+    return photo_dataset(rows, tuple(roots)), read.sha256
 
 
 def _check_trainable(path: Location, table: pa.Table) -> None:
@@ -166,17 +238,14 @@ def _check_trainable(path: Location, table: pa.Table) -> None:
         )
     if not pc.any(pc.equal(table["tone"], "color")).as_py():
         raise ManifestError(f"{path} has no color photos, so there is no color to learn: scan and filter color photos")
+    if not pc.any(pc.equal(table["split"], "train")).as_py():
+        raise ManifestError(f"{path} has no photos with split 'train': run `curate filter` with a larger share for it")
 
 
-def _load_pack(path: Location, read: Manifest, rows_by_split: Mapping[str, pa.Table], ancestors: Ancestors) -> Datasets:
+def _pack_folder(path: Location) -> Path:
     if isinstance(path, RemotePath):
         raise ManifestError(f"{path} is a pack, which is read from a disk: copy its folder to this machine first")
-    folder = path if path.is_dir() else path.parent
-    check_shards(folder, read.table)
-    photos = {split: packed_dataset(folder, read.sha256, rows) for split, rows in rows_by_split.items()}
-    size_px = read.lineage.options.get("size_px") if read.lineage else None
-    splits = photos["train"], photos["val"], photos["test"]
-    return Datasets(path, read.sha256, *splits, ancestors, size_px, _median_colorfulness(rows_by_split["train"]))
+    return path if path.is_dir() else path.parent
 
 
 def _median_colorfulness(rows: pa.Table) -> float | None:
@@ -184,35 +253,10 @@ def _median_colorfulness(rows: pa.Table) -> float | None:
     return None if median is None else float(median)
 
 
-def _photo_dataset(rows: pa.Table, roots: tuple[Path, ...]) -> PhotoDataset:
+def photo_dataset(rows: pa.Table, roots: tuple[Path, ...] = ()) -> PhotoDataset:
+    """Return the dataset of rows of a manifest; `bytes`, `tar_offset` and `sha256` are used if present."""
     # An Arrow string column holds at most 2 GiB; large_string has no such limit.
     sources, paths = (rows[name].cast(pa.large_string()).combine_chunks() for name in ("source", "path"))
-    sizes, offsets = (
-        rows[name].cast(pa.int64()).combine_chunks() if name in rows.column_names else pa.nulls(len(rows), pa.int64())
-        for name in ("bytes", "tar_offset")
-    )
-    return PhotoDataset(sources, paths, sizes, offsets, roots)
-
-
-def _check_photos_exist(path: Location, photos: PhotoDataset) -> None:
-    missing: list[str] = []
-    changed: list[str] = []
-    for index in range(len(photos)):
-        location = photos.locate(index)
-        if location is None:
-            missing.append(photos.name(index))
-        elif not photos.size_matches(index, location):
-            changed.append(photos.name(index))
-    total = pluralize(len(photos), "photo")
-    if missing:
-        looked_in = f"in {', '.join(map(str, photos.roots))}" if photos.roots else "where they were scanned"
-        raise ManifestError(
-            f"{len(missing):,} of {total} of {path} {'was' if len(missing) == 1 else 'were'} not found {looked_in}, "
-            f"for example {missing[0]}: name the folder that they moved to with --root, "
-            "or run `curate scan` and `curate filter` again"
-        )
-    if changed:
-        raise ManifestError(
-            f"{len(changed):,} of {total} of {path} {'has' if len(changed) == 1 else 'have'} changed since the scan, "
-            f"for example {changed[0]}: run `curate scan` and `curate filter` again"
-        )
+    sizes, offsets = (int_column(rows, name) for name in ("bytes", "tar_offset"))
+    sha256s = rows["sha256"] if "sha256" in rows.column_names else pa.chunked_array([pa.nulls(len(rows), pa.string())])
+    return PhotoDataset(sources, paths, sizes, offsets, sha256s.cast(pa.large_string()).combine_chunks(), roots)

@@ -24,8 +24,8 @@ from train.evaluation.feature_metrics import Fid, Lpips
 from train.models.colorspace import join_lab, split_lab
 from train.models.losses import ColorizationWeightedLoss
 
-Predictor = Literal["network", "mean colour", "neutral gray"]
-PREDICTORS: tuple[Predictor, ...] = ("network", "mean colour", "neutral gray")
+Predictor = Literal["network", "mean color", "neutral gray"]
+PREDICTORS: tuple[Predictor, ...] = ("network", "mean color", "neutral gray")
 """The checkpoint's network, and the baselines: the best single color for all photos, and no color. JSON keys."""
 BATCH_PHOTOS = 8
 CENTER_CROP = "short side scaled to the size, square cut from the middle"
@@ -51,6 +51,8 @@ class Protocol:
     crop: str = CENTER_CROP
     training_photos: int | None = None
     """Number of photos that the network was trained on, by their sha256; None if its training photos aren't known."""
+    parents_known: bool = True
+    """Whether the training photos of all checkpoints before it (`--init`) are known, and counted."""
     color_space: str = "loss on CIELAB ab/50, all else on 8-bit sRGB"
 
 
@@ -189,7 +191,7 @@ class Evaluation:
         lightness, target = split_lab(batch.rgb)
         predictions: dict[Predictor, Tensor] = {
             "network": self.predict(lightness),
-            "mean colour": self.mean_ab.expand_as(target),
+            "mean color": self.mean_ab.expand_as(target),
             "neutral gray": torch.zeros_like(target),
         }
         pictures: dict[str, Tensor] = {name: join_lab(lightness, ab) for name, ab in predictions.items()}

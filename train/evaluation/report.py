@@ -27,25 +27,35 @@ Summaries = Mapping[Predictor, PredictionSummary]
 PHOTOS_PER_GROUP = 4
 """Photos in each group of the page: best, median, worst."""
 MEASURES = (
-    ("loss ÷ neutral loss", "loss_to_neutral", ".3f"),
-    ("colorfulness M", "colorfulness", ".1f"),
-    ("M ÷ M of originals", "colorfulness_share", ".0%"),
-    ("difference of M", "colorfulness_difference", ".1f"),
-    ("M, absolute variant", "colorfulness_absolute", ".1f"),
-    ("PSNR dB", "psnr_db", ".2f"),
-    ("SSIM", "ssim", ".3f"),
-    ("LPIPS", "lpips", ".3f"),
-    ("FID", "fid", ".1f"),
+    ("loss ÷ neutral loss", "loss_to_neutral", ".3f", "Lower is better; 1 is as good as plain gray."),
+    ("colorfulness M", "colorfulness", ".1f", "0 is gray, 33 moderate, 82 high (Hasler and Süsstrunk)."),
+    ("M ÷ M of originals", "colorfulness_share", ".0%", "100% is as colorful as the originals."),
+    (
+        "difference of M",
+        "colorfulness_difference",
+        ".1f",
+        "How far the M of a photo is from the M of its original, up or down, on average. Lower is better.",
+    ),
+    (
+        "M, absolute variant",
+        "colorfulness_absolute",
+        ".1f",
+        "M as several papers calculate it, without the signs of color differences. Compare only this row with theirs.",
+    ),
+    ("PSNR dB", "psnr_db", ".2f", "How close the pixels are to the original. Higher is better, but gray is high too."),
+    ("SSIM", "ssim", ".3f", "How close the structure is to the original, at most 1. Gray is high too."),
+    ("LPIPS", "lpips", ".3f", "How different photo and original look to a network. Lower is better."),
+    ("FID", "fid", ".1f", "How different the set of photos is from the set of originals. Lower is better."),
 )
-"""Label, field of `PredictionSummary`, and number format of each row."""
+"""Label, field of `PredictionSummary`, number format, and explanation of each row."""
 BASELINES = (
-    "Baselines: mean colour predicts one color for all photos, the one with the lowest loss; neutral gray predicts no "
+    "Baselines: mean color predicts one color for all photos, the one with the lowest loss; neutral gray predicts no "
     "color, and its loss is the neutral loss."
 )
 COLORFULNESS = (
-    "M is the colorfulness of Hasler and Süsstrunk (gray 0, moderate 33, high 82); the difference is |M of the "
-    "prediction − M of the original|, averaged over the photos. The absolute variant takes |R − G| and "
-    "|(R + G) ÷ 2 − B|, as several papers do: compare it with theirs."
+    "M is the colorfulness of Hasler and Süsstrunk: 0 is gray, 33 moderate, 82 high. Difference of M: how far the M of "
+    "a prediction is from that of its original, up or down, on average over the photos. Absolute variant: M from "
+    "|R − G| and |(R + G) ÷ 2 − B|, without their signs, as several papers calculate it; compare only it with theirs."
 )
 PSNR_WARNING = "PSNR and SSIM are high for gray predictions too: judge by colorfulness, and compare with neutral gray."
 NOT_MEASURED = "{} was not measured: name its network's file with {}, see docs/how-to/measure-lpips-and-fid.md."
@@ -63,6 +73,7 @@ def render_lines(protocol: Protocol, results: Results, summaries: Summaries) -> 
     for label, cells in build_table(results, summaries):
         yield f"{label:20}" + "".join(f"{cell:>14}" for cell in cells)
     yield f"tones of the network's predictions: {count_tones(summaries['network'])}"
+    yield COLORFULNESS
     yield from explanations(protocol, summaries["network"])
 
 
@@ -70,7 +81,7 @@ def build_table(results: Results, summaries: Summaries) -> Iterator[tuple[str, l
     """Yield label and cells of each row: a header, then every measured number for each predictor and the originals."""
     means = original_means(results)
     yield "", [*summaries, "originals"]
-    for label, name, number_format in MEASURES:
+    for label, name, number_format, _ in MEASURES:
         values = [getattr(summary, name) for summary in summaries.values()]
         if None not in values:
             original = format(means[name], number_format) if name in means else ""
@@ -78,8 +89,8 @@ def build_table(results: Results, summaries: Summaries) -> Iterator[tuple[str, l
 
 
 def explanations(protocol: Protocol, summary: PredictionSummary) -> Iterator[str]:
-    """Yield how to read the numbers, and how to get those that are missing."""
-    yield from (BASELINES, COLORFULNESS, PSNR_WARNING)
+    """Yield how to compare the numbers, and how to get those that are missing."""
+    yield from (BASELINES, PSNR_WARNING)
     if summary.lpips is None:
         yield NOT_MEASURED.format("LPIPS", "--lpips-weights")
     if summary.fid is None:
@@ -109,6 +120,11 @@ def training_warning(protocol: Protocol) -> str:
         return (
             f"Warning: split {protocol.split} may have photos that the network was trained on: the list of its "
             "training photos is missing or has changed"
+        )
+    if not protocol.parents_known:
+        return (
+            f"Warning: split {protocol.split} may have photos that taught the checkpoint from which this run started "
+            "(--init): the list of its training photos is missing or has changed"
         )
     return ""
 
@@ -159,8 +175,11 @@ def render_page(evaluation: Evaluation, protocol: Protocol, results: Results, su
     warning = training_warning(protocol)
     (_, heads), *body = build_table(results, summaries)
     head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
+    meanings = {label: meaning for label, _, _, meaning in MEASURES}
     rows = "".join(
-        f"<tr><th>{label}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>" for label, cells in body
+        f"<tr><th>{label}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        f'<tr class="meaning"><td colspan="{len(heads) + 1}">{escape(meanings[label])}</td></tr>'
+        for label, cells in body
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in explanations(protocol, summaries["network"]))
     photos = "".join(
@@ -177,8 +196,8 @@ def render_page(evaluation: Evaluation, protocol: Protocol, results: Results, su
         f"{protocol.manifest_sha256[:12]}…</p>"
         f'<div class="wide" tabindex="0"><table><tr><th></th>{head}</tr>{rows}</table></div>'
         f"<p>Tones of the network's predictions: {escape(count_tones(summaries['network']))}.</p><ul>{notes}</ul>"
-        "<p>Each photo is shown three times: without its color, as the network predicts it, and as it is. Photos are "
-        "ranked by how much lower the network's loss is than that of predicting gray.</p>"
+        "<p>Photos are ranked by how much lower the network's loss is than the loss of a gray picture. M is the "
+        "colorfulness.</p>"
         f"{photos}"
     )
 
@@ -190,10 +209,13 @@ STYLE = """
 :root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:clamp(1.2rem,4vw,2rem)}h1,p{overflow-wrap:anywhere}.wide{overflow-x:auto}table{border-collapse:collapse}
 th,td{padding:.2rem .5rem;text-align:right}th:first-child{text-align:left;padding-left:0}
-tr+tr{border-top:1px solid #8886}ul{font-size:.85rem;padding-left:1.2rem}
-@media(max-width:30rem){table{font-size:.8rem}th,td{padding:.2rem}}
-.photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,26rem),1fr));gap:1.5rem}
-figure{margin:0}figure img{width:32%;margin-right:1%}figcaption{font-size:.85rem;overflow-wrap:anywhere}
+tr:not(.meaning){border-top:1px solid #8886}tr:first-child{border:0}ul{font-size:.85rem;padding-left:1.2rem}
+.meaning td{max-width:0;padding:0 0 .4rem;text-align:left;font-size:.85rem}.meaning,.label,dt{opacity:.75}
+@media(max-width:30rem){table{font-size:.8rem}th,td{padding:.2rem}.meaning td{font-size:inherit}}
+.photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,26rem),1fr));gap:2rem}
+figure{margin:0;font-size:.85rem}.three{display:grid;grid-template-columns:repeat(3,1fr);gap:.5rem;text-align:center}
+.three img{display:block;width:100%}figcaption{margin-top:.4rem;font-weight:600;overflow-wrap:anywhere}
+dl{display:flex;flex-wrap:wrap;gap:0 1.2rem;margin:0}dl div{display:flex;gap:.4rem}dd{margin:0}
 """
 
 
@@ -225,15 +247,20 @@ def write_page(path: Path, text: str) -> None:
 
 def _figure(photo: PhotoResult, pictures: tuple[Pixels, Pixels, Pixels]) -> str:
     scores = photo.scores["network"]
+    labels = ("gray", f"predicted, M {scores.colorfulness:.0f}", f"original, M {photo.original_colorfulness:.0f}")
     images = "".join(
-        f'<img src="{_data_uri(pixels)}" alt="{name}">'
-        for name, pixels in zip(("gray", "predicted", "original"), pictures, strict=True)
+        f'<div><img src="{_data_uri(pixels)}" alt=""><span class="label">{label}</span></div>'
+        for label, pixels in zip(labels, pictures, strict=True)
     )
-    return (
-        f"<figure>{images}<figcaption>{escape(photo.name)}: loss {scores.loss:.4f} (predicting gray: "
-        f"{photo.scores['neutral gray'].loss:.4f}); colorfulness M {scores.colorfulness:.0f} (original: "
-        f"{photo.original_colorfulness:.0f}); PSNR {scores.psnr_db:.1f} dB; tone: {scores.tone}</figcaption></figure>"
-    )
+    facts = {
+        "loss": f"{scores.loss:.4f}",
+        "loss of gray": f"{photo.scores['neutral gray'].loss:.4f}",
+        "PSNR": f"{scores.psnr_db:.1f} dB",
+        "tone of the prediction": scores.tone,
+    }
+    listed = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
+    name = f"<figcaption>{escape(photo.name)}</figcaption>"
+    return f'<figure><div class="three">{images}</div>{name}<dl>{listed}</dl></figure>'
 
 
 def _data_uri(pixels: Pixels) -> str:

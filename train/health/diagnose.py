@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from dataclasses import asdict, dataclass, replace
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from curate.errors import TrainingError, UsageError
 from curate.text import pluralize
+from curate.unicode import read_text
 from train.health.detectors import NOTHING_LEARNED, LossCurve, Validation, detect_all
 from train.health.findings import REMEDIES, WINDOW_STEPS, Finding, describe_ending, summarize_findings
 from train.health.loss_noise import nonfinite_stretches, step_noise
@@ -104,7 +106,7 @@ def _reason(exc: Exception) -> str:
     """Our own or the operating system's message; a parser's message would not help a user."""
     if isinstance(exc, OSError):
         return f" that can be read ({exc.strerror})"
-    return f": {exc}" if isinstance(exc, _NoCurveError) else ": name a run's folder or such a file"
+    return f": {exc}" if isinstance(exc, _NoCurveError | UnicodeError) else ": name a run's folder or such a file"
 
 
 class _NoCurveError(ValueError):
@@ -113,7 +115,7 @@ class _NoCurveError(ValueError):
 
 def _read_log(path: Path, neutral: float | None) -> LossCurve:
     # A line without its closing brace is the last one of a run that is being written or was killed.
-    events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    events = [json.loads(line) for line in read_text(path).splitlines() if line.endswith("}")]
     start = next(event for event in events if event["event"] in ("start", "resumed"))
     rescues = [event for event in events if event["event"] == "rescue"]
     last_rescue = rescues[-1] if rescues else None
@@ -143,7 +145,9 @@ def _divide(value: float | None, baseline: float, default: float) -> float:
 
 
 def _read_csv(path: Path, neutral: float | None, means_of: int | None) -> LossCurve:
-    table = pd.read_csv(path, skipinitialspace=True, comment="#", keep_default_na=False, na_values=[""])
+    table = pd.read_csv(
+        io.StringIO(read_text(path)), skipinitialspace=True, comment="#", keep_default_na=False, na_values=[""]
+    )
     if missing := {"step", "loss"} - set(table.columns):
         raise _NoCurveError(f"the column {' and '.join(sorted(missing))} is missing: name columns in its first line")
     table = table[[name for name in ("step", "loss", "neutral") if name in table]]

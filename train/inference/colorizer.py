@@ -166,6 +166,7 @@ class Colorizer:
         """
         photo = job.photo
         data = watchdog.call(sources.read_photo, photo.source, photo.path, offset=photo.offset, size=photo.bytes)
+        sources.check_unchanged(data, job.sha256)
         check_raw_name(photo.path, data)
         return self._colorize_bytes(data, job.target, drop_gps, watchdog)
 

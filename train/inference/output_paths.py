@@ -17,6 +17,7 @@ from curate.files import check_writable, write_errors
 from curate.image.formats import looks_like_photo
 from curate.manifest import escape, unescape
 from curate.sources import ListedPhoto, has_container_name, list_photos, locate_photo, read_listed_photo
+from curate.unicode import find_path
 
 BATCH_ROWS = 10_000
 JOB_SCHEMA = pa.schema(
@@ -26,10 +27,14 @@ JOB_SCHEMA = pa.schema(
         ("bytes", pa.int64()),
         ("error", pa.string()),
         ("offset", pa.int64()),
+        ("sha256", pa.string()),
         ("is_below", pa.bool_()),
     ]
 )
-"""Photos to colorize: the fields of `ListedPhoto`, and whether a photo was found below a source or given by name."""
+"""Photos to colorize: the fields of `ListedPhoto`, the hash in the manifest that they are from, and whether a photo was
+found below a source or given by name."""
+_FoundPhoto = tuple[ListedPhoto, str | None, bool]
+"""A photo, its hash in a manifest, and whether it was found below a source (True) or given by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,8 @@ class ColorizeJob:
 
     photo: ListedPhoto
     target: Path
+    sha256: str | None = None
+    """Of the photo when it was scanned, hex digits; None if it is not from a manifest."""
 
     def name(self) -> str:
         """Return source and path of the photo, escaped as in manifests."""
@@ -63,9 +70,9 @@ class ColorizeJobs:
     def __iter__(self) -> Iterator[ColorizeJob]:
         for batch in self.photos.to_batches():
             for row in batch.to_pylist():
-                is_below = row.pop("is_below")
+                is_below, sha256 = row.pop("is_below"), row.pop("sha256")
                 photo = ListedPhoto(modified_ns=None, **row)
-                yield ColorizeJob(_relocate(photo, self.roots), self._target(photo, is_below))
+                yield ColorizeJob(_relocate(photo, self.roots), self._target(photo, is_below), sha256)
 
     def _target(self, photo: ListedPhoto, is_below: bool) -> Path:
         base = self.out / _folder_name(photo.source) if len(self.sources) > 1 and is_below else self.out
@@ -121,33 +128,36 @@ def _check_targets(jobs: ColorizeJobs) -> None:
         hashes.add(target_hash)
 
 
-def _make_table(photos: Iterator[tuple[ListedPhoto, bool]]) -> pa.Table:
+def _make_table(found: Iterator[_FoundPhoto]) -> pa.Table:
     parts = []
-    while rows := list(islice(photos, BATCH_ROWS)):
-        columns = {name: [getattr(photo, name) for photo, _ in rows] for name in JOB_SCHEMA.names[:-1]}
-        parts.append(pa.table(columns | {"is_below": [is_below for _, is_below in rows]}, schema=JOB_SCHEMA))
+    while rows := list(islice(found, BATCH_ROWS)):
+        photos, sha256s, is_below = zip(*rows, strict=True)
+        columns = {name: [getattr(photo, name) for photo in photos] for name in JOB_SCHEMA.names[:-2]}
+        parts.append(pa.table(columns | {"sha256": sha256s, "is_below": is_below}, schema=JOB_SCHEMA))
     return pa.concat_tables(parts) if parts else JOB_SCHEMA.empty_table()
 
 
-def _list_photos(given: Sequence[Path], out: Path) -> Iterator[tuple[ListedPhoto, bool]]:
-    """Yield every photo, and whether it was found below a source (True) or given by name."""
-    for path in given:
+def _list_photos(given: Sequence[Path], out: Path) -> Iterator[_FoundPhoto]:
+    for path in (Path(find_path(str(name))) for name in given):
         if path.suffix == ".parquet":
-            yield from ((photo, True) for photo in _read_manifest(path))
+            yield from _read_manifest(path)
         elif path.is_dir() or has_container_name(path.name):
             listed = list_photos([path], exclude=[out])
             # an entry with an error, such as a tar or ZIP that is cut off, is reported as a failed photo
-            yield from ((photo, True) for photo in listed if photo.has_photo_name or photo.error or _has_content(photo))
+            yield from (
+                (photo, None, True) for photo in listed if photo.has_photo_name or photo.error or _has_content(photo)
+            )
         else:
             folder, name = os.path.split(path)
-            yield ListedPhoto(escape(folder), escape(name), None, None), False
+            yield ListedPhoto(escape(folder), escape(name), None, None), None, False
 
 
-def _read_manifest(path: Path) -> Iterator[ListedPhoto]:
-    columns = ("source", "path", "bytes", "tar_offset")
+def _read_manifest(path: Path) -> Iterator[_FoundPhoto]:
+    columns = ("source", "path", "bytes", "tar_offset", "sha256")
     for batch in manifest.read_manifest(path, required=columns[:2], columns=columns).table.to_batches(BATCH_ROWS):
         for row in batch.to_pylist():
-            yield ListedPhoto(row["source"], row["path"], row.get("bytes"), None, offset=row.get("tar_offset"))
+            photo = ListedPhoto(row["source"], row["path"], row.get("bytes"), None, offset=row.get("tar_offset"))
+            yield photo, row.get("sha256"), True
 
 
 def _has_content(photo: ListedPhoto) -> bool:

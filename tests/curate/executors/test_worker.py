@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -158,7 +159,7 @@ def test_a_terminated_scan_leaves_no_temporary_file(number: signal.Signals, phot
             time.sleep(0.01)
         process.send_signal(number)
         _, error = process.communicate(timeout=30)
-    assert error == "Interrupted: finished work is kept; run the same command again to continue.\n"
+    assert error == "Interrupted: run the same command again; it continues from what is finished.\n"
     assert process.returncode == 130
     assert list(scratch.iterdir()) == []
 
@@ -186,3 +187,16 @@ def test_another_program_can_call_the_command_in_a_thread(photos: Path, tmp_path
     command = [sys.executable, "-c", SCAN_IN_THREAD, str(photos), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (out.exists(), done.stderr) == (True, "")
+
+
+@LINUX
+@pytest.mark.parametrize("stopped", ["worker", "server"])
+def test_a_stopped_worker_or_fork_server_is_continued(stopped: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curate.executors.worker.STOPPED_CHECK_S", 0.1)
+    if stopped == "worker":
+        outcomes = map_in_processes(signal.raise_signal, [signal.SIGSTOP], workers=1)
+        assert list(outcomes) == [TaskResult(signal.SIGSTOP, None)]
+    else:
+        assert list(map_in_processes(abs, [-1], workers=1)) == [TaskResult(-1, 1)]
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGSTOP)  # type: ignore[attr-defined]
+        assert list(map_in_processes(abs, [-2], workers=1)) == [TaskResult(-2, 2)]

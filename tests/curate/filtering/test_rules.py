@@ -192,6 +192,13 @@ def test_dataset_rules_ignore_missing_photos() -> None:
     assert left["path"].to_pylist() == ["c"]
 
 
+def test_sql_conditions_do_not_see_missing_photos() -> None:
+    # colorfulness is 50, 60 and 70: without the missing photo the mean is 55, with it 60
+    above_mean = "colorfulness > (SELECT avg(colorfulness) FROM photos)"
+    assert reasons(with_missing(make_scan(), "c"), where=above_mean) == {"a": [f"not ({above_mean})"], "c": ["missing"]}
+    assert reasons(with_missing(make_scan(), "c"), where="count(*) OVER () = 3") == {"c": ["missing"]}
+
+
 def test_a_scan_without_the_column_missing_since_can_be_filtered(tmp_path: Path) -> None:
     old = make_scan(sha256=[f"{1:064x}"] * 3).drop_columns(["missing_since"])
     manifest.write_manifest(tmp_path / "scan.parquet", old, Lineage("scan", "", {}))

@@ -225,6 +225,13 @@ def test_a_truncated_file_is_an_error_and_never_padded(
         decode(whole[: int(len(whole) * share)])
 
 
+def test_a_kind_of_bmp_that_is_not_decoded_is_unsupported(vivid: Pixels, encoded: Encode) -> None:
+    data = bytearray(encoded(vivid, "BMP"))
+    data[30] = 6  # BI_ALPHABITFIELDS
+    with pytest.raises(UnsupportedFormat, match=r"Unsupported BMP compression.*convert it"):
+        decode(bytes(data))
+
+
 def test_an_empty_file_is_an_error() -> None:
     with pytest.raises(EmptyFile, match="zero bytes"):
         decode(b"")

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin
 
-from curate.errors import BrokenPhoto
+from curate.errors import BrokenPhoto, UnsupportedFormat
 from curate.image.decode import decode
 from curate.image.png import drop_damaged_chunks, has_plain_chunks, png_chunks
 
@@ -145,6 +145,23 @@ def test_the_chunks_that_decide_how_pixels_are_shown_are_kept(encoded: Encode) -
     kept = drop_damaged_chunks(data)
     assert kept is not None
     assert [name for name, _, _ in chunk_positions(kept)] == [b"IHDR", b"tRNS", b"IDAT", b"IEND"]
+
+
+@pytest.mark.parametrize("body", [struct.pack(">II", 0, 0), struct.pack(">II", 3, 0), b""])
+def test_a_malformed_animation_does_not_keep_the_picture_from_being_read(
+    body: bytes, vivid: Pixels, encoded: Encode
+) -> None:
+    data = encoded(vivid, "PNG")
+    frame = chunk(b"fcTL", struct.pack(">5I2H2B", 7, 64, 48, 0, 0, 1, 10, 0, 0))  # its sequence number should be 0
+    assert np.array_equal(decode(data[:33] + chunk(b"acTL", body) + frame + data[33:]).pixels, vivid)
+
+
+def test_apples_own_variant_is_unsupported(vivid: Pixels, encoded: Encode) -> None:
+    data = encoded(vivid, "PNG")
+    pixels = data.index(b"IDAT") + 4
+    apple = data[:8] + chunk(b"CgBI", bytes(4)) + data[8:pixels] + b"\0\0" + data[pixels + 2 :]  # no zlib header
+    with pytest.raises(UnsupportedFormat, match="CgBI"):
+        decode(apple)
 
 
 def test_there_is_nothing_to_drop_from_other_files(vivid: Pixels, encoded: Encode) -> None:

@@ -82,6 +82,13 @@ def test_a_makers_compression_is_camera_raw(large: Pixels) -> None:
         decode(nikon)
 
 
+def test_a_sensors_pattern_is_camera_raw_but_not_in_a_developed_picture(large: Pixels) -> None:
+    pattern = {"extratags": [(33421, "H", 2, (2, 2), True), (33422, "B", 4, (0, 1, 1, 2), True)]}
+    with pytest.raises(UnsupportedFormat, match="camera raw"):
+        decode(tiff((large[..., 0], pattern)))
+    assert np.array_equal(decode(tiff((large, pattern))).pixels, large)
+
+
 @pytest.mark.parametrize("options", [{}, {"bigtiff": True}, {"byteorder": ">"}])
 @pytest.mark.parametrize("is_sub_page", [True, False])
 def test_the_full_size_page_is_the_photo_if_the_first_is_a_reduced_copy(

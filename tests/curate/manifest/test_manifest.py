@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from curate import manifest
 from curate.errors import ManifestError
-from curate.manifest import SCAN_SCHEMA, SCHEMA_VERSION, Lineage
+from curate.manifest import ALL_COLUMNS, SCAN_SCHEMA, SCHEMA_VERSION, Lineage
 
 LINEAGE = Lineage("scan", "curate scan 'my photos'", {"sources": ["/photos"], "max_pixels": 5}, counts={"scanned": 2})
 
@@ -105,6 +105,28 @@ def test_a_manifest_saved_by_pandas_has_no_lineage(tmp_path: Path) -> None:
     read = manifest.read_manifest(saved, required=("source", "path"))
     assert read.lineage is None
     assert read.table["path"].to_pylist() == ["a.jpg", "b.jpg"]
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_manifest_that_went_through_csv_is_read(parts: int, tmp_path: Path) -> None:
+    # pandas.read_csv gives float64 for a column without values, and for integers with a gap
+    since = pd.Timestamp("2026-11-30T12:00:00.5", tz="UTC")
+    rows = [
+        {"source": "/p", "path": "a.jpg", "width": 640, "bytes": 7},
+        {"source": "/p", "path": "b.jpg", "width": None, "bytes": 8, "missing_since": since},
+    ]
+    folder = tmp_path / "m"
+    folder.mkdir()
+    for number, table in enumerate([rows] if parts == 1 else [rows[:1], rows[1:]]):
+        pa.Table.from_pylist(table, ALL_COLUMNS).to_pandas().to_csv(tmp_path / "m.csv", index=False)
+        pd.read_csv(tmp_path / "m.csv").to_parquet(folder / f"{number}.parquet")
+    read = manifest.read_manifest(folder).table
+    assert read.schema.equals(ALL_COLUMNS, check_metadata=False)
+    assert read.select(["path", "width", "bytes", "missing_since", "error", "reject_reasons"]).to_pylist() == [
+        {"path": "a.jpg", "width": 640, "bytes": 7, "missing_since": None, "error": None, "reject_reasons": None},
+        {"path": "b.jpg", "width": None, "bytes": 8, "missing_since": since, "error": None, "reject_reasons": None},
+    ]
+    assert pa.concat_tables(manifest.iter_tables(folder)).equals(read)
 
 
 def test_missing_columns_are_named(tmp_path: Path) -> None:

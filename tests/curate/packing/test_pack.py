@@ -175,9 +175,9 @@ def test_a_photo_that_hangs_the_decoder_fails_alone(
     manifest.write_manifest(
         clean_manifest, pa.concat_tables([table, pa.Table.from_pylist([row], table.schema)]), Lineage("clean", "", {})
     )
-    summary = pack_photos(clean_manifest, tmp_path / "a", replace(SMALL, timeout_s=1))
+    summary = pack_photos(clean_manifest, tmp_path / "a", replace(SMALL, timeout_s=2))
     assert summary.photos == 6
-    assert summary.failed == [("slow.jpg", "TimedOut: decoding took more than 1 s (--timeout)")]
+    assert summary.failed == [("slow.jpg", "TimedOut: decoding took more than 2 s (--timeout)")]
 
 
 def test_only_missing_shards_are_packed_again(

@@ -257,7 +257,7 @@ def test_moved_and_missing_photos(
     moved = tmp_path / "elsewhere"
     photos.rename(moved)
     assert (
-        " 2  without a thumbnail: missing or unreadable now; if the photos moved, use --root\n"
+        " 2  without a thumbnail: missing, changed or unreadable now; if the photos moved, use --root\n"
         in report(out, "-o", page).stdout
     )
     (moved / "a-vivid.png").write_bytes(b"no photo any more")

@@ -334,6 +334,16 @@ def test_a_source_given_as_another_relative_path_is_the_same(
         assert scan_photos([name], out, SERIAL).measured_now == 0
 
 
+def test_paths_to_forget_of_which_the_scan_has_no_row_are_named(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    forget = (f"{tree}/a/b", f"{tree}/typo", f"{tree}/a/n.tar", str(tree.parent))
+    assert scan_photos([tree / "a"], out, replace(SERIAL, forget=forget)).unknown_paths == forget
+    summary = scan_photos([tree / "a"], out, replace(SERIAL, forget=forget))
+    assert summary.unknown_paths == (f"{tree}/typo",)
+    printed = "\n".join(summaries.scan_summary(summary, out))
+    assert f"! --forget {tree}/typo: the earlier scan has no photo there" in printed
+
+
 def test_forget_keeps_photos_that_exist(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     (tree / "z" / "7.png").write_bytes((tree / "z" / "6.png").read_bytes())

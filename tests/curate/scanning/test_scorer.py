@@ -150,3 +150,26 @@ def test_a_record_is_read_back_from_a_manifest(tmp_path: Path, real_photo: Calla
     assert {name for name, value in bad.items() if value is not None} == {
         *("source", "path", "bytes", "modified_ns", "error")
     }
+
+
+def test_camera_raw_gets_a_row_with_an_error_by_content_or_by_name(
+    tmp_path: Path, vivid: Pixels, encoded: Encode
+) -> None:
+    """A TIFF with a raw file's name is raw; a JPEG with such a name is a photo, and a text is named as such."""
+    for name, data in (
+        ("film-scan", b"FUJIFILMCCD-RAW 0201" + bytes(80)),
+        ("dsc.NEF", encoded(vivid, "TIFF")),
+        ("jpeg.cr2", encoded(vivid, "JPEG")),
+        ("page.dng", b"<html>"),
+        ("scan.tif", encoded(vivid, "TIFF")),
+    ):
+        (tmp_path / name).write_bytes(data)
+    records = {photo.path: score_photo(photo, ScoreOptions()) for photo in list_photos([tmp_path])}
+    errors = {name: record and (record.error or "").partition(":")[0] for name, record in records.items()}
+    assert errors == {
+        "film-scan": "UnsupportedFormat",
+        "dsc.NEF": "UnsupportedFormat",
+        "jpeg.cr2": "",
+        "page.dng": "NotAPhoto",
+        "scan.tif": "",
+    }

@@ -101,6 +101,9 @@ def test_what_was_named_itself_is_taken(folder: Path, tmp_path: Path) -> None:
     paths.write_text(f"{hidden}\n", encoding="utf-8")
     assert listed(lists=[str(paths)], exclude=["*.jpg"]) == (["._b.jpg"], {})
     assert listed(folder / "#recycle") == (["old.jpg"], {})
+    names, counts = listed(folder, hidden, lists=[str(paths)])  # also if it is below a folder that skips it
+    assert len(names) == len(PHOTOS) + 1
+    assert counts == expected_counts()
 
 
 def test_a_skipped_folder_is_not_entered(folder: Path) -> None:

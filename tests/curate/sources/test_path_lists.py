@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import tracemalloc
+import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from curate import manifest
 from curate.errors import ScanError, SourceError
 from curate.manifest import unescape
 from curate.scanning.scan import ScanOptions, scan_photos
-from curate.sources import ListedPhoto, Sources
+from curate.sources import ListedPhoto, Sources, list_photos, locate_photo, read_bytes
 from curate.sources.path_lists import read_entries, sort_photos
 
 Pixels = NDArray[np.uint8]
@@ -116,7 +118,94 @@ def test_a_list_that_cannot_be_read_is_an_error(content: str, tmp_path: Path) ->
             sources.check()
 
 
-@given(st.lists(st.binary(max_size=8).map(lambda raw: raw.replace(b"\0", b"")), max_size=20))
+WINDOWS_ENCODINGS = ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
+"""As Notepad and PowerShell write them. Python writes byte order marks for utf-16 and utf-32, not for -le and -be."""
+
+
+@pytest.mark.parametrize("encoding", WINDOWS_ENCODINGS)
+@pytest.mark.parametrize("end", ["\r\n", "\n"])
+def test_lists_are_read_in_the_encodings_of_windows(encoding: str, end: str, photos: Path, tmp_path: Path) -> None:
+    names = ["a-vivid.png", "größe.png", "写真.png"]
+    for name in names:
+        (photos / name).touch()
+    (tmp_path / "list").write_bytes("".join(f"{photos / name}{end}" for name in names).encode(encoding))
+    found = list(Sources(lists=(str(tmp_path / "list"),)).photos())
+    assert [(photo.path, photo.error) for photo in found] == [(name, None) for name in names]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_with_nul_characters_may_have_a_byte_order_mark(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes("/a\0/é\n\0".encode(encoding))
+    assert list(read_entries(str(tmp_path / "list"), null=True)) == ["/a", "/é\n"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "/a.jpg\n/größe.jpg\n".encode("cp1252"),
+            "line 2 of the list .* is not UTF-8 text, .*: save the list as UTF-8",
+        ),
+        ("/a.jpg\n/b.jpg\n".encode("utf-16") + b"/c.jpg\n", "line 3 is not UTF-16-LE text: save it as UTF-8"),
+        (b"x" * (5 << 20), "too long for a path"),
+        (b"/a.jpg\0/b.jpg", "has NUL bytes: use -0"),
+    ],
+)
+def test_lists_in_other_encodings_are_one_error_that_names_the_line(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "list").write_bytes(content)
+    with pytest.raises(SourceError, match=message):
+        list(read_entries(str(tmp_path / "list"), null=False))
+
+
+def test_a_name_that_is_not_utf8_may_be_in_a_list_of_lines_if_there_is_such_a_file(tmp_path: Path) -> None:
+    path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.jpg")
+    with open(path, "wb"):
+        pass
+    (found,) = listed(path, folder=tmp_path)
+    assert (found.path, found.error) == (r"caf\xe9.jpg", None)
+
+
+Form = Literal["NFC", "NFD"]
+FORMS: tuple[Form, Form] = ("NFC", "NFD")
+
+
+@pytest.mark.parametrize(("on_disk", "in_list"), [FORMS, FORMS[::-1]])
+def test_names_are_found_in_the_other_unicode_normal_form(on_disk: Form, in_list: Form, tmp_path: Path) -> None:
+    name = "Zürich/größe é.jpg"
+    path = tmp_path / unicodedata.normalize(on_disk, name)
+    path.parent.mkdir()
+    path.touch()
+    other = tmp_path / unicodedata.normalize(in_list, name)
+    (found,) = listed(os.fsencode(other), folder=tmp_path)
+    assert (found.open_path(), found.error) == (str(path), None)
+    # a folder and a list name the photo once
+    sources = Sources((path.parent,), lists=(str(tmp_path / "list"),))
+    assert [photo.open_path() for photo in sources.photos()] == [str(path)]
+    assert [photo.open_path() for photo in list_photos([other])] == [str(path)]
+    assert locate_photo("/moved", unicodedata.normalize(in_list, name), [tmp_path]) == str(path)
+    assert read_bytes(str(other)) == b""
+
+
+def test_of_two_files_whose_names_differ_in_the_normal_form_each_has_its_own(tmp_path: Path) -> None:
+    paths = [tmp_path / unicodedata.normalize(form, "é.jpg") for form in FORMS]
+    for number, path in enumerate(paths):
+        path.write_bytes(bytes([number]))
+    if len(os.listdir(tmp_path)) == 1:
+        pytest.skip("this file system takes both for one name")
+    found = listed(*map(os.fsencode, paths), folder=tmp_path)
+    assert sorted(photo.open_path() for photo in found) == sorted(map(str, paths))
+    assert [read_bytes(str(path)) for path in paths] == [b"\0", b"\1"]
+    # a name in neither form that could be either of them is none
+    neither = "é" + unicodedata.normalize("NFD", "é")
+    for form in FORMS:
+        (tmp_path / unicodedata.normalize(form, neither)).touch()
+    (missing,) = listed(os.fsencode(tmp_path / neither), folder=tmp_path)
+    assert (missing.error or "").startswith("Vanished: ")
+
+
+@given(st.lists(st.binary(max_size=8).map(lambda raw: raw.replace(b"\0", b"").strip(b"\xef\xfe\xff")), max_size=20))
 def test_any_bytes_between_nul_bytes_are_an_entry(lines: list[bytes]) -> None:
     file = io.BytesIO(b"\0".join(lines))
     with pytest.MonkeyPatch.context() as patch:

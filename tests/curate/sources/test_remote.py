@@ -189,7 +189,7 @@ def test_a_url_that_does_not_exist_is_an_error(url: str, s3: Any) -> None:  # no
         Sources((url,)).check()
 
 
-@pytest.mark.parametrize(("url", "said"), [("nonsense://x", "can't be read"), ("http://127.0.0.1:9/x", "")])
+@pytest.mark.parametrize(("url", "said"), [("nonsense://x", "of an unknown kind"), ("http://127.0.0.1:9/x", "")])
 def test_an_unknown_protocol_and_no_answer_are_errors(url: str, said: str) -> None:
     with pytest.raises(SourceError, match=said or "check the address"):
         Sources((url,)).check()

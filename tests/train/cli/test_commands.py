@@ -209,7 +209,8 @@ def test_resume_without_a_checkpoint_says_so_and_starts_fresh(clean_manifest: Ma
 def test_resume_on_another_manifest_is_refused(clean_manifest: Manifests, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert run("fit", clean_manifest(), "--run-dir", folder, *QUICK).exit_code == 0
-    said = failure(run("fit", clean_manifest(("train",) * 5), "--run-dir", folder, "--resume"), 1)
+    other = clean_manifest(("train",) * 5).rename(tmp_path / "other.parquet")
+    said = failure(run("fit", other, "--run-dir", folder, "--resume"), 1)
     assert "another manifest" in said
 
 

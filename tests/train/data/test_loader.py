@@ -9,11 +9,13 @@ import sys
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
@@ -48,6 +50,22 @@ def path_of(listed: PhotoDataset, index: int) -> Path:
     found = listed.locate(index)
     assert found
     return Path(found)
+
+
+def scanned_without_hashes(listed: PhotoDataset) -> PhotoDataset:
+    """The same photos; their content may change."""
+    return replace(listed, sha256s=pa.nulls(len(listed), pa.large_string()))
+
+
+def test_a_photo_with_other_bytes_than_scanned_is_never_cropped(seven: PhotoDataset) -> None:
+    changed = path_of(seven, 1)
+    before = changed.stat()
+    changed.write_bytes(path_of(seven, 2).read_bytes()[: before.st_size].ljust(before.st_size, b"\0"))
+    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))  # as `touch -r`: same size and time
+    batch = CropLoader(seven, 32, seed=0).load_batch([SampleKey(0, index) for index in range(3)])
+    assert batch.photos == [0, 2]
+    assert batch.errors[0][0] == 1
+    assert batch.errors[0][1].startswith("ChangedSinceScan: ")
 
 
 def test_a_crop_that_runs_out_of_memory_fails_its_photo_alone(
@@ -122,7 +140,7 @@ def test_an_unreadable_photo_becomes_an_error_and_the_rest_of_the_batch_stays(se
     damaged, gone = path_of(seven, 1), path_of(seven, 2)
     damaged.write_bytes(damaged.read_bytes()[:200])
     gone.unlink()
-    crops = CropLoader(seven, 32, seed=0)
+    crops = CropLoader(scanned_without_hashes(seven), 32, seed=0)
     batch = crops.load_batch([SampleKey(0, index) for index in range(4)])
     assert batch.photos == [0, 3]
     assert batch.rgb.shape == (2, 32, 32, 3)
@@ -134,7 +152,7 @@ def test_an_unreadable_photo_becomes_an_error_and_the_rest_of_the_batch_stays(se
 
 def test_a_batch_without_readable_photos_gives_the_reasons(seven: PhotoDataset) -> None:
     path_of(seven, 5).write_bytes(b"")
-    batch = CropLoader(seven, 32, seed=0).load_batch([SampleKey(0, 5)])
+    batch = CropLoader(scanned_without_hashes(seven), 32, seed=0).load_batch([SampleKey(0, 5)])
     assert len(batch.rgb) == 0
     assert batch.errors[0][0] == 5
     assert "EmptyFile" in batch.errors[0][1]
@@ -224,7 +242,7 @@ def test_a_rotated_photo_is_cropped_upright(seven: PhotoDataset) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6  # the stored left side is the top
     Image.fromarray(stored).save(path_of(seven, 0), "JPEG", quality=95, exif=exif)
-    (rgb,) = CropLoader(seven, 32, seed=0).load_batch([SampleKey(CENTER, 0)]).rgb
+    (rgb,) = CropLoader(scanned_without_hashes(seven), 32, seed=0).load_batch([SampleKey(CENTER, 0)]).rgb
     top, bottom = rgb[:12].float().mean((0, 1)), rgb[-12:].float().mean((0, 1))
     assert top[0] - top[2] > 100
     assert bottom[2] - bottom[0] > 100

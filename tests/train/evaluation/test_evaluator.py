@@ -18,6 +18,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 
 from curate.errors import UsageError
+from curate.manifest import Lineage, read_manifest, write_manifest
 from curate.measures.colorfulness import colorfulness
 from train.cli import main
 from train.data import dataset
@@ -73,7 +74,7 @@ def test_gray_is_neutral_and_no_constant_beats_the_mean_color(clean_manifest: Ma
     assert rows["neutral gray"].tones == {"grayscale": 5}
     for a, b in ((0.1, 0.0), (0.3, 0.3), (-0.2, 0.4)):
         _, other = evaluate(clean_manifest(["test"] * 5), Constant(a, b))
-        assert rows["mean colour"].loss <= summarize(other)["network"].loss + 1e-6
+        assert rows["mean color"].loss <= summarize(other)["network"].loss + 1e-6
 
 
 def test_ratios_are_of_sums_and_other_scores_are_means() -> None:
@@ -86,14 +87,14 @@ def test_ratios_are_of_sums_and_other_scores_are_means() -> None:
             "a",
             40.0,
             37.0,
-            {"network": scores(0.1, 10), "mean colour": scores(0.2, 4), "neutral gray": scores(0.2, 0)},
+            {"network": scores(0.1, 10), "mean color": scores(0.2, 4), "neutral gray": scores(0.2, 0)},
         ),
         PhotoResult(
             1,
             "b",
             40.0,
             37.0,
-            {"network": scores(0.2, 30), "mean colour": scores(0.5, 4), "neutral gray": scores(0.4, 0)},
+            {"network": scores(0.2, 30), "mean color": scores(0.5, 4), "neutral gray": scores(0.4, 0)},
         ),
     ]
     row = summarize(results)["network"]
@@ -112,6 +113,8 @@ def test_gray_photos_have_no_ratio_and_infinite_psnr_is_null_in_json(
     gray = io.BytesIO()
     Image.new("RGB", (48, 40), (90, 90, 90)).save(gray, "PNG")
     photo.write_bytes(gray.getvalue().ljust(photo.stat().st_size, b"\0"))
+    table = read_manifest(manifest).table.drop_columns(["sha256"])  # of the earlier photo
+    write_manifest(manifest, table, Lineage("clean", "curate filter", {}))
     facts = json.loads(run(checkpoint_file(strength=0.0), manifest, "--json").stdout)
     assert facts["predictions"]["network"]["psnr_db"] is None
 
@@ -125,7 +128,7 @@ def test_table_json_and_page_state_the_protocol(
     facts = json.loads(run(checkpoint, manifest, "--json").stdout)
     assert facts["protocol"]["photos"] == 3
     assert (facts["protocol"]["size_px"], facts["protocol"]["split"]) == (32, "test")
-    assert set(facts["predictions"]) == {"network", "mean colour", "neutral gray"}
+    assert set(facts["predictions"]) == {"network", "mean color", "neutral gray"}
     assert facts["predictions"]["neutral gray"]["loss_to_neutral"] == 1
     assert len(facts["photos"]) == 3
     for text in (table.stdout, page.read_text()):
@@ -176,7 +179,10 @@ def test_best_and_worst_are_by_gain_over_gray(
 
 def test_a_few_photos_are_shown_only_once(clean_manifest: Manifest, checkpoint_file: Manifest, tmp_path: Path) -> None:
     run(checkpoint_file(), clean_manifest(["train", "test", "test"]), "--html", tmp_path / "page.html")
-    assert (tmp_path / "page.html").read_text(encoding="utf-8").count("<figcaption>") == 2
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("<figcaption>") == 2
+    for label in ("gray", "predicted, M ", "original, M "):  # on each picture
+        assert page.count(f'<span class="label">{label}') == 2
 
 
 def test_an_empty_split_and_a_foreign_page_are_refused(

@@ -116,6 +116,18 @@ def test_a_file_that_is_not_a_loss_curve_is_an_error(tmp_path: Path, text: str) 
         read_loss_curve(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_loss_curves_are_read_in_the_encodings_of_windows(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "losses.csv"
+    path.write_bytes(
+        '#TYPE Verlust\r\n"step","loss"\r\n1,0.5\r\n2,0.25\r\n'.encode(encoding)
+    )  # PowerShell's Export-Csv
+    assert list(read_loss_curve(path, neutral=0.5).ratios) == [1.0, 0.5]
+    path.write_bytes("# größe\nstep,loss\n1,0.5\n".encode("cp1252"))
+    with pytest.raises(TrainingError, match="line 1 is not UTF-8 text: save it as UTF-8"):
+        read_loss_curve(path)
+
+
 def test_a_missing_run_is_an_error(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["diagnose", str(tmp_path / "nowhere")])
     assert result.exit_code == 1

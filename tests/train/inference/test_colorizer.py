@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, ImageCms
 from skimage.color import rgb2lab
 
 from curate.cli import main as curate
-from curate.errors import PhotoError, PlaceTaken, UsageError
+from curate.errors import PhotoError, PlaceTaken, UnsupportedFormat, UsageError
 from train import checkpoint
 from train.cli import main
 from train.inference.colorizer import Colorizer
@@ -210,6 +210,15 @@ def test_a_folder_that_cant_be_written_is_an_error(colorizer: Colorizer, folder:
 def test_a_folder_given_as_a_photo_is_an_error(colorizer: Colorizer, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(PhotoError):
         colorizer.colorize_file(folder, tmp_path / "out.png")
+
+
+def test_camera_raw_is_not_colorized(colorizer: Colorizer, folder: Path, tmp_path: Path) -> None:
+    with Image.open(folder / "a.png") as photo:
+        photo.save(folder / "by-name.nef", "TIFF")
+        photo.save(folder / "by-tag.tif", tiffinfo={50706: bytes([1, 4, 0, 0])})  # DNGVersion
+    for name in ("by-name.nef", "by-tag.tif"):
+        with pytest.raises(UnsupportedFormat, match="camera raw"):
+            colorizer.colorize_file(folder / name, tmp_path / "out.png")
 
 
 def test_no_draft_is_left_behind(checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path) -> None:
