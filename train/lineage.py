@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +13,13 @@ from curate import manifest
 from curate.errors import ManifestError
 from curate.files import sha256_of
 from curate.locations import Location, to_location
+from curate.manifest import Lineage
 from train.checkpoint import Checkpoint, CheckpointMetadata, Parent
+from train.data.dataset import RUN_KIND
 from train.data.run_photos import FILE_NAME
 
+PARENT_LIST = "parent-photos.parquet"
+"""In the folder of a run that started from a checkpoint, the training photos of that and of all before it."""
 COLUMNS = ("source", "path", "sha256", "split")
 HELD_OUT_SPLITS = ("val", "test")
 NAMED_PHOTOS = 3
@@ -60,16 +64,31 @@ def training_photos(source: Checkpoint, moved_to: Location | None = None) -> pa.
 
 
 def parent_photos(source: Checkpoint, fallback: Location | None = None) -> ParentPhotos:
-    """Return the training photos of all parents of a checkpoint.
+    """Return the training photos of all parents of a checkpoint, from the list in its run's folder or from theirs.
 
     Args:
         source: the checkpoint.
         fallback: a manifest that is used for a parent that was trained on it, if the parent's list isn't found.
     """
-    return _list_photos(_parents(source.metadata.parent), fallback)
+    parent = source.metadata.parent
+    if parent and parent.list_sha256 and (own := _find_beside(source.path, PARENT_LIST, {parent.list_sha256})):
+        return ParentPhotos(merge_photos([manifest.read_manifest(own, required=COLUMNS, columns=COLUMNS).table]))
+    return _list_photos(_parents(parent), fallback)
 
 
-def describe_parent(source: Checkpoint, table: pa.Table) -> tuple[Parent, HeldOutPhotos, Sequence[str]]:
+def write_parent_photos(run_dir: Path, photos: ParentPhotos) -> str:
+    """Write the list of the parents' photos into a new run's folder; return its SHA-256, or "" if some are unknown.
+
+    Raises:
+        ManifestError: the system refuses to write it.
+    """
+    if photos.missing:
+        return ""
+    manifest.write_manifest(run_dir / PARENT_LIST, photos.table, Lineage(RUN_KIND, "train fit --init", {}))
+    return manifest.digest(run_dir / PARENT_LIST)
+
+
+def describe_parent(source: Checkpoint, table: pa.Table) -> tuple[Parent, HeldOutPhotos, ParentPhotos]:
     """Return what a new run that starts with the weights of a checkpoint records about it.
 
     Args:
@@ -78,7 +97,7 @@ def describe_parent(source: Checkpoint, table: pa.Table) -> tuple[Parent, HeldOu
 
     Returns:
         The record; the photos of the new run's validation and test split that taught the checkpoint or its parents; and
-        a line for each of these whose training photos can't be listed.
+        all training photos of these.
     """
     about = source.metadata
     parent = Parent(
@@ -93,13 +112,14 @@ def describe_parent(source: Checkpoint, table: pa.Table) -> tuple[Parent, HeldOu
         command=about.command,
         parent=about.parent,
     )
-    known = _list_photos(_parents(parent), None)
+    own, earlier = _list_photos(_parents(replace(parent, parent=None)), None), parent_photos(source)
+    known = ParentPhotos(merge_photos([own.table, earlier.table]), [*own.missing, *earlier.missing])
     rows = table.filter(pc.is_in(table["split"], pa.array(HELD_OUT_SPLITS)))
     hashes = rows["sha256"].cast(pa.large_string())
     rows = rows.filter(pc.and_(pc.is_valid(hashes), pc.is_in(hashes, value_set=known.table["sha256"])))
     counts = {split: count for split in HELD_OUT_SPLITS if (count := rows["split"].to_pylist().count(split))}
     held_out = HeldOutPhotos(counts, rows["path"].slice(0, NAMED_PHOTOS).to_pylist())
-    return replace(parent, held_out=None if known.missing else counts), held_out, known.missing
+    return replace(parent, held_out=None if known.missing else counts), held_out, known
 
 
 def _parents(parent: Parent | None) -> Iterator[Parent]:
@@ -130,16 +150,19 @@ def merge_photos(tables: Sequence[pa.Table]) -> pa.Table:
     return rows.group_by(list(COLUMNS), use_threads=False).aggregate([])
 
 
+def _find_beside(path: Path, name: str, accepted: Collection[str]) -> Path | None:
+    """Return the file of this name in the folder of the run of the checkpoint at `path`, if its SHA-256 is accepted."""
+    own = next((found for folder in path.absolute().parents[:2] if (found := folder / name).exists()), None)
+    return own if own and manifest.digest(own) in accepted else None
+
+
 def _read_photos(path: Path, record: CheckpointMetadata | Parent, moved_to: Location | None, advice: str) -> pa.Table:
     """Read the training photos of the checkpoint at `path` from its run's folder, from `moved_to` or the manifest."""
     accepted = {record.photos_sha256} if record.photos_sha256 else set()
     if not record.photos_left_out:
         accepted.add(record.manifest_sha256)
-    own = next((found for folder in path.absolute().parents[:2] if (found := folder / FILE_NAME).exists()), None)
-    if moved_to is None and own and manifest.digest(own) in accepted:
-        place: Location = own
-    else:
-        place = moved_to or to_location(record.manifest_path)
+    own = None if moved_to else _find_beside(path, FILE_NAME, accepted)
+    place: Location = own or moved_to or to_location(record.manifest_path)
     if isinstance(place, Path) and not place.exists():
         raise ManifestError(f"{place}, the manifest that this model was trained on, doesn't exist: {advice}")
     read = manifest.read_manifest(place, required=COLUMNS, columns=COLUMNS)

@@ -273,7 +273,9 @@ def _write_tree(photos: list[ExportItem], out: ExportFolder, kind: Kind, summary
 def _link(photo: ExportItem, target: Path, summary: ExportSummary, *, hard: bool) -> None:
     source = os.path.join(unescape(photo.row["source"]), *unescape(photo.row["path"]).split("/"))
     if not os.path.isfile(source):
-        reason = Vanished("the photo no longer exists, or it is in a tar or remote and can't be linked: use --to copy")
+        reason = Vanished(
+            "the photo no longer exists, or is in a tar or ZIP or remote and can't be linked: use --to copy"
+        )
         summary.failed.append((photo.row["path"], str(reason)))
         return
     summary.photos += 1

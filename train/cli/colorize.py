@@ -31,8 +31,8 @@ def colorize(
 ) -> None:
     """Colorize photos with a trained CHECKPOINT (a file, or a run's folder).
 
-    PHOTO is a photo, a folder, a tar, or a manifest; a folder keeps its tree. Pictures have the photo's full size and
-    its own lightness; only the color is predicted. They are upright and in sRGB. JPEGs become JPEGs, anything else
+    PHOTO is a photo, a folder, a tar, a ZIP or a manifest; a folder keeps its tree. Pictures have the photo's full size
+    and its own lightness; only the color is predicted. They are upright and in sRGB. JPEGs become JPEGs, anything else
     becomes a PNG, which keeps transparency. The metadata of each picture says that a machine colorized it, and
     contains the sha256 of the checkpoint and of its training manifest.
 

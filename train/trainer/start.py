@@ -16,6 +16,7 @@ from train import checkpoint, checkpoint_file, lineage
 from train.checkpoint import Checkpoint, Parent
 from train.data import dataset, packed, run_photos
 from train.data.roots import check_roots as check_roots  # noqa: PLC0414  # train.api imports it from here
+from train.lineage import ParentPhotos
 from train.recipe import Recipe
 from train.trainer import loop
 from train.trainer.callbacks import FitResult
@@ -78,14 +79,14 @@ def start_training(
     else:
         datasets = dataset.make_datasets(read if resuming else checked, roots)
     resume_from = find_checkpoint(run_dir, datasets) if resuming else None
-    parent, init_weights = None, None
+    parent, init_weights, parent_photos = None, None, None
     if resume_from:
         recipe = _resumed_recipe(resume_from, recipe, set_by_user)
         parent = resume_from.metadata.parent
         check_same_parent(parent, init)
     elif init_from:
         init_weights = init_from.network().state_dict()
-        parent = _describe_parent(init_from, checked.table, say)
+        parent, parent_photos = _describe_parent(init_from, checked.table, say)
     packed.check_size(manifest, datasets.packed_px, recipe.image_size)
     if resume_from and resume_from.metadata.threads != (threads := torch.get_num_threads()):
         say(f"this run had {resume_from.metadata.threads} CPU threads and now has {threads}: its last bits will differ")
@@ -96,6 +97,8 @@ def start_training(
     if resume_from is None:
         left_out = read.table.num_rows - checked.table.num_rows
         list_sha256 = run_photos.write_photos(run_dir, checked, left_out)
+        if parent and parent_photos:
+            parent = replace(parent, list_sha256=lineage.write_parent_photos(run_dir, parent_photos))
         datasets = replace(datasets, photos_sha256=list_sha256, photos_left_out=left_out)
     if resume and resume_from is None:
         say(f"{run_dir} has no checkpoint yet: starting a new run" + ("" if init else " (without --init)"))
@@ -164,9 +167,9 @@ def check_same_parent(parent: Parent | None, init: Path | None) -> None:
         )
 
 
-def _describe_parent(init_from: Checkpoint, table: pa.Table, say: Callable[[str], None]) -> Parent:
-    """Return what the run records about its parent; warn of held-out photos that taught it."""
-    parent, held_out, missing = lineage.describe_parent(init_from, table)
+def _describe_parent(init_from: Checkpoint, table: pa.Table, say: Callable[[str], None]) -> tuple[Parent, ParentPhotos]:
+    """Return what the run records about its parent, and the photos that taught it; warn of held-out ones."""
+    parent, held_out, known = lineage.describe_parent(init_from, table)
     if held_out.counts:
         total = sum(held_out.counts.values())
         splits = " and ".join(f"{count:,} of split '{split}'" for split, count in held_out.counts.items())
@@ -175,6 +178,6 @@ def _describe_parent(init_from: Checkpoint, table: pa.Table, say: Callable[[str]
             f"! {splits} taught {init_from.path}, for example {names}: scores on them are flattering; filter with the "
             "same --split as for its training, so that each photo stays in its split"
         )
-    for line in missing:
+    for line in known.missing:
         say(f"! {line}; photos of the splits 'val' and 'test' may be among them, and scores on those are flattering")
-    return parent
+    return parent, known

@@ -101,7 +101,10 @@ def test_photos_of_the_parents_are_listed_too_or_said_to_be_unknown(
     assert f"started    from {parent / 'best.safetensors'}, step 1, sha256 " in said
     assert f"which was trained on {first}, sha256 {digest(first)}" in said
     assert "parents'   2 photos: --photos lists them too" in said
-    (parent / "photos.parquet").unlink()
+    (parent / "photos.parquet").rename(tmp_path / "moved.parquet")
+    assert inspect(child, "--photos").stdout.splitlines() == listed
+    (child / "parent-photos.parquet").unlink()
+    assert sorted(inspect(child, "--photos").stdout.splitlines()) == sorted(listed)  # from the parent's manifest
     first.unlink()
     gone = inspect(child, "--photos")
     assert (gone.exit_code, len(gone.stdout.splitlines())) == (1, 3)
