@@ -175,8 +175,8 @@ def _describe_parent(init_from: Checkpoint, table: pa.Table, say: Callable[[str]
         splits = " and ".join(f"{count:,} of split '{split}'" for split, count in held_out.counts.items())
         names = ", ".join(held_out.names) + (", ..." if total > len(held_out.names) else "")
         say(
-            f"! {init_from.path} was trained on {splits}, for example {names}: scores on these are too good; filter with "
-            "the same --split as for its training, so that each photo stays in its split"
+            f"! {init_from.path} was trained on {splits}, for example {names}: scores on these are too good; filter "
+            "with the same --split as for its training, so that each photo stays in its split"
         )
     for line in known.missing:
         say(f"! {line}; photos of the splits 'val' and 'test' may be among them, and scores on those are too good")
