@@ -39,7 +39,7 @@ PREFETCH_BATCHES = 2
 MAX_DEATHS = 2
 """A photo at which this many processes died is skipped."""
 MAX_FAILURES_IN_A_ROW = 5
-"""So many photos in a row that hang or end their process are no accident: the disk is gone, or memory is too small."""
+"""If this many photos in a row hang or end their process, the cause is a missing disk or too little memory."""
 PROCESS_NAME = "pt_data_worker"
 """As `ps` and `top` show the processes on Linux: the name that torch's own workers have."""
 START_TIMEOUT_S = 60.0
