@@ -11,8 +11,9 @@ The packages behind it, each of which imports only those below it:
 - `curate.scanning`, `curate.filtering`, `curate.packing`, `curate.exporting`, `curate.report`: what the commands do
 - `curate.sources`, `curate.executors`: where photos are stored, and where work runs
 - `curate.manifest`, `curate.image`, `curate.measures`: Parquet files, decoding, measures of pixels
-- `curate.files`, `curate.locations`, `curate.text`, `curate.errors`, `curate.version`, `curate.interrupts`,
-  `curate.process_settings`: support
+- `curate.files`, `curate.locations`: outputs written whole; local paths and URLs
+- `curate.text`, `curate.unicode`, `curate.version`, `curate.interrupts`, `curate.cores`, `curate.process_settings`,
+  `curate.errors`: support
 """
 
 from __future__ import annotations

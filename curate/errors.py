@@ -85,6 +85,10 @@ class BrokenTar(PhotoError):
     """The tar is truncated or damaged; members before the damage are measured."""
 
 
+class BrokenZip(PhotoError):
+    """The ZIP, or a member of it, is truncated or damaged."""
+
+
 class TooManyPixels(PhotoError):
     """The photo is larger than --max-pixels; it was not decoded."""
 

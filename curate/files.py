@@ -260,9 +260,14 @@ def locked_output_dir(out: Location, made_of: dict[str, Any], *, overwrite: bool
     complete = json.dumps(made_of | {_COMPLETE: True}).encode()
     with write_errors(out, OutputError, "-o", resumable=True):
         if isinstance(out, RemotePath):
-            with _lock(cache_folder() / "locks" / _short_hash(out.url), out):
+            drafts = make_drafts_folder(out)
+            with _lock(drafts.with_suffix(".lock"), out):
+                shutil.rmtree(drafts, ignore_errors=True)  # of a run that was killed
                 _prepare_remote_dir(out, made_of, overwrite=overwrite)
-                yield
+                try:
+                    yield
+                finally:
+                    shutil.rmtree(drafts, ignore_errors=True)
                 write_atomic(complete, out / STAMP)
             return
         stamp = out / STAMP
@@ -283,11 +288,26 @@ def locked_output_dir(out: Location, made_of: dict[str, Any], *, overwrite: bool
                 _remove_drafts(out)  # of workers that were killed
 
 
+def make_drafts_folder(out: RemotePath) -> Path:
+    """Make and return the folder of this machine in which files of an output are written before they are uploaded.
+
+    Raises:
+        OutputError: the system refuses to make it.
+    """
+    folder = cache_folder() / "drafts" / _short_hash(out.url)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise OutputError(
+            f"the work folder {folder} can't be made: {describe_error(exc)}: set XDG_CACHE_HOME to a folder for it"
+        ) from exc
+    return folder
+
+
 @contextmanager
 def _lock(file: Path, out: Location) -> Iterator[None]:
     from filelock import FileLock, Timeout  # here, because `train --help` imports this module and doesn't need it
 
-    file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file)
     try:
         lock.acquire(timeout=0)

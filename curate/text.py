@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import textwrap
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TOO_MANY_FILES = "allow more open files with `ulimit -n`"
@@ -113,3 +114,31 @@ def install_hint(extra: str) -> str:
     "pip install 'vividset[onnx]', or pip install '.[onnx]' in a clone of vividset"
     """
     return f"pip install 'vividset[{extra}]', or pip install '.[{extra}]' in a clone of vividset"
+
+
+def wrap_line(line: str, width: int) -> list[str]:
+    """Return a line in parts of at most `width` characters, broken at spaces; a longer word stays whole.
+
+    Continuations are indented to the text after a short label, such as `recipe    `, or else by two spaces more than
+    the line. A path stays beside its `written:`, and a hash beside its `sha256`.
+
+    >>> wrap_line("recipe    96 channels, 100 epochs", 24)
+    ['recipe    96 channels,', '          100 epochs']
+    >>> wrap_line("  read now: 7; unchanged since an earlier scan: the rest", 40)
+    ['  read now: 7; unchanged since an', '    earlier scan: the rest']
+    """
+    if len(line) <= width:
+        return [line]
+    label = re.match(r" *\S+ {2,}(?=\S)", line)
+    indent = len(line) - len(line.lstrip(" "))
+    hang = label.end() if label and label.end() <= width // 3 else indent + 2
+    text = re.sub(r"\b(written:|sha256) ", "\\1\u00a0", line[indent:])
+    parts = textwrap.wrap(
+        text,
+        width,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [part.replace("\u00a0", " ") for part in parts]

@@ -58,3 +58,11 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=found)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def wide_output() -> Iterator[None]:
+    """Commands wrap their text to the width of the terminal, but tests look for whole lines."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("curate.cli.common.output_width", lambda: 10_000)
+        yield

@@ -78,12 +78,15 @@ def _without_code(page: Path) -> str:
     return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("folder", ["how-to", "reference", "explanation", "tutorial"])
+@pytest.mark.parametrize("folder", ["how-to", "reference", "explanation", "tutorial", "results", "decisions"])
 def test_the_index_lists_every_page(folder: str) -> None:
-    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
-    pages = sorted(page.name for page in (ROOT / "docs" / folder).glob("*.md"))
+    """Results and decisions have an index of their own."""
+    folder_index = ROOT / "docs" / folder / "README.md"
+    index, prefix = (folder_index, "") if folder_index.exists() else (ROOT / "docs" / "README.md", f"{folder}/")
+    text = index.read_text(encoding="utf-8")
+    pages = sorted(page.name for page in (ROOT / "docs" / folder).glob("*.md") if page != index)
     assert pages
-    assert not [name for name in pages if f"({folder}/{name})" not in index]
+    assert not [name for name in pages if f"({prefix}{name})" not in text]
 
 
 def test_every_page_that_the_code_names_exists() -> None:

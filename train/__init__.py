@@ -8,6 +8,7 @@ The packages behind it, each of which imports only those below it:
 - `train.cli`: the commands; they parse options, call a function of the API and print
 - `train.api`: the functions of the public API, with keyword arguments named as the commands' options
 - `train.trainer`, `train.evaluation`, `train.inference`: the training loop, metrics, and use of a trained network
+- `train.lineage`: the photos and earlier checkpoints that a checkpoint was trained on
 - `train.checkpoint`, `train.health`: what a run keeps, and whether its loss curve is healthy
 - `train.checkpoint_file`: finds and checks a checkpoint's file without torch
 - `train.models`, `train.data`, `train.recipe`: network and loss, batches of photos, hyper-parameters

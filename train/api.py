@@ -70,6 +70,7 @@ def fit(
     max_steps: int | None = _RECIPE.max_steps,
     seed: int = _RECIPE.seed,
     recipe: Recipe | None = None,
+    init: StrPath | None = None,
     encoder_weights: StrPath | None = None,
     on_trouble: Literal["warn", "stop", "rescue"] = "warn",
     resume: bool = False,
@@ -97,12 +98,15 @@ def fit(
             encoder, neutral_weight, saturated_weight, neutral_chroma, saturated_chroma, perceptual_weight, clip_grad,
             ema, max_steps, seed: the hyper-parameters of `Recipe`, explained in docs/reference/recipe.md.
         recipe: all hyper-parameters as one object, instead of single arguments.
+        init: start from the best weights of this run's folder, or from this checkpoint, to fine-tune or to train
+            longer. channels, norm and encoder are then those of the checkpoint; one that is given and differs from both
+            the checkpoint's and the default is an error. Optimizer, schedule, steps, seed and average are new.
         encoder_weights: file with the weights of efficientnet-lite0; None takes those of its package.
         on_trouble: when the run goes wrong: `warn` prints it, `stop` also ends it, `rescue` returns to healthy weights
             and continues with a lower rate, smaller batches and a new warm-up. A resumed run keeps its own instead of
             the default.
-        resume: continue the run in `run_dir`. Hyper-parameters are the run's own; one that is given and differs from
-            both the run's and the default is an error.
+        resume: continue the run in `run_dir`; it needs no `init`. Hyper-parameters are the run's own; one that is given
+            and differs from both the run's and the default is an error.
         roots: one or many folders to look in, if the photos have moved since the scan.
         skip_changed: leave out photos that have changed since the scan; otherwise they are an error.
         workers: processes that read photos, 0 to 64; 0 reads in this process.
@@ -120,7 +124,7 @@ def fit(
 
     Raises:
         UsageError: an argument has no meaning, the device does not exist, `run_dir` has a run, another thread trains,
-            or several devices are asked for outside the main thread.
+            a hyper-parameter or `init` doesn't fit, or several devices are asked for outside the main thread.
         ManifestError: the manifest cannot be read, has no training photos, or photos are gone or changed.
         TrainingError: losses became NaN or infinite, trouble with `on_trouble="stop"`, or no photo can be read.
         CheckpointError: a checkpoint cannot be read or written.
@@ -163,6 +167,7 @@ def fit(
     given = recipe or given
     source = parse_location(manifest)
     folder = Path("runs") / source.stem if run_dir is None else local_path(run_dir, "run_dir")
+    start = "" if init is None else f", init={str(init)!r}"
     if given.devices > 1 and threading.current_thread() is not threading.main_thread():
         raise UsageError("several devices need signal handlers: call fit in the main thread, or with devices=1")
     if not _fit_lock.acquire(blocking=False):
@@ -177,9 +182,10 @@ def fit(
             | ({"on_trouble"} if on_trouble != "warn" else set()),
             roots=_roots(roots),
             skip_changed=skip_changed,
+            init=_path(init),
             resume=resume,
             on_trouble=on_trouble,
-            command=f"train.fit({str(source)!r}, run_dir={str(folder)!r})" if command is None else command,
+            command=f"train.fit({str(source)!r}, run_dir={str(folder)!r}{start})" if command is None else command,
             say=say,
             progress=progress,
         )
@@ -311,6 +317,9 @@ def evaluate(
         network, chosen, size_px, ColorizationWeightedLoss.from_recipe(recipe), device, lpips, fid, timeout_s
     )
     photos = evaluation.run(limit, progress or (lambda done, total: None))
+    training_photos, parents_known = count_training_photos(
+        source, parse_location(manifest), chosen, [photo.index for photo in photos]
+    )
     protocol = Protocol(
         checkpoint=str(source.path),
         checkpoint_sha256=sha256_of(source.path),
@@ -320,9 +329,8 @@ def evaluate(
         photos=len(photos),
         unreadable=min(limit or len(chosen), len(chosen)) - len(photos),
         size_px=size_px,
-        training_photos=count_training_photos(
-            source, parse_location(manifest), chosen, [photo.index for photo in photos]
-        ),
+        training_photos=training_photos,
+        parents_known=parents_known,
         lpips_weights_sha256=lpips.features.sha256 if lpips else None,
         fid_weights_sha256=fid.features.sha256 if fid else None,
     )

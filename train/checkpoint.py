@@ -9,17 +9,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from curate import manifest
-from curate.errors import CheckpointError, ManifestError, UsageError
+from curate.errors import CheckpointError, UsageError
 from curate.files import commit
-from curate.locations import Location, to_location
 from curate.version import __version__
 from train import checkpoint_file
 from train.models.unet import ColorUNet, build_network
@@ -28,8 +24,6 @@ from train.recipe import Recipe
 FORMAT_VERSION = 1
 MODEL = "ColorUNet"
 MODELS = (MODEL, f"{MODEL} under efficientnet-lite0")
-RUN_PHOTOS = "photos.parquet"
-"""In a run's folder, the list of its photos; see `train.data.run_photos`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +44,38 @@ class Rollback:
     """New batch size."""
     total_steps: int
     """New last step of the run; the learning-rate schedule, with its warm-up, restarts at `from_step`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The checkpoint whose weights a run started from, with what it records about its own training."""
+
+    path: str
+    """Absolute path of its file."""
+    sha256: str
+    """SHA-256 of its file, hex."""
+    step: int
+    """Optimizer steps taken."""
+    manifest_path: str
+    """As `CheckpointMetadata.manifest_path`, and so on."""
+    manifest_sha256: str
+    manifest_ancestors: Sequence[Mapping[str, str]] = ()
+    photos_sha256: str = ""
+    photos_left_out: int = 0
+    command: str = ""
+    held_out: Mapping[str, int] | None = None
+    """Number of photos in the new run's splits `val` and `test` that this checkpoint was trained on; None if
+    unknown."""
+    list_sha256: str = ""
+    """SHA-256 of parent-photos.parquet in the new run's folder, hex: the training photos of this checkpoint and of
+    those before it; empty if some of them are unknown."""
+    parent: Parent | None = None
+    """Its own parent."""
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any] | None) -> Parent | None:
+        """Return the parent from its JSON object, with all parents before it; None for null."""
+        return cls(**{**fields, "parent": cls.from_fields(fields.get("parent"))}) if fields else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +116,8 @@ class CheckpointMetadata:
     """SHA-256 of photos.parquet in the run's folder, hex: the photos of the manifest that were used."""
     photos_left_out: int = 0
     """Photos of the manifest that were left out, because they had changed since the scan."""
+    parent: Parent | None = None
+    """The checkpoint that the run started from; None if it started with new weights."""
     model: str = MODEL
     """Name of the architecture, one of `MODELS`."""
     tool_version: str = __version__
@@ -222,39 +250,6 @@ def remove_drafts(folder: Path) -> None:
         os.unlink(draft)
 
 
-def training_photos(source: Checkpoint, moved_to: Location | None = None) -> pa.Table:
-    """Return source, path, sha256 and split of every photo that a model was trained on.
-
-    They are read from photos.parquet in the run's folder, or else from the manifest, if both agree.
-
-    Args:
-        source: the model's checkpoint.
-        moved_to: the list or the manifest, if it is not where it was.
-
-    Raises:
-        ManifestError: both are missing, unreadable, or have another SHA-256.
-    """
-    metadata, columns = source.metadata, ("source", "path", "sha256", "split")
-    accepted = {metadata.photos_sha256} if metadata.photos_sha256 else set()
-    if not metadata.photos_left_out:
-        accepted.add(metadata.manifest_sha256)
-    own = next(
-        (found for folder in source.path.absolute().parents[:2] if (found := folder / RUN_PHOTOS).exists()), None
-    )
-    if moved_to is None and own and manifest.digest(own) in accepted:
-        path: Location = own
-    else:
-        path = moved_to or to_location(metadata.manifest_path)
-    name = RUN_PHOTOS if metadata.photos_left_out else "the one"
-    advice = f"give {name} with sha256 {(min(accepted, key=metadata.manifest_sha256.__ne__))[:12]} as --manifest"
-    if isinstance(path, Path) and not path.exists():
-        raise ManifestError(f"{path}, the manifest that this model was trained on, doesn't exist: {advice}")
-    read = manifest.read_manifest(path, required=columns, columns=columns)
-    if read.sha256 not in accepted:
-        raise ManifestError(f"{path} is not the manifest that this model was trained on, or it has changed: {advice}")
-    return read.table.filter(pc.equal(read.table["split"], "train"))
-
-
 def _parse_metadata(path: Path, text: str) -> CheckpointMetadata:
     """Check and convert the JSON text in the header of the checkpoint `path`."""
     try:
@@ -273,6 +268,7 @@ def _parse_metadata(path: Path, text: str) -> CheckpointMetadata:
         )
     try:
         rescues = tuple(Rollback(**rescue) for rescue in fields.get("rescues", ()))
-        return CheckpointMetadata(**{**fields, "recipe": Recipe(**fields["recipe"]), "rescues": rescues})
-    except (KeyError, TypeError, UsageError) as exc:
+        parts = {"recipe": Recipe(**fields["recipe"]), "rescues": rescues}
+        return CheckpointMetadata(**{**fields, **parts, "parent": Parent.from_fields(fields.get("parent"))})
+    except (KeyError, TypeError, AttributeError, UsageError) as exc:
         raise CheckpointError(f"{path} is damaged: its recipe can't be read ({exc}): use another checkpoint") from exc

@@ -54,7 +54,7 @@ def scan_photos(
     A photo that cannot be read becomes a row with the reason; it never stops the scan.
 
     Args:
-        paths: one or many folders, photos, tars, or URLs of such.
+        paths: one or many folders, photos, tars, ZIPs, or URLs of such.
         out: manifest to write or update, a Parquet file; a path or URL.
         from_files: one or many text files with one path per line; `-` is standard input.
         null: paths in these files end in NUL bytes instead of line ends.

@@ -122,7 +122,7 @@ def explain_photo(
 
     Raises:
         SourceError: the photo does not exist and is not in the scan.
-        ManifestError: `photo` is a folder, a tar or a manifest.
+        ManifestError: `photo` is a folder, a tar, a ZIP or a manifest.
         UsageError: arguments contradict each other, or a value has no meaning.
 
     Example:

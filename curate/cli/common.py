@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from curate.cli.libraries import import_error_message
 from curate.errors import UsageError, VividsetError
 from curate.interrupts import EXIT_CODE, InterruptHandler
 from curate.locations import check_local_name, local_path, parse_location
-from curate.text import advise, describe_error, escape_control, is_out_of_handles
+from curate.text import advise, describe_error, escape_control, is_out_of_handles, wrap_line
 
 SCAN_MANIFEST = Path("manifests/scan.parquet")
 CLEAN_MANIFEST = Path("manifests/clean.parquet")
@@ -142,7 +143,7 @@ class ErrorHandlingGroup(click.Group):
                     line, code = f"Interrupted: {self._interrupt_message(ctx, exc)}.", EXIT_CODE
                 else:
                     line, code = _expected_error(ctx, exc)
-            click.echo(escape_control(line), err=True)
+            echo_message(line)
             ctx.exit(code)
 
     def _interrupt_message(self, ctx: click.Context, exc: BaseException) -> str:
@@ -189,10 +190,30 @@ def _system_error_message(exc: OSError) -> str:
     return f"{where}{describe_error(exc)}{': ' if advice else ''}{advice}"
 
 
+def output_width() -> int:
+    """The width of the terminal; 80 columns if the output goes elsewhere."""
+    return max(40, shutil.get_terminal_size((80, 24)).columns)
+
+
 def echo_lines(lines: Iterable[str]) -> None:
-    """Print lines on stdout, with control characters in file names escaped."""
+    """Print text on stdout, wrapped to `output_width`, with control characters in file names escaped."""
+    width = output_width()
+    for line in lines:
+        for part in wrap_line(escape_control(line), width):
+            click.echo(part)
+
+
+def echo_data(lines: Iterable[str]) -> None:
+    """Print lines for other programs on stdout: not wrapped, but with control characters escaped."""
     for line in lines:
         click.echo(escape_control(line))
+
+
+def echo_message(line: str) -> None:
+    """Print an error, a warning or a note on stderr: wrapped on a terminal, else as one line, for logs and scripts."""
+    line = escape_control(line)
+    for part in wrap_line(line, output_width()) if sys.stderr.isatty() else [line]:
+        click.echo(part, err=True)
 
 
 @contextmanager

@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from curate.cli import summaries
-from curate.cli.common import CLEAN_MANIFEST, LOCATION, SCAN_MANIFEST, echo_lines, typed_command
+from curate.cli.common import (
+    CLEAN_MANIFEST,
+    LOCATION,
+    SCAN_MANIFEST,
+    echo_data,
+    echo_lines,
+    echo_message,
+    typed_command,
+)
 from curate.cli.filter_options import DATASET_OPTIONS, PHOTO_OPTIONS, filter_options
 from curate.locations import Location
 
@@ -41,11 +49,11 @@ def filter_command(scan_path: Location, out: Location, settings: dict[str, Any],
 
     options = build_options(settings)
     if show:
-        echo_lines(settings_to_toml(settings))
+        echo_data(settings_to_toml(settings))
         return
     chosen = filter_manifest(scan_path, out, options=options, command=typed_command(), dry_run=dry_run)
     echo_lines(summaries.filter_summary(chosen))
     rejected = rejected_path_for(out)
     echo_lines(["dry run: no files were written" if dry_run else f"written: {out} and {rejected}"])
     if warning := summaries.strictest_rule_warning(chosen, str(scan_path if dry_run else rejected)):
-        click.echo(warning, err=True)
+        echo_message(warning)

@@ -119,16 +119,18 @@ def scan(
 ) -> None:
     """Measure every photo and write one manifest with one row per photo.
 
-    PATH is a photo, a folder, a tar file or a URL of one. The manifest has the colorfulness (Hasler and Süsstrunk), the
-    tone (color, grayscale, sepia, toned) and other measurements of each photo. A photo that can't be read gets a row
-    with the reason. `curate filter` then selects photos by these measurements.
+    PATH is a photo, a folder, a tar file, a ZIP file or a URL of one. The manifest has the colorfulness (Hasler and
+    Süsstrunk), the tone (color, grayscale, sepia, toned) and other measurements of each photo. A photo that can't be
+    read gets a row with the reason. `curate filter` then selects photos by these measurements.
 
     Run the same command again after adding photos or after an interruption: only new and changed photos are measured.
     A photo that no longer exists keeps its row, marked as missing; --prune removes such rows.
     """
     too_many = _error_limit(max_errors)
     if not paths and not from_files:
-        raise UsageError("nothing to scan: give folders, photos or tar files, or a list of them with --from-file")
+        raise UsageError(
+            "nothing to scan: give folders, photos, tar files or ZIP files, or a list of them with --from-file"
+        )
     _prefork(
         forked=engine == "processes" and (overwrite or not (isinstance(out, Path) and out.exists())) and not dry_run
     )

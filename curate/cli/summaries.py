@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -154,6 +153,8 @@ def export_summary(export: ExportSummary, out: Location) -> Iterator[str]:
     yield f"{pluralize(export.photos, 'photo')} exported, {len(export.failed):,} failed"
     if export.exported_now < export.photos:
         yield f"  exported now: {export.exported_now:,}; already in the folder: the rest"
+    if export.left_out:
+        yield f"  left out: {pluralize(export.left_out, 'row')} of tars and ZIPs, because a list of paths names files"
     yield from _failure_lines(export.failed, out)
     if export.photos:
         yield f"written: {out}"
@@ -227,16 +228,9 @@ def _option_text(value: Any) -> str:
 
 
 def _wrapped_list(name: str, items: list[str]) -> Iterator[str]:
-    """`name  item, item, ...` in lines of at most 100 characters; nothing without items."""
+    """`  name     item, item, ...`; nothing without items."""
     if items:
-        yield from textwrap.wrap(
-            ", ".join(items),
-            100,
-            initial_indent=f"  {name:<8} ",
-            subsequent_indent=" " * 11,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        yield f"  {name:<8} {', '.join(items)}"
 
 
 def report_summary(page: ReportSummary) -> Iterator[str]:

@@ -95,8 +95,16 @@ def _continue_stopped(ended: threading.Event) -> None:
         pid = getattr(server, "_forkserver_pid", None)
         with suppress(OSError):  # not Linux, no fork server, or a process has just ended
             for process in (int(pid or 0), *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())):
-                if Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "T":
+                if is_stopped(process):
                     os.kill(process, signal.SIGCONT)
+
+
+def is_stopped(process: int) -> bool:
+    """Whether a process was stopped by a signal, on Linux; False if it does not exist."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False
 
 
 def init_worker(environment: Mapping[str, str]) -> None:

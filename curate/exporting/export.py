@@ -46,6 +46,8 @@ class ExportSummary:
     """Photos that this run wrote or linked; the others were there already."""
     failed: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason of each photo that could not be exported."""
+    left_out: int = 0
+    """Rows that are no files of their own, and so are not in a list of paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +279,8 @@ def _link(photo: ExportItem, target: Path, summary: ExportSummary, *, hard: bool
         remote = is_url(photo.row["source"])
         reason: PhotoError = Vanished("the photo no longer exists")
         if is_member or remote:
-            reason = NotAFile(f"the photo {'has a URL' if remote else 'is in a tar'} and can't be linked: use --to copy")
+            place = "has a URL" if remote else "is in a tar or ZIP"
+            reason = NotAFile(f"the photo {place} and can't be linked: use --to copy")
         summary.failed.append((photo.row["path"], str(reason)))
         return
     summary.photos += 1

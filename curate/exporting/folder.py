@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from curate.files import commit, write_failed_csv
+from curate.files import commit, make_drafts_folder, write_failed_csv
 from curate.locations import Location, RemotePath
 
 BUFFER_BYTES = 64 << 20
@@ -72,7 +72,7 @@ class ExportFolder:
     def draft(self, name: str) -> Iterator[Path]:
         """Give the path of a draft on this machine, which gets its name when the block ends without an error."""
         if isinstance(self.out, RemotePath):
-            with TemporaryDirectory(prefix="vividset-") as scratch:
+            with TemporaryDirectory(dir=make_drafts_folder(self.out)) as scratch:
                 yield Path(scratch, name)
                 commit(Path(scratch, name), self.out / name)
         else:

@@ -2,6 +2,7 @@
 
 options.py        thresholds and other rules as options, and presets
 rules.py          rules on single photos
+photo_lists.py    lists of photos to reject or to keep
 dataset_rules.py  rules that compare photos: shares, SQL, duplicates, balance
 columns.py        columns of a whole scan as numpy arrays
 balance.py        a subset spread over hues and colorfulness

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from curate.locations import check_local_name
 from curate.manifest import escape
 from curate.sources import remote
 from curate.text import describe_error
+from curate.unicode import text_encoding
 
 _HASH_LINE = re.compile(r"\\?([0-9a-fA-F]{64})(?:[ \t].*)?")
 """A content hash, alone or with a name after it, as `sha256sum` and the report write it."""
@@ -87,7 +89,8 @@ class PhotoList:
             UsageError: a file can't be read or is not text.
         """
         contents = [_read_file(path, option) for path in paths]
-        entries = dict.fromkeys(line for data in contents for line in _split_lines(data))
+        texts = [_decode(data, path) for path, data in zip(paths, contents, strict=True)]
+        entries = dict.fromkeys(line for text in texts for line in _split_lines(text))
         files = tuple(
             ListFile(escape(os.path.abspath(path)), hashlib.sha256(data).hexdigest())
             for path, data in zip(paths, contents, strict=True)
@@ -100,9 +103,9 @@ class PhotoList:
                 hashes.setdefault(match[1].lower(), []).append(number)
                 continue
             spelled = set() if _NOT_UTF8.search(entry) else {entry}  # perhaps with the manifest's own escapes
-            for text in spelled | {escape(entry), escape(os.path.normpath(entry))}:
+            for text in _normal_forms(spelled | {escape(entry), escape(os.path.normpath(entry))}):
                 names.setdefault(text, []).append(number)
-            for text in spelled | {escape(remote.absolute_location(entry))}:
+            for text in _normal_forms(spelled | {escape(remote.absolute_location(entry))}):
                 locations.setdefault(text, []).append(number)
         return cls(files, tuple(entries), *map(_Lookup.from_dict, (hashes, names, locations)))
 
@@ -135,14 +138,25 @@ def _read_file(path: str, option: str) -> bytes:
         raise UsageError(
             f"the list {path} can't be read: {describe_error(exc)}: name a text file of paths or sha256 with {option}"
         ) from exc
-    if b"\0" in data:
-        raise UsageError(f"the list {path} is not a text file: write one path or sha256 per line, in UTF-8")
     return data
 
 
-def _split_lines(data: bytes) -> Iterator[str]:
+def _decode(data: bytes, path: str) -> str:
+    """Return the text of a list file, in UTF-8 or as Windows writes it; other bytes are those of a name."""
+    encoding, mark = text_encoding(data)
+    text = data[mark:].decode(encoding, "surrogateescape" if encoding == "utf-8" else "replace")
+    if "\0" in text:
+        raise UsageError(f"the list {path} is not a text file: write one path or sha256 per line, in UTF-8")
+    return text
+
+
+def _normal_forms(names: set[str]) -> set[str]:
+    """Return names with their Unicode normal forms: macOS decomposes the names of files, most editors compose them."""
+    return names | {unicodedata.normalize(form, name) for name in names for form in ("NFC", "NFD")}
+
+
+def _split_lines(text: str) -> Iterator[str]:
     """Yield the entries of a list file."""
-    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     for line in text.split("\n"):
         entry = line.removesuffix("\r")
         if entry.strip() and not entry.startswith("#"):

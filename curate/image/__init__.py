@@ -10,5 +10,6 @@ icc.py          ICC profiles and Pillow modes to 8-bit sRGB
 color_tags.py   color spaces named without a profile: nclx, cICP, gAMA and cHRM; HDR curves
 png.py          chunks of PNG files
 tiff.py         TIFF layouts that Pillow misreads or refuses
+tiff_tags.py    the tags of a TIFF
 orientation.py  where a file says how it is to be turned, and turning it
 """

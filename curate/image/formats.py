@@ -14,7 +14,8 @@ from typing import Any
 
 from curate.errors import UnsupportedFormat
 from curate.image.signatures import is_camera_raw
-from curate.image.tiff_pages import RAW_NOT_DECODED, TIFF_MAGIC
+from curate.image.tiff_pages import RAW_NOT_DECODED
+from curate.image.tiff_tags import TIFF_MAGIC
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF")
 PHOTO_SUFFIXES = frozenset(

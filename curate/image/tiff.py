@@ -1,9 +1,9 @@
 """TIFF files whose layout Pillow misreads or refuses.
 
 A TIFF's tags allow more layouts than Pillow knows: it swaps the bytes of planar 16-bit samples, takes 12-bit samples
-for 16-bit ones, and refuses most files with extra samples, Lab variants and big-endian BigTIFFs. Here the tags are read
-again. For a layout that Pillow gets wrong, Pillow only decompresses: it sees each strip or tile as rows of gray bytes.
-What the bytes mean is decided here, from the tags (TIFF 6.0, Adobe 1992, and its technical notes).
+for 16-bit ones, and refuses most files with extra samples, Lab variants and big-endian BigTIFFs. For a layout that
+Pillow gets wrong, Pillow only decompresses: it sees each strip or tile as rows of gray bytes. What the bytes mean is
+decided here, from the tags (TIFF 6.0, Adobe 1992, and its technical notes).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from curate.errors import UnsupportedFormat
+from curate.image.tiff_tags import FRACTION, NUMBER_TYPES, TiffHeader
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIE_LAB, _ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
 _COLOR_SAMPLES = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
@@ -44,9 +45,6 @@ _ASSOCIATED_ALPHA = 1
 _ALPHA = (_ASSOCIATED_ALPHA, 2, 999)
 """ExtraSamples: alpha that colors are multiplied by; alpha; and what Corel Draw 10 writes for alpha."""
 _MAX_SAMPLES = 16
-_TYPES = {1: "u1", 3: "u2", 4: "u4", 5: "u4", 7: "u1", 13: "u4", 16: "u8"}
-"""numpy's types of the field types that are read; 5 is a fraction, of two numbers."""
-_FIELD_TYPE_FRACTION = 5
 
 CheckSize = Callable[[int, int], None]
 
@@ -87,9 +85,9 @@ def open_tiff(data: bytes, check_size: CheckSize) -> TiffPicture | None:
         palette = file.values.get(320)
         if layout.photometric == _PALETTE and palette is not None and palette.size and palette.max() < 256:
             file.values[320] = palette.astype(np.uint16) * 257  # 8-bit colors, of old programs; libtiff scales them too
-        elif not (file.is_big and file.order == ">"):
+        elif file.header != TiffHeader(">", is_big=True):
             return None
-        return TiffPicture(Image.open(io.BytesIO(_rewrite(data, file.order, file.values)), formats=["TIFF"]))
+        return TiffPicture(Image.open(io.BytesIO(_rewrite(data, file.header.order, file.values)), formats=["TIFF"]))
     check_size(*layout.stored_size)  # tiles may be larger than the picture
     return layout.decode()
 
@@ -98,39 +96,20 @@ def open_tiff(data: bytes, check_size: CheckSize) -> TiffPicture | None:
 class _TiffTags:
     """The tags of the first picture."""
 
-    order: str
-    """`<` or `>`: little or big-endian."""
-    is_big: bool
-    """Whether it is a BigTIFF."""
+    header: TiffHeader
     values: dict[int, NDArray[Any]]
     """The value of each tag that has a numeric type, (n,), or (n, 2) for fractions."""
 
     @classmethod
     def read(cls, data: bytes) -> _TiffTags | None:
         """None if the file is not a TIFF or its tags cannot be read."""
-        head = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
-        if data[:4] not in head:
+        header = TiffHeader.read(data)
+        if header is None:
             return None
-        order, is_big = head[data[:4]]
         try:
-            (start,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)
-            (count,) = struct.unpack_from(order + ("Q" if is_big else "H"), data, start)
-            first, size, inline = (start + 8, 20, 8) if is_big else (start + 2, 12, 4)
-            values = {}
-            for at in range(first, first + size * min(count, 4096), size):
-                tag, kind, length = struct.unpack_from(order + ("HHQ" if is_big else "HHI"), data, at)
-                if kind not in _TYPES:
-                    continue
-                length *= 2 if kind == _FIELD_TYPE_FRACTION else 1
-                stored = np.dtype(order + _TYPES[kind])
-                value_at = at + size - inline
-                if length * stored.itemsize > inline:
-                    (value_at,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, value_at)
-                value = np.frombuffer(data, stored, length, value_at)
-                values[tag] = value.reshape(-1, 2) if kind == _FIELD_TYPE_FRACTION else value
-        except (struct.error, ValueError, OverflowError):
+            return cls(header, header.read_page(data, header.first_page(data))[0])
+        except ValueError:
             return None
-        return cls(order, is_big, values)
 
     def numbers(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
         """The value of a tag; the default without it."""
@@ -272,7 +251,7 @@ class _Layout:
         shape = (*rows.shape[:2], tile_width, samples)
         numbers: NDArray[Any]
         if self.bits in (8, 16):
-            numbers = rows.view(np.dtype(f"{self._file.order}u{self.bits // 8}")).reshape(shape)
+            numbers = rows.view(np.dtype(f"{self._file.header.order}u{self.bits // 8}")).reshape(shape)
         else:
             bits = np.unpackbits(rows, axis=-1, count=tile_width * samples * self.bits).reshape(*shape, self.bits)
             numbers = np.zeros(shape, np.uint16)
@@ -303,7 +282,7 @@ class _Layout:
             numbers = self._file.values[tag]
             count = len(numbers) // self.samples if self.is_planar else len(numbers)
             values[tag] = numbers[plane * count : (plane + 1) * count]
-        with Image.open(io.BytesIO(_rewrite(self._data, self._file.order, values)), formats=["TIFF"]) as image:
+        with Image.open(io.BytesIO(_rewrite(self._data, self._file.header.order, values)), formats=["TIFF"]) as image:
             return np.array(image).reshape(rows, columns, row_bytes)
 
     def _read_subsampled(self) -> NDArray[np.uint8]:
@@ -337,8 +316,8 @@ def _rewrite(data: bytes, order: str, values: dict[int, NDArray[Any]]) -> bytes:
     extra_at = start + 2 + 12 * len(values) + 4
     kinds = {1: 1, 2: 3, 4: 4, 8: 4}
     for tag, value in sorted(values.items()):
-        kind = _FIELD_TYPE_FRACTION if value.ndim == 2 else kinds[value.dtype.itemsize]
-        stored = value.astype(np.dtype(order + _TYPES[kind])).tobytes()
+        kind = FRACTION if value.ndim == 2 else kinds[value.dtype.itemsize]
+        stored = value.astype(np.dtype(order + NUMBER_TYPES[kind])).tobytes()
         entries += struct.pack(order + "HHI", tag, kind, len(value))
         if len(stored) > 4:
             entries += struct.pack(order + "I", extra_at + len(extra))

@@ -12,11 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from curate.errors import UnsupportedFormat
+from curate.image.tiff_tags import TiffHeader
 
 RAW_ADVICE = "develop it to JPEG or TIFF"
 RAW_NOT_DECODED = f"camera raw isn't decoded: {RAW_ADVICE}"
-TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""First bytes of TIFF and BigTIFF."""
 _NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _WIDTH, _HEIGHT, _COMPRESSION, _PHOTOMETRIC = 254, 255, 256, 257, 259, 262
 _SUB_IFDS, _CFA_REPEAT_PATTERN, _CFA_PATTERN, _DNG_VERSION = 330, 33421, 33422, 50706
 _TAGS = frozenset(
@@ -33,10 +32,7 @@ _RAW_COMPRESSIONS = frozenset([32767, 32769, 32770, 32772, 32867, 34713, 65000, 
 """Compressions of Sony, Epson, Samsung, Kodak, Nikon and Pentax that only their raw files use."""
 _RAW_MARKS = (b"CR\2\0", b"IIII", b"MMMM")
 """Marks behind the header of raw files whose first page is a usual picture: Canon CR2, Phase One IIQ."""
-_INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-"""Types BYTE, SHORT, LONG, IFD, LONG8 and IFD8, as `struct` names them."""
 _MAX_PAGES = 256
-_MAX_TAGS = 4096
 _MAX_VALUES = 64
 _MIN_PREVIEW_RATIO = 4
 """A page is the preview of a later one of the same shape that is at least this many times as wide."""
@@ -112,9 +108,10 @@ def select_page(data: bytes) -> bytes:
     Raises:
         UnsupportedFormat: it is a camera raw file, or a file with previews only.
     """
-    if not data.startswith(TIFF_MAGIC):
+    header = TiffHeader.read(data)
+    if header is None:
         return data
-    pages = list(_read_pages(data))
+    pages = list(_read_pages(data, header))
     if not pages:
         return data
     if data[8:12] in _RAW_MARKS or any(page.is_raw for page in pages):
@@ -122,7 +119,7 @@ def select_page(data: bytes) -> bytes:
     page = _photo_page(pages)
     if page is None:
         raise UnsupportedFormat(f"the file has previews only, as camera raw files do: {RAW_ADVICE}")
-    return data if page is pages[0] else _with_first_page(data, page)
+    return data if page is pages[0] else _with_first_page(data, header, page)
 
 
 def _photo_page(pages: list[_Page]) -> _Page | None:
@@ -141,61 +138,30 @@ def _photo_page(pages: list[_Page]) -> _Page | None:
     return max(enlargements, key=lambda page: page.width, default=first)
 
 
-def _with_first_page(data: bytes, page: _Page) -> bytes:
+def _with_first_page(data: bytes, header: TiffHeader, page: _Page) -> bytes:
     """A copy of a TIFF whose header refers to another page. Offsets in a TIFF are absolute, so nothing else changes."""
-    order, big = _byte_order(data), _is_big(data)
-    pointer = struct.pack(order + ("Q" if big else "I"), page.offset)
-    start = 8 if big else 4
-    return data[:start] + pointer + data[start + len(pointer) :]
+    pointer = struct.pack(header.pointer_format, page.offset)
+    return data[: header.pointer_at] + pointer + data[header.pointer_at + len(pointer) :]
 
 
-def _read_pages(data: bytes) -> Iterator[_Page]:
+def _read_pages(data: bytes, header: TiffHeader) -> Iterator[_Page]:
     """The pages of a TIFF as far as they can be read: the chain, each page followed by the pages that it contains."""
-    order, big = _byte_order(data), _is_big(data)
-    seen: set[int] = set()
+    visited: set[int] = set()
+    next_offset = header.first_page(data)
     try:
-        (next_offset,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
-        while next_offset and next_offset not in seen and len(seen) < _MAX_PAGES:
-            seen.add(next_offset)
-            tags, following = _read_tags(data, next_offset, order, big)
+        while next_offset and next_offset not in visited and len(visited) < _MAX_PAGES:
+            visited.add(next_offset)
+            tags, following = _read_tags(data, header, next_offset)
             yield _Page(next_offset, tags, is_sub_page=False)
             for offset in tags.get(_SUB_IFDS, ()):
-                if offset and offset not in seen and len(seen) < _MAX_PAGES:
-                    seen.add(offset)
-                    yield _Page(offset, _read_tags(data, offset, order, big)[0], is_sub_page=True)
+                if offset and offset not in visited and len(visited) < _MAX_PAGES:
+                    visited.add(offset)
+                    yield _Page(offset, _read_tags(data, header, offset)[0], is_sub_page=True)
             next_offset = following
-    except (struct.error, OverflowError):  # cut off or malformed: the decoder says so
+    except ValueError:  # cut off or malformed: the decoder says so
         return
 
 
-def _read_tags(data: bytes, offset: int, order: str, big: bool) -> tuple[dict[int, tuple[int, ...]], int]:
-    """The values of the tags of one page, and the offset of the next page.
-
-    Raises:
-        struct.error: the page is outside the file.
-    """
-    count_format, entry_bytes, inline_bytes = ("Q", 20, 8) if big else ("H", 12, 4)
-    (count,) = struct.unpack_from(order + count_format, data, offset)
-    start = offset + struct.calcsize(order + count_format)
-    pointer_format = order + ("Q" if big else "I")
-    tags = {}
-    for at in range(start, min(start + min(count, _MAX_TAGS) * entry_bytes, len(data)), entry_bytes):
-        tag, kind = struct.unpack_from(order + "HH", data, at)
-        if tag not in _TAGS or kind not in _INTEGER_TYPES:
-            continue
-        (values,) = struct.unpack_from(pointer_format, data, at + 4)
-        layout = f"{order}{min(values, _MAX_VALUES)}{_INTEGER_TYPES[kind]}"
-        value_at = at + entry_bytes - inline_bytes
-        if values * struct.calcsize(order + _INTEGER_TYPES[kind]) > inline_bytes:
-            (value_at,) = struct.unpack_from(pointer_format, data, value_at)
-        tags[tag] = struct.unpack_from(layout, data, value_at)
-    return tags, struct.unpack_from(pointer_format, data, start + count * entry_bytes)[0]
-
-
-def _byte_order(data: bytes) -> str:
-    return "<" if data[:2] == b"II" else ">"
-
-
-def _is_big(data: bytes) -> bool:
-    """Whether it is a BigTIFF, with offsets of eight bytes."""
-    return 43 in data[2:4]
+def _read_tags(data: bytes, header: TiffHeader, offset: int) -> tuple[dict[int, tuple[int, ...]], int]:
+    tags, following = header.read_page(data, offset, _TAGS, _MAX_VALUES)
+    return {tag: tuple(value.ravel().tolist()) for tag, value in tags.items()}, following

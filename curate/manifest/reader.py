@@ -128,13 +128,14 @@ def iter_tables(path: Location, columns: Sequence[str] | None = None) -> Iterato
     if columns is not None:
         schema = pa.schema([schema.field(name) for name in columns])
     with _read_errors(path):
+        no_rows = to_schema_types(schema.empty_table())
         for part in list_parts(path):
             file = open_parquet(part, pre_buffer=False)
             present = [name for name in schema.names if name in file.schema_arrow.names]
             for batch in file.iter_batches(ROW_GROUP_SIZE, columns=present):
                 table = to_schema_types(pa.Table.from_batches([batch]))
-                if table.schema != schema:
-                    table = pa.concat_tables([schema.empty_table(), table], promote_options="permissive")
+                if table.schema != no_rows.schema:
+                    table = pa.concat_tables([no_rows, table], promote_options="permissive")
                 yield to_schema_types(table.select(schema.names))
 
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from curate.files import commit, write_atomic
+from curate.files import commit, make_drafts_folder, write_atomic
 from curate.locations import Location, RemotePath
 
 PackFolder = TypeVar("PackFolder", Path, RemotePath)
@@ -78,7 +78,7 @@ def save_shard(pack: Location, index: int, photos: Iterable[PackedPhoto]) -> Non
         write_shard(shard_path(pack, index), photos)
         return
     index_file = pack / f"{shard_path(pack, index).name}.index"
-    with TemporaryDirectory(prefix="vividset-") as scratch:
+    with TemporaryDirectory(dir=make_drafts_folder(pack)) as scratch:
         local = shard_path(Path(scratch), index)
         write_shard(local, photos)
         content = read_shard(local, index)

@@ -42,7 +42,7 @@ class PhotoLocation:
     size: int | None = None
     """Column `bytes` of the manifest."""
     tar_offset: int | None = None
-    """Byte offset in a tar file; None for a single file."""
+    """Byte offset in a tar or ZIP file; None for a single file."""
     roots: tuple[Path, ...] = ()
     sha256: str | None = None
     """Column `sha256` of the manifest."""
@@ -54,11 +54,11 @@ class PhotoLocation:
         return cls(row["source"], row["path"], size, offset, roots, row.get("sha256"))
 
     def resolve(self) -> str | None:
-        """Path or URL of the photo or its tar file; None if it doesn't exist."""
+        """Path or URL of the photo or its tar or ZIP file; None if it doesn't exist."""
         return locate_photo(self.source, self.path, self.roots, offset=self.tar_offset)
 
     def file_url(self) -> str | None:
-        """URL of the file for a browser on this machine; None if it is missing, remote or in a tar file."""
+        """URL of the file for a browser on this machine; None if it is missing, remote or in a tar or ZIP."""
         path = self.resolve() if self.tar_offset is None else None
         return None if path is None or remote.is_url(path) else Path(path).absolute().as_uri()
 

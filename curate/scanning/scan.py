@@ -92,7 +92,7 @@ class ScanSummary:
     excluded_rows: int = 0
     """Rows of excluded photos that were dropped from the manifest."""
     unknown_paths: tuple[str, ...] = ()
-    """Paths of `forget` that the earlier manifest knows nothing of."""
+    """Paths of `forget` of which the earlier manifest has no row."""
     errors: Counter[str] = field(default_factory=Counter)
     """Number of photos per kind of error."""
     tones: Counter[str] = field(default_factory=Counter)
@@ -114,7 +114,7 @@ def scan_photos(
     Photos that `out` already contains unchanged are not read again, nor are those that an interrupted scan measured.
 
     Args:
-        paths: folders, photos, tar files or URLs of such.
+        paths: folders, photos, tar files, ZIP files or URLs of such.
         out: the manifest to write or update; its work folder is beside it, or in `cache_folder` if it is a URL.
         options: see `ScanOptions`.
         command: the command as it was typed; stored in the manifest's lineage.

@@ -13,6 +13,7 @@ from curate.manifest import unescape
 from curate.text import describe_error
 
 TAR_SUFFIX = ".tar"
+ZIP_SUFFIX = ".zip"
 
 EntryFilter = Callable[[str, str], bool]
 """Whether the listing includes a file, by its source and path as manifest text."""
@@ -23,22 +24,22 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class ListedPhoto:
-    """One entry of a listing: a file, a member of a tar, or something that cannot be listed."""
+    """One entry of a listing: a file, a member of a tar or ZIP, or something that cannot be listed."""
 
     source: str
     """The folder or URL that was scanned, absolute, as manifest text (see `curate.manifest.escape`)."""
     path: str
-    """The path below the source, as manifest text; with `source` the key of a manifest. The path of a tar's member
-    begins with the path of the tar."""
+    """The path below the source, as manifest text; with `source` the key of a manifest. The path of a member of a
+    tar or ZIP begins with the path of the tar or ZIP."""
     bytes: int | None
-    """Size of the file or member; None if it is unknown."""
+    """Size of the file or member, uncompressed; None if it is unknown."""
     modified_ns: int | None
-    """Time of the last change in nanoseconds since 1970, of the tar for a member; None if it is unknown. Times before
-    1677 or after 2262 are the first or last that 64 bits hold."""
+    """Time of the last change in nanoseconds since 1970, of the tar or ZIP for a member; None if it is unknown. Times
+    before 1677 or after 2262 are the first or last that 64 bits hold."""
     error: str | None = None
     """`Kind: reason`, if the listing itself shows that the photo cannot be read."""
     offset: int | None = None
-    """Position of a member's bytes in its tar; None for a file of its own."""
+    """Position of a member's bytes in its tar, or of its header in its ZIP; None for a file of its own."""
 
     @property
     def key(self) -> Key:
@@ -51,8 +52,8 @@ class ListedPhoto:
         return has_photo_name(self.path)
 
     def open_path(self) -> str:
-        """The path for `open`: the file on this machine, or the tar that contains the member."""
-        file = self.path if self.offset is None else tar_path(self.path)
+        """The path for `open`: the file on this machine, or the tar or ZIP that contains the member."""
+        file = self.path if self.offset is None else container_path(self.path)
         return os.path.join(unescape(self.source), *unescape(file).split("/"))
 
 
@@ -74,9 +75,14 @@ def has_photo_name(path: str) -> bool:
     return PurePosixPath(path).suffix.lower() in PHOTO_SUFFIXES
 
 
-def has_tar_name(path: str) -> bool:
-    """Whether a name ends in `.tar`, in upper or lower case."""
-    return path.lower().endswith(TAR_SUFFIX)
+def has_zip_name(path: str) -> bool:
+    """Whether a name ends in `.zip`, in upper or lower case."""
+    return path.lower().endswith(ZIP_SUFFIX)
+
+
+def has_container_name(path: str) -> bool:
+    """Whether a name ends in `.tar` or `.zip`, in upper or lower case."""
+    return path.lower().endswith((TAR_SUFFIX, ZIP_SUFFIX))
 
 
 def modified_ns(status: os.stat_result) -> int:
@@ -93,14 +99,14 @@ def limit_ns(time_ns: int) -> int:
     return max(-(2**63), min(time_ns, 2**63 - 1))
 
 
-def tar_path(path: str) -> str:
-    """The path of the tar in a member's path: all parts up to the first that ends in `.tar`; all of it without one.
+def container_path(path: str) -> str:
+    """The path of the tar or ZIP in a member's path: all parts up to the first with its name; all of it without one.
 
-    >>> tar_path("shards/0001.tar/cat.jpg"), tar_path("cat.jpg")
+    >>> container_path("shards/0001.tar/cat.jpg"), container_path("cat.jpg")
     ('shards/0001.tar', 'cat.jpg')
     """
     parts = path.split("/")
-    end = next((number for number, part in enumerate(parts, 1) if has_tar_name(part)), len(parts))
+    end = next((number for number, part in enumerate(parts, 1) if has_container_name(part)), len(parts))
     return "/".join(parts[:end])
 
 

@@ -1,7 +1,7 @@
 """Names that a listing skips: what file managers and storage devices leave behind, and the user's patterns.
 
-The rules apply to what is found below folders and URLs and in tars. A photo or tar that is named itself, as an argument
-or in a list, is always taken.
+The rules apply to what is found below folders and URLs and in tars and ZIPs. A photo, tar or ZIP that is named itself,
+as an argument or in a list, is always taken.
 """
 
 from __future__ import annotations

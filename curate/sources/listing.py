@@ -13,7 +13,7 @@ from pathlib import Path
 from curate.errors import SourceError, UsageError
 from curate.manifest import escape
 from curate.sources import path_lists, remote
-from curate.sources.entry import ListedPhoto, has_tar_name, photo_location
+from curate.sources.entry import ListedPhoto, has_container_name, photo_location
 from curate.sources.exclude import Exclusion
 from curate.sources.local import FolderListing, check_folder, list_file
 from curate.text import describe_error
@@ -25,7 +25,10 @@ BATCH_ENTRIES = 4096
 
 @dataclass(frozen=True, slots=True)
 class ShardSpec:
-    """One of several parts of a listing of about equal size, for scans on several machines. A tar is not divided."""
+    """One of several parts of a listing of about equal size, for scans on several machines.
+
+    A tar or ZIP is not divided.
+    """
 
     number: int
     """1 to `of`."""
@@ -62,7 +65,7 @@ class Sources:
     """What to scan, and the listing of it."""
 
     paths: tuple[str | Path, ...] = ()
-    """Folders, photos and tars, or their URLs. A path that is inside another is listed once."""
+    """Folders, photos, tars and ZIPs, or their URLs. A path that is inside another is listed once."""
     lists: tuple[str, ...] = ()
     """Files with one path or URL per line; `-` is standard input."""
     null: bool = False
@@ -70,7 +73,7 @@ class Sources:
     shard: ShardSpec = ALL_SHARDS
     """The part of the listing to return."""
     exclusion: Exclusion = field(default_factory=Exclusion)
-    """Files and folders that are skipped below folders and URLs and in tars."""
+    """Files and folders that are skipped below folders and URLs and in tars and ZIPs."""
 
     def roots(self) -> list[str]:
         """The paths, absolute, and URLs, as manifest text."""
@@ -84,8 +87,8 @@ class Sources:
         """Whether the listing skips a file below one of the paths; see `photo_location`."""
         for root in self.roots():
             if location != root and contains(root, location):
-                source = root.rpartition("/")[0] if has_tar_name(root) else root.rstrip("/")
-                named = 1 if has_tar_name(root) else 0  # the tar itself was named
+                source = root.rpartition("/")[0] if has_container_name(root) else root.rstrip("/")
+                named = 1 if has_container_name(root) else 0  # the tar or ZIP itself was named
                 return self.exclusion.contains(location[len(source) + 1 :], start=named)
         return False
 
@@ -109,7 +112,7 @@ class Sources:
         - A pipe, socket or device is listed only if its name is a photo's, with an error. So is a folder with a
           photo's name; its content is listed, too.
         - A folder that cannot be listed is one entry with an error.
-        - A tar is listed as its members.
+        - A tar or ZIP is listed as its members.
         - Every entry of a list gives at least one entry, whatever it is.
         - What `exclusion` skips is not listed, but counted there.
 
@@ -145,7 +148,7 @@ class Sources:
 
 
 def list_photos(paths: Sequence[str | Path], *, exclude: Sequence[Path] = ()) -> Iterator[ListedPhoto]:
-    """List folders, photos, tars and URLs; see `Sources.photos`."""
+    """List folders, photos, tars, ZIPs and URLs; see `Sources.photos`."""
     return Sources(tuple(paths)).photos(exclude=exclude)
 
 

@@ -1,4 +1,4 @@
-"""List folders and single files of this machine. Of the files, only tars are opened."""
+"""List folders and single files of this machine. Of the files, only tars and ZIPs are opened."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from dataclasses import dataclass, field
 
 from curate.errors import NotAFile, SourceError, UnsupportedFormat
 from curate.manifest import escape
-from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_photo_name, has_tar_name, modified_ns
+from curate.sources.containers import compressed_tar_error, is_container, list_members
+from curate.sources.entry import (
+    EntryFilter,
+    ListedPhoto,
+    as_photo_error,
+    has_container_name,
+    has_photo_name,
+    modified_ns,
+)
 from curate.sources.exclude import Exclusion
 from curate.sources.path_lists import sort_photos
-from curate.sources.tar import COMPRESSED_TAR, is_compressed_tar, list_members
 
 _Subfolder = tuple[str, tuple[str, ...], tuple[tuple[int, int], ...]]
 """The arguments of `FolderListing._list_folder`."""
@@ -118,12 +125,14 @@ def check_folder(root: str) -> None:
 
 
 def list_file(full: str, include: EntryFilter, exclusion: Exclusion) -> Iterator[ListedPhoto]:
-    """List a file that was named itself, always with an entry; its folder is its source. A tar gives its members.
+    """List a file that was named itself, always with an entry; its folder is its source.
+
+    A tar or ZIP gives its members.
 
     Args:
         full: absolute path.
         include: whether to list it.
-        exclusion: members of a tar not to list.
+        exclusion: members of a tar or ZIP not to list.
     """
     source, path = escape(os.path.dirname(full)), escape(os.path.basename(full))
     if not include(source, path):
@@ -133,7 +142,7 @@ def list_file(full: str, include: EntryFilter, exclusion: Exclusion) -> Iterator
     except OSError as exc:
         yield ListedPhoto(source, path, None, None, str(as_photo_error(exc, "the file can't be read")))
         return
-    if has_tar_name(path) or is_compressed_tar(path):
+    if is_container(path):
         yield from list_file_or_members(source, path, full, status, exclusion)
     else:
         yield _from_status(source, path, status)
@@ -142,25 +151,25 @@ def list_file(full: str, include: EntryFilter, exclusion: Exclusion) -> Iterator
 def list_file_or_members(
     source: str, path: str, full: str, status: os.stat_result, exclusion: Exclusion
 ) -> Iterator[ListedPhoto]:
-    """List one file of a folder: the members of a tar; nothing for a pipe, socket or device without a photo's name.
+    """List one file of a folder: the members of a tar or ZIP; nothing for a pipe without a photo's name.
 
     Args:
         source: the file's source, as manifest text.
         path: its path below the source, as manifest text.
         full: its path for the operating system.
         status: its status.
-        exclusion: members of a tar not to list.
+        exclusion: members of a tar or ZIP not to list.
     """
     photo = _from_status(source, path, status)
-    if photo.error is None and has_tar_name(path):
-        if any(map(has_tar_name, path.split("/")[:-1])):
-            error = str(UnsupportedFormat("a tar in a folder that is named like a tar: rename the folder"))
+    if photo.error is None and has_container_name(path):
+        if any(map(has_container_name, path.split("/")[:-1])):
+            error = str(UnsupportedFormat("it is in a folder that is named like a tar or ZIP: rename the folder"))
             yield ListedPhoto(source, path, None, None, error)
         else:
             members = sort_photos(list_members(source, path, full, status))
             yield from exclusion.filter_photos(members, start=path.count("/") + 1)
-    elif photo.error is None and is_compressed_tar(path):
-        yield ListedPhoto(source, path, photo.bytes, photo.modified_ns, str(UnsupportedFormat(COMPRESSED_TAR)))
+    elif photo.error is None and is_container(path):
+        yield ListedPhoto(source, path, photo.bytes, photo.modified_ns, str(compressed_tar_error()))
     elif photo.error is None or photo.has_photo_name:
         yield photo
 

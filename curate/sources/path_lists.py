@@ -84,8 +84,8 @@ def check_list(name: str) -> None:
 def sort_photos(photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
     """Sort entries by `ListedPhoto.key`, on disk, so that a listing of any length fits.
 
-    An entry that is listed again is left out. Different members of one tar that have the same name are numbered in
-    their order in the tar: `a.jpg`, `a~2.jpg`, `a~3.jpg`. So each entry has its own key.
+    An entry that is listed again is left out. Different members of one tar or ZIP that have the same name are numbered
+    in their order in it: `a.jpg`, `a~2.jpg`, `a~3.jpg`. So each entry has its own key.
 
     Raises:
         SourceError: the disk of temporary files is full.

@@ -6,7 +6,9 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 
@@ -14,7 +16,8 @@ from curate.errors import ChangedSinceScan, ChangedWhileRead, FileTooLarge, Outp
 from curate.image.formats import SNIFF_BYTES
 from curate.manifest import unescape
 from curate.sources import remote
-from curate.sources.entry import ListedPhoto, as_photo_error, modified_ns, tar_path
+from curate.sources.entry import ListedPhoto, as_photo_error, container_path, has_zip_name, modified_ns
+from curate.sources.zip_member import ZipMember
 from curate.unicode import find_path
 
 PHOTO_REF_COLUMNS = ("source", "path", "sha256")
@@ -91,7 +94,7 @@ def read_photo(source: str, path: str, *, offset: int | None = None, size: int |
         source: the row's `source`.
         path: the row's `path`.
         offset: the row's `tar_offset`; None for a file of its own.
-        size: the row's `bytes`; needed for a member of a tar.
+        size: the row's `bytes`; needed for a member of a tar or ZIP.
 
     Raises:
         PhotoError: it cannot be read.
@@ -100,10 +103,10 @@ def read_photo(source: str, path: str, *, offset: int | None = None, size: int |
 
 
 def read_bytes(location: str, *, offset: int | None = None, size: int | None = None) -> bytes:
-    """Read all bytes of a file or of a tar's member.
+    """Read all bytes of a file or of a member of a tar or ZIP.
 
     Args:
-        location: path or URL of the file or the tar, from `locate_photo`.
+        location: path or URL of the file, tar or ZIP, from `locate_photo`.
         offset: as for `read_photo`.
         size: as for `read_photo`.
 
@@ -113,6 +116,8 @@ def read_bytes(location: str, *, offset: int | None = None, size: int | None = N
     if remote.is_url(location):
         if offset is None:
             return remote.fetch(location)
+        if has_zip_name(location):
+            return _read_whole(ZipMember(partial(remote.fetch, location), offset, size or 0), size or 0)
         return _checked_size(remote.fetch(location, offset, offset + size) if size else b"", size)
     if "\0" in location:
         raise Vanished("the file can't be read: its name contains a NUL byte")
@@ -120,6 +125,8 @@ def read_bytes(location: str, *, offset: int | None = None, size: int | None = N
         with open(find_path(location), "rb") as file:
             if offset is None:
                 return file.read()
+            if has_zip_name(location):
+                return _read_whole(ZipMember(partial(_read_range, file), offset, size or 0), size or 0)
             file.seek(offset)
             return _checked_size(file.read(size), size)
     except OSError as exc:
@@ -127,7 +134,7 @@ def read_bytes(location: str, *, offset: int | None = None, size: int | None = N
 
 
 def locate_photo(source: str, path: str, roots: Sequence[Path] = (), *, offset: int | None = None) -> str | None:
-    """Find the file of a photo in a manifest, or the tar that contains it.
+    """Find the file of a photo in a manifest, or the tar or ZIP that contains it.
 
     Args:
         source: the row's `source`.
@@ -181,21 +188,28 @@ def read_listed_photo(
     if remote.is_url(photo.source):
         return _fetch_listed_photo(photo, is_wanted, max_bytes)
     try:
-        with open(_file_location(unescape(photo.source), photo.path, photo.offset), "rb") as file:
+        location = _file_location(unescape(photo.source), photo.path, photo.offset)
+        with open(location, "rb") as file:
+            data_stream: BinaryIO | ZipMember = file
             before = os.fstat(file.fileno())
             size = before.st_size
             if photo.offset is not None:
                 _check_same(photo.modified_ns, modified_ns(before))
                 size = photo.bytes or 0
-                file.seek(photo.offset)
+                if has_zip_name(location):
+                    data_stream = ZipMember(partial(_read_range, file), photo.offset, size)
+                else:
+                    file.seek(photo.offset)
             bytes_to_read = size + (photo.offset is None)  # one more byte, to notice that the file grows
-            data = file.read(bytes_to_read if size <= ONE_READ_BYTES else SNIFF_BYTES)
+            data = data_stream.read(bytes_to_read if size <= ONE_READ_BYTES else SNIFF_BYTES)
             if not is_wanted(data[:SNIFF_BYTES]):
                 return photo, data[:SNIFF_BYTES]
             if size > max_bytes:
                 raise FileTooLarge(f"{size} bytes are over the limit of {max_bytes}")
             if len(data) < size:
-                data += file.read(bytes_to_read - len(data))
+                data += data_stream.read(bytes_to_read - len(data))
+            if isinstance(data_stream, ZipMember):
+                data_stream.check()
             after = os.fstat(file.fileno())
     except OSError as exc:
         raise as_photo_error(exc, "the file can't be read") from exc
@@ -211,13 +225,7 @@ def _fetch_listed_photo(
     """`read_listed_photo` for a URL: one request if the name is a photo's. A server returns a file whole or fails."""
     too_large = (photo.bytes or 0) > max_bytes
     if too_large or not photo.has_photo_name:
-        start = photo.offset or 0
-        size = SNIFF_BYTES if photo.bytes is None else min(SNIFF_BYTES, photo.bytes)
-        head = (
-            remote.fetch(_file_location(unescape(photo.source), photo.path, photo.offset), start, start + size)
-            if size
-            else b""
-        )
+        head = _fetch_head(_file_location(unescape(photo.source), photo.path, photo.offset), photo)
         if not is_wanted(head):
             return photo, head
         if too_large:
@@ -226,9 +234,31 @@ def _fetch_listed_photo(
     return replace(photo, bytes=len(data)), data if is_wanted(data[:SNIFF_BYTES]) else data[:SNIFF_BYTES]
 
 
+def _fetch_head(location: str, photo: ListedPhoto) -> bytes:
+    """The first SNIFF_BYTES bytes of a photo at a URL."""
+    size = SNIFF_BYTES if photo.bytes is None else min(SNIFF_BYTES, photo.bytes)
+    if photo.offset is not None and has_zip_name(location):
+        return ZipMember(partial(remote.fetch, location), photo.offset, photo.bytes or 0).read(size)
+    start = photo.offset or 0
+    return remote.fetch(location, start, start + size) if size else b""
+
+
+def _read_range(file: BinaryIO, start: int, end: int) -> bytes:
+    """The bytes of a file from one position to another."""
+    file.seek(start)
+    return file.read(end - start)
+
+
+def _read_whole(member: ZipMember, size: int) -> bytes:
+    """All bytes of a member of a ZIP, checked."""
+    data = member.read(size)
+    member.check()
+    return data
+
+
 def _file_location(source: str, path: str, offset: int | None) -> str:
-    """The path or URL of a photo's file, or of its tar, from a source for the system and a path as manifest text."""
-    below = unescape(path if offset is None else tar_path(path))
+    """The path or URL of a photo's file, tar or ZIP, from a source for the system and a path as manifest text."""
+    below = unescape(path if offset is None else container_path(path))
     return f"{source.rstrip('/')}/{below}" if remote.is_url(source) else os.path.join(source, *below.split("/"))
 
 
@@ -239,7 +269,7 @@ def _check_same(before: object, after: object) -> None:
 
 
 def _checked_size(data: bytes, size: int | None) -> bytes:
-    """The bytes of a tar's member, if they are complete."""
+    """The bytes of a member of a tar, if they are complete."""
     if len(data) != size:
         raise ChangedWhileRead("the tar is shorter than when it was scanned: scan again")
     return data

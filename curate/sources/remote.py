@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from curate.errors import PhotoError, ReadFailed, SourceError, UnsupportedFormat, UsageError, VividsetError
+from curate.errors import PhotoError, ReadFailed, SourceError, UsageError, VividsetError
 from curate.locations import check_scheme, connect, missing_library
 from curate.locations import is_url as is_url  # noqa: PLC0414 - offered to other modules of this package
 from curate.manifest import escape, unescape
-from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_tar_name, limit_ns
+from curate.sources.containers import CANNOT_READ, compressed_tar_error, is_container, list_stream_members
+from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_container_name, limit_ns
 from curate.sources.exclude import Exclusion
-from curate.sources.tar import COMPRESSED_TAR, is_compressed_tar, list_stream_members
 from curate.text import describe_error
 
 LOOKUPS_AT_ONCE = 32
@@ -52,7 +52,9 @@ def check_url(url: str) -> None:
 
 
 def list_url(url: str, include: EntryFilter, exclusion: Exclusion) -> Iterator[ListedPhoto]:
-    """List all files below a URL, or the one file that it names, unsorted. A tar gives its members.
+    """List all files below a URL, or the one file that it names, unsorted.
+
+    A tar or ZIP gives its members.
 
     Args:
         url: of a folder, a bucket or a file.
@@ -77,12 +79,14 @@ def list_url(url: str, include: EntryFilter, exclusion: Exclusion) -> Iterator[L
 
 
 def list_urls(urls: Iterable[str], include: EntryFilter, exclusion: Exclusion) -> Iterator[ListedPhoto]:
-    """List files by their URLs, several at the same time. Every URL gives an entry; a tar gives its members.
+    """List files by their URLs, several at the same time. Every URL gives an entry.
+
+    A tar or ZIP gives its members.
 
     Args:
         urls: of files.
         include: which of them to list.
-        exclusion: members of tars not to list.
+        exclusion: members of tars and ZIPs not to list.
 
     Raises:
         SourceError: the library for this kind of URL is not installed.
@@ -198,19 +202,19 @@ def _s3_objects(fs: Any, root: str) -> Iterator[dict[str, Any]]:
 
 
 def _file_or_members(source: str, path: str, fs: Any, info: dict[str, Any]) -> Iterator[ListedPhoto]:
-    """The entry of a remote file, or the entries of a tar's members."""
+    """The entry of a remote file, or the entries of the members of a tar or ZIP."""
     size, modified_ns = info.get("size"), _modified_ns(info)
     size = size if isinstance(size, int) and 0 <= size < 2**63 else None
-    if is_compressed_tar(path):
-        yield ListedPhoto(source, path, size, modified_ns, str(UnsupportedFormat(COMPRESSED_TAR)))
-    elif not has_tar_name(path):
+    if not is_container(path):
         yield ListedPhoto(source, path, size, modified_ns)
+    elif not has_container_name(path):
+        yield ListedPhoto(source, path, size, modified_ns, str(compressed_tar_error()))
     else:
         try:
             with fs.open(info["name"], "rb") as stream:
                 yield from list_stream_members(source, path, stream, stream.size, modified_ns)
         except Exception as exc:  # noqa: BLE001 - a file system raises what its library raises
-            yield ListedPhoto(source, path, None, None, str(_as_photo_error(exc, "the tar can't be read")))
+            yield ListedPhoto(source, path, None, None, str(_as_photo_error(exc, CANNOT_READ)))
 
 
 def _modified_ns(info: dict[str, Any]) -> int | None:

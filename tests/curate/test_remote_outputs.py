@@ -170,6 +170,7 @@ def test_a_pack_at_a_url_is_that_on_disk_and_is_continued(clean: str, tmp_path: 
     assert rows.equals(curate.read_manifest(tmp_path / "pack").table)
     assert curate.pack_photos(clean, out, options=options).packed_now == 0
     assert files_at(out) == there
+    assert not [name for name in files_in(tmp_path / "cache") if not name.endswith(".lock")]
     fs, root = fsspec.core.url_to_fs(out, use_listings_cache=False)
     fs.rm_file(f"{root}/shard-000001.arrow")
     assert curate.pack_photos(clean, out, options=options).packed_now == 1

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from curate.cli.common import PATH, PHOTO_PATH, echo_lines, progress_bar
+from curate.cli.common import PATH, PHOTO_PATH, echo_data, echo_message, progress_bar
 from curate.errors import VividsetError
-from curate.text import escape_control, pluralize
+from curate.text import pluralize
 from train.cli.common import checkpoint_argument, report_missing_best, root_option, timeout_option
 
 
@@ -31,8 +31,8 @@ def colorize(
 ) -> None:
     """Colorize photos with a trained CHECKPOINT (a file, or a run's folder).
 
-    PHOTO is a photo, a folder, a tar, or a manifest; a folder keeps its tree. Pictures have the photo's full size and
-    its own lightness; only the color is predicted. They are upright and in sRGB. JPEGs become JPEGs, anything else
+    PHOTO is a photo, a folder, a tar, a ZIP or a manifest; a folder keeps its tree. Pictures have the photo's full size
+    and its own lightness; only the color is predicted. They are upright and in sRGB. JPEGs become JPEGs, anything else
     becomes a PNG, which keeps transparency. The metadata of each picture says that a machine colorized it, and
     contains the sha256 of the checkpoint and of its training manifest.
 
@@ -52,16 +52,16 @@ def colorize(
     with progress_bar("photos") as progress:
         for number, result in enumerate(colorize_all(colorizer, jobs, drop_gps=drop_gps, timeout_s=timeout_s), 1):
             if result.made:
-                echo_lines([escape(str(result.job.target))])
+                echo_data([escape(str(result.job.target))])
             elif result.error is not None:
                 failed += 1
-                click.echo(escape_control(f"{result.job.name()}: {result.error}"), err=True)
+                echo_message(f"{result.job.name()}: {result.error}")
             else:
                 existing += 1
             progress(number, len(jobs))
     if existing:
         total = pluralize(len(jobs), "picture")
-        click.echo(f"{existing:,} of {total} already existed, made by this checkpoint", err=True)
+        echo_message(f"{existing:,} of {total} already existed, made by this checkpoint")
     if failed:
         raise VividsetError(
             f"{failed:,} of {pluralize(len(jobs), 'photo')} could not be colorized: the reasons are above"

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from curate.cli.common import PATH
-from curate.text import escape_control
+from curate.cli.common import PATH, echo_message
 from train.checkpoint_file import find_file, read_metadata
 from train.data.roots import check_roots
 
@@ -64,4 +63,4 @@ def report_missing_best(checkpoint_path: Path) -> None:
     file = find_file(checkpoint_path)
     if file.name == "last.safetensors" and file != checkpoint_path:
         line = f"{file.parent} has no best.safetensors: it was stopped before its first validation; using {file.name}"
-        click.echo(escape_control(line), err=True)
+        echo_message(line)

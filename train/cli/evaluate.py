@@ -7,9 +7,8 @@ from typing import Literal
 
 import click
 
-from curate.cli.common import LOCATION, PATH, echo_lines, progress_bar
+from curate.cli.common import LOCATION, PATH, echo_data, echo_lines, echo_message, progress_bar
 from curate.locations import Location
-from curate.text import escape_control
 from train.cli.common import (
     check_manifest,
     checkpoint_argument,
@@ -76,7 +75,7 @@ def evaluate(
             limit=limit,
             roots=roots,
             skip_changed=skip_changed,
-            say=lambda line: click.echo(escape_control(line), err=True),
+            say=echo_message,
             lpips_weights=lpips_weights,
             fid_weights=fid_weights,
             html=html,
@@ -85,9 +84,9 @@ def evaluate(
             progress=progress,
         )
     for name, reason in result.unreadable.items():
-        click.echo(escape_control(f"skipped photo {name}: {reason}"), err=True)
+        echo_message(f"skipped photo {name}: {reason}")
     if as_json:
-        echo_lines([report.as_json(result.protocol, result.photos, result.summary)])
+        echo_data([report.as_json(result.protocol, result.photos, result.summary)])
     else:
         echo_lines(report.render_lines(result.protocol, result.photos, result.summary))
     if html:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from curate.cli.common import PATH
+from curate.cli.common import PATH, echo_lines
 from train.cli.common import checkpoint_argument, report_missing_best
 
 
@@ -24,5 +24,4 @@ def export(checkpoint_path: Path, out: Path) -> None:
 
     report_missing_best(checkpoint_path)
     difference = api.export_onnx(checkpoint_path, out)
-    click.echo(f"written: {out}, differs from torch by at most {difference:.1e} (in ab/50)")
-    click.echo(INTERFACE)
+    echo_lines([f"written: {out}, differs from torch by at most {difference:.1e} (in ab/50)", INTERFACE])

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
-from curate.cli.common import LOCATION, PATH, typed_command
+from curate.cli.common import LOCATION, PATH, echo_lines, typed_command
 from curate.locations import Location
-from train.cli.common import check_manifest, root_option, skip_changed_option, timeout_option
+from train.checkpoint_file import find_file, read_metadata
+from train.cli.common import check_manifest, report_missing_best, root_option, skip_changed_option, timeout_option
 from train.recipe import Recipe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -63,6 +64,13 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
     help="If the run goes wrong: warn prints it; stop also saves and exits with 1; rescue returns to earlier, healthy "
     "weights and continues with a lower rate, smaller batches and a new warm-up.",
 )
+@click.option(
+    "--init",
+    type=PATH,
+    help="Start from the best weights of this run's folder, or from this checkpoint, to fine-tune or to train longer. "
+    "--channels, --norm and --encoder are then those of the checkpoint.",
+    metavar="RUN|CHECKPOINT",
+)
 @click.option("--resume", is_flag=True, help="Continue the run in --run-dir, which was stopped or killed.")
 @root_option
 @skip_changed_option
@@ -86,6 +94,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 def fit(
     manifest: Location,
     run_dir: Path | None,
+    init: Path | None,
     resume: bool,
     roots: tuple[Path, ...],
     skip_changed: bool,
@@ -108,6 +117,9 @@ def fit(
     folder = run_dir or Path("runs") / manifest.stem
     if not resume:  # a resumed run has its own list of photos
         check_manifest(manifest)
+        if init:
+            read_metadata(find_file(init))
+            report_missing_best(init)
     from train.trainer.fabric import DeviceConfig
     from train.trainer.start import start_training
 
@@ -120,6 +132,7 @@ def fit(
             set_by_user={name for name in (*hyper_parameters, "on_trouble") if _is_typed(name)},
             roots=roots,
             skip_changed=skip_changed,
+            init=init,
             resume=resume,
             on_trouble=on_trouble,
             command=typed_command(),
@@ -139,7 +152,7 @@ def _is_typed(parameter: str) -> bool:
 def _print_line(line: str) -> None:
     """Print a line; an error is ignored, because a run may continue after its terminal was closed."""
     with suppress(OSError):
-        click.echo(line)
+        echo_lines([line])
 
 
 def _interrupt_message(folder: Path) -> str:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from curate.cli.common import LOCATION, PATH, echo_lines
+from curate.cli.common import LOCATION, PATH, echo_data, echo_lines, output_width
 from curate.errors import ManifestError
 from curate.files import sha256_of
 from curate.locations import Location
+from curate.text import pluralize
 from train.cli.common import checkpoint_argument, report_missing_best
 from train.recipe import Recipe
 
@@ -32,6 +33,11 @@ def inspect_lines(source: Checkpoint) -> Iterator[str]:
     yield f"  trained on {about.manifest_path}, sha256 {about.manifest_sha256}"
     for ancestor in about.manifest_ancestors:
         yield f"  made from  {ancestor['path']} ({ancestor['kind']}), sha256 {ancestor['sha256']}"
+    parent = about.parent
+    while parent:
+        yield f"  started    from {parent.path}, step {parent.step:,}, sha256 {parent.sha256}"
+        yield f"             which was trained on {parent.manifest_path}, sha256 {parent.manifest_sha256}"
+        parent = parent.parent
 
 
 def photo_lines(table: pa.Table) -> Iterator[str]:
@@ -48,7 +54,7 @@ def recipe() -> None:
     """Print the documented recipe: every hyper-parameter with its reason."""
     for name, value, reason in Recipe().describe():
         head = f"{name:<17} {value!s:<8} "
-        click.echo(textwrap.fill(reason, 100, initial_indent=head, subsequent_indent=" " * len(head)))
+        click.echo(textwrap.fill(reason, output_width(), initial_indent=head, subsequent_indent=" " * len(head)))
 
 
 @click.command(short_help="Check whether a training run is healthy, and what to do if not.")
@@ -82,9 +88,7 @@ def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json
     if as_json:
         click.echo(diagnosis.as_json())
     else:
-        click.echo(diagnosis.verdict)
-        for finding in diagnosis.findings:
-            click.echo(f"! {finding}")
+        echo_lines([diagnosis.verdict, *(f"! {finding}" for finding in diagnosis.findings)])
     click.get_current_context().exit(1 if diagnosis.findings else 0)
 
 
@@ -96,21 +100,30 @@ def inspect(checkpoint_path: Path, manifest: Location | None, *, list_photos: bo
     """Print how a CHECKPOINT (a file, or a run's folder) was made, and on which photos it was trained.
 
     The training photos are those of split `train` in the run's photos.parquet, or in the manifest if that file is
-    missing; a manifest with another sha256 is refused. A colorized picture contains the sha256 of its checkpoint and of
-    this manifest in its description.
+    missing; a manifest with another sha256 is refused. --photos also lists the training photos of the checkpoints that
+    the run started from (--init), and says whose can't be listed. A colorized picture contains the sha256 of its
+    checkpoint and of this manifest in its description.
     """
     from train import checkpoint
-    from train.checkpoint import training_photos
+    from train.lineage import merge_photos, parent_photos, training_photos
 
     report_missing_best(checkpoint_path)
     source = checkpoint.load(checkpoint_path, weights_only=True)
     if list_photos:
-        echo_lines(photo_lines(training_photos(source, manifest)))
+        own, parents = training_photos(source, manifest), parent_photos(source, manifest)
+        echo_data(photo_lines(merge_photos([own, parents.table])))
+        if parents.missing:
+            raise ManifestError(parents.missing[0])
         return
     echo_lines(inspect_lines(source))
     try:
-        count = training_photos(source, manifest).num_rows
+        own = training_photos(source, manifest)
     except ManifestError as exc:
-        click.echo(f"  photos     can't be listed: {exc}")
+        echo_lines([f"  photos     can't be listed: {exc}"])
     else:
-        click.echo(f"  photos     {count:,}: --photos lists them")
+        echo_lines([f"  photos     {own.num_rows:,}: --photos lists them"])
+    if source.metadata.parent:
+        parents = parent_photos(source, manifest)
+        if parents.table.num_rows:
+            echo_lines([f"  parents'   {pluralize(parents.table.num_rows, 'photo')}: --photos lists them too"])
+        echo_lines(f"  parents'   {line}" for line in parents.missing)

@@ -18,7 +18,7 @@ import pyarrow as pa
 from curate.errors import ManifestError, PhotoError, TimedOut
 from curate.executors.watchdog import Watchdog
 from curate.locations import Location
-from curate.sources import locate_photo, read_bytes
+from curate.sources import has_zip_name, locate_photo, read_bytes
 from curate.text import pluralize
 
 CHUNK_PHOTOS = 256
@@ -131,11 +131,18 @@ def _check_files(chunk: list[Row], roots: Sequence[Path]) -> tuple[list[str], li
             except OSError:  # gone in this moment
                 missing.append(path)
                 continue
-            if status.st_size != size if offset is None else status.st_size < offset + size:
+            if not _may_hold(location, status.st_size, offset, size):
                 changed.append(number)
             elif sha256 is not None and modified_ns not in (None, status.st_mtime_ns):
                 doubtful.append(row)
     return missing, changed, doubtful
+
+
+def _may_hold(location: str, file_bytes: int, offset: int | None, size: int) -> bool:
+    """Whether a file has the size of the photo, or a tar or ZIP is long enough for its member."""
+    if offset is None:
+        return file_bytes == size
+    return file_bytes >= offset + (0 if has_zip_name(location) else size)  # members of ZIPs are compressed
 
 
 def _has_changed(row: Row, roots: Sequence[Path]) -> bool:

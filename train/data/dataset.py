@@ -41,7 +41,7 @@ class PhotoDataset:
     sizes: pa.Array
     """Bytes when scanned; null if unknown."""
     offsets: pa.Array
-    """First byte of a photo within its tar; null for a file of its own."""
+    """Position of a photo within its tar or ZIP (`tar_offset`); null for a file of its own."""
     sha256s: pa.Array
     """Hex SHA-256 when scanned; null if unknown."""
     roots: tuple[Path, ...] = ()
@@ -59,7 +59,7 @@ class PhotoDataset:
         return text
 
     def locate(self, index: int) -> str | None:
-        """Return where the photo's file, or the tar that contains it, is now; None if nowhere.
+        """Return where the photo's file, or the tar or ZIP that contains it, is now; None if nowhere.
 
         See `curate.sources.locate_photo`.
         """

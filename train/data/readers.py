@@ -29,7 +29,7 @@ from torch import Tensor
 
 from curate.errors import TrainingError, WorkerDied
 from curate.executors.watchdog import POLL_S, Stopwatch, never, stop_limit, timed_out
-from curate.executors.worker import exit_with_parent, start_fork_server
+from curate.executors.worker import exit_with_parent, is_stopped, start_fork_server
 from curate.process_settings import ignore_warnings
 from curate.text import SHARED_MEMORY, advise, describe_error, format_bytes
 from train.data.sampler import SampleKey
@@ -39,7 +39,9 @@ PREFETCH_BATCHES = 2
 MAX_DEATHS = 2
 """A photo at which this many processes died is skipped."""
 MAX_FAILURES_IN_A_ROW = 5
-"""So many photos in a row that hang or end their process are no accident: the disk is gone, or memory is too small."""
+"""If this many photos in a row hang or end their process, the cause is a missing disk or too little memory."""
+PROCESS_NAME = "pt_data_worker"
+"""As `ps` and `top` show the processes on Linux: the name that torch's own workers have."""
 START_TIMEOUT_S = 60.0
 """A new process may take this long before its first photo, because it may have to import torch."""
 Errors = list[tuple[int, str]]
@@ -211,6 +213,8 @@ class ReaderPool:
         """Replace a process that died, or that made no progress for `hung_s` seconds, and give it the same steps."""
         reader, position = self._readers[index], self._position(index)
         step, keys = reader.steps[0]
+        if is_stopped(reader.process.pid or 0):  # not the photo's fault
+            position = None
         exit_code = _kill(reader)
         if position is not None:
             self._blame(keys[position].photo, hung_s)
@@ -313,6 +317,8 @@ def _read_steps(pipe: Connection, crops: Crops, slots: _Slots, index: int) -> No
     for number in (signal.SIGINT, signal.SIGTERM):  # terminals and schedulers send them to all processes of a run
         signal.signal(number, signal.SIG_IGN)
     exit_with_parent()
+    with suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:  # not on macOS and Windows
+        name.write(PROCESS_NAME)
     cv2.setNumThreads(1)
     progress = slots.progress.numpy()
     with suppress(EOFError, OSError):

@@ -107,6 +107,7 @@ def describe_changes(own: RunPhotos, manifest_path: Location) -> str | None:
     except (ManifestError, OSError):
         if same_path:
             return f"{manifest_path} can't be read any more: {keeps}"
+        dataset.read_rows(manifest_path)  # raises the error with its advice
         raise
     if sha256 == own.lineage.parent_sha256:
         return None

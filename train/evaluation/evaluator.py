@@ -51,6 +51,8 @@ class Protocol:
     crop: str = CENTER_CROP
     training_photos: int | None = None
     """Number of photos that the network was trained on, by their sha256; None if its training photos aren't known."""
+    parents_known: bool = True
+    """Whether the training photos of all checkpoints before it (`--init`) are known, and counted."""
     color_space: str = "loss on CIELAB ab/50, all else on 8-bit sRGB"
 
 

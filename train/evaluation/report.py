@@ -121,6 +121,11 @@ def training_warning(protocol: Protocol) -> str:
             f"Warning: split {protocol.split} may have photos that the network was trained on: the list of its "
             "training photos is missing or has changed"
         )
+    if not protocol.parents_known:
+        return (
+            f"Warning: split {protocol.split} may have photos that the checkpoint from which this run started "
+            "(--init) was trained on: the list of its training photos is missing or has changed"
+        )
     return ""
 
 

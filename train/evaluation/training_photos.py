@@ -1,4 +1,7 @@
-"""Counts the evaluated photos that the network was trained on: their scores say little about new photos."""
+"""Counts the evaluated photos that the network was trained on: their scores say little about new photos.
+
+Training photos of the checkpoint from which the run started (`--init`), and of those before it, count too.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,17 @@ import pyarrow.compute as pc
 from curate import manifest
 from curate.errors import ManifestError
 from curate.locations import Location
-from train.checkpoint import Checkpoint, training_photos
+from train.checkpoint import Checkpoint
 from train.data.dataset import PhotoDataset
+from train.lineage import merge_photos, parent_photos, training_photos
 
 
 def count_training_photos(
     source: Checkpoint, path: Location, photos: PhotoDataset, evaluated: Sequence[int]
-) -> int | None:
-    """Return how many photos have the sha256 of a training photo; None if the training photos are not known.
+) -> tuple[int | None, bool]:
+    """Return how many photos have the sha256 of a training photo, and whether the photos of all parents are known.
+
+    The number is None if the run's own training photos are not known.
 
     Args:
         source: the evaluated checkpoint.
@@ -27,15 +33,17 @@ def count_training_photos(
     """
     try:
         try:
-            known = training_photos(source)
+            own = training_photos(source)
         except ManifestError:
-            known = training_photos(source, path)  # refused if its sha256 is not that of the training manifest
+            own = training_photos(source, path)  # refused if its sha256 is not that of the training manifest
         rows = manifest.read_manifest(path, required=("sha256",), columns=("source", "path", "sha256")).table
     except ManifestError:
-        return None
+        return None, source.metadata.parent is None
+    parents = parent_photos(source, path)
+    known = merge_photos([own, parents.table])
     text = pa.large_string()
     rows = pa.table({name: rows[name].cast(text) for name in ("source", "path", "sha256")})
     chosen = pa.array(evaluated, pa.int64())
     keys = pa.table({"source": photos.sources.take(chosen), "path": photos.paths.take(chosen)})
     hashes = keys.join(rows, ["source", "path"])["sha256"].drop_null()
-    return pc.sum(pc.is_in(hashes, value_set=known["sha256"].cast(text))).as_py() or 0
+    return pc.sum(pc.is_in(hashes, value_set=known["sha256"])).as_py() or 0, not parents.missing

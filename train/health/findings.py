@@ -41,7 +41,8 @@ REMEDIES: Mapping[Kind, str] = {
     ),
     "plateau": (
         "in the documented order: --channels 128; check that the photos are colorful (`curate filter "
-        "--min-colorfulness 30`); train longer (--epochs 200)"
+        "--min-colorfulness 30`); train longer, with a new cycle from this run's weights: "
+        "`train fit MANIFEST --run-dir NEW --init RUN`"
     ),
     "gray output": (
         "in the documented order: more capacity (--channels 128), then more colorful data (`curate filter "
@@ -55,7 +56,7 @@ REMEDIES: Mapping[Kind, str] = {
         "first of all more photos (`curate scan` more folders, then `curate filter`); until then use best.safetensors, "
         "of step {best_step}, where held-out photos had the best score, and train no longer than that: "
         "`train fit MANIFEST --run-dir NEW --max-steps {max_steps}`; a pretrained encoder learns more from the same "
-        f"photos: --encoder efficientnet-lite0 (it needs an extra: {install_hint('encoder')})"
+        "photos: --encoder efficientnet-lite0"
     ),
 }
 """By kind. That of overfitting has the places `{best_step}` and `{max_steps}`."""

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import manifest
-from curate.errors import OutputError, SourceError, UsageError
+from curate.errors import OutputError, PhotoError, SourceError, UsageError
 from curate.files import check_writable, write_errors
-from curate.image.formats import SNIFF_BYTES, looks_like_photo
+from curate.image.formats import looks_like_photo
 from curate.manifest import escape, unescape
-from curate.sources import ListedPhoto, list_photos, locate_photo
+from curate.sources import ListedPhoto, has_container_name, list_photos, locate_photo, read_listed_photo
 from curate.unicode import find_path
 
 BATCH_ROWS = 10_000
@@ -76,7 +76,7 @@ class ColorizeJobs:
 
     def _target(self, photo: ListedPhoto, is_below: bool) -> Path:
         base = self.out / _folder_name(photo.source) if len(self.sources) > 1 and is_below else self.out
-        # The names in a tar are arbitrary: without these parts none leads out of the folder.
+        # The names in a tar or ZIP are arbitrary: without these parts none leads out of the folder.
         parts = [part for part in unescape(photo.path).split("/") if part not in ("", ".", "..")]
         if not parts or "\0" in parts[-1]:
             raise UsageError(f"{photo.path!r} can't be the name of a picture: leave that photo out")
@@ -84,9 +84,9 @@ class ColorizeJobs:
 
 
 def plan_outputs(given: Sequence[Path], out: Path, roots: Sequence[Path] = ()) -> ColorizeJobs:
-    """Return the photos of files, folders, tars and manifests, each with its own picture path below `out`.
+    """Return the photos of files, folders, tars, ZIPs and manifests, each with its own picture path below `out`.
 
-    A single file's picture gets the file's name, photos of a folder or tar keep their tree, and those of a manifest
+    A single file's picture gets the file's name, photos of a folder, tar or ZIP keep their tree, those of a manifest
     their path below the source. With several folders or sources, each gets a folder of its name. JPEGs stay JPEGs and
     PNGs stay PNGs. Anything else becomes a PNG whose name keeps the old suffix, `a.tif` becomes `a.tif.png`, so that
     `a.tif` and `a.webp` don't get the same name.
@@ -141,9 +141,9 @@ def _list_photos(given: Sequence[Path], out: Path) -> Iterator[_FoundPhoto]:
     for path in (Path(find_path(str(name))) for name in given):
         if path.suffix == ".parquet":
             yield from _read_manifest(path)
-        elif path.is_dir() or path.suffix.lower() == ".tar":
+        elif path.is_dir() or has_container_name(path.name):
             listed = list_photos([path], exclude=[out])
-            # an entry with an error, such as a tar that is cut off, is reported as a failed photo
+            # an entry with an error, such as a tar or ZIP that is cut off, is reported as a failed photo
             yield from (
                 (photo, None, True) for photo in listed if photo.has_photo_name or photo.error or _has_content(photo)
             )
@@ -162,11 +162,10 @@ def _read_manifest(path: Path) -> Iterator[_FoundPhoto]:
 
 def _has_content(photo: ListedPhoto) -> bool:
     try:
-        with open(photo.open_path(), "rb") as file:
-            file.seek(photo.offset or 0)
-            return looks_like_photo(file.read(SNIFF_BYTES))
-    except OSError:
+        _, data = read_listed_photo(photo, lambda _: False, max_bytes=0)
+    except PhotoError:
         return False
+    return looks_like_photo(data)
 
 
 def _relocate(photo: ListedPhoto, roots: Sequence[Path]) -> ListedPhoto:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from curate.errors import TrainingError
+from curate.text import pluralize
 from train.data.loader import DataTimer
 from train.health.detectors import CHECK_INTERVAL_STEPS, MAX_NONFINITE_STEPS, LossCurve
 from train.health.findings import WINDOW_STEPS, Finding
@@ -66,6 +67,10 @@ class Callbacks:
         recovery.drop_newer_weights(state)
         if state.step == state.start_point[0]:
             recovery.save_healthy_weights(state)
+        if state.config.parent and state.step == 0:
+            save_checkpoints(state)  # so that --resume needs no --init from here on
+            if validation := validate(state):
+                self.logger.log_validation(validation)
 
     def close(self) -> None:
         """Close the log."""
@@ -164,7 +169,8 @@ class Callbacks:
         state, datasets = self.state, self.state.datasets
         manifest = f"{datasets.manifest_path} (sha256 {datasets.manifest_sha256[:12]})"
         photos = len(datasets.train), len(datasets.val)
-        return run_page.RunInfo(state.config.recipe, state.total_steps, manifest, photos, state.config.command)
+        config = state.config
+        return run_page.RunInfo(config.recipe, state.total_steps, manifest, photos, config.command, config.parent)
 
 
 def _start_log(state: TrainState, baselines: Baselines, say: Callable[[str], None]) -> RunLogger:
@@ -194,6 +200,7 @@ def _start_log(state: TrainState, baselines: Baselines, say: Callable[[str], Non
         on_trouble=state.config.on_trouble,
         manifest=str(datasets.manifest_path),
         manifest_sha256=datasets.manifest_sha256,
+        parent=asdict(state.config.parent) if state.config.parent else None,
         photos={"train": len(datasets.train), "val": len(datasets.val)},
         colorfulness_median=datasets.colorfulness_median,
         parameters=parameters,
@@ -224,7 +231,10 @@ def _print_setup(state: TrainState, baselines: Baselines, parameters: int, say: 
         f"{recipe.epochs} epochs, {state.total_steps:,} steps, AdamW lr {recipe.lr:g}"
     )
     size = f"{parameters / 1e6:.1f} M" if parameters >= 1e6 else f"{parameters:,}"
-    say(f"network   {size} parameters on {state.fabric.device}, {precision}, {torch.get_num_threads()} threads")
+    threads = pluralize(torch.get_num_threads(), "thread")
+    say(f"network   {size} parameters on {state.fabric.device}, {precision}, {threads}")
+    if parent := state.config.parent:
+        say(f"weights   started from {parent.path}, step {parent.step:,} (sha256 {parent.sha256[:12]})")
     mean_ratio = baselines.mean_color / baselines.neutral
     say(
         f"baseline  loss of predicting neutral gray {baselines.neutral:.4f}, "

@@ -25,6 +25,10 @@ from curate.errors import TrainingError, UsageError
 from curate.executors.worker import without_main_module
 from train.data.loader import TIMEOUT_S
 
+# No banners, and no advice about settings that were chosen on purpose. Here, so that it also holds for the processes of
+# a run with several devices, which import this module before Fabric connects them.
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+
 POLL_SECONDS = 0.05
 """Interval between two checks whether all processes have started."""
 LOST_CONNECTION_WAIT_SECONDS = 3.0
@@ -62,7 +66,6 @@ class DeviceConfig:
             raise UsageError(
                 f"--device {self.device} is one device: give --device {accelerator} with --devices {devices}"
             )
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # no advice about settings we chose on purpose
         if accelerator == "cuda" and not torch.cuda.is_available():
             raise UsageError(
                 f"--device {self.device}: torch finds no CUDA GPU on this machine: give --device cpu, or install a "

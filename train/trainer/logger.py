@@ -176,8 +176,8 @@ class RunLogger:
             self._say(
                 f"step {step:>{len(str(self.total_steps))}}/{self.total_steps}  "
                 f"loss {mean * self.neutral:.4f}  {mean / max(1e-12, gray):.2f} of neutral  "
-                f"lr {lr:.1e}  {self._photos / elapsed:.1f} photos/s  "
-                f"data wait {wait_share:.1%}  {_format_duration(left_s)} left"
+                f"{self._photos / elapsed:.1f} photos/s  "
+                f"{f'wait {wait_share:.0%}  ' if wait_share >= 0.01 else ''}{_format_duration(left_s)}"
             )
 
     def log_validation(self, validation: Validation) -> None:
@@ -289,8 +289,13 @@ def _open_tensorboard(run_dir: Path, after_step: int) -> Any:
 
 
 def _format_duration(seconds: float) -> str:
+    """Return the remaining time.
+
+    >>> _format_duration(7), _format_duration(301), _format_duration(7260)
+    ('7 s left', '5:01 left', '2:01:00 left')
+    """
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+        return f"{hours}:{minutes:02d}:{seconds:02d} left"
+    return f"{minutes}:{seconds:02d} left" if minutes else f"{seconds} s left"

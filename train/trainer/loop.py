@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
 import cv2
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from curate.errors import TrainingError
 from curate.text import advise, describe_error, is_disk_full, is_shared_memory_full
 from train import checkpoint
-from train.checkpoint import Checkpoint
+from train.checkpoint import Checkpoint, Parent
 from train.data.dataset import Datasets
 from train.data.loader import Batch, CropLoader, DataTimer, load_batches
 from train.data.sampler import StepSampler
@@ -36,6 +37,8 @@ def fit(
     run_dir: Path,
     *,
     resume_from: Checkpoint | None = None,
+    init_weights: Mapping[str, Tensor] | None = None,
+    parent: Parent | None = None,
     on_trouble: str = "warn",
     command: str = "",
     say: Callable[[str], None] = print,
@@ -50,6 +53,8 @@ def fit(
         run_dir: existing folder for checkpoints, log and pictures.
         resume_from: checkpoint to continue from. On a CPU with the same number of threads the result is bit for bit
             the same as without the interruption.
+        init_weights: weights and buffers of the network to start with; None starts with new weights.
+        parent: the checkpoint that the run started from, for the metadata; also of a resumed run.
         on_trouble: response to findings: `warn` prints them, `stop` also ends the run, `rescue` also rolls back to
             healthy weights and continues with a lower learning rate, smaller batches and a new warm-up.
         command: command line, stored in the checkpoints.
@@ -61,7 +66,7 @@ def fit(
         CheckpointError: a checkpoint can't be written.
         KeyboardInterrupt: SIGINT or SIGTERM arrived; a checkpoint was written first.
     """
-    config = RunConfig(datasets, recipe, device_config, run_dir, on_trouble, command)
+    config = RunConfig(datasets, recipe, device_config, run_dir, on_trouble, command, init_weights, parent)
     with _describe_system_errors(run_dir):
         while True:
             result = launch(device_config.make_fabric(recipe.devices), _train, config, resume_from, say, progress)

@@ -16,7 +16,7 @@ from PIL import Image
 from curate.files import write_atomic
 from curate.text import pluralize
 from curate.version import __version__
-from train.checkpoint import Rollback
+from train.checkpoint import Parent, Rollback
 from train.health.detectors import LossCurve, Validation
 from train.health.findings import (
     DOCUMENTED_LOSSES,
@@ -52,6 +52,8 @@ class RunInfo:
     photos: tuple[int, int]
     """For training, for validation."""
     command: str
+    parent: Parent | None = None
+    """The checkpoint that the run started from."""
 
 
 def write_page(
@@ -131,6 +133,7 @@ def _describe_run(info: RunInfo) -> str:
     facts = {
         "Manifest": info.manifest,
         "Photos": f"{info.photos[0]:,} for training, {info.photos[1]:,} for validation",
+        "Started from": _describe_parent(info.parent) if info.parent else "",
         "Recipe": ", ".join(changed) + "; all else as documented" if changed else "the documented recipe",
         "Command": info.command,
     }
@@ -140,6 +143,17 @@ def _describe_run(info: RunInfo) -> str:
         + "".join(f"<dt>{name}</dt><dd><code>{escape(value)}</code></dd>" for name, value in facts.items() if value)
         + f"</dl><details><summary>All hyper-parameters</summary><table>{rows}</table></details>"
     )
+
+
+def _describe_parent(parent: Parent) -> str:
+    if parent.held_out is None:
+        note = "; its training photos are unknown, so validation or test photos may be among them"
+    elif parent.held_out:
+        counts = " and ".join(f"{count:,} of split {split}" for split, count in parent.held_out.items())
+        note = f"; it was trained on {counts} of this run, so scores on these are too good"
+    else:
+        note = ""
+    return f"{parent.path}, step {parent.step:,} (sha256 {parent.sha256[:12]}){note}"
 
 
 def _loss_section(curve: LossCurve) -> str:

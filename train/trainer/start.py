@@ -6,20 +6,25 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import pyarrow as pa
 import torch
 
 from curate.errors import CheckpointError, UsageError
-from curate.files import check_writable, write_errors
+from curate.files import check_writable, sha256_of, write_errors
 from curate.locations import Location
-from train import checkpoint
-from train.checkpoint import Checkpoint
+from train import checkpoint, checkpoint_file, lineage
+from train.checkpoint import Checkpoint, Parent
 from train.data import dataset, packed, run_photos
 from train.data.roots import check_roots as check_roots  # noqa: PLC0414  # train.api imports it from here
+from train.lineage import ParentPhotos
 from train.recipe import Recipe
 from train.trainer import loop
 from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
 from train.trainer.state import find_checkpoint
+
+NETWORK_OPTIONS = ("channels", "norm", "encoder")
+"""Hyper-parameters that decide the shape of the network: with `--init`, they are those of the checkpoint."""
 
 
 def start_training(
@@ -31,6 +36,7 @@ def start_training(
     set_by_user: Collection[str],
     roots: Sequence[Path] = (),
     skip_changed: bool = False,
+    init: Path | None = None,
     resume: bool = False,
     on_trouble: str = "warn",
     command: str = "",
@@ -48,6 +54,8 @@ def start_training(
             and `on_trouble`, which otherwise stays as in a resumed run.
         roots: folders to look in if the photos have moved since the scan.
         skip_changed: leave out photos that have changed since the scan, instead of refusing.
+        init: run's folder or checkpoint with whose weights a new run starts; None starts with new weights. A resumed
+            run has weights of its own, and refuses another one than it started from.
         resume: continue the run in `run_dir`, if it has a checkpoint.
         on_trouble: `warn`, `stop` or `rescue`; see `train.trainer.loop.fit`.
         command: command line, stored in the checkpoints.
@@ -59,6 +67,8 @@ def start_training(
     """
     _check_run_dir(run_dir, resume)
     resuming = resume and (run_dir / "last.safetensors").exists()
+    init_from = checkpoint.load(init, weights_only=True) if init and not resuming else None
+    recipe = _initial_recipe(init_from, recipe, set_by_user) if init_from else recipe
     own = run_photos.read_photos(run_dir) if resuming else None
     if own and (line := run_photos.describe_changes(own, manifest)):
         say(line)
@@ -69,7 +79,14 @@ def start_training(
     else:
         datasets = dataset.make_datasets(read if resuming else checked, roots)
     resume_from = find_checkpoint(run_dir, datasets) if resuming else None
-    recipe = _resumed_recipe(resume_from, recipe, set_by_user) if resume_from else recipe
+    parent, init_weights, parent_photos = None, None, None
+    if resume_from:
+        recipe = _resumed_recipe(resume_from, recipe, set_by_user)
+        parent = resume_from.metadata.parent
+        check_same_parent(parent, init)
+    elif init_from:
+        init_weights = init_from.network().state_dict()
+        parent, parent_photos = _describe_parent(init_from, checked.table, say)
     packed.check_size(manifest, datasets.packed_px, recipe.image_size)
     if resume_from and resume_from.metadata.threads != (threads := torch.get_num_threads()):
         say(f"this run had {resume_from.metadata.threads} CPU threads and now has {threads}: its last bits will differ")
@@ -80,15 +97,19 @@ def start_training(
     if resume_from is None:
         left_out = read.table.num_rows - checked.table.num_rows
         list_sha256 = run_photos.write_photos(run_dir, checked, left_out)
+        if parent and parent_photos:
+            parent = replace(parent, list_sha256=lineage.write_parent_photos(run_dir, parent_photos))
         datasets = replace(datasets, photos_sha256=list_sha256, photos_left_out=left_out)
     if resume and resume_from is None:
-        say(f"{run_dir} has no checkpoint yet: starting a new run")
+        say(f"{run_dir} has no checkpoint yet: starting a new run" + ("" if init else " (without --init)"))
     return loop.fit(
         datasets,
         recipe,
         device_config,
         run_dir,
         resume_from=resume_from,
+        init_weights=init_weights,
+        parent=parent,
         on_trouble=resume_from.metadata.on_trouble if resume_from and "on_trouble" not in set_by_user else on_trouble,
         command=command,
         say=say,
@@ -114,3 +135,49 @@ def _resumed_recipe(resume_from: Checkpoint, requested: Recipe, set_by_user: Col
                 "or start a new run with another --run-dir"
             )
     return recipe
+
+
+def _initial_recipe(init_from: Checkpoint, requested: Recipe, set_by_user: Collection[str]) -> Recipe:
+    """Return the recipe with the network of the checkpoint; what the user gave of it must agree."""
+    network = {name: getattr(init_from.metadata.recipe, name) for name in NETWORK_OPTIONS}
+    for name, value in network.items():
+        if name in set_by_user and getattr(requested, name) != value:
+            raise UsageError(
+                f"--{name} {getattr(requested, name)} differs from the {value} of {init_from.path}, whose weights "
+                "--init takes: leave it out, or train without --init"
+            )
+    return replace(requested, **network)
+
+
+def check_same_parent(parent: Parent | None, init: Path | None) -> None:
+    """Refuse to resume a run with another `--init` than it started with; the same one is accepted, also if it is gone.
+
+    Raises:
+        UsageError: it is another file, or the file has other bytes now.
+    """
+    if init is None:
+        return
+    if parent is None:
+        raise UsageError(f"this run started with new weights, not with those of {init}: leave out --init to resume")
+    path, recorded = checkpoint_file.find_file(init), Path(parent.path)
+    if sha256_of(path) != parent.sha256 if path.is_file() else init.absolute() not in (recorded, recorded.parent):
+        raise UsageError(
+            f"{path} is not the checkpoint that this run started from ({parent.path}, sha256 {parent.sha256[:12]}): "
+            "leave out --init to resume"
+        )
+
+
+def _describe_parent(init_from: Checkpoint, table: pa.Table, say: Callable[[str], None]) -> tuple[Parent, ParentPhotos]:
+    """Return what the run records about its parent, and its training photos; warn of held-out ones."""
+    parent, held_out, known = lineage.describe_parent(init_from, table)
+    if held_out.counts:
+        total = sum(held_out.counts.values())
+        splits = " and ".join(f"{count:,} of split '{split}'" for split, count in held_out.counts.items())
+        names = ", ".join(held_out.names) + (", ..." if total > len(held_out.names) else "")
+        say(
+            f"! {init_from.path} was trained on {splits}, for example {names}: scores on these are too good; filter "
+            "with the same --split as for its training, so that each photo stays in its split"
+        )
+    for line in known.missing:
+        say(f"! {line}; photos of the splits 'val' and 'test' may be among them, and scores on those are too good")
+    return parent, known

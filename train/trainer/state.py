@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from curate.errors import CheckpointError, UsageError
 from train import checkpoint
-from train.checkpoint import Checkpoint, CheckpointMetadata, Rollback
+from train.checkpoint import Checkpoint, CheckpointMetadata, Parent, Rollback
 from train.data.dataset import Datasets
 from train.models.efficientnet import LiteEncoder, load_weights
 from train.models.losses import ColorizationWeightedLoss, PerceptualLoss
@@ -42,6 +42,10 @@ class RunConfig:
     """Response to findings: `warn`, `stop` or `rescue`."""
     command: str = ""
     """Command line, stored in the checkpoints."""
+    init_weights: Mapping[str, Tensor] | None = None
+    """Weights and buffers of the network to start with; None starts with new weights."""
+    parent: Parent | None = None
+    """The checkpoint that the run started from."""
 
 
 @dataclass(slots=True)
@@ -148,6 +152,8 @@ def build_state(config: RunConfig, fabric: Fabric, resume_from: Checkpoint | Non
     network = build_network(recipe)
     if resume_from:
         network.load_state_dict(resume_from.tensors_under("model"))
+    elif config.init_weights is not None:
+        network.load_state_dict(config.init_weights)
     elif isinstance(network.encoder, LiteEncoder):
         load_weights(network.encoder, config.device_config.encoder_weights)
     network = _prepare_for_device(network, fabric)
@@ -315,6 +321,7 @@ def checkpoint_metadata(state: TrainState) -> CheckpointMetadata:
         manifest_ancestors=list(datasets.ancestors),
         photos_sha256=datasets.photos_sha256,
         photos_left_out=datasets.photos_left_out,
+        parent=state.config.parent,
         best_score=state.best_score,
         best_step=state.best_step,
         averaged_steps=int(state.ema.n_averaged) if state.ema else 0,

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import save_file
+
+from train.checkpoint_file import METADATA_KEY
 
 ROOT = Path(__file__).parents[3]
 LIBXCB = "libxcb.so.1: cannot open shared object file: No such file or directory"
@@ -25,6 +28,13 @@ def run(command: str, broken: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
+def write_header(folder: Path) -> Path:
+    """A checkpoint that is refused only after torch was imported."""
+    path = folder / "checkpoint.safetensors"
+    save_file({}, path, {METADATA_KEY: "{}"})
+    return path
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -34,7 +44,7 @@ def run(command: str, broken: Path) -> subprocess.CompletedProcess[str]:
         "curate report SCAN -o OUT",
         "curate explain PHOTOS/a-vivid.png",
         "train fit SCAN --run-dir OUT",
-        "train evaluate SCAN SCAN",
+        "train evaluate CHECKPOINT SCAN",
     ],
 )
 def test_a_missing_system_library_is_a_one_line_error(
@@ -43,7 +53,12 @@ def test_a_missing_system_library_is_a_one_line_error(
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "cv2.py").write_text(f"raise ImportError({LIBXCB!r})", encoding="utf-8")
-    for word, place in {"PHOTOS": photos, "OUT": tmp_path / "out.parquet", "SCAN": scanned[0]}.items():
+    for word, place in {
+        "CHECKPOINT": write_header(tmp_path),
+        "PHOTOS": photos,
+        "OUT": tmp_path / "out.parquet",
+        "SCAN": scanned[0],
+    }.items():
         command = command.replace(word, str(place))
     done = run(command, broken)
     assert (done.returncode, done.stderr) == (1, CV2)
@@ -56,15 +71,14 @@ def test_a_damaged_package_is_a_one_line_error(module: str, photos: Path, tmp_pa
     (broken / module).mkdir(parents=True)
     (broken / module / "__init__.py").write_text("raise ImportError('it is damaged')", encoding="utf-8")
     out = tmp_path / "out"
-    done = run(
-        f"train colorize {out} {photos} -o {out}" if module == "torch" else f"curate scan {photos} -o {out}", broken
-    )
+    torch, other = f"train colorize {write_header(tmp_path)} {photos} -o {out}", f"curate scan {photos} -o {out}"
+    done = run(torch if module == "torch" else other, broken)
     assert (done.returncode, done.stderr) == (1, DAMAGED.format(module))
 
 
 def test_a_missing_shared_library_of_torch_is_named(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise OSError('libcudart.so.12: cannot open shared object file: No')", "utf-8")
-    done = run(f"train colorize x {photos} -o y", tmp_path)
+    done = run(f"train colorize {write_header(tmp_path)} {photos} -o {tmp_path / 'y'}", tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: torch can't be imported: libcudart.so.12: cannot open shared object file: No")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,17 @@ def test_names_that_are_not_utf_8_or_have_backslashes_are_found(lists: Lists) ->
     rows = [photo(manifest.escape(name)) for name in (os.fsdecode(b"caf\xe9.jpg"), "back\\slash.jpg", "x.jpg")]
     assert kept(make_scan(*rows), reject_lists=lists(b"\xef\xbb\xbfcaf\xe9.jpg", "back\\slash.jpg")) == ["x.jpg"]
     assert kept(make_scan(*rows), reject_lists=lists("caf\\xe9.jpg", "back\\x5cslash.jpg")) == ["x.jpg"]
+
+
+def test_lists_as_windows_and_macos_write_them_are_read(lists: Lists) -> None:
+    rows = [photo(unicodedata.normalize("NFD", "café.jpg")), photo("a.jpg"), photo("x.jpg")]
+    text = "café.jpg\r\na.jpg"
+    for data in (text.encode(), b"\xef\xbb\xbf" + text.encode()):
+        assert kept(make_scan(*rows), reject_lists=lists(data)) == ["x.jpg"]
+    (name,) = lists()
+    for encoding in ("utf-16", "utf-16-le"):
+        Path(name).write_bytes(text.encode(encoding))
+        assert kept(make_scan(*rows), reject_lists=(name,)) == ["x.jpg"]
 
 
 def test_a_rejected_photo_has_the_reason_beside_the_others(lists: Lists) -> None:

@@ -20,8 +20,8 @@ from curate import manifest
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.sources import ListedPhoto, list_photos, read_photo
+from curate.sources.containers import list_stream_members
 from curate.sources.path_lists import sort_photos
-from curate.sources.tar import list_stream_members
 
 Pixels = NDArray[np.uint8]
 Members = dict[str, bytes]

@@ -76,3 +76,37 @@ def test_a_run_without_best_uses_its_last_checkpoint_and_says_so(run: Path) -> N
         assert "has no best.safetensors: it was stopped before its first validation" in result.stderr
         assert result.stdout.startswith(f"{run / 'last.safetensors'}: ColorUNet, step 1")
     assert not inspect(run / "last.safetensors").stderr
+
+
+def test_photos_of_the_parents_are_listed_too_or_said_to_be_unknown(
+    clean_manifest_in: Manifest, tmp_path: Path
+) -> None:
+    """The parent was trained on photos 0 and 1, the run on 0, 2 and 3, which is what the line of `fit` says."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    first = clean_manifest_in(tmp_path / "first", ["train", "train", "val"])
+    second = clean_manifest_in(tmp_path / "second", ["train", "val", "train", "train"])
+    parent, child = tmp_path / "parent", tmp_path / "child"
+    quick = ("--image-size", "32", "--batch-size", "2", "--max-steps", "1", "--device", "cpu", "--workers", "0")
+    fit = ["fit", str(first), "--run-dir", str(parent), "--channels", "2", *quick]
+    assert CliRunner().invoke(main, fit).exit_code == 0
+    result = CliRunner().invoke(main, ["fit", str(second), "--run-dir", str(child), "--init", str(parent), *quick])
+    assert result.exit_code == 0, result.output
+    assert f"! {parent / 'best.safetensors'} was trained on 1 of split 'val', for example p01.png: " in result.stdout
+    names = ["second/photos/p00.png", "second/photos/p02.png", "second/photos/p03.png"]
+    names += ["first/photos/p00.png", "first/photos/p01.png"]
+    listed = inspect(child, "--photos").stdout.splitlines()
+    assert [line.partition("  ")[2] for line in listed] == [str(tmp_path / name) for name in names]
+    said = inspect(child).stdout
+    assert f"started    from {parent / 'best.safetensors'}, step 1, sha256 " in said
+    assert f"which was trained on {first}, sha256 {digest(first)}" in said
+    assert "parents'   2 photos: --photos lists them too" in said
+    (parent / "photos.parquet").rename(tmp_path / "moved.parquet")
+    assert inspect(child, "--photos").stdout.splitlines() == listed
+    (child / "parent-photos.parquet").unlink()
+    assert sorted(inspect(child, "--photos").stdout.splitlines()) == sorted(listed)  # from the parent's manifest
+    first.unlink()
+    gone = inspect(child, "--photos")
+    assert (gone.exit_code, len(gone.stdout.splitlines())) == (1, 3)
+    assert f"the training photos of {parent / 'best.safetensors'}" in gone.stderr
+    assert "unknown" in inspect(child).stdout

@@ -45,10 +45,10 @@ def contents(batches: list[Batch]) -> list[tuple[list[int], bytes]]:
 def test_a_reader_that_is_killed_or_stopped_is_replaced_and_the_batches_are_the_same(
     crops: CropLoader, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "START_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(readers, "START_TIMEOUT_S", 2.0)
     expected = contents(read_all(crops, 0, 40))
     said: list[str] = []
-    batches = load_batches(crops, StepSampler(7, 3, 3, 0, 40), 2, timeout_s=0.5, say=said.append)
+    batches = load_batches(crops, StepSampler(7, 3, 3, 0, 40), 2, timeout_s=2.0, say=said.append)
     seen = [next(batches)]
     (first, _) = multiprocessing.active_children()
     assert first.pid

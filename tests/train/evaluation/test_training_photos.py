@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
+from curate.manifest import digest
+from train import checkpoint
 from train.cli import main
+from train.lineage import describe_parent
 from train.trainer.callbacks import FitResult
 
 Manifest = Callable[..., Path]
@@ -64,3 +68,19 @@ def test_without_the_list_of_training_photos_a_split_that_may_have_some_is_named
     for split, warned in (("train", True), ("all", True), ("test", False)):
         said = evaluate(checkpoint_file(), manifest, "--split", split).stdout
         assert ("may have photos that the network was trained on" in said) == warned
+
+
+def test_training_photos_of_the_parent_count_too(run: Path, clean_manifest_in: Manifest, tmp_path: Path) -> None:
+    """The parent was trained on photos 0, 1 and 2, the checkpoint itself on photo 2."""
+    (tmp_path / "second").mkdir()
+    manifest = clean_manifest_in(tmp_path / "second", ["test", "val", "train", "test"])
+    source = checkpoint.load(run, weights_only=True)
+    parent, _, _ = describe_parent(source, pq.read_table(manifest))
+    about = replace(source.metadata, manifest_path=str(manifest), manifest_sha256=digest(manifest), parent=parent)
+    checkpoint.save(tmp_path / "child.safetensors", source.tensors, about)
+    facts = json.loads(evaluate(tmp_path / "child.safetensors", manifest, "--split", "all", "--json").stdout)
+    assert (facts["protocol"]["training_photos"], facts["protocol"]["parents_known"]) == (3, True)
+    assert "trained on 1 of the 2 photos" in evaluate(tmp_path / "child.safetensors", manifest).stdout
+    (tmp_path / "clean.parquet").unlink()
+    said = evaluate(tmp_path / "child.safetensors", manifest).stdout
+    assert "split test may have photos that the checkpoint from which this run started (--init) was trained on" in said

@@ -87,7 +87,7 @@ def test_a_resumed_run_shows_the_same_mean_as_an_uninterrupted_one(tmp_path: Pat
                 logger = open_log(tmp_path, after_step=stop_at, console=console, total_steps=len(results))
             logger.log_step(step, 0, result, 1e-3, 2)
         logger.close()
-        shown.append((console[-1].split("  lr")[0], logger.ratios[:10], logger.ratios[12:], logger.neutrals))
+        shown.append((console[-1].split(" of neutral")[0], logger.ratios[:10], logger.ratios[12:], logger.neutrals))
     assert shown[0] == shown[1]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import signal
@@ -17,12 +16,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
+from curate import manifest
 from curate.errors import CheckpointError, TrainingError, UsageError
+from curate.files import sha256_of
+from curate.manifest import Lineage
 from train import checkpoint
 from train.data import dataset
 from train.data.loader import CropLoader
@@ -279,10 +282,15 @@ def nan_on_gray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def flatten(photo: Path, color: tuple[int, int, int]) -> None:
-    """Replace a photo by one colour, keeping the file size."""
-    data = io.BytesIO()
-    Image.new("RGB", (48, 40), color).save(data, "PNG")
-    photo.write_bytes(data.getvalue().ljust(photo.stat().st_size, b"\0"))
+    """Replace a photo by one colour, also in its manifest."""
+    Image.new("RGB", (48, 40), color).save(photo)
+    path = photo.parent.parent / "clean.parquet"
+    table = manifest.read_manifest(path).table
+    for name, value in (("bytes", photo.stat().st_size), ("sha256", sha256_of(photo))):
+        at = table.schema.get_field_index(name)
+        column = pc.if_else(pc.equal(table["path"], photo.name), value, table[name])
+        table = table.set_column(at, table.schema.field(at), column)
+    manifest.write_manifest(path, table, Lineage("clean", "curate filter", {}))
 
 
 @pytest.mark.usefixtures("nan_on_gray")
@@ -412,7 +420,7 @@ def test_a_damaged_photo_is_named_and_skipped_and_the_rest_is_trained(
     damaged.write_bytes(damaged.read_bytes()[:100].ljust(damaged.stat().st_size, b"\0"))
     outcome = train_on(path, say=console.append, batch_size=4, epochs=1)
     assert outcome.steps == 1
-    assert any(line.startswith("! skipped photo p02.png: BrokenPhoto") for line in console)
+    assert any(line.startswith("! skipped photo p02.png: ChangedSinceScan") for line in console)
     (error,) = events(outcome.run_dir, "photo error")
     assert error["photo"] == "p02.png"
 

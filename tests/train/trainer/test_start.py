@@ -11,7 +11,7 @@ import torch
 from curate import manifest
 from curate.errors import CheckpointError, ManifestError
 from train import checkpoint
-from train.checkpoint import training_photos
+from train.lineage import training_photos
 from train.recipe import Recipe
 from train.trainer.fabric import DeviceConfig
 from train.trainer.start import start_training
@@ -95,6 +95,8 @@ def test_another_manifest_and_another_list_are_refused(
     other = clean_manifest_in(tmp_path / "elsewhere", ("train", "val"))
     with pytest.raises(CheckpointError, match="another manifest"):
         start(other, run_dir, resume=True)
+    with pytest.raises(ManifestError, match=r"none\.parquet doesn't exist"):
+        start(tmp_path / "none.parquet", run_dir, resume=True)
     start(other, tmp_path / "other")
     (tmp_path / "other" / "photos.parquet").rename(run_dir / "photos.parquet")
     with pytest.raises(CheckpointError, match=r"is not the list of photos|another manifest"):

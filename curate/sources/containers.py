@@ -1,0 +1,57 @@
+"""List the members of a tar or ZIP, by its name, wherever it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from curate.errors import UnsupportedFormat
+from curate.sources.entry import ListedPhoto, as_photo_error, has_container_name, has_zip_name, modified_ns
+from curate.sources.members import is_compressed_tar
+from curate.sources.tar import list_tar_members
+from curate.sources.zip_directory import list_zip_members
+
+CANNOT_READ = "the tar or ZIP can't be read"
+
+
+def is_container(path: str) -> bool:
+    """Whether a file is not a photo but something with photos in it, by its name; see `list_members`."""
+    return has_container_name(path) or is_compressed_tar(path)
+
+
+def compressed_tar_error() -> UnsupportedFormat:
+    """The reason why a compressed tar is not listed, and what to do."""
+    return UnsupportedFormat("a compressed tar can't be read member by member: uncompress it to .tar")
+
+
+def list_members(source: str, path: str, file: str, status: os.stat_result) -> Iterator[ListedPhoto]:
+    """List the members of a tar or ZIP on this machine; see `list_tar_members` and `list_zip_members`.
+
+    Args:
+        source: its source, as manifest text.
+        path: its path below the source, as manifest text.
+        file: its path for the operating system.
+        status: its size, and its time, which is also that of its members.
+    """
+    try:
+        with open(file, "rb") as stream:
+            yield from list_stream_members(source, path, stream, status.st_size, modified_ns(status))
+    except OSError as exc:
+        yield ListedPhoto(source, path, None, None, str(as_photo_error(exc, CANNOT_READ)))
+
+
+def list_stream_members(
+    source: str, path: str, stream: BinaryIO, size: int, modified_ns: int | None
+) -> Iterator[ListedPhoto]:
+    """List the members of a tar or ZIP from a seekable stream.
+
+    Args:
+        source: its source, as manifest text.
+        path: its path below the source, as manifest text.
+        stream: the tar or ZIP.
+        size: its size in bytes.
+        modified_ns: its time of change, in nanoseconds since 1970; None if it is unknown.
+    """
+    list_them = list_zip_members if has_zip_name(path) else list_tar_members
+    yield from list_them(ListedPhoto(source, path, None, modified_ns), stream, size)

@@ -1,0 +1,203 @@
+"""List the members of a ZIP with the positions of their headers, so that each member can be read without the rest."""
+
+from __future__ import annotations
+
+import stat
+import struct
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, BinaryIO
+
+from curate.errors import BrokenZip, FileTooLarge, NotAFile, PhotoError, UnsupportedFormat
+from curate.sources.entry import ListedPhoto, has_photo_name
+from curate.sources.members import (
+    MAX_LINK_BYTES,
+    clean_name,
+    failed_member,
+    follow_links,
+    is_nested,
+    link_error,
+    link_target,
+    member_path,
+    nested_error,
+)
+from curate.sources.zip_member import ZipMember, method_error
+
+MAX_DIRECTORY_BYTES = 1 << 28
+"""A ZIP with a larger directory is refused: zipfile would need some gigabytes for some millions of members."""
+BOMB_BYTES, BOMB_RATIO = 1 << 26, 200
+"""A member that is larger than both, in bytes and in multiples of its compressed size, is refused: no photo is."""
+_DOS, _UNIX, _MACOS = 0, 3, 19
+"""Systems that wrote an entry, as in APPNOTE.TXT 4.4.2."""
+_UTF8_NAME = 0x800
+"""Bit of the flags."""
+_LOCAL_HEADER_BYTES = 30
+_DAMAGE_ERRORS = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    ValueError,
+    EOFError,
+    struct.error,
+    IndexError,
+    OverflowError,
+)
+"""What zipfile raises for a damaged directory, or for one of a newer version of ZIP."""
+
+
+class _LargeDirectoryError(Exception):
+    """The directory is larger than MAX_DIRECTORY_BYTES."""
+
+
+def list_zip_members(container: ListedPhoto, stream: BinaryIO, size: int) -> Iterator[ListedPhoto]:
+    """List the files of a ZIP's central directory, and its symbolic links, in the order of the directory.
+
+    - A link to a member has the position of that member; one to something else is an error, if its name is a photo's.
+    - Directories, devices and pipes are left out, or errors if their name is a photo's.
+    - Encrypted members, unknown methods of compression, and tars and ZIPs in the ZIP are errors.
+    - A ZIP without a valid directory is one entry with an error.
+
+    Two members can have the same name.
+
+    Args:
+        container: the entry of the ZIP itself.
+        stream: the ZIP, seekable.
+        size: its size in bytes.
+    """
+    try:
+        members = zipfile.ZipFile(_LimitedStream(stream)).infolist()
+    except _LargeDirectoryError:
+        text = f"its directory has more than {MAX_DIRECTORY_BYTES >> 20} MiB: unpack the ZIP, and scan the folder"
+        yield replace(container, modified_ns=None, error=str(UnsupportedFormat(text)))
+        return
+    except _DAMAGE_ERRORS as exc:
+        reason = "it is empty" if not size else "no valid directory at its end"
+        text = f"cut off, damaged or not a ZIP ({reason}): copy it again, then scan again"
+        if isinstance(exc, NotImplementedError):
+            text = f"damaged, or of a version of ZIP that is not supported ({exc}): unpack it, and scan the folder"
+        yield replace(container, modified_ns=None, error=str(BrokenZip(text)))
+        return
+    links = []
+    for member in members:
+        if _file_type(member) == stat.S_IFLNK:
+            links.append(member)
+        else:
+            yield from _list_member(container, member, size)
+    if links:
+        yield from _resolve_links(container, members, links, stream, size)
+
+
+class _LimitedStream:
+    """A stream that reads no directory of more than MAX_DIRECTORY_BYTES; zipfile reads a directory at once."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def read(self, count: int = -1) -> bytes:
+        """Read at most `count` bytes."""
+        if count > MAX_DIRECTORY_BYTES:
+            raise _LargeDirectoryError
+        return self._stream.read(count)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _list_member(container: ListedPhoto, member: zipfile.ZipInfo, size: int) -> Iterator[ListedPhoto]:
+    """The entry of a member that is not a link; nothing for what is no file and has no photo's name."""
+    name = _member_name(member)
+    if name.endswith("/") or _file_type(member) not in (0, stat.S_IFREG):
+        if has_photo_name(name.rstrip("/")):
+            error = NotAFile("a folder, pipe or device with a photo's name")
+            yield failed_member(container, name.rstrip("/"), error)
+    elif is_nested(name):
+        yield failed_member(container, name, nested_error())
+    elif member_error := _find_error(member, size):
+        yield failed_member(container, name, member_error)
+    else:
+        path = member_path(container, name)
+        yield replace(container, path=path, bytes=member.file_size, offset=member.header_offset)
+
+
+def _find_error(member: zipfile.ZipInfo, size: int) -> PhotoError | None:
+    """The error of a member that can't be read, as the directory alone shows; None if it may be readable."""
+    if error := method_error(member.compress_type, member.flag_bits):
+        return error
+    start = member.header_offset
+    if not 0 <= start <= size - _LOCAL_HEADER_BYTES - member.compress_size or member.file_size >= 1 << 63:
+        return BrokenZip("the directory of the ZIP names a position outside the ZIP: copy the ZIP again")
+    if member.file_size > max(BOMB_BYTES, BOMB_RATIO * member.compress_size):
+        return FileTooLarge(
+            f"{member.compress_size} bytes unpack to {member.file_size}, as in a ZIP bomb: unpack the ZIP if you trust "
+            "it, and scan the folder"
+        )
+    return None
+
+
+def _resolve_links(
+    container: ListedPhoto, members: list[zipfile.ZipInfo], links: list[zipfile.ZipInfo], stream: BinaryIO, size: int
+) -> Iterator[ListedPhoto]:
+    """The entries of symbolic links, from the members that they lead to; of several of one name, the last one."""
+    targets = {}
+    for link in links:
+        name = _member_name(link)
+        try:
+            targets[clean_name(name)] = link_target(name, _read_link(link, stream, size))
+        except PhotoError as exc:
+            yield failed_member(container, name, exc)
+    names = ((member, _member_name(member)) for member in members if _file_type(member) in (0, stat.S_IFREG))
+    files = {clean_name(name): member for member, name in names if not name.endswith("/")}
+    for link in links:
+        name = _member_name(link)
+        target = targets.get(clean_name(name))
+        if target is None:
+            continue
+        found = files.get(follow_links(target, targets))
+        if found is not None:
+            path = member_path(container, name)
+            yield from (replace(photo, path=path) for photo in _list_member(container, found, size))
+        elif has_photo_name(name):
+            yield failed_member(container, name, link_error(target, "ZIP"))
+
+
+def _read_link(link: zipfile.ZipInfo, stream: BinaryIO, size: int) -> str:
+    """The target of a symbolic link, which is the data of the member.
+
+    Raises:
+        PhotoError: it can't be read.
+    """
+    if error := _find_error(link, size):
+        raise error
+    if link.file_size > MAX_LINK_BYTES:
+        raise BrokenZip("the target of this link is too long: copy the ZIP again")
+
+    def read_range(start: int, end: int) -> bytes:
+        stream.seek(start)
+        return stream.read(end - start)
+
+    member = ZipMember(read_range, link.header_offset, link.file_size)
+    target = member.read(link.file_size)
+    member.check()
+    return target.decode("utf-8", "surrogateescape")
+
+
+def _member_name(member: zipfile.ZipInfo) -> str:
+    r"""The name of a member, with `/` between folders.
+
+    Names are UTF-8 if a flag says so, otherwise cp437. But programs on Unix and macOS write UTF-8 without the flag, and
+    some programs on Windows write backslashes.
+    """
+    name = member.filename
+    if member.create_system == _DOS and "/" not in name:
+        name = name.replace("\\", "/")
+    elif member.create_system in (_UNIX, _MACOS) and not member.flag_bits & _UTF8_NAME:
+        try:
+            name = name.encode("cp437").decode("utf-8")
+        except UnicodeError:
+            return name
+    return name
+
+
+def _file_type(member: zipfile.ZipInfo) -> int:
+    """The kind of file as in `stat`; 0 if the ZIP does not say it."""
+    return stat.S_IFMT(member.external_attr >> 16) if member.create_system in (_UNIX, _MACOS) else 0
