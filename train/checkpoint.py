@@ -64,10 +64,11 @@ class Parent:
     photos_left_out: int = 0
     command: str = ""
     held_out: Mapping[str, int] | None = None
-    """Number of photos in the new run's splits `val` and `test` that taught this checkpoint; None if unknown."""
+    """Number of photos in the new run's splits `val` and `test` that this checkpoint was trained on; None if
+    unknown."""
     list_sha256: str = ""
-    """SHA-256 of parent-photos.parquet in the new run's folder, hex: the photos that taught this checkpoint and those
-    before it; empty if some of them are unknown."""
+    """SHA-256 of parent-photos.parquet in the new run's folder, hex: the training photos of this checkpoint and of
+    those before it; empty if some of them are unknown."""
     parent: Parent | None = None
     """Its own parent."""
 

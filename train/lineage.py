@@ -96,8 +96,8 @@ def describe_parent(source: Checkpoint, table: pa.Table) -> tuple[Parent, HeldOu
         table: rows of the new run's manifest with the columns path, sha256 and split.
 
     Returns:
-        The record; the photos of the new run's validation and test split that taught the checkpoint or its parents; and
-        all training photos of these.
+        The record; the photos of the new run's validation and test split that the checkpoint or its parents were
+        trained on; and all training photos of these.
     """
     about = source.metadata
     parent = Parent(

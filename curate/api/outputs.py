@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import curate.exporting.export
 import curate.packing.pack
@@ -14,6 +14,7 @@ from curate.errors import UsageError
 from curate.executors.engines import EngineName
 from curate.executors.retry import Progress
 from curate.exporting.export import ExportSummary, Kind
+from curate.exporting.lists import ListKind, export_list
 from curate.locations import parse_location
 from curate.packing.pack import PackOptions, PackSummary
 from curate.report import ReportSummary
@@ -74,34 +75,49 @@ def pack_photos(
 def export_photos(
     manifest: StrPath,
     out: StrPath,
-    kind: Literal["webdataset", "imagefolder", "copy", "links", "hardlinks"],
+    kind: Literal["webdataset", "imagefolder", "copy", "links", "hardlinks", "txt", "csv"],
     *,
+    columns: str | Sequence[str] = (),
+    null: bool = False,
     progress: Progress | None = None,
 ) -> ExportSummary:
-    """Bring the photos of a manifest, unchanged, into a folder that other tools read.
+    """Bring the photos of a manifest, unchanged, into a folder that other tools read, or list them in a file.
 
     Args:
-        manifest: any manifest; rows with an error are left out.
-        out: a new or empty folder, or one that has a part of this export; or its URL.
+        manifest: any manifest; rows with an error are left out, except from lists.
+        out: a new or empty folder, or one that has a part of this export; or its URL. A file for `txt` and `csv`.
         kind: `webdataset`: tars with each photo and its row as JSON; `imagefolder`: a folder per split with
-            metadata.jsonl; `copy`, `links`, `hardlinks`: the tree of folders.
+            metadata.jsonl; `copy`, `links`, `hardlinks`: the tree of folders; `txt`: the path or URL of each photo
+            that is a file of its own, one per line; `csv`: a table with the column `location` and `columns`.
+        columns: one or many columns of the manifest, for `csv`; none is size, colorfulness, tone, split, reasons and
+            error.
+        null: end the paths of `txt` with NUL bytes, so that names may have newlines.
         progress: called with the number of photos done and of all photos.
 
     Returns:
-        Counts: `photos`, `exported_now`, and `failed` (path and reason of each photo that failed).
+        Counts: `photos`, `exported_now`, `left_out` (by `txt`: what is in tars and ZIPs), and `failed` (path and reason
+        of each photo that failed).
 
     Raises:
-        ManifestError: the manifest cannot be read, or has no photo.
-        OutputError: `out` has other content, is locked or cannot be written, or a source is lost.
-        UsageError: there is no such kind.
+        ManifestError: the manifest cannot be read, or has no photo or no such column.
+        OutputError: `out` has other content, is locked or cannot be written, a source is lost, or `txt` needs `null`.
+        UsageError: there is no such kind, or an argument does not fit it.
 
     Example:
         >>> curate.export_photos("clean.parquet", "tars", "webdataset").photos  # doctest: +SKIP
         871
     """
-    if kind not in (kinds := get_args(Kind)):
+    if kind not in (kinds := get_args(Kind) + get_args(ListKind)):
         raise UsageError(f"there is no export of kind {kind!r}: choose from {', '.join(kinds)}")
-    return curate.exporting.export.export_photos(parse_location(manifest), parse_location(out), kind, progress=progress)
+    columns = (columns,) if isinstance(columns, str) else tuple(columns)
+    if kind in ("txt", "csv"):
+        lines, left_out = export_list(parse_location(manifest), parse_location(out), kind, columns=columns, null=null)
+        return ExportSummary(lines, lines, left_out=left_out)
+    if columns or null:
+        raise UsageError("--column is for --to csv, and -0 for --to txt: leave it out, or choose that format")
+    return curate.exporting.export.export_photos(
+        parse_location(manifest), parse_location(out), cast("Kind", kind), progress=progress
+    )
 
 
 def write_report(

@@ -14,26 +14,36 @@ from curate.text import pluralize
 
 if TYPE_CHECKING:
     from curate.exporting.export import Kind
+    from curate.exporting.lists import ListKind
 
 
-@click.command(short_help="Copy or link the photos of a manifest for another tool.")
+@click.command(short_help="Copy, link or list the photos of a manifest for another tool.")
 @click.argument("manifest", type=LOCATION)
 @click.option(
     "-o",
     "--out",
     type=LOCATION,
     required=True,
-    help="Output folder, or its URL: new, empty, or with an unfinished export of the same manifest.",
+    help="Output folder, or its URL: new, empty, or with an unfinished export of the same manifest. For txt and csv a "
+    "file.",
 )
 @click.option(
     "--to",
     "kind",
-    type=click.Choice(["webdataset", "imagefolder", "copy", "links", "hardlinks"]),
+    type=click.Choice(["webdataset", "imagefolder", "copy", "links", "hardlinks", "txt", "csv"]),
     required=True,
-    help="Format of the output folder.",
+    help="Format of the output.",
 )
-def export(manifest: Location, out: Location, kind: Kind) -> None:
-    """Copy or link the photos of MANIFEST, unchanged, into a folder for another tool.
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    help="A column of the manifest for --to csv, may be repeated. [default: size, colorfulness, tone, split, reasons "
+    "and error]",
+)
+@click.option("-0", "--null", is_flag=True, help="Paths of --to txt end with a NUL byte, as `xargs -0` reads them.")
+def export(manifest: Location, out: Location, kind: Kind | ListKind, columns: tuple[str, ...], null: bool) -> None:
+    """Copy or link the photos of MANIFEST, unchanged, into a folder for another tool, or list them.
 
     \b
     webdataset   tar files of 1,000 photos for each split; each photo has its manifest row as JSON
@@ -41,6 +51,8 @@ def export(manifest: Location, out: Location, kind: Kind) -> None:
                  `datasets.load_dataset("imagefolder", data_dir=...)`
     copy, links, hardlinks
                  copies of the photos, or links to them, in the same folders as the originals
+    txt          a file with one path or URL per line, for `curate scan --from-file` and `xargs`
+    csv          a table with the path or URL of each photo, and columns of the manifest
 
     Characters that some file systems can't store are replaced in file names. Photos that can't be exported are listed
     in failed.csv. If the export is interrupted, run the same command again to continue.
@@ -48,7 +60,7 @@ def export(manifest: Location, out: Location, kind: Kind) -> None:
     from curate.api.outputs import export_photos
 
     with progress_bar("photos") as progress:
-        summary = export_photos(manifest, out, kind, progress=progress)
+        summary = export_photos(manifest, out, kind, columns=columns, null=null, progress=progress)
     echo_lines(summaries.export_summary(summary, out))
     if not summary.photos:
         raise VividsetError(

@@ -153,6 +153,8 @@ def export_summary(export: ExportSummary, out: Location) -> Iterator[str]:
     yield f"{pluralize(export.photos, 'photo')} exported, {len(export.failed):,} failed"
     if export.exported_now < export.photos:
         yield f"  exported now: {export.exported_now:,}; already in the folder: the rest"
+    if export.left_out:
+        yield f"  left out: {pluralize(export.left_out, 'row')} of tars and ZIPs, because a list of paths names files"
     yield from _failure_lines(export.failed, out)
     if export.photos:
         yield f"written: {out}"

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 from curate.errors import TimedOut
 
 POLL_S = 0.2
-"""How often a waiting process looks around: signals are handled, and the time is counted."""
+"""Interval at which a waiting process handles signals and counts the time."""
 STOP_GRACE_S = 5.0
 """After a request to stop, a photo that takes longer than this counts as hanging."""
 Parameters = ParamSpec("Parameters")

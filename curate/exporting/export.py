@@ -46,6 +46,8 @@ class ExportSummary:
     """Photos that this run wrote or linked; the others were there already."""
     failed: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason of each photo that could not be exported."""
+    left_out: int = 0
+    """Rows that are no files of their own, and so are not in a list of paths."""
 
 
 @dataclass(frozen=True, slots=True)

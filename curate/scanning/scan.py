@@ -92,7 +92,7 @@ class ScanSummary:
     excluded_rows: int = 0
     """Rows of excluded photos that were dropped from the manifest."""
     unknown_paths: tuple[str, ...] = ()
-    """Paths of `forget` that the earlier manifest knows nothing of."""
+    """Paths of `forget` of which the earlier manifest has no row."""
     errors: Counter[str] = field(default_factory=Counter)
     """Number of photos per kind of error."""
     tones: Counter[str] = field(default_factory=Counter)

@@ -79,7 +79,7 @@ class ListingStats:
     excluded_rows: int = 0
     """Photos of earlier scans that are excluded now and whose rows are removed from the manifest."""
     unknown_paths: tuple[str, ...] = ()
-    """Paths to forget that the earlier scan knows nothing of."""
+    """Paths to forget of which the earlier scan has no row."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ def checkpoint_file(tmp_path: Path) -> Callable[..., Path]:
         metadata = CheckpointMetadata(
             Recipe(channels=channels, image_size=image_size), "clean.parquet", "ab" * 32, 5, 0.114
         )
-        path = tmp_path / "taught" / "best.safetensors"
+        path = tmp_path / "parent-run" / "best.safetensors"
         path.parent.mkdir(exist_ok=True)
         checkpoint.save(path, checkpoint.network_tensors(network), metadata)
         return path

@@ -123,8 +123,8 @@ def training_warning(protocol: Protocol) -> str:
         )
     if not protocol.parents_known:
         return (
-            f"Warning: split {protocol.split} may have photos that taught the checkpoint from which this run started "
-            "(--init): the list of its training photos is missing or has changed"
+            f"Warning: split {protocol.split} may have photos that the checkpoint from which this run started "
+            "(--init) was trained on: the list of its training photos is missing or has changed"
         )
     return ""
 

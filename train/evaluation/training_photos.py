@@ -1,6 +1,6 @@
 """Counts the evaluated photos that the network was trained on: their scores say little about new photos.
 
-Photos that taught the checkpoint from which the run started (`--init`), and those before it, count too.
+Training photos of the checkpoint from which the run started (`--init`), and of those before it, count too.
 """
 
 from __future__ import annotations

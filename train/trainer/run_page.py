@@ -150,7 +150,7 @@ def _describe_parent(parent: Parent) -> str:
         note = "; its training photos are unknown, so validation or test photos may be among them"
     elif parent.held_out:
         counts = " and ".join(f"{count:,} of split {split}" for split, count in parent.held_out.items())
-        note = f"; it was trained on {counts} of this run, so scores on these are flattering"
+        note = f"; it was trained on {counts} of this run, so scores on these are too good"
     else:
         note = ""
     return f"{parent.path}, step {parent.step:,} (sha256 {parent.sha256[:12]}){note}"

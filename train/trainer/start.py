@@ -168,16 +168,16 @@ def check_same_parent(parent: Parent | None, init: Path | None) -> None:
 
 
 def _describe_parent(init_from: Checkpoint, table: pa.Table, say: Callable[[str], None]) -> tuple[Parent, ParentPhotos]:
-    """Return what the run records about its parent, and the photos that taught it; warn of held-out ones."""
+    """Return what the run records about its parent, and its training photos; warn of held-out ones."""
     parent, held_out, known = lineage.describe_parent(init_from, table)
     if held_out.counts:
         total = sum(held_out.counts.values())
         splits = " and ".join(f"{count:,} of split '{split}'" for split, count in held_out.counts.items())
         names = ", ".join(held_out.names) + (", ..." if total > len(held_out.names) else "")
         say(
-            f"! {splits} taught {init_from.path}, for example {names}: scores on them are flattering; filter with the "
-            "same --split as for its training, so that each photo stays in its split"
+            f"! {init_from.path} was trained on {splits}, for example {names}: scores on these are too good; filter "
+            "with the same --split as for its training, so that each photo stays in its split"
         )
     for line in known.missing:
-        say(f"! {line}; photos of the splits 'val' and 'test' may be among them, and scores on those are flattering")
+        say(f"! {line}; photos of the splits 'val' and 'test' may be among them, and scores on those are too good")
     return parent, known

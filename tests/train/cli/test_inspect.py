@@ -92,7 +92,7 @@ def test_photos_of_the_parents_are_listed_too_or_said_to_be_unknown(
     assert CliRunner().invoke(main, fit).exit_code == 0
     result = CliRunner().invoke(main, ["fit", str(second), "--run-dir", str(child), "--init", str(parent), *quick])
     assert result.exit_code == 0, result.output
-    assert f"! 1 of split 'val' taught {parent / 'best.safetensors'}, for example p01.png: " in result.stdout
+    assert f"! {parent / 'best.safetensors'} was trained on 1 of split 'val', for example p01.png: " in result.stdout
     names = ["second/photos/p00.png", "second/photos/p02.png", "second/photos/p03.png"]
     names += ["first/photos/p00.png", "first/photos/p01.png"]
     listed = inspect(child, "--photos").stdout.splitlines()

@@ -70,7 +70,7 @@ def test_without_the_list_of_training_photos_a_split_that_may_have_some_is_named
         assert ("may have photos that the network was trained on" in said) == warned
 
 
-def test_photos_that_taught_the_parent_count_too(run: Path, clean_manifest_in: Manifest, tmp_path: Path) -> None:
+def test_training_photos_of_the_parent_count_too(run: Path, clean_manifest_in: Manifest, tmp_path: Path) -> None:
     """The parent was trained on photos 0, 1 and 2, the checkpoint itself on photo 2."""
     (tmp_path / "second").mkdir()
     manifest = clean_manifest_in(tmp_path / "second", ["test", "val", "train", "test"])
@@ -83,4 +83,4 @@ def test_photos_that_taught_the_parent_count_too(run: Path, clean_manifest_in: M
     assert "trained on 1 of the 2 photos" in evaluate(tmp_path / "child.safetensors", manifest).stdout
     (tmp_path / "clean.parquet").unlink()
     said = evaluate(tmp_path / "child.safetensors", manifest).stdout
-    assert "split test may have photos that taught the checkpoint from which this run started" in said
+    assert "split test may have photos that the checkpoint from which this run started (--init) was trained on" in said

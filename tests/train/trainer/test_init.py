@@ -118,16 +118,16 @@ def test_channels_norm_and_encoder_must_agree(parent: Path, clean_manifest: Mani
     assert not (tmp_path / "other").exists()
 
 
-def test_held_out_photos_that_taught_the_parent_are_named(
+def test_held_out_photos_that_the_parent_was_trained_on_are_named(
     parent: Path, clean_manifest: Manifests, tmp_path: Path
 ) -> None:
-    # photos 0 to 2 taught the parent, 3 and 4 didn't: 1 is now in the validation split, 0 and 2 in the test split
+    # the parent was trained on photos 0 to 2: 1 is now in the validation split, 0 and 2 in the test split
     manifest = clean_manifest(("test", "val", "test", "val", "train"))
     lines = start(manifest, tmp_path / "run", parent, recipe=replace(RECIPE, max_steps=1))
     (warning,) = [line for line in lines if line.startswith("!")]
     assert warning.startswith(
-        f"! 1 of split 'val' and 2 of split 'test' taught {parent / 'best.safetensors'}, for example "
-        "p00.png, p01.png, p02.png: scores on them are flattering"
+        f"! {parent / 'best.safetensors'} was trained on 1 of split 'val' and 2 of split 'test', for example "
+        "p00.png, p01.png, p02.png: scores on these are too good"
     )
     about = best(tmp_path / "run").metadata.parent
     assert about
@@ -151,7 +151,7 @@ def test_a_checkpoint_without_its_list_of_photos_is_used_with_a_warning(
     check_same_parent(about, file)  # gone, but the same path
     check_same_parent(about, file.parent)
     with pytest.raises(UsageError, match="leave out --init"):
-        check_same_parent(about, tmp_path / "taught2")
+        check_same_parent(about, tmp_path / "parent-run2")
 
 
 def test_resume_needs_no_init_refuses_another_one_and_gives_the_same_weights(
