@@ -133,7 +133,11 @@ _DAMAGED_PATTERNS = (
 )
 
 _TEXT_PATTERNS = (
-    (rb"version https://(git-lfs|hawser)\.github\.com/", "a Git LFS pointer, not the photo itself", "run `git lfs pull`"),
+    (
+        rb"version https://(git-lfs|hawser)\.github\.com/",
+        "a Git LFS pointer, not the photo itself",
+        "run `git lfs pull`",
+    ),
     (rb"/annex/objects/|(\.\./)*\.git/annex/", "a git-annex pointer, not the photo itself", "run `git annex get`"),
     (rb"(<\?xml|<!--|<!doctype).*<svg[\s:>]|<svg[\s>]", "an SVG drawing", "render it to PNG"),
     (

@@ -135,7 +135,9 @@ def test_a_photo_in_a_tar_can_be_copied_but_not_linked(clean_manifest: Path, tmp
     filter_manifest(tmp_path / "tar.parquet", tmp_path / "tar-clean.parquet", FilterOptions(0))
     assert export_photos(tmp_path / "tar-clean.parquet", tmp_path / "copies", "copy").photos == 1
     linked = export_photos(tmp_path / "tar-clean.parquet", tmp_path / "links", "links")
-    assert linked.failed == [("a.tar/a.jpg", "NotAFile: the photo is in a tar or ZIP and can't be linked: use --to copy")]
+    assert linked.failed == [
+        ("a.tar/a.jpg", "NotAFile: the photo is in a tar or ZIP and can't be linked: use --to copy")
+    ]
 
 
 def test_complete_copies_are_kept_and_truncated_ones_are_written_again(clean_manifest: Path, tmp_path: Path) -> None:
