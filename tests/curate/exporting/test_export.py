@@ -128,7 +128,8 @@ def test_a_failed_photo_is_listed_and_exported_by_the_next_run(
     assert not (tmp_path / "out" / "failed.csv").exists()
 
 
-def test_a_photo_in_a_tar_can_be_copied_but_not_linked(clean_manifest: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("clean_manifest")
+def test_a_photo_in_a_tar_can_be_copied_but_not_linked(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         tar.add(tmp_path / "photos" / "a.jpg", "a.jpg")
     scan_photos([tmp_path / "a.tar"], tmp_path / "tar.parquet", ScanOptions(engine="serial"))
