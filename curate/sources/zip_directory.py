@@ -32,7 +32,7 @@ _DOS, _UNIX, _MACOS = 0, 3, 19
 """Systems that wrote an entry, as in APPNOTE.TXT 4.4.2."""
 _UTF8_NAME = 0x800
 """Bit of the flags."""
-_LOCAL_HEADER_BYTES = 30
+_LOCAL_HEADER_BYTES, _END_RECORD_BYTES, _MAX_COMMENT_BYTES = 30, 22, 65_535
 _DAMAGE_ERRORS = (
     zipfile.BadZipFile,
     NotImplementedError,
@@ -55,7 +55,8 @@ def list_zip_members(container: ListedPhoto, stream: BinaryIO, size: int) -> Ite
     - A link to a member has the position of that member; one to something else is an error, if its name is a photo's.
     - Directories, devices and pipes are left out, or errors if their name is a photo's.
     - Encrypted members, unknown methods of compression, and tars and ZIPs in the ZIP are errors.
-    - A ZIP without a valid directory is one entry with an error.
+    - A ZIP without a valid directory is one entry with an error. So is a ZIP before this one in the same file, as `cat`
+      joins them: the directory at the end lists only the last one.
 
     Two members can have the same name.
 
@@ -65,7 +66,7 @@ def list_zip_members(container: ListedPhoto, stream: BinaryIO, size: int) -> Ite
         size: its size in bytes.
     """
     try:
-        members = zipfile.ZipFile(_LimitedStream(stream)).infolist()
+        directory = zipfile.ZipFile(_LimitedStream(stream))
     except _LargeDirectoryError:
         text = f"its directory has more than {MAX_DIRECTORY_BYTES >> 20} MiB: unpack the ZIP, and scan the folder"
         yield replace(container, modified_ns=None, error=str(UnsupportedFormat(text)))
@@ -77,6 +78,11 @@ def list_zip_members(container: ListedPhoto, stream: BinaryIO, size: int) -> Ite
             text = f"damaged, or of a version of ZIP that is not supported ({exc}): unpack it, and scan the folder"
         yield replace(container, modified_ns=None, error=str(BrokenZip(text)))
         return
+    members = directory.infolist()
+    start = min((member.header_offset for member in members), default=directory.start_dir)
+    if _ends_a_zip(stream, start):
+        text = f"its first {start} bytes are another ZIP, which is not read: keep each ZIP in a file of its own"
+        yield replace(container, modified_ns=None, error=str(BrokenZip(text)))
     links = []
     for member in members:
         if _file_type(member) == stat.S_IFLNK:
@@ -85,6 +91,20 @@ def list_zip_members(container: ListedPhoto, stream: BinaryIO, size: int) -> Ite
             yield from _list_member(container, member, size)
     if links:
         yield from _resolve_links(container, members, links, stream, size)
+
+
+def _ends_a_zip(stream: BinaryIO, position: int) -> bool:
+    """Whether a ZIP ends at a position: with an end record and its comment (APPNOTE.TXT 4.3.16)."""
+    if position < _END_RECORD_BYTES:
+        return False
+    stream.seek(max(0, position - _END_RECORD_BYTES - _MAX_COMMENT_BYTES))
+    tail = stream.read(position - stream.tell())
+    at = len(tail)
+    while (at := tail.rfind(b"PK\5\6", 0, at)) >= 0:
+        rest = len(tail) - at - _END_RECORD_BYTES
+        if rest >= 0 and rest == int.from_bytes(tail[at + 20 : at + 22], "little"):
+            return True
+    return False
 
 
 class _LimitedStream:

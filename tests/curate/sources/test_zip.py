@@ -290,6 +290,17 @@ def test_a_zip_without_a_valid_directory_is_one_error(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "m.parquet")["0.jpg"]["error"].startswith("NotAPhoto: it is a ZIP archive")
 
 
+def test_a_zip_before_another_in_one_file_is_an_error(members: Members) -> None:
+    earlier = io.BytesIO(zip_of(members))
+    with zipfile.ZipFile(earlier, "a") as archive:
+        archive.comment = b"made by hand"
+    joined = contents(earlier.getvalue() + zip_of({"last.jpg": b"last"}))
+    assert joined == {"0.zip": "BrokenZip", "last.jpg": b"last"}
+    assert contents(earlier.getvalue() + zip_of({})) == {"0.zip": "BrokenZip"}
+    program = b"PK\5\6" + bytes(40)  # of a self-extracting file; no end record ends where the ZIP begins
+    assert contents(program + zip_of({"a.jpg": b"a"})) == {"a.jpg": b"a"}
+
+
 def test_sizes_that_are_wrong_are_errors_and_bombs_are_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = zip_of({"a.jpg": JPEG_START + bytes(1 << 20)})
     monkeypatch.setattr(zip_directory, "BOMB_BYTES", 1 << 16)
