@@ -6,11 +6,12 @@ import vividset
 
 if __name__ == "__main__":
     vividset.leave_script_folder()
-from curate import interrupts  # after the current folder, which may have a curate.py, is out of the way
 
 
 def main() -> None:
     """Install signal handlers, then import and run the commands."""
+    from curate import interrupts  # after the check that this is vividset's own package
+
     interrupts.exit_on_signal()
     from curate.cli import main as commands
 

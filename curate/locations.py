@@ -276,11 +276,13 @@ def local_path(value: PathText, option: str = "") -> Path:
         return _from_file_url(text, rest)
     if is_url(text):
         check_scheme(text)
-        copy = f"copy the files with {'aws s3 cp' if scheme.lower() in ('s3', 's3a') else 'a tool of that store'}"
-        copy = "download the file first" if scheme.lower() in ("http", "https") else copy
+        tool = "aws s3 cp" if scheme.lower() in ("s3", "s3a") else "a tool of that store"
+        copy = f", and copy the files with {tool}"
+        if scheme.lower() in ("http", "https"):
+            copy = "" if option else ", and download the file first"
         raise UsageError(
             f"{option + ' ' if option else ''}{text} is a URL, and only a path on this machine is possible here: "
-            f"give a local path, and {copy}"
+            f"give a local path{copy}"
         )
     # the text of Path("./~") is "~", which would be refused where it is read again
     return Path(os.path.abspath(text)) if _begins_with_dot(text) else Path(text)

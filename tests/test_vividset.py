@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import vividset
 
@@ -43,6 +44,24 @@ def test_the_installed_commands_import_nothing_from_the_current_folder(
     (tmp_path / f"{module}.py").write_text(STRANGER)
     done = run(tmp_path, "-c", CONSOLE_SCRIPT.format(command), "inspect", "none")
     assert done.stderr.startswith("Error: none"), done.stderr
+
+
+def test_no_process_of_a_command_imports_from_the_current_folder(tmp_path: Path) -> None:
+    for module in ("select", "signal", "types"):
+        (tmp_path / f"{module}.py").write_text(STRANGER)
+    Image.linear_gradient("L").save(tmp_path / "a.png")
+    words = ["scan", "a.png", "--engine", "processes", "--workers", "1", "-o", "s.parquet"]
+    code = CONSOLE_SCRIPT.format("curate").replace("sys; ", f"sys; sys.argv = {['curate', *words]}; ")
+    done = run(tmp_path, "-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_another_package_curate_is_named_by_python_dash_m_train(tmp_path: Path) -> None:
+    (tmp_path / "site" / "curate").mkdir(parents=True)
+    (tmp_path / "site" / "curate" / "__init__.py").write_text(STRANGER)
+    done = run(tmp_path, "-m", "train", "recipe", path=Path(f"{tmp_path / 'site'}{os.pathsep}{ROOT}"))
+    assert done.stderr.count("\n") == 1
+    assert "is not vividset's package `curate`" in done.stderr
 
 
 def test_another_package_that_comes_first_is_named_in_one_line(tmp_path: Path) -> None:
@@ -114,8 +133,10 @@ def test_a_module_hidden_by_pythonpath_is_named_in_one_line(tmp_path: Path) -> N
 
 def test_the_script_folder_is_left_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", ["/folder", "/other", vividset.HOME])
+    monkeypatch.setattr(os, "environ", {})
     vividset.leave_script_folder()
     assert sys.path == ["/other", vividset.HOME]
+    assert os.environ == {"PYTHONSAFEPATH": "1"}  # for the processes that the command starts
     monkeypatch.setattr(sys, "path", [vividset.HOME, "/other"])
     vividset.leave_script_folder()
     assert sys.path == [vividset.HOME, "/other"]  # a clone, from which `python -m` runs

@@ -55,10 +55,12 @@ def run(command: str) -> None:
 def leave_script_folder() -> None:
     """Remove the first folder of `sys.path`: the script's own one, or the current folder under `python -m`.
 
-    vividset imports nothing from there, unless it is itself there. Call this once.
+    vividset imports nothing from there, unless it is itself there, and neither do the processes that it starts. Call
+    this once.
     """
     if not sys.flags.safe_path and sys.path and os.path.abspath(sys.path[0]) != HOME:
         del sys.path[0]
+        os.environ["PYTHONSAFEPATH"] = "1"
 
 
 def find_foreign_package(name: str) -> str:

@@ -50,28 +50,36 @@ def start_fork_server(*modules: str) -> ForkServerContext | SpawnContext:
     try:
         with _server_lock:
             context.set_forkserver_preload([*PRELOADED_MODULES, *modules])
-            resource_tracker.ensure_running()  # before SIGINT is blocked: it unblocks SIGINT when it returns
-            with _fork_server_environment():
-                forkserver.ensure_running()
+            with _child_environment():
+                resource_tracker.ensure_running()  # before SIGINT is blocked: it unblocks SIGINT when it returns
+                with _interrupts_blocked():
+                    forkserver.ensure_running()
     except OSError:  # its socket can't be created, for example because the path of TMPDIR is too long
         return _SpawnContext()
     return context
 
 
 @contextmanager
-def _fork_server_environment() -> Iterator[None]:
-    """Set the environment of the fork server: the import path of this process, no threads, SIGINT blocked."""
+def _child_environment() -> Iterator[None]:
+    """Set the environment of the fork server and the resource tracker: the import path of this process, no threads."""
     before = dict(os.environ)
     # PYTHONSAFEPATH: a file in the current folder that is named like a library must not be imported
     os.environ.update(SINGLE_THREAD_ENV, PYTHONSAFEPATH="1", PYTHONPATH=os.pathsep.join(map(os.path.abspath, sys.path)))
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
     unmasked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, unmasked)
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
 
 
 @contextmanager

@@ -123,7 +123,7 @@ class ReaderPool:
             _shared(self._context, torch.uint8, rows, largest, crops.size, crops.size, 3),
             _shared(self._context, torch.int64, workers),
         )
-        self._lost: dict[int, str] = {}
+        self._skipped: dict[int, str] = {}
         self._deaths: Counter[int] = Counter()
         self._last_failure, self._failures = (-1, -1), 0
         self._readers: list[_Reader] = []
@@ -171,7 +171,7 @@ class ReaderPool:
             reader.steps.append(step)
             if keys:
                 self._slots.keys[number % len(self._slots.keys), : len(keys)] = torch.tensor(keys)
-        skip = {position: self._lost[key.photo] for position, key in enumerate(keys) if key.photo in self._lost}
+        skip = {position: self._skipped[key.photo] for position, key in enumerate(keys) if key.photo in self._skipped}
         with suppress(OSError):  # the process is dead: this is noticed when its result is waited for
             reader.pipe.send((number, len(keys), skip))
 
@@ -217,7 +217,7 @@ class ReaderPool:
             position = None
         exit_code = _kill(reader)
         if position is not None:
-            self._blame(keys[position].photo, hung_s)
+            self._skip_failed(keys[position].photo, hung_s)
         self._count_failure((step, -1 if position is None else position), hung_s)
         if hung_s is None or position is None:
             self.say(f"! a process that reads photos {_describe_end(exit_code, hung_s)}")
@@ -226,13 +226,13 @@ class ReaderPool:
         for unfinished in reader.steps:
             self._send(new, unfinished, again=True)
 
-    def _blame(self, photo: int, hung_s: float | None) -> None:
+    def _skip_failed(self, photo: int, hung_s: float | None) -> None:
         """Skip a photo that hangs, and one at which several processes died."""
         self._deaths[photo] += hung_s is None
         if hung_s is not None:
-            self._lost[photo] = str(timed_out(hung_s))
+            self._skipped[photo] = str(timed_out(hung_s))
         elif self._deaths[photo] >= MAX_DEATHS:
-            self._lost[photo] = str(WorkerDied(f"reading it ended its process {MAX_DEATHS} times"))
+            self._skipped[photo] = str(WorkerDied(f"reading it ended its process {MAX_DEATHS} times"))
 
     def _count_failure(self, place: tuple[int, int], hung_s: float | None) -> None:
         """Count failures without a readable photo between them.
