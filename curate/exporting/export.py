@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import manifest
-from curate.errors import ManifestError, OutputError, PhotoError, UsageError, Vanished
+from curate.errors import ManifestError, NotAFile, OutputError, PhotoError, UsageError, Vanished
 from curate.executors.retry import Progress
 from curate.exporting.folder import ExportFolder
 from curate.files import locked_output_dir, write_atomic, write_failed_csv
-from curate.locations import Location, RemotePath
+from curate.locations import Location, RemotePath, is_url
 from curate.manifest import unescape
 from curate.sources import has_photo_name
 from curate.sources.reader import PHOTO_REF_COLUMNS, PhotoRef
@@ -274,10 +274,13 @@ def _write_tree(photos: list[ExportItem], out: ExportFolder, kind: Kind, summary
 
 def _link(photo: ExportItem, target: Path, summary: ExportSummary, *, hard: bool) -> None:
     source = os.path.join(unescape(photo.row["source"]), *unescape(photo.row["path"]).split("/"))
-    if not os.path.isfile(source):
-        reason = Vanished(
-            "the photo no longer exists, or is in a tar or ZIP or remote and can't be linked: use --to copy"
-        )
+    is_member = "tar_offset" in photo.row
+    if is_member or not os.path.isfile(source):
+        remote = is_url(photo.row["source"])
+        reason: PhotoError = Vanished("the photo no longer exists")
+        if is_member or remote:
+            place = "has a URL" if remote else "is in a tar or ZIP"
+            reason = NotAFile(f"the photo {place} and can't be linked: use --to copy")
         summary.failed.append((photo.row["path"], str(reason)))
         return
     summary.photos += 1

@@ -133,10 +133,18 @@ _DAMAGED_PATTERNS = (
 )
 
 _TEXT_PATTERNS = (
-    (rb"version https://git-lfs\.github\.com/", "a Git LFS pointer, not the photo itself", "run `git lfs pull`"),
+    (
+        rb"version https://(git-lfs|hawser)\.github\.com/",
+        "a Git LFS pointer, not the photo itself",
+        "run `git lfs pull`",
+    ),
     (rb"/annex/objects/|(\.\./)*\.git/annex/", "a git-annex pointer, not the photo itself", "run `git annex get`"),
     (rb"(<\?xml|<!--|<!doctype).*<svg[\s:>]|<svg[\s>]", "an SVG drawing", "render it to PNG"),
-    (rb"<!doctype html|<(html|head|body|script|title)\b|(<\?xml|<!--).*<html\b", "an HTML page", _DOWNLOAD),
+    (
+        rb"<!doctype html|<(html|head|body|script|style|title|meta|link|h1|p|div|center)\b|(<\?xml|<!--).*<html\b",
+        "an HTML page",
+        _DOWNLOAD,
+    ),
     (rb"<\?x|<[a-z:]+ xmlns|<error>", "XML", _DOWNLOAD),
     (rb"\{\s*[\"}]|\[\s*[{\[\"\]]", "JSON", _DOWNLOAD),
     (rb"/9j/|iVBORw0KGgo|R0lGOD|data:image/", "an image as base64 text", "decode it from base64"),

@@ -170,10 +170,12 @@ class _Layout:
             )
 
     def check_complete(self) -> None:
-        """Raise ValueError if there are fewer strips or tiles than the picture needs; Pillow would leave them black."""
+        """Raise ValueError if strips or tiles are missing, which Pillow would leave black, or have no pixels."""
         if not set(self.block) <= {1, 2, 4}:
             raise ValueError("the chroma subsampling is invalid")
         width, height = self.tile if self.is_tiled else (self.width, self._file.number(278, self.height))
+        if not (self.width and self.height and width and height):
+            raise ValueError("the picture, or its strips or tiles, have no pixels")
         planes = self.samples if self.is_planar else 1
         count = -(-self.width // width) * -(-self.height // height) * planes
         stored = len(self._file.numbers(324 if self.is_tiled else 273))
@@ -194,7 +196,7 @@ class _Layout:
         """Width and height of the stored pixels: whole tiles, which may exceed the picture."""
         if not self.is_tiled:
             return self.width, self.height
-        width, height = (max(1, side) for side in self.tile)
+        width, height = self.tile
         return -(-self.width // width) * width, -(-self.height // height) * height
 
     def decode(self) -> TiffPicture:

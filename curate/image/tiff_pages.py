@@ -35,7 +35,7 @@ _RAW_MARKS = (b"CR\2\0", b"IIII", b"MMMM")
 _MAX_PAGES = 256
 _MAX_VALUES = 64
 _MIN_PREVIEW_RATIO = 4
-"""A page is the preview of a later one of the same shape that is at least this many times as wide and high."""
+"""A page is the preview of a later one of the same shape that is at least this many times as wide."""
 _SHAPE_TOLERANCE = 0.03
 
 
@@ -87,11 +87,9 @@ class _Page:
 
     def is_enlargement_of(self, other: _Page) -> bool:
         """Whether it has the same shape as another page and is much larger."""
-        if self.width < _MIN_PREVIEW_RATIO * other.width or self.height < _MIN_PREVIEW_RATIO * other.height:
-            return False
-        return (
-            abs(self.width * other.height - self.height * other.width) <= _SHAPE_TOLERANCE * self.width * other.height
-        )
+        difference = abs(self.width * other.height - self.height * other.width)
+        same_shape = difference <= _SHAPE_TOLERANCE * self.width * other.height
+        return same_shape and self.width >= _MIN_PREVIEW_RATIO * other.width
 
 
 def select_page(data: bytes) -> bytes:

@@ -112,6 +112,8 @@ def check_output(out: Location, sources: Sources, forget: Sequence[str]) -> Line
     try:
         _, lineage = manifest.inspect_manifest(out)
     except ManifestError as exc:
+        if isinstance(exc.__cause__, OSError) and exc.__cause__.errno:  # no permission, a lost disk
+            raise
         raise ManifestError(f"{out} already exists and is not a vividset manifest: {advice}") from exc
     if lineage is None or lineage.kind != "scan":
         raise ManifestError(f"{out} already exists and is not the manifest of a scan: {advice}")

@@ -21,7 +21,8 @@ SYSTEM_NAMES = (
     *(".TemporaryItems", ".DocumentRevisions-V100", "__MACOSX"),
     *("Thumbs.db", "ehthumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information"),
     *("@eaDir", "#recycle", "#snapshot", "@Recycle", "@Recently-Snapshot", ".@__thumb"),  # Synology and QNAP
-    *(".thumbnails", "lost+found"),
+    *("@Transcode", ".snapshot", ".snapshots", ".zfs"),  # QNAP; NetApp, Snapper, ZFS
+    *(".thumbnails", ".dtrash", "lost+found"),  # Linux desktops, digiKam
 )
 """Names of files and folders that are skipped wherever they are, in upper or lower case."""
 
@@ -43,11 +44,11 @@ class _Pattern:
     def parse(cls, text: str) -> _Pattern:
         """Raises UsageError if the pattern matches nothing or everything, or has syntax that is not supported."""
         body = _normalize(text).removesuffix("/")
-        if not body.strip("/*") or text.startswith("!") or "//" in text:
+        globs = tuple(body.removeprefix("/").split("/"))
+        if not body.strip("/*") or text.startswith("!") or {"", ".", ".."} & set(globs):
             raise UsageError(
                 f"--exclude {text!r} is not a pattern: write a name like *.gif, or a path like previews/**"
             )
-        globs = tuple(body.removeprefix("/").split("/"))
         return cls(text, globs if "/" in body else ("**", *globs), text.endswith("/"))
 
 

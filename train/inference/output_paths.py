@@ -173,8 +173,10 @@ def _relocate(photo: ListedPhoto, roots: Sequence[Path]) -> ListedPhoto:
     if not roots or os.path.isfile(photo.open_path()):
         return photo
     location = locate_photo(photo.source, photo.path, roots, offset=photo.offset)
-    below = replace(photo, source="").open_path()
-    return photo if location is None else replace(photo, source=escape(location.removesuffix(f"/{below}")))
+    if location is None:
+        return photo
+    parts = replace(photo, source="").open_path().count("/") + 1  # by number: the names may have the other normal form
+    return replace(photo, source=escape(location.rsplit("/", parts)[0]))
 
 
 def _folder_name(source: str) -> str:

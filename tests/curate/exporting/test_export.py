@@ -128,6 +128,19 @@ def test_a_failed_photo_is_listed_and_exported_by_the_next_run(
     assert not (tmp_path / "out" / "failed.csv").exists()
 
 
+@pytest.mark.usefixtures("clean_manifest")
+def test_a_photo_in_a_tar_can_be_copied_but_not_linked(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(tmp_path / "photos" / "a.jpg", "a.jpg")
+    scan_photos([tmp_path / "a.tar"], tmp_path / "tar.parquet", ScanOptions(engine="serial"))
+    filter_manifest(tmp_path / "tar.parquet", tmp_path / "tar-clean.parquet", FilterOptions(0))
+    assert export_photos(tmp_path / "tar-clean.parquet", tmp_path / "copies", "copy").photos == 1
+    linked = export_photos(tmp_path / "tar-clean.parquet", tmp_path / "links", "links")
+    assert linked.failed == [
+        ("a.tar/a.jpg", "NotAFile: the photo is in a tar or ZIP and can't be linked: use --to copy")
+    ]
+
+
 def test_complete_copies_are_kept_and_truncated_ones_are_written_again(clean_manifest: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     export_photos(clean_manifest, out, "copy")

@@ -38,6 +38,7 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsiz
     [
         (b"<!DOCTYPE html><html><body>404</body></html>", "an HTML page: a server may have sent it"),
         (b"\xef\xbb\xbf\r\n<html lang=en>", "an HTML page"),
+        (b'<meta charset="utf-8"><div>404 Not Found</div>', "an HTML page"),
         (b'<?xml version="1.0"?><!DOCTYPE html PUBLIC ""><html xmlns="">', "an HTML page"),
         ("<html>".encode("utf-16"), "an HTML page"),
         (S3_ERROR, "XML with the error NoSuchKey: a server"),
@@ -47,6 +48,7 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsiz
         (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
         (b"<svg width='1'/>", "an SVG drawing"),
         (LFS_POINTER, "run `git lfs pull`"),
+        (LFS_POINTER.replace(b"git-lfs", b"hawser"), "run `git lfs pull`"),  # the name of Git LFS before 2015
         (b"/annex/objects/SHA256E-s1--ab.jpg\n", "run `git annex get`"),
         (b"/9j/4AAQSkZJRgABAQ", "base64"),
         (b"data:image/png;base64,iVBOR", "base64"),

@@ -237,6 +237,13 @@ def test_missing_strips_are_an_error(vivid: Pixels) -> None:
         decode(photo_tiff(vivid, t262=RGB, t278=3))  # rows for strips of 5
 
 
+@pytest.mark.parametrize(("width", "tags"), [(0, {}), (2, {"t278": 0}), (2, {"tiled": True, "t322": 0, "t323": 16})])
+def test_sizes_of_zero_are_an_error(width: int, tags: dict[str, Any]) -> None:
+    options: dict[str, Any] = {"t258": (16, 16, 16), "t259": 1, "t262": RGB, "t277": 3} | tags
+    with pytest.raises(BrokenPhoto, match="have no pixels"):
+        decode(tiff((width, 2), [bytes(48)], **options))
+
+
 def test_sizes_are_checked_before_anything_is_decoded() -> None:
     tags: dict[str, Any] = {"t258": (16, 16, 16), "t259": 1, "t262": RGB, "t277": 3, "t284": 2}
     with pytest.raises(TooManyPixels, match="60000 x 60000"):

@@ -106,6 +106,8 @@ def test_a_larger_sub_page_is_the_photo_although_the_first_page_does_not_say_tha
 
 def test_a_later_page_of_the_same_shape_and_four_times_the_size_is_the_photo(large: Pixels) -> None:
     assert np.array_equal(decode(tiff((preview_of(large), {}), (large, {}))).pixels, large)
+    rounded_up = large[1:]  # the preview of a height that 4 does not divide
+    assert np.array_equal(decode(tiff((rounded_up[::4, ::4], {}), (rounded_up, {}))).pixels, rounded_up)
 
 
 def test_pages_of_a_document_are_no_previews_of_each_other(large: Pixels) -> None:

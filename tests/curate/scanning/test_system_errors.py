@@ -133,6 +133,14 @@ def test_unreadable_files_and_folders_are_rows_and_are_retried(photos: Path, sha
     assert len(after) == 7
 
 
+def test_a_manifest_without_permission_is_not_called_something_else(photos: Path, shared: Path) -> None:
+    out = shared / "out" / "m.parquet"
+    scan_photos([photos], out, SERIAL)
+    out.chmod(0)
+    error = as_nobody(lambda: scan_photos([shared], out, SERIAL))
+    assert "m.parquet can't be read: Permission denied: check the permissions" in str(error)
+
+
 def test_known_photos_of_unreadable_folders_are_kept(photos: Path, shared: Path) -> None:
     folder, out = shared / "photos", shared / "out" / "m.parquet"
     shutil.copytree(photos, folder)

@@ -336,15 +336,16 @@ def test_a_moved_tar_of_a_manifest_is_found_with_root(
 ) -> None:
     (tmp_path / "tars").mkdir()
     Image.fromarray(picture()).save(tmp_path / "a.png")
-    with tarfile.open(tmp_path / "tars" / "shard.tar", "w") as tar:
+    with tarfile.open(tmp_path / "tars" / "caf\u0065\u0301.tar", "w") as tar:
         tar.add(tmp_path / "a.png", "deep/a.png")
     scan = tmp_path / "scan.parquet"
     scanned = CliRunner().invoke(curate, ["scan", str(tmp_path / "tars"), "-o", str(scan), "--workers", "1"])
     assert scanned.exit_code == 0, scanned.output
-    (tmp_path / "tars").rename(tmp_path / "moved")
+    (tmp_path / "moved").mkdir()  # copied by a program that composes accents (NFC)
+    (tmp_path / "tars" / "caf\u0065\u0301.tar").rename(tmp_path / "moved" / "caf\u00e9.tar")
     result = colorize(checkpoint_file(), scan, "--root", tmp_path / "moved", out=tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert (tmp_path / "out" / "shard.tar" / "deep" / "a.png").exists()
+    assert (tmp_path / "out" / "caf\u0065\u0301.tar" / "deep" / "a.png").exists()
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
