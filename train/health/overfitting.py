@@ -23,8 +23,8 @@ MAX_TRAINED = 0.08 / 0.12
 """A network with a higher training loss has not learned enough to be overfitted."""
 MAX_GAIN_SHARE = 0.4
 """Held-out photos gain less than this share of what training photos gain. The gain is 1 − loss ÷ neutral."""
-PHOTO_NOISE = 2.12
-"""Of n held-out photos chosen at random, the loss ÷ neutral is above that of all photos by a factor of exp(2.12 ÷ √n)
+PHOTO_NOISE = 2.15
+"""Of n held-out photos chosen at random, the loss ÷ neutral is above that of all photos by a factor of exp(2.15 ÷ √n)
 in about 1 % of the choices or less: one photo alone may be eight times as difficult."""
 OVER_COLORFUL_SHARE = 1.5
 """More colorful predictions than this share of the originals are further evidence."""
