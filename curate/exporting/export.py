@@ -24,6 +24,7 @@ from curate.files import locked_output_dir, write_atomic, write_failed_csv
 from curate.locations import Location, RemotePath, is_url
 from curate.manifest import unescape
 from curate.sources import has_photo_name
+from curate.sources.entry import modified_ns
 from curate.sources.reader import PHOTO_REF_COLUMNS, PhotoRef
 from curate.text import describe_error
 
@@ -283,6 +284,13 @@ def _link(photo: ExportItem, target: Path, summary: ExportSummary, *, hard: bool
             reason = NotAFile(f"the photo {place} and can't be linked: use --to copy")
         summary.failed.append((photo.row["path"], str(reason)))
         return
+    status = os.stat(source)
+    if (status.st_size, modified_ns(status)) != (photo.row.get("bytes"), photo.row.get("modified_ns")):
+        try:
+            photo.photo_ref.read()  # which compares the sha256
+        except PhotoError as exc:
+            summary.failed.append((photo.row["path"], str(exc)))
+            return
     summary.photos += 1
     target.parent.mkdir(parents=True, exist_ok=True)
     linked = target.is_symlink() and os.readlink(target) == source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from itertools import product
@@ -126,6 +127,16 @@ def test_a_failed_photo_is_listed_and_exported_by_the_next_run(
         "  exported now: 0; already in the folder: the rest",
     ]
     assert not (tmp_path / "out" / "failed.csv").exists()
+
+
+@pytest.mark.parametrize("kind", TREES)
+def test_a_photo_that_changed_in_place_is_not_exported(clean_manifest: Path, tmp_path: Path, kind: Kind) -> None:
+    changed, touched = tmp_path / "photos" / "a.jpg", tmp_path / "photos" / "A.png"
+    changed.write_bytes(bytes(changed.stat().st_size))
+    os.utime(touched, (1, 1))  # the same photo with another time
+    summary = export_photos(clean_manifest, tmp_path / "out", kind)
+    assert summary.photos == 5
+    assert [(path, error.partition(":")[0]) for path, error in summary.failed] == [("a.jpg", "ChangedSinceScan")]
 
 
 @pytest.mark.usefixtures("clean_manifest")
