@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +23,7 @@ from curate.locations import PathText, RemotePath, local_path, parse_location
 from train.checkpoint import Checkpoint
 from train.data.dataset import Datasets, load_split
 from train.data.loader import TIMEOUT_S
-from train.evaluation.evaluator import Evaluation, PhotoResult, PredictionSummary, Predictor, Protocol, summarize
+from train.evaluation.evaluator import Evaluation, EvaluationResult, Protocol, summarize
 from train.evaluation.feature_metrics import Fid, Lpips
 from train.evaluation.training_photos import count_training_photos
 from train.health.diagnose import Diagnosis, read_loss_curve
@@ -234,20 +233,6 @@ def load_checkpoint(checkpoint: StrPath, *, weights_only: bool = True) -> Checkp
     return train.checkpoint.load(local_path(checkpoint), weights_only=weights_only)
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationResult:
-    """Scores of a checkpoint on photos, compared with predicting gray and with predicting one mean color."""
-
-    protocol: Protocol
-    """What was measured; numbers of another protocol don't compare."""
-    photos: Sequence[PhotoResult]
-    """Scores of every photo."""
-    summary: Mapping[Predictor, PredictionSummary]
-    """Means over the photos, for `network`, `mean color` and `neutral gray`."""
-    unreadable: Mapping[str, str]
-    """Reason for each photo that could not be read, by its name in the manifest."""
-
-
 def evaluate(
     checkpoint: StrPath,
     manifest: StrPath,
@@ -389,16 +374,7 @@ def export_onnx(checkpoint: StrPath, out: StrPath) -> float:
         >>> train.export_onnx("runs/clean", "colorizer.onnx")  # doctest: +SKIP
         1.2e-06
     """
-    source = load_checkpoint(checkpoint)
-    metadata = source.metadata
-    lineage = {
-        train.inference.onnx_export.CHECKPOINT_KEY: sha256_of(source.path),
-        "vividset.manifest_sha256": metadata.manifest_sha256,
-        "vividset.model": metadata.model,
-        "vividset.recipe": json.dumps(asdict(metadata.recipe)),
-        "vividset.version": metadata.tool_version,
-    }
-    return train.inference.onnx_export.export(source.network(), local_path(out), metadata.recipe.image_size, lineage)
+    return train.inference.onnx_export.export_checkpoint(load_checkpoint(checkpoint), local_path(out))
 
 
 def _check(name: str, value: str, choices: Collection[str]) -> None:

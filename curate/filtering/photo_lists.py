@@ -79,7 +79,8 @@ class PhotoList:
         """Read list files.
 
         Each line is a photo: its sha256, alone or followed by a name, which is ignored; its column `path`; or its
-        absolute path, its path from the current folder, or its URL. Lines that begin with `#` are comments.
+        absolute path, its path from the current folder, or its URL. Lines that begin with `#` are comments. A path is
+        also found without blanks and quotation marks around it.
 
         Args:
             paths: the files.
@@ -99,14 +100,16 @@ class PhotoList:
         names: dict[str, list[int]] = {}
         locations: dict[str, list[int]] = {}
         for number, entry in enumerate(entries):
-            if match := _HASH_LINE.fullmatch(entry):
+            bare = entry.strip().strip("\"'")  # some programs and editors add these
+            if match := _HASH_LINE.fullmatch(bare):
                 hashes.setdefault(match[1].lower(), []).append(number)
                 continue
-            spelled = set() if _NOT_UTF8.search(entry) else {entry}  # perhaps with the manifest's own escapes
-            for text in _normal_forms(spelled | {escape(entry), escape(os.path.normpath(entry))}):
-                names.setdefault(text, []).append(number)
-            for text in _normal_forms(spelled | {escape(remote.absolute_location(entry))}):
-                locations.setdefault(text, []).append(number)
+            for name in {entry, bare} - {""}:
+                spelled = set() if _NOT_UTF8.search(name) else {name}  # perhaps with the manifest's own escapes
+                for text in _normal_forms(spelled | {escape(name), escape(os.path.normpath(name))}):
+                    names.setdefault(text, []).append(number)
+                for text in _normal_forms(spelled | {escape(remote.absolute_location(name))}):
+                    locations.setdefault(text, []).append(number)
         return cls(files, tuple(entries), *map(_Lookup.from_dict, (hashes, names, locations)))
 
     def columns(self) -> set[str]:

@@ -116,6 +116,20 @@ class PredictionSummary:
     """Distance between the set of predictions and the set of originals; None if not measured."""
 
 
+@dataclass(frozen=True, slots=True)
+class EvaluationResult:
+    """Scores of a checkpoint on photos, compared with predicting gray and with predicting one mean color."""
+
+    protocol: Protocol
+    """What was measured; numbers of another protocol don't compare."""
+    photos: Sequence[PhotoResult]
+    """Scores of every photo."""
+    summary: Mapping[Predictor, PredictionSummary]
+    """Means over the photos, for `network`, `mean color` and `neutral gray`."""
+    unreadable: Mapping[str, str]
+    """Reason for each photo that could not be read, by its name in the manifest."""
+
+
 class Evaluation:
     """Evaluates a network on photos.
 

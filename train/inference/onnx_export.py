@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ import torch
 from torch import nn
 
 from curate.errors import OutputError, TrainingError, UsageError
-from curate.files import check_writable, write_atomic, write_errors
+from curate.files import check_writable, sha256_of, write_atomic, write_errors
 from curate.process_settings import ignore_warnings
 from curate.text import install_hint
+from train.checkpoint import Checkpoint
 
 MAX_DIFFERENCE = 1e-3
 """In ab/50: a twentieth of a unit of a* or b*, which is invisible."""
@@ -26,6 +29,19 @@ CHECKPOINT_KEY = "vividset.checkpoint_sha256"
 INTERFACE = "input: CIELAB L*/50 - 1 as (N, 1, H, W) float32; output: a*, b* in units of 50 as (N, 2, H, W)"
 _export_lock = threading.Lock()
 """torch's exporter changes modules of torch while it runs."""
+
+
+def export_checkpoint(source: Checkpoint, target: Path) -> float:
+    """Write a checkpoint's network as ONNX, with what it was made from in the model's metadata; see `export`."""
+    metadata = source.metadata
+    lineage = {
+        CHECKPOINT_KEY: sha256_of(source.path),
+        "vividset.manifest_sha256": metadata.manifest_sha256,
+        "vividset.model": metadata.model,
+        "vividset.recipe": json.dumps(asdict(metadata.recipe)),
+        "vividset.version": metadata.tool_version,
+    }
+    return export(source.network(), target, metadata.recipe.image_size, lineage)
 
 
 def export(network: nn.Module, target: Path, size_px: int, lineage: dict[str, str]) -> float:

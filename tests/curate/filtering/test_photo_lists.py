@@ -98,6 +98,12 @@ def test_lists_as_windows_and_macos_write_them_are_read(lists: Lists) -> None:
         assert kept(make_scan(*rows), reject_lists=(name,)) == ["x.jpg"]
 
 
+def test_blanks_and_quotation_marks_around_an_entry_are_accepted(lists: Lists) -> None:
+    rows = [photo(name) for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg", " e.jpg", "x.jpg")]
+    chosen = lists(" a.jpg\t", '"b.jpg"', "'/s/c.jpg'", f" {make_hash('d.jpg')} ", " e.jpg")
+    assert kept(make_scan(*rows), reject_lists=chosen) == ["x.jpg"]
+
+
 def test_a_rejected_photo_has_the_reason_beside_the_others(lists: Lists) -> None:
     result = filter_table(make_scan(photo("a", 5.0), photo("b")), FilterOptions(reject_lists=lists("a", "b")))
     assert result.rejected["reject_reasons"].to_pylist() == [["colorfulness 5 < 20", "reject-list"], ["reject-list"]]
