@@ -9,6 +9,7 @@ prints the PSS, which counts memory that processes share only once, early, in th
 from __future__ import annotations
 
 import argparse
+import hashlib
 import multiprocessing
 import os
 import tempfile
@@ -54,7 +55,8 @@ def make_originals(scratch: Path, rows: int) -> Photos:
     sources, paths = (pa.array([text] * rows, pa.large_string()) for text in (str(scratch), "photo.png"))
     size = (scratch / "photo.png").stat().st_size
     sizes, offsets = pa.array(np.full(rows, size, np.int64)), pa.nulls(rows, pa.int64())
-    return PhotoDataset(sources, paths, sizes, offsets)
+    sha256 = hashlib.sha256((scratch / "photo.png").read_bytes()).hexdigest()
+    return PhotoDataset(sources, paths, sizes, offsets, pa.array([sha256] * rows, pa.large_string()))
 
 
 def make_pack(scratch: Path, rows: int) -> Photos:

@@ -169,6 +169,7 @@ def filter_table(table: pa.Table, options: FilterOptions) -> FilterBatch:
 def rejected_path_for(clean_path: Location) -> Location:
     """Return the path of the manifest of rejected photos; every output has its own.
 
+    >>> from pathlib import Path
     >>> rejected_path_for(Path("m/clean.parquet")).name, rejected_path_for(Path("m/strict.parquet")).name
     ('rejected.parquet', 'strict.rejected.parquet')
     """
