@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test lint format bench docs clean
+.PHONY: help demo test coverage lint format bench docs clean
 
 help:            ## Show these targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
@@ -13,6 +13,9 @@ demo: $(INSTALLED)    ## Scan, filter, train and colorize real photos in a few m
 	$(BIN)/python examples/demo.py
 
 test: $(INSTALLED) lint    ## Lint, then run all tests
+	$(BIN)/python -m pytest
+
+coverage: $(INSTALLED)    ## Run all tests and print the share of lines that they run; slower than `make test`
 	$(BIN)/python -m pytest --cov --cov-report=
 	@echo "Line coverage: $$($(BIN)/coverage report --format=total) % (.venv/bin/coverage report lists the lines)"
 
