@@ -25,6 +25,7 @@ from train.health.findings import (
     WINDOW_STEPS,
     Finding,
     Kind,
+    RunNames,
 )
 from train.health.loss_noise import (
     find_oscillation,
@@ -158,6 +159,8 @@ class LossCurve:
     """Name of what the losses were divided by, for messages."""
     assumption: str = ""
     """What had to be assumed to read the losses; for the verdict."""
+    names: RunNames = RunNames()
+    """What the commands of remedies name."""
 
     def until(self, step: int) -> LossCurve:
         """Return the curve as it was known at a step."""
@@ -178,6 +181,10 @@ def detect(curve: LossCurve) -> list[Finding]:
 
     Consequences are left out: nothing beside divergence, and no plateau beside oscillation.
     """
+    return [replace(finding, remedy=curve.names.fill(finding.remedy)) for finding in _detect(curve)]
+
+
+def _detect(curve: LossCurve) -> list[Finding]:
     if finding := _detect_nonfinite(curve):
         return [finding]
     steps = len(curve.ratios)

@@ -17,7 +17,14 @@ from curate.errors import TrainingError, UsageError
 from curate.text import pluralize
 from curate.unicode import read_text
 from train.health.detectors import NOTHING_LEARNED, LossCurve, Validation, detect_all
-from train.health.findings import REMEDIES, WINDOW_STEPS, Finding, describe_ending, summarize_findings
+from train.health.findings import (
+    REMEDIES,
+    WINDOW_STEPS,
+    Finding,
+    RunNames,
+    describe_ending,
+    summarize_findings,
+)
 from train.health.loss_noise import nonfinite_stretches, step_noise
 
 MAX_ROWS = 20_000
@@ -53,7 +60,7 @@ def diagnose(curve: LossCurve) -> Diagnosis:
     nonfinite = nonfinite_stretches(curve.ratios)
     if not math.isfinite(curve.ratios[-1]) and "divergence" not in {finding.kind for finding in findings}:
         evidence = "the last loss is NaN or infinite"
-        findings.insert(0, Finding("divergence", nonfinite[-1][0], evidence, REMEDIES["divergence"]))
+        findings.insert(0, Finding("divergence", nonfinite[-1][0], evidence, curve.names.fill(REMEDIES["divergence"])))
     if len(curve.labels):
         findings = [replace(finding, step=int(curve.labels[finding.step - 1])) for finding in findings]
     ending = describe_ending(curve.ratios, curve.neutrals, curve.baseline)
@@ -136,6 +143,7 @@ def _read_log(path: Path, neutral: float | None) -> LossCurve:
         colorfulness_median=start.get("colorfulness_median"),
         first_step=last_rescue["from_step"] if last_rescue else 0,
         rescues=len(rescues),
+        names=RunNames.from_recipe(path.parent, str(start.get("manifest", "MANIFEST")), recipe),
     )
 
 

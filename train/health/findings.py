@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Union
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Union
 
 from curate.text import install_hint, pluralize
+from train.recipe import Recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +25,8 @@ DOCUMENTED_NEUTRAL = 0.12
 """Loss of predicting neutral gray in the documents behind the recipe."""
 DOCUMENTED_LOSSES = (0.12, 0.10, 0.08, 0.06, 0.04)
 """The documents' scale: from an untrained network to a well trained one."""
+NETWORK_OPTIONS = ("image_size", "channels", "norm", "encoder")
+"""Fields of the recipe that a command in a remedy repeats where they differ from the documented ones."""
 WINDOW_STEPS = 100
 """Losses are judged as means of this many steps: one step's loss depends more on its photos than on the weights."""
 MIN_STEPS_TO_JUDGE = 4 * WINDOW_STEPS
@@ -59,7 +64,35 @@ REMEDIES: Mapping[Kind, str] = {
         "photos: --encoder efficientnet-lite0"
     ),
 }
-"""By kind. That of overfitting has the places `{best_step}` and `{max_steps}`."""
+"""By kind. That of overfitting has the places `{best_step}` and `{max_steps}`; see also `RunNames`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunNames:
+    """What the commands of a remedy name: the run's folder, its manifest, and the options that its network needs."""
+
+    run_dir: str = "RUN"
+    manifest: str = "MANIFEST"
+    options: str = ""
+
+    @classmethod
+    def from_recipe(cls, run_dir: Path, manifest: str, recipe: Mapping[str, Any]) -> RunNames:
+        """Return the names for a run; the options are those of size and network that differ from the documented recipe.
+
+        >>> RunNames.from_recipe(Path("runs/a"), "my photos.parquet", {"channels": 8, "norm": "batch"})
+        RunNames(run_dir='runs/a', manifest="'my photos.parquet'", options=' --channels 8')
+        """
+        documented = asdict(Recipe())
+        changed = [name for name in NETWORK_OPTIONS if recipe.get(name, documented[name]) != documented[name]]
+        options = "".join(f" --{name.replace('_', '-')} {recipe[name]}" for name in changed)
+        return cls(shlex.quote(str(run_dir)), shlex.quote(manifest), options)
+
+    def fill(self, remedy: str) -> str:
+        """Return a remedy whose commands have these names in place of MANIFEST and RUN."""
+        filled = remedy.replace(
+            "train fit MANIFEST --run-dir NEW", f"train fit {self.manifest} --run-dir NEW{self.options}"
+        )
+        return filled.replace("--init RUN", f"--init {self.run_dir}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from curate.errors import TrainingError
 from curate.text import pluralize
 from train.data.loader import DataTimer
 from train.health.detectors import CHECK_INTERVAL_STEPS, MAX_NONFINITE_STEPS, LossCurve
-from train.health.findings import WINDOW_STEPS, Finding
+from train.health.findings import WINDOW_STEPS, Finding, RunNames
 from train.recipe import Recipe
 from train.trainer import recovery, run_page
 from train.trainer.logger import RunLogger
@@ -187,6 +187,7 @@ def _start_log(state: TrainState, baselines: Baselines, say: Callable[[str], Non
         lr=recipe.lr,
         colorfulness_median=datasets.colorfulness_median,
         first_step=state.start_point[0],
+        names=RunNames.from_recipe(state.run_dir, str(datasets.manifest_path), asdict(recipe)),
     )
     logger = RunLogger(
         state.run_dir, curve, neutral=baselines.neutral, total_steps=state.total_steps, after_step=state.step, say=say

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from curate.cli import main as curate
 from train.cli import main as train
 from train.health.detectors import LossCurve, Validation, detect, detect_all
 from train.health.diagnose import read_loss_curve
-from train.health.findings import REMEDIES, Finding, Kind, documented_level, summarize_findings
+from train.health.findings import REMEDIES, Finding, Kind, RunNames, documented_level, summarize_findings
 from train.recipe import Recipe
 
 UNSTABLE_RUN = (0.12, 0.15, 0.09, 0.13)
@@ -378,3 +378,11 @@ def test_one_good_validation_of_the_last_three_is_enough_for_a_healthy_run() -> 
 def test_a_summary_keeps_the_documents_list_apart() -> None:
     found = [Finding(kind, 1, "", "") for kind in ("overfitting", "plateau", "divergence")]
     assert summarize_findings(found, 500) == "trouble: plateau; overfitting, divergence (not in the documents' list)"
+
+
+def test_the_commands_of_a_remedy_name_the_manifest_and_the_run_and_repeat_the_size_of_the_network() -> None:
+    names = RunNames.from_recipe(Path("runs/a"), "clean.parquet", asdict(Recipe(channels=8, image_size=64, lr=1e-3)))
+    command = names.fill(REMEDIES["plateau"]).rsplit("`", 2)[1]
+    assert command == "train fit clean.parquet --run-dir NEW --image-size 64 --channels 8 --init runs/a"
+    (finding,) = detect(LossCurve([math.nan] * 20, 0, names=names))
+    assert "`train fit clean.parquet --run-dir NEW --image-size 64 --channels 8 --lr 2e-5 " in finding.remedy
