@@ -25,7 +25,7 @@ _ADVICE = {
     errno.ENOMEM: "free some memory",
 }
 """What to do about the system's errors of one known cause."""
-SHARED_MEMORY = "/dev/shm"  # noqa: S108  # not a temporary file of ours
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  # vividset writes no temporary file there
 """Where Linux keeps semaphores and shared memory; 64 MB in a container."""
 _SEMAPHORE_BYTES = 1 << 16
 """Less free space than this is not enough for the semaphores of a command."""

@@ -15,7 +15,7 @@ METADATA_KEY = "vividset"
 def find_file(path: Path) -> Path:
     """Return the file of a checkpoint that is given as a `.safetensors` file or as a run's folder.
 
-    A folder stands for its best.safetensors. A run that was stopped before its first validation has only
+    For a folder, this is its best.safetensors. A run that was stopped before its first validation has only
     last.safetensors, which is then returned for the folder and for best.safetensors.
     """
     best = path / "best.safetensors" if path.is_dir() else path

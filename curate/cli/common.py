@@ -92,16 +92,16 @@ def workers_option(help_text: str) -> Callable[[Command], Command]:
     return click.option("--workers", type=click.IntRange(1), show_default="number of available cores", help=help_text)
 
 
+def timeout_option(help_text: str) -> Callable[[Command], Command]:
+    """The option `--timeout`."""
+    return click.option(
+        "--timeout", "timeout_s", type=click.FloatRange(0.1), default=60.0, show_default=True, help=help_text
+    )
+
+
 def engine_options(command: Command) -> Command:
     """Add the options of a command that processes photos in parallel: `--workers`, `--engine`, `--timeout`."""
-    timeout = click.option(
-        "--timeout",
-        "timeout_s",
-        type=click.FloatRange(0.1),
-        default=60.0,
-        show_default=True,
-        help="Maximum time for one photo, in seconds. A photo that takes longer counts as failed.",
-    )
+    timeout = timeout_option("Maximum time for one photo, in seconds. A photo that takes longer counts as failed.")
     engine = click.option(
         "--engine",
         type=click.Choice(["serial", "processes", "ray"]),

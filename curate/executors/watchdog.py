@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 def never() -> bool:
-    """Return False: nobody asks to stop."""
+    """Return False: there is no request to stop."""
     return False
 
 

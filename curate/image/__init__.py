@@ -11,5 +11,5 @@ color_tags.py   color spaces named without a profile: nclx, cICP, gAMA and cHRM;
 png.py          chunks of PNG files
 tiff.py         TIFF layouts that Pillow misreads or refuses
 tiff_tags.py    the tags of a TIFF
-orientation.py  where a file says how it is to be turned, and turning it
+orientation.py  reads the orientation of a file, and turns pixels upright
 """

@@ -1,4 +1,4 @@
-"""Where a file says how its picture is to be turned, and turning it."""
+"""Read the orientation that a file has in its EXIF or XMP data, and turn pixels upright."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class TiffHeader:
             data: the file's bytes.
             offset: of the page, in bytes.
             wanted: read only these tags; None reads all.
-            max_values: read only so many numbers of a tag; None reads all.
+            max_values: read at most this many numbers of a tag; None reads all.
 
         Returns:
             The value of each tag, (n,) unsigned integers, or (n, 2) for fractions; and the offset of the next page, 0

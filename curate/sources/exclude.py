@@ -37,7 +37,7 @@ class _Pattern:
     text: str
     """As it was given."""
     globs: tuple[str, ...]
-    """One for each part of a path; `**` stands for any number of parts."""
+    """One for each part of a path; `**` matches any number of parts."""
     folders_only: bool
 
     @classmethod

@@ -55,30 +55,30 @@ def failed_member(container: ListedPhoto, name: str, error: PhotoError) -> Liste
     return replace(container, path=member_path(container, name), modified_ns=None, error=str(error))
 
 
-def clean_name(name: str) -> str:
+def normalize_name(name: str) -> str:
     """A member's name or a link's target with which names can be compared.
 
-    >>> clean_name("./a/../b.jpg"), clean_name("/b.jpg")
+    >>> normalize_name("./a/../b.jpg"), normalize_name("/b.jpg")
     ('b.jpg', 'b.jpg')
     """
     return posixpath.normpath(name).lstrip("/")
 
 
 def link_target(member: str, target: str) -> str:
-    """The name of the member that a symbolic link leads to, as `clean_name` returns names.
+    """The name of the member that a symbolic link leads to, as `normalize_name` returns names.
 
     >>> link_target("a/link.jpg", "../b.jpg")
     'b.jpg'
     """
-    return clean_name(posixpath.join(posixpath.dirname(member), target))
+    return normalize_name(posixpath.join(posixpath.dirname(member), target))
 
 
 def follow_links(path: str, targets: Mapping[str, str]) -> str:
     """The path without links in it, also without links to folders; any path on a cycle of links.
 
     Args:
-        path: as `clean_name` returns it.
-        targets: the target of each link, by the link's name; both as `clean_name` returns them.
+        path: as `normalize_name` returns it.
+        targets: the target of each link, by the link's name; both as `normalize_name` returns them.
     """
     for _ in range(_MAX_LINKS):
         parts = path.split("/")
@@ -86,5 +86,5 @@ def follow_links(path: str, targets: Mapping[str, str]) -> str:
         link = next((prefix for prefix in prefixes if prefix in targets), None)
         if link is None or targets[link] == link or len(path) > MAX_LINK_BYTES:
             break
-        path = clean_name(targets[link] + path.removeprefix(link))
+        path = normalize_name(targets[link] + path.removeprefix(link))
     return path

@@ -11,7 +11,6 @@ from typing import BinaryIO, NamedTuple
 from curate.errors import BrokenTar, NotAFile, UnsupportedFormat
 from curate.sources.entry import ListedPhoto, has_photo_name
 from curate.sources.members import (
-    clean_name,
     failed_member,
     follow_links,
     is_nested,
@@ -19,6 +18,7 @@ from curate.sources.members import (
     link_target,
     member_path,
     nested_error,
+    normalize_name,
 )
 from curate.sources.tar_headers import TarHeaders, has_data
 
@@ -32,9 +32,9 @@ class _Link(NamedTuple):
     member: str
     """Its name as in the tar."""
     target: str
-    """The member that it names, as `clean_name` returns names."""
+    """The member that it names, as `normalize_name` returns names."""
     is_hard: bool
-    """Whether it stands for a member that comes before it."""
+    """Whether it is a hard link, whose target is before it in the tar."""
     position: tuple[int, int]
     """Number of the joined tar, and offset of the header."""
 
@@ -99,7 +99,7 @@ def _damaged(tar: ListedPhoto, headers: TarHeaders) -> ListedPhoto:
 
 
 def _to_link(header: tarfile.TarInfo, archive: int) -> _Link:
-    target = link_target(header.name, header.linkname) if header.issym() else clean_name(header.linkname)
+    target = link_target(header.name, header.linkname) if header.issym() else normalize_name(header.linkname)
     return _Link(header.name, target, header.islnk(), (archive, header.offset))
 
 
@@ -109,12 +109,12 @@ def _resolve_links(tar: ListedPhoto, links: list[_Link], headers: TarHeaders) ->
     Of several members of one name, a symbolic link leads to the last one, and a hard link to the last one before it;
     of joined tars, those of the link's own tar come first.
     """
-    targets = {clean_name(link.member): link.target for link in links}
+    targets = {normalize_name(link.member): link.target for link in links}
     resolved = [follow_links(link.target, targets) for link in links]
     wanted = set(resolved)
     members: defaultdict[str, list[tuple[tuple[int, int], ListedPhoto]]] = defaultdict(list)
     for header in headers:
-        name = clean_name(header.name)
+        name = normalize_name(header.name)
         if name in wanted and has_data(header):
             position = headers.archive, header.offset
             members[name].extend((position, photo) for photo in _list_member(tar, header))

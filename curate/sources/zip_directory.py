@@ -13,7 +13,6 @@ from curate.errors import BrokenZip, FileTooLarge, NotAFile, PhotoError, Unsuppo
 from curate.sources.entry import ListedPhoto, has_photo_name
 from curate.sources.members import (
     MAX_LINK_BYTES,
-    clean_name,
     failed_member,
     follow_links,
     is_nested,
@@ -21,6 +20,7 @@ from curate.sources.members import (
     link_target,
     member_path,
     nested_error,
+    normalize_name,
 )
 from curate.sources.zip_member import ZipMember, method_error
 
@@ -162,14 +162,14 @@ def _resolve_links(
     for link in links:
         name = _member_name(link)
         try:
-            targets[clean_name(name)] = link_target(name, _read_link(link, stream, size))
+            targets[normalize_name(name)] = link_target(name, _read_link(link, stream, size))
         except PhotoError as exc:
             yield failed_member(container, name, exc)
     names = ((member, _member_name(member)) for member in members if _file_type(member) in (0, stat.S_IFREG))
-    files = {clean_name(name): member for member, name in names if not name.endswith("/")}
+    files = {normalize_name(name): member for member, name in names if not name.endswith("/")}
     for link in links:
         name = _member_name(link)
-        target = targets.get(clean_name(name))
+        target = targets.get(normalize_name(name))
         if target is None:
             continue
         found = files.get(follow_links(target, targets))

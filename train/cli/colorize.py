@@ -9,7 +9,7 @@ import click
 from curate.cli.common import PATH, PHOTO_PATH, echo_data, echo_message, progress_bar
 from curate.errors import VividsetError
 from curate.text import pluralize
-from train.cli.common import checkpoint_argument, report_missing_best, root_option, timeout_option
+from train.cli.common import checkpoint_argument, read_timeout_option, report_missing_best, root_option
 
 
 @click.command(short_help="Colorize photos with a trained checkpoint.")
@@ -18,7 +18,7 @@ from train.cli.common import checkpoint_argument, report_missing_best, root_opti
 @click.option("-o", "--out", type=PATH, required=True, help="Folder for the colorized pictures.")
 @root_option
 @click.option("--drop-gps", is_flag=True, help="Leave out the GPS position of the photo.  [default: kept]")
-@timeout_option
+@read_timeout_option
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
 def colorize(
     checkpoint_path: Path,

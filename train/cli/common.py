@@ -7,14 +7,12 @@ from pathlib import Path
 
 import click
 
-from curate.cli.common import PATH, echo_message
+from curate.cli.common import PATH, echo_message, timeout_option
 from train.checkpoint_file import find_file, read_metadata
 from train.data.roots import check_roots
 
 
 def _check_roots(_context: click.Context, _option: click.Parameter, roots: tuple[Path, ...]) -> tuple[Path, ...]:
-    if not roots:
-        return roots
     return check_roots(roots)
 
 
@@ -26,13 +24,8 @@ root_option = click.option(
     callback=_check_roots,
     help="Folder to look in for photos that have moved since the scan; can be given several times.",
 )
-timeout_option = click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(0.1),
-    default=60.0,
-    show_default=True,
-    help="Maximum time for reading one photo, in seconds. A photo that takes longer counts as unreadable.",
+read_timeout_option = timeout_option(
+    "Maximum time for reading one photo, in seconds. A photo that takes longer counts as unreadable."
 )
 skip_changed_option = click.option(
     "--skip-changed",

@@ -12,10 +12,10 @@ from curate.locations import Location
 from train.cli.common import (
     check_manifest,
     checkpoint_argument,
+    read_timeout_option,
     report_missing_best,
     root_option,
     skip_changed_option,
-    timeout_option,
 )
 
 
@@ -37,7 +37,7 @@ from train.cli.common import (
 @click.option("--fid-weights", type=PATH, help="TorchScript file inception-2015-12-05.pt, to measure FID.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, including the scores of every photo.")
 @click.option("--html", type=PATH, help="Also write an HTML page with the best, median and worst photos.")
-@timeout_option
+@read_timeout_option
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
 def evaluate(
     checkpoint_path: Path,

@@ -12,7 +12,7 @@ import click
 from curate.cli.common import LOCATION, PATH, echo_lines, typed_command
 from curate.locations import Location
 from train.checkpoint_file import find_file, read_metadata
-from train.cli.common import check_manifest, report_missing_best, root_option, skip_changed_option, timeout_option
+from train.cli.common import check_manifest, read_timeout_option, report_missing_best, root_option, skip_changed_option
 from train.recipe import Recipe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -81,7 +81,7 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
     show_default=True,
     help="Processes that read photos; 0 reads in the training process.",
 )
-@timeout_option
+@read_timeout_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option(
     "--precision",

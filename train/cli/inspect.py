@@ -101,9 +101,9 @@ def inspect(checkpoint_path: Path, manifest: Location | None, *, list_photos: bo
 
     The training photos are those of split `train` in the run's photos.parquet, or in the manifest if that file is
     missing; a manifest with another sha256 is refused. A photo that could not be read during training is listed, too:
-    log.jsonl names it. --photos also lists the training photos of the checkpoints that
-    the run started from (--init), and says whose can't be listed. A colorized picture contains the sha256 of its
-    checkpoint and of this manifest in its description.
+    log.jsonl names it. --photos also lists the training photos of the checkpoints that the run started from (--init),
+    and says whose can't be listed. A colorized picture contains the sha256 of its checkpoint and of this manifest in
+    its description.
     """
     from train import checkpoint
     from train.lineage import merge_photos, parent_photos, training_photos

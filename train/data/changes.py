@@ -69,28 +69,18 @@ def leave_out_changed(
     Raises:
         ManifestError: photos are missing, or have changed, or their disk doesn't answer.
     """
-    watchdog, total = Watchdog(CHECK_TIMEOUT_S), pluralize(sum(used.to_pylist()), "photo")
-    changed: list[int] = []
-    doubtful: list[Row] = []
-    missing: list[str] = []
+    total = pluralize(sum(used.to_pylist()), "photo")
+    watchdog = Watchdog(CHECK_TIMEOUT_S)
     try:
-        for chunk in _chunks(rows, used):
-            found = watchdog.call(_check_files, chunk, roots)
-            missing += found[0]
-            changed += found[1]
-            doubtful += found[2]
-        if missing:
-            raise ManifestError(_describe_missing(missing, total, manifest_path, roots))
-        if len(doubtful) > SAID_FROM_PHOTOS:
-            say(f"comparing {pluralize(len(doubtful), 'photo')} whose time is not that of the scan")
-        changed += [row[0] for row in doubtful if watchdog.call(_has_changed, row, roots)]
+        missing, changed = _find_changed(watchdog, _chunks(rows, used), roots, say)
     except TimedOut as exc:
         raise ManifestError(f"the photos of {manifest_path} can't be looked up: their disk does not answer") from exc
     finally:
         watchdog.close()
+    if missing:
+        raise ManifestError(_describe_missing(missing, total, manifest_path, roots))
     if not changed:
         return rows
-    changed.sort()
     verb = "has" if len(changed) == 1 else "have"
     name = rows["path"][changed[0]].as_py()
     what = f"{len(changed):,} of {total} of {manifest_path} {verb} changed since the scan, for example {name}"
@@ -100,6 +90,29 @@ def leave_out_changed(
     kept = np.ones(rows.num_rows, bool)
     kept[changed] = False
     return rows.filter(pa.array(kept))
+
+
+def _find_changed(
+    watchdog: Watchdog, chunks: Iterator[list[Row]], roots: Sequence[Path], say: Callable[[str], None]
+) -> tuple[list[str], list[int]]:
+    """Return the places of missing photos; and if there are none, the numbers of rows whose photo has changed.
+
+    Raises:
+        TimedOut: a photo's disk doesn't answer.
+    """
+    changed: list[int] = []
+    doubtful: list[Row] = []
+    missing: list[str] = []
+    for chunk in chunks:
+        found = watchdog.call(_check_files, chunk, roots)
+        missing += found[0]
+        changed += found[1]
+        doubtful += found[2]
+    if missing:
+        return missing, []
+    if len(doubtful) > SAID_FROM_PHOTOS:
+        say(f"comparing {pluralize(len(doubtful), 'photo')} whose time is not that of the scan")
+    return [], sorted(changed + [row[0] for row in doubtful if watchdog.call(_has_changed, row, roots)])
 
 
 def _chunks(rows: pa.Table, used: pa.Array) -> Iterator[list[Row]]:
