@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from curate import manifest
 from curate.errors import TRANSIENT_KINDS, ManifestError, OutputError, PhotoError, UsageError
 from curate.executors.engines import ENGINES, EngineName, check_engine_options
-from curate.executors.retry import Progress, run_groups, run_isolated, with_watchdog
+from curate.executors.retry import ProcessWatchdog, Progress, run_groups, run_isolated, with_watchdog
 from curate.files import locked_output_dir, remove, write_errors, write_failed_csv
 from curate.image.decode import MAX_ASPECT_RATIO, decode, memory_errors
 from curate.locations import Location
@@ -32,6 +32,7 @@ from curate.packing.shards import (
     save_shard,
 )
 from curate.sources.reader import PHOTO_REF_COLUMNS, PhotoRef, photo_refs
+from curate.sources.tar_copies import TarCopies, TarCopy, copy_tar
 
 SHARD_PHOTOS = 512
 """Photos per shard."""
@@ -125,9 +126,11 @@ def pack_photos(
         to_do = [shard for shard in range(_count_shards(table)) if not _is_finished(shards.get(shard))]
         if to_do:
             remove(out / MANIFEST_NAME)  # a pack with a manifest is complete
-        packed_now = _pack_shards(out, options, table, to_do, progress)
+        copies = TarCopies(table, out)
+        packed_now = _pack_shards(out, options, table, to_do, copies, progress)
         summary = PackSummary(packed_now=packed_now)
         rows = _packed_rows(out, table, summary)
+        copies.remove()
         if rows.num_rows and (to_do or not _has_rows(out / MANIFEST_NAME, rows)):
             write_failed_csv(out, summary.failed)
             manifest.write_manifest(out / MANIFEST_NAME, rows, _lineage(read, options, command, summary))
@@ -157,19 +160,61 @@ def _is_finished(shard: pa.Table | None) -> bool:
 
 
 def _pack_shards(
-    out: Location, options: PackOptions, table: pa.Table, to_do: list[int], progress: Progress | None
+    out: Location,
+    options: PackOptions,
+    table: pa.Table,
+    to_do: list[int],
+    copies: TarCopies,
+    progress: Progress | None,
 ) -> int:
     total: int = sum(min(SHARD_PHOTOS, table.num_rows - shard * SHARD_PHOTOS) for shard in to_do)
+    if to_do:
+        _copy_tars(out, options, copies, progress)
     run_groups(
         ENGINES[options.engine],
         partial(pack_shard, out, options),
-        (ShardInput(shard, tuple(photo_refs(table.slice(shard * SHARD_PHOTOS, SHARD_PHOTOS)))) for shard in to_do),
+        (_shard_input(table, shard, copies) for shard in to_do),
         retry_group=partial(_pack_isolated, out, options),
         workers=options.workers,
         total=total,
         progress=progress,
     )
     return total
+
+
+def _copy_tars(out: Location, options: PackOptions, copies: TarCopies, progress: Progress | None) -> None:
+    """Copy the photos of compressed tars, so that they can be read in the order of the shards.
+
+    Raises:
+        OutputError: a copy can't be written, or a worker died.
+    """
+
+    def fail(copy: TarCopy) -> None:
+        raise OutputError(f"{copy.tar} can't be read: reading it ended the process: run the same command again")
+
+    run_groups(
+        ENGINES[options.engine],
+        partial(_copy_tar, out, options),
+        copies.unfinished(),
+        retry_group=fail,
+        workers=options.workers,
+        total=copies.photos,
+        progress=progress if copies else None,
+    )
+
+
+def _copy_tar(out: Location, options: PackOptions, copy: TarCopy) -> None:
+    watchdog = ProcessWatchdog(options.timeout_s)
+    watchdog.beat()
+    with write_errors(out, OutputError, "-o", resumable=True):
+        copy_tar(copy, watchdog.beat)
+    watchdog.stop()
+
+
+def _shard_input(table: pa.Table, shard: int, copies: TarCopies) -> ShardInput:
+    start = shard * SHARD_PHOTOS
+    photos = photo_refs(table.slice(start, SHARD_PHOTOS))
+    return ShardInput(shard, tuple(copies.refer(photo, row) for row, photo in enumerate(photos, start)))
 
 
 def pack_shard(out: Location, options: PackOptions, shard: ShardInput) -> None:

@@ -7,6 +7,8 @@ local.py          lists folders and files of this machine
 containers.py     lists the members of a tar or ZIP
 members.py        what the listings of tars and ZIPs share
 tar.py            lists the members of a tar file
+tar_stream.py     reads a compressed tar front to back
+compression.py    decompresses gzip, bzip2, xz and zstd
 tar_headers.py    reads the headers of a tar, also of a joined or damaged one
 zip_directory.py  lists the members of a ZIP file
 zip_member.py     reads one member of a ZIP at its position
@@ -19,6 +21,7 @@ photo_input.py    decodes a photo given as path, bytes, PIL image or array
 from __future__ import annotations
 
 from curate.sources.entry import (
+    STREAM_OFFSET,
     Key,
     ListedPhoto,
     as_photo_error,
@@ -38,9 +41,11 @@ from curate.sources.reader import (
     read_photo,
 )
 from curate.sources.remote import is_url
+from curate.sources.tar_stream import keep_streams_open
 
 __all__ = [
     "ALL_SHARDS",
+    "STREAM_OFFSET",
     "Exclusion",
     "Key",
     "ListedPhoto",
@@ -54,6 +59,7 @@ __all__ = [
     "has_zip_name",
     "is_source_missing",
     "is_url",
+    "keep_streams_open",
     "list_photos",
     "locate_photo",
     "photo_location",

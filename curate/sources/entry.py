@@ -9,11 +9,26 @@ from pathlib import PurePosixPath
 
 from curate.errors import NoPermission, PhotoError, ReadFailed, Vanished
 from curate.image.formats import PHOTO_SUFFIXES
+from curate.locations import is_url
 from curate.manifest import unescape
 from curate.text import describe_error
 
 TAR_SUFFIX = ".tar"
 ZIP_SUFFIX = ".zip"
+COMPRESSED_TAR_SUFFIXES = (
+    *(".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz", ".tar.lzma", ".tar.zst", ".tzst"),
+    *(".tar.lz4", ".tar.z"),
+)
+TAR_IN_PATH = "".join(
+    (
+        r"(?i)^(?P<tar>(?:[^/]*/)*?[^/]*(?:",
+        "|".join(suffix.replace(".", r"\.") for suffix in (*COMPRESSED_TAR_SUFFIXES, TAR_SUFFIX)),
+        "))(?:/|$)",
+    )
+)
+"""Regular expression for Arrow: a path up to its first part that is named like a tar, compressed or not."""
+STREAM_OFFSET = -1
+"""The `offset` of a compressed tar in a listing; see `ListedPhoto.is_stream`."""
 
 EntryFilter = Callable[[str, str], bool]
 """Whether the listing includes a file, by its source and path as manifest text."""
@@ -24,7 +39,7 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class ListedPhoto:
-    """One entry of a listing: a file, a member of a tar or ZIP, or something that cannot be listed."""
+    """One entry of a listing: a file, a member of a tar or ZIP, a compressed tar, or what cannot be listed."""
 
     source: str
     """The folder or URL that was scanned, absolute, as manifest text (see `curate.manifest.escape`)."""
@@ -39,12 +54,18 @@ class ListedPhoto:
     error: str | None = None
     """`Kind: reason`, if the listing itself shows that the photo cannot be read."""
     offset: int | None = None
-    """Position of a member's bytes in its tar, or of its header in its ZIP; None for a file of its own."""
+    """Position of a member's bytes in its tar, uncompressed, or of its header in its ZIP; None for a file of its own;
+    STREAM_OFFSET for a whole compressed tar."""
 
     @property
     def key(self) -> Key:
         """The parts of its location. Listings are sorted by it, and rows of earlier scans are matched by it."""
         return tuple(photo_location(self.source, self.path).split("/"))
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is a compressed tar: one entry of a listing, whose members are found when it is read."""
+        return self.offset == STREAM_OFFSET
 
     @property
     def has_photo_name(self) -> bool:
@@ -81,8 +102,8 @@ def has_zip_name(path: str) -> bool:
 
 
 def has_container_name(path: str) -> bool:
-    """Whether a name ends in `.tar` or `.zip`, in upper or lower case."""
-    return path.lower().endswith((TAR_SUFFIX, ZIP_SUFFIX))
+    """Whether a name ends like that of a tar, compressed or not, or in `.zip`, in upper or lower case."""
+    return path.lower().endswith((TAR_SUFFIX, ZIP_SUFFIX, *COMPRESSED_TAR_SUFFIXES))
 
 
 def modified_ns(status: os.stat_result) -> int:
@@ -97,6 +118,12 @@ def limit_ns(time_ns: int) -> int:
     (7, 9223372036854775807)
     """
     return max(-(2**63), min(time_ns, 2**63 - 1))
+
+
+def file_location(source: str, path: str) -> str:
+    """The path or URL of a file, from a source and a path as manifest text."""
+    source, path = unescape(source), unescape(path)
+    return f"{source.rstrip('/')}/{path}" if is_url(source) else os.path.join(source, *path.split("/"))
 
 
 def container_path(path: str) -> str:

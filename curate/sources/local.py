@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from curate.errors import NotAFile, SourceError, UnsupportedFormat
 from curate.manifest import escape
-from curate.sources.containers import compressed_tar_error, is_container, list_members
+from curate.sources.containers import list_members
 from curate.sources.entry import (
     EntryFilter,
     ListedPhoto,
@@ -142,7 +142,7 @@ def list_file(full: str, include: EntryFilter, exclusion: Exclusion) -> Iterator
     except OSError as exc:
         yield ListedPhoto(source, path, None, None, str(as_photo_error(exc, "the file can't be read")))
         return
-    if is_container(path):
+    if has_container_name(path):
         yield from list_file_or_members(source, path, full, status, exclusion)
     else:
         yield _from_status(source, path, status)
@@ -168,8 +168,6 @@ def list_file_or_members(
         else:
             members = sort_photos(list_members(source, path, full, status))
             yield from exclusion.filter_photos(members, start=path.count("/") + 1)
-    elif photo.error is None and is_container(path):
-        yield ListedPhoto(source, path, photo.bytes, photo.modified_ns, str(compressed_tar_error()))
     elif photo.error is None or photo.has_photo_name:
         yield photo
 

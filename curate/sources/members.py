@@ -10,24 +10,15 @@ from curate.errors import NotAFile, PhotoError, UnsupportedFormat
 from curate.manifest import escape
 from curate.sources.entry import ListedPhoto, has_container_name
 
-COMPRESSED_TAR_SUFFIXES = (
-    *(".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz", ".tar.lzma", ".tar.zst", ".tzst"),
-    *(".tar.lz4", ".tar.z"),
-)
 MAX_LINK_BYTES = 1 << 16
 """Longer targets of links are not followed."""
 _MAX_LINKS = 40
 """Links that are followed from one name, as in Linux."""
 
 
-def is_compressed_tar(path: str) -> bool:
-    """Whether a name ends like that of a compressed tar, in upper or lower case."""
-    return path.lower().endswith(COMPRESSED_TAR_SUFFIXES)
-
-
 def is_nested(name: str) -> bool:
     """Whether a member is itself a tar, compressed or not, or a ZIP, by its name."""
-    return has_container_name(name) or is_compressed_tar(name)
+    return has_container_name(name)
 
 
 def nested_error() -> PhotoError:

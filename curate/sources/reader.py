@@ -6,17 +6,34 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
 
-from curate.errors import ChangedSinceScan, ChangedWhileRead, FileTooLarge, OutputError, ReadFailed, Vanished
+from curate.errors import (
+    ChangedSinceScan,
+    ChangedWhileRead,
+    FileTooLarge,
+    OutputError,
+    PhotoError,
+    ReadFailed,
+    Vanished,
+)
 from curate.image.formats import SNIFF_BYTES
 from curate.manifest import unescape
 from curate.sources import remote
-from curate.sources.entry import ListedPhoto, as_photo_error, container_path, has_zip_name, modified_ns
+from curate.sources.compression import HEAD_BYTES, find_codec
+from curate.sources.entry import (
+    ListedPhoto,
+    as_photo_error,
+    container_path,
+    has_container_name,
+    has_zip_name,
+    modified_ns,
+)
+from curate.sources.tar_stream import read_member
 from curate.sources.zip_member import ZipMember
 from curate.unicode import find_path
 
@@ -40,6 +57,8 @@ class PhotoRef:
     """The row's `bytes`."""
     offset: int | None = None
     """The row's `tar_offset`."""
+    copy: tuple[str, int] | None = None
+    """Path or URL of a file that has a copy of the bytes, and their position in it; see `TarCopies`."""
 
     def read(self) -> bytes:
         """Read the file's bytes and check that they are those that were scanned.
@@ -49,7 +68,7 @@ class PhotoRef:
             OutputError: its whole source cannot be reached, as after a lost mount.
         """
         try:
-            data = read_photo(self.source, self.path, offset=self.offset, size=self.size)
+            data = self._read_copy() or read_photo(self.source, self.path, offset=self.offset, size=self.size)
         except (Vanished, ReadFailed) as exc:
             if is_source_missing(self.source):
                 raise OutputError(
@@ -59,6 +78,13 @@ class PhotoRef:
             raise
         check_unchanged(data, self.sha256)
         return data
+
+    def _read_copy(self) -> bytes | None:
+        """The bytes from the copy; None if there is no copy."""
+        try:
+            return read_bytes(self.copy[0], offset=self.copy[1], size=self.size) if self.copy else None
+        except Vanished:  # the original can't be read either, and says why
+            return None
 
 
 def check_unchanged(data: bytes, sha256: str | None) -> None:
@@ -118,6 +144,8 @@ def read_bytes(location: str, *, offset: int | None = None, size: int | None = N
             return remote.fetch(location)
         if has_zip_name(location):
             return _read_whole(ZipMember(partial(remote.fetch, location), offset, size or 0), size or 0)
+        if size and has_container_name(location) and _is_compressed_url(location):
+            return read_member(location, offset, size)
         return _checked_size(remote.fetch(location, offset, offset + size) if size else b"", size)
     if "\0" in location:
         raise Vanished("the file can't be read: its name contains a NUL byte")
@@ -127,6 +155,8 @@ def read_bytes(location: str, *, offset: int | None = None, size: int | None = N
                 return file.read()
             if has_zip_name(location):
                 return _read_whole(ZipMember(partial(_read_range, file), offset, size or 0), size or 0)
+            if size and has_container_name(location) and find_codec(os.pread(file.fileno(), HEAD_BYTES, 0)) is not None:
+                return read_member(file.name, offset, size)
             file.seek(offset)
             return _checked_size(file.read(size), size)
     except OSError as exc:
@@ -241,6 +271,27 @@ def _fetch_head(location: str, photo: ListedPhoto) -> bytes:
         return ZipMember(partial(remote.fetch, location), photo.offset, photo.bytes or 0).read(size)
     start = photo.offset or 0
     return remote.fetch(location, start, start + size) if size else b""
+
+
+def is_compressed_tar(location: str) -> bool:
+    """Whether a tar is compressed, by its content; False if it can't be read.
+
+    Args:
+        location: its path or URL.
+    """
+    try:
+        if remote.is_url(location):
+            return _is_compressed_url(location)
+        with open(find_path(location), "rb") as file:
+            return find_codec(file.read(HEAD_BYTES)) is not None
+    except (OSError, ValueError, PhotoError):
+        return False
+
+
+@lru_cache(1 << 16)
+def _is_compressed_url(url: str) -> bool:
+    """Whether the tar at a URL is compressed."""
+    return find_codec(remote.fetch(url, 0, HEAD_BYTES)) is not None
 
 
 def _read_range(file: BinaryIO, start: int, end: int) -> bytes:
