@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-HUE_BINS = 36
-"""Bins of 10 degrees, the first from 0 to 10."""
+from curate.measures.appearance import HUE_BINS
+
 MIN_CHROMA = 1.0
 """Pixels with a smaller chroma are left out: their hue is noise of rounding to 8 bits."""
 MAX_SIDE_PX = 128
