@@ -4,14 +4,16 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from curate.measures.hue_spread import HUE_RANGES, HueSpread, hue_histogram, hue_spread
 
 
-def lab(hue: float, chroma: float, shape: tuple[int, int] = (4, 4)) -> np.ndarray:
-    """a and b of one color, (2, H, W)."""
+def lab(hue: float, chroma: float) -> NDArray[np.float64]:
+    """a and b of 4 × 4 pixels of one color, (2, 4, 4)."""
     angle = math.radians(hue)
-    return np.full((2, *shape), 1.0) * np.array([chroma * math.cos(angle), chroma * math.sin(angle)])[:, None, None]
+    values: NDArray[np.float64] = np.ones((2, 4, 4)) * [[[chroma * math.cos(angle)]], [[chroma * math.sin(angle)]]]
+    return values
 
 
 @pytest.mark.parametrize("hue", [0.5, 9.5, 90.5, 179.5, 180.5, 355])
