@@ -57,7 +57,7 @@ class Recipe:
     )
     encoder: Encoder = _hyper_parameter(
         "plain",
-        "`plain` is the U-Net's own encoder; `efficientnet-lite0` is one pretrained on ImageNet (extra encoder).",
+        "`plain` is the U-Net's own encoder; `efficientnet-lite0` starts from ImageNet weights (extra encoder).",
     )
     neutral_weight: float = _hyper_parameter(
         0.5, "Loss weight of gray and sepia pixels: low, so that the network doesn't learn to predict the mean color."
@@ -71,7 +71,7 @@ class Recipe:
     saturated_chroma: float = _hyper_parameter(75.0, "CIELAB chroma from which a pixel gets saturated_weight.")
     perceptual_weight: float = _hyper_parameter(
         0.0,
-        "Weight of a perceptual loss on features of efficientnet-lite0 (extra encoder); 0 turns it off. Try "
+        "Weight of a perceptual loss on features of efficientnet-lite0 (weights: extra encoder); 0 turns it off. Try "
         "0.01 if pictures stay sepia at a third of the neutral loss.",
     )
     augment: Augment = _hyper_parameter(
