@@ -1,7 +1,7 @@
 """Black-and-white photographs of a scene as old film, paper and scanners show it, for the training option `film`.
 
 Only what the network sees comes from here; the colors that it learns stay those of the photo.
-docs/results/film.md has measurements.
+docs/how-to/train-a-colorizer.md says what it is for.
 """
 
 from __future__ import annotations
