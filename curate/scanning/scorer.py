@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from curate.errors import OutOfMemory, PhotoError, UsageError
+from curate.image.containers import find_container
 from curate.image.decode import MAX_PIXELS, Header, decode, memory_errors
 from curate.image.formats import SNIFF_BYTES, check_raw_name, has_raw_name, looks_like_photo
 from curate.image.orientation import apply_orientation, mirrored_axes
@@ -173,7 +174,8 @@ def _decode_bytes(photo: ListedPhoto, data: bytes, options: ScoreOptions) -> Rec
         return Record(photo, error=photo.error)
     head = data[:SNIFF_BYTES]
     if not (looks_like_photo(head) or photo.has_photo_name or has_raw_name(photo.path)):
-        return None
+        error = find_container(photo.path, head)
+        return Record(photo, error=str(error)) if error else None
     digest = None
     try:
         with memory_errors("measuring it"):

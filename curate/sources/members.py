@@ -38,7 +38,10 @@ def link_error(target: str, kind: str) -> PhotoError:
 
 def member_path(container: ListedPhoto, name: str) -> str:
     """The path of a member below the source, as manifest text."""
-    return f"{container.path}/{escape(name.removeprefix('./'))}".replace("\0", r"\x00")
+    text = name.removeprefix("./")
+    if not text.isascii() or "\\" in text or "\0" in text:
+        text = escape(text).replace("\0", r"\x00")
+    return f"{container.path}/{text}"
 
 
 def failed_member(container: ListedPhoto, name: str, error: PhotoError) -> ListedPhoto:
