@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import itertools
 import os
 import stat
 import tarfile
@@ -15,6 +17,7 @@ from typing import Any
 
 import fsspec
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from curate import manifest
@@ -80,6 +83,8 @@ def write_folder(members: Members, folder: Path) -> None:
 
 CONTAINERS: dict[str, Callable[[Members], bytes]] = {
     "0.tar": tar_of,
+    "0.tar.gz": lambda members: gzip.compress(tar_of(members)),
+    "0.tar.zst": lambda members: pa.Codec("zstd").compress(tar_of(members), asbytes=True),
     "stored.zip": lambda members: zip_of(members, zipfile.ZIP_STORED),
     "deflated.ZIP": zip_of,
     "bzip2.zip": lambda members: zip_of(members, zipfile.ZIP_BZIP2),
@@ -118,10 +123,12 @@ def measures_of(source: Path | str, out: Path, prefix: str) -> dict[str, dict[st
     }
 
 
-@pytest.mark.parametrize("where", ["disk", "URL"])
-@pytest.mark.parametrize("name", CONTAINERS)
-def test_the_same_photos_give_the_same_measures_from_a_folder_a_tar_and_a_zip(
-    name: str, where: str, members: Members, tmp_path: Path
+WHERE = [*itertools.product(CONTAINERS, ["disk", "URL"]), *itertools.product(list(CONTAINERS)[:5], ["bucket"])]
+
+
+@pytest.mark.parametrize(("name", "where"), WHERE)
+def test_the_same_photos_give_the_same_measures_from_a_folder_and_all_containers(
+    name: str, where: str, members: Members, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     write_folder(members, tmp_path / "folder")
     expected = measures_of(tmp_path / "folder", tmp_path / "folder.parquet", "")
@@ -131,6 +138,9 @@ def test_the_same_photos_give_the_same_measures_from_a_folder_a_tar_and_a_zip(
     if where == "URL":
         container = f"memory://{tmp_path.name}/{name}"
         fsspec.filesystem("memory").pipe(f"/{tmp_path.name}/{name}", (tmp_path / name).read_bytes())
+    elif where == "bucket":
+        container = f"s3://bucket/{tmp_path.name}/{name}"
+        request.getfixturevalue("s3").pipe(container, (tmp_path / name).read_bytes())
     out = tmp_path / "m.parquet"
     assert measures_of(container, out, f"{name}/") == expected
     for path, row in rows_of(out).items():
