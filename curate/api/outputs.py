@@ -13,8 +13,9 @@ from curate.api.arguments import StrPath, call_text, choose_options, to_roots
 from curate.errors import UsageError
 from curate.executors.engines import EngineName
 from curate.executors.retry import Progress
-from curate.exporting.export import ExportSummary, Kind
+from curate.exporting.items import ExportSummary
 from curate.exporting.lists import ListKind, export_list
+from curate.exporting.names import Kind
 from curate.locations import parse_location
 from curate.packing.pack import PackOptions, PackSummary
 from curate.report import ReportSummary

@@ -13,8 +13,8 @@ from curate.locations import Location
 from curate.text import pluralize
 
 if TYPE_CHECKING:
-    from curate.exporting.export import Kind
     from curate.exporting.lists import ListKind
+    from curate.exporting.names import Kind
 
 
 @click.command(short_help="Copy, link or list the photos of a manifest for another tool.")
