@@ -143,6 +143,7 @@ def pack_summary(pack: PackSummary, out: Location) -> Iterator[str]:
     if pack.packed_now < pack.photos + len(pack.failed):
         yield f"  packed now: {pack.packed_now:,}; already in the pack: the rest"
     yield from _failure_lines(pack.failed, out)
+    yield from _sidecar_lines(pack.failed_sidecars, out)
     if pack.photos:
         copy = "" if isinstance(out, Path) else "copy it to a disk of the training machine, then "
         yield f"written: {out}; next step: {copy}train fit {out if isinstance(out, Path) else out.name}"

@@ -18,10 +18,10 @@ from curate.exporting.tars import write_tars
 from curate.exporting.tree import write_imagefolder, write_tree
 from curate.files import locked_output_dir, write_failed_csv
 from curate.locations import Location, RemotePath
+from curate.sources.entry import to_sidecars
 from curate.sources.members import is_metadata
 from curate.sources.photo_columns import read_photo_columns
 from curate.sources.reader import PHOTO_REF_COLUMNS
-from curate.sources.sidecars import to_sidecars
 
 
 def export_photos(

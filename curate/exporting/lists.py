@@ -118,8 +118,13 @@ def _write_table(file: BinaryIO, rows: Iterator[dict[str, Any]], columns: Sequen
     table.writerow(["location", *columns])
     for row in rows:
         values = (row[name] for name in columns)
-        texts = ["; ".join(map(str, value)) if isinstance(value, list) else value for value in values]
+        texts = ["; ".join(map(_item_text, value)) if isinstance(value, list) else value for value in values]
         table.writerow([photo_location(row["source"], row["path"]), *texts])
+
+
+def _item_text(item: Any) -> str:
+    """One item of a list; of a sidecar the path."""
+    return str(item.get("path", item)) if isinstance(item, dict) else str(item)
 
 
 class _Utf8:

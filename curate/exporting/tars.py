@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import tarfile
 from collections.abc import Iterator
@@ -57,7 +56,7 @@ def _add_sample(tar: tarfile.TarFile, photo: ExportItem, data: bytes, summary: E
             _add_member(tar, _member_name(name), content)
     if photo.columns:
         _add_member(tar, stem + COLUMNS_SUFFIX, to_json(photo.columns).encode())
-    _add_member(tar, stem + ROW_SUFFIX, json.dumps(photo.row).encode())
+    _add_member(tar, stem + ROW_SUFFIX, to_json(photo.row).encode())
 
 
 def _member_name(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -69,6 +69,18 @@ class ListedPhoto:
         """The path for `open`: the file on this machine, or the tar or ZIP that contains the member."""
         file = self.path if self.offset is None else container_path(self.path)
         return os.path.join(unescape(self.source), *unescape(file).split("/"))
+
+
+def to_sidecars(values: Iterable[Mapping[str, object]] | None) -> tuple[Sidecar, ...]:
+    """The sidecars of a row of a manifest, from its column `sidecars`."""
+    found = []
+    for value in values or ():
+        path, offset, size = value.get("path"), value.get("offset"), value.get("bytes")
+        if isinstance(path, str):
+            found.append(
+                Sidecar(path, offset if isinstance(offset, int) else None, size if isinstance(size, int) else None)
+            )
+    return tuple(found)
 
 
 def photo_location(source: str, path: str) -> str:

@@ -86,8 +86,8 @@ def sort_photos(photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
     """Sort entries by `ListedPhoto.key`, on disk, so that a listing of any length fits.
 
     An entry that is listed again is left out. Different members of one tar or ZIP that have the same name are numbered
-    in their order in it: `a.jpg`, `a~2.jpg`, `a~3.jpg`. So each entry has its own key. Photos get their sidecars, if these
-    are among the entries.
+    in their order in it: `a.jpg`, `a~2.jpg`, `a~3.jpg`. So each entry has its own key. Photos get their sidecars, as
+    far as the entries include them.
 
     Raises:
         SourceError: the disk of temporary files is full.

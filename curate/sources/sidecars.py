@@ -10,7 +10,7 @@ import os
 import sqlite3
 import tarfile
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -290,15 +290,3 @@ def _read_file(source: str, path: str) -> bytes:
 
 def _too_large(size: int) -> FileTooLarge:
     return FileTooLarge(f"{size} bytes are over the limit of {MAX_SIDECAR_BYTES} for a file beside a photo")
-
-
-def to_sidecars(values: Iterable[Mapping[str, object]] | None) -> tuple[Sidecar, ...]:
-    """The sidecars of a row of a manifest, from its column `sidecars`."""
-    found = []
-    for value in values or ():
-        path, offset, size = value.get("path"), value.get("offset"), value.get("bytes")
-        if isinstance(path, str):
-            found.append(
-                Sidecar(path, offset if isinstance(offset, int) else None, size if isinstance(size, int) else None)
-            )
-    return tuple(found)
