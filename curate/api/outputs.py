@@ -53,7 +53,8 @@ def pack_photos(
         command: text that the pack records as what made it; None records this call.
 
     Returns:
-        Counts: `photos`, `packed_now`, `bytes`, and `failed` (path and reason of each photo that failed).
+        Counts: `photos`, `packed_now`, `bytes`; `failed` (path and reason of each photo that failed) and
+        `failed_sidecars` (of each file beside a photo that could not be read).
 
     Raises:
         ManifestError: the manifest cannot be read, or has no photo.
@@ -84,10 +85,12 @@ def export_photos(
 ) -> ExportSummary:
     """Bring the photos of a manifest, unchanged, into a folder that other tools read, or list them in a file.
 
+    Files beside the photos, such as captions, and rows of metadata files go with them.
+
     Args:
         manifest: any manifest; rows with an error are left out, except from lists.
         out: a new or empty folder, or one that has a part of this export; or its URL. A file for `txt` and `csv`.
-        kind: `webdataset`: tars with each photo and its row as JSON; `imagefolder`: a folder per split with
+        kind: `webdataset`: tars with each photo and its row as `.vividset.json`; `imagefolder`: a folder per split with
             metadata.jsonl; `copy`, `links`, `hardlinks`: the tree of folders; `txt`: the path or URL of each photo
             that is a file of its own, one per line; `csv`: a table with the column `location` and `columns`.
         columns: one or many columns of the manifest, for `csv`; none is size, colorfulness, tone, split, reasons and
@@ -96,8 +99,8 @@ def export_photos(
         progress: called with the number of photos done and of all photos.
 
     Returns:
-        Counts: `photos`, `exported_now`, `left_out` (by `txt`: what is in tars and ZIPs), and `failed` (path and reason
-        of each photo that failed).
+        Counts: `photos`, `exported_now`, `left_out` (by `txt`: what is in tars and ZIPs); `failed` (path and reason of
+        each photo that failed) and `failed_sidecars` (of each file beside a photo that could not be read).
 
     Raises:
         ManifestError: the manifest cannot be read, or has no photo or no such column.

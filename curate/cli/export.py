@@ -46,7 +46,7 @@ def export(manifest: Location, out: Location, kind: Kind | ListKind, columns: tu
     """Copy or link the photos of MANIFEST, unchanged, into a folder for another tool, or list them.
 
     \b
-    webdataset   tar files of 1,000 photos for each split; each photo has its manifest row as JSON
+    webdataset   tar files of 1,000 photos for each split; each photo has its manifest row as .vividset.json
     imagefolder  one folder for each split, with metadata.jsonl, for Hugging Face
                  `datasets.load_dataset("imagefolder", data_dir=...)`
     copy, links, hardlinks
@@ -54,8 +54,10 @@ def export(manifest: Location, out: Location, kind: Kind | ListKind, columns: tu
     txt          a file with one path or URL per line, for `curate scan --from-file` and `xargs`
     csv          a table with the path or URL of each photo, and columns of the manifest
 
-    Characters that some file systems can't store are replaced in file names. Photos that can't be exported are listed
-    in failed.csv. If the export is interrupted, run the same command again to continue.
+    Captions, labels and other files beside a photo (cat.txt, cat.json for cat.jpg), and its row in a metadata.csv or
+    metadata.jsonl, go with it. Characters that some file systems can't store are replaced in file names. Photos and
+    files beside them that can't be exported are listed in failed.csv. If the export is interrupted, run the same
+    command again to continue.
     """
     from curate.api.outputs import export_photos
 
