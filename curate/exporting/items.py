@@ -25,6 +25,8 @@ class ExportSummary:
     """Rows that are no files of their own, and so are not in a list of paths."""
     failed_sidecars: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason of each file beside a photo, or of its metadata, that could not be exported with it."""
+    card_kept: bool = False
+    """Whether the folder has a README.md that this command did not write, or that was edited."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ def check_folder(root: str) -> None:
 def list_file(full: str, include: EntryFilter, exclusion: Exclusion) -> Iterator[ListedPhoto]:
     """List a file that was named itself, always with an entry; its folder is its source.
 
-    A tar or ZIP gives its members.
+    A tar or ZIP gives its members, unsorted.
 
     Args:
         full: absolute path.
@@ -153,13 +153,13 @@ def list_file(full: str, include: EntryFilter, exclusion: Exclusion) -> Iterator
         yield ListedPhoto(source, path, None, None, str(as_photo_error(exc, "the file can't be read")))
         return
     if is_container(path):
-        yield from list_file_or_members(source, path, full, status, exclusion)
+        yield from list_file_or_members(source, path, full, status, exclusion, in_order=False)
     else:
         yield _from_status(source, path, status)
 
 
 def list_file_or_members(
-    source: str, path: str, full: str, status: os.stat_result, exclusion: Exclusion
+    source: str, path: str, full: str, status: os.stat_result, exclusion: Exclusion, *, in_order: bool = True
 ) -> Iterator[ListedPhoto]:
     """List one file of a folder: the members of a tar or ZIP; nothing for a pipe without a photo's name.
 
@@ -169,6 +169,7 @@ def list_file_or_members(
         full: its path for the operating system.
         status: its status.
         exclusion: members of a tar or ZIP not to list.
+        in_order: sort the members, and find their sidecars.
     """
     photo = _from_status(source, path, status)
     if photo.error is None and has_container_name(path):
@@ -176,7 +177,8 @@ def list_file_or_members(
             error = str(UnsupportedFormat("it is in a folder that is named like a tar or ZIP: rename the folder"))
             yield ListedPhoto(source, path, None, None, error)
         else:
-            members = sort_photos(list_members(source, path, full, status))
+            members = list_members(source, path, full, status)
+            members = sort_photos(members) if in_order else members
             yield from exclusion.filter_photos(members, start=path.count("/") + 1)
     elif photo.error is None and is_container(path):
         yield ListedPhoto(source, path, photo.bytes, photo.modified_ns, str(compressed_tar_error()))

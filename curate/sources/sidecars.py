@@ -49,6 +49,11 @@ def is_candidate(name: str) -> bool:
     return suffix not in _NO_SIDECAR_SUFFIXES and not is_nested(name) and not name.endswith(ROW_SUFFIX)
 
 
+def _may_be_photo(name: str) -> bool:
+    """Whether a file is looked at as a photo that may have sidecars; the content of one without a dot is not known."""
+    return "." not in name or not is_candidate(name)
+
+
 def sidecar_suffix(photo: str, sidecar: str) -> str:
     """The end of a sidecar's name, which it keeps if the photo gets another name.
 
@@ -148,7 +153,7 @@ class FolderSidecars:
     def of(self, name: str) -> tuple[Sidecar, ...]:
         """The sidecars of a photo, by its name as manifest text."""
         beside = [other for other in self._matches.get(name, ()) if self._is_file(other, self._entries[other])]
-        metadata = [self.metadata] if self.metadata and not is_metadata(name) else []
+        metadata = [self.metadata] if self.metadata and _may_be_photo(name) else []
         return tuple(Sidecar(path) for path in [*(self._prefix + other for other in beside), *metadata])
 
     def _is_file(self, name: str, entry: os.DirEntry[str]) -> bool:
@@ -199,7 +204,7 @@ class SidecarIndex:
     def add_to(self, photo: ListedPhoto) -> ListedPhoto:
         """The entry with its sidecars."""
         name = photo.path.rpartition("/")[2]
-        if not self._has_candidates or photo.error is not None or ("." in name and is_candidate(name)):
+        if not self._has_candidates or photo.error is not None or not _may_be_photo(name):
             return photo
         key = self.sample_key(photo) or ""
         if self._last is None or self._last[0] != key:

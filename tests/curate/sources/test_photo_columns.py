@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +61,16 @@ def test_columns_of_several_files_are_one_table(tmp_path: Path) -> None:
     [
         ("n\n1\n", "has no column file_name"),
         ("file_name,n\na.jpg,1,2\n", "line 2 has more values"),
-        ("file_name\n\x00", "rows can't be read|has no column"),
         ('file_name\n"a', "rows can't be read"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, reason: str) -> None:
     columns = read(tmp_path, {"metadata.csv": text}, {"a.jpg": "metadata.csv"})
-    assert (columns.table.num_rows, columns.table.num_columns) in {(0, 0), (1, 0)} or reason.startswith("rows can't")
-    for path, error in columns.failed:
-        assert path == "metadata.csv"
-        assert error.startswith("UnsupportedFormat: ")
+    ((path, error),) = columns.failed
+    assert columns.table.num_columns == 0
+    assert path == "metadata.csv"
+    assert error.startswith("UnsupportedFormat: ")
+    assert re.search(reason, error)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
