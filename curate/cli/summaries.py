@@ -158,6 +158,8 @@ def export_summary(export: ExportSummary, out: Location) -> Iterator[str]:
         yield f"  left out: {pluralize(export.left_out, 'row')} of tars and ZIPs, because a list of paths names files"
     yield from _failure_lines(export.failed, out)
     yield from _sidecar_lines(export.failed_sidecars, out)
+    if export.card_kept:
+        yield f"{out / 'README.md'} was not written by this command, or was edited: it is kept as it is"
     if export.photos:
         yield f"written: {out}"
 

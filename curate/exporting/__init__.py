@@ -5,6 +5,9 @@
 - names: names that every file system can store
 - tars: WebDataset tars
 - tree: Hugging Face imagefolder, copies, symbolic links and hard links
+- parquet: Parquet files for Hugging Face `datasets`
+- features: the features of their columns
+- card: the dataset card, README.md
 - json_values: values of columns as JSON
 - lists: a list of paths, and a CSV table
 - folder: writes their files into a folder or to a URL

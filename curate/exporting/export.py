@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,14 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import manifest
-from curate.errors import ManifestError, UsageError
+from curate.errors import ManifestError, OutputError, UsageError
 from curate.executors.retry import Progress
+from curate.exporting.card import CardContent, SplitInfo, exported_rows, write_card
 from curate.exporting.folder import ExportFolder
 from curate.exporting.items import ExportItem, ExportPlan, ExportSummary
 from curate.exporting.names import Kind, SidecarNames, unique_names
+from curate.exporting.parquet import ParquetOptions, export_parquet
 from curate.exporting.tars import write_tars
 from curate.exporting.tree import write_imagefolder, write_tree
-from curate.files import locked_output_dir, write_failed_csv
+from curate.files import locked_output_dir, write_errors, write_failed_csv
 from curate.locations import Location, RemotePath
 from curate.sources.entry import to_sidecars
 from curate.sources.members import is_metadata
@@ -25,7 +28,12 @@ from curate.sources.reader import PHOTO_REF_COLUMNS
 
 
 def export_photos(
-    manifest_path: Location, out: Location, kind: Kind, *, progress: Progress | None = None
+    manifest_path: Location,
+    out: Location,
+    kind: Kind,
+    *,
+    parquet: ParquetOptions | None = None,
+    progress: Progress | None = None,
 ) -> ExportSummary:
     """Export the photos of a manifest into the folder `out`; each file is written completely or not at all.
 
@@ -37,7 +45,9 @@ def export_photos(
         manifest_path: any manifest; rows with an error are skipped.
         out: a new or empty folder, or one with this export or an unfinished part of it.
         kind: `webdataset`: tars with each photo and its row as JSON; `imagefolder`: one folder per split, with
-            metadata.jsonl; `copy`, `links`, `hardlinks`: files in the same folders as the originals.
+            metadata.jsonl; `copy`, `links`, `hardlinks`: files in the same folders as the originals; `parquet`: files
+            for Hugging Face `datasets`.
+        parquet: how to write Parquet files.
         progress: called with the number of finished photos and the total.
 
     Raises:
@@ -48,15 +58,32 @@ def export_photos(
         raise UsageError(
             f"{out} is a URL, where nothing can be linked: use --to copy, or choose a local folder with -o"
         )
+    if kind == "parquet":
+        return export_parquet(manifest_path, out, parquet or ParquetOptions(), progress=progress)
     plan = _plan(manifest_path, kind)
     write = {"webdataset": write_tars, "imagefolder": write_imagefolder}.get(kind, write_tree)
     summary = ExportSummary(failed_sidecars=plan.failed)
     report = progress or (lambda done, total: None)
-    with locked_output_dir(out, {"manifest": plan.manifest_sha256, "to": kind}):
+    with locked_output_dir(out, {"manifest": plan.read.sha256, "to": kind}):
         for done in write(plan, ExportFolder(out), kind, summary):
             report(done, len(plan.photos))
         write_failed_csv(out, [*summary.failed, *summary.failed_sidecars])
+        with write_errors(out, OutputError, "-o", resumable=True):
+            summary.card_kept = not write_card(out, _card(plan, kind, summary))
     return summary
+
+
+def _card(plan: ExportPlan, kind: Kind, summary: ExportSummary) -> CardContent:
+    failed = {path for path, _ in summary.failed}
+    in_splits = kind in ("webdataset", "imagefolder")
+    splits = Counter(
+        photo.name.partition("/")[0] if in_splits else photo.row.get("split", "all")
+        for photo in plan.photos
+        if photo.row["path"] not in failed
+    )
+    patterns = {"webdataset": "{}-*.tar", "imagefolder": "{}/**"}
+    infos = {split: SplitInfo(count, patterns.get(kind, "").format(split)) for split, count in splits.items()}
+    return CardContent(plan.read, exported_rows(plan.rows, summary.failed), infos, kind)
 
 
 def _plan(path: Location, kind: Kind) -> ExportPlan:
@@ -78,7 +105,7 @@ def _plan(path: Location, kind: Kind) -> ExportPlan:
         found = [file for file in to_sidecars(row.pop("sidecars", None)) if not is_metadata(file.path)]
         sidecars = tuple((sidecar_names.name(name, row["path"], file, source=row["source"]), file) for file in found)
         photos.append(ExportItem(row, name, sidecars, values))
-    return ExportPlan(photos, columns.table.column_names, read.sha256, columns.failed)
+    return ExportPlan(photos, columns.table.column_names, read, table, columns.failed)
 
 
 def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+
 from curate.errors import PhotoError
+from curate.manifest import Manifest
 from curate.sources.entry import Sidecar
 from curate.sources.reader import PhotoRef
 from curate.sources.sidecars import read_sidecar
@@ -75,7 +78,9 @@ class ExportPlan:
     photos: list[ExportItem]
     column_names: list[str]
     """Names of all `ExportItem.columns`."""
-    manifest_sha256: str
+    read: Manifest
+    rows: pa.Table
+    """The rows of the manifest of these photos."""
     failed: list[tuple[str, str]]
     """Path and reason of each metadata file that can't be read."""
 

@@ -44,7 +44,9 @@ def export_list(
         OutputError: `out` can't be written, or a name has a newline and `null` is not set.
     """
     if (columns and kind != "csv") or (null and kind != "txt"):
-        raise UsageError("--column is for --to csv, and -0 for --to txt: leave it out, or choose the other format")
+        raise UsageError(
+            "--column is for --to csv and parquet, and -0 for --to txt: leave it out, or choose the other format"
+        )
     chosen = tuple(dict.fromkeys(columns)) or CSV_COLUMNS
     read = manifest.read_manifest(
         manifest_path,

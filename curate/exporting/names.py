@@ -14,7 +14,7 @@ from curate.sources.sidecars import sidecar_suffix
 
 MAX_NAME_BYTES = 160
 """Length of one part of an exported path: file systems allow 255, and suffixes are added to it."""
-Kind = Literal["webdataset", "imagefolder", "copy", "links", "hardlinks"]
+Kind = Literal["webdataset", "imagefolder", "copy", "links", "hardlinks", "parquet"]
 _NOT_ALLOWED = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 _WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
