@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import posixpath
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -154,8 +155,9 @@ def _csv_column(values: list[str]) -> pa.Array:
 
 
 def _json_column(values: list[Any]) -> pa.Array:
-    """An Arrow column; of values of different types, each as JSON text."""
-    try:
-        return pa.array(values)
-    except (pa.ArrowException, OverflowError):
-        return pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
+    """An Arrow column; of values of different types, and of empty objects, each as JSON text."""
+    with suppress(pa.ArrowException, OverflowError):
+        column = pa.array(values)
+        if "struct<>" not in str(column.type):  # an object without fields, which Parquet can't hold
+            return column
+    return pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
