@@ -255,8 +255,10 @@ def _plan(rows: pa.Table, options: ParquetOptions, sidecars: tuple[SidecarColumn
         chosen = rows.filter(pc.equal(splits, split))
         sizes = chosen["bytes"].fill_null(0).to_numpy() if "bytes" in chosen.column_names else np.zeros(len(chosen))
         count = max(1, round(float(sizes.sum()) / (options.shard_mb * _BYTES_PER_MB)))
-        ends = np.searchsorted(np.cumsum(sizes), sizes.sum() / count * np.arange(1, count)).tolist()
-        bounds = [0, *ends, chosen.num_rows]
+        middles = np.cumsum(sizes) - sizes / 2
+        ends = np.searchsorted(middles, sizes.sum() / count * np.arange(1, count)).tolist()
+        bounds = sorted({0, *ends, chosen.num_rows})
+        count = len(bounds) - 1
         for number in range(count):
             name = f"data/{_file_name(split)}-{number:05d}-of-{count:05d}.parquet"
             yield ShardJob(name, split, chosen.slice(bounds[number], bounds[number + 1] - bounds[number]), sidecars)
@@ -314,7 +316,7 @@ def _replace_sidecars(job: ShardJob, sidecars: tuple[SidecarColumn, ...]) -> Sha
 
 def _copied(job: ShardJob) -> ShardJob:
     """The job with a copy of its rows: a slice of a table would be sent to a worker with the whole table."""
-    return ShardJob(job.name, job.split, job.rows.take(pa.array(range(job.rows.num_rows))), job.sidecars)
+    return ShardJob(job.name, job.split, job.rows.take(pa.array(range(job.rows.num_rows), pa.int64())), job.sidecars)
 
 
 @dataclass(frozen=True, slots=True)

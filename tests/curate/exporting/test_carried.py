@@ -67,7 +67,7 @@ def scan(tmp_path: Path, where: str, files: dict[str, bytes]) -> Path:
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
-    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name[0] != "." and path.name != "README.md")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 

@@ -60,7 +60,7 @@ def rows_of(clean_manifest: Path) -> list[dict[str, object]]:
 
 
 def files_in(folder: Path) -> set[str]:
-    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name[0] != "." and path.name != "README.md")
     return {path.relative_to(folder).as_posix() for path in found}
 
 
