@@ -18,9 +18,9 @@ from curate.errors import ChangedSinceScan, FileTooLarge
 from curate.image.formats import PHOTO_SUFFIXES, RAW_SUFFIXES
 from curate.manifest import escape, unescape
 from curate.sources import remote
-from curate.sources.entry import ListedPhoto, Sidecar, as_photo_error, has_zip_name
+from curate.sources.entry import TAR_SUFFIX, ZIP_SUFFIX, ListedPhoto, Sidecar, as_photo_error, has_zip_name
 from curate.sources.exclude import Exclusion
-from curate.sources.members import METADATA_NAMES, is_metadata, is_nested
+from curate.sources.members import COMPRESSED_TAR_SUFFIXES, METADATA_NAMES, is_metadata, is_nested
 from curate.sources.reader import locate_photo, read_bytes, read_photo
 from curate.sources.tar_headers import BLOCK_BYTES
 
@@ -31,6 +31,10 @@ MAX_SHARED = 100
 MAX_SIDECAR_BYTES = 1 << 30
 """Larger sidecars are not read into memory."""
 _NO_SIDECAR_SUFFIXES = PHOTO_SUFFIXES | RAW_SUFFIXES
+_CONTAINER_ENDS = frozenset(
+    f".{suffix.rpartition('.')[2]}" for suffix in (TAR_SUFFIX, ZIP_SUFFIX, *COMPRESSED_TAR_SUFFIXES)
+)
+"""The end, from the last dot, of every name for which `is_nested` may hold."""
 
 
 def stem_of(name: str) -> str:
@@ -46,7 +50,11 @@ def stem_of(name: str) -> str:
 def is_candidate(name: str) -> bool:
     """Whether a file may be a sidecar by its name: not a photo, camera raw file, tar, ZIP or row of an export."""
     suffix = name[name.rfind(".") :].lower() if "." in name else ""
-    return suffix not in _NO_SIDECAR_SUFFIXES and not is_nested(name) and not name.endswith(ROW_SUFFIX)
+    if suffix in _NO_SIDECAR_SUFFIXES:
+        return False
+    if suffix in _CONTAINER_ENDS:
+        return not is_nested(name)
+    return suffix != ".json" or not name.endswith(ROW_SUFFIX)
 
 
 def _may_be_photo(name: str) -> bool:
@@ -90,7 +98,10 @@ def match_sidecars(names: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for stem, (photos, others) in groups.items():
         if photos and others:
-            found |= _match_group(photos, others)
+            if len(photos) == 1 and _long_stem(photos[0]) == stem:
+                found[photos[0]] = others  # as of most photos
+            else:
+                found |= _match_group(photos, others)
         elif not photos and stem in others:
             found |= _match_group([stem], [name for name in others if name != stem])
     return found
@@ -152,13 +163,17 @@ class FolderSidecars:
 
     def of(self, name: str) -> tuple[Sidecar, ...]:
         """The sidecars of a photo, by its name as manifest text."""
-        beside = [other for other in self._matches.get(name, ()) if self._is_file(other, self._entries[other])]
+        others = self._matches.get(name, ())
+        if not others and self.metadata is None:  # most photos
+            return ()
+        beside = [other for other in others if self._is_file(other, self._entries[other])]
         metadata = [self.metadata] if self.metadata and _may_be_photo(name) else []
         return tuple(Sidecar(path) for path in [*(self._prefix + other for other in beside), *metadata])
 
     def _is_file(self, name: str, entry: os.DirEntry[str]) -> bool:
         with suppress(OSError):
-            return entry.is_file() and not self._exclusion.contains(self._prefix + name, start=self._depth)
+            path, depth = (self._prefix + name, self._depth) if self._exclusion.patterns else (name, 0)
+            return entry.is_file() and not self._exclusion.contains(path, start=depth)
         return False
 
 
