@@ -49,7 +49,8 @@ _TEXT_SUFFIXES = frozenset({".txt", ".json", ".caption", ".text"})
 _TYPES = (pa.int64(), pa.string(), pa.binary())
 """Types of a column of sidecars; each holds what those before it hold."""
 _WHOLE_NUMBER = re.compile(rb"\s*(0|-?[1-9][0-9]{0,17})\s*")
-_FOOTER_KEY = b"vividset.export"
+_FOOTER_KEY = b"vividset_export"
+"""Not `vividset.`, with which the metadata of a manifest begins: the file is a source of photos."""
 
 
 @dataclass(frozen=True, slots=True)
