@@ -21,6 +21,7 @@ from curate.errors import UsageError
 from curate.files import sha256_of
 from curate.locations import PathText, RemotePath, local_path, parse_location
 from train.checkpoint import Checkpoint
+from train.checkpoint_file import locate
 from train.data.dataset import Datasets, load_split
 from train.data.loader import TIMEOUT_S
 from train.evaluation.evaluator import Evaluation, EvaluationResult, Protocol, summarize
@@ -98,8 +99,9 @@ def fit(
             ema, max_steps, seed: the hyper-parameters of `Recipe`, explained in docs/reference/recipe.md.
         recipe: all hyper-parameters as one object, instead of single arguments.
         init: start from the best weights of this run's folder, or from this checkpoint, to fine-tune or to train
-            longer. channels, norm and encoder are then those of the checkpoint; one that is given and differs from both
-            the checkpoint's and the default is an error. Optimizer, schedule, steps, seed and average are new.
+            longer; the text "ready" starts from the weights that come with vividset. channels, norm and encoder are
+            then those of the checkpoint; one that is given and differs from both the checkpoint's and the default is an
+            error. Optimizer, schedule, steps, seed and average are new.
         encoder_weights: file with the weights of efficientnet-lite0; None takes those of its package.
         on_trouble: when the run goes wrong: `warn` prints it, `stop` also ends it, `rescue` returns to healthy weights
             and continues with a lower rate, smaller batches and a new warm-up. A resumed run keeps its own instead of
@@ -181,7 +183,7 @@ def fit(
             | ({"on_trouble"} if on_trouble != "warn" else set()),
             roots=_roots(roots),
             skip_changed=skip_changed,
-            init=_path(init),
+            init=None if init is None else locate(init),
             resume=resume,
             on_trouble=on_trouble,
             command=f"train.fit({str(source)!r}, run_dir={str(folder)!r}{start})" if command is None else command,
@@ -217,7 +219,8 @@ def load_checkpoint(checkpoint: StrPath, *, weights_only: bool = True) -> Checkp
     """Read a checkpoint, without running any code from it.
 
     Args:
-        checkpoint: a .safetensors file, or a run's folder, whose best.safetensors is read, else its last.safetensors.
+        checkpoint: a .safetensors file; a run's folder, whose best.safetensors is read, else its last.safetensors; or
+            the text "ready", for the weights that come with vividset.
         weights_only: leave out the optimizer's tensors.
 
     Returns:
@@ -230,7 +233,7 @@ def load_checkpoint(checkpoint: StrPath, *, weights_only: bool = True) -> Checkp
         >>> train.load_checkpoint("runs/clean").metadata.recipe.channels  # doctest: +SKIP
         96
     """
-    return train.checkpoint.load(local_path(checkpoint), weights_only=weights_only)
+    return train.checkpoint.load(locate(checkpoint), weights_only=weights_only)
 
 
 def evaluate(

@@ -54,7 +54,7 @@ def evaluate(
     timeout_s: float,
     device: str,
 ) -> None:
-    """Score a CHECKPOINT (a file, or a run's folder) on photos of MANIFEST that it wasn't trained on.
+    """Score a CHECKPOINT (a file, a run's folder, or `ready`) on photos of MANIFEST that it wasn't trained on.
 
     Prints the loss divided by that of predicting gray, colorfulness, PSNR, SSIM and tone, and the same for two
     baselines: plain gray, and the best single color. PSNR and SSIM are high for gray predictions too, so judge by

@@ -87,11 +87,15 @@ class Validation:
     loss: float = math.nan
     """Mean weighted loss, not divided."""
     photos: int = 0
+    auto_strength: float | None = None
+    """Factor for the predicted chroma that makes the pictures as colorful as the originals; None in older logs."""
+    auto_ratio: float | None = None
+    """`ratio` at that strength."""
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> Validation:
         """Return a validation from its event in `log.jsonl`, where null stands for infinity."""
-        values = {entry.name: event[entry.name] for entry in fields(cls)}
+        values = {entry.name: event[entry.name] for entry in fields(cls) if entry.name in event}
         return cls(**values | {name: math.inf for name in ("ratio", "loss") if values[name] is None})
 
     @property

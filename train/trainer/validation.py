@@ -29,6 +29,7 @@ from train.data.sampler import SampleKey, sequential_batches
 from train.health.detectors import LossCurve, Validation
 from train.health.findings import DOCUMENTED_LOSSES, DOCUMENTED_NEUTRAL, WINDOW_STEPS
 from train.models.colorspace import join_lab, split_lab
+from train.models.strength import loss_at, match_colorfulness
 from train.trainer.state import TrainState
 
 Picture = NDArray[np.uint8]
@@ -86,16 +87,21 @@ def validate(state: TrainState) -> Validation | None:
     """
     if not len(state.datasets.val):
         return None
-    loss = neutral = 0.0
+    loss = neutral = energy = 0.0
     photos = 0
     pairs: list[tuple[Any, Any]] = []
+    inputs: list[Tensor] = []
+    outputs: list[Tensor] = []
     for lightness, target, predicted, rgb in predict(state, state.datasets.val):
         count = len(target)
         loss += count * float(state.criterion(predicted, target))
         neutral += count * float(state.criterion(torch.zeros_like(target), target))
+        energy += count * float((state.criterion.weights(target) * predicted.square()).mean())
         photos += count
         if len(pairs) < MEASURED_PHOTOS:
             pairs += zip(join_lab(lightness, predicted).cpu().numpy(), rgb.cpu().numpy(), strict=True)
+            inputs.append(lightness)
+            outputs.append(predicted)
     if not photos:
         raise TrainingError(
             "no validation photo can be read: check that their disk is mounted, then continue with --resume"
@@ -103,6 +109,7 @@ def validate(state: TrainState) -> Validation | None:
     measured = [(measure(prediction), measure(original)) for prediction, original in pairs]
     original_sum = sum(original.colorfulness for _, original in measured)
     predicted_sum = sum(prediction.colorfulness for prediction, _ in measured)
+    strength = match_colorfulness(torch.cat(inputs), torch.cat(outputs), original_sum / len(measured))
     validation = Validation(
         step=state.step,
         ratio=loss / neutral if neutral else math.inf,
@@ -110,10 +117,13 @@ def validate(state: TrainState) -> Validation | None:
         tones=dict(Counter(prediction.tone.tone for prediction, _ in measured)),
         loss=loss / photos,
         photos=photos,
+        auto_strength=strength,
+        auto_ratio=loss_at(strength, loss, neutral, energy) / neutral if neutral and strength is not None else None,
     )
+    state.auto_strength = strength
     if math.isfinite(validation.ratio) and (state.best_score is None or validation.score < state.best_score):
         state.best_score, state.best_step = validation.score, state.step
-        state.best_weights = checkpoint.network_tensors(state.eval_model)
+        state.best_weights, state.best_auto_strength = checkpoint.network_tensors(state.eval_model), strength
     return validation
 
 
