@@ -24,8 +24,9 @@ from train.checkpoint import Checkpoint
 from train.checkpoint_file import locate
 from train.data.dataset import Datasets, load_split
 from train.data.loader import TIMEOUT_S
-from train.evaluation.evaluator import Evaluation, EvaluationResult, Protocol, summarize
+from train.evaluation.evaluator import Evaluation, EvaluationResult, Protocol
 from train.evaluation.feature_metrics import Fid, Lpips
+from train.evaluation.scores import summarize
 from train.evaluation.training_photos import count_training_photos
 from train.health.diagnose import Diagnosis, read_loss_curve
 from train.models.device import device_errors

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.measures.hue_spread import HueSpread
 from train.health.findings import (
     DOCUMENTED_NEUTRAL,
     LOWER_RATE_COMMAND,
@@ -91,12 +92,17 @@ class Validation:
     """Factor for the predicted chroma that makes the pictures as colorful as the originals; None in older logs."""
     auto_ratio: float | None = None
     """`ratio` at that strength."""
+    hue: HueSpread | None = None
+    """Hue spread of the predictions; None in logs of versions that didn't measure it."""
+    original_hue: HueSpread | None = None
+    """Hue spread of the originals."""
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> Validation:
         """Return a validation from its event in `log.jsonl`, where null stands for infinity."""
+        hues = {name: HueSpread(**event[name]) for name in ("hue", "original_hue") if event.get(name)}
         values = {entry.name: event[entry.name] for entry in fields(cls) if entry.name in event}
-        return cls(**values | {name: math.inf for name in ("ratio", "loss") if values[name] is None})
+        return cls(**values | hues | {name: math.inf for name in ("ratio", "loss") if values[name] is None})
 
     @property
     def is_colorless(self) -> bool:
