@@ -29,8 +29,9 @@ from train.evaluation.feature_metrics import Fid, Lpips
 from train.evaluation.scores import summarize
 from train.evaluation.training_photos import count_training_photos
 from train.health.diagnose import Diagnosis, read_loss_curve
-from train.models.device import device_errors
+from train.models.device import choose_device, device_errors
 from train.models.losses import ColorizationWeightedLoss
+from train.models.strength import Strength, resolve_strength
 from train.recipe import Encoder, Norm, Recipe
 from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
@@ -250,7 +251,8 @@ def evaluate(
     fid_weights: StrPath | None = None,
     html: StrPath | None = None,
     timeout_s: float = TIMEOUT_S,
-    device: str = "cpu",
+    strength: Strength = 1.0,
+    device: str = "auto",
     say: Callable[[str], None] = print,
     progress: Progress | None = None,
 ) -> EvaluationResult:
@@ -268,7 +270,8 @@ def evaluate(
         fid_weights: TorchScript file inception-2015-12-05.pt, to measure FID. It runs as a program.
         html: page to write with the best, median and worst photos.
         timeout_s: a photo that takes longer to read counts as unreadable.
-        device: cpu, cuda, cuda:1 or mps.
+        strength: factor for the chroma of the network's colors, 0 to 4, or `auto`, as for `Colorizer.colorize`.
+        device: auto (the first GPU, else the CPU), cpu, cuda, cuda:1 or mps.
         say: called with each line of text for the user.
         progress: called with the number of photos done and of all photos.
 
@@ -277,7 +280,7 @@ def evaluate(
         `summary["neutral gray"]` and `summary["mean color"]`; `photos` with the scores of each photo; `protocol`.
 
     Raises:
-        CheckpointError: the checkpoint cannot be read.
+        CheckpointError: the checkpoint cannot be read, or `strength` is `auto` and it has no automatic strength.
         ManifestError: the manifest has no photos of that split, or photos are gone or changed.
         UsageError: an argument has no meaning, or the device does not exist.
         TrainingError: no photo can be read.
@@ -298,12 +301,14 @@ def evaluate(
     source = load_checkpoint(checkpoint)
     recipe = source.metadata.recipe
     size_px = image_size or recipe.image_size
+    factor = resolve_strength(strength, source.metadata.auto_strength, source.path)
+    device = choose_device(device)
     with device_errors(device):
         network = source.network().to(device)
     lpips = Lpips(local_path(lpips_weights), device) if lpips_weights else None
     fid = Fid(local_path(fid_weights), device) if fid_weights else None
     evaluation = Evaluation(
-        network, chosen, size_px, ColorizationWeightedLoss.from_recipe(recipe), device, lpips, fid, timeout_s
+        network, chosen, size_px, ColorizationWeightedLoss.from_recipe(recipe), device, lpips, fid, timeout_s, factor
     )
     photos = evaluation.run(limit, progress or (lambda done, total: None))
     training_photos, parents_known = count_training_photos(
@@ -320,6 +325,7 @@ def evaluate(
         size_px=size_px,
         training_photos=training_photos,
         parents_known=parents_known,
+        strength=factor,
         lpips_weights_sha256=lpips.features.sha256 if lpips else None,
         fid_weights_sha256=fid.features.sha256 if fid else None,
     )
@@ -328,7 +334,7 @@ def evaluate(
         text = train.evaluation.report.render_page(evaluation, protocol, photos, summary)
         train.evaluation.report.write_page(page, text)
     unreadable = {chosen.name(index): reason for index, reason in evaluation.unreadable.items()}
-    return EvaluationResult(protocol, photos, summary, unreadable)
+    return EvaluationResult(protocol, photos, summary, unreadable, evaluation.auto_strength())
 
 
 def diagnose(run: StrPath, *, neutral: float | None = None, means_of: int | None = None) -> Diagnosis:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate import sources
-from curate.errors import CheckpointError, PhotoError, UsageError
+from curate.errors import PhotoError, UsageError
 from curate.executors.watchdog import Watchdog
 from curate.files import sha256_of
 from curate.image.decode import MAX_ASPECT_RATIO, Photo, decode, memory_errors, over_white
@@ -32,7 +32,7 @@ from train.inference.output_paths import ColorizeJob
 from train.inference.slider_page import Pair, make_pair
 from train.models.colorspace import AB_UNIT, split_lab
 from train.models.device import choose_device, device_errors
-from train.models.strength import Strength, check_strength
+from train.models.strength import Strength, resolve_strength
 
 STRIP_PIXELS = 100_000
 """Full-size pixels per strip: work that fits a core's cache takes three quarters of the time of work that doesn't."""
@@ -118,14 +118,7 @@ class Colorizer:
             UsageError: the number is not 0 to 4.
             CheckpointError: the checkpoint has no automatic strength.
         """
-        if strength != "auto":
-            return check_strength(strength)
-        if self.auto_strength is None:
-            raise CheckpointError(
-                f"{self.path} has no automatic strength (only weights that were validated have one, and older versions "
-                "didn't record it): give a number, such as the one that `train evaluate` prints for this checkpoint"
-            )
-        return self.auto_strength
+        return resolve_strength(strength, self.auto_strength, self.path)
 
     def describe(self, strength: Strength) -> str:
         """Return which checkpoint colorizes, at which strength and size, as one sentence."""

@@ -7,11 +7,12 @@ that a thing can have. A factor above 1 makes up for that, and costs some loss.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Literal
 
 from torch import Tensor
 
-from curate.errors import UsageError
+from curate.errors import CheckpointError, UsageError
 from curate.measures.colorfulness import colorfulness
 from train.models.colorspace import join_lab
 
@@ -34,6 +35,28 @@ def check_strength(strength: float) -> float:
     if not 0 <= strength <= MAX_STRENGTH:
         raise UsageError(f"strength {strength} is out of range: give 0 to {MAX_STRENGTH:g}, or auto")
     return float(strength)
+
+
+def resolve_strength(strength: Strength, automatic: float | None, checkpoint: Path) -> float:
+    """Return the factor for a strength: the number itself, or the checkpoint's own for `auto`.
+
+    Args:
+        strength: a number, or `auto`.
+        automatic: the checkpoint's automatic strength; None if it has none.
+        checkpoint: its path, for the message.
+
+    Raises:
+        UsageError: the number is not 0 to 4.
+        CheckpointError: the checkpoint has no automatic strength.
+    """
+    if strength != "auto":
+        return check_strength(strength)
+    if automatic is None:
+        raise CheckpointError(
+            f"{checkpoint} has no automatic strength (only weights that were validated have one, and older versions "
+            "didn't record it): give a number, such as the one that `train evaluate` prints for this checkpoint"
+        )
+    return automatic
 
 
 def match_colorfulness(lightness: Tensor, ab: Tensor, target: float) -> float | None:

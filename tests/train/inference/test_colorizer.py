@@ -105,7 +105,7 @@ def test_lightness_is_kept(checkpoint_file: CheckpointFile) -> None:
 
 
 def test_strength_scales_the_chroma_and_keeps_lightness_and_hue(checkpoint_file: CheckpointFile) -> None:
-    pale = Colorizer(checkpoint.load(checkpoint_file(strength=0.3)))
+    pale = Colorizer(checkpoint.load(checkpoint_file(strength=3.0)))
     photo = np.asarray(Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png").resize((100, 100)))
     one, double, none = (rgb2lab(pale.colorize_pixels(photo, strength=factor)) for factor in (1.0, 2.0, 0.0))
     chroma_of = [np.hypot(lab[..., 1], lab[..., 2]) for lab in (one, double)]
