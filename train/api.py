@@ -32,7 +32,7 @@ from train.health.diagnose import Diagnosis, read_loss_curve
 from train.models.device import choose_device, device_errors
 from train.models.losses import ColorizationWeightedLoss
 from train.models.strength import Strength, resolve_strength
-from train.recipe import Encoder, Norm, Recipe
+from train.recipe import Augment, Encoder, Norm, Recipe
 from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
 from train.trainer.start import check_roots, start_training
@@ -67,6 +67,7 @@ def fit(
     neutral_chroma: float = _RECIPE.neutral_chroma,
     saturated_chroma: float = _RECIPE.saturated_chroma,
     perceptual_weight: float = _RECIPE.perceptual_weight,
+    augment: Augment = _RECIPE.augment,
     clip_grad: float | None = _RECIPE.clip_grad,
     ema: float | None = _RECIPE.ema,
     max_steps: int | None = _RECIPE.max_steps,
@@ -97,8 +98,8 @@ def fit(
         manifest: a manifest of `curate.filter_manifest`, or the folder of a pack.
         run_dir: folder of the run; None is `runs/NAME OF THE MANIFEST`.
         image_size, channels, epochs, batch_size, accumulate, devices, lr, weight_decay, beta1, beta2, warmup, norm,
-            encoder, neutral_weight, saturated_weight, neutral_chroma, saturated_chroma, perceptual_weight, clip_grad,
-            ema, max_steps, seed: the hyper-parameters of `Recipe`, explained in docs/reference/recipe.md.
+            encoder, neutral_weight, saturated_weight, neutral_chroma, saturated_chroma, perceptual_weight, augment,
+            clip_grad, ema, max_steps, seed: the hyper-parameters of `Recipe`, explained in docs/reference/recipe.md.
         recipe: all hyper-parameters as one object, instead of single arguments.
         init: start from the best weights of this run's folder, or from this checkpoint, to fine-tune or to train
             longer; the text "ready" starts from the weights that come with vividset. channels, norm and encoder are
@@ -156,6 +157,7 @@ def fit(
         neutral_chroma=neutral_chroma,
         saturated_chroma=saturated_chroma,
         perceptual_weight=perceptual_weight,
+        augment=augment,
         clip_grad=clip_grad,
         ema=ema,
         max_steps=max_steps,

@@ -30,6 +30,7 @@ def inspect_lines(source: Checkpoint) -> Iterator[str]:
     if about.auto_strength is not None:
         yield f"  strength   auto is {about.auto_strength:g}"
     yield f"  made by    vividset {about.tool_version}: {about.command or 'command unknown'}"
+    yield f"  recipe     {about.recipe.describe_changes()}"
     for rescue in about.rescues:
         yield f"  rescued    from {rescue.kind} at step {rescue.found_step:,}, back to {rescue.from_step:,}"
     yield f"  trained on {about.manifest_path}, sha256 {about.manifest_sha256}"

@@ -138,16 +138,16 @@ def _describe_findings(findings: Sequence[Finding], rollbacks: Sequence[Rollback
 
 
 def _describe_run(info: RunInfo) -> str:
-    recipe, default = asdict(info.recipe), asdict(Recipe())
-    changed = [f"{name} {value}" for name, value in recipe.items() if value != default[name]]
     facts = {
         "Manifest": info.manifest,
         "Photos": f"{info.photos[0]:,} for training, {info.photos[1]:,} for validation",
         "Started from": _describe_parent(info.parent) if info.parent else "",
-        "Recipe": ", ".join(changed) + "; all else as documented" if changed else "the documented recipe",
+        "Recipe": info.recipe.describe_changes(),
         "Command": info.command,
     }
-    rows = "".join(f"<tr><td>{name}</td><td>{escape(str(value))}</td></tr>" for name, value in recipe.items())
+    rows = "".join(
+        f"<tr><td>{name}</td><td>{escape(str(value))}</td></tr>" for name, value in asdict(info.recipe).items()
+    )
     return (
         "<dl>"
         + "".join(f"<dt>{name}</dt><dd><code>{escape(value)}</code></dd>" for name, value in facts.items() if value)
