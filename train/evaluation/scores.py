@@ -176,4 +176,5 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _sum_histograms(results: Sequence[PhotoResult], name: Predictor | Literal["originals"]) -> Histogram:
-    return np.sum([photo.hues[name] for photo in results], axis=0)
+    total: Histogram = np.sum([photo.hues[name] for photo in results], axis=0)
+    return total

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from curate.errors import TrainingError
 from curate.files import write_atomic
-from curate.measures.hue_spread import HUE_BINS, hue_histogram, hue_spread
+from curate.measures.appearance import HUE_BINS
+from curate.measures.hue_spread import hue_histogram, hue_spread
 from curate.measures.measure import measure
 from curate.text import pluralize
 from train import checkpoint

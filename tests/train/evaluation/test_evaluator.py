@@ -24,7 +24,7 @@ from train.cli import main
 from train.data import dataset
 from train.evaluation.evaluator import Evaluation
 from train.evaluation.report import PSNR_WARNING, write_page
-from train.evaluation.scores import PhotoResult, Scores, originals_hue, summarize
+from train.evaluation.scores import PhotoResult, Predictor, Scores, originals_hue, summarize
 from train.models.losses import ColorizationWeightedLoss
 
 Manifest = Callable[..., Path]
@@ -140,8 +140,8 @@ def test_ratios_are_of_sums_and_other_scores_are_means() -> None:
         return Scores(20.0 + loss, 0.5, m, m - 3, abs(40 - m), loss, "color", None)
 
     def photo(index: int, network: Scores, mean_color: Scores, gray: Scores) -> PhotoResult:
-        scores = {"network": network, "mean color": mean_color, "neutral gray": gray}
-        return PhotoResult(index, "a", 40.0, 37.0, scores, {name: np.eye(36)[6 + 12 * index] for name in scores})
+        scores: dict[Predictor, Scores] = {"network": network, "mean color": mean_color, "neutral gray": gray}
+        return PhotoResult(index, "a", 40.0, 37.0, scores, {**dict.fromkeys(scores, np.eye(36)[6 + 12 * index])})
 
     results = [
         photo(0, scores(0.1, 10), scores(0.2, 4), scores(0.2, 0)),
