@@ -88,14 +88,14 @@ class Validation:
     loss: float = math.nan
     """Mean weighted loss, not divided."""
     photos: int = 0
-    auto_strength: float | None = None
-    """Factor for the predicted chroma that makes the pictures as colorful as the originals; None in older logs."""
-    auto_ratio: float | None = None
-    """`ratio` at that strength."""
     hue: HueSpread | None = None
     """Hue spread of the predictions; None in logs of versions that didn't measure it."""
     original_hue: HueSpread | None = None
     """Hue spread of the originals."""
+    auto_strength: float | None = None
+    """Factor for the predicted chroma that makes the pictures as colorful as the originals; None in older logs."""
+    auto_ratio: float | None = None
+    """`ratio` at that strength."""
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> Validation:
