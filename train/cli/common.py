@@ -65,7 +65,7 @@ checkpoint_argument = click.argument(
 
 
 def _parse_strength(context: click.Context, option: click.Parameter, text: str) -> float | Literal["auto"]:
-    return "auto" if text == "auto" else float(click.FloatRange(0, 4).convert(text, option, context))
+    return "auto" if text == "auto" else float(click.FloatRange(0, 4)(text, option, context))
 
 
 strength_option = click.option(

@@ -126,9 +126,9 @@ class Evaluation:
         every = max(1, total // STRENGTH_PHOTOS)
         results: list[PhotoResult] = []
         for batch in self._load(keys):
-            for result, *sample in self._evaluate_batch(batch):
+            for result, lightness, ab in self._evaluate_batch(batch):
                 if len(results) % every == 0 and len(self._samples) < STRENGTH_PHOTOS:
-                    self._samples.append((*sample, result.original_colorfulness))
+                    self._samples.append((lightness, ab, result.original_colorfulness))
                 results.append(result)
             progress(len(results), total)
         if not results:

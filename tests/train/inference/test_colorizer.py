@@ -154,8 +154,8 @@ def test_other_settings_make_the_picture_again(checkpoint_file: CheckpointFile, 
     assert [run(), run(), run("--strength", "1.5"), run("--strength", "1.5"), run("--image-size", "40")] == [
         *(made, [], made, [], made)
     ]
-    with Image.open(out / "a.png") as result:
-        assert 'vividset:strength="1" vividset:image_size="40"' in result.info["xmp"].decode()
+    with Image.open(out / "a.png") as colored:
+        assert 'vividset:strength="1" vividset:image_size="40"' in colored.info["xmp"].decode()
     for wrong, message in (("5", "0<=x<=4"), ("strong", "not a valid float"), ("auto", "has no automatic strength")):
         result = CliRunner().invoke(main, ["colorize", str(path), str(folder), "-o", str(out), "--strength", wrong])
         assert result.exit_code == (1 if wrong == "auto" else 2)
