@@ -23,6 +23,9 @@ _BY_NAME = {
     ".beton": ("an FFCV file", _EXTRACT),
     ".cbz": ("a ZIP", "name it .zip, and it is scanned"),
 }
+_ANNOTATIONS = frozenset({".h5", ".hdf5", ".mat", ".npz", ".pkl", ".pickle"})
+MIN_DATA_BYTES = 1 << 20
+"""Smaller files with these suffixes are annotations of a photo, such as its depth or its labels."""
 _BY_CONTENT = (
     (0, b"PK\3\4", "a ZIP", "name it .zip, and it is scanned"),
     (257, b"ustar", "a tar", "name it .tar, and it is scanned"),
@@ -48,12 +51,13 @@ _DOCUMENTS = frozenset(
 """Suffixes of documents, programs and networks that are archives by content, but don't hold a data set of photos."""
 
 
-def find_container(path: str, head: bytes) -> UnsupportedFormat | None:
+def find_container(path: str, head: bytes, size: int | None = None) -> UnsupportedFormat | None:
     """The error of a file that may hold photos, but is not read; None for any other file.
 
     Args:
         path: of a file that is not a photo, by name or content.
         head: its first SNIFF_BYTES bytes (see `curate.image.formats`).
+        size: in bytes; None if it is unknown.
 
     >>> print(find_container("a/train.h5", b""))
     UnsupportedFormat: it is an HDF5 file: write its photos as files, and scan these; or skip such files with --exclude
@@ -61,6 +65,8 @@ def find_container(path: str, head: bytes) -> UnsupportedFormat | None:
     True
     """
     suffix = PurePosixPath(path).suffix.lower()
+    if suffix in _ANNOTATIONS and size is not None and size < MIN_DATA_BYTES:
+        return None
     found = _BY_NAME.get(suffix)
     if found is None and suffix not in _DOCUMENTS:
         found = next(

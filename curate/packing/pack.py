@@ -28,14 +28,20 @@ from curate.packing.shards import (
     MANIFEST_NAME,
     PACK_COLUMNS,
     PackedPhoto,
+    PackedSidecar,
     read_shards,
     save_shard,
 )
+from curate.sources.entry import Sidecar
+from curate.sources.photo_columns import read_photo_columns
 from curate.sources.reader import PHOTO_REF_COLUMNS, PhotoRef, photo_refs
-from curate.sources.tar_copies import TarCopies, TarCopy, copy_tar
+from curate.sources.sidecars import read_sidecar, sidecar_suffix
+from curate.sources.tar_copies import TarCopies, TarCopy, copy_tar, use_copies
 
 SHARD_PHOTOS = 512
 """Photos per shard."""
+METADATA_COLUMN = "metadata"
+"""Column of the manifest of a pack: what metadata files and other columns of the source say about a photo."""
 DECODED_SIDES = 2
 """A JPEG may be decoded at a reduced size, but its short side stays at least this many times `size_px`."""
 
@@ -89,6 +95,8 @@ class PackSummary:
     """Size of all shards."""
     failed: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason of each photo that could not be packed."""
+    failed_sidecars: list[tuple[str, str]] = field(default_factory=list)
+    """Path and reason of each file beside a photo, or of its metadata, that could not be packed with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,8 @@ def pack_photos(
 
     The folder gets shards (Arrow files), `manifest.parquet`, and `failed.csv` if any photo failed. Photos are in the
     order of their sha256, so that every shard is a random sample and training can read whole shards one after another.
-    Shards that an interrupted run finished are kept.
+    Shards that an interrupted run finished are kept. What lies beside a photo is in the shards' column `sidecars`; what
+    metadata files say about it is in the manifest's column `metadata`.
 
     Args:
         manifest_path: any manifest; rows with an error are skipped.
@@ -129,17 +138,18 @@ def pack_photos(
         copies = TarCopies(table, out)
         packed_now = _pack_shards(out, options, table, to_do, copies, progress)
         summary = PackSummary(packed_now=packed_now)
-        rows = _packed_rows(out, table, summary)
+        rows = _packed_rows(out, _add_metadata(table, summary), summary)
         copies.remove()
         if rows.num_rows and (to_do or not _has_rows(out / MANIFEST_NAME, rows)):
-            write_failed_csv(out, summary.failed)
+            write_failed_csv(out, [*summary.failed, *summary.failed_sidecars])
             manifest.write_manifest(out / MANIFEST_NAME, rows, _lineage(read, options, command, summary))
     return summary
 
 
 def _sort_readable_rows(read: Manifest) -> pa.Table:
     """The rows that can be packed, without the columns of an earlier pack, in the order of their sha256."""
-    table = read.table.drop_columns([name for name in read.table.column_names if name.startswith("pack_")])
+    names = read.table.column_names
+    table = read.table.drop_columns([name for name in names if name.startswith("pack_") or name == METADATA_COLUMN])
     if "error" in table.column_names:
         table = table.filter(pc.is_null(table["error"]))
     table = table.filter(pc.is_valid(table["sha256"]))
@@ -156,7 +166,9 @@ def _is_finished(shard: pa.Table | None) -> bool:
     """Whether a shard exists, and no photo of it failed for a reason that may be temporary."""
     if shard is None:
         return False
-    return not any(error and error.partition(":")[0] in TRANSIENT_KINDS for error in shard["error"].to_pylist())
+    beside = (entry["error"] for entries in shard["sidecar_errors"].to_pylist() for entry in entries or ())
+    errors = filter(None, [*shard["error"].to_pylist(), *beside])
+    return not any(error.partition(":")[0] in TRANSIENT_KINDS for error in errors)
 
 
 def _pack_shards(
@@ -173,7 +185,7 @@ def _pack_shards(
     run_groups(
         ENGINES[options.engine],
         partial(pack_shard, out, options),
-        (_shard_input(table, shard, copies) for shard in to_do),
+        (ShardInput(shard, tuple(photo_refs(table.slice(shard * SHARD_PHOTOS, SHARD_PHOTOS)))) for shard in to_do),
         retry_group=partial(_pack_isolated, out, options),
         workers=options.workers,
         total=total,
@@ -211,22 +223,16 @@ def _copy_tar(out: Location, options: PackOptions, copy: TarCopy) -> None:
     watchdog.stop()
 
 
-def _shard_input(table: pa.Table, shard: int, copies: TarCopies) -> ShardInput:
-    start = shard * SHARD_PHOTOS
-    photos = photo_refs(table.slice(start, SHARD_PHOTOS))
-    return ShardInput(shard, tuple(copies.refer(photo, row) for row, photo in enumerate(photos, start)))
-
-
 def pack_shard(out: Location, options: PackOptions, shard: ShardInput) -> None:
     """Pack one shard, in a worker process; the watchdog ends the process if decoding a photo takes too long."""
     photos = with_watchdog(shard.photos, options.timeout_s)
-    with write_errors(out, OutputError, "-o", resumable=True):
+    with write_errors(out, OutputError, "-o", resumable=True), use_copies(out):
         save_shard(out, shard.index, (pack_photo(photo, options) for photo in photos))
 
 
 def _pack_isolated(out: Location, options: PackOptions, shard: ShardInput) -> None:
     """Pack a shard again whose worker died, with each photo in a process of its own."""
-    function = partial(pack_photo, options=options)
+    function = partial(_pack_from_copies, out, options)
     results = run_isolated(function, shard.photos, workers=options.workers, timeout_s=options.timeout_s)
     packed = [
         PackedPhoto(photo.sha256, error=str(result)) if isinstance(result, PhotoError) else result
@@ -234,6 +240,11 @@ def _pack_isolated(out: Location, options: PackOptions, shard: ShardInput) -> No
     ]
     with write_errors(out, OutputError, "-o", resumable=True):
         save_shard(out, shard.index, packed)
+
+
+def _pack_from_copies(out: Location, options: PackOptions, photo: PhotoRef) -> PackedPhoto:
+    with use_copies(out):
+        return pack_photo(photo, options)
 
 
 def pack_photo(photo: PhotoRef, options: PackOptions) -> PackedPhoto:
@@ -247,7 +258,26 @@ def pack_photo(photo: PhotoRef, options: PackOptions) -> PackedPhoto:
     data = pixels.tobytes()
     if options.encoding == "jpeg":
         data = simplejpeg.encode_jpeg(pixels, quality=options.quality, colorspace="RGB", colorsubsampling="444")
-    return PackedPhoto(photo.sha256, width, height, data)
+    return PackedPhoto(
+        photo.sha256, width, height, data, sidecars=tuple(map(partial(_read_sidecar, photo), photo.sidecars))
+    )
+
+
+def _read_sidecar(photo: PhotoRef, sidecar: Sidecar) -> PackedSidecar:
+    suffix = sidecar_suffix(photo.path, sidecar.path)
+    try:
+        return PackedSidecar(suffix, sidecar.path, read_sidecar(photo.source, sidecar))
+    except PhotoError as exc:
+        return PackedSidecar(suffix, sidecar.path, error=str(exc))
+
+
+def _add_metadata(table: pa.Table, summary: PackSummary) -> pa.Table:
+    """The rows with a column `metadata`: what metadata files say about each photo, if there are any."""
+    columns = read_photo_columns(table)
+    summary.failed_sidecars += columns.failed
+    if not columns.table.num_columns:
+        return table
+    return table.append_column(METADATA_COLUMN, columns.table.to_struct_array())
 
 
 def resize_photo(data: bytes, size_px: int) -> NDArray[np.uint8]:
@@ -284,6 +314,8 @@ def _packed_rows(out: Location, table: pa.Table, summary: PackSummary) -> pa.Tab
             rows = rows.append_column(column, shard[column.name])
         errors = shard["error"].to_pylist()
         summary.failed += [(name, error) for name, error in zip(rows["path"].to_pylist(), errors, strict=True) if error]
+        beside = (entry for entries in shard["sidecar_errors"].to_pylist() for entry in entries or ())
+        summary.failed_sidecars += [(entry["path"], entry["error"]) for entry in beside]
         parts.append(rows.filter(pa.array([error is None for error in errors])))
         summary.bytes += int(shard.schema.metadata[b"bytes"])
     packed = pa.concat_tables(parts)

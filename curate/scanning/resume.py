@@ -63,6 +63,8 @@ class ListingRow(NamedTuple):
     """Number of the row in this file."""
     missing_since: int | None = None
     """Microseconds since 1970; None: the file was found."""
+    keeps_sidecars: bool = False
+    """Whether the known row says which files are beside the photo, because the listing did not look for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,7 @@ class KnownRowMatcher:
         for number, cursor in enumerate(cursors):
             for row in cursor.read_below(key):
                 if number == chosen:
-                    yield ListingRow(row.to_listed_photo(), number, row.number)
+                    yield ListingRow(row.to_listed_photo(), number, row.number, keeps_sidecars=True)
         if chosen is None:
             yield ListingRow(photo)
 

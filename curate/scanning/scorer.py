@@ -174,7 +174,7 @@ def _decode_bytes(photo: ListedPhoto, data: bytes, options: ScoreOptions) -> Rec
         return Record(photo, error=photo.error)
     head = data[:SNIFF_BYTES]
     if not (looks_like_photo(head) or photo.has_photo_name or has_raw_name(photo.path)):
-        error = find_container(photo.path, head)
+        error = find_container(photo.path, head, photo.bytes)
         return Record(photo, error=str(error)) if error else None
     digest = None
     try:

@@ -1,35 +1,39 @@
-"""The rows of one compressed tar: unique names, rows of links, and the order of a listing, whatever their number."""
+"""The rows of one compressed tar: unique names, links, files beside photos, and the order of a listing.
+
+Above ROW_GROUP_SIZE rows, they are kept on disk.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
+import json
+import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from curate.manifest import ROW_GROUP_SIZE, SCAN_SCHEMA, open_parquet, open_writer
+from curate.manifest import KEY_FIELDS, ROW_GROUP_SIZE, SCAN_SCHEMA, open_parquet, open_writer
 from curate.scanning.merge import merge_sorted, sort_rows
 from curate.scanning.scorer import Record
 from curate.scanning.work_dir import StreamCounts
 from curate.sources import ListedPhoto
 from curate.sources.path_lists import sort_photos
+from curate.sources.sidecars import is_candidate
 from curate.sources.tar_stream import TarStream
 
 _TABLE_ROWS = 1024
-_LINK = 1
-"""Marks the entry of a link in `bytes`."""
+_SIDECAR_SCHEMA = pa.schema([*KEY_FIELDS, pa.field("tar_offset", pa.int64()), pa.field("bytes", pa.int64())])
+_NO_ROW = -1
+"""Marks files beside photos in `modified_ns`; links are marked by lower numbers."""
 
 
 class StreamRows:
-    """Collects the rows of a tar in the order in which they are measured; above ROW_GROUP_SIZE they go to disk.
+    """Collects the rows of a tar in the order in which they are measured.
 
     Args:
         counts: of the tar; members that are not a photo are counted there.
@@ -37,11 +41,9 @@ class StreamRows:
 
     def __init__(self, counts: StreamCounts) -> None:
         self.counts = counts
-        self._rows: list[dict[str, Any]] = []
-        self._tables: list[pa.Table] = []
-        self._files: list[Path] = []
         self._resources = ExitStack()
-        self._folder: Path | None = None
+        self._rows = _Table(self._resources, SCAN_SCHEMA)
+        self._others = _Table(self._resources, _SIDECAR_SCHEMA)
 
     def __enter__(self) -> Self:
         return self
@@ -49,111 +51,131 @@ class StreamRows:
     def __exit__(self, *_: object) -> None:
         self._resources.close()
 
-    def add(self, record: Record | None) -> None:
-        """Add the row of a photo; count what is not a photo."""
-        if record is None:
-            self.counts.skipped += 1
+    def add(self, photo: ListedPhoto, record: Record | None) -> None:
+        """Add the row of a photo; count what is not a photo, and remember it if it may belong to a photo."""
+        if record is not None:
+            self._rows.append(record.to_row())
             return
-        self._rows.append(record.to_row())
-        if len(self._rows) == _TABLE_ROWS:
-            self._end_table()
+        self.counts.skipped += 1
+        if is_candidate(photo.path.rpartition("/")[2]):
+            entry = {"source": photo.source, "path": photo.path, "tar_offset": photo.offset, "bytes": photo.bytes}
+            self._others.append(entry)
 
     def sorted(self, stream: TarStream) -> Iterator[pa.Table]:
-        """The rows with unique names and those of links, in listing order.
+        """All rows with unique names and the files beside them, and those of links, in listing order.
 
         Args:
             stream: of which all members have been read.
         """
-        self._end_table()
         links = list(stream.resolve_links(self._entries()))
         for link in links:
-            if link.error and link.modified_ns is None:  # it leads nowhere
-                self.add(Record(link, error=link.error))
-        self._end_table()
-        names = self._unique_names([link for link in links if link.modified_ns is not None])
-        files: list[Path] = []
+            if link.error:  # it leads nowhere
+                self._rows.append(Record(link, error=link.error).to_row())
+        marked = (_mark_link(link) for link in links if not link.error)
+        others = (ListedPhoto(*row[:2], row[3], _NO_ROW, None, row[2]) for row in self._others.tuples())
+        with closing(sqlite3.connect("")) as database:
+            database.execute("CREATE TABLE names (row, path, sidecars)")
+            entries = sort_photos(itertools.chain(self._entries(), others, marked))
+            database.executemany(
+                "INSERT INTO names VALUES (?, ?, ?)",
+                ((_row_of(entry), entry.path, json.dumps(entry.sidecars)) for entry in entries if _has_row(entry)),
+            )
+            database.execute("CREATE INDEX by_row ON names(row)")
+            yield from self._merge(database)
+
+    def _merge(self, database: sqlite3.Connection) -> Iterator[pa.Table]:
+        """The rows under their names, sorted."""
         start = 0
-        for table in self._batches():
-            named = sort_rows(names.apply(table, start))
+        sorted_rows = _Table(self._resources, SCAN_SCHEMA)
+        for table in self._rows.tables():
+            named = sort_rows(_apply_names(database, table, start))
             start += table.num_rows
-            if start == table.num_rows and not self._files:
+            if start == self._rows.count and not sorted_rows.files:
                 yield named
                 return
-            files.append(self._write_file(f"sorted-{len(files)}", named))
-        yield from merge_sorted(files) if files else ()
-
-    def _end_table(self) -> None:
-        if self._rows:
-            self._tables.append(pa.Table.from_pylist(self._rows, SCAN_SCHEMA))
-            self._rows = []
-        if sum(table.num_rows for table in self._tables) >= ROW_GROUP_SIZE:
-            self._files.append(self._write_file(f"rows-{len(self._files)}", pa.concat_tables(self._tables)))
-            self._tables = []
-
-    def _write_file(self, name: str, rows: pa.Table) -> Path:
-        if self._folder is None:
-            self._folder = Path(self._resources.enter_context(TemporaryDirectory(prefix="vividset-")))
-        path = self._folder / f"{name}.parquet"
-        with open_writer(path, SCAN_SCHEMA, durable=False) as out:
-            out.write_table(rows)
-        return path
-
-    def _batches(self) -> Iterator[pa.Table]:
-        for file in self._files:
-            yield open_parquet(file).read()
-        if self._tables:
-            yield pa.concat_tables(self._tables)
+            sorted_rows.write(named)
+        yield from merge_sorted(sorted_rows.files) if sorted_rows.files else ()
 
     def _entries(self) -> Iterator[ListedPhoto]:
-        """One entry per row, for `resolve_links` and `sort_photos`: `modified_ns` is its number, `error` its path."""
-        number = itertools.count()
-        for table in self._batches():
-            columns = (table[name].to_pylist() for name in ("source", "path", "tar_offset"))
-            for source, path, offset in zip(*columns, strict=True):
-                yield ListedPhoto(source, path, None, next(number), path, offset)
-
-    def _unique_names(self, links: list[ListedPhoto]) -> _Names:
-        """Number members of one name; see `sort_photos`."""
-        names = _Names(np.zeros(sum(table.num_rows for table in self._batches()), bool))
-        marked = (replace(link, bytes=_LINK) for link in links)
-        for entry in sort_photos(itertools.chain(self._entries(), marked)):
-            row = entry.modified_ns or 0
-            if entry.bytes == _LINK:
-                names.links[row].append(entry.path)
-            else:
-                names.kept[row] = True
-                if entry.path != entry.error:
-                    names.renamed[row] = entry.path
-        return names
+        """One entry per row, for `resolve_links` and `sort_photos`; `modified_ns` is the number of the row."""
+        for number, (source, path, offset, size) in enumerate(self._rows.tuples()):
+            yield ListedPhoto(source, path, size, number, None, offset)
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """The changes of names in the rows of a tar, by the number of the row."""
-
-    kept: NDArray[np.bool_]
-    """Which rows are no copies of others."""
-    renamed: dict[int, str] = field(default_factory=dict)
-    links: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """Paths of links to the row."""
-
-    def apply(self, rows: pa.Table, start: int) -> pa.Table:
-        """The rows under their new names, and with those of links.
-
-        Args:
-            rows: in the scan schema.
-            start: number of the first of them.
-        """
-        numbers = range(start, start + rows.num_rows)
-        linked = [(row - start, path) for row in numbers if row in self.links for path in self.links[row]]
-        copies = _rename(rows.take([row for row, _ in linked]), [path for _, path in linked]) if linked else None
-        if self.renamed:
-            paths = rows["path"].to_pylist()
-            rows = _rename(rows, [self.renamed.get(row, path) for row, path in zip(numbers, paths, strict=True)])
-        rows = rows.filter(pa.array(self.kept[start : start + rows.num_rows]))
-        return rows if copies is None else pa.concat_tables([rows, copies])
+def _mark_link(link: ListedPhoto) -> ListedPhoto:
+    row = link.modified_ns or 0
+    return ListedPhoto(link.source, link.path, link.bytes, _NO_ROW - 1 - row, None, link.offset)
 
 
-def _rename(rows: pa.Table, paths: list[str]) -> pa.Table:
-    number = rows.column_names.index("path")
-    return rows.set_column(number, SCAN_SCHEMA.field("path"), pa.array(paths, pa.string()))
+def _has_row(entry: ListedPhoto) -> bool:
+    return entry.modified_ns != _NO_ROW
+
+
+def _row_of(entry: ListedPhoto) -> int:
+    """The number of the row of an entry, for a link that of its target."""
+    number = entry.modified_ns or 0
+    return number if number > _NO_ROW else _NO_ROW - 1 - number
+
+
+def _apply_names(database: sqlite3.Connection, rows: pa.Table, start: int) -> pa.Table:
+    """The rows under their names, with those of links.
+
+    Args:
+        database: has the table `names`.
+        rows: in the scan schema.
+        start: number of the first of them.
+    """
+    query = "SELECT row, path, sidecars FROM names WHERE row BETWEEN ? AND ? ORDER BY row"
+    found = database.execute(query, [start, start + rows.num_rows - 1]).fetchall()
+    sidecars = [[tuple(file) for file in json.loads(text)] or None for _, _, text in found]
+    taken = rows.take([row - start for row, _, _ in found])
+    for name, values in (("path", [path for _, path, _ in found]), ("sidecars", sidecars)):
+        column = SCAN_SCHEMA.field(name)
+        taken = taken.set_column(taken.column_names.index(name), column, pa.array(values, column.type))
+    return taken
+
+
+@dataclass(slots=True)
+class _Table:
+    """A growing table, of which whole row groups go to disk."""
+
+    resources: ExitStack
+    schema: pa.Schema
+    count: int = 0
+    files: list[Path] = field(default_factory=list)
+    _tables: list[pa.Table] = field(default_factory=list)
+    _rows: list[dict[str, Any]] = field(default_factory=list)
+    _folder: Path | None = None
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Add a row."""
+        self._rows.append(row)
+        self.count += 1
+        if len(self._rows) >= _TABLE_ROWS:
+            self._tables.append(pa.Table.from_pylist(self._rows, self.schema))
+            self._rows = []
+            if sum(table.num_rows for table in self._tables) >= ROW_GROUP_SIZE:
+                self.write(pa.concat_tables(self._tables))
+                self._tables = []
+
+    def write(self, rows: pa.Table) -> None:
+        """Write rows to a file of their own."""
+        if self._folder is None:
+            self._folder = Path(self.resources.enter_context(TemporaryDirectory(prefix="vividset-")))
+        self.files.append(self._folder / f"{len(self.files)}.parquet")
+        with open_writer(self.files[-1], self.schema, durable=False) as out:
+            out.write_table(rows)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """All rows, some at a time."""
+        for file in self.files:
+            yield open_parquet(file).read()
+        rest = [*self._tables, *([pa.Table.from_pylist(self._rows, self.schema)] if self._rows else [])]
+        if rest:
+            yield pa.concat_tables(rest)
+
+    def tuples(self) -> Iterator[tuple[Any, ...]]:
+        """The columns source, path, tar_offset and bytes of all rows."""
+        for table in self.tables():
+            columns = (table[name].to_pylist() for name in ("source", "path", "tar_offset", "bytes"))
+            yield from zip(*columns, strict=True)

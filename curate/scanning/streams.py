@@ -5,6 +5,7 @@ The whole tar is one part of the work: its part file appears when all its photos
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -52,8 +53,9 @@ def measure_stream(work: WorkDir, options: StreamOptions, chunk: Chunk) -> None:
     watchdog = ProcessWatchdog(options.timeout_s)
     stream, rows = _open(chunk, options, watchdog)
     with rows:
-        for record in score_members(_with_beats(stream, watchdog), options.score):
-            rows.add(_check_source(chunk, record))
+        read: deque[ListedPhoto] = deque()
+        for record in score_members(_with_beats(stream, watchdog, read), options.score):
+            rows.add(read.popleft(), _check_source(chunk, record))
         watchdog.stop()
         work.write_stream_part(chunk.index, rows.sorted(stream), rows.counts)
 
@@ -78,7 +80,7 @@ def measure_isolated_stream(work: WorkDir, options: StreamOptions, chunk: Chunk)
             for member in batch:
                 result = _score_extracted(member, options.score) if member.file is None else next(measured)
                 record = Record(member.photo, error=str(result)) if isinstance(result, PhotoError) else result
-                rows.add(_check_source(chunk, record))
+                rows.add(member.photo, _check_source(chunk, record))
         watchdog.close()
         work.write_stream_part(chunk.index, rows.sorted(stream), rows.counts)
 
@@ -92,10 +94,14 @@ def _open(
     return stream, StreamRows(StreamCounts(excluded=exclusion.counts))
 
 
-def _with_beats(stream: TarStream, watchdog: ProcessWatchdog) -> Iterator[tuple[ListedPhoto, bytes]]:
-    for member in stream.members(is_wanted, max_bytes=MAX_BYTES):
+def _with_beats(
+    stream: TarStream, watchdog: ProcessWatchdog, read: deque[ListedPhoto]
+) -> Iterator[tuple[ListedPhoto, bytes]]:
+    """Yield the members, and append their entries to `read`."""
+    for photo, data in stream.members(is_wanted, max_bytes=MAX_BYTES):
         watchdog.beat()
-        yield member
+        read.append(photo)
+        yield photo, data
 
 
 def _check_source(chunk: Chunk, record: Record | None) -> Record | None:

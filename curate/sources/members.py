@@ -10,6 +10,8 @@ from curate.errors import NotAFile, PhotoError, UnsupportedFormat
 from curate.manifest import escape
 from curate.sources.entry import ListedPhoto, has_container_name
 
+METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
+"""Files of a Hugging Face imagefolder with one row per photo; of two in one folder, the first is taken."""
 MAX_LINK_BYTES = 1 << 16
 """Longer targets of links are not followed."""
 _MAX_LINKS = 40
@@ -19,6 +21,11 @@ _MAX_LINKS = 40
 def is_nested(name: str) -> bool:
     """Whether a member is itself a tar, compressed or not, or a ZIP, by its name."""
     return has_container_name(name)
+
+
+def is_metadata(path: str) -> bool:
+    """Whether a path names a metadata file of an imagefolder."""
+    return path.endswith(METADATA_NAMES) and path.rpartition("/")[2] in METADATA_NAMES
 
 
 def nested_error() -> PhotoError:

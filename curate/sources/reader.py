@@ -27,12 +27,15 @@ from curate.sources import remote
 from curate.sources.compression import HEAD_BYTES, find_codec
 from curate.sources.entry import (
     ListedPhoto,
+    Sidecar,
     as_photo_error,
     container_path,
     has_container_name,
     has_zip_name,
     modified_ns,
+    to_sidecars,
 )
+from curate.sources.members import is_metadata
 from curate.sources.tar_stream import read_member
 from curate.sources.zip_member import ZipMember
 from curate.unicode import find_path
@@ -57,8 +60,8 @@ class PhotoRef:
     """The row's `bytes`."""
     offset: int | None = None
     """The row's `tar_offset`."""
-    copy: tuple[str, int] | None = None
-    """Path or URL of a file that has a copy of the bytes, and their position in it; see `TarCopies`."""
+    sidecars: tuple[Sidecar, ...] = ()
+    """Those of the row's `sidecars` that are no metadata files."""
 
     def read(self) -> bytes:
         """Read the file's bytes and check that they are those that were scanned.
@@ -68,7 +71,7 @@ class PhotoRef:
             OutputError: its whole source cannot be reached, as after a lost mount.
         """
         try:
-            data = self._read_copy() or read_photo(self.source, self.path, offset=self.offset, size=self.size)
+            data = read_photo(self.source, self.path, offset=self.offset, size=self.size)
         except (Vanished, ReadFailed) as exc:
             if is_source_missing(self.source):
                 raise OutputError(
@@ -78,13 +81,6 @@ class PhotoRef:
             raise
         check_unchanged(data, self.sha256)
         return data
-
-    def _read_copy(self) -> bytes | None:
-        """The bytes from the copy; None if there is no copy."""
-        try:
-            return read_bytes(self.copy[0], offset=self.copy[1], size=self.size) if self.copy else None
-        except Vanished:  # the original can't be read either, and says why
-            return None
 
 
 def check_unchanged(data: bytes, sha256: str | None) -> None:
@@ -105,12 +101,13 @@ def photo_refs(rows: pa.Table) -> Iterator[PhotoRef]:
     """Yield the photos of a manifest's rows.
 
     Args:
-        rows: has PHOTO_REF_COLUMNS; `bytes` and `tar_offset` are used if present.
+        rows: has PHOTO_REF_COLUMNS; `bytes`, `tar_offset` and `sidecars` are used if present.
     """
-    columns = [name for name in (*PHOTO_REF_COLUMNS, "bytes", "tar_offset") if name in rows.column_names]
+    columns = [name for name in (*PHOTO_REF_COLUMNS, "bytes", "tar_offset", "sidecars") if name in rows.column_names]
     for batch in rows.select(columns).to_batches(max_chunksize=1024):
         for row in batch.to_pylist():
-            yield PhotoRef(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset"))
+            sidecars = tuple(file for file in to_sidecars(row.get("sidecars")) if not is_metadata(file.path))
+            yield PhotoRef(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset"), sidecars)
 
 
 def read_photo(source: str, path: str, *, offset: int | None = None, size: int | None = None) -> bytes:

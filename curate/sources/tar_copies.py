@@ -1,14 +1,16 @@
 """Copy the photos of compressed tars into files where each can be read at its position, for work in another order.
 
-Each tar is read once. A copy is the photos one after another, so that their positions follow from their sizes.
+Each tar is read once. A copy is the uncompressed tar without what is not needed: a sparse file, in which everything has
+its position in the tar.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +18,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.errors import NoPermission, PhotoError, ReadFailed, Vanished
-from curate.files import commit, exists, make_drafts_folder, remove
+from curate.files import commit, make_drafts_folder
 from curate.locations import Location, RemotePath
+from curate.sources import tar_stream
 from curate.sources.entry import TAR_IN_PATH, file_location
-from curate.sources.reader import PhotoRef, is_compressed_tar
+from curate.sources.reader import is_compressed_tar
+from curate.sources.tar_headers import BLOCK_BYTES
 from curate.sources.tar_stream import keep_streams_open, read_member
 
 
@@ -29,70 +33,111 @@ class TarCopy:
 
     tar: str
     """Path or URL of the tar."""
-    target: Location
-    photos: tuple[tuple[int, int], ...]
-    """Position in the uncompressed tar, and size, of each photo, in the order of the tar."""
+    target: Path
+    parts: tuple[tuple[int, int], ...]
+    """Position in the uncompressed tar, and size, of each part to copy, in the order of the tar."""
+    photos: range
+    """One number for each photo, for the progress."""
 
 
 class TarCopies:
-    """The copies of all compressed tars in which photos of a manifest are.
-
-    The same rows always give the same copies, so that an interrupted run can use those that are finished.
+    """The copies of all compressed tars in which photos of a manifest, and files beside them, are.
 
     Args:
-        rows: of a manifest, with `source`, `path`, and `bytes`; `tar_offset` is used if present.
-        folder: where the copies are written, under names that begin with a dot.
+        rows: of a manifest; `bytes`, `tar_offset` and `sidecars` are used if present.
+        out: the output folder. The copies are in it, or on this machine if it is a URL.
     """
 
-    def __init__(self, rows: pa.Table, folder: Location) -> None:
-        self._folder = folder
-        offsets, self._sizes = (_int_column(rows, name) for name in ("tar_offset", "bytes"))
-        self._tars, self._numbers = _compressed_tars(rows, offsets)
-        self._offsets = offsets
-        self._order = np.lexsort((offsets, self._numbers))[int((self._numbers < 0).sum()) :]
-        """The rows in compressed tars, tar by tar, in the order of the tar."""
-        self._positions = np.zeros(len(offsets), np.int64)
-        starts = np.searchsorted(self._numbers[self._order], np.arange(len(self._tars) + 1))
-        self._starts: list[int] = starts.tolist()
-        for start, end in zip(self._starts, self._starts[1:], strict=False):
-            in_tar = self._order[start:end]
-            self._positions[in_tar] = np.cumsum(self._sizes[in_tar]) - self._sizes[in_tar]
+    def __init__(self, rows: pa.Table, out: Location) -> None:
+        self._rows, self._folder = rows, _folder_of(out)
+        self._offsets = _int_column(rows, "tar_offset")
+        tars, numbers = _tars(rows, self._offsets)
+        self._compressed = {number: tar for number, tar in enumerate(tars) if is_compressed_tar(tar)}
+        self._numbers = numbers
+        self.photos = int(np.isin(numbers, list(self._compressed)).sum())
+        """Number of photos in compressed tars."""
 
     def __bool__(self) -> bool:
-        return bool(self._tars)
-
-    @property
-    def photos(self) -> int:
-        """Number of photos in compressed tars."""
-        return len(self._order)
+        return bool(self._compressed)
 
     def unfinished(self) -> Iterator[TarCopy]:
         """The copies that don't exist yet."""
-        for number, tar in enumerate(self._tars):
-            in_tar = self._order[self._starts[number] : self._starts[number + 1]]
-            if not exists(self._target(number)):
-                members = zip(self._offsets[in_tar].tolist(), self._sizes[in_tar].tolist(), strict=True)
-                yield TarCopy(tar, self._target(number), tuple(members))
-
-    def refer(self, photo: PhotoRef, row: int) -> PhotoRef:
-        """The photo of a row, to be read from a copy if it is in a compressed tar."""
-        if self._numbers[row] < 0:
-            return photo
-        return replace(photo, copy=(str(self._target(int(self._numbers[row]))), int(self._positions[row])))
+        if not self._compressed:
+            return
+        numbers, starts, sizes = map(np.concatenate, zip(self._photo_parts(), self._sidecar_parts(), strict=True))
+        order = np.lexsort((starts, numbers))
+        numbers, starts, sizes = numbers[order], starts[order], sizes[order]
+        for number, tar in self._compressed.items():
+            target = _copy_path(self._folder, tar)
+            if not target.exists():
+                first, last = np.searchsorted(numbers, [number, number + 1]).tolist()
+                parts = dict.fromkeys(zip(starts[first:last].tolist(), sizes[first:last].tolist(), strict=True))
+                yield TarCopy(tar, target, tuple(parts), range(int((self._numbers == number).sum())))
 
     def remove(self) -> None:
         """Delete the copies."""
-        for number in range(len(self._tars)):
-            remove(self._target(number))
+        for tar in self._compressed.values():
+            _copy_path(self._folder, tar).unlink(missing_ok=True)
 
-    def _target(self, number: int) -> Location:
-        return self._folder / f".tar-{number:06d}.copy"
+    def _photo_parts(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Number of the tar, position and size of each photo."""
+        sizes = _int_column(self._rows, "bytes")
+        chosen = (self._numbers >= 0) & (sizes > 0)
+        return self._numbers[chosen], self._offsets[chosen], sizes[chosen]
+
+    def _sidecar_parts(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The same of each file beside a photo, with its header, by which `read_sidecar` checks it."""
+        empty = np.empty(0, np.int64)
+        if "sidecars" not in self._rows.column_names:
+            return empty, empty, empty
+        sidecars = self._rows["sidecars"].combine_chunks()
+        numbers = self._numbers[pc.list_parent_indices(sidecars).to_numpy()]
+        files = pc.list_flatten(sidecars)
+        offsets, sizes = (pc.fill_null(files.field(name), -1).to_numpy() for name in ("offset", "bytes"))
+        chosen = (numbers >= 0) & (offsets >= BLOCK_BYTES) & (sizes >= 0)
+        return numbers[chosen], offsets[chosen] - BLOCK_BYTES, sizes[chosen] + BLOCK_BYTES
+
+
+@contextmanager
+def use_copies(out: Location) -> Iterator[None]:
+    """In this block, read compressed tars from their copies for an output folder, as far as there are some."""
+    before, folder = tar_stream.copies.find, _folder_of(out)
+
+    def find(tar: str) -> str | None:
+        path = _copy_path(folder, tar)
+        return str(path) if path.exists() else None
+
+    tar_stream.copies.find = find
+    try:
+        yield
+    finally:
+        tar_stream.copies.find = before
+
+
+@contextmanager
+def copied_tars(rows: pa.Table, out: Location) -> Iterator[None]:
+    """Copy compressed tars in this process, and read them from their copies in this block; then delete the copies.
+
+    After an error the copies stay, for the next run.
+
+    Args:
+        rows, out: as for `TarCopies`.
+
+    Raises:
+        OSError: a copy can't be written.
+    """
+    copies = TarCopies(rows, out)
+    for copy in copies.unfinished():
+        copy_tar(copy)
+    with use_copies(out):
+        yield
+    copies.remove()
 
 
 def copy_tar(copy: TarCopy, beat: Callable[[], None] = lambda: None) -> None:
     """Write the copy of a tar, whole or not at all.
 
-    A photo that can't be read is left out: its bytes are zero. If the tar can't be read, nothing is written.
+    What can't be read is left out: its bytes are zero. If the tar can't be read, nothing is written.
 
     Args:
         copy: what to copy.
@@ -101,28 +146,19 @@ def copy_tar(copy: TarCopy, beat: Callable[[], None] = lambda: None) -> None:
     Raises:
         OSError: the file can't be written.
     """
-    if isinstance(copy.target, RemotePath):
-        with TemporaryDirectory(dir=make_drafts_folder(copy.target)) as scratch:
-            _write_copy(copy, Path(scratch, "copy"), copy.target, beat)
-    else:
-        _write_copy(copy, copy.target.with_name(f"{copy.target.name}.draft"), copy.target, beat)
-
-
-def _write_copy(copy: TarCopy, draft: Path, target: Location, beat: Callable[[], None]) -> None:
+    draft = copy.target.with_name(f"{copy.target.name}.draft")
     with open(draft, "wb") as file, keep_streams_open(beat):
-        data, read_at = b"", -1
-        for offset, size in copy.photos:
-            start = file.tell()
+        for start, size in copy.parts:
             try:
-                if offset != read_at:  # several photos have the same position if there are links
-                    data, read_at = read_member(copy.tar, offset, size), offset
-                file.write(data)
+                data = read_member(copy.tar, start, size)
             except (Vanished, NoPermission, ReadFailed):
+                draft.unlink()
                 return
             except PhotoError:
-                file.seek(start + size)
-        file.truncate()
-    commit(draft, target)
+                continue
+            file.seek(start)
+            file.write(data)
+    commit(draft, copy.target)
 
 
 def find_compressed_tar(rows: pa.Table) -> str | None:
@@ -131,13 +167,12 @@ def find_compressed_tar(rows: pa.Table) -> str | None:
     return next(filter(is_compressed_tar, tars), None)
 
 
-def _compressed_tars(rows: pa.Table, offsets: NDArray[np.int64]) -> tuple[list[str], NDArray[np.int64]]:
-    """The compressed tars, as paths or URLs, and the number of that of each row; -1 for other rows."""
-    locations, numbers = _tars(rows, offsets)
-    compressed = [number for number, tar in enumerate(locations) if is_compressed_tar(tar)]
-    new_numbers = np.full(len(locations) + 1, -1, np.int64)  # the last one is for rows without a tar
-    new_numbers[compressed] = np.arange(len(compressed))
-    return [locations[number] for number in compressed], new_numbers[numbers]
+def _folder_of(out: Location) -> Path:
+    return make_drafts_folder(out) if isinstance(out, RemotePath) else out
+
+
+def _copy_path(folder: Path, tar: str) -> Path:
+    return folder / f".tar-{hashlib.sha256(tar.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}.copy"
 
 
 def _tars(rows: pa.Table, offsets: NDArray[np.int64]) -> tuple[list[str], NDArray[np.int64]]:
@@ -145,7 +180,7 @@ def _tars(rows: pa.Table, offsets: NDArray[np.int64]) -> tuple[list[str], NDArra
     tars = pc.struct_field(pc.extract_regex(rows["path"], TAR_IN_PATH), "tar")
     tars = pc.if_else(pa.array(offsets >= 0), tars, None)
     keys = pc.binary_join_element_wise(rows["source"], tars, "\0").combine_chunks().dictionary_encode()
-    numbers = pc.fill_null(keys.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+    numbers: NDArray[np.int64] = pc.fill_null(keys.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
     return [file_location(*key.split("\0")) for key in keys.dictionary.to_pylist()], numbers
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from curate import manifest
-from curate.image.containers import find_container
+from curate.image.containers import MIN_DATA_BYTES, find_container
 from curate.scanning.scan import ScanOptions, scan_photos
 
 
@@ -40,6 +40,11 @@ def test_containers_are_named(name: str, head: bytes, said: str) -> None:
 )
 def test_other_files_are_none(name: str, head: bytes) -> None:
     assert find_container(name, head) is None
+
+
+def test_small_data_files_are_annotations_of_photos() -> None:
+    assert find_container("cat.npz", b"PK\3\4", MIN_DATA_BYTES - 1) is None
+    assert find_container("cat.npz", b"PK\3\4", MIN_DATA_BYTES) is not None
 
 
 def test_a_container_is_a_row_wherever_it_is(photos: Path, tmp_path: Path) -> None:

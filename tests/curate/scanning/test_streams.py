@@ -15,6 +15,7 @@ import pytest
 from curate import manifest
 from curate.errors import WorkerDied
 from curate.executors.engines import WorkerLost
+from curate.exporting.export import export_photos
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning import scan, scorer, stream_rows, streams
 from curate.scanning.scan import ScanOptions, ScanSummary, preview_scan, scan_photos
@@ -31,6 +32,7 @@ def tar_of(photos: Path, *, links: bool = True) -> bytes:
             ("c-cut.png", "z/cut.png"),
             ("a-vivid.png", "z/a.png"),
             ("notes.txt", "notes.txt"),
+            ("notes.txt", "z/a.txt"),
             ("more/b-gray.png", "b.png"),
             ("more/b-gray.png", "z/a.png"),
             ("a-vivid.png", "._skipped.png"),
@@ -76,6 +78,7 @@ def test_a_compressed_tar_gives_the_rows_of_the_tar(
     assert rows_of(tmp_path / "packed.parquet") == rows_of(tmp_path / "plain.parquet")
     paths = [row["path"].removeprefix("0.tar.gz/") for row in rows_of(tmp_path / "packed.parquet")]
     assert paths == ["b.png", "link.png", "nowhere.png", "z/a.png", "z/a~2.png", "z/cut.png"]
+    assert [bool(row["sidecars"]) for row in rows_of(tmp_path / "packed.parquet")] == [0, 0, 0, 1, 1, 0]
 
 
 def test_an_unchanged_tar_is_not_read_again_and_a_changed_one_is(
@@ -148,6 +151,20 @@ def test_a_photo_that_ends_its_worker_costs_only_itself(
     (gray, *others), (before, *rest) = rows_of(tmp_path / "m.parquet"), rows_of(expected)
     assert (gray["path"], gray["error"]) == (before["path"], "WorkerDied: decoding crashed the process")
     assert others == rest
+
+
+def test_exports_are_those_of_the_uncompressed_tar(tars: tuple[Path, Path], tmp_path: Path) -> None:
+    for folder in tars:
+        scan_photos([folder], tmp_path / f"{folder.name}.parquet", SERIAL)
+        exported = export_photos(tmp_path / f"{folder.name}.parquet", tmp_path / f"{folder.name}-out", "webdataset")
+        assert (exported.photos, exported.failed, exported.failed_sidecars) == (4, [], [])
+    members = []
+    for folder in tars:
+        assert not list((tmp_path / f"{folder.name}-out").glob(".tar-*"))
+        with tarfile.open(tmp_path / f"{folder.name}-out" / "train-000000.tar") as tar:
+            members.append([(entry.name, tar.extractfile(entry).read()) for entry in tar if ".json" not in entry.name])  # type: ignore[union-attr]
+    assert members[0] == members[1]
+    assert sum(name.endswith(".txt") for name, _ in members[0]) == 2
 
 
 def test_pack_reads_each_tar_once_and_leaves_no_copies(tars: tuple[Path, Path], tmp_path: Path) -> None:

@@ -10,10 +10,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from curate.errors import ChangedWhileRead
 from curate.locations import Location, parse_location
-from curate.sources.reader import PhotoRef
-from curate.sources.tar_copies import TarCopies, copy_tar, find_compressed_tar
+from curate.manifest import SCAN_SCHEMA
+from curate.sources import read_photo
+from curate.sources.entry import Sidecar
+from curate.sources.sidecars import read_sidecar
+from curate.sources.tar_copies import TarCopies, copied_tars, copy_tar, find_compressed_tar, use_copies
 
+MANIFEST = pa.schema([SCAN_SCHEMA.field(name) for name in ("source", "path", "tar_offset", "bytes", "sidecars")])
 PHOTOS = {"a.jpg": b"first", "b.jpg": b"", "c.jpg": b"third" * 1000}
 
 
@@ -48,13 +53,29 @@ def test_photos_are_read_from_the_copies(where: str, tmp_path: Path) -> None:
     (copy,) = copies.unfinished()
     copy_tar(copy)
     assert not list(copies.unfinished())
-    (tmp_path / "0.tar.gz").write_bytes(b"gone")
-    for number, row in enumerate(rows[:3]):
-        photo = PhotoRef(str(row["source"]), str(row["path"]), "", int(str(row["bytes"])), int(str(row["tar_offset"])))
-        assert copies.refer(photo, number)._read_copy() == PHOTOS[str(row["path"])[9:]]
-    assert copies.refer(photo, 6) is photo
+    (tmp_path / "0.tar.gz").write_bytes(gzip.compress(b"other content"))
+    with use_copies(out):
+        assert [read(row) for row in rows[:3]] == list(reversed(PHOTOS.values()))
     copies.remove()
-    assert copies.refer(photo, 0)._read_copy() is None
+    assert not list(copy.target.parent.glob(".tar-*"))
+    with use_copies(out), pytest.raises(ChangedWhileRead):
+        read(rows[0])
+
+
+def test_the_files_beside_photos_are_copied_with_their_headers(tmp_path: Path) -> None:
+    rows = write_tar(tmp_path / "0.tar.gz", compress=True)
+    photo, _, caption = rows
+    sidecar = Sidecar(str(caption["path"]), int(str(caption["tar_offset"])), int(str(caption["bytes"])))
+    table = pa.Table.from_pylist([photo | {"sidecars": [sidecar]}], schema=MANIFEST)
+    with copied_tars(table, tmp_path):
+        (tmp_path / "0.tar.gz").write_bytes(gzip.compress(b"other content"))
+        assert read_sidecar(str(tmp_path), sidecar) == PHOTOS["a.jpg"]
+    assert not list(tmp_path.glob(".tar-*"))
+
+
+def read(row: dict[str, object]) -> bytes:
+    offset, size = (int(str(row[name])) for name in ("tar_offset", "bytes"))
+    return read_photo(str(row["source"]), str(row["path"]), offset=offset, size=size)
 
 
 def test_rows_without_compressed_tars_need_no_copies(tmp_path: Path) -> None:
