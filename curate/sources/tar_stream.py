@@ -192,7 +192,10 @@ class _KeptStream:
 
     def stream_at(self, location: str, offset: int) -> DecompressedStream:
         """A stream that can seek to a position."""
-        status = None if is_url(location) else os.stat(location)
+        try:
+            status = None if is_url(location) else os.stat(location)
+        except OSError as exc:
+            raise as_photo_error(exc, CANNOT_READ) from exc
         key = (os.getpid(), location, status and (status.st_size, status.st_mtime_ns, status.st_ino))
         if self._stream is None or self._key != key or offset < self._stream.earliest or self._stream.error:
             self.close()

@@ -15,6 +15,7 @@ import fsspec
 import pyarrow.compute as pc
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
 from moto.server import ThreadedMotoServer
 
 from curate import manifest
@@ -245,7 +246,7 @@ class HubFileSystem(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no ty
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> HubFileSystem:
     """The stand-in, as fsspec finds it for `hf://`."""
-    monkeypatch.setitem(fsspec.registry._registry, "hf", HubFileSystem)
+    monkeypatch.setitem(_registry, "hf", HubFileSystem)
     return HubFileSystem()
 
 

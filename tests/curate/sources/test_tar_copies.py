@@ -44,7 +44,8 @@ def write_tar(path: Path, *, compress: bool) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("where", ["disk", "URL"])
-def test_photos_are_read_from_the_copies(where: str, tmp_path: Path) -> None:
+def test_photos_are_read_from_the_copies(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     rows = [*write_tar(tmp_path / "0.tar.gz", compress=True), *write_tar(tmp_path / "1.tar", compress=False)]
     rows += [{"source": str(tmp_path), "path": "x.jpg", "tar_offset": None, "bytes": 3}]
     out: Location = tmp_path if where == "disk" else parse_location(f"memory://{tmp_path.name}")
