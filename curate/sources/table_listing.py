@@ -126,10 +126,10 @@ def choose_columns(table: Table, choice: ColumnChoice, location: str) -> tuple[I
         SourceError: the file has other columns of images than those that were named.
         PhotoError: it is damaged, or has no rows, or too many.
     """
+    if not table.rows and table.damage is None and binary_columns(table.schema) and not is_own_table(table.schema):
+        raise EmptyFile(f"the {table.kind} file has no rows")
     columns = choice.choose(location, table.schema, table.read_values)
     table.release()
-    if columns and not table.rows and table.damage is None:
-        raise EmptyFile(f"the {table.kind} file has no rows")
     if table.rows >= 10**ROW_DIGITS:
         raise UnsupportedFormat(f"it has {table.rows} rows: divide it into files of fewer rows")
     return columns
