@@ -81,7 +81,7 @@ class ArrowTable:
         PhotoError: the file is damaged or not Arrow.
     """
 
-    kind = "Arrow"
+    kind = "an Arrow file"
 
     def __init__(self, stream: BinaryIO | pa.NativeFile, size: int) -> None:
         self._stream, self._size = stream, size
@@ -280,6 +280,8 @@ class _Buffers:
         data = _checked(self.read_range(first + 8, first + size), size - 8)
         if length == -1:
             return data
+        if length < 0:
+            raise ValueError("a buffer of a negative size")
         decompressed: bytes = pa.Codec(self.codec).decompress(data, length, asbytes=True)
         return decompressed
 

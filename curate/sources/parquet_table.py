@@ -48,7 +48,7 @@ class ParquetTable:
         PhotoError: the file is damaged, encrypted, or not Parquet.
     """
 
-    kind = "Parquet"
+    kind = "a Parquet file"
 
     def __init__(self, stream: BinaryIO | pa.NativeFile, size: int) -> None:
         with _damage_errors("it is cut off or damaged"):

@@ -31,6 +31,7 @@ class Table(Protocol):
     """A Parquet or Arrow file; see `ParquetTable` and `ArrowTable`."""
 
     kind: str
+    """What it is, for messages: `an Arrow file`."""
     schema: pa.Schema
     rows: int
     damage: PhotoError | None
@@ -126,8 +127,10 @@ def choose_columns(table: Table, choice: ColumnChoice, location: str) -> tuple[I
         SourceError: the file has other columns of images than those that were named.
         PhotoError: it is damaged, or has no rows, or too many.
     """
-    if not table.rows and table.damage is None and binary_columns(table.schema) and not is_own_table(table.schema):
-        raise EmptyFile(f"the {table.kind} file has no rows")
+    if not table.rows and table.damage is not None:
+        raise table.damage
+    if not table.rows and binary_columns(table.schema) and not is_own_table(table.schema):
+        raise EmptyFile(f"{table.kind} without rows")
     columns = choice.choose(location, table.schema, table.read_values)
     table.release()
     if table.rows >= 10**ROW_DIGITS:
@@ -140,6 +143,6 @@ def without_images_error(table: Table) -> PhotoError:
     if is_own_table(table.schema):
         return NotAPhoto("a manifest or a pack of vividset: name the photos, or their folder")
     return NotAPhoto(
-        f"a {table.kind} file without a column of images (its columns: {describe_columns(table.schema)}): name a file "
+        f"{table.kind} without a column of images (its columns: {describe_columns(table.schema)}): name a file "
         "with the bytes of the images"
     )
