@@ -14,7 +14,10 @@ import pytest
 
 from curate import manifest
 from curate.api.manifests import scan_photos
-from curate.errors import ChangedWhileRead, NotAPhoto, PhotoError, SourceError, Vanished
+from curate.errors import ChangedWhileRead, ManifestError, NotAPhoto, PhotoError, SourceError, Vanished
+from curate.explain import list_photo
+from curate.exporting.export import export_photos
+from curate.packing.pack import PackOptions, pack_photos
 from curate.sources import (
     ColumnChoice,
     ListedPhoto,
@@ -191,6 +194,25 @@ def test_rows_that_have_no_image_are_errors(photos: Path, tmp_path: Path) -> Non
     ]
     assert "only the path '/etc/x.jpg'" in rows[3]["error"]
     assert scan_photos(tmp_path / "0.arrow", tmp_path / "m.parquet", engine="serial").measured_now == 0
+
+
+@pytest.mark.parametrize("name", ["0.parquet", "0.arrow"])
+def test_images_are_packed_exported_and_explained(name: str, photos: Path, tmp_path: Path) -> None:
+    photo, gray = (photos / "a-vivid.png").read_bytes(), (photos / "more" / "b-gray.png").read_bytes()
+    table = pa.table({"image": image_column([gray, photo, photo[:-9]]), "other": pa.array([photo, None, None])})
+    data = parquet(table, row_group_size=1) if name == "0.parquet" else arrow(table, rows=1)
+    (tmp_path / name).write_bytes(data)
+    out = tmp_path / "m.parquet"
+    assert scan_photos(tmp_path / name, out, workers=2).photos == 6
+    assert pack_photos(out, tmp_path / "packed", PackOptions(size_px=32, engine="serial")).photos == 3
+    exported = export_photos(out, tmp_path / "copies", "copy")
+    assert (exported.photos, exported.failed) == (3, [])
+    assert (tmp_path / "copies" / name / "000000000" / "image.png").read_bytes() == gray
+    assert (tmp_path / "copies" / name / "000000000" / "other.png").read_bytes() == photo
+    with pytest.raises(ManifestError, match="is a Parquet or Arrow file: give photos, or measure all photos in it"):
+        list_photo(tmp_path / name)
+    os.utime(tmp_path / name, ns=(7, 7))
+    assert scan_photos(tmp_path / name, out, engine="serial").measured_now == 6
 
 
 def test_a_huge_number_of_rows_is_damage() -> None:
