@@ -33,8 +33,8 @@ def colorize(
 
     PHOTO is a photo, a folder, a tar, a ZIP, a Parquet or Arrow file with images, or a manifest; a folder keeps its
     tree. Pictures have the photo's full size and its own lightness; only the color is predicted. They are upright and
-    in sRGB. JPEGs become JPEGs, anything else becomes a PNG, which keeps transparency. The metadata of each picture says that a machine colorized it, and
-    contains the sha256 of the checkpoint and of its training manifest.
+    in sRGB. JPEGs become JPEGs, anything else becomes a PNG, which keeps transparency. The metadata of each picture
+    says that a machine colorized it, and contains the sha256 of the checkpoint and of its training manifest.
 
     If run again, it makes only the pictures that are missing or were made by another checkpoint. Files that are not
     earlier pictures of the same photo are never replaced. Prints the path of each new picture. If a photo fails, the
