@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from curate.errors import BrokenTable, OutOfMemory, PhotoError, UnsupportedFormat
 from curate.sources.flatbuffer import FlatTable
-from curate.sources.table_columns import SAMPLE_ROWS, ImageColumn, Value, take_rows
+from curate.sources.table_columns import SAMPLE_ROWS, ImageColumn, Value, check_names, take_rows
 from curate.text import describe_error
 
 MAX_METADATA_BYTES = 1 << 24
@@ -99,6 +99,7 @@ class ArrowTable:
             if first is None or first.kind != _SCHEMA:
                 raise BrokenTable("it is cut off or damaged, or not an Arrow file: copy it again")
             self.schema: pa.Schema = pa.ipc.read_schema(pa.py_buffer(self._read_range(first.position, first.body)))
+            check_names(self.schema)
         self._add_dictionary(first)
         try:
             for message in messages:

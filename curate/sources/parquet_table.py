@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import BrokenTable, FileTooLarge, OutOfMemory, PhotoError, UnsupportedFormat
-from curate.sources.table_columns import SAMPLE_ROWS, ImageColumn, Value, take_rows
+from curate.sources.table_columns import SAMPLE_ROWS, ImageColumn, Value, check_names, take_rows
 from curate.text import describe_error
 
 KEPT_BYTES = 64 << 20
@@ -57,6 +57,7 @@ class ParquetTable:
             )
             footer = self._file.metadata
             self.schema: pa.Schema = self._file.schema_arrow.with_metadata(footer.metadata)
+            check_names(self.schema)
             counts = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
             paths = [self._file.schema.column(number).path for number in range(footer.num_columns)]
         if footer.num_rows != sum(counts) or not 0 <= footer.num_rows <= size or min(counts, default=0) < 0:

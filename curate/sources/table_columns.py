@@ -159,6 +159,20 @@ def describe_columns(schema: pa.Schema) -> str:
     return (", ".join(names[:20]) + more) if names else "none"
 
 
+def check_names(schema: pa.Schema) -> None:
+    """Check that the names of all columns, and of the fields in them, are UTF-8.
+
+    Raises:
+        UnicodeDecodeError: one is not, because the file is damaged.
+    """
+    names, kinds = list(schema.names), list(schema.types)  # pyarrow decodes the names here
+    while kinds:
+        kind = kinds.pop()
+        inner = [kind.field(number) for number in range(kind.num_fields)]
+        names += [part.name for part in inner]
+        kinds += [part.type for part in inner]
+
+
 def take_rows(table: pa.Table, rows: Sequence[int]) -> list[pa.Table]:
     """Return some rows of a table, in several parts; pyarrow's `take` does not know all types.
 
