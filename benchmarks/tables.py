@@ -61,17 +61,19 @@ def compare(path: Path, rounds: int, random_reads: int) -> str:
         theirs.append(cpu_s(read_with_pyarrow, path))
     ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
     photos = list(list_photos([path]))
-    offsets = [photo.offset or 0 for photo in random.Random(0).sample(photos, min(random_reads, len(photos)))]  # noqa: S311
-    random_s = cpu_s(lambda where: [read_table_image(str(where), offset) for offset in offsets], path)
+    chosen = random.Random(0).sample(photos, min(random_reads, len(photos)))  # noqa: S311
+    random_s = cpu_s(lambda where: [read_table_image(str(where), photo.offset or 0) for photo in chosen], path)
     listing_s = cpu_s(lambda where: sum(1 for _ in list_photos([where])), path)
     memory = [
         int(subprocess.run(command(path, who), check=True, capture_output=True, text=True).stdout)
         for who in ("vividset", "pyarrow")
     ]
+    one, other = statistics.median(ours), statistics.median(theirs)
     return (
-        f"{path.stat().st_size / 1e6:6.0f} MB   {statistics.median(ours):5.2f} s, pyarrow {statistics.median(theirs):5.2f} s, "
+        f"{path.stat().st_size / 1e6:6.0f} MB   {one:5.2f} s, pyarrow {other:5.2f} s, "
         f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})   "
-        f"listing {1e6 * listing_s / len(photos):.1f} us per row   random order {1000 * random_s / len(offsets):.2f} ms per image   "
+        f"listing {1e6 * listing_s / len(photos):.1f} us per row   "
+        f"random order {1000 * random_s / len(chosen):.2f} ms per image   "
         f"peak memory {memory[0]} MB, pyarrow {memory[1]} MB"
     )
 
