@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from curate.errors import ChangedWhileRead, EmptyFile, NotAPhoto, PhotoError, SourceError, UnsupportedFormat
+from curate.errors import ChangedWhileRead, EmptyFile, NotAFile, NotAPhoto, PhotoError, SourceError, UnsupportedFormat
 from curate.manifest import escape
 from curate.sources import remote
 from curate.sources.entry import as_photo_error, has_table_name, modified_ns
@@ -173,6 +174,8 @@ def _version(location: str) -> FileVersion:
         size, time_ns = remote.file_version(location)
         return FileVersion(size, time_ns)
     status = os.stat(find_path(location))
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would block
+        raise NotAFile("a folder, pipe, socket or device is not a Parquet or Arrow file")
     return FileVersion(status.st_size, modified_ns(status), (status.st_dev, status.st_ino))
 
 

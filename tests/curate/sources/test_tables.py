@@ -307,3 +307,5 @@ def test_photo_sources_are_known_by_content(tmp_path: Path) -> None:
         path.write_bytes(data)
         assert not has_images(str(path))
     assert not has_images(str(tmp_path / "no.parquet"))
+    os.mkfifo(tmp_path / "pipe.parquet")
+    assert not has_images(str(tmp_path / "pipe.parquet"))
