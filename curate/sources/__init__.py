@@ -20,6 +20,8 @@ arrow_table.py    reads values of an Arrow file at their positions
 flatbuffer.py     reads the metadata of Arrow files
 path_lists.py     reads files with one path per line; sorts a listing on disk
 remote.py         lists and reads URLs through fsspec
+sidecars.py       finds and reads the files beside photos
+photo_columns.py  reads the rows of metadata files
 reader.py         reads the bytes of a listed photo, or of a photo in a manifest
 photo_input.py    decodes a photo given as path, bytes, PIL image or array
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -24,6 +24,17 @@ EntryFilter = Callable[[str, str], bool]
 
 Key = tuple[str, ...]
 """See `ListedPhoto.key`."""
+
+
+class Sidecar(NamedTuple):
+    """A file that belongs to a photo, in the same source; see `curate.sources.sidecars`."""
+
+    path: str
+    """The path below the source, as manifest text."""
+    offset: int | None = None
+    """As for a photo."""
+    bytes: int | None = None
+    """Size of a member; None for a file of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,8 @@ class ListedPhoto:
     offset: int | None = None
     """Position of a member's bytes in its tar, or of its header in its ZIP; of an image in a Parquet or Arrow file,
     the number that `curate.sources.table_listing` gives it. None for a file of its own."""
+    sidecars: tuple[Sidecar, ...] = ()
+    """The files that belong to it, such as its caption."""
 
     @property
     def key(self) -> Key:
@@ -58,12 +71,29 @@ class ListedPhoto:
     @property
     def has_photo_name(self) -> bool:
         """Whether its name ends like a photo's, or it is in a column of images. Then it gets a row whatever it is."""
-        return has_photo_name(self.path) or (self.offset is not None and has_table_name(container_path(self.path)))
+        return has_photo_name(self.path) or self.is_table_row
+
+    @property
+    def is_table_row(self) -> bool:
+        """Whether it is an image in a Parquet or Arrow file."""
+        return self.offset is not None and has_table_name(container_path(self.path))
 
     def open_path(self) -> str:
         """The path for `open`: the file on this machine, or the container of the member."""
         file = self.path if self.offset is None else container_path(self.path)
         return os.path.join(unescape(self.source), *unescape(file).split("/"))
+
+
+def to_sidecars(values: Iterable[Mapping[str, object]] | None) -> tuple[Sidecar, ...]:
+    """The sidecars of a row of a manifest, from its column `sidecars`."""
+    found = []
+    for value in values or ():
+        path, offset, size = value.get("path"), value.get("offset"), value.get("bytes")
+        if isinstance(path, str):
+            found.append(
+                Sidecar(path, offset if isinstance(offset, int) else None, size if isinstance(size, int) else None)
+            )
+    return tuple(found)
 
 
 def photo_location(source: str, path: str) -> str:

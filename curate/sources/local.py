@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from curate.errors import NotAFile, SourceError, UnsupportedFormat
 from curate.manifest import escape
@@ -15,6 +15,7 @@ from curate.sources.entry import (
     ROW_DIGITS,
     EntryFilter,
     ListedPhoto,
+    Sidecar,
     as_photo_error,
     container_path,
     has_container_name,
@@ -24,9 +25,10 @@ from curate.sources.entry import (
 )
 from curate.sources.exclude import Exclusion
 from curate.sources.path_lists import sort_photos
+from curate.sources.sidecars import FolderSidecars
 from curate.sources.table_columns import ColumnChoice
 
-_Subfolder = tuple[str, tuple[str, ...], tuple[tuple[int, int], ...]]
+_Subfolder = tuple[str, tuple[str, ...], tuple[tuple[int, int], ...], str | None]
 """The arguments of `FolderListing._list_folder`."""
 
 
@@ -57,7 +59,9 @@ class FolderListing:
             SourceError: the folder was unmounted, replaced or deleted before the listing was complete.
         """
         before = _identity(os.stat(self.root))
-        levels = [self._list_folder(self.root, (), (before,))]  # not recursive: folders may be thousands of levels deep
+        levels = [
+            self._list_folder(self.root, (), (before,), None)
+        ]  # not recursive: folders may be thousands of levels deep
         while levels:
             found = next(levels[-1], None)
             if found is None:
@@ -72,7 +76,7 @@ class FolderListing:
             )
 
     def _list_folder(
-        self, folder: str, parts: tuple[str, ...], parents: tuple[tuple[int, int], ...]
+        self, folder: str, parts: tuple[str, ...], parents: tuple[tuple[int, int], ...], metadata: str | None
     ) -> Iterator[ListedPhoto | _Subfolder]:
         """List one folder; a subfolder is given as the arguments with which to list it.
 
@@ -80,13 +84,16 @@ class FolderListing:
             folder: its path for the operating system.
             parts: its path below the root, as manifest text.
             parents: identities of it and of all folders above, to notice links that lead back.
+            metadata: path of the nearest metadata file in a folder above it.
         """
         try:
-            with os.scandir(folder) as entries:
-                names = sorted((escape(entry.name), entry.name) for entry in entries)
+            with os.scandir(folder) as found:
+                entries = list(found)
+            names = sorted((escape(entry.name), entry.name) for entry in entries)
         except OSError as exc:
             yield from self._failed("/".join(parts), str(as_photo_error(exc, "the folder can't be listed")))
             return
+        sidecars = FolderSidecars(entries, parts, self.exclusion, metadata)
         for text, name in names:
             full, path = os.path.join(folder, name), "/".join((*parts, text))
             try:
@@ -99,14 +106,21 @@ class FolderListing:
                 continue
             if not is_folder:
                 if self.include(self.source, path):
-                    yield from list_file_or_members(
-                        self.source, path, full, status, self.exclusion, self.choice, named=False
-                    )
+                    yield from self._list_entry(path, full, status, sidecars.of(text))
                 continue
             if has_photo_name(text):
                 yield from self._failed(path, str(NotAFile("a folder with a photo's name")))
             if _identity(status) not in parents and os.path.realpath(full) not in self.skip:
-                yield full, (*parts, text), (*parents, _identity(status))
+                yield full, (*parts, text), (*parents, _identity(status)), sidecars.metadata
+
+    def _list_entry(
+        self, path: str, full: str, status: os.stat_result, beside: tuple[Sidecar, ...]
+    ) -> Iterator[ListedPhoto]:
+        """The entries of a file in a folder; `beside` are its sidecars, if it is a photo of its own."""
+        members = list_file_or_members(self.source, path, full, status, self.exclusion, self.choice, named=False)
+        for photo in members:
+            is_own_file = photo.offset is None and photo.error is None
+            yield replace(photo, sidecars=beside) if is_own_file and beside else photo
 
     def _unreadable(self, path: str, exc: OSError) -> Iterator[ListedPhoto]:
         """The entry for a file whose status cannot be read; nothing for a broken link without a photo's name."""
@@ -135,7 +149,7 @@ def check_folder(root: str) -> None:
 def list_file(full: str, include: EntryFilter, exclusion: Exclusion, choice: ColumnChoice) -> Iterator[ListedPhoto]:
     """List a file that was named itself, always with an entry; its folder is its source.
 
-    A container gives its members.
+    A container gives its members, unsorted.
 
     Args:
         full: absolute path.
@@ -179,7 +193,8 @@ def list_file_or_members(
         status: its status.
         exclusion: members of a container not to list.
         choice: columns of a Parquet or Arrow file to list.
-        named: whether it was named itself, and not a folder that contains it.
+        named: whether it was named itself, and not a folder that contains it. Then the members are neither sorted nor
+            get their sidecars.
 
     Raises:
         SourceError: the file has other columns of images.
@@ -191,7 +206,7 @@ def list_file_or_members(
             yield ListedPhoto(source, path, None, None, error)
         else:
             members = list_members(source, path, full, status, choice, named=named)
-            if not has_table_name(path):  # whose rows are in order already
+            if not (named or has_table_name(path)):  # whose rows are in order
                 members = sort_photos(members)
             yield from exclusion.filter_photos(members, start=path.count("/") + 1)
     elif photo.error is None and is_container(path):
