@@ -16,7 +16,16 @@ from curate.errors import ChangedSinceScan, ChangedWhileRead, FileTooLarge, Outp
 from curate.image.formats import SNIFF_BYTES
 from curate.manifest import unescape
 from curate.sources import remote
-from curate.sources.entry import ListedPhoto, as_photo_error, container_path, has_zip_name, modified_ns
+from curate.sources.entry import (
+    ListedPhoto,
+    Sidecar,
+    as_photo_error,
+    container_path,
+    has_zip_name,
+    modified_ns,
+    to_sidecars,
+)
+from curate.sources.members import is_metadata
 from curate.sources.zip_member import ZipMember
 from curate.unicode import find_path
 
@@ -40,6 +49,8 @@ class PhotoRef:
     """The row's `bytes`."""
     offset: int | None = None
     """The row's `tar_offset`."""
+    sidecars: tuple[Sidecar, ...] = ()
+    """Those of the row's `sidecars` that are no metadata files."""
 
     def read(self) -> bytes:
         """Read the file's bytes and check that they are those that were scanned.
@@ -79,12 +90,13 @@ def photo_refs(rows: pa.Table) -> Iterator[PhotoRef]:
     """Yield the photos of a manifest's rows.
 
     Args:
-        rows: has PHOTO_REF_COLUMNS; `bytes` and `tar_offset` are used if present.
+        rows: has PHOTO_REF_COLUMNS; `bytes`, `tar_offset` and `sidecars` are used if present.
     """
-    columns = [name for name in (*PHOTO_REF_COLUMNS, "bytes", "tar_offset") if name in rows.column_names]
+    columns = [name for name in (*PHOTO_REF_COLUMNS, "bytes", "tar_offset", "sidecars") if name in rows.column_names]
     for batch in rows.select(columns).to_batches(max_chunksize=1024):
         for row in batch.to_pylist():
-            yield PhotoRef(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset"))
+            sidecars = tuple(file for file in to_sidecars(row.get("sidecars")) if not is_metadata(file.path))
+            yield PhotoRef(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset"), sidecars)
 
 
 def read_photo(source: str, path: str, *, offset: int | None = None, size: int | None = None) -> bytes:
