@@ -30,12 +30,13 @@ from curate.sources.entry import (
     Sidecar,
     as_photo_error,
     container_path,
-    has_container_name,
+    has_table_name,
     has_zip_name,
     modified_ns,
     to_sidecars,
 )
 from curate.sources.members import is_metadata
+from curate.sources.table_reader import check_size, read_table_image
 from curate.sources.tar_stream import read_member
 from curate.sources.zip_member import ZipMember
 from curate.unicode import find_path
@@ -126,23 +127,25 @@ def read_photo(source: str, path: str, *, offset: int | None = None, size: int |
 
 
 def read_bytes(location: str, *, offset: int | None = None, size: int | None = None) -> bytes:
-    """Read all bytes of a file or of a member of a tar or ZIP.
+    """Read all bytes of a file or of a member of a container.
 
     Args:
-        location: path or URL of the file, tar or ZIP, from `locate_photo`.
+        location: path or URL of the file or container, from `locate_photo`.
         offset: as for `read_photo`.
         size: as for `read_photo`.
 
     Raises:
         PhotoError: it cannot be read.
     """
+    if offset is not None and has_table_name(location):
+        return check_size(read_table_image(location, offset)[0], size)
+    if offset is not None and size and not has_zip_name(location) and is_compressed_tar(location):
+        return read_member(location if remote.is_url(location) else find_path(location), offset, size)
     if remote.is_url(location):
         if offset is None:
             return remote.fetch(location)
         if has_zip_name(location):
             return _read_whole(ZipMember(partial(remote.fetch, location), offset, size or 0), size or 0)
-        if size and has_container_name(location) and _is_compressed_url(location):
-            return read_member(location, offset, size)
         return _checked_size(remote.fetch(location, offset, offset + size) if size else b"", size)
     if "\0" in location:
         raise Vanished("the file can't be read: its name contains a NUL byte")
@@ -152,8 +155,6 @@ def read_bytes(location: str, *, offset: int | None = None, size: int | None = N
                 return file.read()
             if has_zip_name(location):
                 return _read_whole(ZipMember(partial(_read_range, file), offset, size or 0), size or 0)
-            if size and has_container_name(location) and find_codec(os.pread(file.fileno(), HEAD_BYTES, 0)) is not None:
-                return read_member(file.name, offset, size)
             file.seek(offset)
             return _checked_size(file.read(size), size)
     except OSError as exc:
@@ -161,7 +162,7 @@ def read_bytes(location: str, *, offset: int | None = None, size: int | None = N
 
 
 def locate_photo(source: str, path: str, roots: Sequence[Path] = (), *, offset: int | None = None) -> str | None:
-    """Find the file of a photo in a manifest, or the tar or ZIP that contains it.
+    """Find the file of a photo in a manifest, or the container of it.
 
     Args:
         source: the row's `source`.
@@ -212,8 +213,17 @@ def read_listed_photo(
     Raises:
         PhotoError: the file cannot be read, is too large, or has changed since the listing or while it was read.
     """
+    if photo.is_table_row and photo.offset is not None:
+        return _read_table_row(photo, photo.offset, is_wanted, max_bytes)
     if remote.is_url(photo.source):
         return _fetch_listed_photo(photo, is_wanted, max_bytes)
+    return _read_listed_file(photo, is_wanted, max_bytes)
+
+
+def _read_listed_file(
+    photo: ListedPhoto, is_wanted: Callable[[bytes], bool], max_bytes: int
+) -> tuple[ListedPhoto, bytes]:
+    """`read_listed_photo` for a file on this machine, or a member of a tar or ZIP."""
     try:
         location = _file_location(unescape(photo.source), photo.path, photo.offset)
         with open(location, "rb") as file:
@@ -244,6 +254,19 @@ def read_listed_photo(
     if (photo.bytes, photo.modified_ns) != (size, modified_ns(after)):
         photo = replace(photo, bytes=size, modified_ns=modified_ns(after))
     return photo, data
+
+
+def _read_table_row(
+    photo: ListedPhoto, offset: int, is_wanted: Callable[[bytes], bool], max_bytes: int
+) -> tuple[ListedPhoto, bytes]:
+    """`read_listed_photo` for an image in a Parquet or Arrow file."""
+    data, version = read_table_image(_file_location(unescape(photo.source), photo.path, offset), offset)
+    if photo.modified_ns is not None:
+        _check_same(photo.modified_ns, version.modified_ns)
+    if len(data) > max_bytes:
+        raise FileTooLarge(f"{len(data)} bytes are over the limit of {max_bytes}")
+    listed = replace(photo, bytes=len(data), modified_ns=version.modified_ns)
+    return listed, data if is_wanted(data[:SNIFF_BYTES]) else data[:SNIFF_BYTES]
 
 
 def _fetch_listed_photo(
@@ -305,7 +328,7 @@ def _read_whole(member: ZipMember, size: int) -> bytes:
 
 
 def _file_location(source: str, path: str, offset: int | None) -> str:
-    """The path or URL of a photo's file, tar or ZIP, from a source for the system and a path as manifest text."""
+    """The path or URL of a photo's file or container, from a source for the system and a path as manifest text."""
     below = unescape(path if offset is None else container_path(path))
     return f"{source.rstrip('/')}/{below}" if remote.is_url(source) else os.path.join(source, *below.split("/"))
 

@@ -16,7 +16,9 @@ from curate.errors import OutputError, PhotoError, SourceError, UsageError
 from curate.files import check_writable, write_errors
 from curate.image.formats import looks_like_photo
 from curate.manifest import escape, unescape
-from curate.sources import ListedPhoto, has_container_name, list_photos, locate_photo, read_listed_photo
+from curate.sources import ListedPhoto, has_container_name, has_images, list_photos, locate_photo, read_listed_photo
+from curate.sources.path_lists import sort_photos
+from curate.sources.tar_stream import TarStream
 from curate.unicode import find_path
 
 BATCH_ROWS = 10_000
@@ -84,9 +86,9 @@ class ColorizeJobs:
 
 
 def plan_outputs(given: Sequence[Path], out: Path, roots: Sequence[Path] = ()) -> ColorizeJobs:
-    """Return the photos of files, folders, tars, ZIPs and manifests, each with its own picture path below `out`.
+    """Return the photos of files, folders, containers and manifests, each with its own picture path below `out`.
 
-    A single file's picture gets the file's name, photos of a folder, tar or ZIP keep their tree, those of a manifest
+    A single file's picture gets the file's name, photos of a folder or container keep their tree, those of a manifest
     their path below the source. With several folders or sources, each gets a folder of its name. JPEGs stay JPEGs and
     PNGs stay PNGs. Anything else becomes a PNG whose name keeps the old suffix, `a.tif` becomes `a.tif.png`, so that
     `a.tif` and `a.webp` don't get the same name.
@@ -139,17 +141,33 @@ def _make_table(found: Iterator[_FoundPhoto]) -> pa.Table:
 
 def _list_photos(given: Sequence[Path], out: Path) -> Iterator[_FoundPhoto]:
     for path in (Path(find_path(str(name))) for name in given):
-        if path.suffix == ".parquet":
+        if path.suffix == ".parquet" and not has_images(str(path)):
             yield from _read_manifest(path)
         elif path.is_dir() or has_container_name(path.name):
-            listed = list_photos([path], exclude=[out])
-            # an entry with an error, such as a tar or ZIP that is cut off, is reported as a failed photo
-            yield from (
-                (photo, None, True) for photo in listed if photo.has_photo_name or photo.error or _has_content(photo)
-            )
+            for entry in list_photos([path], exclude=[out]):
+                yield from ((photo, None, True) for photo in _photos_of(entry))
         else:
             folder, name = os.path.split(path)
             yield ListedPhoto(escape(folder), escape(name), None, None), None, False
+
+
+def _photos_of(photo: ListedPhoto) -> Iterator[ListedPhoto]:
+    """An entry if it is a photo; the photos of a compressed tar, in its order.
+
+    An entry with an error, such as a tar or ZIP that is cut off, is reported as a failed photo.
+    """
+    if not photo.is_stream:
+        if photo.has_photo_name or photo.error or _has_content(photo):
+            yield photo
+        return
+    stream = TarStream(photo)
+    members = [
+        member
+        for member, head in stream.members(lambda _, __: False, max_bytes=0)
+        if member.error or member.has_photo_name or looks_like_photo(head)
+    ]
+    links = stream.resolve_links([member for member in members if not member.error])
+    yield from sorted(sort_photos([*members, *links]), key=lambda member: member.offset or 0)
 
 
 def _read_manifest(path: Path) -> Iterator[_FoundPhoto]:

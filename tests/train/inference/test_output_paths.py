@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tarfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -73,6 +76,17 @@ def test_a_tar_gets_a_folder_of_its_name(tmp_path: Path) -> None:
     assert job.photo.offset
 
 
+def test_a_parquet_file_is_a_manifest_or_a_source_of_photos_by_its_columns(tmp_path: Path) -> None:
+    picture = photo(tmp_path / "a.png").read_bytes()
+    pq.write_table(pa.table({"image": [picture, None]}), tmp_path / "images.parquet")
+    jobs = list(plan_outputs([tmp_path / "images.parquet"], tmp_path / "out"))
+    below = tmp_path / "out" / "images.parquet"
+    assert [job.target for job in jobs] == [below / "000000000.png", below / "000000001.png"]
+    pq.write_table(pa.table({"source": [str(tmp_path)], "path": ["a.png"]}), tmp_path / "m.parquet")
+    (job,) = plan_outputs([tmp_path / "m.parquet"], tmp_path / "out")
+    assert job.target == tmp_path / "out" / "a.png"
+
+
 def test_what_of_a_tar_cannot_be_read_is_a_job_with_an_error(tmp_path: Path) -> None:
     photo(tmp_path / "in" / "a.png")
     shard = tmp_path / "shard.tar"
@@ -97,3 +111,19 @@ def test_names_in_a_tar_cant_lead_out_of_the_folder(tmp_path: Path) -> None:
     places = {job.target for job in plan_outputs([tmp_path / "odd.tar"], tmp_path / "out")}
     below = tmp_path / "out" / "odd.tar"
     assert places == {below / "up.png", below / "up/and/away.png", below / "rooted.png", below / "a/b/c.png"}
+
+
+def test_photos_of_a_compressed_tar_are_listed_in_its_order(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "0.tar.gz", "w:gz") as tar:
+        for name, data in (
+            ("b/2.jpg", b"2"),
+            ("notes.txt", b"text"),
+            ("photo", b"\xff\xd8\xff\xe0"),
+            ("a/1.jpg", b"1"),
+        ):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    jobs = list(plan_outputs([tmp_path / "0.tar.gz"], tmp_path / "out"))
+    assert [job.photo.path for job in jobs] == ["0.tar.gz/b/2.jpg", "0.tar.gz/photo", "0.tar.gz/a/1.jpg"]
+    assert jobs[0].target == tmp_path / "out" / "0.tar.gz" / "b" / "2.jpg"
