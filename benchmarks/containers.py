@@ -5,7 +5,7 @@
 For each kind, containers with members of a few bytes are made in a temporary folder. They are listed as a scan lists
 them, and by `zipfile` or `tarfile`, in turns, each in a process of its own; a compressed tar is read to its end. Prints
 seconds, the ratio of the medians, and the peak memory (RSS) of the listing process above that of a process that lists
-nothing. `scan` measures nothing but not-photos: it prints the peak memory of the scanning process and of its workers.
+nothing. With `--scan`, also the peak memory of a scan and of its largest worker, which find that no member is a photo.
 `--huge` is one ZIP and one tar with that many members.
 """
 
@@ -151,7 +151,7 @@ def run(code: str, *arguments: object) -> list[float]:
 
 def write(path: Path, members: int, number: int) -> None:
     """Write one container."""
-    names = (f"{number:05}/photo-{member:07}.txt" for member in range(members))
+    names = (f"{number:05}/photo-{member:07}.jpg" for member in range(members))
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w") as archive:
             for name in names:
