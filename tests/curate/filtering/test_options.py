@@ -17,9 +17,9 @@ from curate import manifest
 from curate.cli import main
 from curate.errors import UsageError
 from curate.filtering.dataset_rules import threshold_for_share
+from curate.filtering.option_values import NUMERIC_MEASURES
 from curate.filtering.options import (
     DEFAULT_PRESET,
-    NUMERIC_MEASURES,
     SETTING_NAMES,
     FilterOptions,
     build_options,

@@ -24,7 +24,8 @@ from PIL import Image
 from curate import manifest
 from curate.errors import ManifestError, OutputError
 from curate.filtering.filter import filter_manifest
-from curate.filtering.options import FilterOptions, Split
+from curate.filtering.option_values import Split
+from curate.filtering.options import FilterOptions
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.packing import pack as packing
 from curate.packing.pack import PackOptions, pack_photos, resize_photo
