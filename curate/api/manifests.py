@@ -135,6 +135,10 @@ def filter_manifest(
     max_sharpness: float | None = None,
     min_tone_score: float | None = None,
     max_tone_score: float | None = None,
+    min_border_share: float | None = None,
+    max_border_share: float | None = None,
+    min_inside_colorfulness: float | None = None,
+    max_inside_colorfulness: float | None = None,
     keep_tone: str | Sequence[str] = (),
     min_side: int | None = None,
     max_aspect: float | None = None,
@@ -169,7 +173,8 @@ def filter_manifest(
         min_chroma_mean, max_chroma_mean, min_saturation_mean, max_saturation_mean, min_hue_entropy_bits,
             max_hue_entropy_bits, min_neutral_share, max_neutral_share, min_lightness_mean, max_lightness_mean,
             min_dark_clipped_share, max_dark_clipped_share, min_bright_clipped_share, max_bright_clipped_share,
-            min_sharpness, max_sharpness, min_tone_score, max_tone_score: lowest and highest value of these columns.
+            min_sharpness, max_sharpness, min_tone_score, max_tone_score, min_border_share, max_border_share,
+            min_inside_colorfulness, max_inside_colorfulness: lowest and highest value of these columns.
         keep_tone: one or many of `grayscale`, `sepia`, `toned` that are not rejected.
         min_side: reject photos with a shorter short side, px.
         max_aspect: reject photos whose long side is more than this many times the short side.

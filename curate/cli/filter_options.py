@@ -37,9 +37,9 @@ def _bound_options() -> Iterator[Option]:
 def _column_bound_option(end: str, word: str) -> Option:
     """`--min-column` or `--max-column`, as a dict."""
 
-    def to_dict(_: click.Context, parameter: click.Parameter, pairs: tuple[tuple[str, float], ...]) -> dict[str, float]:
-        limits = dict(pairs)
-        if len(limits) < len(pairs):
+    def to_dict(_: click.Context, parameter: click.Parameter, pairs: tuple[tuple[str, float], ...]) -> Any:
+        limits = dict(pairs) or None
+        if limits and len(limits) < len(pairs):
             raise click.BadParameter("give it once per column", param=parameter)
         return limits
 
@@ -151,7 +151,7 @@ def filter_options(*options: Option) -> Option:
         def run(preset: str, **arguments: Any) -> Any:
             names = {name.replace("-", "_"): name for name in SETTING_NAMES}
             typed = {names[name]: arguments.pop(name) for name in names.keys() & arguments.keys()}
-            typed = {name: value for name, value in typed.items() if value not in (None, (), {})}
+            typed = {name: value for name, value in typed.items() if value not in (None, ())}
             return command(settings=merge_settings(load_preset(preset), typed), **arguments)
 
         decorated: Command = run

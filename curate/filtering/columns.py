@@ -43,6 +43,9 @@ class JoinedScan:
     def iter_tables(self, columns: list[str] | None) -> Iterator[pa.Table]:
         """Yield the rows of the scan in order, in pieces; `columns` None reads all."""
         added = [name for name in self.added_schema.names if columns is None or name in columns]
+        if not added:
+            yield from read_tables(self.scan, columns)
+            return
         own = None if columns is None else [name for name in columns if name not in added]
         with pq.ParquetFile(self.added) as file:
             batches = file.iter_batches(ROW_GROUP_SIZE, columns=added)

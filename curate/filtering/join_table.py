@@ -102,6 +102,8 @@ def _choose_columns(
     chosen = list(dict.fromkeys(names or [name for name in schema.names if name != on]))
     if on in chosen:
         raise UsageError(f"--join-column {on} is the key, which the scan has: leave it out")
+    if not chosen:
+        raise UsageError(f"{path} has no column besides {on!r}: there is nothing to add")
     taken = {name.lower() for name in (*scan_names, *ALL_COLUMNS.names)}
     if doubled := [name for name in chosen if name.lower() in taken]:
         raise UsageError(

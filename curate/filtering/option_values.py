@@ -18,6 +18,8 @@ NUMERIC_MEASURES = (
     "bright_clipped_share",
     "sharpness",
     "tone_score",
+    "border_share",
+    "inside_colorfulness",
 )
 """Measures that can have a lowest and a highest value."""
 

@@ -131,7 +131,13 @@ Settings = Mapping[str, Any]
 PRESETS: Mapping[str, Settings] = {
     "colorization": {"min-colorfulness": 20},  # the documented recipe's threshold, color photos only, nothing else
     # the recipe crops 256 px, so smaller photos would be enlarged; and duplicates add nothing to training
-    "strict": {"min-colorfulness": 20, "min-side": 256, "duplicates": "drop-near"},
+    "strict": {
+        "min-colorfulness": 20,
+        "min-inside-colorfulness": 20,
+        "max-border-share": 0.05,
+        "min-side": 256,
+        "duplicates": "drop-near",
+    },
 }
 DEFAULT_PRESET = "colorization"
 

@@ -134,7 +134,12 @@ def test_a_type_holds_for_the_whole_file_not_only_its_first_lines(tmp_path: Path
         ({"path": ["a"], "Width": [1]}, {}, "columns that scans have, too: Width: choose the columns to add"),
         ({"path": ["a"], "split": [1]}, {}, "columns that scans have, too: split"),
         ({"path": ["a"], "n": ["x"]}, {"max_column": {"n": 1}}, "--max-column n: the column has string instead of num"),
-        ({"path": ["a"]}, {"min_column": {"n": 1}}, "--min-column n: neither the scan nor a table of --join has"),
+        ({"path": ["a"]}, {}, "no column besides 'path': there is nothing to add"),
+        (
+            {"path": ["a"], "m": [1]},
+            {"min_column": {"n": 1}},
+            "--min-column n: neither the scan nor a table of --join has",
+        ),
         ({"path": ["a"]}, {"join_column": ["n"]}, "no column 'n', only path"),
     ],
 )
@@ -179,7 +184,7 @@ def test_the_commands_name_the_share_found_and_the_photo_explained(tmp_path: Pat
     assert again.exit_code == 2
     assert "give it once per column" in again.output
     other = CliRunner().invoke(
-        main, ["filter", str(scan), "--join", write(tmp_path / "o.csv", sha256=["0"]), "--dry-run"]
+        main, ["filter", str(scan), "--join", write(tmp_path / "o.csv", sha256=["0"], n=[1]), "--dry-run"]
     )
     assert "Warning: no photo was found in" in other.output
 
