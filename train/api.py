@@ -23,13 +23,14 @@ from curate.locations import PathText, RemotePath, local_path, parse_location
 from train.checkpoint import Checkpoint
 from train.data.dataset import Datasets, load_split
 from train.data.loader import TIMEOUT_S
-from train.evaluation.evaluator import Evaluation, EvaluationResult, Protocol, summarize
+from train.evaluation.evaluator import Evaluation, EvaluationResult, Protocol
 from train.evaluation.feature_metrics import Fid, Lpips
+from train.evaluation.scores import summarize
 from train.evaluation.training_photos import count_training_photos
 from train.health.diagnose import Diagnosis, read_loss_curve
 from train.models.device import device_errors
 from train.models.losses import ColorizationWeightedLoss
-from train.recipe import Encoder, Norm, Recipe
+from train.recipe import Augment, Encoder, Norm, Recipe
 from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
 from train.trainer.start import check_roots, start_training
@@ -64,6 +65,7 @@ def fit(
     neutral_chroma: float = _RECIPE.neutral_chroma,
     saturated_chroma: float = _RECIPE.saturated_chroma,
     perceptual_weight: float = _RECIPE.perceptual_weight,
+    augment: Augment = _RECIPE.augment,
     clip_grad: float | None = _RECIPE.clip_grad,
     ema: float | None = _RECIPE.ema,
     max_steps: int | None = _RECIPE.max_steps,
@@ -94,8 +96,8 @@ def fit(
         manifest: a manifest of `curate.filter_manifest`, or the folder of a pack.
         run_dir: folder of the run; None is `runs/NAME OF THE MANIFEST`.
         image_size, channels, epochs, batch_size, accumulate, devices, lr, weight_decay, beta1, beta2, warmup, norm,
-            encoder, neutral_weight, saturated_weight, neutral_chroma, saturated_chroma, perceptual_weight, clip_grad,
-            ema, max_steps, seed: the hyper-parameters of `Recipe`, explained in docs/reference/recipe.md.
+            encoder, neutral_weight, saturated_weight, neutral_chroma, saturated_chroma, perceptual_weight, augment,
+            clip_grad, ema, max_steps, seed: the hyper-parameters of `Recipe`, explained in docs/reference/recipe.md.
         recipe: all hyper-parameters as one object, instead of single arguments.
         init: start from the best weights of this run's folder, or from this checkpoint, to fine-tune or to train
             longer. channels, norm and encoder are then those of the checkpoint; one that is given and differs from both
@@ -152,6 +154,7 @@ def fit(
         neutral_chroma=neutral_chroma,
         saturated_chroma=saturated_chroma,
         perceptual_weight=perceptual_weight,
+        augment=augment,
         clip_grad=clip_grad,
         ema=ema,
         max_steps=max_steps,

@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from curate.cli import common
 from curate.cli.common import LOCATION, PATH, echo_data, echo_lines, echo_message, progress_bar
 from curate.locations import Location
 from train.cli.common import (
@@ -88,6 +89,6 @@ def evaluate(
     if as_json:
         echo_data([report.as_json(result.protocol, result.photos, result.summary)])
     else:
-        echo_lines(report.render_lines(result.protocol, result.photos, result.summary))
+        echo_lines(report.render_lines(result.protocol, result.photos, result.summary, common.output_width()))
     if html:
         click.echo(f"written: {html}", err=as_json)

@@ -47,12 +47,17 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
     type=PATH,
     help="Weights of efficientnet-lite0, .pth or .safetensors.  [default: those that the extra `encoder` installs]",
 )
+@_recipe_option(
+    "augment",
+    click.Choice(["none", "film"]),
+    "film shows the network each training photo as an old black-and-white photograph, for colorizing old photographs.",
+)
 @_recipe_option("lr", float, "Peak learning rate.")
 @_recipe_option("weight_decay", float, "AdamW's weight decay.")
 @_recipe_option("warmup", float, "Share of the steps in which the learning rate rises, 0 to 1.")
 @_recipe_option("clip_grad", float, "Scale a step's gradient down to this norm if it is larger.")
 @_recipe_option("ema", float, "Use an exponential moving average of the weights with this decay, for example 0.999.")
-@_recipe_option("seed", int, "Seed of initial weights, photo order, crops and flips.")
+@_recipe_option("seed", int, "Seed of initial weights, photo order, crops, flips and degradation.")
 @click.option(
     "--run-dir", type=PATH, help="Folder for checkpoints, log and pictures.  [default: runs/NAME OF THE MANIFEST]"
 )

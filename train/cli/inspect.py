@@ -28,6 +28,7 @@ def inspect_lines(source: Checkpoint) -> Iterator[str]:
     about = source.metadata
     yield f"{source.path}: {about.model}, step {about.step:,}, sha256 {sha256_of(source.path)}"
     yield f"  made by    vividset {about.tool_version}: {about.command or 'command unknown'}"
+    yield f"  recipe     {about.recipe.describe_changes()}"
     for rescue in about.rescues:
         yield f"  rescued    from {rescue.kind} at step {rescue.found_step:,}, back to {rescue.from_step:,}"
     yield f"  trained on {about.manifest_path}, sha256 {about.manifest_sha256}"

@@ -20,6 +20,8 @@ from torch import Tensor
 
 from curate.errors import TrainingError
 from curate.files import write_atomic
+from curate.measures.appearance import HUE_BINS
+from curate.measures.hue_spread import hue_histogram, hue_spread
 from curate.measures.measure import measure
 from curate.text import pluralize
 from train import checkpoint
@@ -28,7 +30,7 @@ from train.data.loader import Batch, CropLoader, load_batches
 from train.data.sampler import SampleKey, sequential_batches
 from train.health.detectors import LossCurve, Validation
 from train.health.findings import DOCUMENTED_LOSSES, DOCUMENTED_NEUTRAL, WINDOW_STEPS
-from train.models.colorspace import join_lab, split_lab
+from train.models.colorspace import AB_UNIT, join_lab, split_lab
 from train.trainer.state import TrainState
 
 Picture = NDArray[np.uint8]
@@ -76,7 +78,7 @@ def measure_baselines(state: TrainState) -> Baselines:
 
 
 def validate(state: TrainState) -> Validation | None:
-    """Measure loss, colorfulness and tone on the validation photos; remember the weights if their score is the best.
+    """Measure loss, hues, colorfulness and tone on the validation photos; remember the weights if their score is best.
 
     Returns:
         The measurements; None if there are no validation photos.
@@ -88,12 +90,14 @@ def validate(state: TrainState) -> Validation | None:
         return None
     loss = neutral = 0.0
     photos = 0
+    hues = np.zeros((2, HUE_BINS))
     pairs: list[tuple[Any, Any]] = []
     for lightness, target, predicted, rgb in predict(state, state.datasets.val):
         count = len(target)
         loss += count * float(state.criterion(predicted, target))
         neutral += count * float(state.criterion(torch.zeros_like(target), target))
         photos += count
+        hues += [hue_histogram((ab * AB_UNIT).cpu().numpy()) for ab in (predicted, target)]
         if len(pairs) < MEASURED_PHOTOS:
             pairs += zip(join_lab(lightness, predicted).cpu().numpy(), rgb.cpu().numpy(), strict=True)
     if not photos:
@@ -110,6 +114,8 @@ def validate(state: TrainState) -> Validation | None:
         tones=dict(Counter(prediction.tone.tone for prediction, _ in measured)),
         loss=loss / photos,
         photos=photos,
+        hue=hue_spread(hues[0]),
+        original_hue=hue_spread(hues[1]),
     )
     if math.isfinite(validation.ratio) and (state.best_score is None or validation.score < state.best_score):
         state.best_score, state.best_step = validation.score, state.step
