@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.explain import Explanation
-    from curate.exporting.export import ExportSummary
+    from curate.exporting.items import ExportSummary
     from curate.filtering.filter import FilterSummary, ListSummary
     from curate.manifest.reader import Ancestor
     from curate.packing.pack import PackSummary
@@ -155,6 +155,7 @@ def pack_summary(pack: PackSummary, out: Location) -> Iterator[str]:
     if pack.packed_now < pack.photos + len(pack.failed):
         yield f"  packed now: {pack.packed_now:,}; already in the pack: the rest"
     yield from _failure_lines(pack.failed, out)
+    yield from _sidecar_lines(pack.failed_sidecars, out)
     if pack.photos:
         copy = "" if isinstance(out, Path) else "copy it to a disk of the training machine, then "
         yield f"written: {out}; next step: {copy}train fit {out if isinstance(out, Path) else out.name}"
@@ -168,8 +169,18 @@ def export_summary(export: ExportSummary, out: Location) -> Iterator[str]:
     if export.left_out:
         yield f"  left out: {pluralize(export.left_out, 'row')} of tars and ZIPs, because a list of paths names files"
     yield from _failure_lines(export.failed, out)
+    yield from _sidecar_lines(export.failed_sidecars, out)
+    if export.card_kept:
+        yield f"{out / 'README.md'} was not written by this command, or was edited: it is kept as it is"
     if export.photos:
         yield f"written: {out}"
+
+
+def _sidecar_lines(failed: list[tuple[str, str]], out: Location) -> Iterator[str]:
+    """How many files that belong to photos are missing in an output, and the first of them."""
+    if failed:
+        yield f"! {pluralize(len(failed), 'file')} beside photos could not be read, and the output lacks their content:"
+        yield from _failure_lines(failed, out)
 
 
 def _failure_lines(failed: list[tuple[str, str]], out: Location) -> Iterator[str]:

@@ -12,6 +12,8 @@ zip_directory.py  lists the members of a ZIP file
 zip_member.py     reads one member of a ZIP at its position
 path_lists.py     reads files with one path per line; sorts a listing on disk
 remote.py         lists and reads URLs through fsspec
+sidecars.py       finds and reads the files beside photos
+photo_columns.py  reads the rows of metadata files
 reader.py         reads the bytes of a listed photo, or of a photo in a manifest
 photo_input.py    decodes a photo given as path, bytes, PIL image or array
 """

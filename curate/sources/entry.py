@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from curate.errors import NoPermission, PhotoError, ReadFailed, Vanished
 from curate.image.formats import PHOTO_SUFFIXES
@@ -20,6 +21,17 @@ EntryFilter = Callable[[str, str], bool]
 
 Key = tuple[str, ...]
 """See `ListedPhoto.key`."""
+
+
+class Sidecar(NamedTuple):
+    """A file that belongs to a photo, in the same source; see `curate.sources.sidecars`."""
+
+    path: str
+    """The path below the source, as manifest text."""
+    offset: int | None = None
+    """As for a photo."""
+    bytes: int | None = None
+    """Size of a member; None for a file of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,8 @@ class ListedPhoto:
     """`Kind: reason`, if the listing itself shows that the photo cannot be read."""
     offset: int | None = None
     """Position of a member's bytes in its tar, or of its header in its ZIP; None for a file of its own."""
+    sidecars: tuple[Sidecar, ...] = ()
+    """The files that belong to it, such as its caption."""
 
     @property
     def key(self) -> Key:
@@ -55,6 +69,18 @@ class ListedPhoto:
         """The path for `open`: the file on this machine, or the tar or ZIP that contains the member."""
         file = self.path if self.offset is None else container_path(self.path)
         return os.path.join(unescape(self.source), *unescape(file).split("/"))
+
+
+def to_sidecars(values: Iterable[Mapping[str, object]] | None) -> tuple[Sidecar, ...]:
+    """The sidecars of a row of a manifest, from its column `sidecars`."""
+    found = []
+    for value in values or ():
+        path, offset, size = value.get("path"), value.get("offset"), value.get("bytes")
+        if isinstance(path, str):
+            found.append(
+                Sidecar(path, offset if isinstance(offset, int) else None, size if isinstance(size, int) else None)
+            )
+    return tuple(found)
 
 
 def photo_location(source: str, path: str) -> str:

@@ -6,19 +6,23 @@ import heapq
 import itertools
 import os
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 from curate.errors import SourceError, UsageError
-from curate.manifest import escape
+from curate.manifest import escape, unescape
 from curate.sources import path_lists, remote
 from curate.sources.entry import ListedPhoto, has_container_name, photo_location
 from curate.sources.exclude import Exclusion
 from curate.sources.local import FolderListing, check_folder, list_file
+from curate.sources.sidecars import read_folder, stem_of
 from curate.text import describe_error
 from curate.unicode import find_path
 
+FOLDERS_IN_MEMORY = 8
+"""Folders of listed files whose names are kept: the folders above the present one, as a listing is sorted."""
 BATCH_ENTRIES = 4096
 """Number of entries of a list of paths that are looked up together."""
 
@@ -53,8 +57,12 @@ class ShardSpec:
         return cls(int(number), int(of)) if number.isdecimal() and of.isdecimal() else cls(0, 0)
 
     def contains(self, source: str, path: str) -> bool:
-        """Whether a file belongs to this part, by a hash of its location: every file is in exactly one part."""
-        return zlib.crc32(photo_location(source, path).encode()) % self.of == self.number - 1
+        """Whether a file belongs to this part, by a hash of its location: every file is in exactly one part.
+
+        The name counts only up to its first dot, so that a photo and what belongs to it are in the same part.
+        """
+        folder, _, name = photo_location(source, path).rpartition("/")
+        return zlib.crc32(f"{folder}/{stem_of(name)}".encode()) % self.of == self.number - 1
 
 
 ALL_SHARDS = ShardSpec(1, 1)
@@ -128,8 +136,15 @@ class Sources:
         in_folders = itertools.chain.from_iterable(folder.photos() for folder in folders)
         if not (roots.files or roots.urls or self.lists):
             return in_folders
-        elsewhere = path_lists.sort_photos(self._list_files_and_urls(roots))
+        elsewhere = self._add_neighbors(path_lists.sort_photos(self._list_files_and_urls(roots)))
         return heapq.merge(in_folders, elsewhere, key=lambda photo: photo.key)
+
+    def _add_neighbors(self, photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
+        """Give single files of this machine the sidecars in their folders, which no list has to name."""
+        read = lru_cache(FOLDERS_IN_MEMORY)(partial(read_folder, exclusion=self.exclusion))
+        for photo in photos:
+            is_local = photo.offset is None and photo.error is None and not remote.is_url(photo.source)
+            yield replace(photo, sidecars=read(unescape(photo.source)).of(photo.path)) if is_local else photo
 
     def _list_files_and_urls(self, roots: _Roots) -> Iterator[ListedPhoto]:
         """What is below the URLs, the single files, and the entries of the lists, unsorted."""

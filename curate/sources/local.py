@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from curate.errors import NotAFile, SourceError, UnsupportedFormat
 from curate.manifest import escape
@@ -21,8 +21,9 @@ from curate.sources.entry import (
 )
 from curate.sources.exclude import Exclusion
 from curate.sources.path_lists import sort_photos
+from curate.sources.sidecars import FolderSidecars
 
-_Subfolder = tuple[str, tuple[str, ...], tuple[tuple[int, int], ...]]
+_Subfolder = tuple[str, tuple[str, ...], tuple[tuple[int, int], ...], str | None]
 """The arguments of `FolderListing._list_folder`."""
 
 
@@ -51,7 +52,9 @@ class FolderListing:
             SourceError: the folder was unmounted, replaced or deleted before the listing was complete.
         """
         before = _identity(os.stat(self.root))
-        levels = [self._list_folder(self.root, (), (before,))]  # not recursive: folders may be thousands of levels deep
+        levels = [
+            self._list_folder(self.root, (), (before,), None)
+        ]  # not recursive: folders may be thousands of levels deep
         while levels:
             found = next(levels[-1], None)
             if found is None:
@@ -66,7 +69,7 @@ class FolderListing:
             )
 
     def _list_folder(
-        self, folder: str, parts: tuple[str, ...], parents: tuple[tuple[int, int], ...]
+        self, folder: str, parts: tuple[str, ...], parents: tuple[tuple[int, int], ...], metadata: str | None
     ) -> Iterator[ListedPhoto | _Subfolder]:
         """List one folder; a subfolder is given as the arguments with which to list it.
 
@@ -74,13 +77,16 @@ class FolderListing:
             folder: its path for the operating system.
             parts: its path below the root, as manifest text.
             parents: identities of it and of all folders above, to notice links that lead back.
+            metadata: path of the nearest metadata file in a folder above it.
         """
         try:
-            with os.scandir(folder) as entries:
-                names = sorted((escape(entry.name), entry.name) for entry in entries)
+            with os.scandir(folder) as found:
+                entries = list(found)
+            names = sorted((escape(entry.name), entry.name) for entry in entries)
         except OSError as exc:
             yield from self._failed("/".join(parts), str(as_photo_error(exc, "the folder can't be listed")))
             return
+        sidecars = FolderSidecars(entries, parts, self.exclusion, metadata)
         for text, name in names:
             full, path = os.path.join(folder, name), "/".join((*parts, text))
             try:
@@ -93,12 +99,16 @@ class FolderListing:
                 continue
             if not is_folder:
                 if self.include(self.source, path):
-                    yield from list_file_or_members(self.source, path, full, status, self.exclusion)
+                    for photo in list_file_or_members(self.source, path, full, status, self.exclusion):
+                        is_own_file = photo.offset is None and photo.error is None
+                        yield (
+                            replace(photo, sidecars=beside) if is_own_file and (beside := sidecars.of(text)) else photo
+                        )
                 continue
             if has_photo_name(text):
                 yield from self._failed(path, str(NotAFile("a folder with a photo's name")))
             if _identity(status) not in parents and os.path.realpath(full) not in self.skip:
-                yield full, (*parts, text), (*parents, _identity(status))
+                yield full, (*parts, text), (*parents, _identity(status)), sidecars.metadata
 
     def _unreadable(self, path: str, exc: OSError) -> Iterator[ListedPhoto]:
         """The entry for a file whose status cannot be read; nothing for a broken link without a photo's name."""
@@ -127,7 +137,7 @@ def check_folder(root: str) -> None:
 def list_file(full: str, include: EntryFilter, exclusion: Exclusion) -> Iterator[ListedPhoto]:
     """List a file that was named itself, always with an entry; its folder is its source.
 
-    A tar or ZIP gives its members.
+    A tar or ZIP gives its members, unsorted.
 
     Args:
         full: absolute path.
@@ -143,13 +153,13 @@ def list_file(full: str, include: EntryFilter, exclusion: Exclusion) -> Iterator
         yield ListedPhoto(source, path, None, None, str(as_photo_error(exc, "the file can't be read")))
         return
     if is_container(path):
-        yield from list_file_or_members(source, path, full, status, exclusion)
+        yield from list_file_or_members(source, path, full, status, exclusion, in_order=False)
     else:
         yield _from_status(source, path, status)
 
 
 def list_file_or_members(
-    source: str, path: str, full: str, status: os.stat_result, exclusion: Exclusion
+    source: str, path: str, full: str, status: os.stat_result, exclusion: Exclusion, *, in_order: bool = True
 ) -> Iterator[ListedPhoto]:
     """List one file of a folder: the members of a tar or ZIP; nothing for a pipe without a photo's name.
 
@@ -159,6 +169,7 @@ def list_file_or_members(
         full: its path for the operating system.
         status: its status.
         exclusion: members of a tar or ZIP not to list.
+        in_order: sort the members, and find their sidecars.
     """
     photo = _from_status(source, path, status)
     if photo.error is None and has_container_name(path):
@@ -166,7 +177,8 @@ def list_file_or_members(
             error = str(UnsupportedFormat("it is in a folder that is named like a tar or ZIP: rename the folder"))
             yield ListedPhoto(source, path, None, None, error)
         else:
-            members = sort_photos(list_members(source, path, full, status))
+            members = list_members(source, path, full, status)
+            members = sort_photos(members) if in_order else members
             yield from exclusion.filter_photos(members, start=path.count("/") + 1)
     elif photo.error is None and is_container(path):
         yield ListedPhoto(source, path, photo.bytes, photo.modified_ns, str(compressed_tar_error()))

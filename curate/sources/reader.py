@@ -16,7 +16,16 @@ from curate.errors import ChangedSinceScan, ChangedWhileRead, FileTooLarge, Outp
 from curate.image.formats import SNIFF_BYTES
 from curate.manifest import unescape
 from curate.sources import remote
-from curate.sources.entry import ListedPhoto, as_photo_error, container_path, has_zip_name, modified_ns
+from curate.sources.entry import (
+    ListedPhoto,
+    Sidecar,
+    as_photo_error,
+    container_path,
+    has_zip_name,
+    modified_ns,
+    to_sidecars,
+)
+from curate.sources.members import is_metadata
 from curate.sources.zip_member import ZipMember
 from curate.unicode import find_path
 
@@ -42,6 +51,8 @@ class PhotoRef:
     """The row's `bytes`."""
     offset: int | None = None
     """The row's `tar_offset`."""
+    sidecars: tuple[Sidecar, ...] = ()
+    """Those of the row's `sidecars` that are no metadata files."""
     borders: tuple[float, ...] | None = None
     """The row's `BORDER_COLUMNS`; None if it lacks them."""
 
@@ -83,14 +94,16 @@ def photo_refs(rows: pa.Table) -> Iterator[PhotoRef]:
     """Yield the photos of a manifest's rows.
 
     Args:
-        rows: has PHOTO_REF_COLUMNS; `bytes`, `tar_offset` and BORDER_COLUMNS are used if present.
+        rows: has PHOTO_REF_COLUMNS; `bytes`, `tar_offset`, `sidecars` and BORDER_COLUMNS are used if present.
     """
-    wanted = (*PHOTO_REF_COLUMNS, "bytes", "tar_offset", *BORDER_COLUMNS)
+    wanted = (*PHOTO_REF_COLUMNS, "bytes", "tar_offset", "sidecars", *BORDER_COLUMNS)
     for batch in rows.select([name for name in wanted if name in rows.column_names]).to_batches(max_chunksize=1024):
         for row in batch.to_pylist():
+            sidecars = tuple(file for file in to_sidecars(row.get("sidecars")) if not is_metadata(file.path))
             borders = tuple(row.get(name) for name in BORDER_COLUMNS)
             yield PhotoRef(
                 *(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset")),
+                sidecars,
                 borders=None if None in borders else borders,
             )
 

@@ -18,6 +18,7 @@ from curate.manifest import escape, unescape
 from curate.sources.containers import CANNOT_READ, compressed_tar_error, is_container, list_stream_members
 from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_container_name, limit_ns
 from curate.sources.exclude import Exclusion
+from curate.sources.members import is_metadata
 from curate.text import describe_error
 
 LOOKUPS_AT_ONCE = 32
@@ -73,7 +74,8 @@ def list_url(url: str, include: EntryFilter, exclusion: Exclusion) -> Iterator[L
         source, start = escape(url), len(root.rstrip("/")) + 1
         for entry in _walk_files(fs, root):
             path = escape(entry["name"][start:])
-            if path and not exclusion.skips_below(path) and include(source, path):
+            # every part of a divided listing needs the metadata files
+            if path and not exclusion.skips_below(path) and (include(source, path) or is_metadata(path)):
                 members = _file_or_members(source, path, fs, entry)
                 yield from exclusion.filter_photos(members, start=path.count("/") + 1)
 

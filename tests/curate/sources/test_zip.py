@@ -111,7 +111,7 @@ def rows_of(out: Path) -> dict[str, dict[str, Any]]:
 def measures_of(source: Path | str, out: Path, prefix: str) -> dict[str, dict[str, Any]]:
     """The rows of a scan by the name of the photo, without what depends on where the photo is."""
     scan_photos([source], out, SERIAL)
-    place = ("source", "path", "modified_ns", "tar_offset")
+    place = ("source", "path", "modified_ns", "tar_offset", "sidecars")
     return {
         path.removeprefix(prefix): {name: value for name, value in row.items() if name not in place}
         for path, row in rows_of(out).items()
