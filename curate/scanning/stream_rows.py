@@ -72,7 +72,10 @@ class StreamRows:
             if link.error:  # it leads nowhere
                 self._rows.append(Record(link, error=link.error).to_row())
         marked = (_mark_link(link) for link in links if not link.error)
-        others = (ListedPhoto(*row[:2], row[3], _NO_ROW, None, row[2]) for row in self._others.tuples())
+        others = (
+            ListedPhoto(source, path, size, _NO_ROW, None, offset)
+            for source, path, offset, size in self._others.tuples()
+        )
         with closing(sqlite3.connect("")) as database:
             database.execute("CREATE TABLE names (row, path, sidecars)")
             entries = sort_photos(itertools.chain(self._entries(), others, marked))
@@ -174,7 +177,7 @@ class _Table:
         if rest:
             yield pa.concat_tables(rest)
 
-    def tuples(self) -> Iterator[tuple[Any, ...]]:
+    def tuples(self) -> Iterator[tuple[str, str, int | None, int | None]]:
         """The columns source, path, tar_offset and bytes of all rows."""
         for table in self.tables():
             columns = (table[name].to_pylist() for name in ("source", "path", "tar_offset", "bytes"))

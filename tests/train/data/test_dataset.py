@@ -18,7 +18,8 @@ from PIL import Image
 from curate import manifest
 from curate.errors import ManifestError
 from curate.filtering.filter import filter_manifest
-from curate.filtering.options import FilterOptions, Split
+from curate.filtering.option_values import Split
+from curate.filtering.options import FilterOptions
 from curate.manifest import Lineage
 from curate.scanning.scan import ScanOptions, scan_photos
 from train.data import dataset
