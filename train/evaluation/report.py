@@ -137,6 +137,7 @@ def describe_protocol(protocol: Protocol) -> str:
     return (
         f"{pluralize(protocol.photos, 'photo')} of {protocol.manifest} (split {protocol.split}{unreadable}) "
         f"at {protocol.size_px} px: {protocol.crop}; {protocol.color_space}"
+        + (f"; strength {protocol.strength:g}" if protocol.strength != 1 else "")
     )
 
 
@@ -175,11 +176,12 @@ def count_tones(summary: PredictionSummary) -> str:
     return ", ".join(f"{count} {tone}" for tone, count in sorted(summary.tones.items(), key=lambda entry: -entry[1]))
 
 
-def as_json(protocol: Protocol, results: Results, summaries: Summaries) -> str:
+def as_json(protocol: Protocol, results: Results, summaries: Summaries, auto_strength: float | None = None) -> str:
     """Return protocol, summaries, and the network's scores of each photo; infinite and undefined numbers are null."""
     means = original_means(results)
     facts = {
         "protocol": asdict(protocol),
+        "auto_strength": auto_strength,
         "originals": {name: value for name, value in means.items() if not name.startswith("hue.")}
         | {"hue": asdict(originals_hue(results))},
         "predictions": {name: asdict(summary) for name, summary in summaries.items()},
