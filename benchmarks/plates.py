@@ -4,9 +4,9 @@
 
 PLATES is a folder of color photographs taken as three black-and-white plates, as Prokudin-Gorskii did (Library of
 Congress): NAME-red.png, NAME-green.png and NAME-blue.png, each a gray picture, and NAME-color.png, made of the three.
-docs/how-to/compare-on-plates.md says how to get them. Each of the three is colorized like any old photograph, and so is
-the luma of the color picture, which no film ever recorded. Squares from the middle are compared at 64 px, where an
-alignment error of a pixel of the plates doesn't count.
+docs/how-to/test-on-old-photographs.md says how to get them. Each of the three is colorized like any old photograph, and
+so is the luma of the color picture, which no film ever recorded. Squares from the middle are compared at 64 px, where
+an alignment error of a pixel of the plates doesn't count.
 """
 
 from __future__ import annotations
