@@ -28,7 +28,7 @@ def test_each_row_has_the_photo_in_color_and_then_gray_copies(
     clean_manifest: Callable[..., Path], tmp_path: Path
 ) -> None:
     state = state_of(clean_manifest(), tmp_path)
-    Path(state.datasets.train.locate(1) or "").unlink()  # left out
+    (tmp_path / "photos" / "p01.png").unlink()  # left out
     sheet = make_film_sheet(state)
     assert sheet
     assert sheet.size == ((EPOCHS + 1) * (SCALED_PX + GAP_PX) - GAP_PX, CAPTION_PX + 3 * (SCALED_PX + GAP_PX))
@@ -39,5 +39,5 @@ def test_each_row_has_the_photo_in_color_and_then_gray_copies(
 
 def test_without_readable_photos_there_is_no_sheet(clean_manifest: Callable[..., Path], tmp_path: Path) -> None:
     state = state_of(clean_manifest(("train",)), tmp_path)
-    Path(state.datasets.train.locate(0) or "").unlink()
+    (tmp_path / "photos" / "p00.png").unlink()
     assert make_film_sheet(state) is None
