@@ -52,8 +52,8 @@ def detect_brown(curve: LossCurve, *, has_learned: bool) -> Finding | None:
         return None
     evidence = (
         f"the predictions for held-out photos are brown: {last.hue.warm:.0%} of their chroma is in warm hues, where "
-        f"the originals have {last.original_hue.warm:.0%}, and their hue entropy is {last.hue.entropy_bits:.1f} bits for "
-        f"{last.original_hue.entropy_bits:.1f}"
+        f"the originals have {last.original_hue.warm:.0%}, and their hue entropy is {last.hue.entropy_bits:.1f} bits "
+        f"for {last.original_hue.entropy_bits:.1f}"
     )
     return Finding("sepia output", last.step, evidence, sepia_remedy(last.original_hue))
 
