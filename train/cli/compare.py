@@ -80,12 +80,12 @@ def compare(
     _name_pictures([f"{name}: {reason}" for name, reason in result.unreadable.items()])
     _name_pictures([f"{name}: its original has no color" for name in result.colorless])
     if as_json:
-        lists = {
+        left_out = {
             "unmatched": list(result.unmatched),
             "unreadable": dict(result.unreadable),
             "colorless": list(result.colorless),
         }
-        echo_data([report.as_json(result.protocol, result.photos, result.summary, lists)])
+        echo_data([report.as_json(result.protocol, result.photos, result.summary, left_out)])
     else:
         echo_lines(report.render_lines(result.protocol, result.photos, result.summary, common.output_width()))
     if html:

@@ -12,7 +12,14 @@ import click
 from curate.cli.common import LOCATION, PATH, echo_lines, typed_command
 from curate.locations import Location
 from train.checkpoint_file import find_file, read_metadata
-from train.cli.common import check_manifest, read_timeout_option, report_missing_best, root_option, skip_changed_option
+from train.cli.common import (
+    CHECKPOINT,
+    check_manifest,
+    read_timeout_option,
+    report_missing_best,
+    root_option,
+    skip_changed_option,
+)
 from train.recipe import Recipe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -71,10 +78,11 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 )
 @click.option(
     "--init",
-    type=PATH,
-    help="Start from the best weights of this run's folder, or from this checkpoint, to fine-tune or to train longer. "
-    "--channels, --norm and --encoder are then those of the checkpoint.",
-    metavar="RUN|CHECKPOINT",
+    type=CHECKPOINT,
+    help="Start from the best weights of this run's folder, or from this checkpoint, to fine-tune or to train longer; "
+    "`ready` starts from the weights that come with vividset. --channels, --norm and --encoder are then those of the "
+    "checkpoint.",
+    metavar="RUN|CHECKPOINT|ready",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --run-dir, which was stopped or killed.")
 @root_option

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -20,8 +21,11 @@ from train.evaluation.protocols import Protocol
 from train.evaluation.scores import PhotoResult, PredictionSummary, Predictor, histogram_of, score_prediction
 from train.models.colorspace import join_lab, split_lab
 from train.models.losses import ColorizationWeightedLoss
+from train.models.strength import match_colorfulness
 
 BATCH_PHOTOS = 8
+STRENGTH_PHOTOS = 64
+"""Evenly spread photos on which the automatic strength is measured."""
 Pixels = NDArray[np.uint8]
 
 
@@ -37,6 +41,9 @@ class EvaluationResult:
     """Means over the photos, for `network`, `mean color` and `neutral gray`."""
     unreadable: Mapping[str, str]
     """Reason for each photo that could not be read, by its name in the manifest."""
+    auto_strength: float | None = None
+    """Factor for the chroma of the network's colors that makes these photos as colorful as their originals, at most 2;
+    measured on up to 64 of them. None if a prediction is NaN or infinite."""
 
 
 class Evaluation:
@@ -51,6 +58,7 @@ class Evaluation:
         lpips: to measure LPIPS; None leaves it out.
         fid: to measure FID; None leaves it out.
         timeout_s: a photo that takes longer to read counts as unreadable.
+        strength: factor for the chroma of the network's colors.
     """
 
     def __init__(
@@ -63,11 +71,15 @@ class Evaluation:
         lpips: Lpips | None = None,
         fid: Fid | None = None,
         timeout_s: float = TIMEOUT_S,
+        strength: float = 1.0,
     ) -> None:
         self.network, self.photos, self.criterion, self.device = network, photos, criterion, device
         self.lpips, self.fid, self.timeout_s = lpips, fid, timeout_s
         self.crops = CropLoader(photos, size_px, seed=0)
         self.mean_ab = torch.zeros(1, 2, 1, 1)
+        self.strength = strength
+        self._samples: list[tuple[Tensor, Tensor, float]] = []
+        """Lightness and ab/50 of the network at strength 1, and colorfulness of the original, of some photos."""
         self.unreadable: dict[int, str] = {}
         """Reason for each photo that could not be read, by its index."""
 
@@ -84,13 +96,23 @@ class Evaluation:
         keys = sequential_batches(self.photos, BATCH_PHOTOS, limit)
         self.mean_ab = self._mean_color(keys)
         keys = [[key for key in batch if key.photo not in self.unreadable] for batch in keys]
+        total = sum(map(len, keys))
+        every = max(1, total // STRENGTH_PHOTOS)
         results: list[PhotoResult] = []
         for batch in self._load(keys):
-            results += self._evaluate_batch(batch)
-            progress(len(results), sum(map(len, keys)))
+            for result, lightness, ab in self._evaluate_batch(batch):
+                if len(results) % every == 0 and len(self._samples) < STRENGTH_PHOTOS:
+                    self._samples.append((lightness, ab, result.original_colorfulness))
+                results.append(result)
+            progress(len(results), total)
         if not results:
             raise TrainingError("none of these photos can be read: check that their disk is mounted")
         return results
+
+    def auto_strength(self) -> float | None:
+        """Return the strength that makes the photos of `run` as colorful as their originals, 0 to 2, or None."""
+        lightness, ab, colorfulness_values = zip(*self._samples, strict=True)
+        return match_colorfulness(torch.cat(lightness), torch.cat(ab), fmean(colorfulness_values))
 
     def _load(self, keys: list[list[SampleKey]]) -> Iterator[Batch]:
         for batch in load_batches(self.crops, keys, 0, timeout_s=self.timeout_s):
@@ -108,12 +130,14 @@ class Evaluation:
                 weight += float(weights.sum())
         return total / max(weight, 1e-12)
 
-    def _evaluate_batch(self, batch: Batch) -> Iterator[PhotoResult]:
+    def _evaluate_batch(self, batch: Batch) -> Iterator[tuple[PhotoResult, Tensor, Tensor]]:
+        """Yield the result of each photo, its lightness, and the network's ab/50 at strength 1."""
         if not batch.photos:
             return
         lightness, target = split_lab(batch.rgb)
+        network_ab = self._predict(lightness)
         predictions: dict[Predictor, Tensor] = {
-            "network": self.predict(lightness),
+            "network": self.strength * network_ab,
             "mean color": self.mean_ab.expand_as(target),
             "neutral gray": torch.zeros_like(target),
         }
@@ -130,7 +154,7 @@ class Evaluation:
                 )
                 for name, ab in predictions.items()
             }
-            yield PhotoResult(
+            result = PhotoResult(
                 index=index,
                 name=self.photos.name(index),
                 original_colorfulness=m,
@@ -139,10 +163,11 @@ class Evaluation:
                 hues={name: histogram_of(ab[row]) for name, ab in predictions.items()}
                 | {"originals": histogram_of(target[row])},
             )
+            yield result, lightness[row : row + 1], network_ab[row : row + 1]
 
     @torch.no_grad()
-    def predict(self, lightness: Tensor) -> Tensor:
-        """Return the predicted ab/50, (N, 2, H, W) float32 on the CPU, for lightness (N, 1, H, W)."""
+    def _predict(self, lightness: Tensor) -> Tensor:
+        """Return the network's ab/50, (N, 2, H, W) float32 on the CPU, for lightness (N, 1, H, W)."""
         predicted: Tensor = self.network(lightness.to(self.device)).float().cpu()
         return predicted
 
@@ -151,6 +176,7 @@ class Evaluation:
         (batch,) = self._load([[SampleKey(CENTER, index)]])
         lightness, target = split_lab(batch.rgb)
         gray, predicted = (
-            join_lab(lightness, ab)[0].numpy() for ab in (torch.zeros_like(target), self.predict(lightness))
+            join_lab(lightness, ab)[0].numpy()
+            for ab in (torch.zeros_like(target), self.strength * self._predict(lightness))
         )
         return gray, predicted, batch.rgb[0].numpy()

@@ -32,6 +32,8 @@ class Protocol:
     """Number of photos that the network was trained on, by their sha256; None if its training photos aren't known."""
     parents_known: bool = True
     """Whether the training photos of all checkpoints before it (`--init`) are known, and counted."""
+    strength: float = 1.0
+    """Factor for the chroma of the network's colors."""
     color_space: str = COLOR_SPACE
 
     @property
@@ -49,6 +51,7 @@ class Protocol:
         return (
             f"{pluralize(self.photos, 'photo')} of {self.manifest} (split {self.split}{unreadable}) "
             f"at {self.size_px} px: {self.crop}; {self.color_space}"
+            + (f"; strength {self.strength:g}" if self.strength != 1 else "")
         )
 
     def describe_hashes(self) -> str:

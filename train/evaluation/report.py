@@ -159,7 +159,10 @@ def count_tones(summary: PredictionSummary) -> str:
 
 
 def as_json(
-    protocol: AnyProtocol, results: Results, summaries: Summaries, lists: Mapping[str, Any] = MappingProxyType({})
+    protocol: AnyProtocol,
+    results: Results,
+    summaries: Summaries,
+    entries: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
     """Return protocol, summaries, and the judged scores of each photo; infinite and undefined numbers are null.
 
@@ -167,7 +170,7 @@ def as_json(
         protocol: what was measured.
         results: of all photos.
         summaries: of `summarize`.
-        lists: further entries.
+        entries: further entries, by their keys.
     """
     means = original_means(results)
     facts = {
@@ -176,7 +179,7 @@ def as_json(
         | {"hue": asdict(originals_hue(results))},
         "predictions": {name: asdict(summary) for name, summary in summaries.items()},
         "photos": [{"path": photo.name, "gain": photo.gain, **asdict(photo.judged)} for photo in results],
-        **lists,
+        **entries,
     }
     return json.dumps(_replace_nonfinite(facts), ensure_ascii=False)
 

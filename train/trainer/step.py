@@ -84,6 +84,7 @@ def advance_schedule(state: TrainState) -> None:
     with ignore_warnings:  # torch warns if the first step was skipped
         state.schedule.step()
     state.step += 1
+    state.auto_strength = None
 
 
 def _backward(state: TrainState, batch: Batch, photos: int) -> tuple[float, float, float]:

@@ -88,6 +88,35 @@ def test_brown_predictions_have_a_narrow_hue_spread(clean_manifest: Manifest) ->
     assert 0.1 < originals.warm < 0.5
 
 
+def test_strength_multiplies_the_colors_and_the_one_to_use_is_printed(
+    clean_manifest: Manifest, checkpoint_file: Manifest
+) -> None:
+    path, arguments = checkpoint_file(strength=4.0), (clean_manifest(["test"] * 4), "--device", "auto", "--json")
+    plain, strong = (json.loads(run(path, *arguments, "--strength", number).stdout) for number in (1, 2))
+    assert strong["protocol"]["strength"] == 2
+    assert strong["auto_strength"] == plain["auto_strength"] == 2  # the originals are far more colorful
+    shares = [result["predictions"]["network"]["colorfulness_share"] for result in (plain, strong)]
+    assert shares[1] == pytest.approx(2 * shares[0], rel=0.1)
+    assert strong["predictions"]["mean color"] == plain["predictions"]["mean color"]
+    text = run(path, *arguments[:-1], "--strength", "0.5").stdout
+    assert "; strength 0.5" in text.splitlines()[0]
+    assert "automatic strength: 2 makes these as colorful as their originals (at most 2)" in text
+    error = run(path, *arguments, "--strength", "auto")
+    assert error.exit_code == 1
+    assert "has no automatic strength" in error.stderr
+
+
+def test_the_automatic_strength_is_measured_on_the_evaluated_photos(clean_manifest: Manifest) -> None:
+    evaluation, results = evaluate(clean_manifest(["test"] * 3), Constant(0.4, 0.9))
+    found = [photo.scores["network"].colorfulness for photo in results]
+    lightness_and_ab = [sample[:2] for sample in evaluation._samples]
+    assert len(lightness_and_ab) == 3
+    evaluation._samples = [(*pair, 0.6 * m) for pair, m in zip(lightness_and_ab, found, strict=True)]
+    strength = evaluation.auto_strength()
+    assert strength is not None
+    assert 0.4 < strength < 0.8
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 132])
 def test_the_table_fits_the_terminal(
     clean_manifest: Manifest, checkpoint_file: Manifest, monkeypatch: pytest.MonkeyPatch, width: int

@@ -160,7 +160,16 @@ def test_a_new_run_starts_an_empty_log(tmp_path: Path) -> None:
         Validation(1, 0.5, 0.7, {"color": 3}, 0.06, 3),
         Validation(1, math.inf, 0.0, {"grayscale": 1}, 0.06, 1),
         Validation(
-            1, 0.5, 0.7, {"color": 3}, 0.06, 3, HueSpread(3.7, 0.8, 0.1, 0, 0.1), HueSpread(4.6, 0.6, 0.2, 0.2, 0)
+            1,
+            0.5,
+            0.7,
+            {"color": 3},
+            0.06,
+            3,
+            HueSpread(3.7, 0.8, 0.1, 0, 0.1),
+            HueSpread(4.6, 0.6, 0.2, 0.2, 0),
+            1.4,
+            0.6,
         ),
     ],
     ids=["log of an earlier version", "gray photos held out", "usual"],

@@ -285,8 +285,24 @@ def test_best_has_the_step_of_its_weights(
     monkeypatch.setattr("train.trainer.callbacks.checkpoint_due", lambda run, epoch_ends: run.step == run.total_steps)
     train_on(clean_manifest(("train",) * 4 + ("val",)), epochs=9, max_steps=5, batch_size=2)
     about = checkpoint.load(tmp_path / "run" / "best.safetensors").metadata
-    scores = {entry["score"]: entry["step"] for entry in events(tmp_path / "run", "validation")}
-    assert about.step == scores[min(scores)]
+    validations = events(tmp_path / "run", "validation")
+    best = min(validations, key=lambda entry: entry["score"])
+    assert about.step == best["step"]
+    assert about.auto_strength == best["auto_strength"]
+    last = checkpoint.load(tmp_path / "run" / "last.safetensors").metadata
+    assert last.auto_strength == validations[-1]["auto_strength"]
+    for entry in validations:  # a factor below 1 or above 1 costs loss, unless it corrects an error
+        assert 0 < entry["auto_strength"] <= 2
+        assert entry["auto_ratio"] == pytest.approx(entry["ratio"], abs=0.5)
+
+
+def test_weights_that_were_not_validated_have_no_automatic_strength(
+    clean_manifest: Manifests, train_on: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.trainer.callbacks.checkpoint_due", lambda run, epoch_ends: run.step == 1)
+    run_dir = train_on(clean_manifest(("train",) * 4 + ("val",)), epochs=1, batch_size=2).run_dir
+    last = checkpoint.load(run_dir / "last.safetensors").metadata
+    assert (last.step, last.auto_strength) == (1, None)
 
 
 def test_find_checkpoint_is_none_without_one_and_refuses_another_manifest(
