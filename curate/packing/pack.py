@@ -5,6 +5,7 @@ An interrupted pack continues: shards that are finished are kept.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, get_args
@@ -24,17 +25,24 @@ from curate.files import locked_output_dir, remove, write_errors, write_failed_c
 from curate.image.decode import MAX_ASPECT_RATIO, decode, memory_errors
 from curate.locations import Location
 from curate.manifest import Lineage, Manifest
+from curate.measures.borders import crop_borders
 from curate.packing.shards import (
     MANIFEST_NAME,
     PACK_COLUMNS,
     PackedPhoto,
+    PackedSidecar,
     read_shards,
     save_shard,
 )
-from curate.sources.reader import PHOTO_REF_COLUMNS, PhotoRef, photo_refs
+from curate.sources.entry import Sidecar
+from curate.sources.photo_columns import read_photo_columns
+from curate.sources.reader import BORDER_COLUMNS, PHOTO_REF_COLUMNS, PhotoRef, photo_refs
+from curate.sources.sidecars import read_sidecar, sidecar_suffix
 
 SHARD_PHOTOS = 512
 """Photos per shard."""
+METADATA_COLUMN = "metadata"
+"""Column of the manifest of a pack: what metadata files and other columns of the source say about a photo."""
 DECODED_SIDES = 2
 """A JPEG may be decoded at a reduced size, but its short side stays at least this many times `size_px`."""
 
@@ -58,6 +66,8 @@ class PackOptions:
     """Replace a pack that was made from another manifest or with other options."""
     engine: EngineName = "processes"
     """Where the work runs: `serial`, `processes` or `ray`."""
+    crop_borders: bool = False
+    """Pack what is inside of the bands at the sides of a photo, as the scan measured them."""
 
     def __post_init__(self) -> None:
         check_engine_options(self.engine, self.workers, self.timeout_s)
@@ -73,7 +83,8 @@ class PackOptions:
     def to_dict(self) -> dict[str, Any]:
         """The options that decide the content, for the lineage of the pack."""
         quality = {"quality": self.quality} if self.encoding == "jpeg" else {}
-        return {"size_px": self.size_px, "encoding": self.encoding, **quality}
+        crop = {"crop_borders": True} if self.crop_borders else {}
+        return {"size_px": self.size_px, "encoding": self.encoding, **quality, **crop}
 
 
 @dataclass(slots=True)
@@ -88,6 +99,8 @@ class PackSummary:
     """Size of all shards."""
     failed: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason of each photo that could not be packed."""
+    failed_sidecars: list[tuple[str, str]] = field(default_factory=list)
+    """Path and reason of each file beside a photo, or of its metadata, that could not be packed with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +118,8 @@ def pack_photos(
 
     The folder gets shards (Arrow files), `manifest.parquet`, and `failed.csv` if any photo failed. Photos are in the
     order of their sha256, so that every shard is a random sample and training can read whole shards one after another.
-    Shards that an interrupted run finished are kept.
+    Shards that an interrupted run finished are kept. What lies beside a photo is in the shards' column `sidecars`; what
+    metadata files say about it is in the manifest's column `metadata`.
 
     Args:
         manifest_path: any manifest; rows with an error are skipped.
@@ -119,6 +133,8 @@ def pack_photos(
         OutputError: `out` has other content, is locked or can't be written, or a source of photos is gone.
     """
     read = manifest.read_manifest(manifest_path, required=PHOTO_REF_COLUMNS)
+    if options.crop_borders and (absent := [name for name in BORDER_COLUMNS if name not in read.table.column_names]):
+        raise ManifestError(f"{manifest_path} has no column {absent[0]!r}: run `curate scan` again for --crop-borders")
     table = _sort_readable_rows(read)
     with locked_output_dir(out, {"manifest": read.sha256, **options.to_dict()}, overwrite=options.overwrite):
         shards = read_shards(out, _count_shards(table))
@@ -127,16 +143,17 @@ def pack_photos(
             remove(out / MANIFEST_NAME)  # a pack with a manifest is complete
         packed_now = _pack_shards(out, options, table, to_do, progress)
         summary = PackSummary(packed_now=packed_now)
-        rows = _packed_rows(out, table, summary)
+        rows = _packed_rows(out, _add_metadata(table, summary), summary)
         if rows.num_rows and (to_do or not _has_rows(out / MANIFEST_NAME, rows)):
-            write_failed_csv(out, summary.failed)
+            write_failed_csv(out, [*summary.failed, *summary.failed_sidecars])
             manifest.write_manifest(out / MANIFEST_NAME, rows, _lineage(read, options, command, summary))
     return summary
 
 
 def _sort_readable_rows(read: Manifest) -> pa.Table:
     """The rows that can be packed, without the columns of an earlier pack, in the order of their sha256."""
-    table = read.table.drop_columns([name for name in read.table.column_names if name.startswith("pack_")])
+    names = read.table.column_names
+    table = read.table.drop_columns([name for name in names if name.startswith("pack_") or name == METADATA_COLUMN])
     if "error" in table.column_names:
         table = table.filter(pc.is_null(table["error"]))
     table = table.filter(pc.is_valid(table["sha256"]))
@@ -153,7 +170,9 @@ def _is_finished(shard: pa.Table | None) -> bool:
     """Whether a shard exists, and no photo of it failed for a reason that may be temporary."""
     if shard is None:
         return False
-    return not any(error and error.partition(":")[0] in TRANSIENT_KINDS for error in shard["error"].to_pylist())
+    beside = (entry["error"] for entries in shard["sidecar_errors"].to_pylist() for entry in entries or ())
+    errors = filter(None, [*shard["error"].to_pylist(), *beside])
+    return not any(error.partition(":")[0] in TRANSIENT_KINDS for error in errors)
 
 
 def _pack_shards(
@@ -195,18 +214,44 @@ def pack_photo(photo: PhotoRef, options: PackOptions) -> PackedPhoto:
     """Read, decode and resize one photo; a photo that fails gets its error instead of pixels."""
     try:
         with memory_errors("resizing it"):
-            pixels = resize_photo(photo.read(), options.size_px)
+            borders = photo.borders if options.crop_borders else None
+            pixels = resize_photo(photo.read(), options.size_px, borders)
     except PhotoError as exc:
         return PackedPhoto(photo.sha256, error=str(exc))
     height, width = pixels.shape[:2]
     data = pixels.tobytes()
     if options.encoding == "jpeg":
         data = simplejpeg.encode_jpeg(pixels, quality=options.quality, colorspace="RGB", colorsubsampling="444")
-    return PackedPhoto(photo.sha256, width, height, data)
+    return PackedPhoto(
+        photo.sha256, width, height, data, sidecars=tuple(map(partial(_read_sidecar, photo), photo.sidecars))
+    )
 
 
-def resize_photo(data: bytes, size_px: int) -> NDArray[np.uint8]:
+def _read_sidecar(photo: PhotoRef, sidecar: Sidecar) -> PackedSidecar:
+    suffix = sidecar_suffix(photo.path, sidecar.path)
+    try:
+        return PackedSidecar(suffix, sidecar.path, read_sidecar(photo.source, sidecar))
+    except PhotoError as exc:
+        return PackedSidecar(suffix, sidecar.path, error=str(exc))
+
+
+def _add_metadata(table: pa.Table, summary: PackSummary) -> pa.Table:
+    """The rows with a column `metadata`: what metadata files say about each photo, if there are any."""
+    columns = read_photo_columns(table)
+    summary.failed_sidecars += columns.failed
+    if not columns.table.num_columns:
+        return table
+    return table.append_column(METADATA_COLUMN, columns.table.to_struct_array())
+
+
+def resize_photo(data: bytes, size_px: int, borders: tuple[float, ...] | None = None) -> NDArray[np.uint8]:
     """Decode a photo and reduce its short side to `size_px`; smaller photos keep their size.
+
+    Args:
+        data: content of the file.
+        size_px: of the result.
+        borders: widths of the bands at the left, top, right and bottom to crop, as shares of the photo's width and
+            height; None crops nothing.
 
     Returns:
         (H, W, 3) uint8 sRGB, contiguous. A photo with an aspect ratio over `MAX_ASPECT_RATIO` is cropped to its middle.
@@ -214,7 +259,11 @@ def resize_photo(data: bytes, size_px: int) -> NDArray[np.uint8]:
     Raises:
         PhotoError: the photo can't be decoded.
     """
-    pixels = decode(data, short_side_px=DECODED_SIDES * size_px).pixels
+    left, top, right, bottom = borders or (0.0, 0.0, 0.0, 0.0)
+    inside_share = min(1 - left - right, 1 - top - bottom)
+    pixels = decode(data, short_side_px=math.ceil(DECODED_SIDES * size_px / inside_share)).pixels
+    if borders:
+        pixels = crop_borders(pixels, (left, top, right, bottom))
     for axis in (0, 1):
         longest = MAX_ASPECT_RATIO * min(pixels.shape[:2])
         first = max(0, pixels.shape[axis] - longest) // 2
@@ -239,6 +288,8 @@ def _packed_rows(out: Location, table: pa.Table, summary: PackSummary) -> pa.Tab
             rows = rows.append_column(column, shard[column.name])
         errors = shard["error"].to_pylist()
         summary.failed += [(name, error) for name, error in zip(rows["path"].to_pylist(), errors, strict=True) if error]
+        beside = (entry for entries in shard["sidecar_errors"].to_pylist() for entry in entries or ())
+        summary.failed_sidecars += [(entry["path"], entry["error"]) for entry in beside]
         parts.append(rows.filter(pa.array([error is None for error in errors])))
         summary.bytes += int(shard.schema.metadata[b"bytes"])
     packed = pa.concat_tables(parts)
