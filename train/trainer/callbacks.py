@@ -185,6 +185,7 @@ def _start_log(state: TrainState, baselines: Baselines, say: Callable[[str], Non
     curve = LossCurve(
         ratios=(),
         warmup_steps=state.warmup_steps,
+        total_steps=state.total_steps,
         mean_color=baselines.mean_color / baselines.neutral,
         photos_per_step=recipe.photos_per_step,
         lr=recipe.lr,
