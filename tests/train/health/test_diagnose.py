@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -274,8 +275,8 @@ def test_a_square_wave_is_oscillation_and_nothing_else(tmp_path: Path, hold: int
 
 def test_a_finished_run_with_brown_predictions_has_sepia_output(tmp_path: Path) -> None:
     def diagnose_at(step: int) -> list[str]:
-        start = {"event": "start", "neutral_loss": 0.1, "mean_color_loss": 0.088, "total_steps": 500}
-        start["recipe"] = {"batch_size": 16, "warmup": 0.1, "lr": 5e-5}  # type: ignore[assignment]
+        start: dict[str, Any] = {"event": "start", "neutral_loss": 0.1, "mean_color_loss": 0.088, "total_steps": 500}
+        start["recipe"] = {"batch_size": 16, "warmup": 0.1, "lr": 5e-5}
         steps = [
             {"event": "step", "step": number, "loss": 0.1 - 4e-5 * number, "neutral": 0.1} for number in range(1, 501)
         ]
