@@ -100,6 +100,7 @@ def measure_borders(
     pixels: NDArray[np.uint8],
     visible: NDArray[np.bool_] | None,
     small: NDArray[np.uint8],
+    box: Box,
     whole_colorfulness: float,
     offset: tuple[int, int] = (0, 0),
 ) -> Borders:
@@ -109,12 +110,12 @@ def measure_borders(
         pixels: (H, W, 3) uint8 sRGB, the photo.
         visible: (H, W) bool, the pixels that count for the colorfulness; None: all.
         small: (h, w, 3) uint8, its small copy.
+        box: of `find_box`.
         whole_colorfulness: M of the photo.
         offset: rows and columns at the top and left that the small copy leaves out.
     """
     height, width = pixels.shape[:2]
     rows, columns = small.shape[:2]
-    box = find_box(small)
     if box == (0, 0, columns, rows):
         return Borders(0.0, 0.0, 0.0, 0.0, 0.0, whole_colorfulness)
     scale_y, scale_x = (
