@@ -103,13 +103,9 @@ def count_dividers(small: NDArray[np.uint8], box: Box | None = None) -> int:
     """
     left, top, right, bottom = box or find_box(small)
     inside = small[top:bottom, left:right]
-    return sum(
-        _count_lines(inside, cv2.inRange(inside, low, high))
-        for low, high in (
-            (np.full(3, DIVIDER_WHITE, np.float64), np.full(3, 255.0)),
-            (np.zeros(3), np.full(3, DIVIDER_BLACK, np.float64)),
-        )
-    )
+    white = cv2.inRange(inside, np.full(3, DIVIDER_WHITE, np.float64), np.full(3, 255.0))
+    black = cv2.inRange(inside, np.zeros(3), np.full(3, DIVIDER_BLACK, np.float64))
+    return _count_lines(inside, np.asarray(white, np.uint8)) + _count_lines(inside, np.asarray(black, np.uint8))
 
 
 def _count_lines(inside: NDArray[np.uint8], mask: NDArray[np.uint8]) -> int:

@@ -41,7 +41,7 @@ def test_a_photo_has_no_traces(real_photo: Read, name: str) -> None:
 def test_a_gray_photo_with_one_strong_color(real_photo: Read) -> None:
     photo = real_photo("astronaut").copy()
     kept = (photo[..., 0].astype(int) - photo[..., 2] > 90)[..., None]
-    gray = cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    gray = np.asarray(cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
     assert edits(np.where(kept, photo, gray)).selective_color > 0.8
     assert edits(gray).selective_color == 0
     on_even_gray = np.full_like(photo, 120)
