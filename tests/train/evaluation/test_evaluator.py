@@ -27,6 +27,7 @@ from train.evaluation.evaluator import Evaluation
 from train.evaluation.report import PSNR_WARNING, write_page
 from train.evaluation.scores import PhotoResult, Predictor, Scores, originals_hue, summarize
 from train.models.losses import ColorizationWeightedLoss
+from train.models.strength import StrengthSamples
 
 Manifest = Callable[..., Path]
 
@@ -72,7 +73,7 @@ def test_the_strength_is_measured_on_evenly_spread_photos(
 ) -> None:
     measured: list[Tensor] = []
     monkeypatch.setattr(evaluator, "MAX_PHOTOS", 2)
-    monkeypatch.setattr(evaluator.StrengthSamples, "add", lambda _self, lightness, ab, rgb: measured.append(rgb[0]))
+    monkeypatch.setattr(StrengthSamples, "add", lambda _self, lightness, ab, rgb: measured.append(rgb[0]))
     evaluation, results = evaluate(clean_manifest(["test"] * 3), Constant(0.4, 0.9))
     expected = [evaluation.render(results[number].index)[2] for number in (0, 2)]
     assert np.array_equal(np.stack([pixels.numpy() for pixels in measured]), np.stack(expected))
