@@ -19,7 +19,12 @@ from curate.sources import Sources
 
 ROWS: list[dict[str, object]] = [
     {
-        **{"source": "/p", "path": "a.jpg", "sha256": "00", "colorfulness": 25.5, "width": 4, "tone": "color"},
+        "source": "/p",
+        "path": "a.jpg",
+        "sha256": "00",
+        "colorfulness": 25.5,
+        "width": 4,
+        "tone": "color",
         "sidecars": [{"path": "a.json"}, {"path": "a.txt"}],
     },
     {"source": "/p", "path": r"caf\xe9, b.jpg", "error": "BrokenPhoto: cut off"},
