@@ -44,6 +44,7 @@ def scan_summary(summary: ScanSummary, out: Location) -> Iterator[str]:
     if summary.excluded_rows:
         yield f"  excluded: {pluralize(summary.excluded_rows, 'photo')} of an earlier scan; rows removed"
     yield from _skipped_names(summary.excluded)
+    yield from _passed_over(summary)
     if summary.skipped:
         yield f"  skipped, not a photo by name or content: {pluralize(summary.skipped, 'file')}"
     for kind, count in summary.errors.most_common():
@@ -75,6 +76,7 @@ def dry_scan_summary(listing: ListingStats) -> Iterator[str]:
     if listing.excluded_rows:
         yield f"  excluded: {pluralize(listing.excluded_rows, 'photo')} of an earlier scan; rows would be removed"
     yield from _skipped_names(listing.excluded)
+    yield from _passed_over(listing)
 
 
 def _skipped_names(excluded: Mapping[str, int]) -> Iterator[str]:
@@ -82,6 +84,14 @@ def _skipped_names(excluded: Mapping[str, int]) -> Iterator[str]:
     if excluded:
         counts = ", ".join(f"{count:,} {name}" for name, count in Counter(excluded).most_common())
         yield f"  skipped by name, files and folders: {sum(excluded.values()):,} ({counts})"
+
+
+def _passed_over(listed: ScanSummary | ListingStats) -> Iterator[str]:
+    """The number and the first names of the Parquet and Arrow files without images."""
+    if count := listed.tables_without_images:
+        more = f" and {count - len(listed.tables_passed_over):,} more" if count > len(listed.tables_passed_over) else ""
+        names = ", ".join(listed.tables_passed_over)
+        yield f"  without images: {pluralize(count, 'Parquet or Arrow file')} ({names}{more})"
 
 
 def filter_summary(chosen: FilterSummary) -> Iterator[str]:

@@ -80,6 +80,10 @@ class ListingStats:
     """Number of files and folders that were skipped, by the name or pattern that they match."""
     excluded_rows: int = 0
     """Photos of earlier scans that are excluded now and whose rows are removed from the manifest."""
+    tables_without_images: int = 0
+    """Parquet and Arrow files below folders that have no column of images."""
+    tables_passed_over: tuple[str, ...] = ()
+    """The locations of the first of them."""
     unknown_paths: tuple[str, ...] = ()
     """Paths to forget of which the earlier scan has no row."""
 
@@ -124,7 +128,7 @@ class WorkDir:
             rows: sorted by `ListedPhoto.key`, matched with known rows.
 
         Returns:
-            The counts, without `dropped`, `excluded`, `excluded_rows` and `unknown_paths`.
+            The numbers of files, and of photos to measure and missing ones; all other counts are 0.
         """
         files = missing = to_measure = size = 0
         with open_writer(self.listing_path, LISTING_SCHEMA) as out:

@@ -28,7 +28,7 @@ def is_compressed_tar(path: str) -> bool:
 
 
 def is_nested(name: str) -> bool:
-    """Whether a member is itself a tar, compressed or not, or a ZIP, by its name."""
+    """Whether a member is itself a container, or a compressed tar, by its name."""
     return has_container_name(name) or is_compressed_tar(name)
 
 
@@ -39,7 +39,7 @@ def is_metadata(path: str) -> bool:
 
 def nested_error() -> PhotoError:
     """The error of a member for which `is_nested` holds."""
-    return UnsupportedFormat("a tar or ZIP inside another is not read: unpack the outer one")
+    return UnsupportedFormat("a tar, ZIP, Parquet or Arrow file inside another is not read: unpack the outer one")
 
 
 def link_error(target: str, kind: str) -> PhotoError:

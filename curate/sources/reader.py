@@ -21,11 +21,13 @@ from curate.sources.entry import (
     Sidecar,
     as_photo_error,
     container_path,
+    has_table_name,
     has_zip_name,
     modified_ns,
     to_sidecars,
 )
 from curate.sources.members import is_metadata
+from curate.sources.table_reader import check_size, read_table_image
 from curate.sources.zip_member import ZipMember
 from curate.unicode import find_path
 
@@ -115,16 +117,18 @@ def read_photo(source: str, path: str, *, offset: int | None = None, size: int |
 
 
 def read_bytes(location: str, *, offset: int | None = None, size: int | None = None) -> bytes:
-    """Read all bytes of a file or of a member of a tar or ZIP.
+    """Read all bytes of a file or of a member of a container.
 
     Args:
-        location: path or URL of the file, tar or ZIP, from `locate_photo`.
+        location: path or URL of the file or container, from `locate_photo`.
         offset: as for `read_photo`.
         size: as for `read_photo`.
 
     Raises:
         PhotoError: it cannot be read.
     """
+    if offset is not None and has_table_name(location):
+        return check_size(read_table_image(location, offset)[0], size)
     if remote.is_url(location):
         if offset is None:
             return remote.fetch(location)
@@ -146,7 +150,7 @@ def read_bytes(location: str, *, offset: int | None = None, size: int | None = N
 
 
 def locate_photo(source: str, path: str, roots: Sequence[Path] = (), *, offset: int | None = None) -> str | None:
-    """Find the file of a photo in a manifest, or the tar or ZIP that contains it.
+    """Find the file of a photo in a manifest, or the container of it.
 
     Args:
         source: the row's `source`.
@@ -197,8 +201,17 @@ def read_listed_photo(
     Raises:
         PhotoError: the file cannot be read, is too large, or has changed since the listing or while it was read.
     """
+    if photo.is_table_row and photo.offset is not None:
+        return _read_table_row(photo, photo.offset, is_wanted, max_bytes)
     if remote.is_url(photo.source):
         return _fetch_listed_photo(photo, is_wanted, max_bytes)
+    return _read_listed_file(photo, is_wanted, max_bytes)
+
+
+def _read_listed_file(
+    photo: ListedPhoto, is_wanted: Callable[[bytes], bool], max_bytes: int
+) -> tuple[ListedPhoto, bytes]:
+    """`read_listed_photo` for a file on this machine, or a member of a tar or ZIP."""
     try:
         location = _file_location(unescape(photo.source), photo.path, photo.offset)
         with open(location, "rb") as file:
@@ -229,6 +242,19 @@ def read_listed_photo(
     if (photo.bytes, photo.modified_ns) != (size, modified_ns(after)):
         photo = replace(photo, bytes=size, modified_ns=modified_ns(after))
     return photo, data
+
+
+def _read_table_row(
+    photo: ListedPhoto, offset: int, is_wanted: Callable[[bytes], bool], max_bytes: int
+) -> tuple[ListedPhoto, bytes]:
+    """`read_listed_photo` for an image in a Parquet or Arrow file."""
+    data, version = read_table_image(_file_location(unescape(photo.source), photo.path, offset), offset)
+    if photo.modified_ns is not None:
+        _check_same(photo.modified_ns, version.modified_ns)
+    if len(data) > max_bytes:
+        raise FileTooLarge(f"{len(data)} bytes are over the limit of {max_bytes}")
+    listed = replace(photo, bytes=len(data), modified_ns=version.modified_ns)
+    return listed, data if is_wanted(data[:SNIFF_BYTES]) else data[:SNIFF_BYTES]
 
 
 def _fetch_listed_photo(
@@ -269,7 +295,7 @@ def _read_whole(member: ZipMember, size: int) -> bytes:
 
 
 def _file_location(source: str, path: str, offset: int | None) -> str:
-    """The path or URL of a photo's file, tar or ZIP, from a source for the system and a path as manifest text."""
+    """The path or URL of a photo's file or container, from a source for the system and a path as manifest text."""
     below = unescape(path if offset is None else container_path(path))
     return f"{source.rstrip('/')}/{below}" if remote.is_url(source) else os.path.join(source, *below.split("/"))
 

@@ -18,7 +18,15 @@ from curate.errors import ChangedSinceScan, FileTooLarge
 from curate.image.formats import PHOTO_SUFFIXES, RAW_SUFFIXES
 from curate.manifest import escape, unescape
 from curate.sources import remote
-from curate.sources.entry import TAR_SUFFIX, ZIP_SUFFIX, ListedPhoto, Sidecar, as_photo_error, has_zip_name
+from curate.sources.entry import (
+    TABLE_SUFFIXES,
+    TAR_SUFFIX,
+    ZIP_SUFFIX,
+    ListedPhoto,
+    Sidecar,
+    as_photo_error,
+    has_zip_name,
+)
 from curate.sources.exclude import Exclusion
 from curate.sources.members import COMPRESSED_TAR_SUFFIXES, METADATA_NAMES, is_metadata, is_nested
 from curate.sources.reader import locate_photo, read_bytes, read_photo
@@ -32,7 +40,7 @@ MAX_SIDECAR_BYTES = 1 << 30
 """Larger sidecars are not read into memory."""
 _NO_SIDECAR_SUFFIXES = PHOTO_SUFFIXES | RAW_SUFFIXES
 _CONTAINER_ENDS = frozenset(
-    f".{suffix.rpartition('.')[2]}" for suffix in (TAR_SUFFIX, ZIP_SUFFIX, *COMPRESSED_TAR_SUFFIXES)
+    f".{suffix.rpartition('.')[2]}" for suffix in (TAR_SUFFIX, ZIP_SUFFIX, *TABLE_SUFFIXES, *COMPRESSED_TAR_SUFFIXES)
 )
 """The end, from the last dot, of every name for which `is_nested` may hold."""
 
@@ -48,7 +56,7 @@ def stem_of(name: str) -> str:
 
 
 def is_candidate(name: str) -> bool:
-    """Whether a file may be a sidecar by its name: not a photo, camera raw file, tar, ZIP or row of an export."""
+    """Whether a file may be a sidecar by its name: not a photo, camera raw file, container or row of an export."""
     suffix = name[name.rfind(".") :].lower() if "." in name else ""
     if suffix in _NO_SIDECAR_SUFFIXES:
         return False
@@ -202,7 +210,7 @@ class SidecarIndex:
     def sample_key(self, photo: ListedPhoto) -> str | None:
         """The value of the column `sample`, equal for entries that may belong together; None if the entry has none."""
         folder, _, name = photo.path.rpartition("/")
-        if photo.error is not None:
+        if photo.error is not None or photo.is_table_row:
             return None
         if is_metadata(name):
             key = photo.source, folder
@@ -219,7 +227,7 @@ class SidecarIndex:
     def add_to(self, photo: ListedPhoto) -> ListedPhoto:
         """The entry with its sidecars."""
         name = photo.path.rpartition("/")[2]
-        if not self._has_candidates or photo.error is not None or not _may_be_photo(name):
+        if not self._has_candidates or photo.error is not None or photo.is_table_row or not _may_be_photo(name):
             return photo
         key = self.sample_key(photo) or ""
         if self._last is None or self._last[0] != key:
