@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +27,7 @@ from curate.executors.retry import Progress
 from curate.exporting.card import CardContent, SplitInfo, exported_rows, write_card
 from curate.exporting.features import hub_metadata
 from curate.exporting.items import OWN_PREFIX, ExportSummary
-from curate.exporting.names import clean_name
+from curate.exporting.names import clean_name, file_path
 from curate.files import commit, locked_output_dir, make_drafts_folder, write_errors, write_failed_csv
 from curate.locations import Location, RemotePath
 from curate.manifest import Manifest
@@ -104,6 +104,8 @@ class ShardJob:
     rows: pa.Table
     """Rows of the manifest; what goes into the file has the names that it gets there, with the prefix `PASSED`."""
     sidecars: tuple[SidecarColumn, ...]
+    features: dict[str, Any] = field(default_factory=dict)
+    """Features that the source of the photos recorded for columns."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -160,8 +162,8 @@ def export_parquet(
     made_of = {"manifest": read.sha256, "to": "parquet", "columns": options.columns, "shard_mb": options.shard_mb}
     readable = _readable_rows(read)
     with locked_output_dir(out, json.loads(json.dumps(made_of))):
-        rows, sidecars = _choose_columns(readable, options, summary)
-        jobs = list(_plan(rows, options, sidecars))
+        rows, sidecars, features = _choose_columns(readable, options, summary)
+        jobs = list(_plan(rows, options, sidecars, features))
         results, sidecars = _write_all(jobs, out, options, progress)
         splits: dict[str, ShardResult] = {}
         for job, (result, is_new) in zip(jobs, results, strict=True):
@@ -178,7 +180,7 @@ def export_parquet(
             for split, result in splits.items()
         }
         schema = _replace_sidecars(jobs[0], sidecars).schema
-        card = CardContent(read, exported_rows(readable, summary.failed), infos, "parquet", schema)
+        card = CardContent(read, exported_rows(readable, summary.failed), infos, "parquet", schema, jobs[0].features)
         with write_errors(out, OutputError, "-o", resumable=True):
             summary.card_kept = not write_card(out, card)
     return summary
@@ -195,8 +197,8 @@ def _readable_rows(read: Manifest) -> pa.Table:
 
 def _choose_columns(
     rows: pa.Table, options: ParquetOptions, summary: ExportSummary
-) -> tuple[pa.Table, tuple[SidecarColumn, ...]]:
-    """The rows with everything that workers need, and the columns of sidecars; names are made unique."""
+) -> tuple[pa.Table, tuple[SidecarColumn, ...], dict[str, Any]]:
+    """The rows with everything that workers need, the columns of sidecars, and features; names are made unique."""
     taken = {"image"}
 
     def claim(name: str, prefix: str) -> str:
@@ -214,12 +216,21 @@ def _choose_columns(
     summary.failed_sidecars += of_source.failed
     wanted = [*PHOTO_REF_COLUMNS, "bytes", "tar_offset", "sidecars", "split", "format"]
     chosen = rows.select([name for name in wanted if name in rows.column_names])
+    features = {}
     for name in of_source.table.column_names:
-        chosen = chosen.append_column(PASSED + claim(name, "metadata_"), of_source.table[name])
+        own = claim(name, "metadata_")
+        chosen = chosen.append_column(PASSED + own, of_source.table[name])
+        features |= {own: of_source.features[name]} if name in of_source.features else {}
     for name in dict.fromkeys(options.columns or PARQUET_COLUMNS):
-        if name in rows.column_names:
+        if name in rows.column_names and not _has_values(of_source.table, name, rows[name]):
             chosen = chosen.append_column(PASSED + claim(name, OWN_PREFIX), rows[name])
-    return chosen, sidecars
+    return chosen, sidecars, features
+
+
+def _has_values(table: pa.Table, name: str, values: pa.ChunkedArray) -> bool:
+    """Whether a column of the source has the values of a measure, because it is that of an earlier export."""
+    names = (known for known in table.column_names if known == name or known == OWN_PREFIX + name)
+    return any(table[known].type == values.type and table[known].equals(values) for known in names)
 
 
 def _find_suffixes(rows: pa.Table) -> list[str]:
@@ -249,7 +260,9 @@ def _first_type(suffix: str) -> pa.DataType:
     return pa.string() if suffix.lower() in _TEXT_SUFFIXES else pa.binary()
 
 
-def _plan(rows: pa.Table, options: ParquetOptions, sidecars: tuple[SidecarColumn, ...]) -> Iterator[ShardJob]:
+def _plan(
+    rows: pa.Table, options: ParquetOptions, sidecars: tuple[SidecarColumn, ...], features: dict[str, Any]
+) -> Iterator[ShardJob]:
     """Divide the photos of each split into files of about equal size, in the order of the manifest."""
     splits = rows["split"].fill_null("train") if "split" in rows.column_names else pa.array(["train"] * rows.num_rows)
     for split in pc.unique(splits).to_pylist():
@@ -262,7 +275,9 @@ def _plan(rows: pa.Table, options: ParquetOptions, sidecars: tuple[SidecarColumn
         count = len(bounds) - 1
         for number in range(count):
             name = f"data/{_file_name(split)}-{number:05d}-of-{count:05d}.parquet"
-            yield ShardJob(name, split, chosen.slice(bounds[number], bounds[number + 1] - bounds[number]), sidecars)
+            yield ShardJob(
+                name, split, chosen.slice(bounds[number], bounds[number + 1] - bounds[number]), sidecars, features
+            )
 
 
 def _file_name(split: str) -> str:
@@ -312,12 +327,12 @@ def _write_all(
 
 
 def _replace_sidecars(job: ShardJob, sidecars: tuple[SidecarColumn, ...]) -> ShardJob:
-    return ShardJob(job.name, job.split, job.rows, sidecars)
+    return replace(job, sidecars=sidecars)
 
 
 def _copied(job: ShardJob) -> ShardJob:
     """The job with a copy of its rows: a slice of a table would be sent to a worker with the whole table."""
-    return ShardJob(job.name, job.split, job.rows.take(pa.array(range(job.rows.num_rows), pa.int64())), job.sidecars)
+    return replace(job, rows=job.rows.take(pa.array(range(job.rows.num_rows), pa.int64())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,7 +408,7 @@ def write_shard(out: Location, job: ShardJob) -> ShardResult:
 
 def _write_draft(draft: Path, job: ShardJob) -> ShardResult:
     result = ShardResult()
-    schema = job.schema.with_metadata(hub_metadata(job.schema))
+    schema = job.schema.with_metadata(hub_metadata(job.schema, job.features))
     plain = [column.name for column in schema if pa.types.is_primitive(column.type) or pa.types.is_string(column.type)]
     with (
         pa.OSFile(os.fsencode(draft), "wb") as sink,
@@ -427,7 +442,7 @@ def _read_batches(rows: pa.Table, job: ShardJob, result: ShardResult) -> Iterato
         if result.too_narrow is not None:
             yield job.schema.empty_table()
             return
-        values["image"] = {"bytes": data, "path": clean_name(photo.path)}
+        values["image"] = {"bytes": data, "path": clean_name(file_path(photo.path))}
         read.append((number, values))
         size += len(data) + sidecar_bytes
         if size >= ROW_GROUP_BYTES:
