@@ -24,14 +24,11 @@ from curate.locations import Location
 from curate.manifest import SCAN_SCHEMA, Lineage, open_parquet
 from curate.scanning.merge import to_scan_schema
 from curate.sources import ALL_SHARDS, Key, ListedPhoto, Sources, contains, photo_location
-from curate.sources.entry import Sidecar
 
 BATCH_ROWS = 4096
 """Rows that are read from a file of known rows at a time."""
 UNREACHABLE_KINDS = frozenset({"Vanished", "ReadFailed"})
 """If a listed photo has an error of these kinds, the photo or its disk is gone, and its earlier measures are kept."""
-KNOWN_SIDECARS = (Sidecar(""),)
-"""Stands for the sidecars of a known row, in the listing of a photo that this scan didn't look for."""
 _COLUMNS = ["source", "path", "bytes", "modified_ns", "tar_offset", "error", "missing_since"]
 
 
@@ -51,10 +48,8 @@ class KnownRow(NamedTuple):
     """Microseconds since 1970."""
 
     def to_listed_photo(self) -> ListedPhoto:
-        """The photo as a listing contains it; its sidecars are those of the known row."""
-        return ListedPhoto(
-            self.source, self.path, self.bytes, self.modified_ns, offset=self.offset, sidecars=KNOWN_SIDECARS
-        )
+        """The photo as a listing contains it."""
+        return ListedPhoto(self.source, self.path, self.bytes, self.modified_ns, offset=self.offset)
 
 
 class ListingRow(NamedTuple):

@@ -28,7 +28,7 @@ from curate.manifest import (
     open_writer,
 )
 from curate.scanning.merge import combine_tables, to_scan_schema
-from curate.scanning.resume import KNOWN_SIDECARS, ListingRow, RowReader
+from curate.scanning.resume import ListingRow, RowReader
 from curate.sources import ListedPhoto
 
 CHUNK_PHOTOS = 256
@@ -282,12 +282,10 @@ def _take_known_rows(listed: pa.Table, number: int, reader: RowReader) -> pa.Tab
 
 
 def _add_sidecars(rows: pa.Table, listed: pa.Table) -> pa.Table:
-    """The rows of a chunk with the sidecars that the listing found; see also `KNOWN_SIDECARS`."""
+    """The rows of a chunk with the sidecars that the listing found; those of a missing photo stay as they were."""
     found = listed["sidecars"].take(rows["position"])
-    known = pc.equal(pc.list_flatten(found.combine_chunks()).field("path"), KNOWN_SIDECARS[0].path)
-    if pc.any(known).as_py():
-        is_known = [bool(files) and files[0]["path"] == KNOWN_SIDECARS[0].path for files in found.to_pylist()]
-        found = pc.if_else(pa.array(is_known), rows["sidecars"], found)
+    if listed["missing_since"].null_count < listed.num_rows:
+        found = pc.if_else(pc.is_null(rows["missing_since"]), found, rows["sidecars"])
     return rows.set_column(rows.column_names.index("sidecars"), SCAN_SCHEMA.field("sidecars"), found)
 
 

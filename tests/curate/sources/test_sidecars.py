@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -181,23 +180,3 @@ def test_the_manifest_refers_to_sidecars_and_a_rescan_to_new_ones(photos: Path, 
     rows = {row["path"]: row for row in manifest.read_manifest(out).table.to_pylist()}
     assert [file["path"] for file in rows["more/b-gray.png"]["sidecars"]] == ["more/b-gray.json"]
     assert [file["path"] for file in rows["a-vivid.png"]["sidecars"]] == ["a-vivid.txt"]
-
-
-def test_sidecars_in_a_folder_that_cannot_be_read_are_kept(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (photos / "more" / "b-gray.txt").write_text("gray", encoding="utf-8")
-    out = tmp_path / "scan.parquet"
-    scan_photos([photos], out, ScanOptions(engine="serial"))
-    scandir = os.scandir
-
-    def refuse(path: str) -> object:
-        if str(path).endswith("more"):
-            raise PermissionError(13, "Permission denied")
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    scan_photos([photos], out, ScanOptions(engine="serial"))
-    rows = {row["path"]: row for row in manifest.read_manifest(out).table.to_pylist()}
-    assert rows["more"]["error"].startswith("NoPermission")
-    assert [file["path"] for file in rows["more/b-gray.png"]["sidecars"]] == ["more/b-gray.txt"]
