@@ -22,6 +22,7 @@ from curate.errors import ManifestError, OutputError, UsageError
 from curate.exporting import parquet
 from curate.exporting.names import Kind
 from curate.exporting.parquet import ParquetOptions, export_parquet
+from curate.exporting.parquet_shards import IMAGE_TYPE
 from curate.filtering.filter import filter_manifest
 from curate.filtering.options import FilterOptions, Split
 from curate.scanning.scan import ScanOptions, scan_photos
@@ -235,7 +236,7 @@ def test_columns_and_names_of_labels_of_a_parquet_source_are_kept(tmp_path: Path
     table = pa.table(
         {
             "label": [1, 0, 1],
-            "image": pa.array([{"bytes": photo(number), "path": None} for number in range(3)], parquet.IMAGE_TYPE),
+            "image": pa.array([{"bytes": photo(number), "path": None} for number in range(3)], IMAGE_TYPE),
             "kind": kinds,
             "pairs": pa.array([[("x", 1)], [], None], pa.map_(pa.string(), pa.int64())),
         }
