@@ -1,4 +1,4 @@
-"""One Parquet file of an export: its columns, how it is written in a worker, and what the end of a finished one says."""
+"""One Parquet file of an export: its columns, how a worker writes it, and what the end of a finished one says."""
 
 from __future__ import annotations
 
