@@ -40,6 +40,7 @@ from curate.sources.members import is_metadata
 from curate.sources.photo_columns import read_photo_columns
 from curate.sources.reader import PHOTO_REF_COLUMNS
 from curate.sources.sidecars import sidecar_suffix
+from curate.sources.tar_copies import copied_tars
 
 PARQUET_COLUMNS = ("width", "height", "colorfulness", "tone", "sha256")
 """Columns of the manifest in the output if none are chosen, as far as the manifest has them."""
@@ -93,7 +94,8 @@ def export_parquet(
     with locked_output_dir(out, json.loads(json.dumps(made_of))):
         rows, sidecars, features = _choose_columns(readable, options, summary)
         jobs = list(_plan(rows, options, sidecars, features))
-        results, sidecars = _write_all(jobs, out, options, progress)
+        with copied_tars(readable, out):
+            results, sidecars = _write_all(jobs, out, options, progress)
         splits: dict[str, ShardResult] = {}
         for job, (result, is_new) in zip(jobs, results, strict=True):
             split = splits.setdefault(job.split, ShardResult())

@@ -21,6 +21,7 @@ from curate.files import commit, make_drafts_folder, write_errors
 from curate.locations import Location, RemotePath
 from curate.sources.reader import PhotoRef, photo_refs
 from curate.sources.sidecars import read_sidecar, sidecar_suffix
+from curate.sources.tar_copies import use_copies
 
 ROW_GROUP_PHOTOS, ROW_GROUP_BYTES = 100, 32 << 20
 """A row group ends with the photo with which it reaches one of these; a reader loads a row group at once."""
@@ -145,7 +146,7 @@ def write_shard(out: Location, job: ShardJob) -> ShardResult:
     Raises:
         OutputError: it can't be written, or a source of photos is gone.
     """
-    with write_errors(out, OutputError, "-o", resumable=True):
+    with write_errors(out, OutputError, "-o", resumable=True), use_copies(out):
         if isinstance(out, RemotePath):
             with TemporaryDirectory(dir=make_drafts_folder(out)) as scratch:
                 draft = Path(scratch, "draft")
