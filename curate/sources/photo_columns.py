@@ -62,6 +62,8 @@ def read_photo_columns(rows: pa.Table) -> PhotoColumns:
         except PhotoError as exc:
             failed.append((file.path, str(exc)))
             continue
+        if table.num_columns == 1:  # only the names of the photos
+            continue
         start = file.path.rfind("/") + 1
         names = pa.array([path[start:] for path in rows["path"].take(numbers).to_pylist()], pa.string())
         found = pc.index_in(names, value_set=table[FILE_NAME])
@@ -126,8 +128,8 @@ def _read_table(source: str, photos: list[_TablePhoto]) -> tuple[pa.Table, dict[
     double = {name for name in table.column_names if table.column_names.count(name) > 1}
     table = table.select([number for number, name in enumerate(table.column_names) if name not in double])
     columns = [_to_common_type(column) for column in table.columns]
-    named = pa.table(columns, names=table.column_names)
-    return named.append_column(_ROW, pa.array([photo.number for photo in photos], pa.int64())), features
+    numbers = pa.array([photo.number for photo in photos], pa.int64())
+    return pa.table([*columns, numbers], names=[*table.column_names, _ROW]), features
 
 
 def _to_common_type(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -173,6 +175,7 @@ def _group_by_metadata(rows: pa.Table) -> dict[tuple[str, Sidecar], pa.Array]:
 
 def _to_rows(pieces: list[pa.Table], count: int) -> pa.Table:
     """Put pieces together in the order of the rows; a column of which the types differ becomes text."""
+    pieces = [piece for piece in pieces if piece.num_columns > 1]
     if not pieces:
         return pa.table({_ROW: pa.nulls(count)}).drop_columns([_ROW])
     for name in dict.fromkeys(name for piece in pieces for name in piece.column_names):
