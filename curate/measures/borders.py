@@ -32,7 +32,7 @@ MAX_FRAMES = 3
 """Bands are looked for again inside of the bands that were found, this often."""
 _CHECKED_POINTS = 16
 _LEAST_CHECKED = 13
-"""Of so many points of a side, so many must have one color; otherwise there is no band. Most photos end here."""
+"""Of 16 points of a side, this many must have one color; otherwise there is no band. For most photos there is none."""
 
 
 @dataclass(frozen=True, slots=True)
