@@ -93,11 +93,11 @@ class Evaluation:
         self.mean_ab = self._mean_color(keys)
         keys = [[key for key in batch if key.photo not in self.unreadable] for batch in keys]
         total = sum(map(len, keys))
-        every = max(1, total // MAX_PHOTOS)
+        sampled = set(np.linspace(0, total - 1, min(total, MAX_PHOTOS)).round().astype(int).tolist())
         results: list[PhotoResult] = []
         for batch in self._load(keys):
             for result, *sample in self._evaluate_batch(batch):
-                if len(results) % every == 0 and not self._samples.is_full():
+                if len(results) in sampled:
                     self._samples.add(*sample)
                 results.append(result)
             progress(len(results), total)
