@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,8 @@ class CardContent:
     """Of the export; see `TEXTS`."""
     schema: pa.Schema | None = None
     """The columns of Parquet files."""
+    features: Mapping[str, Any] = field(default_factory=dict)
+    """Features that the source of the photos recorded for them."""
 
 
 TEXTS = {
@@ -116,7 +118,7 @@ def _header(card: CardContent) -> Iterator[str]:
     if card.schema is not None:
         yield "dataset_info:"
         yield "  features:"
-        yield from (f"  - {_json(feature)}" for feature in describe_features_for_card(card.schema))
+        yield from (f"  - {_json(feature)}" for feature in describe_features_for_card(card.schema, card.features))
         yield "  splits:"
         for name, split in card.splits.items():
             info = {"name": name, "num_bytes": split.data_bytes or 0, "num_examples": split.photos}
