@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -151,9 +152,15 @@ def crop_borders(pixels: NDArray[np.uint8], borders: tuple[float, float, float, 
     return pixels[top : max(top + 1, height - bottom), left : max(left + 1, width - right)]
 
 
+@cache
+def _checked_positions(side: int) -> NDArray[np.intp]:
+    """Return the positions of the checked points along a side; np.linspace takes longer than the check itself."""
+    return np.linspace(0, side - 1, _CHECKED_POINTS).astype(np.intp)
+
+
 def _may_have_bands(inside: NDArray[np.uint8]) -> list[bool]:
     """Return for left, top, right and bottom whether points of that side have one color."""
-    rows, columns = (np.linspace(0, side - 1, _CHECKED_POINTS).astype(np.intp) for side in inside.shape[:2])
+    rows, columns = map(_checked_positions, inside.shape[:2])
     points = np.stack([inside[rows, 0], inside[0, columns], inside[rows, -1], inside[-1, columns]]).astype(np.int16)
     middle = np.sort(points, axis=1)[:, _CHECKED_POINTS // 2 : _CHECKED_POINTS // 2 + 1]
     near = np.abs(points - middle).max(axis=2) <= TOLERANCE_LEVELS
