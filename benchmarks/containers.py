@@ -5,7 +5,8 @@
 For each kind, containers with members of a few bytes are made in a temporary folder. They are listed as a scan lists
 them, and by `zipfile` or `tarfile`, in turns, each in a process of its own; a compressed tar is read to its end. Prints
 seconds of CPU time, the ratio of the medians, and the peak memory (RSS) of the listing process above that of a process
-that lists nothing. With `--scan`, also the peak memory of a scan and of its largest worker, which find that no member is a photo.
+that lists nothing. With `--scan`, also the peak memory of a scan and of its largest worker, which find that no member
+is a photo.
 `--huge` is one ZIP and one tar with that many members.
 """
 
