@@ -33,7 +33,7 @@ from curate.locations import Location, RemotePath
 from curate.manifest import Manifest
 from curate.sources.members import is_metadata
 from curate.sources.photo_columns import read_photo_columns
-from curate.sources.reader import PHOTO_REF_COLUMNS, PhotoRef, photo_refs
+from curate.sources.reader import PHOTO_REF_COLUMNS, PhotoRef, photo_refs, read_in_row_order
 from curate.sources.sidecars import read_sidecar, sidecar_suffix
 
 PARQUET_COLUMNS = ("width", "height", "colorfulness", "tone", "sha256")
@@ -417,7 +417,7 @@ def _read_batches(rows: pa.Table, job: ShardJob, result: ShardResult) -> Iterato
     """Read photos and their sidecars, some at a time; what fails is added to `result`."""
     read: list[tuple[int, dict[str, Any]]] = []
     size = 0
-    for number, photo in enumerate(photo_refs(rows)):
+    for number, photo in enumerate(read_in_row_order(photo_refs(rows))):
         try:
             data = photo.read()
         except PhotoError as exc:

@@ -34,7 +34,7 @@ from curate.packing.shards import (
 )
 from curate.sources.entry import Sidecar
 from curate.sources.photo_columns import read_photo_columns
-from curate.sources.reader import PHOTO_REF_COLUMNS, PhotoRef, photo_refs
+from curate.sources.reader import PHOTO_REF_COLUMNS, PhotoRef, photo_refs, read_in_row_order
 from curate.sources.sidecars import read_sidecar, sidecar_suffix
 
 SHARD_PHOTOS = 512
@@ -186,7 +186,7 @@ def _pack_shards(
 
 def pack_shard(out: Location, options: PackOptions, shard: ShardInput) -> None:
     """Pack one shard, in a worker process; the watchdog ends the process if decoding a photo takes too long."""
-    photos = with_watchdog(shard.photos, options.timeout_s)
+    photos = with_watchdog(read_in_row_order(shard.photos), options.timeout_s)
     with write_errors(out, OutputError, "-o", resumable=True):
         save_shard(out, shard.index, (pack_photo(photo, options) for photo in photos))
 
