@@ -154,7 +154,7 @@ class Sources:
         return self._check_columns(heapq.merge(in_folders, elsewhere, key=lambda photo: photo.key))
 
     def _check_columns(self, photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
-        """Yield the photos; then check that each column that was named was found, if this is not a part of a listing."""
+        """Yield the photos; then check that each column that was named was found, except in a part of a listing."""
         yield from photos
         if self.shard == ALL_SHARDS:
             self.choice.check_found()
