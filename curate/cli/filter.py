@@ -55,5 +55,7 @@ def filter_command(scan_path: Location, out: Location, settings: dict[str, Any],
     echo_lines(summaries.filter_summary(chosen))
     rejected = rejected_path_for(out)
     echo_lines(["dry run: no files were written" if dry_run else f"written: {out} and {rejected}"])
+    if warning := summaries.join_warning(chosen):
+        echo_message(warning)
     if warning := summaries.strictest_rule_warning(chosen, str(scan_path if dry_run else rejected)):
         echo_message(warning)

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 SCHEMA_VERSION = 2
 """Version of the columns; a reader refuses manifests of a newer one."""
-SCORER_VERSION = 8
+SCORER_VERSION = 9
 """Increases whenever any number of a scan would change: rows of an older scorer are measured again."""
 METRIC = "hasler-susstrunk-2003-m3-signed"
 """The variant of the colorfulness metric, see docs/reference/measures.md."""
@@ -53,6 +53,12 @@ MEASURE_FIELDS = (
     pa.field("tone_ratio_residual", pa.float32()),
     pa.field("tone_hue_deg", pa.float32()),
     pa.field("fingerprint", pa.string()),
+    pa.field("border_share", pa.float32()),
+    pa.field("border_left", pa.float32()),
+    pa.field("border_top", pa.float32()),
+    pa.field("border_right", pa.float32()),
+    pa.field("border_bottom", pa.float32()),
+    pa.field("inside_colorfulness", pa.float64()),
 )
 STATE_FIELDS = (pa.field("error", pa.string()), pa.field("missing_since", pa.timestamp("us", tz="UTC")))
 """Why there are no measures; and since when scans don't find the photo, which manifests of older versions lack."""

@@ -5,6 +5,7 @@ An interrupted pack continues: shards that are finished are kept.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, get_args
@@ -19,11 +20,12 @@ from numpy.typing import NDArray
 from curate import manifest
 from curate.errors import TRANSIENT_KINDS, ManifestError, OutputError, PhotoError, UsageError
 from curate.executors.engines import ENGINES, EngineName, check_engine_options
-from curate.executors.retry import Progress, run_groups, run_isolated, with_watchdog
+from curate.executors.retry import ProcessWatchdog, Progress, run_groups, run_isolated, with_watchdog
 from curate.files import locked_output_dir, remove, write_errors, write_failed_csv
 from curate.image.decode import MAX_ASPECT_RATIO, decode, memory_errors
 from curate.locations import Location
 from curate.manifest import Lineage, Manifest
+from curate.measures.borders import crop_borders
 from curate.packing.shards import (
     MANIFEST_NAME,
     PACK_COLUMNS,
@@ -34,8 +36,9 @@ from curate.packing.shards import (
 )
 from curate.sources.entry import Sidecar
 from curate.sources.photo_columns import read_photo_columns
-from curate.sources.reader import PHOTO_REF_COLUMNS, PhotoRef, photo_refs, read_in_row_order
+from curate.sources.reader import BORDER_COLUMNS, PHOTO_REF_COLUMNS, PhotoRef, photo_refs, read_in_row_order
 from curate.sources.sidecars import read_sidecar, sidecar_suffix
+from curate.sources.tar_copies import TarCopies, TarCopy, copy_tar, use_copies
 
 SHARD_PHOTOS = 512
 """Photos per shard."""
@@ -64,6 +67,8 @@ class PackOptions:
     """Replace a pack that was made from another manifest or with other options."""
     engine: EngineName = "processes"
     """Where the work runs: `serial`, `processes` or `ray`."""
+    crop_borders: bool = False
+    """Pack what is inside of the bands at the sides of a photo, as the scan measured them."""
 
     def __post_init__(self) -> None:
         check_engine_options(self.engine, self.workers, self.timeout_s)
@@ -79,7 +84,8 @@ class PackOptions:
     def to_dict(self) -> dict[str, Any]:
         """The options that decide the content, for the lineage of the pack."""
         quality = {"quality": self.quality} if self.encoding == "jpeg" else {}
-        return {"size_px": self.size_px, "encoding": self.encoding, **quality}
+        crop = {"crop_borders": True} if self.crop_borders else {}
+        return {"size_px": self.size_px, "encoding": self.encoding, **quality, **crop}
 
 
 @dataclass(slots=True)
@@ -128,15 +134,19 @@ def pack_photos(
         OutputError: `out` has other content, is locked or can't be written, or a source of photos is gone.
     """
     read = manifest.read_manifest(manifest_path, required=PHOTO_REF_COLUMNS)
+    if options.crop_borders and (absent := [name for name in BORDER_COLUMNS if name not in read.table.column_names]):
+        raise ManifestError(f"{manifest_path} has no column {absent[0]!r}: run `curate scan` again for --crop-borders")
     table = _sort_readable_rows(read)
     with locked_output_dir(out, {"manifest": read.sha256, **options.to_dict()}, overwrite=options.overwrite):
         shards = read_shards(out, _count_shards(table))
         to_do = [shard for shard in range(_count_shards(table)) if not _is_finished(shards.get(shard))]
         if to_do:
             remove(out / MANIFEST_NAME)  # a pack with a manifest is complete
-        packed_now = _pack_shards(out, options, table, to_do, progress)
+        copies = TarCopies(table, out)
+        packed_now = _pack_shards(out, options, table, to_do, copies, progress)
         summary = PackSummary(packed_now=packed_now)
         rows = _packed_rows(out, _add_metadata(table, summary), summary)
+        copies.remove()
         if rows.num_rows and (to_do or not _has_rows(out / MANIFEST_NAME, rows)):
             write_failed_csv(out, [*summary.failed, *summary.failed_sidecars])
             manifest.write_manifest(out / MANIFEST_NAME, rows, _lineage(read, options, command, summary))
@@ -169,9 +179,16 @@ def _is_finished(shard: pa.Table | None) -> bool:
 
 
 def _pack_shards(
-    out: Location, options: PackOptions, table: pa.Table, to_do: list[int], progress: Progress | None
+    out: Location,
+    options: PackOptions,
+    table: pa.Table,
+    to_do: list[int],
+    copies: TarCopies,
+    progress: Progress | None,
 ) -> int:
     total: int = sum(min(SHARD_PHOTOS, table.num_rows - shard * SHARD_PHOTOS) for shard in to_do)
+    if to_do:
+        _copy_tars(out, options, copies, progress)
     run_groups(
         ENGINES[options.engine],
         partial(pack_shard, out, options),
@@ -184,16 +201,45 @@ def _pack_shards(
     return total
 
 
+def _copy_tars(out: Location, options: PackOptions, copies: TarCopies, progress: Progress | None) -> None:
+    """Copy the photos of compressed tars, so that they can be read in the order of the shards.
+
+    Raises:
+        OutputError: a copy can't be written, or a worker died.
+    """
+
+    def fail(copy: TarCopy) -> None:
+        raise OutputError(f"{copy.tar} can't be read: reading it ended the process: run the same command again")
+
+    run_groups(
+        ENGINES[options.engine],
+        partial(_copy_tar, out, options),
+        copies.unfinished(),
+        retry_group=fail,
+        workers=options.workers,
+        total=copies.photos,
+        progress=progress if copies else None,
+    )
+
+
+def _copy_tar(out: Location, options: PackOptions, copy: TarCopy) -> None:
+    watchdog = ProcessWatchdog(options.timeout_s)
+    watchdog.beat()
+    with write_errors(out, OutputError, "-o", resumable=True):
+        copy_tar(copy, watchdog.beat)
+    watchdog.stop()
+
+
 def pack_shard(out: Location, options: PackOptions, shard: ShardInput) -> None:
     """Pack one shard, in a worker process; the watchdog ends the process if decoding a photo takes too long."""
     photos = with_watchdog(read_in_row_order(shard.photos), options.timeout_s)
-    with write_errors(out, OutputError, "-o", resumable=True):
+    with write_errors(out, OutputError, "-o", resumable=True), use_copies(out):
         save_shard(out, shard.index, (pack_photo(photo, options) for photo in photos))
 
 
 def _pack_isolated(out: Location, options: PackOptions, shard: ShardInput) -> None:
     """Pack a shard again whose worker died, with each photo in a process of its own."""
-    function = partial(pack_photo, options=options)
+    function = partial(_pack_from_copies, out, options)
     results = run_isolated(function, shard.photos, workers=options.workers, timeout_s=options.timeout_s)
     packed = [
         PackedPhoto(photo.sha256, error=str(result)) if isinstance(result, PhotoError) else result
@@ -203,11 +249,17 @@ def _pack_isolated(out: Location, options: PackOptions, shard: ShardInput) -> No
         save_shard(out, shard.index, packed)
 
 
+def _pack_from_copies(out: Location, options: PackOptions, photo: PhotoRef) -> PackedPhoto:
+    with use_copies(out):
+        return pack_photo(photo, options)
+
+
 def pack_photo(photo: PhotoRef, options: PackOptions) -> PackedPhoto:
     """Read, decode and resize one photo; a photo that fails gets its error instead of pixels."""
     try:
         with memory_errors("resizing it"):
-            pixels = resize_photo(photo.read(), options.size_px)
+            borders = photo.borders if options.crop_borders else None
+            pixels = resize_photo(photo.read(), options.size_px, borders)
     except PhotoError as exc:
         return PackedPhoto(photo.sha256, error=str(exc))
     height, width = pixels.shape[:2]
@@ -236,8 +288,14 @@ def _add_metadata(table: pa.Table, summary: PackSummary) -> pa.Table:
     return table.append_column(METADATA_COLUMN, columns.table.to_struct_array())
 
 
-def resize_photo(data: bytes, size_px: int) -> NDArray[np.uint8]:
+def resize_photo(data: bytes, size_px: int, borders: tuple[float, ...] | None = None) -> NDArray[np.uint8]:
     """Decode a photo and reduce its short side to `size_px`; smaller photos keep their size.
+
+    Args:
+        data: content of the file.
+        size_px: of the result.
+        borders: widths of the bands at the left, top, right and bottom to crop, as shares of the photo's width and
+            height; None crops nothing.
 
     Returns:
         (H, W, 3) uint8 sRGB, contiguous. A photo with an aspect ratio over `MAX_ASPECT_RATIO` is cropped to its middle.
@@ -245,7 +303,11 @@ def resize_photo(data: bytes, size_px: int) -> NDArray[np.uint8]:
     Raises:
         PhotoError: the photo can't be decoded.
     """
-    pixels = decode(data, short_side_px=DECODED_SIDES * size_px).pixels
+    left, top, right, bottom = borders or (0.0, 0.0, 0.0, 0.0)
+    inside_share = min(1 - left - right, 1 - top - bottom)
+    pixels = decode(data, short_side_px=math.ceil(DECODED_SIDES * size_px / inside_share)).pixels
+    if borders:
+        pixels = crop_borders(pixels, (left, top, right, bottom))
     for axis in (0, 1):
         longest = MAX_ASPECT_RATIO * min(pixels.shape[:2])
         first = max(0, pixels.shape[axis] - longest) // 2

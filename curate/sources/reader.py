@@ -6,16 +6,25 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
 
-from curate.errors import ChangedSinceScan, ChangedWhileRead, FileTooLarge, OutputError, ReadFailed, Vanished
+from curate.errors import (
+    ChangedSinceScan,
+    ChangedWhileRead,
+    FileTooLarge,
+    OutputError,
+    PhotoError,
+    ReadFailed,
+    Vanished,
+)
 from curate.image.formats import SNIFF_BYTES
 from curate.manifest import unescape
 from curate.sources import remote
+from curate.sources.compression import HEAD_BYTES, find_codec
 from curate.sources.entry import (
     ListedPhoto,
     Sidecar,
@@ -28,11 +37,14 @@ from curate.sources.entry import (
 )
 from curate.sources.members import is_metadata
 from curate.sources.table_reader import check_size, read_ahead, read_table_image
+from curate.sources.tar_stream import read_member
 from curate.sources.zip_member import ZipMember
 from curate.unicode import find_path
 
 PHOTO_REF_COLUMNS = ("source", "path", "sha256")
 """The columns of a manifest that a `PhotoRef` needs."""
+BORDER_COLUMNS = ("border_left", "border_top", "border_right", "border_bottom")
+"""Width or height of the band at each side, as a share of the photo's."""
 ONE_READ_BYTES = 1 << 20
 """A file up to this size is read in one call. Of a larger one the head is read first, and the rest only of a photo."""
 READ_AHEAD_BYTES = 64 << 20
@@ -55,6 +67,8 @@ class PhotoRef:
     """The row's `tar_offset`."""
     sidecars: tuple[Sidecar, ...] = ()
     """Those of the row's `sidecars` that are no metadata files."""
+    borders: tuple[float, ...] | None = None
+    """The row's `BORDER_COLUMNS`; None if it lacks them."""
 
     def read(self) -> bytes:
         """Read the file's bytes and check that they are those that were scanned.
@@ -124,13 +138,18 @@ def photo_refs(rows: pa.Table) -> Iterator[PhotoRef]:
     """Yield the photos of a manifest's rows.
 
     Args:
-        rows: has PHOTO_REF_COLUMNS; `bytes`, `tar_offset` and `sidecars` are used if present.
+        rows: has PHOTO_REF_COLUMNS; `bytes`, `tar_offset`, `sidecars` and BORDER_COLUMNS are used if present.
     """
-    columns = [name for name in (*PHOTO_REF_COLUMNS, "bytes", "tar_offset", "sidecars") if name in rows.column_names]
-    for batch in rows.select(columns).to_batches(max_chunksize=1024):
+    wanted = (*PHOTO_REF_COLUMNS, "bytes", "tar_offset", "sidecars", *BORDER_COLUMNS)
+    for batch in rows.select([name for name in wanted if name in rows.column_names]).to_batches(max_chunksize=1024):
         for row in batch.to_pylist():
             sidecars = tuple(file for file in to_sidecars(row.get("sidecars")) if not is_metadata(file.path))
-            yield PhotoRef(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset"), sidecars)
+            borders = tuple(row.get(name) for name in BORDER_COLUMNS)
+            yield PhotoRef(
+                *(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset")),
+                sidecars,
+                borders=None if None in borders else borders,
+            )
 
 
 def read_photo(source: str, path: str, *, offset: int | None = None, size: int | None = None) -> bytes:
@@ -161,6 +180,8 @@ def read_bytes(location: str, *, offset: int | None = None, size: int | None = N
     """
     if offset is not None and has_table_name(location):
         return check_size(read_table_image(location, offset)[0], size)
+    if offset is not None and size and not has_zip_name(location) and is_compressed_tar(location):
+        return read_member(location if remote.is_url(location) else find_path(location), offset, size)
     if remote.is_url(location):
         if offset is None:
             return remote.fetch(location)
@@ -311,6 +332,27 @@ def _fetch_head(location: str, photo: ListedPhoto) -> bytes:
         return ZipMember(partial(remote.fetch, location), photo.offset, photo.bytes or 0).read(size)
     start = photo.offset or 0
     return remote.fetch(location, start, start + size) if size else b""
+
+
+def is_compressed_tar(location: str) -> bool:
+    """Whether a tar is compressed, by its content; False if it can't be read.
+
+    Args:
+        location: its path or URL.
+    """
+    try:
+        if remote.is_url(location):
+            return _is_compressed_url(location)
+        with open(find_path(location), "rb") as file:
+            return find_codec(file.read(HEAD_BYTES)) is not None
+    except (OSError, ValueError, PhotoError):
+        return False
+
+
+@lru_cache(1 << 16)
+def _is_compressed_url(url: str) -> bool:
+    """Whether the tar at a URL is compressed."""
+    return find_codec(remote.fetch(url, 0, HEAD_BYTES)) is not None
 
 
 def _read_range(file: BinaryIO, start: int, end: int) -> bytes:

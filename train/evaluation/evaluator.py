@@ -16,40 +16,14 @@ from train.data.dataset import PhotoDataset
 from train.data.loader import TIMEOUT_S, Batch, CropLoader, load_batches
 from train.data.sampler import CENTER, SampleKey, sequential_batches
 from train.evaluation.feature_metrics import Fid, Lpips
+from train.evaluation.protocols import Protocol
 from train.evaluation.scores import PhotoResult, PredictionSummary, Predictor, histogram_of, score_prediction
 from train.models.colorspace import join_lab, split_lab
 from train.models.losses import ColorizationWeightedLoss
 from train.models.strength import MAX_PHOTOS, StrengthSamples
 
 BATCH_PHOTOS = 8
-CENTER_CROP = "short side scaled to the size, square cut from the middle"
 Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """What was measured. Numbers with another protocol are not comparable."""
-
-    checkpoint: str
-    checkpoint_sha256: str
-    manifest: str
-    manifest_sha256: str
-    split: str
-    photos: int
-    """Number of photos that could be read."""
-    unreadable: int
-    size_px: int
-    """Side of the squares."""
-    lpips_weights_sha256: str | None = None
-    fid_weights_sha256: str | None = None
-    crop: str = CENTER_CROP
-    training_photos: int | None = None
-    """Number of photos that the network was trained on, by their sha256; None if its training photos aren't known."""
-    parents_known: bool = True
-    """Whether the training photos of all checkpoints before it (`--init`) are known, and counted."""
-    strength: float = 1.0
-    """Factor for the chroma of the network's colors."""
-    color_space: str = "loss on CIELAB ab/50, all else on 8-bit sRGB"
 
 
 @dataclass(frozen=True, slots=True)

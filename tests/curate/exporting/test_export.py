@@ -25,7 +25,8 @@ from curate.exporting import tars
 from curate.exporting.export import export_photos
 from curate.exporting.names import Kind, clean_name, unique_names
 from curate.filtering.filter import filter_manifest
-from curate.filtering.options import FilterOptions, Split
+from curate.filtering.option_values import Split
+from curate.filtering.options import FilterOptions
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos

@@ -20,7 +20,8 @@ from curate.errors import ManifestError, OutputError, UsageError
 from curate.exporting import parquet
 from curate.exporting.parquet import ParquetOptions, export_parquet
 from curate.filtering.filter import filter_manifest
-from curate.filtering.options import FilterOptions, Split
+from curate.filtering.option_values import Split
+from curate.filtering.options import FilterOptions
 from curate.scanning.scan import ScanOptions, scan_photos
 
 SERIAL = ParquetOptions(engine="serial")
