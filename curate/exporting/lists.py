@@ -70,8 +70,8 @@ def export_list(
             lines += 1
         if not lines:
             raise ManifestError(
-                f"all photos of {manifest_path} are in tars, ZIPs or Parquet or Arrow files, and a list of paths can only "
-                "name files: use --to csv, or --to copy"
+                f"all photos of {manifest_path} are in tars, ZIPs or Parquet or Arrow files, and a list of paths can "
+                "only name files: use --to csv, or --to copy"
             )
     return lines, read.table.num_rows - lines
 
