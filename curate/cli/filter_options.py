@@ -69,6 +69,12 @@ PHOTO_OPTIONS: tuple[Option, ...] = (
         type=click.Choice(TONES[1:]),
         help="Don't reject photos of this tone. Can be given several times.",
     ),
+    click.option(
+        "--keep-machine-made",
+        is_flag=True,
+        default=None,
+        help="Don't reject photos whose metadata says that a program made them or their colors.",
+    ),
     click.option("--min-side", type=click.IntRange(0), help="Reject photos with a short side below this, in px."),
     click.option("--max-aspect", type=float, help="Reject photos with a ratio of long to short side above this."),
     click.option(

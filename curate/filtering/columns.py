@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.errors import ManifestError
-from curate.filtering.rules import TableResults, usable_mask
+from curate.filtering.rules import OPTIONAL_COLUMNS, TableResults, usable_mask
 from curate.locations import Location, RemotePath
 from curate.manifest import ROW_GROUP_SIZE
 from curate.manifest.encoding import hex_to_uint
@@ -119,11 +119,11 @@ def read_tables(scan: PathOrTable, columns: list[str] | None = None) -> Iterator
     """Yield the rows of a scan in order, in pieces; `columns` None reads all.
 
     Raises:
-        ManifestError: a column is missing, except `missing_since`, which scans of older versions lack.
+        ManifestError: a column is missing, except `OPTIONAL_COLUMNS`, which scans of older versions lack.
     """
     names = column_names(scan)
-    if columns is not None and "missing_since" not in names:
-        columns = [name for name in columns if name != "missing_since"]
+    if columns is not None:
+        columns = [name for name in columns if name in names or name not in OPTIONAL_COLUMNS]
     if absent := set(columns or ()) - set(names):
         raise ManifestError(f"the scan has no column {min(absent)!r}: run `curate scan` again with this version")
     if isinstance(scan, JoinedScan):

@@ -33,6 +33,8 @@ class FilterOptions:
     keep_tones: frozenset[str] = frozenset({"color"})
     """Tones that are not rejected; see `TONES`."""
     split: Split = field(default_factory=Split)
+    keep_machine_made: bool = False
+    """Keep photos whose metadata says that a program made them or their colors; see `MACHINE_MADE`."""
     bounds: tuple[Bound, ...] = ()
     """Further lowest and highest values."""
     column_bounds: tuple[Bound, ...] = ()
@@ -111,6 +113,7 @@ class FilterOptions:
         return {
             "min_colorfulness": self.min_colorfulness,
             "keep_tones": sorted(self.keep_tones),
+            "keep_machine_made": self.keep_machine_made,
             "split": str(self.split),
             "bounds": {bound.option: bound.limit for bound in (*self.bounds, *self.column_bounds)},
             "join": self.join,
@@ -135,6 +138,10 @@ PRESETS: Mapping[str, Settings] = {
         "min-colorfulness": 20,
         "min-inside-colorfulness": 20,
         "max-border-share": 0.05,
+        "max-selective-color": 0.8,
+        "max-saturation-clipped-share": 0.05,
+        "max-divider-count": 0,
+        "min-chroma-detail": 0.2,
         "min-side": 256,
         "duplicates": "drop-near",
     },
@@ -149,6 +156,7 @@ _EXAMPLES: Mapping[str, Any] = {
     "keep-top": ["90%", "sharpness:80%"],
     **dict.fromkeys(_BOUND_SETTINGS, 20.0),
     "keep-tone": ["sepia"],
+    "keep-machine-made": True,
     "min-side": 256,
     "max-aspect": 3.0,
     "where": "width > 800",
@@ -231,6 +239,7 @@ def build_options(settings: Settings) -> FilterOptions:
     return FilterOptions(
         min_colorfulness=settings.get("min-colorfulness"),
         keep_tones=frozenset({"color", *settings.get("keep-tone", ())}),
+        keep_machine_made=settings.get("keep-machine-made", False),
         split=Split.parse(settings.get("split", str(Split()))),
         bounds=bounds,
         column_bounds=tuple(

@@ -141,7 +141,7 @@ def test_a_record_has_either_measures_or_an_error(vivid: Pixels) -> None:
 def test_a_record_is_read_back_from_a_manifest(tmp_path: Path, real_photo: Callable[[str], Pixels]) -> None:
     measures = measure(real_photo("coffee"))
     rows = [Record(PHOTO, "ab" * 32, HEADER, measures).to_row(), Record(PHOTO, error="EmptyFile: zero bytes").to_row()]
-    assert rows[0].keys() == set(SCAN_SCHEMA.names)
+    assert rows[0].keys() == set(SCAN_SCHEMA.names) - {"sidecars"}  # which the scan adds
     manifest.write_manifest(tmp_path / "m.parquet", pa.Table.from_pylist(rows, SCAN_SCHEMA), Lineage("scan", "", {}))
     good, bad = manifest.read_manifest(tmp_path / "m.parquet").table.to_pylist()
     assert good["colorfulness"] == measures.colorfulness
@@ -173,3 +173,11 @@ def test_camera_raw_gets_a_row_with_an_error_by_content_or_by_name(
         "page.dng": "NotAPhoto",
         "scan.tif": "",
     }
+
+
+def test_a_row_has_what_the_file_says_about_its_origin(tmp_path: Path, vivid: Pixels, encoded: Encode) -> None:
+    url = b"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    (tmp_path / "a.jpg").write_bytes(encoded(vivid, "JPEG", xmp=b'<x:xmpmeta a="' + url + b'"/>'))
+    record = score_photo(next(list_photos([tmp_path / "a.jpg"])), ScoreOptions())
+    assert record is not None
+    assert record.to_row()["digital_source_type"] == "trainedAlgorithmicMedia"
