@@ -272,11 +272,12 @@ def test_images_that_are_read_ahead_decode_each_row_group_once(tmp_path: Path, m
     open_cursor = parquet_table.ParquetTable._open_cursor
     monkeypatch.setattr(parquet_table, "KEPT_BYTES", 1)
     monkeypatch.setattr(parquet_table, "BATCH_ROWS", 1)
-    monkeypatch.setattr(
-        parquet_table.ParquetTable,
-        "_open_cursor",
-        lambda table, group, name: opened.append(group) or open_cursor(table, group, name),
-    )
+
+    def open_and_count(table: parquet_table.ParquetTable, group: int, name: str) -> object:
+        opened.append(group)
+        return open_cursor(table, group, name)
+
+    monkeypatch.setattr(parquet_table.ParquetTable, "_open_cursor", open_and_count)
     order = [(7 * row + 3) % 60 for row in range(60)]
     refs = [
         PhotoRef(str(tmp_path), f"0.parquet/{row:09d}", hashlib.sha256(images(60)[row]).hexdigest(), 164, row)
