@@ -97,7 +97,10 @@ def explain_photo(
     max_sharpness: float | None = None,
     min_tone_score: float | None = None,
     max_tone_score: float | None = None,
+    min_kind_score: float | None = None,
+    max_kind_score: float | None = None,
     keep_tone: str | Sequence[str] = (),
+    keep_kind: str | Sequence[str] = (),
     min_side: int | None = None,
     max_aspect: float | None = None,
     where: str | None = None,
@@ -112,7 +115,7 @@ def explain_photo(
     Args:
         photo: path of the photo.
         scan: manifest in which a photo is looked up that does not exist any more; it need not exist.
-        preset, min_colorfulness, max_colorfulness, keep_tone, min_side, max_aspect, where, reject_list, keep_list, and
+        preset, min_colorfulness, max_colorfulness, keep_tone, keep_kind, min_side, max_aspect, where, reject_list, keep_list, and
             the lowest and highest value of each measure: as in `filter_manifest`.
         options: all rules as one object, like the `options` of a `filter_manifest` result.
 

@@ -17,7 +17,7 @@ from curate.filtering.options import (
     load_preset,
     merge_settings,
 )
-from curate.measures.names import TONES
+from curate.measures.names import KINDS, TONES
 
 Command = Callable[..., Any]
 Option = Callable[[Command], Command]
@@ -47,6 +47,12 @@ PHOTO_OPTIONS: tuple[Option, ...] = (
         multiple=True,
         type=click.Choice(TONES[1:]),
         help="Don't reject photos of this tone. Can be given several times.",
+    ),
+    click.option(
+        "--keep-kind",
+        multiple=True,
+        type=click.Choice(KINDS[1:]),
+        help="Don't reject pictures of this kind: drawings, maps, screenshots, scanned pages, collages and the like.",
     ),
     click.option("--min-side", type=click.IntRange(0), help="Reject photos with a short side below this, in px."),
     click.option("--max-aspect", type=float, help="Reject photos with a ratio of long to short side above this."),

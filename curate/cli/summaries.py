@@ -177,7 +177,7 @@ def explanation_lines(photo: Path, explanation: Explanation) -> Iterator[str]:
     row = explanation.row
     if since := row.get("missing_since"):
         yield f"  {'missing_since':<21} {since:%Y-%m-%d %H:%M:%S} UTC"
-    for name in ("error", "format", "width", "height", *NUMERIC_MEASURES, "tone", "tone_confidence"):
+    for name in ("error", "format", "width", "height", *NUMERIC_MEASURES, "tone", "tone_confidence", "kind", "kind_confidence"):
         value = row.get(name)
         if value is not None:
             yield f"  {name:<21} {f'{value:.4g}' if isinstance(value, float) else value}"

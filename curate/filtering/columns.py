@@ -22,6 +22,8 @@ PathOrTable: TypeAlias = Location | Any
 """A scan: the path of its manifest, or a `pa.Table` in memory."""
 RowRules: TypeAlias = Callable[[pa.Table, slice], TableResults]
 """Returns all results for a table, whose rows are the given range of the whole scan."""
+OPTIONAL_COLUMNS = ("missing_since", "kind")
+"""Columns that scans of older versions lack; without them, their rules reject nothing."""
 _KEY_TEXT = pa.schema([("source", pa.string()), ("path", pa.string())])
 
 
@@ -85,11 +87,11 @@ def read_tables(scan: PathOrTable, columns: list[str] | None = None) -> Iterator
     """Yield the rows of a scan in order, in pieces; `columns` None reads all.
 
     Raises:
-        ManifestError: a column is missing, except `missing_since`, which scans of older versions lack.
+        ManifestError: a column is missing that is not one of `OPTIONAL_COLUMNS`.
     """
     names = manifest.inspect_manifest(scan)[0].names if isinstance(scan, Path | RemotePath) else scan.column_names
-    if columns is not None and "missing_since" not in names:
-        columns = [name for name in columns if name != "missing_since"]
+    if columns is not None:
+        columns = [name for name in columns if name in names or name not in OPTIONAL_COLUMNS]
     if absent := set(columns or ()) - set(names):
         raise ManifestError(f"the scan has no column {min(absent)!r}: run `curate scan` again with this version")
     if isinstance(scan, Path | RemotePath):

@@ -24,6 +24,7 @@ from curate.filtering.rules import RuleResult, rule_columns
 from curate.locations import Location
 from curate.manifest import DECISION_FIELDS, ROW_GROUP_SIZE, Lineage
 from curate.manifest.encoding import hex_to_uint
+from curate.measures.names import KINDS
 
 REQUIRED_COLUMNS = ("source", "path", "sha256", "colorfulness", "tone", "error")
 """A scan without one of these can't be filtered."""
@@ -74,6 +75,8 @@ class FilterSummary:
     """As in `FilterBatch`."""
     lists: tuple[ListSummary, ...] = ()
     """The lists that were given."""
+    without_kind: bool = False
+    """Whether graphics could not be rejected because the scan has no column `kind`."""
     splits: Counter[str] = field(default_factory=Counter)
     """Kept photos of each split."""
     kept_histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(HISTOGRAM_BINS), np.int64))
@@ -125,6 +128,7 @@ def filter_manifest(
     schema, lineage = manifest.inspect_manifest(scan_path, required=REQUIRED_COLUMNS)
     stats = compute_dataset_stats(scan_path, options)
     summary = FilterSummary(stats.options, lineage.metric if lineage else manifest.METRIC)
+    summary.without_kind = "kind" not in schema.names and not stats.options.keep_kinds >= set(KINDS)
     if dry_run:
         for batch in _iter_batches(scan_path, stats, sorted(rule_columns(stats.options).union(REQUIRED_COLUMNS))):
             summary.add(batch)

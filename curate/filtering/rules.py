@@ -82,6 +82,8 @@ def apply_rules(table: pa.Table, options: FilterOptions) -> Iterator[RuleResult]
     if options.min_colorfulness is not None:
         yield bound_rule(table, Bound("colorfulness", options.min_colorfulness, is_min=True))
     yield tone_rule(table, options.keep_tones)
+    if "kind" in table.column_names:
+        yield kind_rule(table, options.keep_kinds)
     for bound in options.bounds:
         yield bound_rule(table, bound)
     if options.min_side_px:
@@ -92,7 +94,7 @@ def apply_rules(table: pa.Table, options: FilterOptions) -> Iterator[RuleResult]
 
 def rule_columns(options: FilterOptions) -> set[str]:
     """Return the columns that `apply_rules` reads."""
-    columns = {"colorfulness", "tone", "error", "missing_since", *(bound.column for bound in options.bounds)}
+    columns = {"colorfulness", "tone", "kind", "error", "missing_since", *(bound.column for bound in options.bounds)}
     return columns | ({"width", "height"} if options.min_side_px or math.isfinite(options.max_aspect) else set())
 
 
@@ -123,6 +125,14 @@ def tone_rule(table: pa.Table, keep: frozenset[str]) -> RuleResult:
     kept = pc.is_in(tones, value_set=pa.array(sorted(keep), pa.string()))
     fails = to_mask(pc.and_(pc.is_valid(tones), pc.invert(kept)))
     return RuleResult("tone", fails, pc.binary_join_element_wise("tone is", tones.filter(pa.array(fails)), " "))
+
+
+def kind_rule(table: pa.Table, keep: frozenset[str]) -> RuleResult:
+    """Reject pictures whose kind is not in `keep`; those without a kind pass."""
+    kinds = _get_column(table, "kind")
+    kept = pc.is_in(kinds, value_set=pa.array(sorted(keep), pa.string()))
+    fails = to_mask(pc.and_(pc.is_valid(kinds), pc.invert(kept)))
+    return RuleResult("kind", fails, pc.binary_join_element_wise("kind is", kinds.filter(pa.array(fails)), " "))
 
 
 def bound_rule(table: pa.Table, bound: Bound) -> RuleResult:

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 SCHEMA_VERSION = 2
 """Version of the columns; a reader refuses manifests of a newer one."""
-SCORER_VERSION = 8
+SCORER_VERSION = 9
 """Increases whenever any number of a scan would change: rows of an older scorer are measured again."""
 METRIC = "hasler-susstrunk-2003-m3-signed"
 """The variant of the colorfulness metric, see docs/reference/measures.md."""
@@ -48,6 +48,12 @@ MEASURE_FIELDS = (
     pa.field("tone_residual", pa.float32()),
     pa.field("tone_ratio_residual", pa.float32()),
     pa.field("tone_hue_deg", pa.float32()),
+    pa.field("kind", pa.string()),
+    pa.field("kind_score", pa.float32()),
+    pa.field("kind_confidence", pa.float32()),
+    pa.field("kind_color_share", pa.float32()),
+    pa.field("kind_flat_share", pa.float32()),
+    pa.field("kind_edge_share", pa.float32()),
     pa.field("fingerprint", pa.string()),
 )
 STATE_FIELDS = (pa.field("error", pa.string()), pa.field("missing_since", pa.timestamp("us", tz="UTC")))
@@ -74,6 +80,7 @@ DICTIONARY_COLUMNS = [
     "hdr_transfer",
     "colorfulness_level",
     "tone",
+    "kind",
     "error",
     "missing_since",
     "split",

@@ -82,7 +82,7 @@ class Record:
             "missing_since": None,
         }
         if self.header and self.measures:
-            for group in (self.header, self.measures.appearance, self.measures.tone):
+            for group in (self.header, self.measures.appearance, self.measures.tone, self.measures.kind):
                 row |= {entry.name: getattr(group, entry.name) for entry in fields(group)}
             row["colorfulness"] = self.measures.colorfulness
             row["colorfulness_level"] = self.measures.colorfulness_level
