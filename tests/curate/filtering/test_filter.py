@@ -139,7 +139,7 @@ def test_photos_without_measures_are_rejected_with_any_options(row: dict[str, An
 
 def test_a_photo_counts_at_every_rule_that_rejects_it() -> None:
     result = filter_table(make_scan(photo(0, 50), photo(1, 1, "sepia"), photo(2, 1), broken(3)), FilterOptions())
-    assert dict(result.rejected_by_rule) == {"unreadable": 1, "colorfulness < 20": 2, "tone": 1}
+    assert dict(result.rejected_by_rule) == {"unreadable": 1, "colorfulness < 20": 2, "tone": 1, "kind": 0}
 
 
 def test_decision_columns_have_types_without_rows() -> None:
