@@ -19,11 +19,13 @@ import skimage
 import sklearn.datasets
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from train.checkpoint_file import READY_FILE
 from train.trainer.validation import save_png
 
 OUT_DIR = Path("build/demo")
 PHOTOS = OUT_DIR / "photos"
 RUN = OUT_DIR / "run"
+READY = OUT_DIR / "ready"
 COLOR = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 GRAY = ("brick.png", "camera.png", "coins.png", "moon.png", "page.png")
 SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])
@@ -47,6 +49,8 @@ def main() -> None:
     held_out, trained_on = photos_of(clean, "val")[0], photos_of(clean, "train")[1]
     last = RUN / "last.safetensors"
     run("train", "colorize", last, PHOTOS / held_out, PHOTOS / trained_on, "-o", OUT_DIR / "colorized")
+    if READY_FILE.exists():
+        run("train", "colorize", "ready", PHOTOS / held_out, PHOTOS / trained_on, "-o", READY, "--strength", "auto")
     sheet = OUT_DIR / "side-by-side.png"
     save_png(compare([PHOTOS / held_out, PHOTOS / trained_on]), sheet)
     rejected = pq.read_table(OUT_DIR / "manifests" / "rejected.parquet", columns=["path", "reject_reasons"]).to_pylist()
@@ -62,6 +66,10 @@ def main() -> None:
         f"    top: {held_out}, held out, which the network was not trained on; below: {trained_on}, a training photo."
     )
     print("  With so few photos the network learns little more than tints: train on thousands of your own.")
+    if READY_FILE.exists():
+        print(
+            '  "ready weights": the weights that come with vividset, which many photos taught (`train colorize ready`).'
+        )
 
 
 def run(*words: str | Path) -> None:
@@ -107,13 +115,16 @@ def photos_of(manifest: Path, split: str) -> list[str]:
 
 
 def compare(photos: list[Path]) -> Image.Image:
-    """Return a picture with a row for each photo: gray, colorized, original, all of the same size and labeled."""
+    """Return a picture with a row for each photo: gray, colorized, original, and by the ready weights, labeled."""
     width, height = SHOWN_PX[0] + GAP_PX, SHOWN_PX[1] + GAP_PX
-    sheet = Image.new("RGB", (3 * width - GAP_PX, len(photos) * height - GAP_PX), "white")
+    columns = 4 if READY.exists() else 3
+    sheet = Image.new("RGB", (columns * width - GAP_PX, len(photos) * height - GAP_PX), "white")
     for row, photo in enumerate(photos):
         original = Image.open(photo).convert("RGB")
         colored = Image.open(OUT_DIR / "colorized" / photo.name)
         pictures = {"gray": original.convert("L").convert("RGB"), "colorized": colored, "original": original}
+        if (READY / photo.name).exists():
+            pictures["ready weights"] = Image.open(READY / photo.name)
         for column, (label, picture) in enumerate(pictures.items()):
             shown = ImageOps.fit(picture, SHOWN_PX)
             draw_label(shown, label)

@@ -21,15 +21,18 @@ from curate.errors import UsageError
 from curate.files import sha256_of
 from curate.locations import PathText, RemotePath, local_path, parse_location
 from train.checkpoint import Checkpoint
+from train.checkpoint_file import locate
 from train.data.dataset import Datasets, load_split
 from train.data.loader import TIMEOUT_S
-from train.evaluation.evaluator import Evaluation, EvaluationResult, Protocol, summarize
+from train.evaluation.evaluator import Evaluation, EvaluationResult, Protocol
 from train.evaluation.feature_metrics import Fid, Lpips
+from train.evaluation.scores import summarize
 from train.evaluation.training_photos import count_training_photos
 from train.health.diagnose import Diagnosis, read_loss_curve
-from train.models.device import device_errors
+from train.models.device import choose_device, device_errors
 from train.models.losses import ColorizationWeightedLoss
-from train.recipe import Encoder, Norm, Recipe
+from train.models.strength import Strength, resolve_strength
+from train.recipe import Augment, Encoder, Norm, Recipe
 from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
 from train.trainer.start import check_roots, start_training
@@ -64,6 +67,7 @@ def fit(
     neutral_chroma: float = _RECIPE.neutral_chroma,
     saturated_chroma: float = _RECIPE.saturated_chroma,
     perceptual_weight: float = _RECIPE.perceptual_weight,
+    augment: Augment = _RECIPE.augment,
     clip_grad: float | None = _RECIPE.clip_grad,
     ema: float | None = _RECIPE.ema,
     max_steps: int | None = _RECIPE.max_steps,
@@ -94,12 +98,13 @@ def fit(
         manifest: a manifest of `curate.filter_manifest`, or the folder of a pack.
         run_dir: folder of the run; None is `runs/NAME OF THE MANIFEST`.
         image_size, channels, epochs, batch_size, accumulate, devices, lr, weight_decay, beta1, beta2, warmup, norm,
-            encoder, neutral_weight, saturated_weight, neutral_chroma, saturated_chroma, perceptual_weight, clip_grad,
-            ema, max_steps, seed: the hyper-parameters of `Recipe`, explained in docs/reference/recipe.md.
+            encoder, neutral_weight, saturated_weight, neutral_chroma, saturated_chroma, perceptual_weight, augment,
+            clip_grad, ema, max_steps, seed: the hyper-parameters of `Recipe`, explained in docs/reference/recipe.md.
         recipe: all hyper-parameters as one object, instead of single arguments.
         init: start from the best weights of this run's folder, or from this checkpoint, to fine-tune or to train
-            longer. channels, norm and encoder are then those of the checkpoint; one that is given and differs from both
-            the checkpoint's and the default is an error. Optimizer, schedule, steps, seed and average are new.
+            longer; the text "ready" starts from the weights that come with vividset. channels, norm and encoder are
+            then those of the checkpoint; one that is given and differs from both the checkpoint's and the default is an
+            error. Optimizer, schedule, steps, seed and average are new.
         encoder_weights: file with the weights of efficientnet-lite0; None takes those of its package.
         on_trouble: when the run goes wrong: `warn` prints it, `stop` also ends it, `rescue` returns to healthy weights
             and continues with a lower rate, smaller batches and a new warm-up. A resumed run keeps its own instead of
@@ -152,6 +157,7 @@ def fit(
         neutral_chroma=neutral_chroma,
         saturated_chroma=saturated_chroma,
         perceptual_weight=perceptual_weight,
+        augment=augment,
         clip_grad=clip_grad,
         ema=ema,
         max_steps=max_steps,
@@ -181,7 +187,7 @@ def fit(
             | ({"on_trouble"} if on_trouble != "warn" else set()),
             roots=_roots(roots),
             skip_changed=skip_changed,
-            init=_path(init),
+            init=None if init is None else locate(init),
             resume=resume,
             on_trouble=on_trouble,
             command=f"train.fit({str(source)!r}, run_dir={str(folder)!r}{start})" if command is None else command,
@@ -217,7 +223,8 @@ def load_checkpoint(checkpoint: StrPath, *, weights_only: bool = True) -> Checkp
     """Read a checkpoint, without running any code from it.
 
     Args:
-        checkpoint: a .safetensors file, or a run's folder, whose best.safetensors is read, else its last.safetensors.
+        checkpoint: a .safetensors file; a run's folder, whose best.safetensors is read, else its last.safetensors; or
+            the text "ready", for the weights that come with vividset.
         weights_only: leave out the optimizer's tensors.
 
     Returns:
@@ -230,7 +237,7 @@ def load_checkpoint(checkpoint: StrPath, *, weights_only: bool = True) -> Checkp
         >>> train.load_checkpoint("runs/clean").metadata.recipe.channels  # doctest: +SKIP
         96
     """
-    return train.checkpoint.load(local_path(checkpoint), weights_only=weights_only)
+    return train.checkpoint.load(locate(checkpoint), weights_only=weights_only)
 
 
 def evaluate(
@@ -246,7 +253,8 @@ def evaluate(
     fid_weights: StrPath | None = None,
     html: StrPath | None = None,
     timeout_s: float = TIMEOUT_S,
-    device: str = "cpu",
+    strength: Strength = 1.0,
+    device: str = "auto",
     say: Callable[[str], None] = print,
     progress: Progress | None = None,
 ) -> EvaluationResult:
@@ -264,7 +272,8 @@ def evaluate(
         fid_weights: TorchScript file inception-2015-12-05.pt, to measure FID. It runs as a program.
         html: page to write with the best, median and worst photos.
         timeout_s: a photo that takes longer to read counts as unreadable.
-        device: cpu, cuda, cuda:1 or mps.
+        strength: factor for the chroma of the network's colors, 0 to 4, or `auto`, as for `Colorizer.colorize`.
+        device: auto (the first GPU, else the CPU), cpu, cuda, cuda:1 or mps.
         say: called with each line of text for the user.
         progress: called with the number of photos done and of all photos.
 
@@ -273,7 +282,7 @@ def evaluate(
         `summary["neutral gray"]` and `summary["mean color"]`; `photos` with the scores of each photo; `protocol`.
 
     Raises:
-        CheckpointError: the checkpoint cannot be read.
+        CheckpointError: the checkpoint cannot be read, or `strength` is `auto` and it has no automatic strength.
         ManifestError: the manifest has no photos of that split, or photos are gone or changed.
         UsageError: an argument has no meaning, or the device does not exist.
         TrainingError: no photo can be read.
@@ -294,12 +303,14 @@ def evaluate(
     source = load_checkpoint(checkpoint)
     recipe = source.metadata.recipe
     size_px = image_size or recipe.image_size
+    factor = resolve_strength(strength, source.metadata.auto_strength, source.path)
+    device = choose_device(device)
     with device_errors(device):
         network = source.network().to(device)
     lpips = Lpips(local_path(lpips_weights), device) if lpips_weights else None
     fid = Fid(local_path(fid_weights), device) if fid_weights else None
     evaluation = Evaluation(
-        network, chosen, size_px, ColorizationWeightedLoss.from_recipe(recipe), device, lpips, fid, timeout_s
+        network, chosen, size_px, ColorizationWeightedLoss.from_recipe(recipe), device, lpips, fid, timeout_s, factor
     )
     photos = evaluation.run(limit, progress or (lambda done, total: None))
     training_photos, parents_known = count_training_photos(
@@ -316,6 +327,7 @@ def evaluate(
         size_px=size_px,
         training_photos=training_photos,
         parents_known=parents_known,
+        strength=factor,
         lpips_weights_sha256=lpips.features.sha256 if lpips else None,
         fid_weights_sha256=fid.features.sha256 if fid else None,
     )
@@ -324,7 +336,7 @@ def evaluate(
         text = train.evaluation.report.render_page(evaluation, protocol, photos, summary)
         train.evaluation.report.write_page(page, text)
     unreadable = {chosen.name(index): reason for index, reason in evaluation.unreadable.items()}
-    return EvaluationResult(protocol, photos, summary, unreadable)
+    return EvaluationResult(protocol, photos, summary, unreadable, evaluation.auto_strength())
 
 
 def diagnose(run: StrPath, *, neutral: float | None = None, means_of: int | None = None) -> Diagnosis:

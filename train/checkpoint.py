@@ -98,6 +98,9 @@ class CheckpointMetadata:
     """Lowest `Validation.score` so far; None without validation photos."""
     best_step: int = 0
     """Step of the lowest score."""
+    auto_strength: float | None = None
+    """Factor for the predicted chroma that makes the validation photos as colorful as their originals, at most 2, for
+    the weights in this file; None if they were not validated."""
     averaged_steps: int = 0
     """Updates of the EMA weights; 0 without EMA."""
     threads: int = 0

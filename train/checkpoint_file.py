@@ -1,15 +1,46 @@
-"""Finds and checks the file of a checkpoint without torch, so that commands object to a wrong path at once."""
+"""Finds and checks the file of a checkpoint without torch, so that commands object to a wrong path at once.
+
+The text `ready` names the weights that come with the package. A local file or folder of that name is `./ready`.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from curate.errors import CheckpointError
 from curate.files import check_readable
+from curate.locations import PathText, local_path
 from curate.text import advise, describe_error
 
 METADATA_KEY = "vividset"
 """Key of the metadata in the header of a safetensors file."""
+
+
+READY = "ready"
+READY_FILE = Path(__file__).parent / "ready_weights" / "ready.safetensors"
+"""The ready weights; MODEL_CARD.md beside them says what they were trained on. A build may lack them."""
+
+
+def locate(checkpoint: PathText) -> Path:
+    """Return the path of a checkpoint that is given as an argument.
+
+    Args:
+        checkpoint: a path, or the text `ready`, which means the weights that come with the package. A `pathlib.Path` is
+            always a path.
+
+    Raises:
+        CheckpointError: it is `ready`, and this build has no ready weights.
+        UsageError: it is a URL.
+    """
+    if checkpoint != READY:
+        return local_path(checkpoint)
+    if not READY_FILE.exists():
+        other = f"; ./{READY} means the file or folder of that name here" if os.path.lexists(READY) else ""
+        raise CheckpointError(
+            f"this build of vividset has no ready weights: train your own with `train fit`, and give its folder{other}"
+        )
+    return READY_FILE
 
 
 def find_file(path: Path) -> Path:

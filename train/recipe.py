@@ -10,6 +10,7 @@ from curate.errors import UsageError
 
 Norm = Literal["batch", "group"]
 Encoder = Literal["plain", "efficientnet-lite0"]
+Augment = Literal["none", "film"]
 
 
 def _hyper_parameter(default: Any, reason: str) -> Any:
@@ -56,7 +57,7 @@ class Recipe:
     )
     encoder: Encoder = _hyper_parameter(
         "plain",
-        "`plain` is the U-Net's own encoder; `efficientnet-lite0` is one pretrained on ImageNet (extra encoder).",
+        "`plain` is the U-Net's own encoder; `efficientnet-lite0` starts from ImageNet weights (extra encoder).",
     )
     neutral_weight: float = _hyper_parameter(
         0.5, "Loss weight of gray and sepia pixels: low, so that the network doesn't learn to predict the mean color."
@@ -70,8 +71,13 @@ class Recipe:
     saturated_chroma: float = _hyper_parameter(75.0, "CIELAB chroma from which a pixel gets saturated_weight.")
     perceptual_weight: float = _hyper_parameter(
         0.0,
-        "Weight of a perceptual loss on features of efficientnet-lite0 (extra encoder); 0 turns it off. Try "
+        "Weight of a perceptual loss on features of efficientnet-lite0 (weights: extra encoder); 0 turns it off. Try "
         "0.01 if pictures stay sepia at a third of the neutral loss.",
+    )
+    augment: Augment = _hyper_parameter(
+        "none",
+        "`film` shows the network each training photo as old film and paper would show it, with random response, "
+        "contrast, fading and damage, for colorizing old photographs; its colors stay the target. `none` doesn't.",
     )
     clip_grad: float | None = _hyper_parameter(
         None, "Largest norm of a step's gradient; longer gradients are scaled down to it. None doesn't clip."
@@ -84,7 +90,9 @@ class Recipe:
     max_steps: int | None = _hyper_parameter(
         None, "Largest number of optimizer steps, even if that is within an epoch; None runs all epochs."
     )
-    seed: int = _hyper_parameter(0, "Seed of the initial weights and of the photos' order, crops and flips.")
+    seed: int = _hyper_parameter(
+        0, "Seed of the initial weights and of the photos' order, crops, flips and degradation."
+    )
 
     def __post_init__(self) -> None:
         for name in ("channels", "epochs", "batch_size", "accumulate", "devices"):
@@ -103,6 +111,7 @@ class Recipe:
         self._check("encoder", self.encoder in ("plain", "efficientnet-lite0"), "plain or efficientnet-lite0")
         large_enough = self.encoder == "plain" or self.image_size >= 64
         self._check("image_size", large_enough, f"64 or more with --encoder {self.encoder}")
+        self._check("augment", self.augment in ("none", "film"), "none or film")
         self._check("norm", self.norm in ("batch", "group"), "batch or group")
         self._check("max_steps", self.max_steps is None or self.max_steps >= 1, "at least 1")
         self._check("seed", 0 <= self.seed < 2**63, "0 to 9223372036854775807")
@@ -128,6 +137,16 @@ class Recipe:
         """
         steps = self.epochs * self.steps_per_epoch(photos)
         return steps if self.max_steps is None else min(steps, self.max_steps)
+
+    def describe_changes(self) -> str:
+        """Return the hyper-parameters that differ from the documented recipe, as text.
+
+        >>> Recipe(image_size=64, augment="film").describe_changes()
+        'image_size 64, augment film; all else as documented'
+        """
+        values = ((entry.name, getattr(self, entry.name), entry.default) for entry in fields(self))
+        changed = [f"{name} {value}" for name, value, default in values if value != default]
+        return ", ".join(changed) + "; all else as documented" if changed else "the documented recipe"
 
     def describe(self) -> list[tuple[str, Any, str]]:
         """Return (name, value, reason) of each hyper-parameter."""

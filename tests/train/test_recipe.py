@@ -31,7 +31,7 @@ DOCUMENTED = {
 }
 
 
-EXTRAS = {"accumulate": 1, "devices": 1, "perceptual_weight": 0.0, "clip_grad": None, "ema": None}
+EXTRAS = {"accumulate": 1, "devices": 1, "perceptual_weight": 0.0, "augment": "none", "clip_grad": None, "ema": None}
 """Hyper-parameters that are not in the documented recipe; their defaults turn them off."""
 
 
@@ -75,6 +75,7 @@ def test_a_recipe_is_immutable() -> None:
         {"warmup": 1.0},
         {"warmup": math.nan},
         {"norm": "layer"},
+        {"augment": "sepia"},
         {"max_steps": 0},
         {"seed": -1},
         {"seed": 2**63},

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any, Literal
 
 import click
 
-from curate.cli.common import PATH, echo_message, timeout_option
-from train.checkpoint_file import find_file, read_metadata
+from curate.cli.common import PATH, LocalPath, echo_message, timeout_option
+from train.checkpoint_file import READY, find_file, locate, read_metadata
 from train.data.roots import check_roots
 
 
@@ -34,13 +35,54 @@ skip_changed_option = click.option(
 )
 
 
+class CheckpointPath(LocalPath):
+    """A run's folder or a checkpoint as `pathlib.Path`; `ready` is the path of the weights that come with vividset."""
+
+    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if value != READY:
+            return super().convert(value, param, ctx)
+        path = locate(READY)
+        if os.path.lexists(READY):
+            echo_message(
+                f"{READY} means the weights that come with vividset; write ./{READY} for the one in this folder"
+            )
+        return path
+
+
+CHECKPOINT = CheckpointPath()
+
+
 def _check_checkpoint(_context: click.Context, _argument: click.Parameter, path: Path) -> Path:
     """Read the header of the checkpoint's file, before a command spends seconds on importing torch."""
     read_metadata(find_file(path))
     return path
 
 
-checkpoint_argument = click.argument("checkpoint_path", type=PATH, metavar="CHECKPOINT", callback=_check_checkpoint)
+checkpoint_argument = click.argument(
+    "checkpoint_path", type=CHECKPOINT, metavar="CHECKPOINT", callback=_check_checkpoint
+)
+
+
+def _parse_strength(context: click.Context, option: click.Parameter, text: str) -> float | Literal["auto"]:
+    return "auto" if text == "auto" else float(click.FloatRange(0, 4)(text, option, context))
+
+
+strength_option = click.option(
+    "--strength",
+    default="1",
+    show_default=True,
+    callback=_parse_strength,
+    metavar="NUMBER|auto",
+    help="Factor for the chroma of the colors, 0 (gray) to 4; lightness and hue stay. auto: the factor that made the "
+    "validation photos as colorful as their originals, at most 2.",
+)
+use_device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto (the first GPU, else the CPU), cpu, cuda, cuda:1 or mps.",
+)
 
 
 def check_manifest(manifest: object) -> None:

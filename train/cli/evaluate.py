@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from curate.cli import common
 from curate.cli.common import LOCATION, PATH, echo_data, echo_lines, echo_message, progress_bar
 from curate.locations import Location
 from train.cli.common import (
@@ -16,6 +17,8 @@ from train.cli.common import (
     report_missing_best,
     root_option,
     skip_changed_option,
+    strength_option,
+    use_device_option,
 )
 
 
@@ -38,7 +41,8 @@ from train.cli.common import (
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, including the scores of every photo.")
 @click.option("--html", type=PATH, help="Also write an HTML page with the best, median and worst photos.")
 @read_timeout_option
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1 or mps.")
+@strength_option
+@use_device_option
 def evaluate(
     checkpoint_path: Path,
     manifest: Location,
@@ -52,9 +56,10 @@ def evaluate(
     as_json: bool,
     html: Path | None,
     timeout_s: float,
+    strength: float | Literal["auto"],
     device: str,
 ) -> None:
-    """Score a CHECKPOINT (a file, or a run's folder) on photos of MANIFEST that it wasn't trained on.
+    """Score a CHECKPOINT (a file, a run's folder, or `ready`) on photos of MANIFEST that it wasn't trained on.
 
     Prints the loss divided by that of predicting gray, colorfulness, PSNR, SSIM and tone, and the same for two
     baselines: plain gray, and the best single color. PSNR and SSIM are high for gray predictions too, so judge by
@@ -80,14 +85,19 @@ def evaluate(
             fid_weights=fid_weights,
             html=html,
             timeout_s=timeout_s,
+            strength=strength,
             device=device,
             progress=progress,
         )
     for name, reason in result.unreadable.items():
         echo_message(f"skipped photo {name}: {reason}")
     if as_json:
-        echo_data([report.as_json(result.protocol, result.photos, result.summary)])
+        echo_data([report.as_json(result.protocol, result.photos, result.summary, result.auto_strength)])
     else:
-        echo_lines(report.render_lines(result.protocol, result.photos, result.summary))
+        echo_lines(report.render_lines(result.protocol, result.photos, result.summary, common.output_width()))
+        if result.auto_strength is not None:
+            echo_lines(
+                [f"automatic strength: {result.auto_strength:g} makes these as colorful as their originals (at most 2)"]
+            )
     if html:
         click.echo(f"written: {html}", err=as_json)

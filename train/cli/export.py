@@ -14,7 +14,7 @@ from train.cli.common import checkpoint_argument, report_missing_best
 @checkpoint_argument
 @click.option("-o", "--out", type=PATH, required=True, help="The .onnx file to write.")
 def export(checkpoint_path: Path, out: Path) -> None:
-    """Write the network of a CHECKPOINT (a file, or a run's folder) as an ONNX model.
+    """Write the network of a CHECKPOINT (a file, a run's folder, or `ready`) as an ONNX model.
 
     The model takes any batch size, height and width. It is run with onnxruntime and compared with torch before it is
     written. Needs the extra `onnx`.

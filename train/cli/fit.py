@@ -12,7 +12,14 @@ import click
 from curate.cli.common import LOCATION, PATH, echo_lines, typed_command
 from curate.locations import Location
 from train.checkpoint_file import find_file, read_metadata
-from train.cli.common import check_manifest, read_timeout_option, report_missing_best, root_option, skip_changed_option
+from train.cli.common import (
+    CHECKPOINT,
+    check_manifest,
+    read_timeout_option,
+    report_missing_best,
+    root_option,
+    skip_changed_option,
+)
 from train.recipe import Recipe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -47,12 +54,17 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
     type=PATH,
     help="Weights of efficientnet-lite0, .pth or .safetensors.  [default: those that the extra `encoder` installs]",
 )
+@_recipe_option(
+    "augment",
+    click.Choice(["none", "film"]),
+    "film shows the network each training photo as an old black-and-white photograph, for colorizing old photographs.",
+)
 @_recipe_option("lr", float, "Peak learning rate.")
 @_recipe_option("weight_decay", float, "AdamW's weight decay.")
 @_recipe_option("warmup", float, "Share of the steps in which the learning rate rises, 0 to 1.")
 @_recipe_option("clip_grad", float, "Scale a step's gradient down to this norm if it is larger.")
 @_recipe_option("ema", float, "Use an exponential moving average of the weights with this decay, for example 0.999.")
-@_recipe_option("seed", int, "Seed of initial weights, photo order, crops and flips.")
+@_recipe_option("seed", int, "Seed of initial weights, photo order, crops, flips and degradation.")
 @click.option(
     "--run-dir", type=PATH, help="Folder for checkpoints, log and pictures.  [default: runs/NAME OF THE MANIFEST]"
 )
@@ -66,10 +78,11 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 )
 @click.option(
     "--init",
-    type=PATH,
-    help="Start from the best weights of this run's folder, or from this checkpoint, to fine-tune or to train longer. "
-    "--channels, --norm and --encoder are then those of the checkpoint.",
-    metavar="RUN|CHECKPOINT",
+    type=CHECKPOINT,
+    help="Start from the best weights of this run's folder, or from this checkpoint, to fine-tune or to train longer; "
+    "`ready` starts from the weights that come with vividset. --channels, --norm and --encoder are then those of the "
+    "checkpoint.",
+    metavar="RUN|CHECKPOINT|ready",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --run-dir, which was stopped or killed.")
 @root_option

@@ -27,7 +27,10 @@ def inspect_lines(source: Checkpoint) -> Iterator[str]:
     """Yield what a checkpoint records about itself and about the manifests that it was trained on."""
     about = source.metadata
     yield f"{source.path}: {about.model}, step {about.step:,}, sha256 {sha256_of(source.path)}"
+    if about.auto_strength is not None:
+        yield f"  strength   auto is {about.auto_strength:g}"
     yield f"  made by    vividset {about.tool_version}: {about.command or 'command unknown'}"
+    yield f"  recipe     {about.recipe.describe_changes()}"
     for rescue in about.rescues:
         yield f"  rescued    from {rescue.kind} at step {rescue.found_step:,}, back to {rescue.from_step:,}"
     yield f"  trained on {about.manifest_path}, sha256 {about.manifest_sha256}"
@@ -97,7 +100,7 @@ def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json
 @click.option("--photos", "list_photos", is_flag=True, help="List the training photos, in the format of sha256sum.")
 @click.option("--manifest", type=LOCATION, help="Path of its training manifest, if that has moved.")
 def inspect(checkpoint_path: Path, manifest: Location | None, *, list_photos: bool) -> None:
-    """Print how a CHECKPOINT (a file, or a run's folder) was made, and on which photos it was trained.
+    """Print how a CHECKPOINT (a file, a run's folder, or `ready`) was made, and on which photos it was trained.
 
     The training photos are those of split `train` in the run's photos.parquet, or in the manifest if that file is
     missing; a manifest with another sha256 is refused. A photo that could not be read during training is listed, too:

@@ -23,8 +23,10 @@ from curate.executors.watchdog import WaitStopped, Watchdog, never
 from curate.image.decode import memory_errors
 from curate.process_settings import one_opencv_thread
 from train.data.dataset import Photos
+from train.data.film import photograph_on_film
 from train.data.readers import MAX_FAILURES_IN_A_ROW, ReaderPool, hanging_photos
 from train.data.sampler import CENTER, SampleKey, StepSampler
+from train.recipe import Augment
 
 MIN_DECODED_SIDES = 1
 """A JPEG is decoded to a short side of at least this many crop sides: docs/results/feeding.md has what smaller does."""
@@ -32,6 +34,8 @@ TIMEOUT_S = 60.0
 """Seconds that reading and decoding one photo may take, unless `--timeout` says otherwise."""
 MAX_WAIT_SHARE = 0.03
 """A larger share of time spent waiting for photos is reported with a hint."""
+FILM_STREAM = 1
+"""Random numbers of `film` are seeded by (seed, epoch, photo, this): crops and flips are the same without it."""
 Item = TypeVar("Item")
 ReadPixels = Callable[[int, int], NDArray[np.uint8]]
 """Returns a photo's pixels; see `train.data.dataset.PhotoDataset.read_pixels`."""
@@ -47,6 +51,8 @@ class Batch:
     """(N, size, size, 3) uint8 sRGB; N is 0 if no photo could be read."""
     errors: list[tuple[int, str]]
     """(index, reason) of each photo that could not be read."""
+    gray: Tensor | None = None
+    """(N, size, size) uint8 sRGB-encoded gray: what the network sees instead of the crops' own lightness."""
 
 
 class CropLoader:
@@ -55,22 +61,27 @@ class CropLoader:
     Args:
         photos: to crop.
         size: side of the crops in px.
-        seed: of positions and mirroring.
+        seed: of positions, mirroring and degradation.
+        augment: `film` adds a degraded copy of each crop; see `train.data.film`.
     """
 
-    def __init__(self, photos: Photos, size: int, seed: int) -> None:
+    def __init__(self, photos: Photos, size: int, seed: int, augment: Augment = "none") -> None:
         self.photos, self.size, self.seed = photos, size, seed
+        self.has_gray = augment == "film"
 
     def load_batch(self, keys: Sequence[SampleKey], *, read_pixels: ReadPixels | None = None) -> Batch:
         """Return the crops of these samples, in their order; `read_pixels` replaces the method of the photos."""
         rgb = torch.empty((len(keys), self.size, self.size, 3), dtype=torch.uint8)
-        photos, errors = self.fill_crops(keys, rgb.numpy(), read_pixels=read_pixels)
-        return Batch(photos, rgb[: len(photos)], errors)
+        gray = torch.empty(rgb.shape[:-1], dtype=torch.uint8) if self.has_gray else None
+        grays = None if gray is None else gray.numpy()
+        photos, errors = self.fill_crops(keys, rgb.numpy(), grays, read_pixels=read_pixels)
+        return Batch(photos, rgb[: len(photos)], errors, None if gray is None else gray[: len(photos)])
 
     def fill_crops(
         self,
         keys: Sequence[SampleKey],
         rgb: NDArray[np.uint8],
+        gray: NDArray[np.uint8] | None = None,
         *,
         read_pixels: ReadPixels | None = None,
         skip: Mapping[int, str] = MappingProxyType({}),
@@ -81,6 +92,7 @@ class CropLoader:
         Args:
             keys: samples to crop.
             rgb: (at least len(keys), size, size, 3) uint8, contiguous.
+            gray: (at least len(keys), size, size) uint8: gets the degraded copies of the crops; None makes none.
             read_pixels: replaces the method of the photos.
             skip: position in `keys` and reason of photos that are not read.
             on_photo: called with the position in `keys` of each photo before it is read.
@@ -97,11 +109,15 @@ class CropLoader:
                 continue
             if on_photo:
                 on_photo(position)
-            rng = None if key.epoch == CENTER else np.random.default_rng((self.seed, key.epoch, key.photo))
+            seed = (self.seed, key.epoch, key.photo)
+            rng = None if key.epoch == CENTER else np.random.default_rng(seed)
             try:
                 with memory_errors("cropping it"):
                     pixels = read_pixels(key.photo, MIN_DECODED_SIDES * self.size)
                     crop(pixels, rng, rgb[len(photos)], unscaled=self.photos.unscaled)
+                    if gray is not None:
+                        film_rng = np.random.default_rng((*seed, FILM_STREAM))
+                        gray[len(photos)] = photograph_on_film(rgb[len(photos)], film_rng)
                 photos.append(key.photo)
             except PhotoError as exc:
                 errors.append((key.photo, str(exc)))
@@ -171,8 +187,8 @@ def load_batches(
         with ReaderPool(
             crops, workers, largest, timeout_s=timeout_s, is_stopping=is_stopping, abandon=abandon, say=say
         ) as pool:
-            for photos, rgb, errors in pool.batches(steps):
-                yield Batch(photos, rgb, errors)
+            for photos, rgb, gray, errors in pool.batches(steps):
+                yield Batch(photos, rgb, errors, gray)
 
 
 class _TimedReader:

@@ -51,11 +51,14 @@ class Crops(Protocol):
     """Makes the crops of a batch; see `train.data.loader.CropLoader`."""
 
     size: int
+    has_gray: bool
+    """Whether there is a degraded copy of each crop."""
 
     def fill_crops(
         self,
         keys: Sequence[SampleKey],
         rgb: NDArray[np.uint8],
+        gray: NDArray[np.uint8] | None,
         *,
         skip: Mapping[int, str],
         on_photo: Callable[[int], None],
@@ -71,6 +74,8 @@ class _Slots:
     """(rows, largest batch, 2) int64: epoch and photo of each sample."""
     rgb: Tensor
     """(rows, largest batch, size, size, 3) uint8: the crops."""
+    gray: Tensor | None
+    """(rows, largest batch, size, size) uint8: their degraded copies, if there are any."""
     progress: Tensor
     """(readers,) int64: step number · largest batch + position in the batch of the photo that each reader is at."""
 
@@ -121,6 +126,7 @@ class ReaderPool:
         self._slots = _Slots(
             _shared(self._context, torch.int64, rows, largest, 2),
             _shared(self._context, torch.uint8, rows, largest, crops.size, crops.size, 3),
+            _shared(self._context, torch.uint8, rows, largest, crops.size, crops.size) if crops.has_gray else None,
             _shared(self._context, torch.int64, workers),
         )
         self._skipped: dict[int, str] = {}
@@ -145,8 +151,11 @@ class ReaderPool:
         for reader in self._readers:
             _kill(reader)
 
-    def batches(self, steps: Iterable[list[SampleKey]]) -> Iterator[tuple[list[int], Tensor, Errors]]:
-        """Yield the result of each step, in order: photos, their crops (N, size, size, 3) uint8, and errors.
+    def batches(self, steps: Iterable[list[SampleKey]]) -> Iterator[tuple[list[int], Tensor, Tensor | None, Errors]]:
+        """Yield the result of each step, in order.
+
+        That is: photos, their crops (N, size, size, 3) uint8, the crops' degraded copies (N, size, size) uint8 or None,
+        and errors.
 
         Raises:
             TrainingError: processes die or hang again and again.
@@ -162,7 +171,9 @@ class ReaderPool:
             if number == sent:
                 return
             photos, errors = self._receive(number % len(self._readers))
-            yield photos, self._slots.rgb[number % len(self._slots.rgb), : len(photos)].clone(), errors
+            row = number % len(self._slots.rgb)
+            grays = None if self._slots.gray is None else self._slots.gray[row, : len(photos)].clone()
+            yield photos, self._slots.rgb[row, : len(photos)].clone(), grays, errors
             number += 1
 
     def _send(self, reader: _Reader, step: tuple[int, list[SampleKey]], *, again: bool = False) -> None:
@@ -331,7 +342,8 @@ def _read_steps(pipe: Connection, crops: Crops, slots: _Slots, index: int) -> No
 
             keys = [SampleKey(*key) for key in slots.keys[row, :count].tolist()]
             try:
-                result: Any = crops.fill_crops(keys, slots.rgb[row].numpy(), skip=skip, on_photo=mark)
+                grays = None if slots.gray is None else slots.gray[row].numpy()
+                result: Any = crops.fill_crops(keys, slots.rgb[row].numpy(), grays, skip=skip, on_photo=mark)
             except Exception:  # noqa: BLE001 - a bug: the trainer raises it
                 result = RuntimeError(f"a process that reads photos failed:\n{traceback.format_exc()}")
             pipe.send(result)

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from statistics import fmean
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from curate.errors import TrainingError
 from curate.measures.colorfulness import colorfulness
-from curate.measures.measure import measure
 from train.data.dataset import PhotoDataset
 from train.data.loader import TIMEOUT_S, Batch, CropLoader, load_batches
 from train.data.sampler import CENTER, SampleKey, sequential_batches
 from train.evaluation.feature_metrics import Fid, Lpips
+from train.evaluation.scores import PhotoResult, PredictionSummary, Predictor, histogram_of, score_prediction
 from train.models.colorspace import join_lab, split_lab
 from train.models.losses import ColorizationWeightedLoss
+from train.models.strength import match_colorfulness
 
-Predictor = Literal["network", "mean color", "neutral gray"]
-PREDICTORS: tuple[Predictor, ...] = ("network", "mean color", "neutral gray")
-"""The checkpoint's network, and the baselines: the best single color for all photos, and no color. JSON keys."""
 BATCH_PHOTOS = 8
+STRENGTH_PHOTOS = 64
+"""Evenly spread photos on which the automatic strength is measured."""
 CENTER_CROP = "short side scaled to the size, square cut from the middle"
 Pixels = NDArray[np.uint8]
 
@@ -53,67 +50,9 @@ class Protocol:
     """Number of photos that the network was trained on, by their sha256; None if its training photos aren't known."""
     parents_known: bool = True
     """Whether the training photos of all checkpoints before it (`--init`) are known, and counted."""
+    strength: float = 1.0
+    """Factor for the chroma of the network's colors."""
     color_space: str = "loss on CIELAB ab/50, all else on 8-bit sRGB"
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Scores of one prediction, compared with the original photo."""
-
-    psnr_db: float
-    """Over R, G and B from 0 to 255, in dB; infinite for identical pictures."""
-    ssim: float
-    """Wang et al. 2004: 11 px Gaussian window with sigma 1.5, mirrored at the border, mean of R, G and B; at most 1."""
-    colorfulness: float
-    """Of the prediction: M3 of Hasler and Süsstrunk 2003, with signed differences."""
-    colorfulness_absolute: float
-    """The same with absolute differences, for comparison with papers that use this variant."""
-    colorfulness_difference: float
-    """|M of the prediction − M of the original|."""
-    loss: float
-    """`ColorizationWeightedLoss` of the predicted ab."""
-    tone: str
-    """Tone of the prediction, as `curate` classifies it."""
-    lpips: float | None
-    """Perceptual distance to the original; None if not measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class PhotoResult:
-    """The scores of all predictions for one photo."""
-
-    index: int
-    """In the dataset."""
-    name: str
-    original_colorfulness: float
-    original_colorfulness_absolute: float
-    scores: dict[Predictor, Scores]
-
-    @property
-    def gain(self) -> float:
-        """Loss of gray minus loss of the network: positive where the network is better."""
-        return self.scores["neutral gray"].loss - self.scores["network"].loss
-
-
-@dataclass(frozen=True, slots=True)
-class PredictionSummary:
-    """Scores of one predictor over all photos: means, except for the ratios."""
-
-    psnr_db: float
-    ssim: float
-    colorfulness: float
-    colorfulness_share: float
-    """Colorfulness of all predictions ÷ that of all originals; 1 is as colorful. NaN if all originals are gray."""
-    colorfulness_absolute: float
-    colorfulness_difference: float
-    loss: float
-    loss_to_neutral: float
-    """Sum of the losses ÷ sum of the losses of predicting gray; NaN if gray has no loss."""
-    tones: dict[str, int]
-    """Number of predictions by tone."""
-    lpips: float | None
-    fid: float | None
-    """Distance between the set of predictions and the set of originals; None if not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +67,9 @@ class EvaluationResult:
     """Means over the photos, for `network`, `mean color` and `neutral gray`."""
     unreadable: Mapping[str, str]
     """Reason for each photo that could not be read, by its name in the manifest."""
+    auto_strength: float | None = None
+    """Factor for the chroma of the network's colors that makes these photos as colorful as their originals, at most 2;
+    measured on up to 64 of them. None if a prediction is NaN or infinite."""
 
 
 class Evaluation:
@@ -142,6 +84,7 @@ class Evaluation:
         lpips: to measure LPIPS; None leaves it out.
         fid: to measure FID; None leaves it out.
         timeout_s: a photo that takes longer to read counts as unreadable.
+        strength: factor for the chroma of the network's colors.
     """
 
     def __init__(
@@ -154,11 +97,15 @@ class Evaluation:
         lpips: Lpips | None = None,
         fid: Fid | None = None,
         timeout_s: float = TIMEOUT_S,
+        strength: float = 1.0,
     ) -> None:
         self.network, self.photos, self.criterion, self.device = network, photos, criterion, device
         self.lpips, self.fid, self.timeout_s = lpips, fid, timeout_s
         self.crops = CropLoader(photos, size_px, seed=0)
         self.mean_ab = torch.zeros(1, 2, 1, 1)
+        self.strength = strength
+        self._samples: list[tuple[Tensor, Tensor, float]] = []
+        """Lightness and ab/50 of the network at strength 1, and colorfulness of the original, of some photos."""
         self.unreadable: dict[int, str] = {}
         """Reason for each photo that could not be read, by its index."""
 
@@ -175,13 +122,23 @@ class Evaluation:
         keys = sequential_batches(self.photos, BATCH_PHOTOS, limit)
         self.mean_ab = self._mean_color(keys)
         keys = [[key for key in batch if key.photo not in self.unreadable] for batch in keys]
+        total = sum(map(len, keys))
+        every = max(1, total // STRENGTH_PHOTOS)
         results: list[PhotoResult] = []
         for batch in self._load(keys):
-            results += self._evaluate_batch(batch)
-            progress(len(results), sum(map(len, keys)))
+            for result, lightness, ab in self._evaluate_batch(batch):
+                if len(results) % every == 0 and len(self._samples) < STRENGTH_PHOTOS:
+                    self._samples.append((lightness, ab, result.original_colorfulness))
+                results.append(result)
+            progress(len(results), total)
         if not results:
             raise TrainingError("none of these photos can be read: check that their disk is mounted")
         return results
+
+    def auto_strength(self) -> float | None:
+        """Return the strength that makes the photos of `run` as colorful as their originals, 0 to 2, or None."""
+        lightness, ab, colorfulness_values = zip(*self._samples, strict=True)
+        return match_colorfulness(torch.cat(lightness), torch.cat(ab), fmean(colorfulness_values))
 
     def _load(self, keys: list[list[SampleKey]]) -> Iterator[Batch]:
         for batch in load_batches(self.crops, keys, 0, timeout_s=self.timeout_s):
@@ -199,12 +156,14 @@ class Evaluation:
                 weight += float(weights.sum())
         return total / max(weight, 1e-12)
 
-    def _evaluate_batch(self, batch: Batch) -> Iterator[PhotoResult]:
+    def _evaluate_batch(self, batch: Batch) -> Iterator[tuple[PhotoResult, Tensor, Tensor]]:
+        """Yield the result of each photo, its lightness, and the network's ab/50 at strength 1."""
         if not batch.photos:
             return
         lightness, target = split_lab(batch.rgb)
+        network_ab = self._predict(lightness)
         predictions: dict[Predictor, Tensor] = {
-            "network": self.predict(lightness),
+            "network": self.strength * network_ab,
             "mean color": self.mean_ab.expand_as(target),
             "neutral gray": torch.zeros_like(target),
         }
@@ -216,33 +175,25 @@ class Evaluation:
             rgb = batch.rgb[row]
             m = colorfulness(rgb.numpy())
             scores = {
-                name: self._score(
-                    pictures[name][row], rgb, m, predictions[name][row], target[row], lpips[row].get(name)
+                name: score_prediction(
+                    pictures[name][row], ab[row], rgb, target[row], m, self.criterion, lpips[row].get(name)
                 )
-                for name in PREDICTORS
+                for name, ab in predictions.items()
             }
-            absolute = colorfulness(rgb.numpy(), variant="absolute")
-            yield PhotoResult(index, self.photos.name(index), m, absolute, scores)
-
-    def _score(
-        self, picture: Tensor, original: Tensor, m: float, ab: Tensor, target: Tensor, lpips: float | None
-    ) -> Scores:
-        measures = measure(picture.numpy())
-        predicted_rgb, original_rgb = (pixels.permute(2, 0, 1)[None].float() for pixels in (picture, original))
-        return Scores(
-            psnr_db=float(peak_signal_noise_ratio(predicted_rgb, original_rgb, data_range=255.0)),
-            ssim=float(structural_similarity_index_measure(predicted_rgb, original_rgb, data_range=255.0)),  # type: ignore[arg-type]  # a tensor without return_full_image
-            colorfulness=measures.colorfulness,
-            colorfulness_absolute=colorfulness(picture.numpy(), variant="absolute"),
-            colorfulness_difference=abs(measures.colorfulness - m),
-            loss=float(self.criterion(ab[None], target[None])),
-            tone=measures.tone.tone,
-            lpips=lpips,
-        )
+            result = PhotoResult(
+                index=index,
+                name=self.photos.name(index),
+                original_colorfulness=m,
+                original_colorfulness_absolute=colorfulness(rgb.numpy(), variant="absolute"),
+                scores=scores,
+                hues={name: histogram_of(ab[row]) for name, ab in predictions.items()}
+                | {"originals": histogram_of(target[row])},
+            )
+            yield result, lightness[row : row + 1], network_ab[row : row + 1]
 
     @torch.no_grad()
-    def predict(self, lightness: Tensor) -> Tensor:
-        """Return the predicted ab/50, (N, 2, H, W) float32 on the CPU, for lightness (N, 1, H, W)."""
+    def _predict(self, lightness: Tensor) -> Tensor:
+        """Return the network's ab/50, (N, 2, H, W) float32 on the CPU, for lightness (N, 1, H, W)."""
         predicted: Tensor = self.network(lightness.to(self.device)).float().cpu()
         return predicted
 
@@ -251,47 +202,7 @@ class Evaluation:
         (batch,) = self._load([[SampleKey(CENTER, index)]])
         lightness, target = split_lab(batch.rgb)
         gray, predicted = (
-            join_lab(lightness, ab)[0].numpy() for ab in (torch.zeros_like(target), self.predict(lightness))
+            join_lab(lightness, ab)[0].numpy()
+            for ab in (torch.zeros_like(target), self.strength * self._predict(lightness))
         )
         return gray, predicted, batch.rgb[0].numpy()
-
-
-def summarize(
-    results: Sequence[PhotoResult], fid: Mapping[str, float] | None = None
-) -> dict[Predictor, PredictionSummary]:
-    """Summarize each predictor over all photos. `loss_to_neutral` and `colorfulness_share` are ratios of sums.
-
-    Args:
-        results: of `Evaluation.run`.
-        fid: of `Fid.distances`; None if not measured.
-    """
-    originals = math.fsum(photo.original_colorfulness for photo in results)
-    neutral = math.fsum(photo.scores["neutral gray"].loss for photo in results)
-    return {
-        name: _summarize_predictor([photo.scores[name] for photo in results], originals, neutral, (fid or {}).get(name))
-        for name in PREDICTORS
-    }
-
-
-def _summarize_predictor(
-    scores: Sequence[Scores], originals: float, neutral: float, fid: float | None
-) -> PredictionSummary:
-    lpips = [entry.lpips for entry in scores if entry.lpips is not None]
-    loss, colors = (math.fsum(getattr(entry, name) for entry in scores) for name in ("loss", "colorfulness"))
-    return PredictionSummary(
-        psnr_db=_mean([entry.psnr_db for entry in scores]),
-        ssim=_mean([entry.ssim for entry in scores]),
-        colorfulness=colors / len(scores),
-        colorfulness_share=colors / originals if originals else math.nan,
-        colorfulness_absolute=_mean([entry.colorfulness_absolute for entry in scores]),
-        colorfulness_difference=_mean([entry.colorfulness_difference for entry in scores]),
-        loss=loss / len(scores),
-        loss_to_neutral=loss / neutral if neutral else math.nan,
-        tones=dict(Counter(entry.tone for entry in scores)),
-        lpips=_mean(lpips) if lpips else None,
-        fid=fid,
-    )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)

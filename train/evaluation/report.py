@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from html import escape
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,18 @@ from PIL import Image
 from curate.errors import OutputError, UsageError
 from curate.files import check_writable, write_atomic, write_errors
 from curate.text import pluralize
-from train.evaluation.evaluator import Evaluation, PhotoResult, Pixels, PredictionSummary, Predictor, Protocol
+from train.evaluation.evaluator import Evaluation, Pixels, Protocol
 from train.evaluation.feature_metrics import MIN_FID_PHOTOS
+from train.evaluation.scores import PhotoResult, PredictionSummary, Predictor, originals_hue
 
 Results = Sequence[PhotoResult]
 Summaries = Mapping[Predictor, PredictionSummary]
 
+Table = Sequence[tuple[str, Sequence[str]]]
+"""Rows of a label and cells; the first one is the header."""
+
+TABLE_WIDTH = 20 + 4 * 14
+"""Columns of the printed table."""
 PHOTOS_PER_GROUP = 4
 """Photos in each group of the page: best, median, worst."""
 MEASURES = (
@@ -42,6 +49,16 @@ MEASURES = (
         ".1f",
         "M as several papers calculate it, without the signs of color differences. Compare only this row with theirs.",
     ),
+    (
+        "hue entropy, bits",
+        "hue.entropy_bits",
+        ".2f",
+        "How widely the colors are spread over the hues: 0 is one hue, 5.17 all alike. Brown pictures have less.",
+    ),
+    ("warm hues", "hue.warm", ".0%", "Share of the chroma at hues of 20 to 110 degrees: skin, wood, brown, yellow."),
+    ("green hues", "hue.green", ".0%", "Share of the chroma at hues of 110 to 180 degrees."),
+    ("blue hues", "hue.blue", ".0%", "Share of the chroma at hues of 180 to 290 degrees: cyan, sky, water."),
+    ("magenta hues", "hue.magenta", ".0%", "Share of the chroma at hues of 290 to 20 degrees: violet, pink."),
     ("PSNR dB", "psnr_db", ".2f", "How close the pixels are to the original. Higher is better, but gray is high too."),
     ("SSIM", "ssim", ".3f", "How close the structure is to the original, at most 1. Gray is high too."),
     ("LPIPS", "lpips", ".3f", "How different photo and original look to a network. Lower is better."),
@@ -57,6 +74,10 @@ COLORFULNESS = (
     "a prediction is from that of its original, up or down, on average over the photos. Absolute variant: M from "
     "|R − G| and |(R + G) ÷ 2 − B|, without their signs, as several papers calculate it; compare only it with theirs."
 )
+HUES = (
+    "Hue entropy: how widely the colors are spread over the hues, from 0 (one hue) to 5.17 bits. Predictions with "
+    "clearly less entropy than the originals, and more in warm hues, are brown, whatever their loss and colorfulness."
+)
 PSNR_WARNING = "PSNR and SSIM are high for gray predictions too: judge by colorfulness, and compare with neutral gray."
 NOT_MEASURED = "{} was not measured: name its network's file with {}, see docs/how-to/measure-lpips-and-fid.md."
 FEW_PHOTOS = (
@@ -65,15 +86,15 @@ FEW_PHOTOS = (
 )
 
 
-def render_lines(protocol: Protocol, results: Results, summaries: Summaries) -> Iterator[str]:
-    """Yield the lines that `train evaluate` prints."""
+def render_lines(protocol: Protocol, results: Results, summaries: Summaries, width: int = TABLE_WIDTH) -> Iterator[str]:
+    """Yield the lines that `train evaluate` prints; the table fits into `width` columns, at least 34."""
     yield describe_protocol(protocol)
     if warning := training_warning(protocol):
         yield warning
-    for label, cells in build_table(results, summaries):
-        yield f"{label:20}" + "".join(f"{cell:>14}" for cell in cells)
+    yield from _format_table(list(build_table(results, summaries)), width)
     yield f"tones of the network's predictions: {count_tones(summaries['network'])}"
     yield COLORFULNESS
+    yield HUES
     yield from explanations(protocol, summaries["network"])
 
 
@@ -82,10 +103,21 @@ def build_table(results: Results, summaries: Summaries) -> Iterator[tuple[str, l
     means = original_means(results)
     yield "", [*summaries, "originals"]
     for label, name, number_format, _ in MEASURES:
-        values = [getattr(summary, name) for summary in summaries.values()]
+        values = [attrgetter(name)(summary) for summary in summaries.values()]
         if None not in values:
             original = format(means[name], number_format) if name in means else ""
             yield label, [*(format(value, number_format) for value in values), original]
+
+
+def _format_table(table: Table, width: int) -> Iterator[str]:
+    """Yield the lines of a table; on a narrow terminal, one line for each number below the label of its row."""
+    if width >= TABLE_WIDTH:
+        yield from (f"{label:20}" + "".join(f"{cell:>14}" for cell in cells) for label, cells in table)
+        return
+    (_, heads), *rows = table
+    for label, cells in rows:
+        yield label
+        yield from (f"  {head:14}{cell:>10}" for head, cell in zip(heads, cells, strict=True) if cell)
 
 
 def explanations(protocol: Protocol, summary: PredictionSummary) -> Iterator[str]:
@@ -105,6 +137,7 @@ def describe_protocol(protocol: Protocol) -> str:
     return (
         f"{pluralize(protocol.photos, 'photo')} of {protocol.manifest} (split {protocol.split}{unreadable}) "
         f"at {protocol.size_px} px: {protocol.crop}; {protocol.color_space}"
+        + (f"; strength {protocol.strength:g}" if protocol.strength != 1 else "")
     )
 
 
@@ -130,8 +163,9 @@ def training_warning(protocol: Protocol) -> str:
 
 
 def original_means(results: Results) -> dict[str, float]:
-    """Return the mean colorfulness of the originals, signed and absolute."""
-    return {
+    """Return the mean colorfulness of the originals, signed and absolute, and their hue spread, by row of the table."""
+    hues = {f"hue.{name}": value for name, value in asdict(originals_hue(results)).items()}
+    return hues | {
         "colorfulness": math.fsum(photo.original_colorfulness for photo in results) / len(results),
         "colorfulness_absolute": math.fsum(photo.original_colorfulness_absolute for photo in results) / len(results),
     }
@@ -142,11 +176,14 @@ def count_tones(summary: PredictionSummary) -> str:
     return ", ".join(f"{count} {tone}" for tone, count in sorted(summary.tones.items(), key=lambda entry: -entry[1]))
 
 
-def as_json(protocol: Protocol, results: Results, summaries: Summaries) -> str:
+def as_json(protocol: Protocol, results: Results, summaries: Summaries, auto_strength: float | None = None) -> str:
     """Return protocol, summaries, and the network's scores of each photo; infinite and undefined numbers are null."""
+    means = original_means(results)
     facts = {
         "protocol": asdict(protocol),
-        "originals": original_means(results),
+        "auto_strength": auto_strength,
+        "originals": {name: value for name, value in means.items() if not name.startswith("hue.")}
+        | {"hue": asdict(originals_hue(results))},
         "predictions": {name: asdict(summary) for name, summary in summaries.items()},
         "photos": [{"path": photo.name, "gain": photo.gain, **asdict(photo.scores["network"])} for photo in results],
     }

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.measures.hue_spread import HueSpread
 from train.health.findings import (
     DOCUMENTED_NEUTRAL,
     LOWER_RATE_COMMAND,
@@ -87,12 +88,21 @@ class Validation:
     loss: float = math.nan
     """Mean weighted loss, not divided."""
     photos: int = 0
+    hue: HueSpread | None = None
+    """Hue spread of the predictions; None in logs of versions that didn't measure it."""
+    original_hue: HueSpread | None = None
+    """Hue spread of the originals."""
+    auto_strength: float | None = None
+    """Factor for the predicted chroma that makes the pictures as colorful as the originals; None in older logs."""
+    auto_ratio: float | None = None
+    """`ratio` at that strength."""
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> Validation:
         """Return a validation from its event in `log.jsonl`, where null stands for infinity."""
-        values = {entry.name: event[entry.name] for entry in fields(cls)}
-        return cls(**values | {name: math.inf for name in ("ratio", "loss") if values[name] is None})
+        hues = {name: HueSpread(**event[name]) for name in ("hue", "original_hue") if event.get(name)}
+        values = {entry.name: event[entry.name] for entry in fields(cls) if entry.name in event}
+        return cls(**values | hues | {name: math.inf for name in ("ratio", "loss") if values[name] is None})
 
     @property
     def is_colorless(self) -> bool:

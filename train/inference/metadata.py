@@ -68,12 +68,16 @@ MAX_EXIF_BYTES = 65_533
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Hashes that link a picture to its photo, its checkpoint, and the photos that the checkpoint was trained on."""
+    """What a picture was made from: hashes of the photo, the checkpoint and its training photos, and the settings."""
 
     checkpoint_sha256: str
     manifest_sha256: str
     photo_sha256: str
     """Of the photo file."""
+    strength: float
+    """Factor for the chroma of the predicted colors."""
+    image_size: int
+    """Short side in px of the copy that the network got."""
 
     def sentence(self) -> str:
         """Return the text for the picture's description."""
@@ -81,7 +85,7 @@ class Provenance:
         return f"{GENERATED_NOTE} {hashes}"
 
     def xmp(self) -> bytes:
-        """Return an XMP packet with IPTC's digital source type and the hashes."""
+        """Return an XMP packet with IPTC's digital source type, the hashes and the settings."""
         return (
             '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
             '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
@@ -89,12 +93,13 @@ class Provenance:
             'xmlns:vividset="https://vividset.invalid/ns/1.0/" '
             f'xmp:CreatorTool="vividset {__version__}" Iptc4xmpExt:DigitalSourceType="{MACHINE_MADE}" '
             f'vividset:checkpoint_sha256="{self.checkpoint_sha256}" vividset:manifest_sha256="{self.manifest_sha256}" '
-            f'vividset:photo_sha256="{self.photo_sha256}"/></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
+            f'vividset:photo_sha256="{self.photo_sha256}" vividset:strength="{self.strength:g}" '
+            f'vividset:image_size="{self.image_size}"/></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
         ).encode()
 
 
 def is_up_to_date(target: Path, provenance: Provenance, photo: bytes, *, drop_gps: bool) -> bool:
-    """Return whether the target already is the picture that would be made: same photo, checkpoint and version.
+    """Return whether the target already is the picture that would be made: same photo, checkpoint, settings, version.
 
     Args:
         target: path of the picture.

@@ -24,6 +24,20 @@ def split_lab(rgb: Tensor) -> tuple[Tensor, Tensor]:
         return lab[:, :1] / 50 - 1, lab[:, 1:] / AB_UNIT
 
 
+def gray_lightness(gray: Tensor) -> Tensor:
+    """Return the network's input for black-and-white photos.
+
+    Args:
+        gray: (N, H, W) uint8, sRGB-encoded.
+
+    Returns:
+        (N, 1, H, W) float32 lightness L*/50 − 1, as `split_lab` has it for R = G = B.
+    """
+    levels = torch.arange(256, dtype=torch.uint8, device=gray.device)
+    table, _ = split_lab(levels.reshape(1, 1, 256, 1).expand(1, 1, 256, 3))
+    return table.flatten()[gray.long()][:, None]
+
+
 def join_lab(lightness: Tensor, ab: Tensor) -> Tensor:
     """Return photos from lightness and ab, the inverse of `split_lab`; each channel is clipped to sRGB.
 

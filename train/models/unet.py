@@ -19,11 +19,7 @@ STRIDE = 2 ** (LEVELS - 1)
 
 
 def build_network(recipe: Recipe) -> ColorUNet:
-    """Return a network with a recipe's architecture and random weights.
-
-    Raises:
-        UsageError: the recipe's encoder needs the extra `[encoder]`, which isn't installed.
-    """
+    """Return a network with a recipe's architecture and random weights."""
     return ColorUNet(recipe.channels, recipe.norm, pretrained=recipe.encoder != "plain")
 
 
@@ -57,9 +53,6 @@ class ColorUNet(nn.Module):
         channels: width of the first level.
         norm: `batch` or `group`.
         pretrained: use EfficientNet-Lite0 as the encoder; `efficientnet.load_weights` loads its weights.
-
-    Raises:
-        UsageError: `pretrained` without the extra `[encoder]`.
     """
 
     def __init__(self, channels: int = 96, norm: Norm = "batch", *, pretrained: bool = False) -> None:

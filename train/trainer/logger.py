@@ -184,9 +184,10 @@ class RunLogger:
         """Record a validation."""
         self.validations.append(validation)
         self.log_event("validation", **asdict(validation), score=validation.score)
-        self._log_scalars(
-            validation.step, {"val/loss/neutral": validation.ratio, "val/colorfulness": validation.colorfulness_share}
-        )
+        scalars = {"val/loss/neutral": validation.ratio, "val/colorfulness": validation.colorfulness_share}
+        if validation.hue:
+            scalars |= {"val/hue entropy": validation.hue.entropy_bits, "val/warm hues": validation.hue.warm}
+        self._log_scalars(validation.step, scalars)
         now = time.monotonic()
         if now - self._last_validation_line >= PRINT_INTERVAL_S or validation.step == self.total_steps:
             self._last_validation_line = now

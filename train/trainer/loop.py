@@ -88,7 +88,7 @@ def _train(
     state = build_state(config, fabric, resume_from)
     state.say = say
     recipe, photos = state.recipe, state.datasets.train
-    crops = CropLoader(photos, recipe.image_size, recipe.seed)
+    crops = CropLoader(photos, recipe.image_size, recipe.seed, recipe.augment)
     sampler = StepSampler(
         len(photos),
         recipe.photos_per_step,

@@ -70,6 +70,7 @@ def roll_back(state: TrainState, finding: Finding) -> Rollback:
         checkpoint_metadata(state),
         step=healthy.metadata.step,
         averaged_steps=healthy.metadata.averaged_steps,
+        auto_strength=healthy.metadata.auto_strength,
         rescues=(*state.rollbacks, rollback),
         schedule={"groups": [], "one_cycle": {}},  # the optimizer and the schedule start again from zero
     )

@@ -40,6 +40,15 @@ LADDER = (
     "above 0.10 after the warm-up is a plateau."
 )
 
+HUE_ROWS = (
+    ("hue entropy, bits", "entropy_bits", ".2f"),
+    ("chroma in warm hues, 20 to 110°", "warm", ".0%"),
+    ("green, 110 to 180°", "green", ".0%"),
+    ("blue, 180 to 290°", "blue", ".0%"),
+    ("magenta, 290 to 20°", "magenta", ".0%"),
+)
+"""Label, field of `HueSpread` and number format of each row of the table of hues."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
@@ -97,6 +106,7 @@ def render_page(
         _describe_run(info),
         _loss_section(curve),
         *_colorfulness_section(curve),
+        *_hue_section(curve),
         _rate_section(rates),
         *_sample_section(run_dir),
         "</main>",
@@ -128,16 +138,16 @@ def _describe_findings(findings: Sequence[Finding], rollbacks: Sequence[Rollback
 
 
 def _describe_run(info: RunInfo) -> str:
-    recipe, default = asdict(info.recipe), asdict(Recipe())
-    changed = [f"{name} {value}" for name, value in recipe.items() if value != default[name]]
     facts = {
         "Manifest": info.manifest,
         "Photos": f"{info.photos[0]:,} for training, {info.photos[1]:,} for validation",
         "Started from": _describe_parent(info.parent) if info.parent else "",
-        "Recipe": ", ".join(changed) + "; all else as documented" if changed else "the documented recipe",
+        "Recipe": info.recipe.describe_changes(),
         "Command": info.command,
     }
-    rows = "".join(f"<tr><td>{name}</td><td>{escape(str(value))}</td></tr>" for name, value in recipe.items())
+    rows = "".join(
+        f"<tr><td>{name}</td><td>{escape(str(value))}</td></tr>" for name, value in asdict(info.recipe).items()
+    )
     return (
         "<dl>"
         + "".join(f"<dt>{name}</dt><dd><code>{escape(value)}</code></dd>" for name, value in facts.items() if value)
@@ -224,6 +234,32 @@ def _colorfulness_section(curve: LossCurve) -> Iterator[str]:
         "<section><h2>Colorfulness ÷ the originals'</h2>"
         '<p class="quiet">Of the predictions for held-out photos: 1 is as colorful as the originals.</p>'
         f"{chart}</section>"
+    )
+
+
+def _hue_section(curve: LossCurve) -> Iterator[str]:
+    """Hue entropy over the steps; of the last validation, all of the hue spread, beside that of the originals."""
+    points = [(entry.step, entry.hue.entropy_bits) for entry in curve.validations if entry.hue]
+    if not points or not (last := curve.validations[-1]).hue or not last.original_hue:
+        return
+    chart = draw_chart(
+        "Hue entropy of predictions in bits",
+        [Line("validation", "val", points, has_dots=True)],
+        steps=len(curve.ratios),
+        top=5.5,
+        levels=[Level(last.original_hue.entropy_bits, "level", "originals")],
+    )
+    predicted, original = asdict(last.hue), asdict(last.original_hue)
+    rows = "".join(
+        f"<tr><td>{label}</td><td>{predicted[name]:{form}}</td><td>{original[name]:{form}}</td></tr>"
+        for label, name, form in HUE_ROWS
+    )
+    yield (
+        "<section><h2>Hues</h2>"
+        '<p class="quiet">How widely the colors of the predictions for held-out photos are spread over the hues, in '
+        "bits. Clearly less than the originals, with more chroma in warm hues, means brown pictures.</p>"
+        f"{chart}<table><tr><th>step {last.step:,}</th><th>predictions</th><th>originals</th></tr>{rows}</table>"
+        "</section>"
     )
 
 

@@ -86,6 +86,10 @@ class TrainState:
     """Step of the lowest score."""
     best_weights: dict[str, Tensor] | None = None
     """Weights of the best step until they are written to best.safetensors, then None."""
+    best_auto_strength: float | None = None
+    """`Validation.auto_strength` of `best_weights`."""
+    auto_strength: float | None = None
+    """The same for the current weights; None if they were not validated."""
     stop: StopRequest = field(default_factory=StopRequest)
     """Whether the user asked to stop."""
     say: Callable[[str], None] = print
@@ -212,6 +216,7 @@ def _restore(state: TrainState, source: Checkpoint, adamw: torch.optim.AdamW) ->
     """Restore what isn't in the network: step, best score, EMA, and the optimizer's and schedule's state."""
     metadata = source.metadata
     state.step, state.best_score, state.best_step = metadata.step, metadata.best_score, metadata.best_step
+    state.auto_strength = metadata.auto_strength
     if state.ema:
         state.ema.module.load_state_dict(source.tensors_under("ema"))
         state.ema.n_averaged.fill_(metadata.averaged_steps)
@@ -298,7 +303,8 @@ def save_best(state: TrainState) -> None:
     best = state.best_weights if has_validation else checkpoint.network_tensors(state.eval_model)
     if best is not None:
         step = state.best_step if has_validation else state.step
-        checkpoint.save(state.run_dir / "best.safetensors", best, replace(checkpoint_metadata(state), step=step))
+        metadata = replace(checkpoint_metadata(state), step=step, auto_strength=state.best_auto_strength)
+        checkpoint.save(state.run_dir / "best.safetensors", best, metadata)
         state.best_weights = None
 
 
@@ -324,6 +330,7 @@ def checkpoint_metadata(state: TrainState) -> CheckpointMetadata:
         parent=state.config.parent,
         best_score=state.best_score,
         best_step=state.best_step,
+        auto_strength=state.auto_strength,
         averaged_steps=int(state.ema.n_averaged) if state.ema else 0,
         threads=torch.get_num_threads(),
         on_trouble=state.config.on_trouble,

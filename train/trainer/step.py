@@ -15,7 +15,7 @@ from torch import Tensor
 from curate.errors import TrainingError
 from curate.process_settings import ignore_warnings
 from train.data.loader import Batch
-from train.models.colorspace import split_lab
+from train.models.colorspace import gray_lightness, split_lab
 from train.trainer.fabric import all_gather, all_reduce_sum
 from train.trainer.state import TrainState
 
@@ -59,7 +59,7 @@ def train_step(state: TrainState, batch: Batch, photos: int) -> StepResult:
     with _out_of_memory_advice(state, batch.rgb):
         old_buffers = [buffer.clone() for buffer in state.network.buffers()]  # BatchNorm's running statistics
         state.model.train()
-        loss, neutral, perceptual = all_reduce_sum(state.fabric, *_backward(state, batch.rgb, photos))
+        loss, neutral, perceptual = all_reduce_sum(state.fabric, *_backward(state, batch, photos))
         gradient_norm: Any = state.fabric.clip_gradients(
             state.model, state.optimizer, max_norm=state.recipe.clip_grad or math.inf, error_if_nonfinite=False
         )
@@ -84,32 +84,34 @@ def advance_schedule(state: TrainState) -> None:
     with ignore_warnings:  # torch warns if the first step was skipped
         state.schedule.step()
     state.step += 1
+    state.auto_strength = None
 
 
-def _backward(state: TrainState, rgb: Tensor, photos: int) -> tuple[float, float, float]:
+def _backward(state: TrainState, batch: Batch, photos: int) -> tuple[float, float, float]:
     """Accumulate the gradients of the step's mean loss, `batch_size` photos at a time.
 
     Args:
         state: receives the gradients.
-        rgb: (N, size, size, 3) uint8; N may be 0.
+        batch: N crops; N may be 0.
         photos: number of photos in the step, over all processes.
 
     Returns:
         This process's part of the loss, of the neutral prediction's loss and of the perceptual loss; their sums over
         the processes are the means over the step's photos.
     """
+    rgb, gray = batch.rgb, batch.gray
     if not len(rgb):  # DDP needs a backward pass in every process: a black photo with a share of 0
         rgb = torch.zeros(1, state.recipe.image_size, state.recipe.image_size, 3, dtype=torch.uint8)
-        parts, photos = [rgb], 0
-    else:
-        parts = list(torch.split(rgb, state.recipe.batch_size))
+        gray, photos = None, 0
+    parts = torch.split(rgb, state.recipe.batch_size)
+    grays = [None] * len(parts) if gray is None else torch.split(gray, state.recipe.batch_size)
     losses = []
-    for part in parts:
-        lightness, target = split_lab(part.to(state.fabric.device))
+    for part, part_gray in zip(parts, grays, strict=True):
+        lightness, target, seen = _split_photos(state, part, part_gray)
         share = len(part) / photos if photos else 0.0
         more_to_come = state.fabric.world_size > 1 and part is not parts[-1]
         with state.fabric.no_backward_sync(state.model, enabled=more_to_come):
-            loss, perceptual = (term * share for term in _losses(state, lightness, state.model(lightness), target))
+            loss, perceptual = (term * share for term in _losses(state, lightness, state.model(seen), target))
             total = loss + state.recipe.perceptual_weight * perceptual
             state.fabric.backward(total * state.fabric.world_size)  # DDP averages gradients; we need their sum
         neutral = share * state.criterion(torch.zeros_like(target), target)
@@ -118,6 +120,12 @@ def _backward(state: TrainState, rgb: Tensor, photos: int) -> tuple[float, float
         math.fsum, zip(*torch.stack(losses).tolist(), strict=True)
     )
     return loss_sum, neutral_sum, perceptual_sum
+
+
+def _split_photos(state: TrainState, rgb: Tensor, gray: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the lightness and the target of photos, as from `split_lab`, and the lightness that the network sees."""
+    lightness, target = split_lab(rgb.to(state.fabric.device))
+    return lightness, target, lightness if gray is None else gray_lightness(gray.to(state.fabric.device))
 
 
 def _losses(state: TrainState, lightness: Tensor, predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,10 +144,11 @@ def find_nonfinite_photos(state: TrainState, batch: Batch) -> tuple[int, ...]:
     """Return the photos, of all processes, whose loss or gradient is NaN or infinite when processed alone."""
     parameters = [parameter for parameter in state.network.parameters() if parameter.requires_grad]
     bad = []
-    for photo, rgb in zip(batch.photos, batch.rgb, strict=True):
-        lightness, target = split_lab(rgb[None].to(state.fabric.device))
+    for row, photo in enumerate(batch.photos):
+        gray = None if batch.gray is None else batch.gray[row : row + 1]
+        _, target, seen = _split_photos(state, batch.rgb[row : row + 1], gray)
         with state.fabric.autocast():
-            loss = state.criterion(state.network(lightness), target)
+            loss = state.criterion(state.network(seen), target)
         values = [loss.detach(), *torch.autograd.grad(loss, parameters, allow_unused=True)]
         if not all(bool(value.isfinite().all()) for value in values if value is not None):
             bad.append(photo)

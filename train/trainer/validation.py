@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,8 @@ from torch import Tensor
 
 from curate.errors import TrainingError
 from curate.files import write_atomic
+from curate.measures.appearance import HUE_BINS
+from curate.measures.hue_spread import hue_histogram, hue_spread
 from curate.measures.measure import measure
 from curate.text import pluralize
 from train import checkpoint
@@ -28,7 +29,8 @@ from train.data.loader import Batch, CropLoader, load_batches
 from train.data.sampler import SampleKey, sequential_batches
 from train.health.detectors import LossCurve, Validation
 from train.health.findings import DOCUMENTED_LOSSES, DOCUMENTED_NEUTRAL, WINDOW_STEPS
-from train.models.colorspace import join_lab, split_lab
+from train.models.colorspace import AB_UNIT, join_lab, split_lab
+from train.models.strength import loss_at, match_colorfulness
 from train.trainer.state import TrainState
 
 Picture = NDArray[np.uint8]
@@ -37,6 +39,8 @@ BASELINE_PHOTOS = 512
 SAMPLE_PHOTOS = 6
 MEASURED_PHOTOS = 64
 """Validation pictures whose colorfulness and tone are measured."""
+STRENGTH_PX = 256
+"""Size at which the automatic strength is measured, at most."""
 GAP_PX = 4
 CAPTION_PX = 16
 MIN_COLUMN_PX = 160
@@ -76,7 +80,7 @@ def measure_baselines(state: TrainState) -> Baselines:
 
 
 def validate(state: TrainState) -> Validation | None:
-    """Measure loss, colorfulness and tone on the validation photos; remember the weights if their score is the best.
+    """Measure loss, hues, colorfulness and tone on the validation photos; remember the weights if their score is best.
 
     Returns:
         The measurements; None if there are no validation photos.
@@ -86,35 +90,70 @@ def validate(state: TrainState) -> Validation | None:
     """
     if not len(state.datasets.val):
         return None
-    loss = neutral = 0.0
+    loss = neutral = energy = 0.0
     photos = 0
-    pairs: list[tuple[Any, Any]] = []
+    hues = np.zeros((2, HUE_BINS))
+    pictures = _Pictures()
     for lightness, target, predicted, rgb in predict(state, state.datasets.val):
         count = len(target)
         loss += count * float(state.criterion(predicted, target))
         neutral += count * float(state.criterion(torch.zeros_like(target), target))
+        energy += count * float((state.criterion.weights(target) * predicted.square()).mean())
         photos += count
-        if len(pairs) < MEASURED_PHOTOS:
-            pairs += zip(join_lab(lightness, predicted).cpu().numpy(), rgb.cpu().numpy(), strict=True)
+        hues += [hue_histogram((ab * AB_UNIT).cpu().numpy()) for ab in (predicted, target)]
+        if len(pictures) < MEASURED_PHOTOS:
+            pictures.add(lightness, predicted, rgb)
     if not photos:
         raise TrainingError(
             "no validation photo can be read: check that their disk is mounted, then continue with --resume"
         )
-    measured = [(measure(prediction), measure(original)) for prediction, original in pairs]
-    original_sum = sum(original.colorfulness for _, original in measured)
-    predicted_sum = sum(prediction.colorfulness for prediction, _ in measured)
+    state.auto_strength = strength = pictures.automatic_strength()
     validation = Validation(
         step=state.step,
         ratio=loss / neutral if neutral else math.inf,
-        colorfulness_share=predicted_sum / original_sum if original_sum else 0.0,
-        tones=dict(Counter(prediction.tone.tone for prediction, _ in measured)),
+        colorfulness_share=pictures.predicted_sum / pictures.original_sum if pictures.original_sum else 0.0,
+        tones=dict(pictures.tones),
         loss=loss / photos,
         photos=photos,
+        auto_strength=strength,
+        auto_ratio=loss_at(strength, loss, neutral, energy) / neutral if neutral and strength is not None else None,
+        hue=hue_spread(hues[0]),
+        original_hue=hue_spread(hues[1]),
     )
     if math.isfinite(validation.ratio) and (state.best_score is None or validation.score < state.best_score):
         state.best_score, state.best_step = validation.score, state.step
-        state.best_weights = checkpoint.network_tensors(state.eval_model)
+        state.best_weights, state.best_auto_strength = checkpoint.network_tensors(state.eval_model), strength
     return validation
+
+
+class _Pictures:
+    """Colorfulness and tone of the predictions for the first validation photos."""
+
+    def __init__(self) -> None:
+        self.original_sum = self.predicted_sum = 0.0
+        """Sums of the colorfulness."""
+        self.tones: Counter[str] = Counter()
+        """Number of predictions by tone."""
+        self._inputs: list[Tensor] = []
+        self._outputs: list[Tensor] = []
+
+    def __len__(self) -> int:
+        return self.tones.total()
+
+    def add(self, lightness: Tensor, ab: Tensor, rgb: Tensor) -> None:
+        """Measure a batch: lightness and predicted ab as in `split_lab`, and the photos, (N, H, W, 3) uint8."""
+        for picture, original in zip(join_lab(lightness, ab).cpu().numpy(), rgb.cpu().numpy(), strict=True):
+            predicted = measure(picture)
+            self.predicted_sum += predicted.colorfulness
+            self.original_sum += measure(original).colorfulness
+            self.tones[predicted.tone.tone] += 1
+        step = -(-ab.shape[-1] // STRENGTH_PX)  # of large pictures, every second, third, ... row and column
+        self._inputs.append(lightness[..., ::step, ::step])
+        self._outputs.append(ab[..., ::step, ::step])
+
+    def automatic_strength(self) -> float | None:
+        """Return the strength that makes the predictions as colorful as the originals; see `match_colorfulness`."""
+        return match_colorfulness(torch.cat(self._inputs), torch.cat(self._outputs), self.original_sum / len(self))
 
 
 def predict(

@@ -182,6 +182,8 @@ def test_resume_refuses_options_that_differ_and_accepts_those_that_agree(
     assert run("fit", path, "--run-dir", folder, *QUICK).exit_code == 0
     said = failure(run("fit", path, "--run-dir", folder, "--resume", "--channels", "3"), 2)
     assert "--channels 3 differs from the run's 2" in said
+    said = failure(run("fit", path, "--run-dir", folder, "--resume", "--augment", "film"), 2)
+    assert "--augment film differs from the run's none" in said
     assert run("fit", path, "--run-dir", folder, "--resume", "--device", "cpu", "--channels", "2").exit_code == 0
 
 

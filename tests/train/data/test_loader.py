@@ -25,7 +25,7 @@ from PIL import ExifTags, Image
 
 from train.data import dataset
 from train.data.dataset import PhotoDataset
-from train.data.loader import CropLoader, crop, load_batches
+from train.data.loader import Batch, CropLoader, crop, load_batches
 from train.data.readers import start_context
 from train.data.sampler import CENTER, SampleKey, StepSampler, sequential_batches
 
@@ -92,6 +92,39 @@ def test_crops_are_the_same_for_any_number_of_workers(seven: PhotoDataset) -> No
         seen.append([(batch.photos, batch.rgb.numpy().tobytes()) for batch in loader])
     assert len(seen[0]) == 6
     assert seen[0] == seen[1] == seen[2]
+
+
+def test_degraded_copies_are_the_same_for_any_number_of_workers_and_leave_the_crops_alone(
+    seven: PhotoDataset,
+) -> None:
+    seen = []
+    for workers in (0, 1, 2):
+        loader = load_batches(CropLoader(seven, 32, seed=3, augment="film"), StepSampler(7, 3, 3, 0, 6), workers)
+        seen.append([(batch.rgb.numpy().tobytes(), gray_bytes(batch)) for batch in loader])
+    plain = list(load_batches(CropLoader(seven, 32, seed=3), StepSampler(7, 3, 3, 0, 6), 0))
+    assert seen[0] == seen[1] == seen[2]
+    assert [rgb for rgb, _ in seen[0]] == [batch.rgb.numpy().tobytes() for batch in plain]
+    assert all(batch.gray is None for batch in plain)
+
+
+def test_degradation_depends_on_seed_epoch_and_photo_alone(seven: PhotoDataset) -> None:
+    def drawn(seed: int, epoch: int) -> bytes:
+        return gray_bytes(CropLoader(seven, 32, seed, "film").load_batch([SampleKey(epoch, 2)]))
+
+    assert drawn(1, 4) == drawn(1, 4)
+    assert len({drawn(1, epoch) for epoch in range(6)}) == len({drawn(seed, 4) for seed in range(6)}) == 6
+
+
+def test_without_readable_photos_there_are_no_degraded_copies(seven: PhotoDataset) -> None:
+    path_of(seven, 1).unlink()
+    batch = CropLoader(seven, 32, 0, "film").load_batch([SampleKey(0, 1), SampleKey(0, 2)])
+    assert batch.gray is not None
+    assert (len(batch.rgb), batch.gray.shape) == (1, (1, 32, 32))
+
+
+def gray_bytes(batch: Batch) -> bytes:
+    assert batch.gray is not None
+    return batch.gray.numpy().tobytes()
 
 
 @given(st.integers(1, 12), st.integers(1, 5), st.integers(0, 30), st.integers(0, 2**40))

@@ -22,8 +22,9 @@ from curate.manifest import Lineage, read_manifest, write_manifest
 from curate.measures.colorfulness import colorfulness
 from train.cli import main
 from train.data import dataset
-from train.evaluation.evaluator import Evaluation, PhotoResult, Scores, summarize
+from train.evaluation.evaluator import Evaluation
 from train.evaluation.report import PSNR_WARNING, write_page
+from train.evaluation.scores import PhotoResult, Predictor, Scores, originals_hue, summarize
 from train.models.losses import ColorizationWeightedLoss
 
 Manifest = Callable[..., Path]
@@ -77,31 +78,81 @@ def test_gray_is_neutral_and_no_constant_beats_the_mean_color(clean_manifest: Ma
         assert rows["mean color"].loss <= summarize(other)["network"].loss + 1e-6
 
 
+def test_brown_predictions_have_a_narrow_hue_spread(clean_manifest: Manifest) -> None:
+    _, results = evaluate(clean_manifest(["test"] * 5), Constant(0.1, 0.4))
+    rows = summarize(results)
+    assert (rows["network"].hue.entropy_bits, rows["network"].hue.warm) == (0, 1)
+    assert rows["mean color"].hue.entropy_bits == rows["neutral gray"].hue.entropy_bits == 0
+    originals = originals_hue(results)
+    assert originals.entropy_bits > 4
+    assert 0.1 < originals.warm < 0.5
+
+
+def test_strength_multiplies_the_colors_and_the_one_to_use_is_printed(
+    clean_manifest: Manifest, checkpoint_file: Manifest
+) -> None:
+    path, arguments = checkpoint_file(strength=4.0), (clean_manifest(["test"] * 4), "--device", "auto", "--json")
+    plain, strong = (json.loads(run(path, *arguments, "--strength", number).stdout) for number in (1, 2))
+    assert strong["protocol"]["strength"] == 2
+    assert strong["auto_strength"] == plain["auto_strength"] == 2  # the originals are far more colorful
+    shares = [result["predictions"]["network"]["colorfulness_share"] for result in (plain, strong)]
+    assert shares[1] == pytest.approx(2 * shares[0], rel=0.1)
+    assert strong["predictions"]["mean color"] == plain["predictions"]["mean color"]
+    text = run(path, *arguments[:-1], "--strength", "0.5").stdout
+    assert "; strength 0.5" in text.splitlines()[0]
+    assert "automatic strength: 2 makes these as colorful as their originals (at most 2)" in text
+    error = run(path, *arguments, "--strength", "auto")
+    assert error.exit_code == 1
+    assert "has no automatic strength" in error.stderr
+
+
+def test_the_automatic_strength_is_measured_on_the_evaluated_photos(clean_manifest: Manifest) -> None:
+    evaluation, results = evaluate(clean_manifest(["test"] * 3), Constant(0.4, 0.9))
+    found = [photo.scores["network"].colorfulness for photo in results]
+    lightness_and_ab = [sample[:2] for sample in evaluation._samples]
+    assert len(lightness_and_ab) == 3
+    evaluation._samples = [(*pair, 0.6 * m) for pair, m in zip(lightness_and_ab, found, strict=True)]
+    strength = evaluation.auto_strength()
+    assert strength is not None
+    assert 0.4 < strength < 0.8
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 132])
+def test_the_table_fits_the_terminal(
+    clean_manifest: Manifest, checkpoint_file: Manifest, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr("curate.cli.common.output_width", lambda: width)
+    lines = run(checkpoint_file(), clean_manifest(["train", "test"])).stdout.splitlines()
+    numbers = [line for line in lines if "0.000" in line or "1.000" in line]
+    assert numbers  # of the loss of gray, divided by itself
+    assert all(len(line) <= width for line in lines if "/" not in line)  # a path stays whole
+    head = next(index for index, line in enumerate(lines) if "loss ÷ neutral loss" in line)
+    if width == 40:
+        assert [line.split()[:2] for line in lines[head + 1 : head + 4]] == [
+            ["network", lines[head + 1].split()[-1]],
+            ["mean", "color"],
+            ["neutral", "gray"],
+        ]
+
+
 def test_ratios_are_of_sums_and_other_scores_are_means() -> None:
     def scores(loss: float, m: float) -> Scores:
         return Scores(20.0 + loss, 0.5, m, m - 3, abs(40 - m), loss, "color", None)
 
+    def photo(index: int, network: Scores, mean_color: Scores, gray: Scores) -> PhotoResult:
+        scores: dict[Predictor, Scores] = {"network": network, "mean color": mean_color, "neutral gray": gray}
+        return PhotoResult(index, "a", 40.0, 37.0, scores, {**dict.fromkeys(scores, np.eye(36)[6 + 12 * index])})
+
     results = [
-        PhotoResult(
-            0,
-            "a",
-            40.0,
-            37.0,
-            {"network": scores(0.1, 10), "mean color": scores(0.2, 4), "neutral gray": scores(0.2, 0)},
-        ),
-        PhotoResult(
-            1,
-            "b",
-            40.0,
-            37.0,
-            {"network": scores(0.2, 30), "mean color": scores(0.5, 4), "neutral gray": scores(0.4, 0)},
-        ),
+        photo(0, scores(0.1, 10), scores(0.2, 4), scores(0.2, 0)),
+        photo(1, scores(0.2, 30), scores(0.5, 4), scores(0.4, 0)),
     ]
     row = summarize(results)["network"]
     assert row.loss_to_neutral == pytest.approx((0.1 + 0.2) / (0.2 + 0.4))
     assert row.colorfulness_share == pytest.approx((10 + 30) / 80)
     assert row.colorfulness_difference == pytest.approx((30 + 10) / 2)
     assert row.psnr_db == pytest.approx(20.15)
+    assert (row.hue.entropy_bits, row.hue.warm, row.hue.blue) == (1, 0.5, 0.5)
     assert [photo.gain for photo in results] == pytest.approx([0.1, 0.2])
 
 
@@ -130,6 +181,8 @@ def test_table_json_and_page_state_the_protocol(
     assert (facts["protocol"]["size_px"], facts["protocol"]["split"]) == (32, "test")
     assert set(facts["predictions"]) == {"network", "mean color", "neutral gray"}
     assert facts["predictions"]["neutral gray"]["loss_to_neutral"] == 1
+    for hue in (facts["originals"]["hue"], facts["predictions"]["network"]["hue"]):
+        assert set(hue) == {"entropy_bits", "warm", "green", "blue", "magenta"}
     assert len(facts["photos"]) == 3
     for text in (table.stdout, page.read_text()):
         assert "3 photos of" in text

@@ -8,6 +8,7 @@ import os
 import tarfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from PIL import ExifTags, Image, ImageCms
 from skimage.color import rgb2lab
 
 from curate.cli import main as curate
-from curate.errors import PhotoError, PlaceTaken, UnsupportedFormat, UsageError
+from curate.errors import CheckpointError, PhotoError, PlaceTaken, UnsupportedFormat, UsageError
 from train import checkpoint
 from train.cli import main
 from train.inference.colorizer import Colorizer
@@ -101,6 +102,64 @@ def test_lightness_is_kept(checkpoint_file: CheckpointFile) -> None:
     in_gamut = (result > 2).all(axis=-1) & (result < 253).all(axis=-1)
     assert in_gamut.mean() > 0.5
     assert np.abs(rgb2lab(result)[..., 0] - rgb2lab(photo)[..., 0])[in_gamut].max() < 1.0
+
+
+def test_strength_scales_the_chroma_and_keeps_lightness_and_hue(checkpoint_file: CheckpointFile) -> None:
+    pale = Colorizer(checkpoint.load(checkpoint_file(strength=3.0)))
+    photo = np.asarray(Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png").resize((100, 100)))
+    one, double, none = (rgb2lab(pale.colorize_pixels(photo, strength=factor)) for factor in (1.0, 2.0, 0.0))
+    chroma_of = [np.hypot(lab[..., 1], lab[..., 2]) for lab in (one, double)]
+    colored = (chroma_of[0] > 5) & (chroma_of[0] < 25) & (one[..., 0] > 35) & (one[..., 0] < 75)
+    assert colored.mean() > 0.1
+    assert np.median(chroma_of[1][colored] / chroma_of[0][colored]) == pytest.approx(2, abs=0.05)
+    assert np.abs(double[..., 0] - one[..., 0]).max() < 1.0
+    turned = np.degrees(np.arctan2(double[..., 2], double[..., 1]) - np.arctan2(one[..., 2], one[..., 1]))
+    assert np.median(np.abs((turned[colored] + 180) % 360 - 180)) < 2
+    assert np.hypot(none[..., 1], none[..., 2]).max() < 0.5
+
+
+def test_automatic_strength_is_the_checkpoints_own(
+    checkpoint_file: CheckpointFile, picture: Picture, tmp_path: Path
+) -> None:
+    old = checkpoint.load(checkpoint_file())
+    with pytest.raises(CheckpointError, match=r"has no automatic strength .*: give a number") as caught:
+        Colorizer(old).colorize(picture(), strength="auto")
+    assert "\n" not in str(caught.value)
+    path = tmp_path / "best.safetensors"
+    checkpoint.save(path, old.tensors, replace(old.metadata, auto_strength=1.5))
+    colorizer = Colorizer.load(path, device="cpu")
+    automatic, number = (colorizer.colorize(picture(), strength=strength) for strength in ("auto", 1.5))
+    assert automatic.tobytes() == number.tobytes() != colorizer.colorize(picture()).tobytes()
+    with pytest.raises(UsageError, match="give 0 to 4, or auto"):
+        colorizer.colorize(picture(), strength=5)
+
+
+def test_the_network_sees_the_chosen_size(checkpoint_file: CheckpointFile, picture: Picture) -> None:
+    path, photo = checkpoint_file(), picture(height=100, width=140)
+    default, same, large = (Colorizer.load(path, device="cpu", image_size=size) for size in (None, 32, 80))
+    assert default.colorize(photo).tobytes() == same.colorize(photo).tobytes() != large.colorize(photo).tobytes()
+    with pytest.raises(UsageError, match="image_size must be 32 to 4096"):
+        Colorizer.load(path, image_size=16)
+
+
+def test_other_settings_make_the_picture_again(checkpoint_file: CheckpointFile, folder: Path, tmp_path: Path) -> None:
+    path, out = checkpoint_file(), tmp_path / "colored"
+
+    def run(*options: str) -> list[str]:
+        result = CliRunner().invoke(main, ["colorize", str(path), str(folder / "a.png"), "-o", str(out), *options])
+        assert result.exit_code == 0, result.output
+        return result.stdout.splitlines()
+
+    made = [str(out / "a.png")]
+    assert [run(), run(), run("--strength", "1.5"), run("--strength", "1.5"), run("--image-size", "40")] == [
+        *(made, [], made, [], made)
+    ]
+    with Image.open(out / "a.png") as colored:
+        assert 'vividset:strength="1" vividset:image_size="40"' in colored.info["xmp"].decode()
+    for wrong, message in (("5", "0<=x<=4"), ("strong", "not a valid float"), ("auto", "has no automatic strength")):
+        result = CliRunner().invoke(main, ["colorize", str(path), str(folder), "-o", str(out), "--strength", wrong])
+        assert result.exit_code == (1 if wrong == "auto" else 2)
+        assert message in result.stderr.splitlines()[-1]
 
 
 def test_strips_of_a_tall_photo_join_without_a_seam(colorizer: Colorizer) -> None:

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageCms
 from train.inference.metadata import Provenance, exif_of, write_marked
 
 POSITION = {1: "N", 2: (48.0, 51.0, 29.0), 3: "E", 4: (2.0, 17.0, 40.0)}
-PROVENANCE = Provenance("0" * 64, "1" * 64, "2" * 64)
+PROVENANCE = Provenance("0" * 64, "1" * 64, "2" * 64, 1.0, 256)
 
 
 def photo() -> bytes:

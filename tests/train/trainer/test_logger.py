@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from curate.errors import TrainingError
+from curate.measures.hue_spread import HueSpread
 from train.health.detectors import LossCurve, Validation
 from train.trainer.logger import RunLogger
 from train.trainer.step import StepResult
@@ -158,8 +159,20 @@ def test_a_new_run_starts_an_empty_log(tmp_path: Path) -> None:
     [
         Validation(1, 0.5, 0.7, {"color": 3}, 0.06, 3),
         Validation(1, math.inf, 0.0, {"grayscale": 1}, 0.06, 1),
+        Validation(
+            1,
+            0.5,
+            0.7,
+            {"color": 3},
+            0.06,
+            3,
+            HueSpread(3.7, 0.8, 0.1, 0, 0.1),
+            HueSpread(4.6, 0.6, 0.2, 0.2, 0),
+            1.4,
+            0.6,
+        ),
     ],
-    ids=["usual", "gray photos held out"],
+    ids=["log of an earlier version", "gray photos held out", "usual"],
 )
 def test_validations_are_restored_on_resume(tmp_path: Path, validation: Validation) -> None:
     logger = open_log(tmp_path)
@@ -169,8 +182,7 @@ def test_validations_are_restored_on_resume(tmp_path: Path, validation: Validati
     resumed = open_log(tmp_path, after_step=1)
     resumed.close()
     (restored,) = resumed.validations
-    assert restored.ratio == validation.ratio
-    assert (restored.step, restored.tones, restored.photos) == (validation.step, validation.tones, validation.photos)
+    assert restored == validation
 
 
 def test_a_finding_is_reported_once_even_across_a_resume(tmp_path: Path) -> None:

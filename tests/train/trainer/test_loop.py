@@ -33,7 +33,7 @@ from train.data.sampler import StepSampler, sequential_batches
 from train.models.colorspace import split_lab
 from train.models.losses import ColorizationWeightedLoss
 from train.models.unet import ColorUNet
-from train.recipe import Recipe
+from train.recipe import Augment, Recipe
 from train.trainer import loop
 from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
@@ -191,18 +191,48 @@ def test_four_photos_can_be_memorised(clean_manifest: Manifests, train_on: Train
     assert outcome.healthy
 
 
+def test_film_changes_what_the_network_sees_but_not_baselines_targets_or_order(
+    clean_manifest: Manifests, train_on: Train
+) -> None:
+    path = clean_manifest(("train",) * 4 + ("val",))
+    plain, old = (train_on(path, augment, augment=augment).run_dir for augment in ("none", "film"))
+    starts, steps, validations = (
+        [events(run_dir, kind) for run_dir in (plain, old)] for kind in ("start", "step", "validation")
+    )
+    assert starts[0][0]["neutral_loss"] == starts[1][0]["neutral_loss"]
+    assert starts[0][0]["mean_color_loss"] == starts[1][0]["mean_color_loss"]
+    assert [entry["neutral"] for entry in steps[0]] == [entry["neutral"] for entry in steps[1]]
+    assert steps[0][0]["loss"] == steps[1][0]["loss"]  # the output layer starts at zero: gray, whatever the input
+    assert steps[0][-1]["loss"] != steps[1][-1]["loss"]
+    assert validations[0] != validations[1]
+    assert checkpoint.load(old / "last.safetensors").metadata.recipe.augment == "film"
+    assert "augment film" in (old / "run.html").read_text()
+
+
 @pytest.mark.parametrize(
-    ("stop_at", "number"), [(1, signal.SIGINT), (3, signal.SIGTERM), (4, signal.SIGINT), (7, signal.SIGINT)]
+    ("stop_at", "number", "augment"),
+    [
+        (1, signal.SIGINT, "none"),
+        (3, signal.SIGTERM, "none"),
+        (4, signal.SIGINT, "film"),
+        (7, signal.SIGINT, "none"),
+    ],
 )
 def test_a_stopped_and_resumed_run_ends_like_an_uninterrupted_one(
-    clean_manifest: Manifests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int, number: signal.Signals
+    clean_manifest: Manifests,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop_at: int,
+    number: signal.Signals,
+    augment: Augment,
 ) -> None:
+    recipe = replace(LONG, augment=augment)
     monkeypatch.setattr("train.trainer.logger.PRINT_INTERVAL_S", 0.0)
     found = dataset.load_datasets(clean_manifest(("train",) * 5 + ("val",) * 2))
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
     stopped.mkdir()
-    fit(found, LONG, CPU, whole, say=quiet)
+    fit(found, recipe, CPU, whole, say=quiet)
 
     def stop(line: str) -> None:
         if line.split()[:2] == ["step", f"{stop_at}/12"]:
@@ -210,7 +240,7 @@ def test_a_stopped_and_resumed_run_ends_like_an_uninterrupted_one(
 
     handler = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt):
-        fit(found, LONG, CPU, stopped, say=stop)
+        fit(found, recipe, CPU, stopped, say=stop)
     assert signal.getsignal(number) is handler
     before = find_checkpoint(stopped, found)
     assert before
@@ -255,8 +285,24 @@ def test_best_has_the_step_of_its_weights(
     monkeypatch.setattr("train.trainer.callbacks.checkpoint_due", lambda run, epoch_ends: run.step == run.total_steps)
     train_on(clean_manifest(("train",) * 4 + ("val",)), epochs=9, max_steps=5, batch_size=2)
     about = checkpoint.load(tmp_path / "run" / "best.safetensors").metadata
-    scores = {entry["score"]: entry["step"] for entry in events(tmp_path / "run", "validation")}
-    assert about.step == scores[min(scores)]
+    validations = events(tmp_path / "run", "validation")
+    best = min(validations, key=lambda entry: entry["score"])
+    assert about.step == best["step"]
+    assert about.auto_strength == best["auto_strength"]
+    last = checkpoint.load(tmp_path / "run" / "last.safetensors").metadata
+    assert last.auto_strength == validations[-1]["auto_strength"]
+    for entry in validations:  # a factor below 1 or above 1 costs loss, unless it corrects an error
+        assert 0 < entry["auto_strength"] <= 2
+        assert entry["auto_ratio"] == pytest.approx(entry["ratio"], abs=0.5)
+
+
+def test_weights_that_were_not_validated_have_no_automatic_strength(
+    clean_manifest: Manifests, train_on: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("train.trainer.callbacks.checkpoint_due", lambda run, epoch_ends: run.step == 1)
+    run_dir = train_on(clean_manifest(("train",) * 4 + ("val",)), epochs=1, batch_size=2).run_dir
+    last = checkpoint.load(run_dir / "last.safetensors").metadata
+    assert (last.step, last.auto_strength) == (1, None)
 
 
 def test_find_checkpoint_is_none_without_one_and_refuses_another_manifest(

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser
 
+from curate.measures.hue_spread import HueSpread
 from train.checkpoint import Rollback
 from train.health.detectors import LossCurve, Validation
 from train.health.findings import Finding
@@ -58,6 +59,14 @@ def write_and_read(folder: Path) -> str:
     rescues = [Rollback(EVIL, 800, 400, 3, 2e-5, 8, 9000)]
     run_page.write_page(folder, INFO, curve, [1e-4] * STEPS, findings, rescues)
     return (folder / "run.html").read_text(encoding="utf-8")
+
+
+def test_hues_of_predictions_are_beside_those_of_the_originals(tmp_path: Path) -> None:
+    brown, colors = HueSpread(3.72, 0.82, 0.02, 0.0, 0.16), HueSpread(4.58, 0.59, 0.12, 0.13, 0.16)
+    text = page_of(tmp_path, [Validation(5000, 0.7, 0.6, hue=brown, original_hue=colors)])
+    assert "<td>3.72</td><td>4.58</td>" in text
+    assert "<td>82%</td><td>59%</td>" in text
+    assert "<h2>Hues</h2>" not in page_of(tmp_path, [Validation(5000, 0.7, 0.6)])  # resumed from an older log
 
 
 def test_the_page_is_self_contained_and_has_no_scripts(folder: Path) -> None:
