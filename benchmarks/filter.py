@@ -21,11 +21,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curate import manifest
 from curate.manifest import SCAN_SCHEMA, Lineage
 
 ROW_GROUP_SIZE = 1 << 16
+TABLE_SCHEMA = pa.schema(
+    [("sha256", pa.string()), ("pwatermark", pa.float64()), ("punsafe", pa.float64()), ("caption", pa.string())]
+)
 PLAIN = """
 import sys, pyarrow.parquet as pq
 file = pq.ParquetFile(sys.argv[1])
@@ -46,6 +50,7 @@ def main() -> None:
         default=[],
         help="options of curate filter for a further run; can be given several times",
     )
+    parser.add_argument("--join", action="store_true", help="a further run with --join, of a table in another order")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         scan, out = Path(scratch) / "scan.parquet", Path(scratch) / "out" / "clean.parquet"
@@ -55,7 +60,11 @@ def main() -> None:
         plain = run_command([sys.executable, "-c", PLAIN, str(scan), str(out.with_name("plain.parquet"))])
         out.with_name("plain.parquet").unlink()
         print(format_line("pyarrow: read and write", plain, plain))
-        for extra in ["", *options.option]:
+        extras = ["", *options.option]
+        if options.join:
+            table = make_table(scan)
+            extras.append(f"--join {table} --max-column pwatermark 0.8")
+        for extra in extras:
             command = [sys.executable, "-m", "curate", "filter", str(scan), "-o", str(out), *shlex.split(extra)]
             print(format_line(f"curate filter {extra}".strip(), run_command(command), plain))
 
@@ -87,6 +96,21 @@ def make_scan(path: Path, rows: int, *, twice: bool = False) -> None:
             contents = np.random.default_rng([1, start // ROW_GROUP_SIZE // (2 if twice else 1)])
             out.write_table(make_rows(rng, contents, start, min(ROW_GROUP_SIZE, rows - start)))
         out.add_key_value_metadata(lineage.to_metadata())
+
+
+def make_table(scan: Path) -> Path:
+    """Write a table with numbers and a caption for nine photos in ten, in random order; return its path."""
+    rng = np.random.default_rng(2)
+    keys = pq.read_table(scan, columns=["sha256"]).combine_chunks()
+    path, rows = scan.with_name("table.parquet"), rng.permutation(len(keys))[: len(keys) * 9 // 10]
+    with pq.ParquetWriter(path, TABLE_SCHEMA) as out:
+        for start in range(0, len(rows), ROW_GROUP_SIZE):
+            part = rows[start : start + ROW_GROUP_SIZE]
+            captions = [f"a photo with the number {row}, described in a line of text" for row in part.tolist()]
+            numbers = rng.random((2, len(part)))
+            sha256 = keys["sha256"].take(pa.array(part)).combine_chunks()
+            out.write_table(pa.table([sha256, *numbers, captions], schema=TABLE_SCHEMA))
+    return path
 
 
 def make_rows(rng: np.random.Generator, contents: np.random.Generator, start: int, count: int) -> pa.Table:

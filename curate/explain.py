@@ -17,7 +17,7 @@ from curate.files import exists
 from curate.filtering.filter import filter_table
 from curate.filtering.options import FilterOptions
 from curate.locations import Location
-from curate.manifest import KEY_COLUMNS, SCAN_SCHEMA
+from curate.manifest import DECISION_FIELDS, KEY_COLUMNS, SCAN_SCHEMA
 from curate.scanning.scorer import Record, ScoreOptions, score_photo
 from curate.sources import ListedPhoto, Sources, has_container_name, list_photos
 
@@ -29,7 +29,7 @@ class Explanation:
     """The measurements of one photo and the result of a filter."""
 
     row: Mapping[str, Any]
-    """Columns of a scan (`SCAN_SCHEMA`) and their values."""
+    """Columns of a scan (`SCAN_SCHEMA`), those of the table of `join`, and their values."""
     reasons: tuple[str, ...]
     """Reasons for rejection; empty if the photo would be kept."""
     waived: tuple[str, ...] = ()
@@ -42,8 +42,8 @@ def explain_photo(photo: Path, options: FilterOptions, scan: Location) -> Explan
     Args:
         photo: it exists.
         options: see `FilterOptions`.
-        scan: manifest in which to look up the photo's columns `source` and `path`, by which lists may name it; it need
-            not exist.
+        scan: manifest in which to look up the photo's columns `source` and `path`, by which lists and the table of
+            `join` may name it; it need not exist.
 
     Raises:
         VividsetError: as `list_photo`.
@@ -51,7 +51,8 @@ def explain_photo(photo: Path, options: FilterOptions, scan: Location) -> Explan
     listed = list_photo(photo)
     record = score_photo(listed, ScoreOptions()) or Record(listed, error=str(NotAPhoto(NOT_A_PHOTO)))
     row = record.to_row()
-    scanned = _find_row(photo, scan) if options.reject_lists or options.keep_lists else None
+    by_path = options.reject_lists or options.keep_lists or (options.join and options.join_on == "path")
+    scanned = _find_row(photo, scan) if by_path else None
     if scanned is not None:
         row.update({name: scanned[name][0].as_py() for name in KEY_COLUMNS})
     return explain_row(pa.Table.from_pylist([row], SCAN_SCHEMA), options)
@@ -62,7 +63,8 @@ def explain_row(row: pa.Table, options: FilterOptions) -> Explanation:
     batch = filter_table(row, options)
     decided = pa.concat_tables([batch.kept, batch.rejected])
     reasons, waived = (tuple(decided[name][0].as_py() or ()) for name in ("reject_reasons", "waived_reasons"))
-    return Explanation(manifest.as_rows(row)[0], reasons, waived)
+    measured = decided.drop_columns([column.name for column in DECISION_FIELDS])
+    return Explanation(manifest.as_rows(measured)[0], reasons, waived)
 
 
 def find_missing_row(photo: Path, scan: Location) -> pa.Table | None:

@@ -52,10 +52,12 @@ def choose_options(options: Options | None, given: Options, default: Options) ->
 def filter_options(arguments: Mapping[str, Any], options: FilterOptions | None) -> FilterOptions:
     """The rules of a call: `options`, or a preset with the arguments that are not None in place of its settings."""
     names = {name.replace("-", "_"): name for name in SETTING_NAMES}
-    given = {names[name]: value for name, value in arguments.items() if name in names and value not in (None, ())}
-    for name in ("keep-tone", "keep-kind", "keep-top", "reject-list", "keep-list"):
+    given = {names[name]: value for name, value in arguments.items() if name in names and value not in (None, (), {})}
+    for name in ("keep-tone", "keep-kind", "keep-top", "reject-list", "keep-list", "join-column"):
         if name in given:
             given[name] = list(path_texts(given[name]))
+    if "join" in given:
+        given["join"] = path_text(given["join"])
     preset = path_text(arguments["preset"])
     if options is None:
         return build_options(merge_settings(load_preset(preset), given))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -137,11 +137,20 @@ def filter_manifest(
     max_tone_score: float | None = None,
     min_kind_score: float | None = None,
     max_kind_score: float | None = None,
+    min_border_share: float | None = None,
+    max_border_share: float | None = None,
+    min_inside_colorfulness: float | None = None,
+    max_inside_colorfulness: float | None = None,
     keep_tone: str | Sequence[str] = (),
     keep_kind: str | Sequence[str] = (),
     min_side: int | None = None,
     max_aspect: float | None = None,
     where: str | None = None,
+    join: StrPath | None = None,
+    on: Literal["sha256", "path"] | None = None,
+    join_column: str | Sequence[str] = (),
+    min_column: Mapping[str, float] | None = None,
+    max_column: Mapping[str, float] | None = None,
     reject_list: StrPath | Sequence[StrPath] = (),
     keep_list: StrPath | Sequence[StrPath] = (),
     keep_top: str | Sequence[str] = (),
@@ -167,12 +176,18 @@ def filter_manifest(
         min_chroma_mean, max_chroma_mean, min_saturation_mean, max_saturation_mean, min_hue_entropy_bits,
             max_hue_entropy_bits, min_neutral_share, max_neutral_share, min_lightness_mean, max_lightness_mean,
             min_dark_clipped_share, max_dark_clipped_share, min_bright_clipped_share, max_bright_clipped_share,
-            min_sharpness, max_sharpness, min_tone_score, max_tone_score, min_kind_score, max_kind_score: lowest and highest value of these columns.
+            min_sharpness, max_sharpness, min_tone_score, max_tone_score, min_kind_score, max_kind_score,
+            min_border_share, max_border_share, min_inside_colorfulness, max_inside_colorfulness: lowest and highest value of these columns.
         keep_tone: one or many of `grayscale`, `sepia`, `toned` that are not rejected.
         keep_kind: `graphic`, so that drawings, maps, screenshots and the like are not rejected.
         min_side: reject photos with a shorter short side, px.
         max_aspect: reject photos whose long side is more than this many times the short side.
         where: an SQL condition over the columns; photos for which it is not true are rejected. Needs duckdb.
+        join: a table whose columns are added to those of the scan: Parquet, CSV or JSON lines; a path or URL.
+        on: the column by which the table has the photos, `sha256` (the default) or `path`.
+        join_column: one or many columns to add; empty adds all.
+        min_column, max_column: lowest and highest value of any column with numbers, like `{"pwatermark": 0.5}`; photos
+            without a value are rejected.
         reject_list: one or many text files of photos to reject: one path or sha256 per line.
         keep_list: one or many such files of photos to keep whatever their measures are, if they can be read and are in
             no reject list.
@@ -187,11 +202,13 @@ def filter_manifest(
 
     Returns:
         Counts and paths: `kept`, `rejected`, `kept_path`, `rejected_path`, `rejected_by_rule`, `splits`, `waived`
-        (photos that only the keep list keeps) and `lists` (entries of each list that match no photo).
+        (photos that only the keep list keeps), `lists` (entries of each list that match no photo) and `joined` (photos
+        that the table of `join` has).
 
     Raises:
         ManifestError: the scan cannot be read, or an output cannot be written or would replace something else.
-        UsageError: arguments contradict each other, a value has no meaning, or a list can't be read.
+        UsageError: arguments contradict each other, a value has no meaning, or a list or the table of `join` can't be
+            used.
 
     Example:
         >>> kept = curate.filter_manifest("scan.parquet", "clean.parquet", min_side=256)  # doctest: +SKIP

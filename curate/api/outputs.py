@@ -31,6 +31,7 @@ def pack_photos(
     engine: EngineName = "processes",
     timeout_s: float = 60.0,
     overwrite: bool = False,
+    crop_borders: bool = False,
     options: PackOptions | None = None,
     progress: Progress | None = None,
     command: str | None = None,
@@ -47,6 +48,7 @@ def pack_photos(
         engine: `processes`, `serial` or `ray`, as in `scan_photos`.
         timeout_s: seconds after which decoding one photo is given up.
         overwrite: replace another pack in the folder.
+        crop_borders: pack only what is inside of the bands that the scan found.
         options: all settings above as one object, instead of single arguments.
         progress: called with the number of photos done and of all photos to pack.
         command: text that the pack records as what made it; None records this call.
@@ -64,7 +66,9 @@ def pack_photos(
         871
     """
     chosen = choose_options(
-        options, PackOptions(size_px, encoding, quality, workers, timeout_s, overwrite, engine), PackOptions()
+        options,
+        PackOptions(size_px, encoding, quality, workers, timeout_s, overwrite, engine, crop_borders),
+        PackOptions(),
     )
     source = parse_location(manifest)
     folder = Path("packs") / source.stem if out is None else parse_location(out)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,11 +100,20 @@ def explain_photo(
     max_tone_score: float | None = None,
     min_kind_score: float | None = None,
     max_kind_score: float | None = None,
+    min_border_share: float | None = None,
+    max_border_share: float | None = None,
+    min_inside_colorfulness: float | None = None,
+    max_inside_colorfulness: float | None = None,
     keep_tone: str | Sequence[str] = (),
     keep_kind: str | Sequence[str] = (),
     min_side: int | None = None,
     max_aspect: float | None = None,
     where: str | None = None,
+    join: StrPath | None = None,
+    on: Literal["sha256", "path"] | None = None,
+    join_column: str | Sequence[str] = (),
+    min_column: Mapping[str, float] | None = None,
+    max_column: Mapping[str, float] | None = None,
     reject_list: StrPath | Sequence[StrPath] = (),
     keep_list: StrPath | Sequence[StrPath] = (),
     options: FilterOptions | None = None,
@@ -115,8 +125,9 @@ def explain_photo(
     Args:
         photo: path of the photo.
         scan: manifest in which a photo is looked up that does not exist any more; it need not exist.
-        preset, min_colorfulness, max_colorfulness, keep_tone, keep_kind, min_side, max_aspect, where, reject_list, keep_list, and
-            the lowest and highest value of each measure: as in `filter_manifest`.
+        preset, min_colorfulness, max_colorfulness, keep_tone, keep_kind, min_side, max_aspect, where, join, on,
+            join_column, min_column, max_column, reject_list, keep_list, and the lowest and highest value of each measure: as in
+            `filter_manifest`.
         options: all rules as one object, like the `options` of a `filter_manifest` result.
 
     Returns:

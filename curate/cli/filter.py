@@ -59,5 +59,7 @@ def filter_command(scan_path: Location, out: Location, settings: dict[str, Any],
         echo_message(
             "Warning: the scan has no column 'kind', so graphics were not rejected: run `curate scan` again to measure it"
         )
+    if warning := summaries.join_warning(chosen):
+        echo_message(warning)
     if warning := summaries.strictest_rule_warning(chosen, str(scan_path if dry_run else rejected)):
         echo_message(warning)

@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from curate.filtering.option_values import NUMERIC_MEASURES
 from curate.filtering.options import (
     DEFAULT_PRESET,
     DUPLICATES,
-    NUMERIC_MEASURES,
+    JOIN_KEYS,
     PRESETS,
     SETTING_NAMES,
     load_preset,
@@ -31,6 +32,26 @@ def _bound_options() -> Iterator[Option]:
             name = f"{end}-{measure.replace('_', '-')}"
             default = f"; {defaults[name]:g} by default" if name in defaults else ""
             yield click.option(f"--{name}", type=float, help=f"Reject photos with {measure} {word} this{default}.")
+
+
+def _column_bound_option(end: str, word: str) -> Option:
+    """`--min-column` or `--max-column`, as a dict."""
+
+    def to_dict(_: click.Context, parameter: click.Parameter, pairs: tuple[tuple[str, float], ...]) -> Any:
+        limits = dict(pairs) or None
+        if limits and len(limits) < len(pairs):
+            raise click.BadParameter("give it once per column", param=parameter)
+        return limits
+
+    return click.option(
+        f"--{end}-column",
+        multiple=True,
+        type=(str, float),
+        metavar="NAME NUMBER",
+        callback=to_dict,
+        help=f"Reject photos with a value {word} this, or without one, in this column, such as one of --join. Can be "
+        "given several times.",
+    )
 
 
 PHOTO_OPTIONS: tuple[Option, ...] = (
@@ -61,6 +82,21 @@ PHOTO_OPTIONS: tuple[Option, ...] = (
         metavar="SQL",
         help='Reject photos for which this SQL condition is not true, like "width > 800". Needs the package duckdb.',
     ),
+    click.option(
+        "--join",
+        metavar="TABLE",
+        help="Add the columns of this table: Parquet, CSV or JSON lines (.jsonl), also at a URL. Photos that the table "
+        "lacks get no values.",
+    ),
+    click.option("--on", type=click.Choice(JOIN_KEYS), help="Column by which --join finds photos.  [default: sha256]"),
+    click.option(
+        "--join-column",
+        multiple=True,
+        metavar="NAME",
+        help="Add only this column of the table. Can be given several times.",
+    ),
+    _column_bound_option("min", "below"),
+    _column_bound_option("max", "above"),
     click.option(
         "--reject-list",
         multiple=True,

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--quality", type=click.IntRange(95, 100), default=95, show_default=True, help="JPEG quality, with --encoding jpeg."
 )
+@click.option("--crop-borders", is_flag=True, help="Pack only what is inside of the bands that the scan found.")
 @engine_options
 @click.option(
     "--overwrite", is_flag=True, help="Replace a pack that was made from another manifest or with other options."
@@ -55,6 +56,7 @@ def pack(
     engine: EngineName,
     timeout_s: float,
     *,
+    crop_borders: bool,
     overwrite: bool,
 ) -> None:
     """Resize the photos of MANIFEST once and write them as a pack that `train fit` reads fast.
@@ -67,7 +69,7 @@ def pack(
     from curate.packing.pack import PackOptions
 
     folder = out or Path("packs") / manifest.stem
-    options = PackOptions(size_px, encoding, quality, workers, timeout_s, overwrite, engine)
+    options = PackOptions(size_px, encoding, quality, workers, timeout_s, overwrite, engine, crop_borders)
     with progress_bar("photos") as progress:
         summary = pack_photos(manifest, folder, options=options, command=typed_command(), progress=progress)
     echo_lines(summaries.pack_summary(summary, folder))

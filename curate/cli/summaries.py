@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.filtering.options import NUMERIC_MEASURES
+from curate.filtering.option_values import NUMERIC_MEASURES
 from curate.locations import Location
 from curate.measures.names import LEVELS, TONES
 from curate.text import format_bytes, format_number, pluralize
@@ -97,6 +97,8 @@ def filter_summary(chosen: FilterSummary) -> Iterator[str]:
         yield f"  {count:>9,}  {name}"
     if chosen.waived:
         yield f"  {chosen.waived:>9,}  kept by the keep list, although a rule rejects them"
+    if chosen.joined is not None:
+        yield f"--join: the table has {chosen.joined:,} of {pluralize(chosen.scanned, 'photo')}"
     for photo_list in chosen.lists:
         yield from _list_lines(photo_list)
     lower_bounds = {bound.column: bound for bound in chosen.options.all_bounds() if bound.is_min}
@@ -116,6 +118,16 @@ def _list_lines(photo_list: ListSummary) -> Iterator[str]:
     yield from (f"  {entry}" for entry in unmatched[:MAX_UNMATCHED])
     if len(unmatched) > MAX_UNMATCHED:
         yield f"  and {len(unmatched) - MAX_UNMATCHED:,} more"
+
+
+def join_warning(chosen: FilterSummary) -> str | None:
+    """A warning if the table of `--join` has none of the photos; else None."""
+    if chosen.joined != 0 or not chosen.scanned:
+        return None
+    return (
+        f"Warning: no photo was found in {chosen.options.join} by {chosen.options.join_on}. Compare its column "
+        f"{chosen.options.join_on!r} with that of the scan, or join by another column with --on"
+    )
 
 
 def strictest_rule_warning(chosen: FilterSummary, manifest_path: str) -> str | None:
@@ -177,7 +189,11 @@ def explanation_lines(photo: Path, explanation: Explanation) -> Iterator[str]:
     row = explanation.row
     if since := row.get("missing_since"):
         yield f"  {'missing_since':<21} {since:%Y-%m-%d %H:%M:%S} UTC"
-    for name in ("error", "format", "width", "height", *NUMERIC_MEASURES, "tone", "tone_confidence", "kind", "kind_confidence"):
+    from curate.manifest import ALL_COLUMNS  # here, so that --help doesn't wait for it
+
+    joined = [name for name in row if name not in ALL_COLUMNS.names]
+    classes = ("tone", "tone_confidence", "kind", "kind_confidence")
+    for name in ("error", "format", "width", "height", *NUMERIC_MEASURES, *classes, *joined):
         value = row.get(name)
         if value is not None:
             yield f"  {name:<21} {f'{value:.4g}' if isinstance(value, float) else value}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,21 +10,55 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate import manifest
 from curate.errors import ManifestError
 from curate.filtering.rules import TableResults, usable_mask
 from curate.locations import Location, RemotePath
+from curate.manifest import ROW_GROUP_SIZE
 from curate.manifest.encoding import hex_to_uint
 
 PathOrTable: TypeAlias = Location | Any
-"""A scan: the path of its manifest, or a `pa.Table` in memory."""
+"""A scan: the path of its manifest, a `pa.Table` in memory, or a `JoinedScan`."""
 RowRules: TypeAlias = Callable[[pa.Table, slice], TableResults]
 """Returns all results for a table, whose rows are the given range of the whole scan."""
 OPTIONAL_COLUMNS = ("missing_since", "kind")
 """Columns that scans of older versions lack; without them, their rules reject nothing."""
 _KEY_TEXT = pa.schema([("source", pa.string()), ("path", pa.string())])
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedScan:
+    """A scan with columns of another table; see `curate.filtering.join`."""
+
+    scan: PathOrTable
+    added: Path
+    """Parquet file with the added columns, one row per row of the scan, in its order."""
+    added_schema: pa.Schema
+    lineage: Mapping[str, str | int]
+    """Path, sha256, bytes and key of the table."""
+    found: int
+    """Rows of the scan that the table has."""
+
+    def iter_tables(self, columns: list[str] | None) -> Iterator[pa.Table]:
+        """Yield the rows of the scan in order, in pieces; `columns` None reads all."""
+        added = [name for name in self.added_schema.names if columns is None or name in columns]
+        if not added:
+            yield from read_tables(self.scan, columns)
+            return
+        own = None if columns is None else [name for name in columns if name not in added]
+        with pq.ParquetFile(self.added) as file:
+            batches = file.iter_batches(ROW_GROUP_SIZE, columns=added)
+            rest = self.added_schema.empty_table().select(added)
+            for table in read_tables(self.scan, own):
+                while rest.num_rows < table.num_rows:
+                    rest = pa.concat_tables([rest, pa.Table.from_batches([next(batches)]).cast(rest.schema)])
+                piece, rest = rest.slice(0, table.num_rows), rest.slice(table.num_rows)
+                schema = pa.schema([*table.schema, *piece.schema])
+                joined = pa.table([*table.columns, *piece.columns], schema=schema)
+                yield joined if columns is None else joined.select(columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +123,34 @@ def read_tables(scan: PathOrTable, columns: list[str] | None = None) -> Iterator
     Raises:
         ManifestError: a column is missing that is not one of `OPTIONAL_COLUMNS`.
     """
-    names = manifest.inspect_manifest(scan)[0].names if isinstance(scan, Path | RemotePath) else scan.column_names
+    names = column_names(scan)
     if columns is not None:
         columns = [name for name in columns if name in names or name not in OPTIONAL_COLUMNS]
     if absent := set(columns or ()) - set(names):
         raise ManifestError(f"the scan has no column {min(absent)!r}: run `curate scan` again with this version")
+    if isinstance(scan, JoinedScan):
+        return scan.iter_tables(columns)
     if isinstance(scan, Path | RemotePath):
         return manifest.iter_tables(scan, columns)
     return iter([scan if columns is None else scan.select(columns)])
 
 
+def column_names(scan: PathOrTable) -> list[str]:
+    """Return the names of the columns of a scan."""
+    return [*read_schema(scan).names]
+
+
+def read_schema(scan: PathOrTable) -> pa.Schema:
+    """Return the columns of a scan and their types."""
+    if isinstance(scan, JoinedScan):
+        return pa.schema([*read_schema(scan.scan), *scan.added_schema])
+    return manifest.inspect_manifest(scan)[0] if isinstance(scan, Path | RemotePath) else scan.schema
+
+
 def count_rows(scan: PathOrTable) -> int:
     """Return the number of rows of a scan."""
+    if isinstance(scan, JoinedScan):
+        return count_rows(scan.scan)
     if not isinstance(scan, Path | RemotePath):
         return int(scan.num_rows)
     return sum(manifest.open_parquet(part).metadata.num_rows for part in manifest.list_parts(scan))

@@ -17,8 +17,17 @@ from numpy.typing import NDArray
 from curate import manifest
 from curate.errors import EngineError, UsageError
 from curate.filtering.balance import choose_balanced, stratum_label
-from curate.filtering.columns import Columns, PathOrTable, count_rows, read_measures, read_paths
-from curate.filtering.options import Bound, FilterOptions
+from curate.filtering.columns import (
+    Columns,
+    JoinedScan,
+    PathOrTable,
+    column_names,
+    count_rows,
+    read_measures,
+    read_paths,
+)
+from curate.filtering.option_values import Bound
+from curate.filtering.options import FilterOptions
 from curate.filtering.photo_lists import PhotoList
 from curate.filtering.rules import (
     DatasetRuleResult,
@@ -290,13 +299,19 @@ def sql_mask(scan: PathOrTable, condition: str) -> NDArray[np.bool_]:
     except ImportError as missing:
         raise EngineError(f"--where needs DuckDB: {install_hint('sql')}") from missing
     mask = np.ones(count_rows(scan), np.bool_)
+    is_present = "missing_since IS NULL" if "missing_since" in column_names(scan) else "true"
+    source = "scan"
+    if isinstance(scan, JoinedScan):
+        added, source = ds.dataset(str(scan.added)), "scan POSITIONAL JOIN added"
+        scan = scan.scan
     if isinstance(scan, Path | RemotePath):
         scan = _open_dataset(scan)
-    is_present = "missing_since IS NULL" if "missing_since" in scan.schema.names else "true"
     with duckdb.connect(config={"enable_external_access": "false", "lock_configuration": "true"}) as connection:
         connection.register("scan", scan)
+        if "JOIN" in source:
+            connection.register("added", added)
         try:
-            rows = "SELECT *, row_number() OVER () - 1 AS vividset_row FROM scan"
+            rows = f"SELECT *, row_number() OVER () - 1 AS vividset_row FROM {source}"  # noqa: S608
             connection.sql(f"CREATE VIEW photos AS SELECT * FROM ({rows}) WHERE {is_present}")  # noqa: S608
             present = connection.sql("SELECT count(*) FROM photos").fetchall()[0][0]
             query = f"SELECT vividset_row, CAST(({condition}) AS BOOLEAN) AS passes FROM photos"  # noqa: S608

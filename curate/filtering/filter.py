@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from curate import manifest
 from curate.errors import ManifestError
 from curate.files import exists, is_same, write_errors
-from curate.filtering.columns import PathOrTable, read_tables
+from curate.filtering.columns import JoinedScan, PathOrTable, read_schema, read_tables
 from curate.filtering.dataset_rules import DatasetStats, compute_dataset_stats
-from curate.filtering.options import FilterOptions, Split
-from curate.filtering.rules import RuleResult, rule_columns
+from curate.filtering.join import join_scan
+from curate.filtering.option_values import Split
+from curate.filtering.options import FilterOptions
+from curate.filtering.rules import RuleResult, check_column_bounds, rule_columns
 from curate.locations import Location
 from curate.manifest import DECISION_FIELDS, ROW_GROUP_SIZE, Lineage
 from curate.manifest.encoding import hex_to_uint
@@ -77,6 +79,8 @@ class FilterSummary:
     """The lists that were given."""
     without_kind: bool = False
     """Whether graphics could not be rejected because the scan has no column `kind`."""
+    joined: int | None = None
+    """Rows of the scan that the table of `join` has; None without a table."""
     splits: Counter[str] = field(default_factory=Counter)
     """Kept photos of each split."""
     kept_histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(HISTOGRAM_BINS), np.int64))
@@ -122,31 +126,38 @@ def filter_manifest(
     Raises:
         ManifestError: the scan can't be read, or an output can't be written or would replace another file.
         EngineError: an SQL condition needs DuckDB, which is not installed.
-        UsageError: the SQL condition is not valid, or a list of photos can't be read.
+        UsageError: the SQL condition is not valid, or a list of photos or the table of `join` can't be used.
     """
     check_outputs(scan_path, clean_path)
-    schema, lineage = manifest.inspect_manifest(scan_path, required=REQUIRED_COLUMNS)
-    stats = compute_dataset_stats(scan_path, options)
-    summary = FilterSummary(stats.options, lineage.metric if lineage else manifest.METRIC)
-    summary.without_kind = "kind" not in schema.names and not stats.options.keep_kinds >= set(KINDS)
-    if dry_run:
-        for batch in _iter_batches(scan_path, stats, sorted(rule_columns(stats.options).union(REQUIRED_COLUMNS))):
-            summary.add(batch)
-        summary.lists = _summarize_lists(stats)
-        return summary
-    manifest.make_parent_dir(clean_path)
-    paths = [rejected_path_for(clean_path), clean_path]
-    with ThreadPoolExecutor(1) as executor, manifest.open_writers(paths, _output_schema(schema)) as files:
-        digest = executor.submit(manifest.digest, scan_path)
-        rejected, clean = map(RowGroupWriter, files)
-        for batch in prefetch(_iter_batches(scan_path, stats)):
-            summary.add(batch)
-            rejected.write(batch.rejected)
-            clean.write(batch.kept)
-        summary.lists = _summarize_lists(stats)
-        clean_lineage = _make_lineage(scan_path, digest.result(), lineage, summary, stats, command)
-        rejected.finish(replace(clean_lineage, kind="rejected", rows=summary.rejected))
-        clean.finish(clean_lineage)
+    columns, lineage = manifest.inspect_manifest(scan_path, required=REQUIRED_COLUMNS)
+    with join_scan(scan_path, options) as scan:
+        check_column_bounds(read_schema(scan), options)
+        stats = compute_dataset_stats(scan, options)
+        summary = FilterSummary(stats.options, lineage.metric if lineage else manifest.METRIC)
+        summary.without_kind = "kind" not in columns.names and not stats.options.keep_kinds >= set(KINDS)
+        summary.joined = scan.found if isinstance(scan, JoinedScan) else None
+        if dry_run:
+            for batch in _iter_batches(scan, stats, sorted(rule_columns(stats.options).union(REQUIRED_COLUMNS))):
+                summary.add(batch)
+            summary.lists = _summarize_lists(stats)
+            return summary
+        manifest.make_parent_dir(clean_path)
+        paths = [rejected_path_for(clean_path), clean_path]
+        schema = _output_schema(read_schema(scan))
+        with ThreadPoolExecutor(1) as executor, manifest.open_writers(paths, schema) as files:
+            digest = executor.submit(manifest.digest, scan_path)
+            rejected, clean = map(RowGroupWriter, files)
+            for batch in prefetch(_iter_batches(scan, stats)):
+                summary.add(batch)
+                rejected.write(batch.rejected)
+                clean.write(batch.kept)
+            summary.lists = _summarize_lists(stats)
+            clean_lineage = _make_lineage(scan_path, digest.result(), lineage, summary, stats, command)
+            if isinstance(scan, JoinedScan):
+                options_used = {**clean_lineage.options, "join": dict(scan.lineage)}
+                clean_lineage = replace(clean_lineage, options=options_used)
+            rejected.finish(replace(clean_lineage, kind="rejected", rows=summary.rejected))
+            clean.finish(clean_lineage)
     summary.rejected_path, summary.kept_path = paths
     return summary
 
@@ -164,9 +175,12 @@ def filter_table(table: pa.Table, options: FilterOptions) -> FilterBatch:
     Raises:
         ManifestError: a column that a rule needs is missing, or its content is wrong.
         EngineError: an SQL condition needs DuckDB, which is not installed.
-        UsageError: the SQL condition is not valid, or a list of photos can't be read.
+        UsageError: the SQL condition is not valid, or a list of photos or the table of `join` can't be used.
     """
     table = manifest.to_schema_types(table)
+    with join_scan(table, options) as scan:
+        check_column_bounds(read_schema(scan), options)
+        table = pa.concat_tables(read_tables(scan))
     return _filter_rows(table, slice(0, table.num_rows), compute_dataset_stats(table, options))
 
 

@@ -12,113 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import UsageError
+from curate.filtering.option_values import NUMERIC_MEASURES, Bound, Split, TopShare
 from curate.measures.names import KINDS, TONES
 from curate.text import describe_error, format_number
 from curate.unicode import read_text
 
 DUPLICATES = ("keep", "together", "drop-exact", "drop-near")
 """How to treat copies: keep them, keep them in one split, or reject all but the best exact or near copy."""
-NUMERIC_MEASURES = (
-    "colorfulness",
-    "chroma_mean",
-    "saturation_mean",
-    "hue_entropy_bits",
-    "neutral_share",
-    "lightness_mean",
-    "dark_clipped_share",
-    "bright_clipped_share",
-    "sharpness",
-    "tone_score",
-    "kind_score",
-)
-"""Measures that can have a lowest and a highest value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """The lowest or the highest allowed value of one measure."""
-
-    column: str
-    limit: float
-    is_min: bool
-    """True: values below the limit fail. False: values above it fail."""
-
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.limit):
-            raise UsageError(f"{self.option} must be a finite number, like 20")
-
-    @property
-    def option(self) -> str:
-        """The option of `curate filter` that sets it."""
-        return f"--{'min' if self.is_min else 'max'}-{self.column.replace('_', '-')}"
-
-    @property
-    def sign(self) -> str:
-        """The relation of a failing value to the limit, `<` or `>`."""
-        return "<" if self.is_min else ">"
-
-
-@dataclass(frozen=True, slots=True)
-class TopShare:
-    """Keep the share of the readable photos that has the highest values of one measure."""
-
-    column: str
-    percent: float
-    """Over 0 and up to 100."""
-
-    def __post_init__(self) -> None:
-        if self.column not in NUMERIC_MEASURES:
-            raise UsageError(
-                f"--keep-top: there is no measure {self.column!r}: choose from {', '.join(NUMERIC_MEASURES)}"
-            )
-        if not 0 < self.percent <= 100:
-            raise UsageError(
-                "--keep-top must be a share of the photos over 0 % and up to 100 %, like 90% or sharpness:90%"
-            )
-
-    @classmethod
-    def parse(cls, text: str) -> TopShare:
-        """Read `MEASURE:SHARE`, or a share alone, which is by colorfulness.
-
-        >>> TopShare.parse("90%"), TopShare.parse("hue-entropy-bits:12.5%")
-        (TopShare(column='colorfulness', percent=90.0), TopShare(column='hue_entropy_bits', percent=12.5))
-        """
-        measure, _, share = text.rpartition(":")
-        try:
-            percent = float(share.removesuffix("%")) if share.endswith("%") else math.nan
-        except ValueError:
-            percent = math.nan
-        return cls(measure.replace("-", "_") or "colorfulness", percent)
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Shares of the kept photos in train, val and test, in percent; they add up to 100."""
-
-    train: float = 90.0
-    val: float = 5.0
-    test: float = 5.0
-
-    def __post_init__(self) -> None:
-        shares = (self.train, self.val, self.test)
-        if not all(math.isfinite(share) and share >= 0 for share in shares) or abs(sum(shares) - 100) > 1e-6:
-            raise UsageError(f"the split {self} doesn't add up to 100: write it like 90/5/5 (train/val/test)")
-
-    def __str__(self) -> str:
-        return f"{self.train:g}/{self.val:g}/{self.test:g}"
-
-    @classmethod
-    def parse(cls, text: str) -> Split:
-        """Read `train/val/test`, like `90/5/5`.
-
-        >>> Split.parse("80/10/10").train
-        80.0
-        """
-        try:
-            train, val, test = (float(share) for share in text.split("/"))
-        except ValueError as exc:
-            raise UsageError(f"the split {text!r} is not valid: write it like 90/5/5 (train/val/test)") from exc
-        return cls(train, val, test)
+JOIN_KEYS = ("sha256", "path")
+"""Columns of a scan by which the rows of a table of `--join` can be found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +37,14 @@ class FilterOptions:
     split: Split = field(default_factory=Split)
     bounds: tuple[Bound, ...] = ()
     """Further lowest and highest values."""
+    column_bounds: tuple[Bound, ...] = ()
+    """Lowest and highest values of columns that are not measures; photos without a value are rejected."""
+    join: str | None = None
+    """A table whose columns are added to the scan: Parquet, CSV or JSON lines; a path or URL."""
+    join_on: str = "sha256"
+    """The column by which a photo's row in that table is found: `sha256` or `path`."""
+    join_columns: tuple[str, ...] = ()
+    """The columns to add; empty: all of the table."""
     min_side_px: int = 0
     """Photos with a shorter short side are rejected."""
     max_aspect: float = math.inf
@@ -155,6 +65,10 @@ class FilterOptions:
     def __post_init__(self) -> None:
         if self.where is not None and not self.where.strip():
             raise UsageError('--where is empty: write a condition like "width > 800", or leave it out')
+        if self.join_on not in JOIN_KEYS:
+            raise UsageError(f"--on {self.join_on!r} is not valid: choose from {', '.join(JOIN_KEYS)}")
+        if self.join is None and self.join_columns:
+            raise UsageError("--join-column needs a table: name it with --join")
         if self.balance < 0:
             raise UsageError("--balance must be a number of photos, like 10000")
         if self.duplicates not in DUPLICATES:
@@ -184,7 +98,7 @@ class FilterOptions:
     def all_bounds(self) -> tuple[Bound, ...]:
         """Return all lowest and highest values, the lowest colorfulness first."""
         first = () if self.min_colorfulness is None else (Bound("colorfulness", self.min_colorfulness, is_min=True),)
-        return (*first, *self.bounds)
+        return (*first, *self.bounds, *self.column_bounds)
 
     def with_bound(self, bound: Bound) -> FilterOptions:
         """Return the same options with one more lowest value."""
@@ -203,7 +117,8 @@ class FilterOptions:
             "keep_tones": sorted(self.keep_tones),
             "keep_kinds": sorted(self.keep_kinds),
             "split": str(self.split),
-            "bounds": {bound.option: bound.limit for bound in self.bounds},
+            "bounds": {bound.option: bound.limit for bound in (*self.bounds, *self.column_bounds)},
+            "join": self.join,
             "min_side_px": self.min_side_px,
             "max_aspect": self.max_aspect if math.isfinite(self.max_aspect) else None,
             "where": self.where,
@@ -221,7 +136,13 @@ Settings = Mapping[str, Any]
 PRESETS: Mapping[str, Settings] = {
     "colorization": {"min-colorfulness": 20},  # the documented recipe's threshold, color photos only, nothing else
     # the recipe crops 256 px, so smaller photos would be enlarged; and duplicates add nothing to training
-    "strict": {"min-colorfulness": 20, "min-side": 256, "duplicates": "drop-near"},
+    "strict": {
+        "min-colorfulness": 20,
+        "min-inside-colorfulness": 20,
+        "max-border-share": 0.05,
+        "min-side": 256,
+        "duplicates": "drop-near",
+    },
 }
 DEFAULT_PRESET = "colorization"
 
@@ -237,6 +158,11 @@ _EXAMPLES: Mapping[str, Any] = {
     "min-side": 256,
     "max-aspect": 3.0,
     "where": "width > 800",
+    "join": "meta.parquet",
+    "on": "sha256",
+    "join-column": ["pwatermark"],
+    "min-column": {"aesthetic": 5.0},
+    "max-column": {"pwatermark": 0.5},
     "reject-list": ["bad.txt"],
     "keep-list": ["good.txt"],
     "duplicates": "drop-near",
@@ -314,6 +240,14 @@ def build_options(settings: Settings) -> FilterOptions:
         keep_kinds=frozenset({"photo", *settings.get("keep-kind", ())}),
         split=Split.parse(settings.get("split", str(Split()))),
         bounds=bounds,
+        column_bounds=tuple(
+            Bound(column, float(limit), is_min, is_foreign=True)
+            for name, is_min in (("min-column", True), ("max-column", False))
+            for column, limit in settings.get(name, {}).items()
+        ),
+        join=settings.get("join"),
+        join_on=settings.get("on", "sha256"),
+        join_columns=_to_texts(settings.get("join-column", ())),
         min_side_px=settings.get("min-side", 0),
         max_aspect=settings.get("max-aspect", math.inf),
         where=settings.get("where"),
@@ -357,9 +291,10 @@ def _check_setting(path: Path, key: str, value: Any) -> None:
     if example is None:
         similar = next(iter(difflib.get_close_matches(key, SETTING_NAMES, 1)), "min-side")
         raise UsageError(f"{path}: unknown setting {key!r}: use names of `curate filter` options, like {similar}")
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    valid = is_number if isinstance(example, float) else type(value) is type(example)
-    if key in ("keep-top", "reject-list", "keep-list"):
+    valid = _is_number(value) if isinstance(example, float) else type(value) is type(example)
+    if key in ("min-column", "max-column") and valid:
+        valid = all(_is_number(limit) for limit in value.values())
+    if key in ("keep-top", "reject-list", "keep-list", "join-column"):
         valid = all(isinstance(text, str) for text in (value if isinstance(value, list) else [value]))
     if key == "keep-tone" and valid:
         valid = all(tone in TONES for tone in value)
@@ -370,7 +305,14 @@ def _check_setting(path: Path, key: str, value: Any) -> None:
         raise UsageError(f"{path}: {key} = {shown} is not valid: write it like {_toml_line(key, example)}")
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _toml_line(key: str, value: Any) -> str:
+    if isinstance(value, dict):
+        entries = ", ".join(_toml_line(json.dumps(name), limit) for name, limit in value.items())
+        return f"{key} = {{ {entries} }}"
     # JSON is TOML here, except for DEL, which TOML wants escaped
     text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return f"{key} = {text}"

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.errors import ManifestError
-from curate.filtering.options import Bound, FilterOptions
+from curate.errors import ManifestError, UsageError
+from curate.filtering.option_values import Bound
+from curate.filtering.options import FilterOptions
 from curate.text import format_number
 
 
@@ -86,6 +87,10 @@ def apply_rules(table: pa.Table, options: FilterOptions) -> Iterator[RuleResult]
         yield kind_rule(table, options.keep_kinds)
     for bound in options.bounds:
         yield bound_rule(table, bound)
+    for column in dict.fromkeys(bound.column for bound in options.column_bounds):
+        yield missing_value_rule(table, column)
+    for bound in options.column_bounds:
+        yield bound_rule(table, bound)
     if options.min_side_px:
         yield min_side_rule(table, options.min_side_px)
     if math.isfinite(options.max_aspect):
@@ -94,7 +99,8 @@ def apply_rules(table: pa.Table, options: FilterOptions) -> Iterator[RuleResult]
 
 def rule_columns(options: FilterOptions) -> set[str]:
     """Return the columns that `apply_rules` reads."""
-    columns = {"colorfulness", "tone", "kind", "error", "missing_since", *(bound.column for bound in options.bounds)}
+    bounds = (*options.bounds, *options.column_bounds)
+    columns = {"colorfulness", "tone", "kind", "error", "missing_since", *(bound.column for bound in bounds)}
     return columns | ({"width", "height"} if options.min_side_px or math.isfinite(options.max_aspect) else set())
 
 
@@ -138,6 +144,30 @@ def kind_rule(table: pa.Table, keep: frozenset[str]) -> RuleResult:
 def bound_rule(table: pa.Table, bound: Bound) -> RuleResult:
     """Reject photos with a value of one measure below or above a limit."""
     return _compare(bound.column, _get_column(table, bound.column).cast(pa.float64()), bound)
+
+
+def missing_value_rule(table: pa.Table, column: str) -> RuleResult:
+    """Reject photos without a value, or with NaN, in a column that a bound needs."""
+    name = f"{column} has no value"
+    fails = to_mask(pc.is_null(_get_column(table, column), nan_is_null=True))
+    return RuleResult(name, fails, repeat_reason(name, int(fails.sum())))
+
+
+def check_column_bounds(schema: pa.Schema, options: FilterOptions) -> None:
+    """Check that the columns of `--min-column` and `--max-column` exist and hold numbers.
+
+    Raises:
+        UsageError: one doesn't.
+    """
+    for bound in options.column_bounds:
+        if bound.column not in schema.names:
+            raise UsageError(
+                f"{bound.option}: neither the scan nor a table of --join has this column: `curate inspect` shows those "
+                "of the scan"
+            )
+        kind = schema.field(bound.column).type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+            raise UsageError(f"{bound.option}: the column has {kind} instead of numbers: use --where, or convert it")
 
 
 def min_side_rule(table: pa.Table, side_px: int) -> RuleResult:

@@ -55,6 +55,12 @@ MEASURE_FIELDS = (
     pa.field("kind_flat_share", pa.float32()),
     pa.field("kind_edge_share", pa.float32()),
     pa.field("fingerprint", pa.string()),
+    pa.field("border_share", pa.float32()),
+    pa.field("border_left", pa.float32()),
+    pa.field("border_top", pa.float32()),
+    pa.field("border_right", pa.float32()),
+    pa.field("border_bottom", pa.float32()),
+    pa.field("inside_colorfulness", pa.float64()),
 )
 STATE_FIELDS = (pa.field("error", pa.string()), pa.field("missing_since", pa.timestamp("us", tz="UTC")))
 """Why there are no measures; and since when scans don't find the photo, which manifests of older versions lack."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.measures.appearance import Appearance, measure_appearances
+from curate.measures.borders import Borders, measure_borders
 from curate.measures.colorfulness import Moments, colorfulness_level, iter_blocks, mask_block
 from curate.measures.kind.classify import KindMeasure, classify_kinds
 from curate.measures.perceptual_hash import compute_fingerprint
@@ -48,6 +49,8 @@ class Measures:
     """Whether the picture is a photo or a graphic, with the numbers behind the class."""
     fingerprint: str
     """Perceptual hash, 128 bits as 32 hex digits; see `curate.measures.perceptual_hash.compute_fingerprint`."""
+    borders: Borders
+    """Uniform bands at the sides, and the colorfulness inside of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class PixelSummary:
     """(h, w) bool, which pixels of `small` are mostly visible; None if all are."""
     sample: NDArray[np.uint8]
     """(h, w, 3) uint8 sRGB, see `sample_pixels`."""
+    borders: Borders
+    """See `measure_borders`."""
 
 
 def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> Measures:
@@ -73,7 +78,7 @@ def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None)
         visible: (H, W) bool; pixels where it is False are not measured. None measures all pixels.
 
     Returns:
-        Colorfulness, appearance, tone, kind and fingerprint. The numbers are those that a scan writes to a manifest
+        Colorfulness, appearance, tone, kind, fingerprint and borders. The numbers are those that a scan writes to a manifest
         (docs/reference/measures.md has the definition, unit, range and source of each).
 
     Raises:
@@ -94,8 +99,8 @@ def summarize_pixels(
 ) -> PixelSummary:
     """Compute what the measures need of a photo's pixels: the half of `measure` that reads all of them.
 
-    Turning a large photo costs as much as measuring it. So a photo may be given as it is stored; only `small` and
-    `sample` then have to be turned, and are the same as those of the upright photo.
+    Turning a large photo costs as much as measuring it. So a photo may be given as it is stored; only `small`, `sample`
+    and `borders` then have to be turned, and are the same as those of the upright photo.
 
     Args:
         pixels: (H, W, 3) uint8 sRGB, as for `measure`.
@@ -108,7 +113,8 @@ def summarize_pixels(
     times = _count_halvings(*pixels.shape[:2])
     if not any(mirrored):
         colorfulness, small, small_visible = _measure_and_shrink(pixels, visible, times, Moments())
-        return PixelSummary(colorfulness, small, small_visible, sample_pixels(pixels, visible))
+        borders = measure_borders(pixels, visible, small, colorfulness)
+        return PixelSummary(colorfulness, small, small_visible, sample_pixels(pixels, visible), borders)
     # halving drops odd rows and columns at the end of the upright photo: here, at the start of a mirrored axis
     top, left = (side % (1 << times) if mirror else 0 for side, mirror in zip(pixels.shape, mirrored, strict=False))
     moments = Moments()
@@ -116,7 +122,8 @@ def summarize_pixels(
         if dropped.size:
             moments.add(np.stack([dropped[..., channel] for channel in (0, 2, 1)]), dropped.size // 3)
     colorfulness, small, _ = _measure_and_shrink(pixels[top:, left:], None, times, moments)
-    return PixelSummary(colorfulness, small, None, _sample_mirrored(pixels, mirrored))
+    borders = measure_borders(pixels, None, small, colorfulness, (top, left))
+    return PixelSummary(colorfulness, small, None, _sample_mirrored(pixels, mirrored), borders)
 
 
 def measure_batch(summaries: Sequence[PixelSummary]) -> list[Measures]:
@@ -139,6 +146,7 @@ def measure_batch(summaries: Sequence[PixelSummary]) -> list[Measures]:
             tone=tone,
             kind=kind,
             fingerprint=compute_fingerprint(luma),
+            borders=summary.borders,
         )
         for summary, appearance, tone, kind, luma in zip(summaries, appearances, tones, kinds, lumas, strict=True)
     ]

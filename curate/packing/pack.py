@@ -5,6 +5,7 @@ An interrupted pack continues: shards that are finished are kept.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, get_args
@@ -24,6 +25,7 @@ from curate.files import locked_output_dir, remove, write_errors, write_failed_c
 from curate.image.decode import MAX_ASPECT_RATIO, decode, memory_errors
 from curate.locations import Location
 from curate.manifest import Lineage, Manifest
+from curate.measures.borders import crop_borders
 from curate.packing.shards import (
     MANIFEST_NAME,
     PACK_COLUMNS,
@@ -31,7 +33,7 @@ from curate.packing.shards import (
     read_shards,
     save_shard,
 )
-from curate.sources.reader import PHOTO_REF_COLUMNS, PhotoRef, photo_refs
+from curate.sources.reader import BORDER_COLUMNS, PHOTO_REF_COLUMNS, PhotoRef, photo_refs
 
 SHARD_PHOTOS = 512
 """Photos per shard."""
@@ -58,6 +60,8 @@ class PackOptions:
     """Replace a pack that was made from another manifest or with other options."""
     engine: EngineName = "processes"
     """Where the work runs: `serial`, `processes` or `ray`."""
+    crop_borders: bool = False
+    """Pack what is inside of the bands at the sides of a photo, as the scan measured them."""
 
     def __post_init__(self) -> None:
         check_engine_options(self.engine, self.workers, self.timeout_s)
@@ -73,7 +77,8 @@ class PackOptions:
     def to_dict(self) -> dict[str, Any]:
         """The options that decide the content, for the lineage of the pack."""
         quality = {"quality": self.quality} if self.encoding == "jpeg" else {}
-        return {"size_px": self.size_px, "encoding": self.encoding, **quality}
+        crop = {"crop_borders": True} if self.crop_borders else {}
+        return {"size_px": self.size_px, "encoding": self.encoding, **quality, **crop}
 
 
 @dataclass(slots=True)
@@ -119,6 +124,8 @@ def pack_photos(
         OutputError: `out` has other content, is locked or can't be written, or a source of photos is gone.
     """
     read = manifest.read_manifest(manifest_path, required=PHOTO_REF_COLUMNS)
+    if options.crop_borders and (absent := [name for name in BORDER_COLUMNS if name not in read.table.column_names]):
+        raise ManifestError(f"{manifest_path} has no column {absent[0]!r}: run `curate scan` again for --crop-borders")
     table = _sort_readable_rows(read)
     with locked_output_dir(out, {"manifest": read.sha256, **options.to_dict()}, overwrite=options.overwrite):
         shards = read_shards(out, _count_shards(table))
@@ -195,7 +202,8 @@ def pack_photo(photo: PhotoRef, options: PackOptions) -> PackedPhoto:
     """Read, decode and resize one photo; a photo that fails gets its error instead of pixels."""
     try:
         with memory_errors("resizing it"):
-            pixels = resize_photo(photo.read(), options.size_px)
+            borders = photo.borders if options.crop_borders else None
+            pixels = resize_photo(photo.read(), options.size_px, borders)
     except PhotoError as exc:
         return PackedPhoto(photo.sha256, error=str(exc))
     height, width = pixels.shape[:2]
@@ -205,8 +213,14 @@ def pack_photo(photo: PhotoRef, options: PackOptions) -> PackedPhoto:
     return PackedPhoto(photo.sha256, width, height, data)
 
 
-def resize_photo(data: bytes, size_px: int) -> NDArray[np.uint8]:
+def resize_photo(data: bytes, size_px: int, borders: tuple[float, ...] | None = None) -> NDArray[np.uint8]:
     """Decode a photo and reduce its short side to `size_px`; smaller photos keep their size.
+
+    Args:
+        data: content of the file.
+        size_px: of the result.
+        borders: widths of the bands at the left, top, right and bottom to crop, as shares of the photo's width and
+            height; None crops nothing.
 
     Returns:
         (H, W, 3) uint8 sRGB, contiguous. A photo with an aspect ratio over `MAX_ASPECT_RATIO` is cropped to its middle.
@@ -214,7 +228,11 @@ def resize_photo(data: bytes, size_px: int) -> NDArray[np.uint8]:
     Raises:
         PhotoError: the photo can't be decoded.
     """
-    pixels = decode(data, short_side_px=DECODED_SIDES * size_px).pixels
+    left, top, right, bottom = borders or (0.0, 0.0, 0.0, 0.0)
+    inside_share = min(1 - left - right, 1 - top - bottom)
+    pixels = decode(data, short_side_px=math.ceil(DECODED_SIDES * size_px / inside_share)).pixels
+    if borders:
+        pixels = crop_borders(pixels, (left, top, right, bottom))
     for axis in (0, 1):
         longest = MAX_ASPECT_RATIO * min(pixels.shape[:2])
         first = max(0, pixels.shape[axis] - longest) // 2

@@ -82,7 +82,8 @@ class Record:
             "missing_since": None,
         }
         if self.header and self.measures:
-            for group in (self.header, self.measures.appearance, self.measures.tone, self.measures.kind):
+            measures = self.measures
+            for group in (self.header, measures.appearance, measures.tone, measures.kind, measures.borders):
                 row |= {entry.name: getattr(group, entry.name) for entry in fields(group)}
             row["colorfulness"] = self.measures.colorfulness
             row["colorfulness_level"] = self.measures.colorfulness_level
@@ -146,9 +147,10 @@ def _decode_photo(photo: ListedPhoto, options: ScoreOptions) -> Record | _Decode
             decoded = decode(data, max_pixels=options.max_pixels, quarter=fast, upright=False)
             turn = decoded.remaining_orientation
             summary = summarize_pixels(decoded.pixels, decoded.visible, mirrored_axes(turn))
-            if turn != 1:  # the small copy and the sample are turned instead of all pixels
+            if turn != 1:  # the small copy, the sample and the bands are turned instead of all pixels
                 small, sample = (apply_orientation(part, turn) for part in (summary.small, summary.sample))
-                summary = replace(summary, small=small, sample=sample)
+                borders = summary.borders.turn(lambda sides: apply_orientation(sides, turn))
+                summary = replace(summary, small=small, sample=sample, borders=borders)
             return _DecodedPhoto(photo, digest, decoded.header, summary)
     except PhotoError as exc:
         return Record(photo, digest, error=str(exc))

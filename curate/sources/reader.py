@@ -22,6 +22,8 @@ from curate.unicode import find_path
 
 PHOTO_REF_COLUMNS = ("source", "path", "sha256")
 """The columns of a manifest that a `PhotoRef` needs."""
+BORDER_COLUMNS = ("border_left", "border_top", "border_right", "border_bottom")
+"""Width or height of the band at each side, as a share of the photo's."""
 ONE_READ_BYTES = 1 << 20
 """A file up to this size is read in one call. Of a larger one the head is read first, and the rest only of a photo."""
 
@@ -40,6 +42,8 @@ class PhotoRef:
     """The row's `bytes`."""
     offset: int | None = None
     """The row's `tar_offset`."""
+    borders: tuple[float, ...] | None = None
+    """The row's `BORDER_COLUMNS`; None if it lacks them."""
 
     def read(self) -> bytes:
         """Read the file's bytes and check that they are those that were scanned.
@@ -79,12 +83,16 @@ def photo_refs(rows: pa.Table) -> Iterator[PhotoRef]:
     """Yield the photos of a manifest's rows.
 
     Args:
-        rows: has PHOTO_REF_COLUMNS; `bytes` and `tar_offset` are used if present.
+        rows: has PHOTO_REF_COLUMNS; `bytes`, `tar_offset` and BORDER_COLUMNS are used if present.
     """
-    columns = [name for name in (*PHOTO_REF_COLUMNS, "bytes", "tar_offset") if name in rows.column_names]
-    for batch in rows.select(columns).to_batches(max_chunksize=1024):
+    wanted = (*PHOTO_REF_COLUMNS, "bytes", "tar_offset", *BORDER_COLUMNS)
+    for batch in rows.select([name for name in wanted if name in rows.column_names]).to_batches(max_chunksize=1024):
         for row in batch.to_pylist():
-            yield PhotoRef(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset"))
+            borders = tuple(row.get(name) for name in BORDER_COLUMNS)
+            yield PhotoRef(
+                *(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset")),
+                borders=None if None in borders else borders,
+            )
 
 
 def read_photo(source: str, path: str, *, offset: int | None = None, size: int | None = None) -> bytes:

@@ -24,7 +24,7 @@ import curate
 from curate import errors
 from curate.cli import main
 from curate.cli.common import CONTEXT_SETTINGS
-from curate.filtering.options import Bound
+from curate.filtering.option_values import Bound
 from curate.packing.pack import PackOptions
 
 ROOT = Path(__file__).parent.parent.parent

@@ -24,7 +24,8 @@ from curate.errors import ManifestError, OutputError
 from curate.exporting import export as exporting
 from curate.exporting.export import Kind, clean_name, export_photos
 from curate.filtering.filter import filter_manifest
-from curate.filtering.options import FilterOptions, Split
+from curate.filtering.option_values import Split
+from curate.filtering.options import FilterOptions
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from curate.filtering.balance import assign_strata, water_fill
 from curate.filtering.filter import filter_table
-from curate.filtering.options import FilterOptions, Split
+from curate.filtering.option_values import Split
+from curate.filtering.options import FilterOptions
 from curate.manifest import SCAN_SCHEMA
 
 

@@ -16,7 +16,8 @@ from PIL import Image
 from curate import manifest
 from curate.errors import ManifestError
 from curate.filtering.filter import assign_split, filter_manifest, filter_table
-from curate.filtering.options import FilterOptions, Split
+from curate.filtering.option_values import Split
+from curate.filtering.options import FilterOptions
 from curate.manifest import SCAN_SCHEMA
 from curate.measures import hash_groups
 from curate.measures.perceptual_hash import MIRROR

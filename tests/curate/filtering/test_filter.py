@@ -21,7 +21,8 @@ from curate import manifest
 from curate.cli import main
 from curate.errors import ManifestError, UsageError
 from curate.filtering.filter import assign_split, filter_manifest, filter_table
-from curate.filtering.options import FilterOptions, Split
+from curate.filtering.option_values import Split
+from curate.filtering.options import FilterOptions
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.measures.names import TONES
 
@@ -256,6 +257,7 @@ def test_both_manifests_have_the_lineage_of_the_filter(tmp_path: Path) -> None:
             "bounds": {},
             "min_side_px": 0,
             "max_aspect": None,
+            "join": None,
             "where": None,
             "keep_top": {},
             "duplicates": "keep",

@@ -17,9 +17,9 @@ from curate import manifest
 from curate.cli import main
 from curate.errors import UsageError
 from curate.filtering.dataset_rules import threshold_for_share
+from curate.filtering.option_values import NUMERIC_MEASURES
 from curate.filtering.options import (
     DEFAULT_PRESET,
-    NUMERIC_MEASURES,
     SETTING_NAMES,
     FilterOptions,
     build_options,
@@ -58,7 +58,7 @@ def test_the_output_of_show_can_be_used_as_a_preset(tmp_path: Path) -> None:
     assert (loaded.min_side_px, loaded.max_aspect, loaded.where) == (256, 3, 'path <> "a\x7f\\"')
     assert loaded.keep_tones == {"color", "sepia"}
     assert loaded.keep_kinds == {"photo", "graphic"}
-    assert [(bound.option, bound.limit) for bound in loaded.bounds] == [("--min-chroma-mean", 1e-5)]
+    assert ("--min-chroma-mean", 1e-5) in [(bound.option, bound.limit) for bound in loaded.bounds]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.floats(allow_nan=False, allow_infinity=False))

@@ -12,7 +12,8 @@ import pytest
 from curate import manifest
 from curate.errors import ManifestError, UsageError
 from curate.filtering.filter import filter_manifest, filter_table
-from curate.filtering.options import Bound, FilterOptions, TopShare
+from curate.filtering.option_values import Bound, TopShare
+from curate.filtering.options import FilterOptions
 from curate.manifest import SCAN_SCHEMA, Lineage
 
 

@@ -17,7 +17,8 @@ import pytest
 from curate import manifest
 from curate.errors import ManifestError
 from curate.filtering.filter import filter_manifest, filter_table
-from curate.filtering.options import FilterOptions, TopShare
+from curate.filtering.option_values import TopShare
+from curate.filtering.options import FilterOptions
 from curate.manifest import SCAN_SCHEMA, Lineage
 
 ROOT = Path(__file__).parents[3]

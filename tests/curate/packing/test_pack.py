@@ -24,7 +24,8 @@ from PIL import Image
 from curate import manifest
 from curate.errors import ManifestError, OutputError
 from curate.filtering.filter import filter_manifest
-from curate.filtering.options import FilterOptions, Split
+from curate.filtering.option_values import Split
+from curate.filtering.options import FilterOptions
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.packing import pack as packing
 from curate.packing.pack import PackOptions, pack_photos, resize_photo
@@ -310,3 +311,21 @@ def test_locations_lead_to_the_written_pixels(
     for photo, row in zip(photos, read_locations(path, 3).to_pylist(), strict=True):
         assert row["pack_shard"] == 3
         assert whole[row["pack_offset"] : row["pack_offset"] + row["pack_bytes"]] == (photo.pixels or b"")
+
+
+def test_bands_are_cropped_on_request(tmp_path: Path, vivid: Pixels, encoded: Callable[..., bytes]) -> None:
+    padded = np.pad(np.tile(vivid, (2, 2, 1)), ((30, 30), (0, 0), (0, 0)))
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(encoded(padded, "PNG"))
+    clean = write_clean_manifest(tmp_path / "photos", tmp_path / "clean.parquet")
+    options = PackOptions(size_px=64, workers=1, crop_borders=True)
+    pack_photos(clean, tmp_path / "pack", options)
+    (row,) = rows_of(tmp_path / "pack")
+    assert (row["pack_width"], row["pack_height"], row["height"]) == (87, 64, 156)
+    read = manifest.read_manifest(tmp_path / "pack")
+    assert read.lineage is not None
+    assert read.lineage.options["crop_borders"]
+    older = tmp_path / "older.parquet"
+    manifest.write_manifest(older, manifest.read_manifest(clean).table.drop_columns(["border_top"]), read.lineage)
+    with pytest.raises(ManifestError, match="no column 'border_top': run"):
+        pack_photos(older, tmp_path / "other", options)
