@@ -101,9 +101,7 @@ def _read_picture(
     summary = summarize_pixels(decoded.pixels, decoded.visible)
     luma = np.asarray(cv2.cvtColor(summary.small, cv2.COLOR_RGB2GRAY), np.uint8)
     passes = measured.colorfulness >= MIN_COLORFULNESS and measured.tone.tone == "color"
-    picture = Picture(
-        repository, str(path), sha256, is_graphic, summary.small, luma, summary.sample, passes
-    )
+    picture = Picture(repository, str(path), sha256, is_graphic, summary.small, luma, summary.sample, passes)
     counts[repository, is_graphic] += 1
     most = MOST_HELD_OUT_PHOTOS if picture.held_out else MOST_PHOTOS
     most = MOST_GRAPHICS if is_graphic else MOST_OF_A_FOLDER if repository.startswith("photos/") else most

@@ -135,7 +135,9 @@ class KindNetwork(nn.Module):
             optimizer.step()
             if step >= steps // 2:
                 for name, value in self.state_dict().items():
-                    mean[name] = mean[name].lerp(value, 0.02) if name in mean and value.is_floating_point() else value.clone()
+                    mean[name] = (
+                        mean[name].lerp(value, 0.02) if name in mean and value.is_floating_point() else value.clone()
+                    )
         self.load_state_dict(mean)
         self.eval()
 
@@ -168,7 +170,9 @@ def training_set(
     inputs = [network_inputs(np.ascontiguousarray(side)) for small in smalls for side in (small, small[:, ::-1])]
     features = [network.first(torch.from_numpy(one[None])).half().numpy() for one in inputs]
     return TrainingSet(
-        np.concatenate(features), np.repeat(np.array(graphic, np.float32), 2), np.repeat(np.array(weight, np.float32), 2)
+        np.concatenate(features),
+        np.repeat(np.array(graphic, np.float32), 2),
+        np.repeat(np.array(weight, np.float32), 2),
     )
 
 
@@ -206,7 +210,9 @@ class Regression:
     def as_text(self) -> str:
         """The lines of weights.py."""
         rows = zip(self.names, self.mean, self.deviation, self.factors, strict=True)
-        lines = [f'    "{name}": ({mean:.4f}, {deviation:.4f}, {factor:+.4f}),' for name, mean, deviation, factor in rows]
+        lines = [
+            f'    "{name}": ({mean:.4f}, {deviation:.4f}, {factor:+.4f}),' for name, mean, deviation, factor in rows
+        ]
         return "\n".join([f"BIAS = {self.bias:.4f}", *lines]) + "\n"
 
 

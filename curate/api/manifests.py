@@ -163,8 +163,9 @@ def filter_manifest(
 ) -> FilterSummary:
     """Select photos by the measures of a scan, and write the manifests of kept and of rejected photos.
 
-    Gray, sepia and toned photos are rejected unless `keep_tone` names them, graphics unless `keep_kind` does. Every rejected photo keeps all its reasons.
-    An argument that is None keeps the preset's value; without a preset's value, that rule is off.
+    Gray, sepia and toned photos are rejected unless `keep_tone` names them, graphics unless `keep_kind` does. Every
+    rejected photo keeps all its reasons. An argument that is None keeps the preset's value; without a preset's value,
+    that rule is off.
 
     Args:
         scan: manifest of `scan_photos`; a path or URL.
@@ -177,7 +178,8 @@ def filter_manifest(
             max_hue_entropy_bits, min_neutral_share, max_neutral_share, min_lightness_mean, max_lightness_mean,
             min_dark_clipped_share, max_dark_clipped_share, min_bright_clipped_share, max_bright_clipped_share,
             min_sharpness, max_sharpness, min_tone_score, max_tone_score, min_kind_score, max_kind_score,
-            min_border_share, max_border_share, min_inside_colorfulness, max_inside_colorfulness: lowest and highest value of these columns.
+            min_border_share, max_border_share, min_inside_colorfulness, max_inside_colorfulness: lowest and
+            highest value of these columns.
         keep_tone: one or many of `grayscale`, `sepia`, `toned` that are not rejected.
         keep_kind: `graphic`, so that drawings, maps, screenshots and the like are not rejected.
         min_side: reject photos with a shorter short side, px.

@@ -62,7 +62,7 @@ class FilterOptions:
     keep_lists: tuple[str, ...] = ()
     """Text files of photos that no rule on single photos rejects, if they can be read and are on no reject list."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self) -> None:  # noqa: C901  # one check after another
         if self.where is not None and not self.where.strip():
             raise UsageError('--where is empty: write a condition like "width > 800", or leave it out')
         if self.join_on not in JOIN_KEYS:

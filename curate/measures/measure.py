@@ -78,8 +78,8 @@ def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None)
         visible: (H, W) bool; pixels where it is False are not measured. None measures all pixels.
 
     Returns:
-        Colorfulness, appearance, tone, kind, fingerprint and borders. The numbers are those that a scan writes to a manifest
-        (docs/reference/measures.md has the definition, unit, range and source of each).
+        Colorfulness, appearance, tone, kind, fingerprint and borders. The numbers are those that a scan writes to a
+        manifest (docs/reference/measures.md has the definition, unit, range and source of each).
 
     Raises:
         ValueError: no pixel is visible.

@@ -79,7 +79,7 @@ class ManifestCounts:
 
     @property
     def blocked(self) -> NDArray[np.bool_]:
-        """Measured rows that another rule than tone, kind and minimum colorfulness rejected: no threshold keeps them."""
+        """Measured rows that a rule other than tone, kind and minimum colorfulness rejected: never kept on the page."""
         other_rules = [i for i, name in enumerate(self.reason_names) if not _ADJUSTABLE_REASON.match(name)]
         mask = np.uint64(sum(1 << i for i in other_rules))
         blocked: NDArray[np.bool_] = ((self.reasons & mask) != 0) & (self.bins >= 0)

@@ -1,7 +1,7 @@
 """Import and use once everything that measuring needs; the fork server imports this module, so that workers start fast.
 
-On first use OpenCV fills its Lab tables (0.07 s) and reads the networks for tone and kind (0.1 s), and Pillow imports its format
-plugins (0.02 s). Forked workers inherit all of it.
+On first use OpenCV fills its Lab tables (0.07 s) and reads the networks for tone and kind (0.1 s), and Pillow imports
+its format plugins (0.02 s). Forked workers inherit all of it.
 """
 
 from __future__ import annotations

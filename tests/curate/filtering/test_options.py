@@ -49,7 +49,18 @@ def test_every_setting_is_an_option_of_filter() -> None:
 
 
 def test_the_output_of_show_can_be_used_as_a_preset(tmp_path: Path) -> None:
-    typed = ("--max-aspect", 3, "--where", 'path <> "a\x7f\\"', "--keep-tone", "sepia", "--keep-kind", "graphic", "--min-chroma-mean", "1e-5")
+    typed = (
+        "--max-aspect",
+        3,
+        "--where",
+        'path <> "a\x7f\\"',
+        "--keep-tone",
+        "sepia",
+        "--keep-kind",
+        "graphic",
+        "--min-chroma-mean",
+        "1e-5",
+    )
     shown = run("filter", "--show", "--preset", "strict", *typed)
     assert shown.exit_code == 0
     (tmp_path / "mine.toml").write_text(shown.stdout, encoding="utf-8")

@@ -78,8 +78,10 @@ def test_reasons_are_counted_as_the_filter_counts_them(js: Js, color: list[int],
 def test_graphics_count_by_their_tone_and_kind(js: Js, photos: list[int], graphics: list[int], line: int) -> None:
     made = page(photos, [])
     made["tones"].append({"name": "color", "graphic": True, "kept": True, "bins": graphics, "hues": []})
-    kept = [js(f"keptCount(prepared(args[0]), args[1], new Set({keep}))", made, line) for keep in (
-        "namesKept(args[0])", "['color', 'graphic', null]", "['sepia', 'graphic']")]
+    kept = [
+        js(f"keptCount(prepared(args[0]), args[1], new Set({keep}))", made, line)
+        for keep in ("namesKept(args[0])", "['color', 'graphic', null]", "['sepia', 'graphic']")
+    ]
     assert kept == [sum(photos[line:]), sum(photos[line:]) + sum(graphics[line:]), 0]
     reasons = js("reasonCounts(prepared(args[0]), args[1], new Set(namesKept(args[0])))", made, line)
     assert {"name": "kind is graphic", "photos": sum(graphics)} in reasons or not sum(graphics)

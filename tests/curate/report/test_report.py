@@ -174,7 +174,10 @@ def test_the_sample_has_all_kinds_and_most_photos_near_the_threshold(scan_path: 
     rows = count_manifest(scan_path)
     chosen = choose_photos(rows, 200, frozenset({"color"}), frozenset({"photo"}), duplicate_groups(rows))
     assert len(set(chosen.tolist())) == len(chosen) <= MAX_PHOTOS
-    assert chosen.tolist() == choose_photos(rows, 200, frozenset({"color"}), frozenset({"photo"}), duplicate_groups(rows)).tolist()
+    assert (
+        chosen.tolist()
+        == choose_photos(rows, 200, frozenset({"color"}), frozenset({"photo"}), duplicate_groups(rows)).tolist()
+    )
     for first in (chosen, chosen[:300]):  # also the first part, in case the page is full
         assert set(rows.tones[first]) == {-1, 0, 1, 2, 3}
         assert set(rows.errors[first]) == {-1, 0, 1}
