@@ -52,14 +52,15 @@ class Picture:
         return int(digest[:8], 16) % HELD_OUT_PARTS == 0
 
 
-def read_pictures(repositories: Path, photos: Path | None = None) -> list[Picture]:
+def read_pictures(repositories: Path, photos: Path | None, labels_path: Path) -> list[Picture]:
     """Read all labeled pictures that are found, each content once, limited per repository and label.
 
     Args:
         repositories: folder with clones of the repositories in labels.csv and in benchmarks/tone/*.csv, at any depth.
         photos: folder of folders of more photos, without labels.
+        labels_path: table with the columns repository, path, sha256 and label, like labels.csv.
     """
-    labels = {row["sha256"]: (row["repository"], row["label"]) for row in read_rows(HERE / "labels.csv")}
+    labels = {row["sha256"]: (row["repository"], row["label"]) for row in read_rows(labels_path)}
     for name in PHOTO_LISTS:
         for row in read_rows(name):
             labels.setdefault(row["sha256"], (row["archive"], "photo"))

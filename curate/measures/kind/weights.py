@@ -1,6 +1,6 @@
 """Weights of the regression that tells clear photos and graphics, and the limits between it and the network.
 
-Written from the output of benchmarks/kind/train.py (data: docs/results/kind.md).
+Written from the output of benchmarks/kind/train_network.py (data: docs/results/kind.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Train the regression and the network that tell photos from graphics, and print their accuracy.
 
-    python benchmarks/kind/train.py REPOSITORIES [--photos FOLDER] [--out FOLDER] [--epochs 2.5]
+    python benchmarks/kind/train_network.py REPOSITORIES [--photos FOLDER] [--out FOLDER] [--epochs 2.5]
 
 REPOSITORIES is a folder with clones of the repositories in labels.csv and in benchmarks/tone/*.csv, at any depth; files
 are found by their sha256. FOLDER of --photos has folders of more photos. Needs `pip install '.[demo,encoder,onnx]'`.
@@ -27,7 +27,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from pictures import Picture, read_pictures
+from pictures import HERE, Picture, read_pictures
 from sklearn.linear_model import LogisticRegression
 from synthetic import make_graphics
 from torch import Tensor, nn
@@ -67,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repositories", type=Path)
     parser.add_argument("--photos", type=Path)
+    parser.add_argument("--labels", type=Path, default=HERE / "labels.csv")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--epochs", type=float, default=2.5)
     parser.add_argument("--synthetic", type=int, default=SYNTHETIC_GRAPHICS)
@@ -74,7 +75,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    pictures = read_pictures(options.repositories, options.photos)
+    pictures = read_pictures(options.repositories, options.photos, options.labels)
     network = KindNetwork()
     network.fit(training_set(network, pictures, options.synthetic, rng), options.epochs, rng)
     held_out = [picture for picture in pictures if picture.held_out]
