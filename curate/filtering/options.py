@@ -32,9 +32,9 @@ class FilterOptions:
     the paper's levels `slightly` and `moderately`."""
     keep_tones: frozenset[str] = frozenset({"color"})
     """Tones that are not rejected; see `TONES`."""
+    split: Split = field(default_factory=Split)
     keep_kinds: frozenset[str] = frozenset({"photo"})
     """Kinds that are not rejected; see `KINDS`. Scans without the column `kind` are filtered without this rule."""
-    split: Split = field(default_factory=Split)
     bounds: tuple[Bound, ...] = ()
     """Further lowest and highest values."""
     column_bounds: tuple[Bound, ...] = ()

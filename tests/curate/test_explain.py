@@ -40,7 +40,9 @@ def test_options_change_the_decision(tmp_path: Path) -> None:
     Image.effect_noise((64, 64), 80).convert("RGB").save(tmp_path / "gray.png")
     assert "colorfulness" in run("explain", tmp_path / "gray.png").output.splitlines()[0]
     first_line = run("explain", tmp_path / "gray.png", "--min-colorfulness", "0").output.splitlines()[0]
-    assert first_line.endswith("rejected: tone is grayscale")
+    assert first_line.endswith("rejected: tone is grayscale; kind is graphic")
+    kept = run("explain", tmp_path / "gray.png", "--min-colorfulness", "0", "--keep-kind", "graphic")
+    assert kept.output.splitlines()[0].endswith("rejected: tone is grayscale")
 
 
 def test_a_file_that_is_not_a_photo_is_reported(tmp_path: Path) -> None:

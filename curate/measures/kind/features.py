@@ -63,8 +63,9 @@ def _count_colors(sample: NDArray[np.uint8]) -> Mapping[str, float]:
 
 
 def _measure_edges(luma: NDArray[np.uint8]) -> Mapping[str, float]:
-    steps = [cv2.absdiff(first, second) for first, second in ((luma[:, 1:], luma[:, :-1]), (luma[1:], luma[:-1]))]
-    counts = np.bincount(np.concatenate([step.ravel() for step in steps if step is not None]), minlength=256)
+    pairs = ((luma[:, 1:], luma[:, :-1]), (luma[1:], luma[:-1]))
+    steps = [cv2.absdiff(first, second).ravel() for first, second in pairs if first.size]
+    counts = np.bincount(np.concatenate([*steps, np.zeros(0, np.uint8)]), minlength=256)
     total = max(1, int(counts.sum()))
     return {
         "flat_share": counts[0] / total,

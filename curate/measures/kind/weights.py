@@ -36,8 +36,8 @@ FEATURES: Mapping[str, tuple[float, float, float]] = {
 }
 """For each input: mean and standard deviation of its logarithm over the training pictures, and its weight."""
 
-NETWORK_RANGE = (-2.4, -2.0, 3.0, 4.0)
+NETWORK_RANGE = (-0.8, -0.4, 2.5, 3.5)
 """Log odds of the regression at which the network's share begins, is 1, is still 1, and ends."""
 
-NETWORK_THRESHOLD = 0.0
+NETWORK_THRESHOLD = 3.75
 """Log odds of the network above which a picture is a graphic: 1 % of the photos of held-out repositories exceed it."""
