@@ -142,7 +142,7 @@ def make_rows(rng: np.random.Generator, contents: np.random.Generator, start: in
     table = []
     for column in SCAN_SCHEMA:
         values = columns.get(column.name, rng.random(count))
-        if column.name == "missing_since":
+        if column.name in ("missing_since", "sidecars"):
             values = pa.nulls(count)
         elif column.name == "error":
             values = np.where(broken, "BrokenPhoto: image file is truncated", None)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -152,8 +151,8 @@ def _parent_without_paths(parent: Parent | None) -> Parent | None:
 
 
 def _command_without_paths(command: str) -> str:
-    """Return a command line in which an absolute path is replaced by its name."""
-    return shlex.join(Path(word).name if word.startswith("/") else word for word in shlex.split(command))
+    """Return a command line with the names of files and folders instead of absolute paths."""
+    return re.sub(r"(^|[\s='\"])/(?:[^\s/'\"]+/)*", r"\1", command)
 
 
 @torch.no_grad()

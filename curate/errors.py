@@ -89,6 +89,10 @@ class BrokenZip(PhotoError):
     """The ZIP, or a member of it, is truncated or damaged."""
 
 
+class BrokenTable(PhotoError):
+    """The Parquet or Arrow file, or a part of it, is truncated or damaged."""
+
+
 class TooManyPixels(PhotoError):
     """The photo is larger than --max-pixels; it was not decoded."""
 

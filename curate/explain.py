@@ -19,7 +19,7 @@ from curate.filtering.options import FilterOptions
 from curate.locations import Location
 from curate.manifest import DECISION_FIELDS, KEY_COLUMNS, SCAN_SCHEMA
 from curate.scanning.scorer import Record, ScoreOptions, score_photo
-from curate.sources import ListedPhoto, Sources, has_container_name, list_photos
+from curate.sources import ListedPhoto, Sources, has_container_name, has_images, has_table_name, list_photos
 
 NOT_A_PHOTO = "neither the file name nor the content is that of a photo"
 
@@ -98,13 +98,14 @@ def list_photo(photo: Path) -> ListedPhoto:
 
     Raises:
         SourceError: the photo doesn't exist.
-        ManifestError: the path is a folder, a tar, a ZIP or a manifest.
+        ManifestError: the path is a folder, a container or a manifest.
     """
     if photo.is_dir():
         raise ManifestError(f"{photo} is a folder: give photos, or measure the folder with `curate scan`")
-    if photo.suffix == ".parquet":
+    if photo.suffix == ".parquet" and not has_images(str(photo)):
         raise ManifestError(f"{photo} is not a photo: give photos, or use `curate inspect` for a manifest")
     if has_container_name(photo.name):
-        raise ManifestError(f"{photo} is a tar or ZIP: give photos, or measure all photos in it with `curate scan`")
+        kind = "Parquet or Arrow file" if has_table_name(photo.name) else "tar or ZIP"
+        raise ManifestError(f"{photo} is a {kind}: give photos, or measure all photos in it with `curate scan`")
     (listed,) = list_photos([photo])
     return listed

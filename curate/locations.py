@@ -135,6 +135,14 @@ class RemotePath:
             data: bytes = fs.cat_file(path)
             return data
 
+    @contextmanager
+    def open(self) -> Iterator[Any]:
+        """Open the file for reading in parts; its attribute `size` is the size in bytes."""
+        with _os_errors(self.url):
+            fs, path = connect(self.url)
+            with fs.open(path, "rb") as file:
+                yield file
+
     def download(self, target: Path) -> None:
         """Copy the file to this machine."""
         with _os_errors(self.url):

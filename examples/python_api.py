@@ -45,6 +45,7 @@ print("training photos:", len(train.load_datasets("clean.parquet").train))
 print(
     "all photos:", train.evaluate("run", "clean.parquet", split="all").summary["network"].loss_to_neutral, "of neutral"
 )
+print("copies with themselves:", train.compare("copies", "copies").summary["pictures"].loss_to_neutral, "of neutral")
 network: train.ColorUNet = train.load_checkpoint("run").network()
 loss = train.ColorizationWeightedLoss()
 print(sum(weight.numel() for weight in network.parameters()), "weights;", loss.saturated_weight, "for saturated colors")

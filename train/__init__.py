@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from train.api import diagnose, evaluate, export_onnx, fit, load_checkpoint, load_datasets
+    from train.evaluation.comparison import compare
     from train.inference.colorizer import Colorizer
     from train.models.losses import ColorizationWeightedLoss
     from train.models.unet import ColorUNet
@@ -34,6 +35,7 @@ _MODULES = {
     "ColorizationWeightedLoss": "models.losses",
     "Colorizer": "inference.colorizer",
     "Recipe": "recipe",
+    "compare": "evaluation.comparison",
     "diagnose": "api",
     "evaluate": "api",
     "export_onnx": "api",
@@ -47,6 +49,7 @@ __all__ = [
     "ColorizationWeightedLoss",
     "Colorizer",
     "Recipe",
+    "compare",
     "diagnose",
     "evaluate",
     "export_onnx",

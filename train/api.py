@@ -24,8 +24,9 @@ from train.checkpoint import Checkpoint
 from train.checkpoint_file import locate
 from train.data.dataset import Datasets, load_split
 from train.data.loader import TIMEOUT_S
-from train.evaluation.evaluator import Evaluation, EvaluationResult, Protocol
+from train.evaluation.evaluator import Evaluation, EvaluationResult
 from train.evaluation.feature_metrics import Fid, Lpips
+from train.evaluation.protocols import Protocol
 from train.evaluation.scores import summarize
 from train.evaluation.training_photos import count_training_photos
 from train.health.diagnose import Diagnosis, read_loss_curve
@@ -333,7 +334,7 @@ def evaluate(
     )
     summary = summarize(photos, fid.distances() if fid else None)
     if page:
-        text = train.evaluation.report.render_page(evaluation, protocol, photos, summary)
+        text = train.evaluation.report.render_page(evaluation.render, protocol, photos, summary)
         train.evaluation.report.write_page(page, text)
     unreadable = {chosen.name(index): reason for index, reason in evaluation.unreadable.items()}
     return EvaluationResult(protocol, photos, summary, unreadable, evaluation.auto_strength())

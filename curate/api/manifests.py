@@ -44,6 +44,7 @@ def scan_photos(
     forget: StrPath | Sequence[StrPath] = (),
     prune: bool = False,
     exclude: str | Sequence[str] = (),
+    image_columns: str | Sequence[str] = (),
     options: ScanOptions | None = None,
     progress: Progress | None = None,
     command: str | None = None,
@@ -54,7 +55,7 @@ def scan_photos(
     A photo that cannot be read becomes a row with the reason; it never stops the scan.
 
     Args:
-        paths: one or many folders, photos, tars, ZIPs, or URLs of such.
+        paths: one or many folders, photos, tars, ZIPs, Parquet and Arrow files with images, or URLs of such.
         out: manifest to write or update, a Parquet file; a path or URL.
         from_files: one or many text files with one path per line; `-` is standard input.
         null: paths in these files end in NUL bytes instead of line ends.
@@ -69,6 +70,7 @@ def scan_photos(
         forget: one or many paths; rows below them leave the manifest unless this scan finds their photos.
         prune: rows whose photos are missing now leave the manifest.
         exclude: one or many patterns of files and folders to skip, as in .gitignore: `*.gif`, `previews/`, `a/**/b`.
+        image_columns: one or many columns of Parquet and Arrow files to scan; none is all columns of images.
         options: all settings above as one object, instead of single arguments.
         progress: called with the number of photos done and of all photos to measure.
         command: text that the manifest records as what made it; None records this call.
@@ -102,6 +104,7 @@ def scan_photos(
         forget=path_texts(forget),
         prune=prune,
         exclude=(exclude,) if isinstance(exclude, str) else tuple(exclude),
+        image_columns=(image_columns,) if isinstance(image_columns, str) else tuple(image_columns),
     )
     chosen = choose_options(options, chosen, ScanOptions())
     command = call_text(command, "scan_photos", paths, out)

@@ -13,8 +13,10 @@ from curate.api.arguments import StrPath, call_text, choose_options, to_roots
 from curate.errors import UsageError
 from curate.executors.engines import EngineName
 from curate.executors.retry import Progress
-from curate.exporting.export import ExportSummary, Kind
+from curate.exporting.items import ExportSummary
 from curate.exporting.lists import ListKind, export_list
+from curate.exporting.names import Kind
+from curate.exporting.parquet import SHARD_MB, ParquetOptions
 from curate.locations import parse_location
 from curate.packing.pack import PackOptions, PackSummary
 from curate.report import ReportSummary
@@ -54,7 +56,8 @@ def pack_photos(
         command: text that the pack records as what made it; None records this call.
 
     Returns:
-        Counts: `photos`, `packed_now`, `bytes`, and `failed` (path and reason of each photo that failed).
+        Counts: `photos`, `packed_now`, `bytes`; `failed` (path and reason of each photo that failed) and
+        `failed_sidecars` (of each file beside a photo that could not be read).
 
     Raises:
         ManifestError: the manifest cannot be read, or has no photo.
@@ -79,28 +82,37 @@ def pack_photos(
 def export_photos(
     manifest: StrPath,
     out: StrPath,
-    kind: Literal["webdataset", "imagefolder", "copy", "links", "hardlinks", "txt", "csv"],
+    kind: Literal["webdataset", "imagefolder", "parquet", "copy", "links", "hardlinks", "txt", "csv"],
     *,
     columns: str | Sequence[str] = (),
     null: bool = False,
+    shard_mb: int = SHARD_MB,
+    workers: int | None = None,
+    engine: EngineName = "processes",
     progress: Progress | None = None,
 ) -> ExportSummary:
     """Bring the photos of a manifest, unchanged, into a folder that other tools read, or list them in a file.
 
+    Files beside the photos, such as captions, and rows of metadata files go with them.
+
     Args:
         manifest: any manifest; rows with an error are left out, except from lists.
         out: a new or empty folder, or one that has a part of this export; or its URL. A file for `txt` and `csv`.
-        kind: `webdataset`: tars with each photo and its row as JSON; `imagefolder`: a folder per split with
-            metadata.jsonl; `copy`, `links`, `hardlinks`: the tree of folders; `txt`: the path or URL of each photo
+        kind: `webdataset`: tars with each photo and its row as `.vividset.json`; `imagefolder`: a folder per split with
+            metadata.jsonl; `parquet`: Parquet files for Hugging Face `datasets`; `copy`, `links`, `hardlinks`: the tree
+            of folders; `txt`: the path or URL of each photo
             that is a file of its own, one per line; `csv`: a table with the column `location` and `columns`.
-        columns: one or many columns of the manifest, for `csv`; none is size, colorfulness, tone, split, reasons and
-            error.
+        columns: one or many columns of the manifest, for `csv` and `parquet`; none is size, colorfulness and tone, for
+            `csv` also split, reasons and error, for `parquet` also sha256.
         null: end the paths of `txt` with NUL bytes, so that names may have newlines.
+        shard_mb: size of a file of `parquet`, in millions of bytes of photos.
+        workers: processes that write `parquet`, 1 or more; None is one per available core.
+        engine: of `parquet`: `processes`, `serial` or `ray`, as in `scan_photos`.
         progress: called with the number of photos done and of all photos.
 
     Returns:
-        Counts: `photos`, `exported_now`, `left_out` (by `txt`: what is in tars and ZIPs), and `failed` (path and reason
-        of each photo that failed).
+        Counts: `photos`, `exported_now`, `left_out` (by `txt`: what is in tars and ZIPs); `failed` (path and reason of
+        each photo that failed) and `failed_sidecars` (of each file beside a photo that could not be read).
 
     Raises:
         ManifestError: the manifest cannot be read, or has no photo or no such column.
@@ -117,10 +129,13 @@ def export_photos(
     if kind in ("txt", "csv"):
         lines, left_out = export_list(parse_location(manifest), parse_location(out), kind, columns=columns, null=null)
         return ExportSummary(lines, lines, left_out=left_out)
-    if columns or null:
-        raise UsageError("--column is for --to csv, and -0 for --to txt: leave it out, or choose that format")
+    if null or (columns and kind != "parquet"):
+        raise UsageError(
+            "--column is for --to csv and parquet, and -0 for --to txt: leave it out, or choose that format"
+        )
+    options = ParquetOptions(columns, shard_mb, workers, engine)
     return curate.exporting.export.export_photos(
-        parse_location(manifest), parse_location(out), cast("Kind", kind), progress=progress
+        parse_location(manifest), parse_location(out), cast("Kind", kind), parquet=options, progress=progress
     )
 
 

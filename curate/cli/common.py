@@ -102,7 +102,14 @@ def timeout_option(help_text: str) -> Callable[[Command], Command]:
 def engine_options(command: Command) -> Command:
     """Add the options of a command that processes photos in parallel: `--workers`, `--engine`, `--timeout`."""
     timeout = timeout_option("Maximum time for one photo, in seconds. A photo that takes longer counts as failed.")
-    engine = click.option(
+    engine = engine_option()
+    workers = workers_option("Number of worker processes; with --engine ray, number of parallel tasks.")
+    return workers(engine(timeout(command)))
+
+
+def engine_option() -> Callable[[Command], Command]:
+    """The option `--engine`."""
+    return click.option(
         "--engine",
         type=click.Choice(["serial", "processes", "ray"]),
         default="processes",
@@ -110,8 +117,6 @@ def engine_options(command: Command) -> Command:
         help="Where to run: serial (in this process, for debugging), processes (on this machine) or ray (on a Ray "
         "cluster).",
     )
-    workers = workers_option("Number of worker processes; with --engine ray, number of parallel tasks.")
-    return workers(engine(timeout(command)))
 
 
 class ErrorHandlingGroup(click.Group):

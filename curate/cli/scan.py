@@ -91,6 +91,13 @@ if TYPE_CHECKING:
     help="Skip files and folders that match this pattern, as in .gitignore: *.gif, previews/, 2020/**/raw. Can be "
     "given several times.",
 )
+@click.option(
+    "--image-column",
+    "image_columns",
+    multiple=True,
+    metavar="NAME",
+    help="Scan this column of Parquet and Arrow files, instead of all columns of images. Can be given several times.",
+)
 @click.option("--prune", is_flag=True, help="Remove the rows of photos that no longer exist from the manifest.")
 @click.option(
     "--max-errors",
@@ -113,15 +120,17 @@ def scan(
     overwrite: bool,
     forget: tuple[str, ...],
     exclude: tuple[str, ...],
+    image_columns: tuple[str, ...],
     prune: bool,
     max_errors: str | None,
     dry_run: bool,
 ) -> None:
     """Measure every photo and write one manifest with one row per photo.
 
-    PATH is a photo, a folder, a tar file, a ZIP file or a URL of one. The manifest has the colorfulness (Hasler and
-    Süsstrunk), the tone (color, grayscale, sepia, toned) and other measurements of each photo. A photo that can't be
-    read gets a row with the reason. `curate filter` then selects photos by these measurements.
+    PATH is a photo, a folder, a tar file, a ZIP file, a Parquet or Arrow file with images, or a URL of one. The
+    manifest has the colorfulness (Hasler and Süsstrunk), the tone (color, grayscale, sepia, toned) and other
+    measurements of each photo. A photo that can't be read gets a row with the reason. `curate filter` then selects
+    photos by these measurements.
 
     Run the same command again after adding photos or after an interruption: only new and changed photos are measured.
     A photo that no longer exists keeps its row, marked as missing; --prune removes such rows.
@@ -129,7 +138,8 @@ def scan(
     too_many = _error_limit(max_errors)
     if not paths and not from_files:
         raise UsageError(
-            "nothing to scan: give folders, photos, tar files or ZIP files, or a list of them with --from-file"
+            "nothing to scan: give folders, photos, tars, ZIPs, or Parquet or Arrow files, or a list of them with "
+            "--from-file"
         )
     _prefork(
         forked=engine == "processes" and (overwrite or not (isinstance(out, Path) and out.exists())) and not dry_run
@@ -142,7 +152,19 @@ def scan(
     score = ScoreOptions(max_pixels, fidelity)
     shard_spec = ShardSpec.parse(shard) if shard else ALL_SHARDS
     options = ScanOptions(
-        workers, score, timeout_s, retry_errors, overwrite, from_files, null, engine, shard_spec, forget, prune, exclude
+        workers,
+        score,
+        timeout_s,
+        retry_errors,
+        overwrite,
+        from_files,
+        null,
+        engine,
+        shard_spec,
+        forget,
+        prune,
+        exclude,
+        image_columns,
     )
     if dry_run:
         echo_lines(summaries.dry_scan_summary(preview_scan(paths, out, options)))

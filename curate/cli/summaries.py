@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.explain import Explanation
-    from curate.exporting.export import ExportSummary
+    from curate.exporting.items import ExportSummary
     from curate.filtering.filter import FilterSummary, ListSummary
     from curate.manifest.reader import Ancestor
     from curate.packing.pack import PackSummary
@@ -44,6 +44,7 @@ def scan_summary(summary: ScanSummary, out: Location) -> Iterator[str]:
     if summary.excluded_rows:
         yield f"  excluded: {pluralize(summary.excluded_rows, 'photo')} of an earlier scan; rows removed"
     yield from _skipped_names(summary.excluded)
+    yield from _passed_over(summary)
     if summary.skipped:
         yield f"  skipped, not a photo by name or content: {pluralize(summary.skipped, 'file')}"
     for kind, count in summary.errors.most_common():
@@ -75,6 +76,7 @@ def dry_scan_summary(listing: ListingStats) -> Iterator[str]:
     if listing.excluded_rows:
         yield f"  excluded: {pluralize(listing.excluded_rows, 'photo')} of an earlier scan; rows would be removed"
     yield from _skipped_names(listing.excluded)
+    yield from _passed_over(listing)
 
 
 def _skipped_names(excluded: Mapping[str, int]) -> Iterator[str]:
@@ -82,6 +84,14 @@ def _skipped_names(excluded: Mapping[str, int]) -> Iterator[str]:
     if excluded:
         counts = ", ".join(f"{count:,} {name}" for name, count in Counter(excluded).most_common())
         yield f"  skipped by name, files and folders: {sum(excluded.values()):,} ({counts})"
+
+
+def _passed_over(listed: ScanSummary | ListingStats) -> Iterator[str]:
+    """The number and the first names of the Parquet and Arrow files without images."""
+    if count := listed.tables_without_images:
+        more = f" and {count - len(listed.tables_passed_over):,} more" if count > len(listed.tables_passed_over) else ""
+        names = ", ".join(listed.tables_passed_over)
+        yield f"  without images: {pluralize(count, 'Parquet or Arrow file')} ({names}{more})"
 
 
 def filter_summary(chosen: FilterSummary) -> Iterator[str]:
@@ -155,6 +165,7 @@ def pack_summary(pack: PackSummary, out: Location) -> Iterator[str]:
     if pack.packed_now < pack.photos + len(pack.failed):
         yield f"  packed now: {pack.packed_now:,}; already in the pack: the rest"
     yield from _failure_lines(pack.failed, out)
+    yield from _sidecar_lines(pack.failed_sidecars, out)
     if pack.photos:
         copy = "" if isinstance(out, Path) else "copy it to a disk of the training machine, then "
         yield f"written: {out}; next step: {copy}train fit {out if isinstance(out, Path) else out.name}"
@@ -168,8 +179,18 @@ def export_summary(export: ExportSummary, out: Location) -> Iterator[str]:
     if export.left_out:
         yield f"  left out: {pluralize(export.left_out, 'row')} of tars and ZIPs, because a list of paths names files"
     yield from _failure_lines(export.failed, out)
+    yield from _sidecar_lines(export.failed_sidecars, out)
+    if export.card_kept:
+        yield f"{out / 'README.md'} was not written by this command, or was edited: it is kept as it is"
     if export.photos:
         yield f"written: {out}"
+
+
+def _sidecar_lines(failed: list[tuple[str, str]], out: Location) -> Iterator[str]:
+    """How many files that belong to photos are missing in an output, and the first of them."""
+    if failed:
+        yield f"! {pluralize(len(failed), 'file')} beside photos could not be read, and the output lacks their content:"
+        yield from _failure_lines(failed, out)
 
 
 def _failure_lines(failed: list[tuple[str, str]], out: Location) -> Iterator[str]:

@@ -44,7 +44,9 @@ def export_list(
         OutputError: `out` can't be written, or a name has a newline and `null` is not set.
     """
     if (columns and kind != "csv") or (null and kind != "txt"):
-        raise UsageError("--column is for --to csv, and -0 for --to txt: leave it out, or choose the other format")
+        raise UsageError(
+            "--column is for --to csv and parquet, and -0 for --to txt: leave it out, or choose the other format"
+        )
     chosen = tuple(dict.fromkeys(columns)) or CSV_COLUMNS
     read = manifest.read_manifest(
         manifest_path,
@@ -118,8 +120,13 @@ def _write_table(file: BinaryIO, rows: Iterator[dict[str, Any]], columns: Sequen
     table.writerow(["location", *columns])
     for row in rows:
         values = (row[name] for name in columns)
-        texts = ["; ".join(map(str, value)) if isinstance(value, list) else value for value in values]
+        texts = ["; ".join(map(_item_text, value)) if isinstance(value, list) else value for value in values]
         table.writerow([photo_location(row["source"], row["path"]), *texts])
+
+
+def _item_text(item: Any) -> str:
+    """One item of a list; of a sidecar the path."""
+    return str(item.get("path", item)) if isinstance(item, dict) else str(item)
 
 
 class _Utf8:

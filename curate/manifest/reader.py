@@ -314,6 +314,8 @@ def _describe_type(kind: pa.DataType) -> str:
         return f"lists of {_describe_type(kind.value_type)}"
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return "text"
+    if pa.types.is_struct(kind):
+        return "records"
     if pa.types.is_timestamp(kind):
         return "times" if kind.tz else "times without a time zone"
     return "numbers" if pa.types.is_integer(kind) or pa.types.is_floating(kind) else str(kind)

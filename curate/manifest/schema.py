@@ -18,6 +18,10 @@ FILE_FIELDS = (
     pa.field("bytes", pa.int64()),
     pa.field("modified_ns", pa.int64()),
     pa.field("sha256", pa.string()),
+    pa.field(
+        "sidecars",
+        pa.list_(pa.struct([("path", pa.string()), ("offset", pa.int64()), ("bytes", pa.int64())])),
+    ),
 )
 HEADER_FIELDS = (
     pa.field("width", pa.int32()),

@@ -30,13 +30,19 @@ from curate.packing.shards import (
     MANIFEST_NAME,
     PACK_COLUMNS,
     PackedPhoto,
+    PackedSidecar,
     read_shards,
     save_shard,
 )
+from curate.sources.entry import Sidecar
+from curate.sources.photo_columns import read_photo_columns
 from curate.sources.reader import BORDER_COLUMNS, PHOTO_REF_COLUMNS, PhotoRef, photo_refs
+from curate.sources.sidecars import read_sidecar, sidecar_suffix
 
 SHARD_PHOTOS = 512
 """Photos per shard."""
+METADATA_COLUMN = "metadata"
+"""Column of the manifest of a pack: what metadata files and other columns of the source say about a photo."""
 DECODED_SIDES = 2
 """A JPEG may be decoded at a reduced size, but its short side stays at least this many times `size_px`."""
 
@@ -93,6 +99,8 @@ class PackSummary:
     """Size of all shards."""
     failed: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason of each photo that could not be packed."""
+    failed_sidecars: list[tuple[str, str]] = field(default_factory=list)
+    """Path and reason of each file beside a photo, or of its metadata, that could not be packed with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,8 @@ def pack_photos(
 
     The folder gets shards (Arrow files), `manifest.parquet`, and `failed.csv` if any photo failed. Photos are in the
     order of their sha256, so that every shard is a random sample and training can read whole shards one after another.
-    Shards that an interrupted run finished are kept.
+    Shards that an interrupted run finished are kept. What lies beside a photo is in the shards' column `sidecars`; what
+    metadata files say about it is in the manifest's column `metadata`.
 
     Args:
         manifest_path: any manifest; rows with an error are skipped.
@@ -134,16 +143,17 @@ def pack_photos(
             remove(out / MANIFEST_NAME)  # a pack with a manifest is complete
         packed_now = _pack_shards(out, options, table, to_do, progress)
         summary = PackSummary(packed_now=packed_now)
-        rows = _packed_rows(out, table, summary)
+        rows = _packed_rows(out, _add_metadata(table, summary), summary)
         if rows.num_rows and (to_do or not _has_rows(out / MANIFEST_NAME, rows)):
-            write_failed_csv(out, summary.failed)
+            write_failed_csv(out, [*summary.failed, *summary.failed_sidecars])
             manifest.write_manifest(out / MANIFEST_NAME, rows, _lineage(read, options, command, summary))
     return summary
 
 
 def _sort_readable_rows(read: Manifest) -> pa.Table:
     """The rows that can be packed, without the columns of an earlier pack, in the order of their sha256."""
-    table = read.table.drop_columns([name for name in read.table.column_names if name.startswith("pack_")])
+    names = read.table.column_names
+    table = read.table.drop_columns([name for name in names if name.startswith("pack_") or name == METADATA_COLUMN])
     if "error" in table.column_names:
         table = table.filter(pc.is_null(table["error"]))
     table = table.filter(pc.is_valid(table["sha256"]))
@@ -160,7 +170,9 @@ def _is_finished(shard: pa.Table | None) -> bool:
     """Whether a shard exists, and no photo of it failed for a reason that may be temporary."""
     if shard is None:
         return False
-    return not any(error and error.partition(":")[0] in TRANSIENT_KINDS for error in shard["error"].to_pylist())
+    beside = (entry["error"] for entries in shard["sidecar_errors"].to_pylist() for entry in entries or ())
+    errors = filter(None, [*shard["error"].to_pylist(), *beside])
+    return not any(error.partition(":")[0] in TRANSIENT_KINDS for error in errors)
 
 
 def _pack_shards(
@@ -210,7 +222,26 @@ def pack_photo(photo: PhotoRef, options: PackOptions) -> PackedPhoto:
     data = pixels.tobytes()
     if options.encoding == "jpeg":
         data = simplejpeg.encode_jpeg(pixels, quality=options.quality, colorspace="RGB", colorsubsampling="444")
-    return PackedPhoto(photo.sha256, width, height, data)
+    return PackedPhoto(
+        photo.sha256, width, height, data, sidecars=tuple(map(partial(_read_sidecar, photo), photo.sidecars))
+    )
+
+
+def _read_sidecar(photo: PhotoRef, sidecar: Sidecar) -> PackedSidecar:
+    suffix = sidecar_suffix(photo.path, sidecar.path)
+    try:
+        return PackedSidecar(suffix, sidecar.path, read_sidecar(photo.source, sidecar))
+    except PhotoError as exc:
+        return PackedSidecar(suffix, sidecar.path, error=str(exc))
+
+
+def _add_metadata(table: pa.Table, summary: PackSummary) -> pa.Table:
+    """The rows with a column `metadata`: what metadata files say about each photo, if there are any."""
+    columns = read_photo_columns(table)
+    summary.failed_sidecars += columns.failed
+    if not columns.table.num_columns:
+        return table
+    return table.append_column(METADATA_COLUMN, columns.table.to_struct_array())
 
 
 def resize_photo(data: bytes, size_px: int, borders: tuple[float, ...] | None = None) -> NDArray[np.uint8]:
@@ -257,6 +288,8 @@ def _packed_rows(out: Location, table: pa.Table, summary: PackSummary) -> pa.Tab
             rows = rows.append_column(column, shard[column.name])
         errors = shard["error"].to_pylist()
         summary.failed += [(name, error) for name, error in zip(rows["path"].to_pylist(), errors, strict=True) if error]
+        beside = (entry for entries in shard["sidecar_errors"].to_pylist() for entry in entries or ())
+        summary.failed_sidecars += [(entry["path"], entry["error"]) for entry in beside]
         parts.append(rows.filter(pa.array([error is None for error in errors])))
         summary.bytes += int(shard.schema.metadata[b"bytes"])
     packed = pa.concat_tables(parts)

@@ -13,16 +13,24 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.files import commit, make_drafts_folder, write_atomic
 from curate.locations import Location, RemotePath
 
 PackFolder = TypeVar("PackFolder", Path, RemotePath)
 MANIFEST_NAME = "manifest.parquet"
+SIDECAR_FIELDS = (
+    pa.field("suffix", pa.string()),
+    pa.field("path", pa.string()),
+    pa.field("data", pa.binary()),
+    pa.field("error", pa.string()),
+)
+"""A file beside a photo: the end of its name (`.txt`), its path below the source, and its content."""
 SHARD_SCHEMA = pa.schema(
     [
         pa.field("sha256", pa.string(), nullable=False),  # of the original file
@@ -30,6 +38,8 @@ SHARD_SCHEMA = pa.schema(
         pa.field("height_px", pa.int32()),
         pa.field("pixels", pa.large_binary()),  # (height, width, 3) uint8 sRGB, or a JPEG file of them
         pa.field("error", pa.string()),  # `Kind: reason`; a row has either pixels or an error
+        # what lies beside the original under its stem: an entry has either data or an error
+        pa.field("sidecars", pa.list_(pa.struct(SIDECAR_FIELDS))),
     ]
 )
 PACK_COLUMNS = (
@@ -40,8 +50,22 @@ PACK_COLUMNS = (
     pa.field("pack_height", pa.int32()),
 )
 """Columns that a pack adds to the manifest: where the pixels of each photo are."""
+ERROR_FIELDS = (
+    pa.field("error", pa.string()),
+    pa.field("sidecar_errors", pa.list_(pa.struct([("path", pa.string()), ("error", pa.string())]))),
+)
+"""What failed, in the index of a shard: the photo itself, or files beside it."""
 _BATCH_BYTES = 16 << 20
 """Pixels that are collected in memory before they are written."""
+
+
+class PackedSidecar(NamedTuple):
+    """A file beside a photo: its content, or why it could not be read."""
+
+    suffix: str
+    path: str
+    data: bytes | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +77,7 @@ class PackedPhoto:
     height_px: int | None = None
     pixels: bytes | None = None
     error: str | None = None
+    sidecars: tuple[PackedSidecar, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.pixels is None) == (self.error is None):
@@ -107,14 +132,14 @@ def read_shards(pack: Location, count: int) -> dict[int, pa.Table]:
 
 
 def read_shard(path: Path, index: int) -> pa.Table:
-    """`PACK_COLUMNS` and `error` of all photos of a shard; metadata `bytes` is the size of the file.
+    """`PACK_COLUMNS` and `ERROR_FIELDS` of all photos of a shard; metadata `bytes` is the size of the file.
 
     Raises:
         ValueError, OSError, KeyError, ArrowException: the shard is missing or damaged.
     """
-    table = read_locations(path, index).append_column(
-        SHARD_SCHEMA.field("error"), pa.array(read_errors(path), pa.string())
-    )
+    table = read_locations(path, index)
+    for column, values in zip(ERROR_FIELDS, zip(*read_errors(path), strict=True), strict=True):
+        table = table.append_column(column, pa.array(values, column.type))
     return table.replace_schema_metadata({"bytes": str(path.stat().st_size)})
 
 
@@ -134,7 +159,7 @@ def write_shard(path: Path, photos: Iterable[PackedPhoto]) -> None:
             batch: list[PackedPhoto] = []
             for photo in photos:
                 batch.append(photo)
-                if sum(len(row.pixels or b"") for row in batch) >= _BATCH_BYTES:
+                if sum(map(_count_bytes, batch)) >= _BATCH_BYTES:
                     out.write_batch(_record_batch(batch))
                     batch = []
             if batch:
@@ -145,8 +170,12 @@ def write_shard(path: Path, photos: Iterable[PackedPhoto]) -> None:
         raise
 
 
-def read_errors(path: Path) -> list[str | None]:
-    """The error of each photo of a shard; None for photos with pixels.
+def _count_bytes(photo: PackedPhoto) -> int:
+    return len(photo.pixels or b"") + sum(len(sidecar.data or b"") for sidecar in photo.sidecars)
+
+
+def read_errors(path: Path) -> list[tuple[str | None, list[dict[str, str]] | None]]:
+    """The values of `ERROR_FIELDS` of each photo of a shard; None where there is no error.
 
     Raises:
         ValueError, OSError, KeyError: the shard is damaged.
@@ -156,7 +185,21 @@ def read_errors(path: Path) -> list[str | None]:
         if file.schema != SHARD_SCHEMA:
             raise ValueError("the file doesn't have the columns of a shard")
         batches = (file.get_batch(number) for number in range(file.num_record_batches))
-        return [error for batch in batches for error in batch["error"].to_pylist()]
+        return [
+            row for batch in batches for row in zip(batch["error"].to_pylist(), _sidecar_errors(batch), strict=True)
+        ]
+
+
+def _sidecar_errors(batch: pa.RecordBatch) -> list[list[dict[str, str]] | None]:
+    """Path and error of the sidecars of each photo that could not be read; None for photos without such."""
+    errors: list[list[dict[str, str]] | None] = [None] * batch.num_rows
+    files = pc.list_flatten(batch["sidecars"])
+    failed = pc.is_valid(files.field("error"))
+    rows = pc.list_parent_indices(batch["sidecars"]).filter(failed).to_pylist()
+    paths, texts = (files.field(name).filter(failed).to_pylist() for name in ("path", "error"))
+    for row, path, text in zip(rows, paths, texts, strict=True):
+        errors[row] = [*(errors[row] or []), {"path": path, "error": text}]
+    return errors
 
 
 def read_locations(path: Path, index: int) -> pa.Table:

@@ -236,7 +236,10 @@ class KnownRowMatcher:
         return ListingRow(photo, *next(valid, ()))
 
     def _is_valid(self, row: KnownRow, photo: ListedPhoto) -> bool:
-        unchanged = (row.bytes, row.modified_ns, row.offset) == (photo.bytes, photo.modified_ns, photo.offset)
+        same_size = row.bytes == photo.bytes
+        if photo.bytes is None and photo.offset is not None:  # in a Parquet file, whose time tells whether it changed
+            same_size = photo.modified_ns is not None
+        unchanged = same_size and (row.modified_ns, row.offset) == (photo.modified_ns, photo.offset)
         return unchanged and not (row.error is not None and (self._retry_errors or _is_transient(row.error)))
 
     def _add_photos_of_unreadable_folders(self, photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:

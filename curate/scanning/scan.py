@@ -30,7 +30,7 @@ from curate.scanning.merge import sort_file_by_location
 from curate.scanning.resume import KnownRowMatcher, MissingRowPolicy, check_output, find_unknown_paths
 from curate.scanning.scorer import Record, ScoreOptions, score_photo, score_photos
 from curate.scanning.work_dir import Chunk, ListingStats, WorkDir
-from curate.sources import ALL_SHARDS, Exclusion, ListedPhoto, ShardSpec, Sources, is_source_missing
+from curate.sources import ALL_SHARDS, ColumnChoice, Exclusion, ListedPhoto, ShardSpec, Sources, is_source_missing
 from curate.text import advise, describe_error, pluralize
 
 
@@ -61,6 +61,8 @@ class ScanOptions:
     """Drop all rows whose photos this scan doesn't find."""
     exclude: tuple[str, ...] = ()
     """Patterns of files and folders to skip; see `curate.sources.exclude.Exclusion`."""
+    image_columns: tuple[str, ...] = ()
+    """Columns of Parquet and Arrow files to scan; none is all columns of images."""
 
     def __post_init__(self) -> None:
         check_engine_options(self.engine, self.workers, self.timeout_s)
@@ -68,7 +70,8 @@ class ScanOptions:
 
     def sources(self, paths: Sequence[str | Path]) -> Sources:
         """The sources of a scan of these paths."""
-        return Sources(tuple(paths), self.from_files, self.null, self.shard, Exclusion(self.exclude))
+        choice = ColumnChoice(self.image_columns)
+        return Sources(tuple(paths), self.from_files, self.null, self.shard, Exclusion(self.exclude), choice)
 
 
 @dataclass(slots=True)
@@ -91,6 +94,10 @@ class ScanSummary:
     """Files and folders that were skipped, by the name or pattern that they match."""
     excluded_rows: int = 0
     """Rows of excluded photos that were dropped from the manifest."""
+    tables_without_images: int = 0
+    """Parquet and Arrow files below folders that have no column of images; they have no row."""
+    tables_passed_over: tuple[str, ...] = ()
+    """The locations of the first of them, as manifest text."""
     unknown_paths: tuple[str, ...] = ()
     """Paths of `forget` of which the earlier manifest has no row."""
     errors: Counter[str] = field(default_factory=Counter)
@@ -114,7 +121,7 @@ def scan_photos(
     Photos that `out` already contains unchanged are not read again, nor are those that an interrupted scan measured.
 
     Args:
-        paths: folders, photos, tar files, ZIP files or URLs of such.
+        paths: folders, photos, containers (tars, ZIPs, Parquet and Arrow files) or URLs of such.
         out: the manifest to write or update; its work folder is beside it, or in `cache_folder` if it is a URL.
         options: see `ScanOptions`.
         command: the command as it was typed; stored in the manifest's lineage.
@@ -143,6 +150,8 @@ def scan_photos(
             named = ", ".join("standard input" if name == "-" else str(name) for name in (*paths, *options.from_files))
             skipped = sum(listed.excluded.values())
             but = f" (but {pluralize(skipped, 'name')} to skip)" if skipped else ""
+            if listed.tables_without_images:
+                but = f" (but {pluralize(listed.tables_without_images, 'Parquet or Arrow file')} without images)"
             raise ScanError(f"no photos in {named}{but}: give a folder or a list that contains photos")
         run_groups(
             ENGINES[options.engine],
@@ -168,6 +177,8 @@ def scan_photos(
         summary.measured_now = listed.to_measure - summary.skipped
         summary.dropped, summary.unknown_paths = listed.dropped, listed.unknown_paths
         summary.excluded, summary.excluded_rows = Counter(listed.excluded), listed.excluded_rows
+        summary.tables_without_images = listed.tables_without_images
+        summary.tables_passed_over = listed.tables_passed_over
         _clear(work)
     return summary
 
@@ -316,6 +327,8 @@ def _write_listing(
         dropped=matcher.dropped,
         excluded=dict(sources.exclusion.counts),
         excluded_rows=matcher.excluded,
+        tables_without_images=sources.choice.tables_without_images,
+        tables_passed_over=tuple(sources.choice.examples),
         unknown_paths=find_unknown_paths(forget, earlier, lineage),
     )
     return listed, _KnownFiles([*recovered, *([earlier] if earlier else [])], None if is_current else earlier)
@@ -334,6 +347,8 @@ def _make_lineage(sources: Sources, options: ScanOptions, command: str, files: i
     }
     if sources.exclusion.patterns:
         lineage_options["exclude"] = list(sources.exclusion.patterns)
+    if options.image_columns:
+        lineage_options["image_columns"] = list(options.image_columns)
     if sources.shard != ALL_SHARDS:
         lineage_options["shard"] = str(sources.shard)
     return Lineage("scan", command, lineage_options, metric=options.score.metric, counts={"files_listed": files})

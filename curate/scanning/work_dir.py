@@ -48,13 +48,15 @@ LISTING_SCHEMA = pa.schema(
         pa.field("modified_ns", pa.int64()),
         pa.field("error", pa.string()),
         pa.field("offset", pa.int64()),
+        SCAN_SCHEMA.field("sidecars"),
         SCAN_SCHEMA.field("missing_since"),
         pa.field("chunk", pa.int32(), nullable=False),
         pa.field("known_file", pa.int16(), nullable=False),  # index of a file of known rows; -1: must be measured
         pa.field("known_row", pa.int64(), nullable=False),
     ]
 )
-_PHOTO_COLUMNS = [entry.name for entry in fields(ListedPhoto)]
+_PHOTO_COLUMNS = [entry.name for entry in fields(ListedPhoto) if entry.name != "sidecars"]
+"""What workers need to know of a photo."""
 _POSITION = pa.field("position", pa.int32(), nullable=False)
 _PART_SCHEMA = pa.schema([_POSITION, *SCAN_SCHEMA])
 _OUTDATED_ERROR = str(Vanished("it was missing when all photos were measured again by another scorer or options"))
@@ -78,6 +80,10 @@ class ListingStats:
     """Number of files and folders that were skipped, by the name or pattern that they match."""
     excluded_rows: int = 0
     """Photos of earlier scans that are excluded now and whose rows are removed from the manifest."""
+    tables_without_images: int = 0
+    """Parquet and Arrow files below folders that have no column of images."""
+    tables_passed_over: tuple[str, ...] = ()
+    """The locations of the first of them."""
     unknown_paths: tuple[str, ...] = ()
     """Paths to forget of which the earlier scan has no row."""
 
@@ -122,7 +128,7 @@ class WorkDir:
             rows: sorted by `ListedPhoto.key`, matched with known rows.
 
         Returns:
-            The counts, without `dropped`, `excluded`, `excluded_rows` and `unknown_paths`.
+            The numbers of files, and of photos to measure and missing ones; all other counts are 0.
         """
         files = missing = to_measure = size = 0
         with open_writer(self.listing_path, LISTING_SCHEMA) as out:
@@ -140,7 +146,7 @@ class WorkDir:
 
     def unfinished_chunks(self) -> Iterator[Chunk]:
         """Read the chunks of the listing that have photos to measure and no part file."""
-        for index, rows in self._read_listing():
+        for index, rows in self._read_listing([*_PHOTO_COLUMNS, "chunk", "known_file"]):
             if not self.part_path(index).exists():
                 chunk = _to_chunk(index, rows)
                 if chunk.photos:
@@ -179,7 +185,8 @@ class WorkDir:
 
     def _merge_chunks(self, known_files: Sequence[Path], outdated: Path | None) -> Iterator[pa.Table]:
         readers = [RowReader(path) for path in known_files]
-        for index, listed in self._read_listing([*KEY_COLUMNS, "missing_since", "chunk", "known_file", "known_row"]):
+        columns = [*KEY_COLUMNS, "sidecars", "missing_since", "chunk", "known_file", "known_row"]
+        for index, listed in self._read_listing(columns):
             pieces = [_take_known_rows(listed, number, reader) for number, reader in enumerate(readers)]
             if outdated is not None:
                 number = known_files.index(outdated)
@@ -187,7 +194,7 @@ class WorkDir:
             if self.part_path(index).exists():
                 pieces.append(open_parquet(self.part_path(index)).read())
             rows = pa.concat_tables([_PART_SCHEMA.empty_table(), *(piece.cast(_PART_SCHEMA) for piece in pieces)])
-            yield rows.sort_by("position").drop_columns(["position"])
+            yield _add_sidecars(rows.sort_by("position"), listed).drop_columns(["position"])
 
     def recover_interrupted(self, made_by: str) -> None:
         """Turn the part files of interrupted scans into files of known rows; delete them if another scorer made them.
@@ -249,7 +256,8 @@ def _full_chunks(rows: Iterable[ListingRow]) -> Iterator[list[ListingRow]]:
 
 def _listing_table(index: int, rows: list[ListingRow]) -> pa.Table:
     """The rows of one chunk in the listing schema."""
-    columns = {name: [getattr(row.photo, name) for row in rows] for name in _PHOTO_COLUMNS}
+    columns: dict[str, list[Any]] = {name: [getattr(row.photo, name) for row in rows] for name in _PHOTO_COLUMNS}
+    columns["sidecars"] = [row.photo.sidecars or None for row in rows]
     columns |= {name: [getattr(row, name) for row in rows] for name in ListingRow._fields if name != "photo"}
     return pa.table(columns | {"chunk": [index] * len(rows)}, schema=LISTING_SCHEMA)
 
@@ -271,6 +279,14 @@ def _take_known_rows(listed: pa.Table, number: int, reader: RowReader) -> pa.Tab
         column = listed[name].take(positions)
         rows = rows.set_column(rows.column_names.index(name), SCAN_SCHEMA.field(name), column)
     return rows.add_column(0, _POSITION, [positions.cast(pa.int32())])
+
+
+def _add_sidecars(rows: pa.Table, listed: pa.Table) -> pa.Table:
+    """The rows of a chunk with the sidecars that the listing found; those of a missing photo stay as they were."""
+    found = listed["sidecars"].take(rows["position"])
+    if listed["missing_since"].null_count < listed.num_rows:
+        found = pc.if_else(pc.is_null(rows["missing_since"]), found, rows["sidecars"])
+    return rows.set_column(rows.column_names.index("sidecars"), SCAN_SCHEMA.field("sidecars"), found)
 
 
 def _remove_measures(rows: pa.Table) -> pa.Table:

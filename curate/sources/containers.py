@@ -1,4 +1,4 @@
-"""List the members of a tar or ZIP, by its name, wherever it is."""
+"""List the members of a tar or ZIP, or the images of a Parquet or Arrow file, by its name, wherever it is."""
 
 from __future__ import annotations
 
@@ -7,12 +7,21 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from curate.errors import UnsupportedFormat
-from curate.sources.entry import ListedPhoto, as_photo_error, has_container_name, has_zip_name, modified_ns
+from curate.sources.entry import (
+    ListedPhoto,
+    as_photo_error,
+    has_container_name,
+    has_table_name,
+    has_zip_name,
+    modified_ns,
+)
 from curate.sources.members import is_compressed_tar
+from curate.sources.table_columns import ColumnChoice
+from curate.sources.table_listing import list_table_rows
 from curate.sources.tar import list_tar_members
 from curate.sources.zip_directory import list_zip_members
 
-CANNOT_READ = "the tar or ZIP can't be read"
+CANNOT_READ = "the file can't be read"
 
 
 def is_container(path: str) -> bool:
@@ -25,33 +34,58 @@ def compressed_tar_error() -> UnsupportedFormat:
     return UnsupportedFormat("a compressed tar can't be read member by member: uncompress it to .tar")
 
 
-def list_members(source: str, path: str, file: str, status: os.stat_result) -> Iterator[ListedPhoto]:
-    """List the members of a tar or ZIP on this machine; see `list_tar_members` and `list_zip_members`.
+def list_members(
+    source: str, path: str, file: str, status: os.stat_result, choice: ColumnChoice, *, named: bool
+) -> Iterator[ListedPhoto]:
+    """List the members of a container on this machine.
+
+    See `list_tar_members`, `list_zip_members` and `list_table_rows`.
 
     Args:
         source: its source, as manifest text.
         path: its path below the source, as manifest text.
         file: its path for the operating system.
         status: its size, and its time, which is also that of its members.
+        choice: the columns of a Parquet or Arrow file to list.
+        named: whether it was named itself, and not a folder that contains it.
+
+    Raises:
+        SourceError: as `list_table_rows`.
     """
     try:
         with open(file, "rb") as stream:
-            yield from list_stream_members(source, path, stream, status.st_size, modified_ns(status))
+            yield from list_stream_members(
+                source, path, stream, status.st_size, modified_ns(status), choice, named=named
+            )
     except OSError as exc:
         yield ListedPhoto(source, path, None, None, str(as_photo_error(exc, CANNOT_READ)))
 
 
 def list_stream_members(
-    source: str, path: str, stream: BinaryIO, size: int, modified_ns: int | None
+    source: str,
+    path: str,
+    stream: BinaryIO,
+    size: int,
+    modified_ns: int | None,
+    choice: ColumnChoice | None = None,
+    *,
+    named: bool = True,
 ) -> Iterator[ListedPhoto]:
-    """List the members of a tar or ZIP from a seekable stream.
+    """List the members of a container from a seekable stream; see `list_members`.
 
     Args:
         source: its source, as manifest text.
         path: its path below the source, as manifest text.
-        stream: the tar or ZIP.
+        stream: the container.
         size: its size in bytes.
         modified_ns: its time of change, in nanoseconds since 1970; None if it is unknown.
+        choice: as for `list_members`; None: all columns of images.
+        named: as for `list_members`.
     """
-    list_them = list_zip_members if has_zip_name(path) else list_tar_members
-    yield from list_them(ListedPhoto(source, path, None, modified_ns), stream, size)
+    container = ListedPhoto(source, path, None, modified_ns)
+    if has_table_name(path):
+        yield from list_table_rows(container, stream, size, choice or ColumnChoice(), named=named)
+    elif has_zip_name(path):
+        yield from list_zip_members(container, stream, size)
+    else:
+        yield from list_tar_members(container, stream, size)

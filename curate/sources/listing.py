@@ -6,19 +6,25 @@ import heapq
 import itertools
 import os
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 from curate.errors import SourceError, UsageError
-from curate.manifest import escape
+from curate.manifest import escape, unescape
 from curate.sources import path_lists, remote
-from curate.sources.entry import ListedPhoto, has_container_name, photo_location
+from curate.sources.entry import ListedPhoto, has_container_name, has_table_name, photo_location
 from curate.sources.exclude import Exclusion
 from curate.sources.local import FolderListing, check_folder, list_file
+from curate.sources.sidecars import read_folder, stem_of
+from curate.sources.table_columns import ColumnChoice
+from curate.sources.table_reader import check_images
 from curate.text import describe_error
 from curate.unicode import find_path
 
+FOLDERS_IN_MEMORY = 8
+"""Folders of listed files whose names are kept: the folders above the present one, as a listing is sorted."""
 BATCH_ENTRIES = 4096
 """Number of entries of a list of paths that are looked up together."""
 
@@ -27,7 +33,7 @@ BATCH_ENTRIES = 4096
 class ShardSpec:
     """One of several parts of a listing of about equal size, for scans on several machines.
 
-    A tar or ZIP is not divided.
+    A container, such as a tar, a ZIP or a Parquet file, is not divided.
     """
 
     number: int
@@ -53,8 +59,12 @@ class ShardSpec:
         return cls(int(number), int(of)) if number.isdecimal() and of.isdecimal() else cls(0, 0)
 
     def contains(self, source: str, path: str) -> bool:
-        """Whether a file belongs to this part, by a hash of its location: every file is in exactly one part."""
-        return zlib.crc32(photo_location(source, path).encode()) % self.of == self.number - 1
+        """Whether a file belongs to this part, by a hash of its location: every file is in exactly one part.
+
+        The name counts only up to its first dot, so that a photo and what belongs to it are in the same part.
+        """
+        folder, _, name = photo_location(source, path).rpartition("/")
+        return zlib.crc32(f"{folder}/{stem_of(name)}".encode()) % self.of == self.number - 1
 
 
 ALL_SHARDS = ShardSpec(1, 1)
@@ -65,7 +75,8 @@ class Sources:
     """What to scan, and the listing of it."""
 
     paths: tuple[str | Path, ...] = ()
-    """Folders, photos, tars and ZIPs, or their URLs. A path that is inside another is listed once."""
+    """Folders, photos, containers (tars, ZIPs, Parquet and Arrow files), or their URLs. A path inside another is listed
+    once."""
     lists: tuple[str, ...] = ()
     """Files with one path or URL per line; `-` is standard input."""
     null: bool = False
@@ -73,7 +84,9 @@ class Sources:
     shard: ShardSpec = ALL_SHARDS
     """The part of the listing to return."""
     exclusion: Exclusion = field(default_factory=Exclusion)
-    """Files and folders that are skipped below folders and URLs and in tars and ZIPs."""
+    """Files and folders that are skipped below folders and URLs and in containers."""
+    choice: ColumnChoice = field(default_factory=ColumnChoice)
+    """Columns of Parquet and Arrow files that are listed."""
 
     def roots(self) -> list[str]:
         """The paths, absolute, and URLs, as manifest text."""
@@ -88,17 +101,22 @@ class Sources:
         for root in self.roots():
             if location != root and contains(root, location):
                 source = root.rpartition("/")[0] if has_container_name(root) else root.rstrip("/")
-                named = 1 if has_container_name(root) else 0  # the tar or ZIP itself was named
-                return self.exclusion.contains(location[len(source) + 1 :], start=named)
-        return False
+                named = 1 if has_container_name(root) else 0  # the container itself was named
+                if self.exclusion.contains(location[len(source) + 1 :], start=named):
+                    return True
+                break
+        return self.choice.excludes(location)
 
     def check(self) -> None:
         """Check that all paths and lists exist, without listing anything.
 
         Raises:
-            SourceError: a path or list does not exist, or a folder cannot be listed.
+            SourceError: a path or list does not exist, a folder cannot be listed, or a Parquet or Arrow file has no
+                images, or other columns of images than those that `choice` names.
         """
-        _Roots.sort(self.paths)
+        roots = _Roots.sort(self.paths)
+        for location in filter(has_table_name, (*roots.files, *roots.urls)):
+            check_images(location, self.choice)
         for name in self.lists:
             if remote.is_url(name):
                 remote.check_url(name)
@@ -112,29 +130,45 @@ class Sources:
         - A pipe, socket or device is listed only if its name is a photo's, with an error. So is a folder with a
           photo's name; its content is listed, too.
         - A folder that cannot be listed is one entry with an error.
-        - A tar or ZIP is listed as its members.
+        - A tar or ZIP is listed as its members, a Parquet or Arrow file as the images of its rows.
         - Every entry of a list gives at least one entry, whatever it is.
-        - What `exclusion` skips is not listed, but counted there.
+        - What `exclusion` skips is not listed, but counted there; so are Parquet and Arrow files without images, in
+          `choice`, unless they were named themselves.
 
         Args:
             exclude: folders not to enter, such as the work folder of a scan.
 
         Raises:
-            SourceError: a path does not exist or cannot be listed; a list cannot be read.
+            SourceError: a path does not exist or cannot be listed; a list cannot be read; there are other columns of
+                images than those that `choice` names.
         """
+        yield from self._list_photos(exclude)
+        if self.shard == ALL_SHARDS:
+            self.choice.check_found()
+
+    def _list_photos(self, exclude: Sequence[Path]) -> Iterator[ListedPhoto]:
         roots = _Roots.sort(self.paths)
         skip = frozenset(os.path.realpath(path) for path in exclude)
-        folders = (FolderListing(root, self.shard.contains, skip, self.exclusion) for root in roots.folders)
+        folders = (
+            FolderListing(root, self.shard.contains, skip, self.exclusion, self.choice) for root in roots.folders
+        )
         in_folders = itertools.chain.from_iterable(folder.photos() for folder in folders)
         if not (roots.files or roots.urls or self.lists):
             return in_folders
-        elsewhere = path_lists.sort_photos(self._list_files_and_urls(roots))
+        elsewhere = self._add_neighbors(path_lists.sort_photos(self._list_files_and_urls(roots)))
         return heapq.merge(in_folders, elsewhere, key=lambda photo: photo.key)
+
+    def _add_neighbors(self, photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
+        """Give single files of this machine the sidecars in their folders, which no list has to name."""
+        read = lru_cache(FOLDERS_IN_MEMORY)(partial(read_folder, exclusion=self.exclusion))
+        for photo in photos:
+            is_local = photo.offset is None and photo.error is None and not remote.is_url(photo.source)
+            yield replace(photo, sidecars=read(unescape(photo.source)).of(photo.path)) if is_local else photo
 
     def _list_files_and_urls(self, roots: _Roots) -> Iterator[ListedPhoto]:
         """What is below the URLs, the single files, and the entries of the lists, unsorted."""
         for url in roots.urls:
-            yield from remote.list_url(url, self.shard.contains, self.exclusion)
+            yield from remote.list_url(url, self.shard.contains, self.exclusion, self.choice)
         entries = itertools.chain(roots.files, *(path_lists.read_entries(name, null=self.null) for name in self.lists))
         while batch := list(itertools.islice(entries, BATCH_ENTRIES)):
             locations = [
@@ -142,13 +176,14 @@ class Sources:
                 for location in map(_locate, batch)
                 if not roots.contain(location) or self.excludes(escape(location))
             ]
-            yield from remote.list_urls(filter(remote.is_url, locations), self.shard.contains, self.exclusion)
+            urls = filter(remote.is_url, locations)
+            yield from remote.list_urls(urls, self.shard.contains, self.exclusion, self.choice)
             for path in itertools.filterfalse(remote.is_url, locations):
-                yield from list_file(path, self.shard.contains, self.exclusion)
+                yield from list_file(path, self.shard.contains, self.exclusion, self.choice)
 
 
 def list_photos(paths: Sequence[str | Path], *, exclude: Sequence[Path] = ()) -> Iterator[ListedPhoto]:
-    """List folders, photos, tars, ZIPs and URLs; see `Sources.photos`."""
+    """List folders, photos, containers and URLs; see `Sources.photos`."""
     return Sources(tuple(paths)).photos(exclude=exclude)
 
 

@@ -1,4 +1,4 @@
-"""List folders and single files of this machine. Of the files, only tars and ZIPs are opened."""
+"""List folders and single files of this machine. Of the files, only containers are opened."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from curate.errors import NotAFile, SourceError, UnsupportedFormat
 from curate.manifest import escape
 from curate.sources.containers import compressed_tar_error, is_container, list_members
 from curate.sources.entry import (
+    ROW_DIGITS,
     EntryFilter,
     ListedPhoto,
+    Sidecar,
     as_photo_error,
+    container_path,
     has_container_name,
     has_photo_name,
+    has_table_name,
     modified_ns,
 )
 from curate.sources.exclude import Exclusion
 from curate.sources.path_lists import sort_photos
+from curate.sources.sidecars import FolderSidecars
+from curate.sources.table_columns import ColumnChoice
 
-_Subfolder = tuple[str, tuple[str, ...], tuple[tuple[int, int], ...]]
+_Subfolder = tuple[str, tuple[str, ...], tuple[tuple[int, int], ...], str | None]
 """The arguments of `FolderListing._list_folder`."""
 
 
@@ -38,6 +44,8 @@ class FolderListing:
     """Real paths of folders not to enter."""
     exclusion: Exclusion = field(default_factory=Exclusion)
     """Files and folders not to list, by name."""
+    choice: ColumnChoice = field(default_factory=ColumnChoice)
+    """Columns of Parquet and Arrow files to list."""
     source: str = field(init=False)
     """The root as manifest text."""
 
@@ -51,7 +59,9 @@ class FolderListing:
             SourceError: the folder was unmounted, replaced or deleted before the listing was complete.
         """
         before = _identity(os.stat(self.root))
-        levels = [self._list_folder(self.root, (), (before,))]  # not recursive: folders may be thousands of levels deep
+        levels = [
+            self._list_folder(self.root, (), (before,), None)
+        ]  # not recursive: folders may be thousands of levels deep
         while levels:
             found = next(levels[-1], None)
             if found is None:
@@ -66,7 +76,7 @@ class FolderListing:
             )
 
     def _list_folder(
-        self, folder: str, parts: tuple[str, ...], parents: tuple[tuple[int, int], ...]
+        self, folder: str, parts: tuple[str, ...], parents: tuple[tuple[int, int], ...], metadata: str | None
     ) -> Iterator[ListedPhoto | _Subfolder]:
         """List one folder; a subfolder is given as the arguments with which to list it.
 
@@ -74,13 +84,16 @@ class FolderListing:
             folder: its path for the operating system.
             parts: its path below the root, as manifest text.
             parents: identities of it and of all folders above, to notice links that lead back.
+            metadata: path of the nearest metadata file in a folder above it.
         """
         try:
-            with os.scandir(folder) as entries:
-                names = sorted((escape(entry.name), entry.name) for entry in entries)
+            with os.scandir(folder) as found:
+                entries = list(found)
+            names = sorted((escape(entry.name), entry.name) for entry in entries)
         except OSError as exc:
             yield from self._failed("/".join(parts), str(as_photo_error(exc, "the folder can't be listed")))
             return
+        sidecars = FolderSidecars(entries, parts, self.exclusion, metadata)
         for text, name in names:
             full, path = os.path.join(folder, name), "/".join((*parts, text))
             try:
@@ -93,12 +106,21 @@ class FolderListing:
                 continue
             if not is_folder:
                 if self.include(self.source, path):
-                    yield from list_file_or_members(self.source, path, full, status, self.exclusion)
+                    yield from self._list_entry(path, full, status, sidecars.of(text))
                 continue
             if has_photo_name(text):
                 yield from self._failed(path, str(NotAFile("a folder with a photo's name")))
             if _identity(status) not in parents and os.path.realpath(full) not in self.skip:
-                yield full, (*parts, text), (*parents, _identity(status))
+                yield full, (*parts, text), (*parents, _identity(status)), sidecars.metadata
+
+    def _list_entry(
+        self, path: str, full: str, status: os.stat_result, beside: tuple[Sidecar, ...]
+    ) -> Iterator[ListedPhoto]:
+        """The entries of a file in a folder; `beside` are its sidecars, if it is a photo of its own."""
+        members = list_file_or_members(self.source, path, full, status, self.exclusion, self.choice, named=False)
+        for photo in members:
+            is_own_file = photo.offset is None and photo.error is None
+            yield replace(photo, sidecars=beside) if is_own_file and beside else photo
 
     def _unreadable(self, path: str, exc: OSError) -> Iterator[ListedPhoto]:
         """The entry for a file whose status cannot be read; nothing for a broken link without a photo's name."""
@@ -124,15 +146,19 @@ def check_folder(root: str) -> None:
         raise SourceError(f"{escape(root)} can't be listed: {exc.strerror}: check its permissions") from exc
 
 
-def list_file(full: str, include: EntryFilter, exclusion: Exclusion) -> Iterator[ListedPhoto]:
+def list_file(full: str, include: EntryFilter, exclusion: Exclusion, choice: ColumnChoice) -> Iterator[ListedPhoto]:
     """List a file that was named itself, always with an entry; its folder is its source.
 
-    A tar or ZIP gives its members.
+    A container gives its members, unsorted.
 
     Args:
         full: absolute path.
         include: whether to list it.
-        exclusion: members of a tar or ZIP not to list.
+        exclusion: members of a container not to list.
+        choice: columns of a Parquet or Arrow file to list.
+
+    Raises:
+        SourceError: the file has other columns of images.
     """
     source, path = escape(os.path.dirname(full)), escape(os.path.basename(full))
     if not include(source, path):
@@ -143,30 +169,45 @@ def list_file(full: str, include: EntryFilter, exclusion: Exclusion) -> Iterator
         yield ListedPhoto(source, path, None, None, str(as_photo_error(exc, "the file can't be read")))
         return
     if is_container(path):
-        yield from list_file_or_members(source, path, full, status, exclusion)
+        yield from list_file_or_members(source, path, full, status, exclusion, choice, named=True)
     else:
         yield _from_status(source, path, status)
 
 
 def list_file_or_members(
-    source: str, path: str, full: str, status: os.stat_result, exclusion: Exclusion
+    source: str,
+    path: str,
+    full: str,
+    status: os.stat_result,
+    exclusion: Exclusion,
+    choice: ColumnChoice,
+    *,
+    named: bool,
 ) -> Iterator[ListedPhoto]:
-    """List one file of a folder: the members of a tar or ZIP; nothing for a pipe without a photo's name.
+    """List one file: the members of a container; nothing for a pipe without a photo's name.
 
     Args:
         source: the file's source, as manifest text.
         path: its path below the source, as manifest text.
         full: its path for the operating system.
         status: its status.
-        exclusion: members of a tar or ZIP not to list.
+        exclusion: members of a container not to list.
+        choice: columns of a Parquet or Arrow file to list.
+        named: whether it was named itself, and not a folder that contains it. Then the members are neither sorted nor
+            get their sidecars.
+
+    Raises:
+        SourceError: the file has other columns of images.
     """
     photo = _from_status(source, path, status)
     if photo.error is None and has_container_name(path):
-        if any(map(has_container_name, path.split("/")[:-1])):
+        if container_path(f"{path}/{'0' * ROW_DIGITS}") != path:
             error = str(UnsupportedFormat("it is in a folder that is named like a tar or ZIP: rename the folder"))
             yield ListedPhoto(source, path, None, None, error)
         else:
-            members = sort_photos(list_members(source, path, full, status))
+            members = list_members(source, path, full, status, choice, named=named)
+            if not (named or has_table_name(path)):  # whose rows are in order
+                members = sort_photos(members)
             yield from exclusion.filter_photos(members, start=path.count("/") + 1)
     elif photo.error is None and is_container(path):
         yield ListedPhoto(source, path, photo.bytes, photo.modified_ns, str(compressed_tar_error()))

@@ -14,6 +14,8 @@ COMPRESSED_TAR_SUFFIXES = (
     *(".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz", ".tar.lzma", ".tar.zst", ".tzst"),
     *(".tar.lz4", ".tar.z"),
 )
+METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
+"""Files of a Hugging Face imagefolder with one row per photo; of two in one folder, the first is taken."""
 MAX_LINK_BYTES = 1 << 16
 """Longer targets of links are not followed."""
 _MAX_LINKS = 40
@@ -26,13 +28,18 @@ def is_compressed_tar(path: str) -> bool:
 
 
 def is_nested(name: str) -> bool:
-    """Whether a member is itself a tar, compressed or not, or a ZIP, by its name."""
+    """Whether a member is itself a container, or a compressed tar, by its name."""
     return has_container_name(name) or is_compressed_tar(name)
+
+
+def is_metadata(path: str) -> bool:
+    """Whether a path names a metadata file of an imagefolder."""
+    return path.endswith(METADATA_NAMES) and path.rpartition("/")[2] in METADATA_NAMES
 
 
 def nested_error() -> PhotoError:
     """The error of a member for which `is_nested` holds."""
-    return UnsupportedFormat("a tar or ZIP inside another is not read: unpack the outer one")
+    return UnsupportedFormat("a tar, ZIP, Parquet or Arrow file inside another is not read: unpack the outer one")
 
 
 def link_error(target: str, kind: str) -> PhotoError:

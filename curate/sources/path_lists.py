@@ -20,6 +20,7 @@ from curate.errors import SourceError
 from curate.locations import check_local_name
 from curate.sources import remote
 from curate.sources.entry import ListedPhoto
+from curate.sources.sidecars import SidecarIndex
 from curate.text import describe_error
 from curate.unicode import text_encoding, wrong_encoding
 
@@ -85,17 +86,23 @@ def sort_photos(photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
     """Sort entries by `ListedPhoto.key`, on disk, so that a listing of any length fits.
 
     An entry that is listed again is left out. Different members of one tar or ZIP that have the same name are numbered
-    in their order in it: `a.jpg`, `a~2.jpg`, `a~3.jpg`. So each entry has its own key.
+    in their order in it: `a.jpg`, `a~2.jpg`, `a~3.jpg`. So each entry has its own key. Photos get their sidecars, as
+    far as the entries include them.
 
     Raises:
         SourceError: the disk of temporary files is full.
     """
     with closing(sqlite3.connect("")) as database:  # a temporary file, which SQLite deletes
         try:
-            database.execute("CREATE TABLE photos (parts, source, path, bytes, modified_ns, error, offset)")
-            database.executemany("INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?, ?)", map(_row, photos))
+            database.execute("CREATE TABLE photos (parts, source, path, bytes, modified_ns, error, offset, sample)")
+            sidecars = SidecarIndex(database)
+            database.executemany(
+                "INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                ((*_row(photo), sidecars.sample_key(photo)) for photo in photos),
+            )
+            sidecars.create()
             rows = database.execute("SELECT * FROM photos ORDER BY parts, offset IS NULL, offset, rowid DESC")
-            yield from _number_duplicates(ListedPhoto(*photo) for _, *photo in rows)
+            yield from _number_duplicates(sidecars.add_to(ListedPhoto(*photo)) for _, *photo, _ in rows)
         except sqlite3.Error as exc:
             raise SourceError(
                 f"the listing can't be sorted: {exc}: free space, or set TMPDIR to a larger disk"

@@ -16,7 +16,18 @@ from curate.errors import ChangedSinceScan, ChangedWhileRead, FileTooLarge, Outp
 from curate.image.formats import SNIFF_BYTES
 from curate.manifest import unescape
 from curate.sources import remote
-from curate.sources.entry import ListedPhoto, as_photo_error, container_path, has_zip_name, modified_ns
+from curate.sources.entry import (
+    ListedPhoto,
+    Sidecar,
+    as_photo_error,
+    container_path,
+    has_table_name,
+    has_zip_name,
+    modified_ns,
+    to_sidecars,
+)
+from curate.sources.members import is_metadata
+from curate.sources.table_reader import check_size, read_table_image
 from curate.sources.zip_member import ZipMember
 from curate.unicode import find_path
 
@@ -42,6 +53,8 @@ class PhotoRef:
     """The row's `bytes`."""
     offset: int | None = None
     """The row's `tar_offset`."""
+    sidecars: tuple[Sidecar, ...] = ()
+    """Those of the row's `sidecars` that are no metadata files."""
     borders: tuple[float, ...] | None = None
     """The row's `BORDER_COLUMNS`; None if it lacks them."""
 
@@ -83,14 +96,16 @@ def photo_refs(rows: pa.Table) -> Iterator[PhotoRef]:
     """Yield the photos of a manifest's rows.
 
     Args:
-        rows: has PHOTO_REF_COLUMNS; `bytes`, `tar_offset` and BORDER_COLUMNS are used if present.
+        rows: has PHOTO_REF_COLUMNS; `bytes`, `tar_offset`, `sidecars` and BORDER_COLUMNS are used if present.
     """
-    wanted = (*PHOTO_REF_COLUMNS, "bytes", "tar_offset", *BORDER_COLUMNS)
+    wanted = (*PHOTO_REF_COLUMNS, "bytes", "tar_offset", "sidecars", *BORDER_COLUMNS)
     for batch in rows.select([name for name in wanted if name in rows.column_names]).to_batches(max_chunksize=1024):
         for row in batch.to_pylist():
+            sidecars = tuple(file for file in to_sidecars(row.get("sidecars")) if not is_metadata(file.path))
             borders = tuple(row.get(name) for name in BORDER_COLUMNS)
             yield PhotoRef(
                 *(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset")),
+                sidecars,
                 borders=None if None in borders else borders,
             )
 
@@ -111,16 +126,18 @@ def read_photo(source: str, path: str, *, offset: int | None = None, size: int |
 
 
 def read_bytes(location: str, *, offset: int | None = None, size: int | None = None) -> bytes:
-    """Read all bytes of a file or of a member of a tar or ZIP.
+    """Read all bytes of a file or of a member of a container.
 
     Args:
-        location: path or URL of the file, tar or ZIP, from `locate_photo`.
+        location: path or URL of the file or container, from `locate_photo`.
         offset: as for `read_photo`.
         size: as for `read_photo`.
 
     Raises:
         PhotoError: it cannot be read.
     """
+    if offset is not None and has_table_name(location):
+        return check_size(read_table_image(location, offset)[0], size)
     if remote.is_url(location):
         if offset is None:
             return remote.fetch(location)
@@ -142,7 +159,7 @@ def read_bytes(location: str, *, offset: int | None = None, size: int | None = N
 
 
 def locate_photo(source: str, path: str, roots: Sequence[Path] = (), *, offset: int | None = None) -> str | None:
-    """Find the file of a photo in a manifest, or the tar or ZIP that contains it.
+    """Find the file of a photo in a manifest, or the container of it.
 
     Args:
         source: the row's `source`.
@@ -193,8 +210,17 @@ def read_listed_photo(
     Raises:
         PhotoError: the file cannot be read, is too large, or has changed since the listing or while it was read.
     """
+    if photo.is_table_row and photo.offset is not None:
+        return _read_table_row(photo, photo.offset, is_wanted, max_bytes)
     if remote.is_url(photo.source):
         return _fetch_listed_photo(photo, is_wanted, max_bytes)
+    return _read_listed_file(photo, is_wanted, max_bytes)
+
+
+def _read_listed_file(
+    photo: ListedPhoto, is_wanted: Callable[[bytes], bool], max_bytes: int
+) -> tuple[ListedPhoto, bytes]:
+    """`read_listed_photo` for a file on this machine, or a member of a tar or ZIP."""
     try:
         location = _file_location(unescape(photo.source), photo.path, photo.offset)
         with open(location, "rb") as file:
@@ -225,6 +251,19 @@ def read_listed_photo(
     if (photo.bytes, photo.modified_ns) != (size, modified_ns(after)):
         photo = replace(photo, bytes=size, modified_ns=modified_ns(after))
     return photo, data
+
+
+def _read_table_row(
+    photo: ListedPhoto, offset: int, is_wanted: Callable[[bytes], bool], max_bytes: int
+) -> tuple[ListedPhoto, bytes]:
+    """`read_listed_photo` for an image in a Parquet or Arrow file."""
+    data, version = read_table_image(_file_location(unescape(photo.source), photo.path, offset), offset)
+    if photo.modified_ns is not None:
+        _check_same(photo.modified_ns, version.modified_ns)
+    if len(data) > max_bytes:
+        raise FileTooLarge(f"{len(data)} bytes are over the limit of {max_bytes}")
+    listed = replace(photo, bytes=len(data), modified_ns=version.modified_ns)
+    return listed, data if is_wanted(data[:SNIFF_BYTES]) else data[:SNIFF_BYTES]
 
 
 def _fetch_listed_photo(
@@ -265,7 +304,7 @@ def _read_whole(member: ZipMember, size: int) -> bytes:
 
 
 def _file_location(source: str, path: str, offset: int | None) -> str:
-    """The path or URL of a photo's file, tar or ZIP, from a source for the system and a path as manifest text."""
+    """The path or URL of a photo's file or container, from a source for the system and a path as manifest text."""
     below = unescape(path if offset is None else container_path(path))
     return f"{source.rstrip('/')}/{below}" if remote.is_url(source) else os.path.join(source, *below.split("/"))
 

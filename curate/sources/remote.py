@@ -18,6 +18,8 @@ from curate.manifest import escape, unescape
 from curate.sources.containers import CANNOT_READ, compressed_tar_error, is_container, list_stream_members
 from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_container_name, limit_ns
 from curate.sources.exclude import Exclusion
+from curate.sources.members import is_metadata
+from curate.sources.table_columns import ColumnChoice
 from curate.text import describe_error
 
 LOOKUPS_AT_ONCE = 32
@@ -51,48 +53,53 @@ def check_url(url: str) -> None:
         fs.info(root)
 
 
-def list_url(url: str, include: EntryFilter, exclusion: Exclusion) -> Iterator[ListedPhoto]:
+def list_url(url: str, include: EntryFilter, exclusion: Exclusion, choice: ColumnChoice) -> Iterator[ListedPhoto]:
     """List all files below a URL, or the one file that it names, unsorted.
 
-    A tar or ZIP gives its members.
+    A container gives its members.
 
     Args:
         url: of a folder, a bucket or a file.
         include: which files to list.
         exclusion: files not to list, by name.
+        choice: columns of Parquet and Arrow files to list.
 
     Raises:
-        SourceError: it cannot be listed completely.
+        SourceError: it cannot be listed completely, or a file has other columns of images.
     """
     with _source_errors(url):
         fs, root = connect(url)
         info = fs.info(root)
         if info["type"] != "directory":
-            yield from exclusion.filter_photos(_list_one_file(url, include, info), start=1)
+            yield from exclusion.filter_photos(_list_one_file(url, include, info, choice), start=1)
             return
         source, start = escape(url), len(root.rstrip("/")) + 1
         for entry in _walk_files(fs, root):
             path = escape(entry["name"][start:])
-            if path and not exclusion.skips_below(path) and include(source, path):
-                members = _file_or_members(source, path, fs, entry)
+            # every part of a divided listing needs the metadata files
+            if path and not exclusion.skips_below(path) and (include(source, path) or is_metadata(path)):
+                members = _file_or_members(source, path, fs, entry, choice, named=False)
                 yield from exclusion.filter_photos(members, start=path.count("/") + 1)
 
 
-def list_urls(urls: Iterable[str], include: EntryFilter, exclusion: Exclusion) -> Iterator[ListedPhoto]:
+def list_urls(
+    urls: Iterable[str], include: EntryFilter, exclusion: Exclusion, choice: ColumnChoice
+) -> Iterator[ListedPhoto]:
     """List files by their URLs, several at the same time. Every URL gives an entry.
 
-    A tar or ZIP gives its members.
+    A container gives its members.
 
     Args:
         urls: of files.
         include: which of them to list.
-        exclusion: members of tars and ZIPs not to list.
+        exclusion: members of containers not to list.
+        choice: columns of Parquet and Arrow files to list.
 
     Raises:
-        SourceError: the library for this kind of URL is not installed.
+        SourceError: the library for this kind of URL is not installed, or a file has other columns of images.
     """
     with ThreadPoolExecutor(LOOKUPS_AT_ONCE) as pool:
-        for entries in pool.map(partial(_look_up, include=include), urls):
+        for entries in pool.map(partial(_look_up, include=include, choice=choice), urls):
             yield from exclusion.filter_photos(entries, start=1)
 
 
@@ -108,6 +115,20 @@ def fetch(url: str, start: int | None = None, end: int | None = None) -> bytes:
     except Exception as exc:
         raise _as_photo_error(exc, "the file can't be read") from exc
     return data
+
+
+def file_version(url: str) -> tuple[int, int | None]:
+    """Return the size of a remote file in bytes, and its time of change in nanoseconds since 1970, if it is known.
+
+    Raises:
+        PhotoError: there is no such file, or the store can't be reached.
+    """
+    try:
+        fs, path = connect(url)
+        info = fs.info(path)
+        return int(info["size"]), _modified_ns(info)
+    except Exception as exc:
+        raise _as_photo_error(exc, "the file can't be read") from exc
 
 
 def is_missing(source: str) -> bool:
@@ -151,25 +172,27 @@ def _source_errors(url: str) -> Iterator[None]:
         ) from exc
 
 
-def _look_up(url: str, include: EntryFilter) -> list[ListedPhoto]:
+def _look_up(url: str, include: EntryFilter, choice: ColumnChoice) -> list[ListedPhoto]:
     """The entries for one URL of a list."""
     source, _, path = map(escape, url.rpartition("/"))
     if not include(source, path):
         return []
     try:
         fs, root = connect(url)
-        return list(_list_one_file(url, include, fs.info(root)))
+        return list(_list_one_file(url, include, fs.info(root), choice))
+    except SourceError:
+        raise
     except ImportError as exc:
         raise SourceError(missing_library(url, exc)) from exc
     except Exception as exc:  # noqa: BLE001 - a file system raises what its library raises
         return [ListedPhoto(source, path, None, None, str(_as_photo_error(exc, "the file can't be read")))]
 
 
-def _list_one_file(url: str, include: EntryFilter, info: dict[str, Any]) -> Iterator[ListedPhoto]:
+def _list_one_file(url: str, include: EntryFilter, info: dict[str, Any], choice: ColumnChoice) -> Iterator[ListedPhoto]:
     """The entries of a URL that names a file; its source is the URL of its folder."""
     source, _, path = map(escape, url.rpartition("/"))
     if include(source, path):
-        yield from _file_or_members(source, path, connect(url)[0], info)
+        yield from _file_or_members(source, path, connect(url)[0], info, choice, named=True)
 
 
 def _walk_files(fs: Any, root: str) -> Iterator[dict[str, Any]]:
@@ -201,8 +224,10 @@ def _s3_objects(fs: Any, root: str) -> Iterator[dict[str, Any]]:
         request["ContinuationToken"] = page["NextContinuationToken"]
 
 
-def _file_or_members(source: str, path: str, fs: Any, info: dict[str, Any]) -> Iterator[ListedPhoto]:
-    """The entry of a remote file, or the entries of the members of a tar or ZIP."""
+def _file_or_members(
+    source: str, path: str, fs: Any, info: dict[str, Any], choice: ColumnChoice, *, named: bool
+) -> Iterator[ListedPhoto]:
+    """The entry of a remote file, or the entries of the members of a container."""
     size, modified_ns = info.get("size"), _modified_ns(info)
     size = size if isinstance(size, int) and 0 <= size < 2**63 else None
     if not is_container(path):
@@ -212,7 +237,9 @@ def _file_or_members(source: str, path: str, fs: Any, info: dict[str, Any]) -> I
     else:
         try:
             with fs.open(info["name"], "rb") as stream:
-                yield from list_stream_members(source, path, stream, stream.size, modified_ns)
+                yield from list_stream_members(source, path, stream, stream.size, modified_ns, choice, named=named)
+        except SourceError:
+            raise
         except Exception as exc:  # noqa: BLE001 - a file system raises what its library raises
             yield ListedPhoto(source, path, None, None, str(_as_photo_error(exc, CANNOT_READ)))
 

@@ -16,7 +16,7 @@ import curate
 import train
 from curate import locations
 from curate.errors import ManifestError, OutputError, ScanError, UsageError, VividsetError
-from curate.exporting.export import Kind
+from curate.exporting.names import Kind
 from curate.locations import RemotePath
 from curate.packing import pack
 from curate.scanning.scan import scan_photos

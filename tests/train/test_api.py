@@ -32,10 +32,17 @@ ROOT = Path(__file__).parent.parent.parent
 DATA = Path(skimage.__file__).parent / "data"
 EXAMPLE = ROOT / "examples" / "python_api.py"
 PAGES = ("README.md", "docs/how-to/compare-with-papers.md", "docs/how-to/use-from-python.md")
-CLI_ONLY = {"fit": set[str](), "evaluate": {"as_json"}, "diagnose": {"as_json"}, "export": set[str]()}
+CLI_ONLY = {
+    "fit": set[str](),
+    "evaluate": {"as_json"},
+    "compare": {"as_json"},
+    "diagnose": {"as_json"},
+    "export": set[str](),
+}
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "fit": train.fit,
     "evaluate": train.evaluate,
+    "compare": train.compare,
     "diagnose": train.diagnose,
     "export": train.export_onnx,
 }

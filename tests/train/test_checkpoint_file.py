@@ -80,6 +80,10 @@ def test_ready_is_the_packages_file_and_a_path_of_that_name_is_a_path(
     result = CliRunner().invoke(main, ["inspect", "ready"])
     assert result.stdout.startswith(f"{ready_file}: ")
     assert not result.stderr
+    ready_file.with_name("MODEL_CARD.md").write_text("# Ready weights")
+    assert (
+        f"model card {ready_file.with_name('MODEL_CARD.md')}" in CliRunner().invoke(main, ["inspect", "ready"]).stdout
+    )
     own.rename("ready")
     assert train.load_checkpoint(Path("ready")).path == Path("ready")
     assert CliRunner().invoke(main, ["inspect", "./ready"]).stdout.startswith("ready: ")

@@ -1,6 +1,6 @@
 """The `train` commands: they parse options, call one function of the package, and print its result.
 
-- `fit`, `colorize`, `evaluate`, `export`: the commands of these names
+- `fit`, `colorize`, `evaluate`, `compare`, `export`: the commands of these names
 - `inspect`: `train inspect`, `train diagnose` and `train recipe`
 - `common`: options that several commands share
 
@@ -18,6 +18,7 @@ from curate.cli.common import CONTEXT_SETTINGS, READ_ONLY, RESUMABLE, WRITES_AT_
 from curate.cores import available_cores, cgroup_quota
 from curate.version import __version__
 from train.cli.colorize import colorize
+from train.cli.compare import compare
 from train.cli.evaluate import evaluate
 from train.cli.export import export
 from train.cli.fit import fit
@@ -48,6 +49,7 @@ main.add_commands(
         diagnose: READ_ONLY,
         inspect: READ_ONLY,
         evaluate: WRITES_AT_END,
+        compare: WRITES_AT_END,
         colorize: RESUMABLE,
         export: WRITES_AT_END,
     }

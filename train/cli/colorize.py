@@ -54,10 +54,10 @@ def colorize(
 ) -> None:
     """Colorize photos with a trained CHECKPOINT (a file, a run's folder, or `ready`).
 
-    PHOTO is a photo, a folder, a tar, a ZIP or a manifest; a folder keeps its tree. Pictures have the photo's full size
-    and its own lightness; only the color is predicted. They are upright and in sRGB. JPEGs become JPEGs, anything else
-    becomes a PNG, which keeps transparency. The metadata of each picture says that a machine colorized it, and
-    contains the sha256 of the checkpoint and of its training manifest.
+    PHOTO is a photo, a folder, a tar, a ZIP, a Parquet or Arrow file with images, or a manifest; a folder keeps its
+    tree. Pictures have the photo's full size and its own lightness; only the color is predicted. They are upright and
+    in sRGB. JPEGs become JPEGs, anything else becomes a PNG, which keeps transparency. The metadata of each picture
+    says that a machine colorized it, and contains the sha256 of the checkpoint and of its training manifest.
 
     If run again, it makes only the pictures that are missing, or were made by another checkpoint or with other options.
     Files that are not earlier pictures of the same photo are never replaced. Prints the path of each new picture. If a

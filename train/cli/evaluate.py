@@ -92,7 +92,9 @@ def evaluate(
     for name, reason in result.unreadable.items():
         echo_message(f"skipped photo {name}: {reason}")
     if as_json:
-        echo_data([report.as_json(result.protocol, result.photos, result.summary, result.auto_strength)])
+        echo_data(
+            [report.as_json(result.protocol, result.photos, result.summary, {"auto_strength": result.auto_strength})]
+        )
     else:
         echo_lines(report.render_lines(result.protocol, result.photos, result.summary, common.output_width()))
         if result.auto_strength is not None:

@@ -27,6 +27,8 @@ def inspect_lines(source: Checkpoint) -> Iterator[str]:
     """Yield what a checkpoint records about itself and about the manifests that it was trained on."""
     about = source.metadata
     yield f"{source.path}: {about.model}, step {about.step:,}, sha256 {sha256_of(source.path)}"
+    if (card := source.path.with_name("MODEL_CARD.md")).exists():
+        yield f"  model card {card}"
     if about.auto_strength is not None:
         yield f"  strength   auto is {about.auto_strength:g}"
     yield f"  made by    vividset {about.tool_version}: {about.command or 'command unknown'}"

@@ -18,7 +18,7 @@ import pyarrow as pa
 from curate.errors import ManifestError, PhotoError, TimedOut
 from curate.executors.watchdog import Watchdog
 from curate.locations import Location
-from curate.sources import has_zip_name, locate_photo, read_bytes
+from curate.sources import has_table_name, has_zip_name, locate_photo, read_bytes
 from curate.text import pluralize
 
 CHUNK_PHOTOS = 256
@@ -155,6 +155,8 @@ def _may_hold(location: str, file_bytes: int, offset: int | None, size: int) -> 
     """Whether a file has the size of the photo, or a tar or ZIP is long enough for its member."""
     if offset is None:
         return file_bytes == size
+    if has_table_name(location):
+        return True  # the offset is the number of an image, not a position
     return file_bytes >= offset + (0 if has_zip_name(location) else size)  # members of ZIPs are compressed
 
 

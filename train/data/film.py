@@ -1,7 +1,7 @@
 """Black-and-white photographs of a scene as old film, paper and scanners show it, for the training option `film`.
 
 Only what the network sees comes from here; the colors that it learns stay those of the photo.
-docs/how-to/train-a-colorizer.md says what it is for.
+docs/results/film.md shows examples.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ Print = NDArray[np.float32]
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Shares of linear sRGB red, green and blue in luminance: the response of the eye, and of L* in CIELAB."""
-CLEAN_SHARE = 1 / 3
+CLEAN_SHARE = 0.4
 """Share of the samples that the network sees as in validation: the photo's own lightness."""
 FILMS = (
-    (LUMINANCE, 0.10),
-    ((0.33, 0.34, 0.33), 0.20),  # panchromatic film
-    ((0.45, 0.50, 0.05), 0.15),  # panchromatic film, yellow filter
+    (LUMINANCE, 0.05),
+    ((0.33, 0.34, 0.33), 0.15),  # panchromatic film
+    ((0.45, 0.50, 0.05), 0.10),  # panchromatic film, yellow filter
     ((0.85, 0.13, 0.02), 0.15),  # panchromatic film, red filter
-    ((0.03, 0.50, 0.47), 0.20),  # orthochromatic film
-    ((0.10, 0.80, 0.10), 0.05),  # green filter, or orthochromatic film with a yellow one
-    ((0.01, 0.09, 0.90), 0.15),  # plates sensitive to blue only, or a blue filter
+    ((0.03, 0.50, 0.47), 0.25),  # orthochromatic film
+    ((0.10, 0.80, 0.10), 0.10),  # green filter, or orthochromatic film with a yellow one
+    ((0.01, 0.09, 0.90), 0.20),  # plates sensitive to blue only, or a blue filter
 )
 """Shares of linear red, green and blue in the exposure of a film, and how often it is drawn."""
 CONCENTRATION = 20.0
@@ -36,13 +36,13 @@ EXPOSURE_STOPS = 0.3
 MAX_LOG_GAMMA = 0.35
 """The contrast of a print is e^−0.35 to e^0.35 (0.70 to 1.42) as the exponent of its gray values."""
 SOFT_SHARE, COARSE_SHARE, FADED_SHARE, UNEVEN_SHARE, GRAIN_SHARE, DUST_SHARE, JPEG_SHARE = (
-    0.4,
-    0.1,
-    0.4,
     0.3,
+    0.05,
     0.4,
     0.2,
     0.3,
+    0.15,
+    0.25,
 )
 """How often a sample is blurred, lacks detail, is faded, is faded unevenly, has grain, dust, JPEG artifacts."""
 _LINEAR = np.where(
@@ -103,9 +103,9 @@ def _lose_detail(image: Print, rng: np.random.Generator) -> Print:
     """Return it blurred as by a lens, or without the detail of a small print; sizes are those of a reduced picture."""
     height, width = image.shape
     if rng.random() < SOFT_SHARE:
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.1, 1) * width / 150), np.float32)
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.1, 1) * width / 200), np.float32)
     if rng.random() < COARSE_SHARE:
-        factor = rng.uniform(1.3, 2)
+        factor = rng.uniform(1.3, 1.8)
         small = cv2.resize(image, (round(width / factor), round(height / factor)), interpolation=cv2.INTER_AREA)
         image = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
     return image
@@ -119,7 +119,7 @@ def _fade(image: Print, rng: np.random.Generator) -> Print:
     if rng.random() < UNEVEN_SHARE:
         field = rng.uniform(-1, 1, (3, 3)).astype(np.float32)
         smooth = np.asarray(cv2.resize(field, image.shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
-        image = image * (1 + np.float32(rng.uniform(0.05, 0.2)) * smooth)
+        image = image * (1 + np.float32(rng.uniform(0.03, 0.12)) * smooth)
     return image
 
 
@@ -130,7 +130,7 @@ def _add_grain(image: Print, rng: np.random.Generator) -> Print:
     noise = rng.standard_normal(image.shape, np.float32)
     noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.3, 0.8)), np.float32)
     clipped = np.clip(image, 0, 1)
-    strength = rng.uniform(0.005, 0.035) / max(1e-6, float(noise.std()))
+    strength = rng.uniform(0.004, 0.02) / max(1e-6, float(noise.std()))
     return image + np.float32(strength) * noise * (0.4 + 2.4 * clipped * (1 - clipped))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import numpy as np
 import torch
@@ -17,42 +16,14 @@ from train.data.dataset import PhotoDataset
 from train.data.loader import TIMEOUT_S, Batch, CropLoader, load_batches
 from train.data.sampler import CENTER, SampleKey, sequential_batches
 from train.evaluation.feature_metrics import Fid, Lpips
+from train.evaluation.protocols import Protocol
 from train.evaluation.scores import PhotoResult, PredictionSummary, Predictor, histogram_of, score_prediction
 from train.models.colorspace import join_lab, split_lab
 from train.models.losses import ColorizationWeightedLoss
-from train.models.strength import match_colorfulness
+from train.models.strength import MAX_PHOTOS, StrengthSamples
 
 BATCH_PHOTOS = 8
-STRENGTH_PHOTOS = 64
-"""Evenly spread photos on which the automatic strength is measured."""
-CENTER_CROP = "short side scaled to the size, square cut from the middle"
 Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """What was measured. Numbers with another protocol are not comparable."""
-
-    checkpoint: str
-    checkpoint_sha256: str
-    manifest: str
-    manifest_sha256: str
-    split: str
-    photos: int
-    """Number of photos that could be read."""
-    unreadable: int
-    size_px: int
-    """Side of the squares."""
-    lpips_weights_sha256: str | None = None
-    fid_weights_sha256: str | None = None
-    crop: str = CENTER_CROP
-    training_photos: int | None = None
-    """Number of photos that the network was trained on, by their sha256; None if its training photos aren't known."""
-    parents_known: bool = True
-    """Whether the training photos of all checkpoints before it (`--init`) are known, and counted."""
-    strength: float = 1.0
-    """Factor for the chroma of the network's colors."""
-    color_space: str = "loss on CIELAB ab/50, all else on 8-bit sRGB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +40,7 @@ class EvaluationResult:
     """Reason for each photo that could not be read, by its name in the manifest."""
     auto_strength: float | None = None
     """Factor for the chroma of the network's colors that makes these photos as colorful as their originals, at most 2;
-    measured on up to 64 of them. None if a prediction is NaN or infinite."""
+    measured on up to 256 of them. None if a prediction is NaN or infinite."""
 
 
 class Evaluation:
@@ -104,8 +75,7 @@ class Evaluation:
         self.crops = CropLoader(photos, size_px, seed=0)
         self.mean_ab = torch.zeros(1, 2, 1, 1)
         self.strength = strength
-        self._samples: list[tuple[Tensor, Tensor, float]] = []
-        """Lightness and ab/50 of the network at strength 1, and colorfulness of the original, of some photos."""
+        self._samples = StrengthSamples()
         self.unreadable: dict[int, str] = {}
         """Reason for each photo that could not be read, by its index."""
 
@@ -123,12 +93,12 @@ class Evaluation:
         self.mean_ab = self._mean_color(keys)
         keys = [[key for key in batch if key.photo not in self.unreadable] for batch in keys]
         total = sum(map(len, keys))
-        every = max(1, total // STRENGTH_PHOTOS)
+        every = max(1, total // MAX_PHOTOS)
         results: list[PhotoResult] = []
         for batch in self._load(keys):
-            for result, lightness, ab in self._evaluate_batch(batch):
-                if len(results) % every == 0 and len(self._samples) < STRENGTH_PHOTOS:
-                    self._samples.append((lightness, ab, result.original_colorfulness))
+            for result, *sample in self._evaluate_batch(batch):
+                if len(results) % every == 0 and not self._samples.is_full():
+                    self._samples.add(*sample)
                 results.append(result)
             progress(len(results), total)
         if not results:
@@ -137,8 +107,7 @@ class Evaluation:
 
     def auto_strength(self) -> float | None:
         """Return the strength that makes the photos of `run` as colorful as their originals, 0 to 2, or None."""
-        lightness, ab, colorfulness_values = zip(*self._samples, strict=True)
-        return match_colorfulness(torch.cat(lightness), torch.cat(ab), fmean(colorfulness_values))
+        return self._samples.automatic_strength()
 
     def _load(self, keys: list[list[SampleKey]]) -> Iterator[Batch]:
         for batch in load_batches(self.crops, keys, 0, timeout_s=self.timeout_s):
@@ -156,8 +125,8 @@ class Evaluation:
                 weight += float(weights.sum())
         return total / max(weight, 1e-12)
 
-    def _evaluate_batch(self, batch: Batch) -> Iterator[tuple[PhotoResult, Tensor, Tensor]]:
-        """Yield the result of each photo, its lightness, and the network's ab/50 at strength 1."""
+    def _evaluate_batch(self, batch: Batch) -> Iterator[tuple[PhotoResult, Tensor, Tensor, Tensor]]:
+        """Yield the result of each photo, and of its batch of one lightness, the network's ab/50, and the photo."""
         if not batch.photos:
             return
         lightness, target = split_lab(batch.rgb)
@@ -189,7 +158,8 @@ class Evaluation:
                 hues={name: histogram_of(ab[row]) for name, ab in predictions.items()}
                 | {"originals": histogram_of(target[row])},
             )
-            yield result, lightness[row : row + 1], network_ab[row : row + 1]
+            only = slice(row, row + 1)
+            yield result, lightness[only], network_ab[only], batch.rgb[only]
 
     @torch.no_grad()
     def _predict(self, lightness: Tensor) -> Tensor:

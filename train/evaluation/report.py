@@ -7,22 +7,28 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from operator import attrgetter
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from curate.errors import OutputError, UsageError
 from curate.files import check_writable, write_atomic, write_errors
-from curate.text import pluralize
-from train.evaluation.evaluator import Evaluation, Pixels, Protocol
 from train.evaluation.feature_metrics import MIN_FID_PHOTOS
+from train.evaluation.protocols import ComparisonProtocol, Protocol
 from train.evaluation.scores import PhotoResult, PredictionSummary, Predictor, originals_hue
 
+AnyProtocol = Protocol | ComparisonProtocol
+Pixels = NDArray[np.uint8]
+Render = Callable[[int], tuple[Pixels, Pixels, Pixels]]
+"""Returns gray, predicted and original of the photo with this index, each (H, W, 3) uint8 sRGB."""
 Results = Sequence[PhotoResult]
 Summaries = Mapping[Predictor, PredictionSummary]
 
@@ -86,16 +92,18 @@ FEW_PHOTOS = (
 )
 
 
-def render_lines(protocol: Protocol, results: Results, summaries: Summaries, width: int = TABLE_WIDTH) -> Iterator[str]:
+def render_lines(
+    protocol: AnyProtocol, results: Results, summaries: Summaries, width: int = TABLE_WIDTH
+) -> Iterator[str]:
     """Yield the lines that `train evaluate` prints; the table fits into `width` columns, at least 34."""
-    yield describe_protocol(protocol)
-    if warning := training_warning(protocol):
+    yield protocol.describe()
+    if warning := protocol.warning():
         yield warning
     yield from _format_table(list(build_table(results, summaries)), width)
-    yield f"tones of the network's predictions: {count_tones(summaries['network'])}"
+    yield f"tones of {protocol.judged}: {count_tones(_judged(summaries))}"
     yield COLORFULNESS
     yield HUES
-    yield from explanations(protocol, summaries["network"])
+    yield from explanations(protocol, _judged(summaries))
 
 
 def build_table(results: Results, summaries: Summaries) -> Iterator[tuple[str, list[str]]]:
@@ -120,7 +128,7 @@ def _format_table(table: Table, width: int) -> Iterator[str]:
         yield from (f"  {head:14}{cell:>10}" for head, cell in zip(heads, cells, strict=True) if cell)
 
 
-def explanations(protocol: Protocol, summary: PredictionSummary) -> Iterator[str]:
+def explanations(protocol: AnyProtocol, summary: PredictionSummary) -> Iterator[str]:
     """Yield how to compare the numbers, and how to get those that are missing."""
     yield from (BASELINES, PSNR_WARNING)
     if summary.lpips is None:
@@ -129,37 +137,6 @@ def explanations(protocol: Protocol, summary: PredictionSummary) -> Iterator[str
         yield NOT_MEASURED.format("FID", "--fid-weights")
     elif protocol.photos < MIN_FID_PHOTOS:
         yield FEW_PHOTOS.format(protocol.photos)
-
-
-def describe_protocol(protocol: Protocol) -> str:
-    """Return what was measured, and how, in one sentence."""
-    unreadable = f", {protocol.unreadable:,} more can't be read" if protocol.unreadable else ""
-    return (
-        f"{pluralize(protocol.photos, 'photo')} of {protocol.manifest} (split {protocol.split}{unreadable}) "
-        f"at {protocol.size_px} px: {protocol.crop}; {protocol.color_space}"
-        + (f"; strength {protocol.strength:g}" if protocol.strength != 1 else "")
-    )
-
-
-def training_warning(protocol: Protocol) -> str:
-    """Return a warning if the network was trained on some of the photos, or may have been; else empty."""
-    if count := protocol.training_photos:
-        share = f"all {count:,}" if count == protocol.photos else f"{count:,} of the {protocol.photos:,}"
-        return (
-            f"Warning: the network was trained on {share} photos, so these scores say little about new photos; use "
-            "photos that it was not trained on, such as those of --split test"
-        )
-    if count is None and protocol.split in ("train", "all"):
-        return (
-            f"Warning: split {protocol.split} may have photos that the network was trained on: the list of its "
-            "training photos is missing or has changed"
-        )
-    if not protocol.parents_known:
-        return (
-            f"Warning: split {protocol.split} may have photos that the checkpoint from which this run started "
-            "(--init) was trained on: the list of its training photos is missing or has changed"
-        )
-    return ""
 
 
 def original_means(results: Results) -> dict[str, float]:
@@ -171,21 +148,38 @@ def original_means(results: Results) -> dict[str, float]:
     }
 
 
+def _judged(summaries: Summaries) -> PredictionSummary:
+    """The summary of the network or the pictures, which comes before the baselines."""
+    return next(iter(summaries.values()))
+
+
 def count_tones(summary: PredictionSummary) -> str:
     """Return the number of predictions by tone, most frequent first."""
     return ", ".join(f"{count} {tone}" for tone, count in sorted(summary.tones.items(), key=lambda entry: -entry[1]))
 
 
-def as_json(protocol: Protocol, results: Results, summaries: Summaries, auto_strength: float | None = None) -> str:
-    """Return protocol, summaries, and the network's scores of each photo; infinite and undefined numbers are null."""
+def as_json(
+    protocol: AnyProtocol,
+    results: Results,
+    summaries: Summaries,
+    entries: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
+    """Return protocol, summaries, and the judged scores of each photo; infinite and undefined numbers are null.
+
+    Args:
+        protocol: what was measured.
+        results: of all photos.
+        summaries: of `summarize`.
+        entries: further entries, by their keys.
+    """
     means = original_means(results)
     facts = {
         "protocol": asdict(protocol),
-        "auto_strength": auto_strength,
         "originals": {name: value for name, value in means.items() if not name.startswith("hue.")}
         | {"hue": asdict(originals_hue(results))},
         "predictions": {name: asdict(summary) for name, summary in summaries.items()},
-        "photos": [{"path": photo.name, "gain": photo.gain, **asdict(photo.scores["network"])} for photo in results],
+        "photos": [{"path": photo.name, "gain": photo.gain, **asdict(photo.judged)} for photo in results],
+        **entries,
     }
     return json.dumps(_replace_nonfinite(facts), ensure_ascii=False)
 
@@ -198,7 +192,7 @@ def _replace_nonfinite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def render_page(evaluation: Evaluation, protocol: Protocol, results: Results, summaries: Summaries) -> str:
+def render_page(render: Render, protocol: AnyProtocol, results: Results, summaries: Summaries) -> str:
     """Return one self-contained HTML page: the table, and the best, median and worst photos by gain over gray."""
     ranked = sorted(results, key=lambda photo: -photo.gain)
     middle = max(0, len(ranked) // 2 - PHOTOS_PER_GROUP // 2)
@@ -209,7 +203,7 @@ def render_page(evaluation: Evaluation, protocol: Protocol, results: Results, su
     ]
     if len(ranked) <= 2 * PHOTOS_PER_GROUP:
         groups = [("All photos, best first", ranked)]
-    warning = training_warning(protocol)
+    warning = protocol.warning()
     (_, heads), *body = build_table(results, summaries)
     head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
     meanings = {label: meaning for label, _, _, meaning in MEASURES}
@@ -218,22 +212,21 @@ def render_page(evaluation: Evaluation, protocol: Protocol, results: Results, su
         f'<tr class="meaning"><td colspan="{len(heads) + 1}">{escape(meanings[label])}</td></tr>'
         for label, cells in body
     )
-    notes = "".join(f"<li>{escape(note)}</li>" for note in explanations(protocol, summaries["network"]))
+    notes = "".join(f"<li>{escape(note)}</li>" for note in explanations(protocol, _judged(summaries)))
     photos = "".join(
         f'<h2>{title}</h2><div class="photos">'
-        + "".join(_figure(photo, evaluation.render(photo.index)) for photo in group)
+        + "".join(_figure(photo, render(photo.index)) for photo in group)
         + "</div>"
         for title, group in groups
     )
     return (
         f"{START}{VIEWPORT}<style>{STYLE}</style>"
-        f"<h1>Evaluation of {escape(protocol.checkpoint)}</h1><p>{escape(describe_protocol(protocol))}.</p>"
+        f"<h1>{escape(protocol.title())}</h1><p>{escape(protocol.describe())}.</p>"
         f"{f'<p><b>{escape(warning)}.</b></p>' if warning else ''}"
-        f"<p>sha256 of the checkpoint: {protocol.checkpoint_sha256[:12]}…, of the manifest: "
-        f"{protocol.manifest_sha256[:12]}…</p>"
+        f"<p>{protocol.describe_hashes()}</p>"
         f'<div class="wide" tabindex="0"><table><tr><th></th>{head}</tr>{rows}</table></div>'
-        f"<p>Tones of the network's predictions: {escape(count_tones(summaries['network']))}.</p><ul>{notes}</ul>"
-        "<p>Photos are ranked by how much lower the network's loss is than the loss of a gray picture. M is the "
+        f"<p>Tones of {protocol.judged}: {escape(count_tones(_judged(summaries)))}.</p><ul>{notes}</ul>"
+        "<p>Photos are ranked by how much lower their loss is than the loss of a gray picture. M is the "
         "colorfulness.</p>"
         f"{photos}"
     )
@@ -283,7 +276,7 @@ def write_page(path: Path, text: str) -> None:
 
 
 def _figure(photo: PhotoResult, pictures: tuple[Pixels, Pixels, Pixels]) -> str:
-    scores = photo.scores["network"]
+    scores = photo.judged
     labels = ("gray", f"predicted, M {scores.colorfulness:.0f}", f"original, M {photo.original_colorfulness:.0f}")
     images = "".join(
         f'<div><img src="{_data_uri(pixels)}" alt=""><span class="label">{label}</span></div>'

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.measures.hue_spread import HueSpread
+from train.health.brown import detect_brown, sepia_remedy
 from train.health.findings import (
     DOCUMENTED_NEUTRAL,
     LOWER_RATE_COMMAND,
@@ -150,6 +151,8 @@ class LossCurve:
     """Oldest first."""
     neutrals: Sequence[float] | NDArray[np.float64] = ()
     """Loss of predicting gray on each step's own photos ÷ baseline; empty where unknown."""
+    total_steps: int | None = None
+    """Steps of the whole run; None if unknown."""
     mean_color: float = NOTHING_LEARNED
     """Loss of the best single color ÷ baseline."""
     photos_per_step: int = 16
@@ -207,7 +210,7 @@ def _detect(curve: LossCurve) -> list[Finding]:
     findings = [unstable or _detect_waves(ratios, neutrals, curve) or _detect_plateau(curve, ratios, neutrals)]
     if curve.validations:
         recent = float(means[-1]) if len(means) else math.inf
-        findings += [_detect_colorless(curve.validations[-1], recent), detect_overfitting(curve)]
+        findings += [_detect_colorless(curve, recent), detect_overfitting(curve)]
     return [finding for finding in findings if finding]
 
 
@@ -345,19 +348,20 @@ def _plateau_remedy(curve: LossCurve) -> str:
     return f"{LOWER_RATE_FIRST}: {times}: {LOWER_RATE_COMMAND}; then {remedy}"
 
 
-def _detect_colorless(validation: Validation, recent_ratio: float) -> Finding | None:
-    """Sepia or pale predictions although the loss is so low that color should have been learned."""
+def _detect_colorless(curve: LossCurve, recent_ratio: float) -> Finding | None:
+    """Sepia or pale predictions although the loss is low enough for color; brown ones then, or when the run is over."""
+    validation = curve.validations[-1]
     if min(validation.ratio, recent_ratio) > LEARNED_RATIO * 1.1:
-        return None
+        return detect_brown(curve, has_learned=False)
     count = max(1, sum(validation.tones.values()))
     sepia = validation.tones.get("sepia", 0)
     if sepia * 2 > count:
         evidence = f"{sepia} of {count} predictions for held-out photos are sepia"
-        return _finding("sepia output", validation.step, evidence)
+        return Finding("sepia output", validation.step, evidence, sepia_remedy(validation.original_hue))
     if validation.colorfulness_share < PALE_SHARE:
         evidence = f"the predictions have {validation.colorfulness_share:.0%} of the originals' colorfulness"
         return _finding("gray output", validation.step, evidence)
-    return None
+    return detect_brown(curve, has_learned=True)
 
 
 def _finding(kind: Kind, step: int, evidence: str) -> Finding:

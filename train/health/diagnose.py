@@ -136,6 +136,7 @@ def _read_log(path: Path, neutral: float | None) -> LossCurve:
         ratios=[_divide(event["loss"], baseline, math.nan) for event in steps],
         neutrals=[_divide(event["neutral"], baseline, 1.0) for event in steps if "neutral" in event],
         warmup_steps=warmup,
+        total_steps=(last_rescue or start)["total_steps"],
         validations=[Validation.from_event(event) for event in events if event["event"] == "validation"],
         mean_color=_divide(start["mean_color_loss"], baseline, NOTHING_LEARNED),
         photos_per_step=batch_size * recipe.get("accumulate", 1) * recipe.get("devices", 1),

@@ -54,8 +54,9 @@ REMEDIES: Mapping[Kind, str] = {
         f"--min-colorfulness 30`), then {_PERCEPTUAL_LOSS}"
     ),
     "sepia output": (
-        "in the documented order: more capacity (--channels 128), then data without sepia (`curate filter` rejects it "
-        f"unless --keep-tone is given), then {_PERCEPTUAL_LOSS}"
+        "in the documented order: more capacity (--channels 128, --encoder efficientnet-lite0), then data "
+        "without sepia and with many hues (`curate filter` rejects sepia unless --keep-tone is given, and `curate "
+        f"filter --balance N` evens out hues), then {_PERCEPTUAL_LOSS}"
     ),
     "overfitting": (
         "first of all more photos (`curate scan` more folders, then `curate filter`); until then use best.safetensors, "

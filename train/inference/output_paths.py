@@ -16,7 +16,7 @@ from curate.errors import OutputError, PhotoError, SourceError, UsageError
 from curate.files import check_writable, write_errors
 from curate.image.formats import looks_like_photo
 from curate.manifest import escape, unescape
-from curate.sources import ListedPhoto, has_container_name, list_photos, locate_photo, read_listed_photo
+from curate.sources import ListedPhoto, has_container_name, has_images, list_photos, locate_photo, read_listed_photo
 from curate.unicode import find_path
 
 BATCH_ROWS = 10_000
@@ -84,9 +84,9 @@ class ColorizeJobs:
 
 
 def plan_outputs(given: Sequence[Path], out: Path, roots: Sequence[Path] = ()) -> ColorizeJobs:
-    """Return the photos of files, folders, tars, ZIPs and manifests, each with its own picture path below `out`.
+    """Return the photos of files, folders, containers and manifests, each with its own picture path below `out`.
 
-    A single file's picture gets the file's name, photos of a folder, tar or ZIP keep their tree, those of a manifest
+    A single file's picture gets the file's name, photos of a folder or container keep their tree, those of a manifest
     their path below the source. With several folders or sources, each gets a folder of its name. JPEGs stay JPEGs and
     PNGs stay PNGs. Anything else becomes a PNG whose name keeps the old suffix, `a.tif` becomes `a.tif.png`, so that
     `a.tif` and `a.webp` don't get the same name.
@@ -139,7 +139,7 @@ def _make_table(found: Iterator[_FoundPhoto]) -> pa.Table:
 
 def _list_photos(given: Sequence[Path], out: Path) -> Iterator[_FoundPhoto]:
     for path in (Path(find_path(str(name))) for name in given):
-        if path.suffix == ".parquet":
+        if path.suffix == ".parquet" and not has_images(str(path)):
             yield from _read_manifest(path)
         elif path.is_dir() or has_container_name(path.name):
             listed = list_photos([path], exclude=[out])

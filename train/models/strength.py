@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from curate.errors import CheckpointError, UsageError
@@ -24,6 +27,8 @@ MAX_AUTO_STRENGTH = 2.0
 TOLERANCE = 0.002
 """Largest relative error of the mean colorfulness."""
 BATCH_PICTURES = 16
+MAX_PHOTOS = 256
+MAX_SIDE_PX = 128
 
 
 def check_strength(strength: float) -> float:
@@ -57,6 +62,36 @@ def resolve_strength(strength: Strength, automatic: float | None, checkpoint: Pa
             "didn't record it): give a number, such as the one that `train evaluate` prints for this checkpoint"
         )
     return automatic
+
+
+class StrengthSamples:
+    """Predictions on which the automatic strength is measured: of at most 256 photos, in at most 128 × 128 px each."""
+
+    def __init__(self) -> None:
+        self._inputs: list[Tensor] = []
+        self._outputs: list[Tensor] = []
+        self._originals: list[float] = []
+
+    def is_full(self) -> bool:
+        """Whether more predictions would be left out."""
+        return len(self._originals) >= MAX_PHOTOS
+
+    def add(self, lightness: Tensor, ab: Tensor, rgb: Tensor) -> None:
+        """Add some photos. Of large ones, only every second, third, ... row and column is used.
+
+        Args:
+            lightness: (N, 1, H, W), as from `split_lab`.
+            ab: (N, 2, H, W) predicted ab/50.
+            rgb: (N, H, W, 3) uint8 sRGB, the originals.
+        """
+        step = -(-max(ab.shape[-2:]) // MAX_SIDE_PX)
+        self._inputs.append(lightness[..., ::step, ::step])
+        self._outputs.append(ab[..., ::step, ::step])
+        self._originals += map(colorfulness, np.ascontiguousarray(rgb[:, ::step, ::step].cpu().numpy()))
+
+    def automatic_strength(self) -> float | None:
+        """Return the strength that makes the predictions as colorful as the originals; see `match_colorfulness`."""
+        return match_colorfulness(torch.cat(self._inputs), torch.cat(self._outputs), fmean(self._originals))
 
 
 def match_colorfulness(lightness: Tensor, ab: Tensor, target: float) -> float | None:

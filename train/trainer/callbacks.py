@@ -18,6 +18,7 @@ from train.health.detectors import CHECK_INTERVAL_STEPS, MAX_NONFINITE_STEPS, Lo
 from train.health.findings import WINDOW_STEPS, Finding, RunNames
 from train.recipe import Recipe
 from train.trainer import recovery, run_page
+from train.trainer.film_sheet import make_film_sheet
 from train.trainer.logger import RunLogger
 from train.trainer.state import TrainState, checkpoint_due, save_checkpoints
 from train.trainer.step import StepResult
@@ -65,6 +66,8 @@ class Callbacks:
         state.neutral_loss = self.baselines.neutral
         self.logger = _start_log(state, self.baselines, say)
         recovery.drop_newer_weights(state)
+        if state.step == 0 and state.recipe.augment == "film" and (sheet := make_film_sheet(state)):
+            save_png(sheet, state.run_dir / "film.png")
         if state.step == state.start_point[0]:
             recovery.save_healthy_weights(state)
         if state.config.parent and state.step == 0:
@@ -182,6 +185,7 @@ def _start_log(state: TrainState, baselines: Baselines, say: Callable[[str], Non
     curve = LossCurve(
         ratios=(),
         warmup_steps=state.warmup_steps,
+        total_steps=state.total_steps,
         mean_color=baselines.mean_color / baselines.neutral,
         photos_per_step=recipe.photos_per_step,
         lr=recipe.lr,

@@ -109,6 +109,7 @@ def render_page(
         *_hue_section(curve),
         _rate_section(rates),
         *_sample_section(run_dir),
+        *_film_section(run_dir),
         "</main>",
     ]
     return (
@@ -297,13 +298,29 @@ def _sample_section(run_dir: Path) -> Iterator[str]:
 
 def _figure(sheet: Path) -> str:
     step = f"step {int(sheet.stem.removeprefix('step-')):,}"
-    with Image.open(sheet) as opened:
-        picture = opened.convert("RGB").crop((0, CAPTION_PX, *opened.size))
-    picture.thumbnail((SHEET_PX, 3 * SHEET_PX))
-    data = io.BytesIO()
-    picture.save(data, "JPEG", quality=80)
-    text = base64.b64encode(data.getvalue()).decode("ascii")
     return (
         f"<figure><figcaption><b>{step}</b><span>gray</span><span>predicted</span><span>original</span></figcaption>"
-        f'<img src="data:image/jpeg;base64,{text}" alt="gray, predicted and original photos at {step}"></figure>'
+        f'<img src="{_embed(sheet, SHEET_PX)}" alt="gray, predicted and original photos at {step}"></figure>'
     )
+
+
+def _film_section(run_dir: Path) -> Iterator[str]:
+    """Training photos beside what the network sees of them, in a run with `--augment film`."""
+    sheet = run_dir / "film.png"
+    if sheet.exists():
+        yield (
+            "<section><h2>What the network sees</h2>"
+            '<p class="quiet">Training photos (left), and what the network sees of them in the first epochs: '
+            f'--augment film.</p><div class="sheets"><figure><img src="{_embed(sheet, 2 * SHEET_PX)}" '
+            'alt="training photos, and degraded black-and-white copies"></figure></div></section>'
+        )
+
+
+def _embed(sheet: Path, width: int) -> str:
+    """Return a sheet without its captions as a JPEG in a data URL, `width` px wide at most."""
+    with Image.open(sheet) as opened:
+        picture = opened.convert("RGB").crop((0, CAPTION_PX, *opened.size))
+    picture.thumbnail((width, 3 * width))
+    data = io.BytesIO()
+    picture.save(data, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"

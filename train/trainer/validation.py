@@ -30,7 +30,7 @@ from train.data.sampler import SampleKey, sequential_batches
 from train.health.detectors import LossCurve, Validation
 from train.health.findings import DOCUMENTED_LOSSES, DOCUMENTED_NEUTRAL, WINDOW_STEPS
 from train.models.colorspace import AB_UNIT, join_lab, split_lab
-from train.models.strength import loss_at, match_colorfulness
+from train.models.strength import StrengthSamples, loss_at
 from train.trainer.state import TrainState
 
 Picture = NDArray[np.uint8]
@@ -39,8 +39,6 @@ BASELINE_PHOTOS = 512
 SAMPLE_PHOTOS = 6
 MEASURED_PHOTOS = 64
 """Validation pictures whose colorfulness and tone are measured."""
-STRENGTH_PX = 256
-"""Size at which the automatic strength is measured, at most."""
 GAP_PX = 4
 CAPTION_PX = 16
 MIN_COLUMN_PX = 160
@@ -93,7 +91,7 @@ def validate(state: TrainState) -> Validation | None:
     loss = neutral = energy = 0.0
     photos = 0
     hues = np.zeros((2, HUE_BINS))
-    pictures = _Pictures()
+    pictures, samples = _Pictures(), StrengthSamples()
     for lightness, target, predicted, rgb in predict(state, state.datasets.val):
         count = len(target)
         loss += count * float(state.criterion(predicted, target))
@@ -101,13 +99,14 @@ def validate(state: TrainState) -> Validation | None:
         energy += count * float((state.criterion.weights(target) * predicted.square()).mean())
         photos += count
         hues += [hue_histogram((ab * AB_UNIT).cpu().numpy()) for ab in (predicted, target)]
-        if len(pictures) < MEASURED_PHOTOS:
-            pictures.add(lightness, predicted, rgb)
+        pictures.add(lightness, predicted, rgb)
+        if not samples.is_full():
+            samples.add(lightness, predicted, rgb)
     if not photos:
         raise TrainingError(
             "no validation photo can be read: check that their disk is mounted, then continue with --resume"
         )
-    state.auto_strength = strength = pictures.automatic_strength()
+    state.auto_strength = strength = samples.automatic_strength()
     validation = Validation(
         step=state.step,
         ratio=loss / neutral if neutral else math.inf,
@@ -134,26 +133,16 @@ class _Pictures:
         """Sums of the colorfulness."""
         self.tones: Counter[str] = Counter()
         """Number of predictions by tone."""
-        self._inputs: list[Tensor] = []
-        self._outputs: list[Tensor] = []
-
-    def __len__(self) -> int:
-        return self.tones.total()
 
     def add(self, lightness: Tensor, ab: Tensor, rgb: Tensor) -> None:
         """Measure a batch: lightness and predicted ab as in `split_lab`, and the photos, (N, H, W, 3) uint8."""
+        if self.tones.total() >= MEASURED_PHOTOS:
+            return
         for picture, original in zip(join_lab(lightness, ab).cpu().numpy(), rgb.cpu().numpy(), strict=True):
             predicted = measure(picture)
             self.predicted_sum += predicted.colorfulness
             self.original_sum += measure(original).colorfulness
             self.tones[predicted.tone.tone] += 1
-        step = -(-ab.shape[-1] // STRENGTH_PX)  # of large pictures, every second, third, ... row and column
-        self._inputs.append(lightness[..., ::step, ::step])
-        self._outputs.append(ab[..., ::step, ::step])
-
-    def automatic_strength(self) -> float | None:
-        """Return the strength that makes the predictions as colorful as the originals; see `match_colorfulness`."""
-        return match_colorfulness(torch.cat(self._inputs), torch.cat(self._outputs), self.original_sum / len(self))
 
 
 def predict(

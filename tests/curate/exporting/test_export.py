@@ -21,8 +21,9 @@ from PIL import Image
 from curate import manifest
 from curate.cli import summaries
 from curate.errors import ManifestError, OutputError
-from curate.exporting import export as exporting
-from curate.exporting.export import Kind, clean_name, export_photos
+from curate.exporting import tars
+from curate.exporting.export import export_photos
+from curate.exporting.names import Kind, clean_name, unique_names
 from curate.filtering.filter import filter_manifest
 from curate.filtering.option_values import Split
 from curate.filtering.options import FilterOptions
@@ -60,7 +61,7 @@ def rows_of(clean_manifest: Path) -> list[dict[str, object]]:
 
 
 def files_in(folder: Path) -> set[str]:
-    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name[0] != "." and path.name != "README.md")
     return {path.relative_to(folder).as_posix() for path in found}
 
 
@@ -89,7 +90,7 @@ def test_the_webdataset_library_reads_every_photo_with_its_row(clean_manifest: P
     for tar in sorted((tmp_path / "out").glob("*.tar")):
         for sample in webdataset.WebDataset(str(tar), shardshuffle=False).decode("rgb8"):
             (pixels,) = (value for key, value in sample.items() if key in ("jpg", "png", "jpeg"))
-            row = sample["json"]
+            row = sample["vividset.json"]
             assert pixels.shape == (40, 50, 3) == (row["height"], row["width"], 3)
             assert tar.name.startswith(f"{row['split']}-000000")
             seen.append(row)
@@ -165,7 +166,7 @@ def test_complete_copies_are_kept_and_truncated_ones_are_written_again(clean_man
 
 
 def test_complete_tars_are_kept(clean_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "TAR_PHOTOS", 1)
+    monkeypatch.setattr(tars, "TAR_PHOTOS", 1)
     out = tmp_path / "out"
     export_photos(clean_manifest, out, "webdataset")
     first, *others = sorted(out.glob("*.tar"))
@@ -206,7 +207,7 @@ def test_a_manifest_without_photos_is_refused(clean_manifest: Path, tmp_path: Pa
 
 
 def names(rows: list[dict[str, str]], kind: Kind) -> Iterator[str]:
-    return exporting._unique_names(rows, kind, several=False)
+    return unique_names(rows, kind, several=False)
 
 
 paths = st.lists(st.text(max_size=9) | st.text("ä/.", max_size=600), min_size=1, max_size=12)
@@ -231,7 +232,7 @@ def test_photos_of_several_sources_get_one_folder_each() -> None:
     rows = [
         {"source": f"/{root}", "path": name, "sha256": "0" * 64} for root, name in product("xy", ("a.jpg", "b.jpg"))
     ]
-    assert list(exporting._unique_names(rows, "copy", several=True)) == ["x/a.jpg", "x/b.jpg", "y/a.jpg", "y/b.jpg"]
+    assert list(unique_names(rows, "copy", several=True)) == ["x/a.jpg", "x/b.jpg", "y/a.jpg", "y/b.jpg"]
     assert list(names(rows, "copy"))[2] == "a-00000000.jpg"
 
 
@@ -244,8 +245,8 @@ def test_photo_and_row_are_adjacent_in_a_tar(clean_manifest: Path, tmp_path: Pat
     export_photos(clean_manifest, tmp_path / "out", "webdataset")
     with tarfile.open(min((tmp_path / "out").glob("*.tar"))) as tar:
         members = tar.getnames()
-    assert [name.rpartition(".")[0] for name in members[::2]] == [name.rpartition(".")[0] for name in members[1::2]]
-    assert all(name.endswith(".json") for name in members[1::2])
+    assert [name.partition(".")[0] for name in members[::2]] == [name.partition(".")[0] for name in members[1::2]]
+    assert all(name.endswith(".vividset.json") for name in members[1::2])
 
 
 @pytest.mark.parametrize("kind", ["webdataset", "imagefolder", "copy"])

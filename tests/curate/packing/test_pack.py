@@ -306,7 +306,7 @@ def test_locations_lead_to_the_written_pixels(
         for number, shape in enumerate(shapes)
     ]
     write_shard(path, photos)
-    assert read_errors(path) == [photo.error for photo in photos]
+    assert read_errors(path) == [(photo.error, None) for photo in photos]
     whole = path.read_bytes()
     for photo, row in zip(photos, read_locations(path, 3).to_pylist(), strict=True):
         assert row["pack_shard"] == 3

@@ -66,7 +66,7 @@ def test_members_of_a_tar_give_the_same_rows_as_files(members: Members, tmp_path
         *("0/000/a.png", "0/000/b.png", "0/c.png"),
         *("0.tar/000/a.png", "0.tar/000/b.png", "0.tar/c.png"),
     ]
-    differing = {"path": "", "modified_ns": 0, "tar_offset": 0}
+    differing = {"path": "", "modified_ns": 0, "tar_offset": 0, "sidecars": None}
     for name in ("000/a.png", "000/b.png", "c.png"):
         assert rows[f"0.tar/{name}"] | differing == rows[f"0/{name}"] | differing
         assert rows[f"0.tar/{name}"]["modified_ns"] == (folder / "0.tar").stat().st_mtime_ns

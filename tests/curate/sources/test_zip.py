@@ -1,4 +1,4 @@
-"""ZIP files: members are read where they lie, and give the rows of the same photos in a folder or a tar."""
+"""ZIP files: members are read where they lie. And all containers give the rows of the same photos in a folder."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from typing import Any
 
 import fsspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curate import manifest
@@ -72,6 +74,27 @@ def tar_of(members: Members) -> bytes:
     return file.getvalue()
 
 
+def table_of(members: Members) -> pa.Table:
+    """The photos of the members as Hugging Face `datasets` stores images; it has no files that are no photos."""
+    names = [name for name in sorted(members) if not name.endswith((".json", ".txt"))]
+    images = [{"bytes": members[name], "path": name} for name in names]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    return pa.table({"image": pa.array(images, kind), "label": range(len(names))})
+
+
+def parquet_of(members: Members) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(table_of(members), file, row_group_size=3)
+    return file.getvalue()
+
+
+def arrow_of(members: Members) -> bytes:
+    file = io.BytesIO()
+    with pa.ipc.new_stream(file, table_of(members).schema) as writer:
+        writer.write_table(table_of(members), max_chunksize=3)
+    return file.getvalue()
+
+
 def write_folder(members: Members, folder: Path) -> None:
     for name, data in members.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +111,8 @@ CONTAINERS: dict[str, Callable[[Members], bytes]] = {
     "streamed-stored.zip": lambda members: zip_of(members, zipfile.ZIP_STORED, Unseekable()),
     "zip64.zip": zip64_of,
     "after-a-program.zip": lambda members: b"#!/bin/sh\n" * 99 + zip_of(members),
+    "0.parquet": parquet_of,
+    "0.arrow": arrow_of,
 }
 
 
@@ -111,7 +136,7 @@ def rows_of(out: Path) -> dict[str, dict[str, Any]]:
 def measures_of(source: Path | str, out: Path, prefix: str) -> dict[str, dict[str, Any]]:
     """The rows of a scan by the name of the photo, without what depends on where the photo is."""
     scan_photos([source], out, SERIAL)
-    place = ("source", "path", "modified_ns", "tar_offset")
+    place = ("source", "path", "modified_ns", "tar_offset", "sidecars")
     return {
         path.removeprefix(prefix): {name: value for name, value in row.items() if name not in place}
         for path, row in rows_of(out).items()
@@ -120,7 +145,7 @@ def measures_of(source: Path | str, out: Path, prefix: str) -> dict[str, dict[st
 
 @pytest.mark.parametrize("where", ["disk", "URL"])
 @pytest.mark.parametrize("name", CONTAINERS)
-def test_the_same_photos_give_the_same_measures_from_a_folder_a_tar_and_a_zip(
+def test_the_same_photos_give_the_same_measures_from_a_folder_and_from_each_container(
     name: str, where: str, members: Members, tmp_path: Path
 ) -> None:
     write_folder(members, tmp_path / "folder")
@@ -132,10 +157,14 @@ def test_the_same_photos_give_the_same_measures_from_a_folder_a_tar_and_a_zip(
         container = f"memory://{tmp_path.name}/{name}"
         fsspec.filesystem("memory").pipe(f"/{tmp_path.name}/{name}", (tmp_path / name).read_bytes())
     out = tmp_path / "m.parquet"
-    assert measures_of(container, out, f"{name}/") == expected
+    names = {name: name for name in members}
+    if name in ("0.parquet", "0.arrow"):
+        names = {f"{row:09d}": name for row, name in enumerate(sorted(expected))}
+    found = measures_of(container, out, f"{name}/")
+    assert {names[path]: row for path, row in found.items()} == expected
     for path, row in rows_of(out).items():
         data = read_photo(row["source"], path, offset=row["tar_offset"], size=row["bytes"])
-        assert data == members[path.removeprefix(f"{name}/")]
+        assert data == members[names[path.removeprefix(f"{name}/")]]
     assert scan_photos([container], out, SERIAL).measured_now == 0
 
 

@@ -106,17 +106,6 @@ def test_strength_multiplies_the_colors_and_the_one_to_use_is_printed(
     assert "has no automatic strength" in error.stderr
 
 
-def test_the_automatic_strength_is_measured_on_the_evaluated_photos(clean_manifest: Manifest) -> None:
-    evaluation, results = evaluate(clean_manifest(["test"] * 3), Constant(0.4, 0.9))
-    found = [photo.scores["network"].colorfulness for photo in results]
-    lightness_and_ab = [sample[:2] for sample in evaluation._samples]
-    assert len(lightness_and_ab) == 3
-    evaluation._samples = [(*pair, 0.6 * m) for pair, m in zip(lightness_and_ab, found, strict=True)]
-    strength = evaluation.auto_strength()
-    assert strength is not None
-    assert 0.4 < strength < 0.8
-
-
 @pytest.mark.parametrize("width", [40, 60, 80, 132])
 def test_the_table_fits_the_terminal(
     clean_manifest: Manifest, checkpoint_file: Manifest, monkeypatch: pytest.MonkeyPatch, width: int

@@ -6,6 +6,8 @@ import os
 import tarfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -71,6 +73,17 @@ def test_a_tar_gets_a_folder_of_its_name(tmp_path: Path) -> None:
     (job,) = plan_outputs([tmp_path / "shard.tar"], tmp_path / "out")
     assert job.target == tmp_path / "out" / "shard.tar" / "deep" / "a.png"
     assert job.photo.offset
+
+
+def test_a_parquet_file_is_a_manifest_or_a_source_of_photos_by_its_columns(tmp_path: Path) -> None:
+    picture = photo(tmp_path / "a.png").read_bytes()
+    pq.write_table(pa.table({"image": [picture, None]}), tmp_path / "images.parquet")
+    jobs = list(plan_outputs([tmp_path / "images.parquet"], tmp_path / "out"))
+    below = tmp_path / "out" / "images.parquet"
+    assert [job.target for job in jobs] == [below / "000000000.png", below / "000000001.png"]
+    pq.write_table(pa.table({"source": [str(tmp_path)], "path": ["a.png"]}), tmp_path / "m.parquet")
+    (job,) = plan_outputs([tmp_path / "m.parquet"], tmp_path / "out")
+    assert job.target == tmp_path / "out" / "a.png"
 
 
 def test_what_of_a_tar_cannot_be_read_is_a_job_with_an_error(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import torch
 
 from curate.errors import UsageError
 from curate.measures.colorfulness import colorfulness
-from train.models.colorspace import join_lab
+from train.models.colorspace import join_lab, split_lab
 from train.models.losses import ColorizationWeightedLoss
-from train.models.strength import check_strength, loss_at, match_colorfulness
+from train.models.strength import StrengthSamples, check_strength, loss_at, match_colorfulness
 
 
 def mean_colorfulness(lightness: torch.Tensor, ab: torch.Tensor) -> float:
@@ -36,6 +36,18 @@ def test_the_automatic_strength_gives_the_wanted_colorfulness(
     lightness, ab = predicted
     assert mean_colorfulness(lightness, strength * ab) == pytest.approx(target, rel=0.005)
     assert (strength > 1) == (share > 1) or share == 1
+
+
+def test_samples_of_large_pictures_give_the_strength_of_all_their_pixels() -> None:
+    torch.manual_seed(5)
+    rgb = torch.randint(0, 256, (6, 40, 60, 3), dtype=torch.uint8).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    lightness, target = split_lab(rgb)
+    samples = StrengthSamples()
+    for part in (slice(0, 2), slice(2, 6)):
+        samples.add(lightness[part], 0.7 * target[part], rgb[part])
+    strength = samples.automatic_strength()
+    assert strength == pytest.approx(1 / 0.7, abs=0.03)
+    assert not samples.is_full()
 
 
 def test_it_is_at_most_2_and_0_for_gray_originals(predicted: tuple[torch.Tensor, torch.Tensor]) -> None:

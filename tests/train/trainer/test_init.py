@@ -104,6 +104,17 @@ def test_step_0_scores_as_the_parents_best_step_on_the_same_photos(parent: Path,
     assert describe_parent(last, pq.read_table(run / "photos.parquet"))[0].parent == first
 
 
+def test_weights_in_float16_are_trained_in_float32(parent: Path, tmp_path: Path) -> None:
+    source, half = best(parent), tmp_path / "half.safetensors"
+    weights = {f"model/{name}": value for name, value in source.tensors_under("model").items()}
+    smaller = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+    checkpoint.save(half, smaller, source.metadata)
+    start(parent.parent / "clean.parquet", tmp_path / "run", half, recipe=replace(RECIPE, max_steps=1))
+    (first, second) = (events(folder, "validation") for folder in (tmp_path / "run", parent))
+    assert first[0]["loss"] == pytest.approx(min(second, key=lambda entry: entry["score"])["loss"], abs=1e-3)
+    assert {value.dtype for value in best(tmp_path / "run").tensors.values()} == {torch.float32, torch.int64}
+
+
 def test_channels_norm_and_encoder_must_agree(parent: Path, clean_manifest: Manifests, tmp_path: Path) -> None:
     wanted = replace(RECIPE, image_size=64)
     for change in ({"channels": 4}, {"norm": "group"}, {"encoder": "efficientnet-lite0"}):

@@ -206,7 +206,10 @@ def test_film_changes_what_the_network_sees_but_not_baselines_targets_or_order(
     assert steps[0][-1]["loss"] != steps[1][-1]["loss"]
     assert validations[0] != validations[1]
     assert checkpoint.load(old / "last.safetensors").metadata.recipe.augment == "film"
-    assert "augment film" in (old / "run.html").read_text()
+    page = (old / "run.html").read_text()
+    assert "augment film" in page
+    assert "What the network sees" in page
+    assert "What the network sees" not in (plain / "run.html").read_text()
 
 
 @pytest.mark.parametrize(

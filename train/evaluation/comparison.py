@@ -1,0 +1,303 @@
+"""Scores of colorized pictures of any tool, by the same numbers as the evaluation of a checkpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import train.evaluation.report
+from curate.errors import BrokenPhoto, PhotoError, TrainingError, UsageError
+from curate.executors.watchdog import Watchdog
+from curate.image.decode import Photo, decode, memory_errors
+from curate.locations import PathText, RemotePath, local_path, parse_location
+from curate.measures.colorfulness import colorfulness
+from train.data.dataset import PhotoDataset
+from train.data.loader import TIMEOUT_S, crop
+from train.data.roots import check_roots
+from train.evaluation.feature_metrics import Fid, Lpips
+from train.evaluation.pairs import Pairs, list_folder, load_originals
+from train.evaluation.protocols import CENTER_CROP, WHOLE_PICTURE, ComparisonProtocol
+from train.evaluation.scores import (
+    PhotoResult,
+    PredictionSummary,
+    Predictor,
+    histogram_of,
+    score_prediction,
+    summarize,
+)
+from train.models.colorspace import join_lab, split_lab
+from train.models.losses import ColorizationWeightedLoss
+
+MIN_SIDE_PX = 16
+"""SSIM and tone need pictures of this size."""
+MAX_STRETCH = 0.02
+"""Relative difference of the aspect ratios of a picture and its original; more is reported."""
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonResult:
+    """Scores of colorized pictures, compared with gray and with one mean color."""
+
+    protocol: ComparisonProtocol
+    """What was measured; numbers of another protocol don't compare."""
+    photos: Sequence[PhotoResult]
+    """Scores of every picture."""
+    summary: Mapping[Predictor, PredictionSummary]
+    """Means over the pictures, for `pictures`, `mean color` and `neutral gray`."""
+    unmatched: Sequence[str]
+    """Pictures without original, by their path."""
+    unreadable: Mapping[str, str]
+    """Reason for each picture that was left out because it or its original can't be read, by the picture's path."""
+    colorless: Sequence[str]
+    """Pictures that were left out because their original has no color, by their path."""
+
+
+class Comparison:
+    """Compares pictures with their originals.
+
+    Args:
+        pairs: what to compare.
+        size_px: side of the square that is cut from the middle of both; None compares whole pictures.
+        lpips: to measure LPIPS; None leaves it out.
+        fid: to measure FID; None leaves it out.
+        timeout_s: a picture that takes longer to read counts as unreadable.
+    """
+
+    def __init__(
+        self, pairs: Pairs, size_px: int | None, lpips: Lpips | None, fid: Fid | None, timeout_s: float
+    ) -> None:
+        self.pairs, self.size_px, self.lpips, self.fid, self.timeout_s = pairs, size_px, lpips, fid, timeout_s
+        self.criterion = ColorizationWeightedLoss()
+        self.mean_ab = torch.zeros(1, 2, 1, 1)
+        self.resized: set[int] = set()
+        """Index of each picture that was scaled to the size of its original."""
+        self.stretched: set[int] = set()
+        """Index of those that have another aspect ratio than their original."""
+        self.unreadable: dict[str, str] = {}
+        self.colorless: list[str] = []
+
+    def run(self, progress: Callable[[int, int], None]) -> list[PhotoResult]:
+        """Return the scores of all pairs.
+
+        Raises:
+            TrainingError: no pair can be compared.
+        """
+        usable = self._measure_mean_color()
+        results = []
+        for match, picture, original in self._load(usable):
+            results.append(self._compare(match, picture, original))
+            progress(len(results), len(usable))
+        if not results:
+            raise TrainingError(
+                f"no picture can be compared: {len(self.unreadable):,} can't be read, {len(self.colorless):,} have an "
+                "original without color"
+            )
+        return results
+
+    def render(self, index: int) -> tuple[Pixels, Pixels, Pixels]:
+        """Return gray, picture and original of one picture, each (H, W, 3) uint8 sRGB."""
+        match = next(match for match in self.pairs.matches if match[0] == index)
+        ((_, picture, original),) = self._load([match])
+        lightness, target = split_lab(original[None])
+        return join_lab(lightness, torch.zeros_like(target))[0].numpy(), picture.numpy(), original.numpy()
+
+    def _measure_mean_color(self) -> list[tuple[int, int]]:
+        """Set the ab/50 with the lowest loss on all originals that can be used; return their pairs."""
+        total, weight = torch.zeros(1, 2, 1, 1), 0.0
+        usable = []
+        for match, _, original in self._load(self.pairs.matches):
+            _, target = split_lab(original[None])
+            if not histogram_of(target).any():
+                self.colorless.append(self.pairs.pictures.name(match[0]))
+                continue
+            weights = self.criterion.weights(target)
+            total += (weights * target).sum(dim=(0, 2, 3), keepdim=True)
+            weight += float(weights.sum())
+            usable.append(match)
+        self.mean_ab = total / max(weight, 1e-12)
+        return usable
+
+    def _load(self, matches: Sequence[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], Tensor, Tensor]]:
+        """Yield each pair that can be read, with picture and original, both (H, W, 3) uint8 of the same size."""
+        with closing(Watchdog(self.timeout_s)) as watchdog:
+            for match in matches:
+                try:
+                    with memory_errors("comparing it"):
+                        picture, original = self._read_pair(match, watchdog)
+                except PhotoError as exc:
+                    self.unreadable[self.pairs.pictures.name(match[0])] = str(exc)
+                else:
+                    yield match, torch.from_numpy(picture), torch.from_numpy(original)
+
+    def _read_pair(self, match: tuple[int, int], watchdog: Watchdog) -> tuple[Pixels, Pixels]:
+        picture = self._decode(self.pairs.pictures, match[0], watchdog)
+        try:
+            original = self._decode(self.pairs.originals, match[1], watchdog)
+        except PhotoError as exc:
+            raise type(exc)(f"its original: {exc.args[0]}") from exc
+        size, wanted = ((photo.header.width, photo.header.height) for photo in (picture, original))
+        pixels = picture.pixels
+        if size != wanted:
+            self.resized.add(match[0])
+        if abs(size[0] * wanted[1] / (size[1] * wanted[0]) - 1) > MAX_STRETCH:
+            self.stretched.add(match[0])
+        elif self.size_px:
+            return self._cut(pixels), self._cut(original.pixels)
+        pixels = _resize(pixels, original.pixels.shape[:2])
+        return (self._cut(pixels), self._cut(original.pixels)) if self.size_px else (pixels, original.pixels)
+
+    def _decode(self, photos: PhotoDataset, index: int, watchdog: Watchdog) -> Photo:
+        data = watchdog.call(photos.read_unchanged, index)
+        photo: Photo = watchdog.call(decode, data, short_side_px=self.size_px)
+        if min(photo.pixels.shape[:2]) < MIN_SIDE_PX:
+            raise BrokenPhoto(f"it is smaller than {MIN_SIDE_PX} px")
+        return photo
+
+    def _cut(self, pixels: Pixels) -> Pixels:
+        assert self.size_px is not None  # noqa: S101
+        square = np.empty((self.size_px, self.size_px, 3), np.uint8)
+        crop(pixels, None, square)
+        return square
+
+    def _compare(self, match: tuple[int, int], picture: Tensor, original: Tensor) -> PhotoResult:
+        lightness, target = split_lab(original[None])
+        _, ab = split_lab(picture[None])
+        predictions: dict[Predictor, Tensor] = {
+            "pictures": ab,
+            "mean color": self.mean_ab.expand_as(target),
+            "neutral gray": torch.zeros_like(target),
+        }
+        shown = {
+            name: picture[None] if name == "pictures" else join_lab(lightness, color)
+            for name, color in predictions.items()
+        }
+        named: Mapping[str, Tensor] = dict(shown.items())
+        lpips = self.lpips.distances(original[None], named)[0] if self.lpips else {}
+        if self.fid:
+            self.fid.update(original[None], named)
+        m = colorfulness(original.numpy())
+        return PhotoResult(
+            index=match[0],
+            name=self.pairs.pictures.name(match[0]),
+            original_colorfulness=m,
+            original_colorfulness_absolute=colorfulness(original.numpy(), variant="absolute"),
+            scores={
+                name: score_prediction(
+                    shown[name][0], color[0], original, target[0], m, self.criterion, lpips.get(name)
+                )
+                for name, color in predictions.items()
+            },
+            hues={
+                **{name: histogram_of(color[0]) for name, color in predictions.items()},
+                "originals": histogram_of(target[0]),
+            },
+        )
+
+
+def _resize(pixels: Pixels, shape: tuple[int, ...]) -> Pixels:
+    """Return pixels at another (height, width)."""
+    if pixels.shape[:2] == shape:
+        return pixels
+    shrinks = pixels.shape[0] > shape[0]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(pixels, (shape[1], shape[0]), interpolation=interpolation), np.uint8)
+
+
+def compare(
+    pictures: PathText,
+    truth: PathText,
+    *,
+    image_size: int | None = None,
+    split: Literal["test", "val", "train", "all"] = "all",
+    roots: PathText | Sequence[PathText] = (),
+    lpips_weights: PathText | None = None,
+    fid_weights: PathText | None = None,
+    html: PathText | None = None,
+    timeout_s: float = TIMEOUT_S,
+    progress: Callable[[int, int], None] | None = None,
+) -> ComparisonResult:
+    """Compare colorized pictures of any tool with their originals, beside a gray and a single-color prediction.
+
+    A picture belongs to the original that has the same path below its folder, suffixes aside. A picture of another size
+    is scaled to the size of its original. The loss is that of the documented recipe.
+
+    Args:
+        pictures: folder, tar or ZIP of the colorized pictures.
+        truth: folder, tar or ZIP of the originals, or a manifest.
+        image_size: scale the short side of both to this many px, 32 to 4096, and cut a square from the middle, as
+            `evaluate` does; None compares whole pictures at the size of the original.
+        split: photos of the manifest to use.
+        roots: one or many folders to look in, if the photos of the manifest have moved since the scan.
+        lpips_weights: TorchScript file vgg16.pt, to measure LPIPS. It runs as a program.
+        fid_weights: TorchScript file inception-2015-12-05.pt, to measure FID. It runs as a program.
+        html: page to write with the best, median and worst pictures.
+        timeout_s: a picture that takes longer to read counts as unreadable.
+        progress: called with the number of pictures done and of all pictures.
+
+    Returns:
+        `summary["pictures"]` with `loss_to_neutral`, `colorfulness`, `psnr_db`, `ssim`, `hue`, ..., beside
+        `summary["neutral gray"]` and `summary["mean color"]`; `photos` with the scores of each picture; `protocol`;
+        and the pictures that were left out.
+
+    Raises:
+        SourceError: a folder has no photos or can't be listed.
+        ManifestError: the manifest has no photos of that split, or photos are gone or changed.
+        UsageError: an argument has no meaning, no picture has an original, or a path without suffix is not unique.
+        TrainingError: no picture can be compared.
+
+    Example:
+        >>> result = train.compare("colored", "originals", image_size=256)  # doctest: +SKIP
+        >>> result.summary["pictures"].loss_to_neutral  # doctest: +SKIP
+        0.71
+    """
+    if split not in ("test", "val", "train", "all"):
+        raise UsageError(f"split {split!r} is not understood: choose from test, val, train, all")
+    if image_size is not None and not 32 <= image_size <= 4096:
+        raise UsageError(f"image_size must be 32 to 4096 px, not {image_size!r}")
+    if not timeout_s > 0:
+        raise UsageError(f"timeout_s must be more than 0 seconds, not {timeout_s!r}")
+    page = None if html is None else local_path(html)
+    if page:
+        train.evaluation.report.check_page_path(page)
+    folder, source = local_path(pictures), parse_location(truth)
+    folders = [roots] if isinstance(roots, str | os.PathLike | RemotePath) else roots
+    inner, outer = ([], []) if folder == source else ([folder], [source])  # one folder may be inside the other
+    originals, sha256 = load_originals(source, split, check_roots([local_path(path) for path in folders]), inner)
+    pairs = Pairs.match(list_folder(folder, [path for path in outer if isinstance(path, Path)]), originals)
+    lpips = Lpips(local_path(lpips_weights), "cpu") if lpips_weights else None
+    fid = Fid(local_path(fid_weights), "cpu") if fid_weights else None
+    comparison = Comparison(pairs, image_size, lpips, fid, timeout_s)
+    photos = comparison.run(progress or (lambda done, total: None))
+    protocol = ComparisonProtocol(
+        pictures=str(pictures),
+        truth=str(truth),
+        truth_sha256=sha256,
+        split=None if sha256 is None else split,
+        photos=len(photos),
+        size_px=image_size,
+        resized=len(comparison.resized),
+        stretched=len(comparison.stretched),
+        unmatched=len(pairs.unmatched),
+        originals_without_picture=len(originals) - len(pairs.matches),
+        unreadable=len(comparison.unreadable),
+        colorless=len(comparison.colorless),
+        lpips_weights_sha256=lpips.features.sha256 if lpips else None,
+        fid_weights_sha256=fid.features.sha256 if fid else None,
+        crop=CENTER_CROP if image_size else WHOLE_PICTURE,
+    )
+    summary = summarize(photos, fid.distances() if fid else None)
+    if page:
+        text = train.evaluation.report.render_page(comparison.render, protocol, photos, summary)
+        train.evaluation.report.write_page(page, text)
+    return ComparisonResult(protocol, photos, summary, pairs.unmatched, comparison.unreadable, comparison.colorless)
