@@ -67,8 +67,8 @@ def read_pictures(repositories: Path, photos: Path | None, labels_path: Path) ->
     counts: Counter[tuple[str, bool]] = Counter()
     pictures = []
     for path, sha256 in sorted(_hash_files(repositories), key=lambda entry: entry[1]):
-        if sha256 in labels:
-            repository, label = labels.pop(sha256)
+        repository, label = labels.pop(sha256, ("", "undecided"))
+        if label in ("photo", "graphic"):
             pictures += _read_picture(path, repository, sha256, label == "graphic", counts)
     print(f"{len(labels)} of the labeled pictures are missing")
     for path, sha256 in _hash_files(photos) if photos else ():

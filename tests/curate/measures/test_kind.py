@@ -57,8 +57,18 @@ def test_a_chart_is_a_graphic() -> None:
 
 def test_a_picture_of_one_color_has_the_extreme_statistics() -> None:
     found = statistics_of(np.full((20, 30, 3), 255, np.uint8))
-    assert (found["flat_share"], found["flat_color_share"], found["white_share"], found["top_color_share"]) == (1, 1, 1, 1)
-    assert (found["edge_share"], found["luma_step_mean"], found["color_entropy_bits"], found["border_spread"]) == (0, 0, 0, 0)
+    assert (found["flat_share"], found["flat_color_share"], found["white_share"], found["top_color_share"]) == (
+        1,
+        1,
+        1,
+        1,
+    )
+    assert (found["edge_share"], found["luma_step_mean"], found["color_entropy_bits"], found["border_spread"]) == (
+        0,
+        0,
+        0,
+        0,
+    )
     assert found["color_share"] == 1 / 600
 
 
