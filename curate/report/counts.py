@@ -114,7 +114,9 @@ def count_manifest(path: Location) -> ManifestCounts:
             f"{path} has no rows, so there is nothing to show: scan photos, or use less strict filter options"
         )
     joined = (np.concatenate(column) for column in zip(*counts, strict=True))
-    return ManifestCounts(*joined, tuple(errors.codes), tuple(reasons.codes))
+    bins, tones, sectors, confidences, kinds, scores, error, reason, listed, contents, fingerprints = joined
+    codes = (bins, tones, sectors, confidences, kinds, scores, error, reason, listed)
+    return ManifestCounts(*codes, contents, fingerprints, tuple(errors.codes), tuple(reasons.codes))
 
 
 def reason_kind(reason: str) -> str:

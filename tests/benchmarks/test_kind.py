@@ -27,7 +27,7 @@ def test_training_prints_a_table_and_writes_a_network(tmp_path: Path) -> None:
     with (tmp_path / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("repository", "path", "sha256", "label"), *rows])
     script = ROOT / "benchmarks" / "kind" / "train_network.py"
-    options = ["--labels", tmp_path / "labels.csv", "--out", tmp_path, "--epochs", "0.1", "--synthetic", "4"]
+    options = ["--labels", str(tmp_path / "labels.csv"), "--out", str(tmp_path), "--epochs", "0.1", "--synthetic", "4"]
     done = subprocess.run(
         [sys.executable, script, tmp_path / "clones", *options],
         env=os.environ | {"PYTHONPATH": str(ROOT)},

@@ -1,8 +1,8 @@
 """Score a picture's kind with a convolutional network: photo or graphic.
 
 The network is EfficientNet-Lite0, pretrained on ImageNet (Apache-2.0), fine-tuned on labeled pictures of public
-repositories by benchmarks/kind/train_network.py (data and accuracy: docs/results/kind.md). `network.onnx` has its weights in
-float16; OpenCV runs it in float32.
+repositories by benchmarks/kind/train_network.py (data and accuracy: docs/results/kind.md). `network.onnx` has its
+weights in float16; OpenCV runs it in float32.
 """
 
 from __future__ import annotations

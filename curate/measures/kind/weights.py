@@ -36,7 +36,7 @@ FEATURES: Mapping[str, tuple[float, float, float]] = {
 }
 """For each input: mean and standard deviation of its logarithm over the training pictures, and its weight."""
 
-NETWORK_RANGE = (-0.8, -0.4, 2.5, 3.5)
+NETWORK_RANGE = (-0.5, 0.0, 2.5, 3.5)
 """Log odds of the regression at which the network's share begins, is 1, is still 1, and ends."""
 
 NETWORK_THRESHOLD = 3.75
