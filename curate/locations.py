@@ -23,6 +23,9 @@ _OBJECT_STORES = frozenset(
     {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl", "az", "wasb", "wasbs", "hf", "oci", "oss", "tos", "r2", "b2"}
 )
 """Schemes of stores in which a file that is being written can't be seen before it is whole."""
+LISTED_SCHEMES = _OBJECT_STORES | {"http", "https", "hdfs", "webhdfs", "memory", *_LOCAL_SCHEMES}
+"""Schemes that a list of photos may name. Others, like `sftp`, `smb` or `git`, and chains like `simplecache::s3`, could
+make a list from a stranger reach hosts with the user's keys, write files or read archives: these need an argument."""
 _VERSION_KEYS = ("size", "ETag", "etag", "md5Hash", "generation", "LastModified", "last_modified", "mtime", "created")
 
 
@@ -237,6 +240,15 @@ def is_url(location: str) -> bool:
     return re.match(rf"{_SCHEME}(::|://)", location) is not None
 
 
+def may_be_listed(url: str) -> bool:
+    """Whether a list of photos may name a URL; see `LISTED_SCHEMES`.
+
+    >>> may_be_listed("hf://datasets/a/b/0.tar"), may_be_listed("simplecache::s3://a/b"), may_be_listed("sftp://a/b")
+    (True, False, False)
+    """
+    return "::" not in url and url.partition("://")[0].lower() in LISTED_SCHEMES
+
+
 def parse_location(value: PathText) -> Location:
     """Return the path or the URL that an argument names; a `file://` URL becomes a path.
 
@@ -346,7 +358,11 @@ def check_scheme(url: str) -> None:
 def missing_library(url: str, exc: ImportError) -> str:
     """The message for a missing library, from fsspec's error, whose cause names the library."""
     package = getattr(exc.__cause__, "name", None)
-    hint = install_hint("remote") if package in (None, "s3fs", "fsspec") else f"pip install {package}"
+    hint = f"pip install {package}"
+    if package in (None, "s3fs", "fsspec"):
+        hint = install_hint("remote")
+    elif package == "huggingface_hub":
+        hint = install_hint("hf")
     return f"{url} needs a library that isn't installed ({describe_error(exc)}): {hint}"
 
 

@@ -68,6 +68,8 @@ def dry_scan_summary(listing: ListingStats) -> Iterator[str]:
     """The work that a scan would have to do."""
     to_read = f"{listing.to_measure:,} to read ({format_bytes(listing.bytes_to_measure)})"
     yield f"{pluralize(listing.files, 'file')}, {to_read}; dry run: nothing was measured or written"
+    if listing.streams:
+        yield f"  compressed tars: {listing.streams:,}, each counted as one file: their photos are counted when read"
     if listing.missing:
         yield f"  missing: {pluralize(listing.missing, 'photo')}; rows would be kept"
     if listing.dropped:

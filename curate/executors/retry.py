@@ -75,15 +75,35 @@ def with_watchdog(photos: Iterable[Photo], timeout_s: float) -> Iterator[Photo]:
         photos: in order.
         timeout_s: seconds that one photo may take. The process ends after 1 to 1.25 times as long.
     """
-    armed_at = -math.inf
+    watchdog = ProcessWatchdog(timeout_s)
     for photo in photos:
-        now = time.monotonic()
-        # not for each photo: it starts a thread, which costs as much as a small photo
-        if now - armed_at > timeout_s / 4:
-            faulthandler.dump_traceback_later(1.25 * timeout_s, exit=True, file=STDERR_FD)
-            armed_at = now
+        watchdog.beat()
         yield photo
-    faulthandler.cancel_dump_traceback_later()
+    watchdog.stop()
+
+
+class ProcessWatchdog:
+    """Ends the process unless `beat` is called in time.
+
+    Args:
+        timeout_s: seconds between two calls. The process ends after 1 to 1.25 times as long.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._armed_at = -math.inf
+
+    def beat(self) -> None:
+        """Start the time again."""
+        now = time.monotonic()
+        # not each time: it starts a thread, which costs as much as a small photo
+        if now - self._armed_at > self._timeout_s / 4:
+            faulthandler.dump_traceback_later(1.25 * self._timeout_s, exit=True, file=STDERR_FD)
+            self._armed_at = now
+
+    def stop(self) -> None:
+        """Stop the watchdog."""
+        faulthandler.cancel_dump_traceback_later()
 
 
 def run_isolated(

@@ -25,6 +25,7 @@ from curate.sources.entry import to_sidecars
 from curate.sources.members import is_metadata
 from curate.sources.photo_columns import read_photo_columns
 from curate.sources.reader import PHOTO_REF_COLUMNS
+from curate.sources.tar_copies import copied_tars
 
 
 def export_photos(
@@ -65,8 +66,9 @@ def export_photos(
     summary = ExportSummary(failed_sidecars=plan.failed)
     report = progress or (lambda done, total: None)
     with locked_output_dir(out, {"manifest": plan.read.sha256, "to": kind}):
-        for done in write(plan, ExportFolder(out), kind, summary):
-            report(done, len(plan.photos))
+        with copied_tars(plan.rows, out):
+            for done in write(plan, ExportFolder(out), kind, summary):
+                report(done, len(plan.photos))
         write_failed_csv(out, [*summary.failed, *summary.failed_sidecars])
         with write_errors(out, OutputError, "-o", resumable=True):
             summary.card_kept = not write_card(out, _card(plan, kind, summary))

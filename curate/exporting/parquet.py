@@ -35,6 +35,7 @@ from curate.sources.members import is_metadata
 from curate.sources.photo_columns import read_photo_columns
 from curate.sources.reader import PHOTO_REF_COLUMNS, PhotoRef, photo_refs
 from curate.sources.sidecars import read_sidecar, sidecar_suffix
+from curate.sources.tar_copies import copied_tars, use_copies
 
 PARQUET_COLUMNS = ("width", "height", "colorfulness", "tone", "sha256")
 """Columns of the manifest in the output if none are chosen, as far as the manifest has them."""
@@ -162,7 +163,8 @@ def export_parquet(
     with locked_output_dir(out, json.loads(json.dumps(made_of))):
         rows, sidecars = _choose_columns(readable, options, summary)
         jobs = list(_plan(rows, options, sidecars))
-        results, sidecars = _write_all(jobs, out, options, progress)
+        with copied_tars(readable, out):
+            results, sidecars = _write_all(jobs, out, options, progress)
         splits: dict[str, ShardResult] = {}
         for job, (result, is_new) in zip(jobs, results, strict=True):
             split = splits.setdefault(job.split, ShardResult())
@@ -374,7 +376,7 @@ def write_shard(out: Location, job: ShardJob) -> ShardResult:
     Raises:
         OutputError: it can't be written, or a source of photos is gone.
     """
-    with write_errors(out, OutputError, "-o", resumable=True):
+    with write_errors(out, OutputError, "-o", resumable=True), use_copies(out):
         if isinstance(out, RemotePath):
             with TemporaryDirectory(dir=make_drafts_folder(out)) as scratch:
                 draft = Path(scratch, "draft")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from curate import manifest
 from curate.errors import TRANSIENT_KINDS, ManifestError, OutputError, PhotoError, UsageError
 from curate.executors.engines import ENGINES, EngineName, check_engine_options
-from curate.executors.retry import Progress, run_groups, run_isolated, with_watchdog
+from curate.executors.retry import ProcessWatchdog, Progress, run_groups, run_isolated, with_watchdog
 from curate.files import locked_output_dir, remove, write_errors, write_failed_csv
 from curate.image.decode import MAX_ASPECT_RATIO, decode, memory_errors
 from curate.locations import Location
@@ -38,6 +38,7 @@ from curate.sources.entry import Sidecar
 from curate.sources.photo_columns import read_photo_columns
 from curate.sources.reader import BORDER_COLUMNS, PHOTO_REF_COLUMNS, PhotoRef, photo_refs
 from curate.sources.sidecars import read_sidecar, sidecar_suffix
+from curate.sources.tar_copies import TarCopies, TarCopy, copy_tar, use_copies
 
 SHARD_PHOTOS = 512
 """Photos per shard."""
@@ -141,9 +142,11 @@ def pack_photos(
         to_do = [shard for shard in range(_count_shards(table)) if not _is_finished(shards.get(shard))]
         if to_do:
             remove(out / MANIFEST_NAME)  # a pack with a manifest is complete
-        packed_now = _pack_shards(out, options, table, to_do, progress)
+        copies = TarCopies(table, out)
+        packed_now = _pack_shards(out, options, table, to_do, copies, progress)
         summary = PackSummary(packed_now=packed_now)
         rows = _packed_rows(out, _add_metadata(table, summary), summary)
+        copies.remove()
         if rows.num_rows and (to_do or not _has_rows(out / MANIFEST_NAME, rows)):
             write_failed_csv(out, [*summary.failed, *summary.failed_sidecars])
             manifest.write_manifest(out / MANIFEST_NAME, rows, _lineage(read, options, command, summary))
@@ -176,9 +179,16 @@ def _is_finished(shard: pa.Table | None) -> bool:
 
 
 def _pack_shards(
-    out: Location, options: PackOptions, table: pa.Table, to_do: list[int], progress: Progress | None
+    out: Location,
+    options: PackOptions,
+    table: pa.Table,
+    to_do: list[int],
+    copies: TarCopies,
+    progress: Progress | None,
 ) -> int:
     total: int = sum(min(SHARD_PHOTOS, table.num_rows - shard * SHARD_PHOTOS) for shard in to_do)
+    if to_do:
+        _copy_tars(out, options, copies, progress)
     run_groups(
         ENGINES[options.engine],
         partial(pack_shard, out, options),
@@ -191,16 +201,45 @@ def _pack_shards(
     return total
 
 
+def _copy_tars(out: Location, options: PackOptions, copies: TarCopies, progress: Progress | None) -> None:
+    """Copy the photos of compressed tars, so that they can be read in the order of the shards.
+
+    Raises:
+        OutputError: a copy can't be written, or a worker died.
+    """
+
+    def fail(copy: TarCopy) -> None:
+        raise OutputError(f"{copy.tar} can't be read: reading it ended the process: run the same command again")
+
+    run_groups(
+        ENGINES[options.engine],
+        partial(_copy_tar, out, options),
+        copies.unfinished(),
+        retry_group=fail,
+        workers=options.workers,
+        total=copies.photos,
+        progress=progress if copies else None,
+    )
+
+
+def _copy_tar(out: Location, options: PackOptions, copy: TarCopy) -> None:
+    watchdog = ProcessWatchdog(options.timeout_s)
+    watchdog.beat()
+    with write_errors(out, OutputError, "-o", resumable=True):
+        copy_tar(copy, watchdog.beat)
+    watchdog.stop()
+
+
 def pack_shard(out: Location, options: PackOptions, shard: ShardInput) -> None:
     """Pack one shard, in a worker process; the watchdog ends the process if decoding a photo takes too long."""
     photos = with_watchdog(shard.photos, options.timeout_s)
-    with write_errors(out, OutputError, "-o", resumable=True):
+    with write_errors(out, OutputError, "-o", resumable=True), use_copies(out):
         save_shard(out, shard.index, (pack_photo(photo, options) for photo in photos))
 
 
 def _pack_isolated(out: Location, options: PackOptions, shard: ShardInput) -> None:
     """Pack a shard again whose worker died, with each photo in a process of its own."""
-    function = partial(pack_photo, options=options)
+    function = partial(_pack_from_copies, out, options)
     results = run_isolated(function, shard.photos, workers=options.workers, timeout_s=options.timeout_s)
     packed = [
         PackedPhoto(photo.sha256, error=str(result)) if isinstance(result, PhotoError) else result
@@ -208,6 +247,11 @@ def _pack_isolated(out: Location, options: PackOptions, shard: ShardInput) -> No
     ]
     with write_errors(out, OutputError, "-o", resumable=True):
         save_shard(out, shard.index, packed)
+
+
+def _pack_from_copies(out: Location, options: PackOptions, photo: PhotoRef) -> PackedPhoto:
+    with use_copies(out):
+        return pack_photo(photo, options)
 
 
 def pack_photo(photo: PhotoRef, options: PackOptions) -> PackedPhoto:

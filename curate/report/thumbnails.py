@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +18,14 @@ from PIL import Image
 from curate.errors import PhotoError
 from curate.executors import engines
 from curate.image.decode import decode, memory_errors
-from curate.sources import check_unchanged, locate_photo, read_bytes, remote
+from curate.sources import check_unchanged, keep_streams_open, locate_photo, read_bytes, remote
+from curate.sources.reader import is_compressed_tar
 
 _QUALITY = 70
 _MAX_ASPECT = 2.5
 _TIMEOUT_S = 20.0
+_STREAM_BYTES_PER_S = 10 << 20
+"""A compressed tar that is read more slowly is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +79,35 @@ def thumbnail_side_px(photos: int) -> int:
 def make_thumbnails(
     locations: Sequence[PhotoLocation], short_side_px: int, *, workers: int | None
 ) -> Mapping[PhotoLocation, Thumbnail]:
-    """Thumbnails of the photos that are unchanged and can be read; one that crashes the decoder or hangs gets none."""
+    """Thumbnails of the photos that are unchanged and can be read; one that crashes the decoder or hangs gets none.
+
+    The photos of one compressed tar are read together, front to back.
+    """
+    tars: defaultdict[str, list[PhotoLocation]] = defaultdict(list)
+    others = []
+    for location in locations:
+        path = location.resolve() if location.tar_offset is not None else None
+        if path is not None and is_compressed_tar(path):
+            tars[path].append(location)
+        else:
+            others.append(location)
     make = partial(make_thumbnail, short_side_px=short_side_px)
-    outcomes = engines.map_in_processes(make, locations, workers=workers, timeout_s=_TIMEOUT_S)
-    return {
-        outcome.item: outcome.result
-        for outcome in outcomes
-        if isinstance(outcome, engines.TaskResult) and outcome.result is not None
-    }
+    outcomes = engines.map_in_processes(make, others, workers=workers, timeout_s=_TIMEOUT_S)
+    found = {outcome.item: outcome.result for outcome in outcomes if isinstance(outcome, engines.TaskResult)}
+    groups = [sorted(group, key=lambda location: location.tar_offset or 0) for group in tars.values()]
+    bytes_to_read = max((group[-1].tar_offset or 0 for group in groups), default=0)
+    timeout_s = _TIMEOUT_S * max(map(len, groups), default=0) + bytes_to_read / _STREAM_BYTES_PER_S
+    make_group = partial(_make_group, short_side_px=short_side_px)
+    for outcome in engines.map_in_processes(make_group, groups, workers=workers, timeout_s=timeout_s):
+        if isinstance(outcome, engines.TaskResult):
+            found |= dict(zip(outcome.item, outcome.result, strict=True))
+    return {location: thumbnail for location, thumbnail in found.items() if thumbnail is not None}
+
+
+def _make_group(locations: Sequence[PhotoLocation], short_side_px: int) -> list[Thumbnail | None]:
+    """The thumbnails of photos of one compressed tar, in its order."""
+    with keep_streams_open():
+        return [make_thumbnail(location, short_side_px) for location in locations]
 
 
 def make_thumbnail(location: PhotoLocation, short_side_px: int) -> Thumbnail | None:

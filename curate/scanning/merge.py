@@ -97,7 +97,7 @@ def sort_file_by_location(file: Path, folder: Path) -> Path:
     for number, batch in enumerate(open_parquet(file, pre_buffer=False).iter_batches(ROW_GROUP_SIZE)):
         runs.append(folder / f"run-{number:04d}-{file.name}")
         with open_writer(runs[-1], SCAN_SCHEMA, durable=False) as out:
-            out.write_table(_sort(_add_sort_key(to_scan_schema(batch))))
+            out.write_table(sort_rows(to_scan_schema(batch)))
     copy = folder / f"ordered-{file.name}"
     with open_writer(copy, SCAN_SCHEMA, durable=False) as out:
         for table in combine_tables(merge_sorted(runs)):
@@ -113,6 +113,11 @@ def merge_sorted(files: Sequence[Path]) -> Iterator[pa.Table]:
     while readers := [reader for reader in readers if reader.fill()]:
         limit = min(reader.last_key() for reader in readers)  # rows that are not in memory yet sort after it
         yield _sort(pa.concat_tables([reader.take_to(limit) for reader in readers]))
+
+
+def sort_rows(rows: pa.Table) -> pa.Table:
+    """Sort rows of the scan schema in listing order."""
+    return _sort(_add_sort_key(rows))
 
 
 def _add_sort_key(rows: pa.Table) -> pa.Table:

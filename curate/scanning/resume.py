@@ -22,6 +22,7 @@ from curate.errors import TRANSIENT_KINDS, ManifestError
 from curate.files import exists, write_errors
 from curate.locations import Location
 from curate.manifest import SCAN_SCHEMA, Lineage, open_parquet
+from curate.scanning.known_streams import find_known_tars
 from curate.scanning.merge import to_scan_schema
 from curate.sources import ALL_SHARDS, Key, ListedPhoto, Sources, contains, photo_location
 
@@ -62,6 +63,8 @@ class ListingRow(NamedTuple):
     """Number of the row in this file."""
     missing_since: int | None = None
     """Microseconds since 1970; None: the file was found."""
+    keeps_sidecars: bool = False
+    """Whether the known row says which files are beside the photo, because the listing did not look for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,7 @@ class KnownRowMatcher:
         earlier_is_current: bool = True,
         missing: MissingRowPolicy | None = None,
         retry_errors: bool = False,
+        same_exclude: tuple[bool, bool] = (True, True),
     ) -> None:
         """Open the files of known rows, each in listing order.
 
@@ -182,6 +186,8 @@ class KnownRowMatcher:
             earlier_is_current: whether the same scorer and options made it, so that its measures can be used.
             missing: which of its rows are kept if their photos aren't found.
             retry_errors: measure unchanged files again if they failed before.
+            same_exclude: whether the recovered files, and the manifest, were made with the patterns of this scan.
+                Otherwise they may lack photos of compressed tars, which are then read again.
         """
         self._files = [*recovered, earlier] if earlier else list(recovered)
         self._recovered = [_RowCursor(path) for path in recovered]
@@ -189,6 +195,8 @@ class KnownRowMatcher:
         self._earlier_is_current = earlier_is_current
         self._missing = missing or MissingRowPolicy()
         self._retry_errors = retry_errors
+        self._same_exclude = same_exclude
+        self._known_tars: list[dict[str, int]] | None = None
         self.dropped = 0
         """Rows of the manifest that are not in the listing."""
         self.excluded = 0
@@ -203,7 +211,10 @@ class KnownRowMatcher:
         for photo in self._add_photos_of_unreadable_folders(photos):
             key = photo.key
             yield from self._missing_rows_before(key)
-            yield self._match_photo(photo, key)
+            if photo.is_stream:
+                yield from self._match_stream(photo, key)
+            else:
+                yield self._match_photo(photo, key)
         yield from self._missing_rows_before(None)
 
     def _missing_rows_before(self, key: Key | None) -> Iterator[ListingRow]:
@@ -235,12 +246,39 @@ class KnownRowMatcher:
         valid = ((number, row.number) for number, row in matches if row and self._is_valid(row, photo))
         return ListingRow(photo, *next(valid, ()))
 
+    def _match_stream(self, photo: ListedPhoto, key: Key) -> Iterator[ListingRow]:
+        """The known rows of a compressed tar if it is unchanged; otherwise one row, with which it is read again."""
+        chosen = self._find_stream("/".join(key), photo.modified_ns)
+        cursors = [*self._recovered, *([self._earlier] if self._earlier else [])]
+        for number, cursor in enumerate(cursors):
+            for row in cursor.read_below(key):
+                if number == chosen:
+                    yield ListingRow(row.to_listed_photo(), number, row.number, keeps_sidecars=True)
+        if chosen is None:
+            yield ListingRow(photo)
+
+    def _find_stream(self, location: str, modified_ns: int | None) -> int | None:
+        """The index of the first file with valid rows of a compressed tar."""
+        if modified_ns is None or any(contains(location, path) for path in self._missing.forget):
+            return None
+        if self._known_tars is None:
+            self._known_tars = [find_known_tars(path, self._must_retry) for path in self._files]
+        for number, tars in enumerate(self._known_tars):
+            is_recovered = number < len(self._recovered)
+            usable = self._same_exclude[not is_recovered] and (is_recovered or self._earlier_is_current)
+            if usable and tars.get(location) == modified_ns:
+                return number
+        return None
+
+    def _must_retry(self, error: str) -> bool:
+        return self._retry_errors or _is_transient(error)
+
     def _is_valid(self, row: KnownRow, photo: ListedPhoto) -> bool:
         same_size = row.bytes == photo.bytes
         if photo.bytes is None and photo.offset is not None:  # in a Parquet file, whose time tells whether it changed
             same_size = photo.modified_ns is not None
         unchanged = same_size and (row.modified_ns, row.offset) == (photo.modified_ns, photo.offset)
-        return unchanged and not (row.error is not None and (self._retry_errors or _is_transient(row.error)))
+        return unchanged and not (row.error is not None and self._must_retry(row.error))
 
     def _add_photos_of_unreadable_folders(self, photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
         """Add the known photos of each folder or tar that can't be read now, after the listing's row of that folder.
@@ -282,6 +320,14 @@ class _RowCursor:
     def read_to(self, key: Key | None) -> Iterator[KnownRow]:
         """The remaining rows before a key; None: all remaining rows."""
         while self._head is not None and (key is None or self._head.key < key):
+            row, self._head = self._head, next(self._rows, None)
+            yield row
+
+    def read_below(self, key: Key) -> Iterator[KnownRow]:
+        """The rows with a key and with those that begin with it; the rows before are skipped."""
+        for _ in self.read_to(key):
+            pass
+        while self._head is not None and self._head.key[: len(key)] == key:
             row, self._head = self._head, next(self._rows, None)
             yield row
 

@@ -29,7 +29,8 @@ from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.scanning.merge import sort_file_by_location
 from curate.scanning.resume import KnownRowMatcher, MissingRowPolicy, check_output, find_unknown_paths
 from curate.scanning.scorer import Record, ScoreOptions, score_photo, score_photos
-from curate.scanning.work_dir import Chunk, ListingStats, WorkDir
+from curate.scanning.streams import StreamOptions, measure_isolated_stream, measure_stream
+from curate.scanning.work_dir import Chunk, ListingStats, StreamCounts, WorkDir
 from curate.sources import ALL_SHARDS, ColumnChoice, Exclusion, ListedPhoto, ShardSpec, Sources, is_source_missing
 from curate.text import advise, describe_error, pluralize
 
@@ -163,7 +164,7 @@ def scan_photos(
             progress=progress,
         )
         try:
-            draft, summary = _write_draft(work, known, _make_lineage(sources, options, command, listed.files))
+            draft, summary = _write_draft(work, known, listed, _make_lineage(sources, options, command))
         except ScanError:
             _clear(work)
             raise
@@ -174,9 +175,9 @@ def scan_photos(
             )
         with write_errors(out, ManifestError, "-o", resumable=True):
             commit(draft, out)
-        summary.measured_now = listed.to_measure - summary.skipped
         summary.dropped, summary.unknown_paths = listed.dropped, listed.unknown_paths
-        summary.excluded, summary.excluded_rows = Counter(listed.excluded), listed.excluded_rows
+        summary.excluded.update(listed.excluded)
+        summary.excluded_rows = listed.excluded_rows
         summary.tables_without_images = listed.tables_without_images
         summary.tables_passed_over = listed.tables_passed_over
         _clear(work)
@@ -203,12 +204,18 @@ def measure_chunk(work: WorkDir, options: ScanOptions, chunk: Chunk) -> None:
         ScanError: the source of a photo can't be reached any more.
         ManifestError: the part file can't be written.
     """
+    if chunk.photos[0].is_stream:
+        measure_stream(work, _stream_options(options), chunk)
+        return
     records = score_photos(with_watchdog(chunk.photos, options.timeout_s), options.score)
     _write_part(work, chunk, [_check_source(record) for record in records])
 
 
 def _measure_isolated(work: WorkDir, options: ScanOptions, chunk: Chunk) -> None:
     """Measure a chunk again whose worker died, each photo in a task of its own."""
+    if chunk.photos[0].is_stream:
+        measure_isolated_stream(work, _stream_options(options), chunk)
+        return
     function = partial(_score_reachable_photo, options=options.score)
     results = run_isolated(function, chunk.photos, workers=options.workers, timeout_s=options.timeout_s)
     records = [
@@ -216,6 +223,10 @@ def _measure_isolated(work: WorkDir, options: ScanOptions, chunk: Chunk) -> None
         for photo, result in zip(chunk.photos, results, strict=True)
     ]
     _write_part(work, chunk, records)
+
+
+def _stream_options(options: ScanOptions) -> StreamOptions:
+    return StreamOptions(options.score, options.exclude, options.timeout_s, options.workers)
 
 
 def _score_reachable_photo(photo: ListedPhoto, options: ScoreOptions) -> Record | None:
@@ -306,7 +317,7 @@ def _write_listing(
     """Write the listing; return its counts and the files of known rows that it refers to."""
     forget, made_by = tuple(Sources(options.forget).roots()), _made_by(options.score)
     lineage = None if options.overwrite else check_output(out, sources, forget)
-    work.recover_interrupted(made_by)
+    same_exclude = work.recover_interrupted(made_by, options.exclude)
     recovered = work.recovered_paths()
     earlier = sort_file_by_location(local_copy(out), work.folder) if lineage else None
     is_current = lineage is None or lineage.options.get("made_by") == made_by
@@ -318,8 +329,14 @@ def _write_listing(
         keep_below=tuple(sources.roots()) if list_left_out else None,
         excludes=sources.excludes,
     )
+    earlier_exclude = lineage.options.get("exclude", ()) if lineage else ()
     matcher = KnownRowMatcher(
-        recovered, earlier, earlier_is_current=is_current, missing=missing, retry_errors=options.retry_errors
+        recovered,
+        earlier,
+        earlier_is_current=is_current,
+        missing=missing,
+        retry_errors=options.retry_errors,
+        same_exclude=(same_exclude, tuple(earlier_exclude) == options.exclude),
     )
     photos = sources.photos(exclude=[work.folder, _work_folder(out)])
     listed = replace(
@@ -339,7 +356,7 @@ def _made_by(options: ScoreOptions) -> str:
     return f"schema {manifest.SCHEMA_VERSION} scorer {manifest.SCORER_VERSION} {sorted(asdict(options).items())}"
 
 
-def _make_lineage(sources: Sources, options: ScanOptions, command: str, files: int) -> Lineage:
+def _make_lineage(sources: Sources, options: ScanOptions, command: str) -> Lineage:
     lineage_options = asdict(options.score) | {
         "made_by": _made_by(options.score),
         "paths": sources.roots(),
@@ -351,22 +368,26 @@ def _make_lineage(sources: Sources, options: ScanOptions, command: str, files: i
         lineage_options["image_columns"] = list(options.image_columns)
     if sources.shard != ALL_SHARDS:
         lineage_options["shard"] = str(sources.shard)
-    return Lineage("scan", command, lineage_options, metric=options.score.metric, counts={"files_listed": files})
+    return Lineage("scan", command, lineage_options, metric=options.score.metric)
 
 
-def _write_draft(work: WorkDir, known: _KnownFiles, lineage: Lineage) -> tuple[Path, ScanSummary]:
+def _write_draft(work: WorkDir, known: _KnownFiles, listed: ListingStats, lineage: Lineage) -> tuple[Path, ScanSummary]:
     """Merge known and measured rows into the draft of the manifest, and count them."""
-    summary = ScanSummary()
+    summary, streams = ScanSummary(), StreamCounts()
     draft = work.folder / "manifest.parquet"
     with manifest.open_writer(draft, SCAN_SCHEMA) as file:
-        for table in work.merge_rows(known.files, known.outdated):
+        for table in work.merge_rows(known.files, known.outdated, streams):
             if table.num_rows:
                 file.write_table(table)
             _add_counts(summary, table)
         if not (summary.photos or summary.missing) and "shard" not in lineage.options:
             raise ScanError("none of the files is a photo, by name or content: give a folder that contains photos")
-        summary.skipped = lineage.counts["files_listed"] - summary.photos
-        file.add_key_value_metadata(replace(lineage, rows=summary.photos + summary.missing).to_metadata())
+        files = listed.files - listed.streams + streams.photos + streams.skipped
+        summary.skipped = files - summary.photos
+        summary.measured_now = listed.to_measure - listed.streams + streams.photos + streams.skipped - summary.skipped
+        summary.excluded = streams.excluded
+        counted = replace(lineage, rows=summary.photos + summary.missing, counts={"files_listed": files})
+        file.add_key_value_metadata(counted.to_metadata())
     return draft, summary
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import islice
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from curate.errors import OutOfMemory, PhotoError, UsageError
+from curate.image.containers import find_container
 from curate.image.decode import MAX_PIXELS, Header, decode, memory_errors
 from curate.image.formats import SNIFF_BYTES, check_raw_name, has_raw_name, looks_like_photo
 from curate.image.orientation import apply_orientation, mirrored_axes
@@ -116,8 +118,32 @@ def score_photos(photos: Iterable[ListedPhoto], options: ScoreOptions) -> Iterat
     A batch of photos is decoded before it is measured. If decoding and measuring alternated, each would evict the
     other's code and data from the CPU caches, and measuring would take two to three times as long.
     """
+    yield from _measure_all(_decode_photo(photo, options) for photo in photos)
+
+
+def score_members(members: Iterable[tuple[ListedPhoto, bytes]], options: ScoreOptions) -> Iterator[Record | None]:
+    """Hash, decode and measure members of a compressed tar, as `score_photos` does photos.
+
+    Args:
+        members: entries and their bytes, as `TarStream.members` yields them.
+        options: see `ScoreOptions`.
+    """
+    yield from _measure_all(_decode_bytes(photo, data, options) for photo, data in members)
+
+
+def is_wanted(photo: ListedPhoto, head: bytes) -> bool:
+    """Whether to read the rest of a file, by its first SNIFF_BYTES bytes: whether it is a photo.
+
+    Raises:
+        UnsupportedFormat: it is camera raw.
+    """
+    check_raw_name(photo.path, head)
+    return looks_like_photo(head)
+
+
+def _measure_all(decoded: Iterator[Record | _DecodedPhoto | None]) -> Iterator[Record | None]:
+    """Measure photos in batches, as they are decoded."""
     _reserve_memory()
-    decoded = (_decode_photo(photo, options) for photo in photos)
     while batch := list(islice(decoded, BATCH_PHOTOS)):
         yield from _measure_decoded(batch)
 
@@ -135,12 +161,25 @@ def _decode_photo(photo: ListedPhoto, options: ScoreOptions) -> Record | _Decode
     """Read and decode a photo; a record if it has an error, None if the file is not a photo."""
     if photo.error is not None:
         return Record(photo, error=photo.error)
-    digest = None
     try:
         with memory_errors("measuring it"):
             photo, data = _read_photo(photo)
-            if data is None:
-                return None
+    except PhotoError as exc:
+        return Record(photo, error=str(exc))
+    return _decode_bytes(photo, data, options)
+
+
+def _decode_bytes(photo: ListedPhoto, data: bytes, options: ScoreOptions) -> Record | _DecodedPhoto | None:
+    """Decode a photo, or the first bytes of a file that is not one; see `_decode_photo`."""
+    if photo.error is not None:
+        return Record(photo, error=photo.error)
+    head = data[:SNIFF_BYTES]
+    if not (looks_like_photo(head) or photo.has_photo_name or has_raw_name(photo.path)):
+        error = find_container(photo.path, head, photo.bytes)
+        return Record(photo, error=str(error)) if error else None
+    digest = None
+    try:
+        with memory_errors("measuring it"):
             if len(data) == photo.bytes:
                 digest = hashlib.sha256(data).hexdigest()
             fast = options.fidelity == "fast"
@@ -172,17 +211,10 @@ def _measure_decoded(batch: Sequence[Record | _DecodedPhoto | None]) -> list[Rec
     ]
 
 
-def _read_photo(photo: ListedPhoto) -> tuple[ListedPhoto, bytes | None]:
-    """Read a file; return its listing entry as it is now, and its bytes, or None if it is not a photo.
+def _read_photo(photo: ListedPhoto) -> tuple[ListedPhoto, bytes]:
+    """Read a file; return its listing entry as it is now, and its bytes, or only the first if it is not a photo.
 
     Raises:
         PhotoError: it can't be read, is too large, changed while it was read, or is camera raw.
     """
-
-    def is_wanted(head: bytes) -> bool:
-        check_raw_name(photo.path, head)
-        return looks_like_photo(head)
-
-    listed, data = read_listed_photo(photo, is_wanted, max_bytes=MAX_BYTES)
-    is_photo = looks_like_photo(data[:SNIFF_BYTES]) or photo.has_photo_name or has_raw_name(photo.path)
-    return listed, data if is_photo else None
+    return read_listed_photo(photo, partial(is_wanted, photo), max_bytes=MAX_BYTES)

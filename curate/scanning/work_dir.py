@@ -6,8 +6,9 @@ A part file gets its name only when it is complete, so its existence says that t
 from __future__ import annotations
 
 import itertools
+import json
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curate.errors import Vanished
 from curate.manifest import (
@@ -29,7 +31,7 @@ from curate.manifest import (
 )
 from curate.scanning.merge import combine_tables, to_scan_schema
 from curate.scanning.resume import ListingRow, RowReader
-from curate.sources import ListedPhoto
+from curate.sources import STREAM_OFFSET, ListedPhoto
 
 CHUNK_PHOTOS = 256
 """Maximum number of photos in a chunk."""
@@ -53,6 +55,7 @@ LISTING_SCHEMA = pa.schema(
         pa.field("chunk", pa.int32(), nullable=False),
         pa.field("known_file", pa.int16(), nullable=False),  # index of a file of known rows; -1: must be measured
         pa.field("known_row", pa.int64(), nullable=False),
+        pa.field("keeps_sidecars", pa.bool_(), nullable=False),
     ]
 )
 _PHOTO_COLUMNS = [entry.name for entry in fields(ListedPhoto) if entry.name != "sidecars"]
@@ -86,6 +89,8 @@ class ListingStats:
     """The locations of the first of them."""
     unknown_paths: tuple[str, ...] = ()
     """Paths to forget of which the earlier scan has no row."""
+    streams: int = 0
+    """Compressed tars among the files to measure; their photos are counted when they are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,32 @@ class Chunk:
     """The photos that must be measured."""
     positions: tuple[int, ...]
     """The row of each of these photos in the chunk, from 0."""
+
+
+@dataclass(slots=True)
+class StreamCounts:
+    """Counts of the compressed tars that a scan has read."""
+
+    photos: int = 0
+    """Rows of their photos, and of themselves if they have an error."""
+    skipped: int = 0
+    """Their members that are not a photo."""
+    excluded: Counter[str] = field(default_factory=Counter)
+    """Members that were skipped, by the name or pattern that they match."""
+
+    def to_metadata(self) -> dict[str, str]:
+        """As metadata of a part file, without `photos`."""
+        return {_STREAM_KEY: json.dumps({"skipped": self.skipped, "excluded": self.excluded})}
+
+    def add(self, metadata: Mapping[bytes, bytes], photos: int) -> None:
+        """Add the counts of a part file."""
+        counts = json.loads(metadata[_STREAM_KEY.encode()])
+        self.photos += photos
+        self.skipped += counts["skipped"]
+        self.excluded.update(counts["excluded"])
+
+
+_STREAM_KEY = "stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +161,7 @@ class WorkDir:
         Returns:
             The numbers of files, and of photos to measure and missing ones; all other counts are 0.
         """
-        files = missing = to_measure = size = 0
+        files = missing = to_measure = size = streams = 0
         with open_writer(self.listing_path, LISTING_SCHEMA) as out:
             tables = itertools.starmap(_listing_table, enumerate(_divide_listing(rows)))
             while row_group := list(itertools.islice(tables, CHUNKS_PER_ROW_GROUP)):
@@ -142,7 +173,8 @@ class WorkDir:
                 sizes = table["bytes"].filter(pc.equal(table["known_file"], -1))
                 to_measure += len(sizes)
                 size += pc.sum(sizes).as_py() or 0
-        return ListingStats(files, to_measure, size, missing)
+                streams += pc.sum(pc.equal(table["offset"], STREAM_OFFSET)).as_py() or 0
+        return ListingStats(files, to_measure, size, missing, streams=streams)
 
     def unfinished_chunks(self) -> Iterator[Chunk]:
         """Read the chunks of the listing that have photos to measure and no part file."""
@@ -171,36 +203,69 @@ class WorkDir:
         with open_writer(self.part_path(index), _PART_SCHEMA, durable=False) as out:
             out.write_table(table)
 
-    def merge_rows(self, known_files: Sequence[Path], outdated: Path | None = None) -> Iterator[pa.Table]:
+    def write_stream_part(self, index: int, tables: Iterable[pa.Table], counts: StreamCounts) -> None:
+        """Write the part file of a compressed tar, also if it has no rows.
+
+        Args:
+            index: number of the chunk, which contains only the tar.
+            tables: its rows in the scan schema, in listing order.
+            counts: of the tar; complete only when the tables have been read.
+
+        Raises:
+            ManifestError: the file can't be written.
+        """
+        rows = 0
+        with open_writer(self.part_path(index), _PART_SCHEMA, durable=False) as out:
+            for table in tables:
+                positions = pa.array(np.arange(rows, rows + table.num_rows), pa.int32())
+                out.write_table(table.add_column(0, _POSITION, positions))
+                rows += table.num_rows
+            out.add_key_value_metadata(counts.to_metadata())
+
+    def merge_rows(
+        self, known_files: Sequence[Path], outdated: Path | None = None, streams: StreamCounts | None = None
+    ) -> Iterator[pa.Table]:
         """Read the rows of the new manifest in listing order: known rows and measured rows.
 
         Args:
             known_files: files of known rows, by their index in the listing.
             outdated: the one of them that another scorer or other options made; its rows lose their measures.
+            streams: the counts of compressed tars are added here.
 
         Returns:
             Tables of at least `ROW_GROUP_SIZE` rows, except the last one.
         """
-        return combine_tables(self._merge_chunks(known_files, outdated))
+        return combine_tables(self._merge_chunks(known_files, outdated, streams or StreamCounts()))
 
-    def _merge_chunks(self, known_files: Sequence[Path], outdated: Path | None) -> Iterator[pa.Table]:
+    def _merge_chunks(
+        self, known_files: Sequence[Path], outdated: Path | None, streams: StreamCounts
+    ) -> Iterator[pa.Table]:
         readers = [RowReader(path) for path in known_files]
-        columns = [*KEY_COLUMNS, "sidecars", "missing_since", "chunk", "known_file", "known_row"]
+        columns = [*KEY_COLUMNS, "sidecars", "keeps_sidecars", "missing_since", "chunk", "known_file", "known_row"]
         for index, listed in self._read_listing(columns):
             pieces = [_take_known_rows(listed, number, reader) for number, reader in enumerate(readers)]
             if outdated is not None:
                 number = known_files.index(outdated)
                 pieces[number] = _remove_measures(pieces[number])
             if self.part_path(index).exists():
-                pieces.append(open_parquet(self.part_path(index)).read())
+                part = open_parquet(self.part_path(index))
+                if _is_stream_part(part):
+                    streams.add(part.metadata.metadata, part.metadata.num_rows)
+                    yield from (table.drop_columns(["position"]) for table in _row_groups(part))
+                    continue
+                pieces.append(part.read())
             rows = pa.concat_tables([_PART_SCHEMA.empty_table(), *(piece.cast(_PART_SCHEMA) for piece in pieces)])
             yield _add_sidecars(rows.sort_by("position"), listed).drop_columns(["position"])
 
-    def recover_interrupted(self, made_by: str) -> None:
+    def recover_interrupted(self, made_by: str, exclude: Sequence[str] = ()) -> bool:
         """Turn the part files of interrupted scans into files of known rows; delete them if another scorer made them.
 
         Args:
             made_by: scorer and options of this scan, as text.
+            exclude: patterns of files that this scan skips.
+
+        Returns:
+            Whether all these scans had the same patterns.
         """
         stamp = self.folder / "made_by"
         parts = sorted(self.folder.glob("part-*.parquet"))
@@ -209,13 +274,18 @@ class WorkDir:
                 target = self.folder / f"known-{len(self.recovered_paths()):04d}.parquet"
                 with open_writer(target, SCAN_SCHEMA) as out:
                     for part in parts_of_run:
-                        out.write_table(to_scan_schema(open_parquet(part).read()))
+                        for table in _row_groups(open_parquet(part)):
+                            out.write_table(to_scan_schema(table))
         else:
             for path in self.recovered_paths():
                 path.unlink()
         for part in parts:
             part.unlink()
         stamp.write_text(made_by, encoding="utf-8")
+        patterns, text = self.folder / "exclude", json.dumps(list(exclude))
+        is_same = not self.recovered_paths() or (patterns.exists() and patterns.read_text(encoding="utf-8") == text)
+        patterns.write_text(text if is_same else "", encoding="utf-8")
+        return is_same
 
     def _read_listing(self, columns: Sequence[str] = LISTING_SCHEMA.names) -> Iterator[tuple[int, pa.Table]]:
         """Read the listing chunk by chunk: the number of each chunk and its rows."""
@@ -226,6 +296,14 @@ class WorkDir:
             starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
             for start, end in itertools.pairwise([*starts, table.num_rows]):
                 yield int(numbers[start]), table.slice(start, end - start)
+
+
+def _row_groups(file: pq.ParquetFile) -> Iterator[pa.Table]:
+    return (file.read_row_group(number) for number in range(file.num_row_groups))
+
+
+def _is_stream_part(part: pq.ParquetFile) -> bool:
+    return _STREAM_KEY.encode() in (part.metadata.metadata or {})
 
 
 def _divide_listing(rows: Iterable[ListingRow]) -> Iterator[list[ListingRow]]:
@@ -241,10 +319,16 @@ def _divide_listing(rows: Iterable[ListingRow]) -> Iterator[list[ListingRow]]:
 
 
 def _full_chunks(rows: Iterable[ListingRow]) -> Iterator[list[ListingRow]]:
-    """Divide a listing wherever a chunk has enough photos or bytes."""
+    """Divide a listing wherever a chunk has enough photos or bytes. A compressed tar is a chunk of its own."""
     chunk: list[ListingRow] = []
     size = 0
     for row in rows:
+        if row.photo.is_stream:
+            if chunk:
+                yield chunk
+            yield [row]
+            chunk, size = [], 0
+            continue
         chunk.append(row)
         size += row.photo.bytes or 0
         if len(chunk) >= CHUNK_PHOTOS or size >= CHUNK_BYTES:
@@ -282,10 +366,14 @@ def _take_known_rows(listed: pa.Table, number: int, reader: RowReader) -> pa.Tab
 
 
 def _add_sidecars(rows: pa.Table, listed: pa.Table) -> pa.Table:
-    """The rows of a chunk with the sidecars that the listing found; those of a missing photo stay as they were."""
+    """The rows of a chunk with the sidecars that the listing found.
+
+    Those of a missing photo and of an unchanged compressed tar stay as they were.
+    """
     found = listed["sidecars"].take(rows["position"])
-    if listed["missing_since"].null_count < listed.num_rows:
-        found = pc.if_else(pc.is_null(rows["missing_since"]), found, rows["sidecars"])
+    if listed["missing_since"].null_count < listed.num_rows or pc.any(listed["keeps_sidecars"]).as_py():
+        stay = pc.or_(pc.is_valid(rows["missing_since"]), listed["keeps_sidecars"].take(rows["position"]))
+        found = pc.if_else(stay, rows["sidecars"], found)
     return rows.set_column(rows.column_names.index("sidecars"), SCAN_SCHEMA.field("sidecars"), found)
 
 

@@ -9,6 +9,8 @@ local.py          lists folders and files of this machine
 containers.py     lists the members of a container
 members.py        what the listings of tars and ZIPs share
 tar.py            lists the members of a tar file
+tar_stream.py     reads a compressed tar front to back
+compression.py    decompresses gzip, bzip2, xz and zstd
 tar_headers.py    reads the headers of a tar, also of a joined or damaged one
 zip_directory.py  lists the members of a ZIP file
 zip_member.py     reads one member of a ZIP at its position
@@ -29,6 +31,7 @@ photo_input.py    decodes a photo given as path, bytes, PIL image or array
 from __future__ import annotations
 
 from curate.sources.entry import (
+    STREAM_OFFSET,
     Key,
     ListedPhoto,
     as_photo_error,
@@ -52,9 +55,11 @@ from curate.sources.reader import (
 from curate.sources.remote import is_url
 from curate.sources.table_columns import ColumnChoice
 from curate.sources.table_reader import has_images, read_other_columns
+from curate.sources.tar_stream import keep_streams_open
 
 __all__ = [
     "ALL_SHARDS",
+    "STREAM_OFFSET",
     "ColumnChoice",
     "Exclusion",
     "Key",
@@ -71,6 +76,7 @@ __all__ = [
     "has_zip_name",
     "is_source_missing",
     "is_url",
+    "keep_streams_open",
     "list_photos",
     "locate_photo",
     "parse_row_path",

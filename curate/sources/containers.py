@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
 from curate.errors import UnsupportedFormat
+from curate.sources.compression import HEAD_BYTES, find_codec
 from curate.sources.entry import (
+    STREAM_OFFSET,
     ListedPhoto,
     as_photo_error,
-    has_container_name,
     has_table_name,
     has_zip_name,
     modified_ns,
 )
-from curate.sources.members import is_compressed_tar
 from curate.sources.table_columns import ColumnChoice
 from curate.sources.table_listing import list_table_rows
 from curate.sources.tar import list_tar_members
 from curate.sources.zip_directory import list_zip_members
 
 CANNOT_READ = "the file can't be read"
-
-
-def is_container(path: str) -> bool:
-    """Whether a file is not a photo but something with photos in it, by its name; see `list_members`."""
-    return has_container_name(path) or is_compressed_tar(path)
-
-
-def compressed_tar_error() -> UnsupportedFormat:
-    """The reason why a compressed tar is not listed, and what to do."""
-    return UnsupportedFormat("a compressed tar can't be read member by member: uncompress it to .tar")
+_UNSUPPORTED = {b"\x04\x22\x4d\x18": "lz4", b"\x1f\x9d": "compress (.Z)", b"\x5d\0\0": "lzma", b"LZIP": "lzip"}
+"""Methods of compression that are recognized, but not read, by the first bytes of a file."""
 
 
 def list_members(
@@ -71,7 +64,7 @@ def list_stream_members(
     *,
     named: bool = True,
 ) -> Iterator[ListedPhoto]:
-    """List the members of a container from a seekable stream; see `list_members`.
+    """List the members of a container from a seekable stream. A tar that is compressed, by its content, is one entry.
 
     Args:
         source: its source, as manifest text.
@@ -85,7 +78,15 @@ def list_stream_members(
     container = ListedPhoto(source, path, None, modified_ns)
     if has_table_name(path):
         yield from list_table_rows(container, stream, size, choice or ColumnChoice(), named=named)
-    elif has_zip_name(path):
+        return
+    if has_zip_name(path):
         yield from list_zip_members(container, stream, size)
+        return
+    head = stream.read(HEAD_BYTES)
+    if find_codec(head) is not None:
+        yield replace(container, bytes=size, offset=STREAM_OFFSET)
+    elif method := next((name for magic, name in _UNSUPPORTED.items() if head.startswith(magic)), None):
+        text = f"a tar that is compressed by {method} is not supported: unpack it, or compress it by zstd or gzip"
+        yield replace(container, modified_ns=None, error=str(UnsupportedFormat(text)))
     else:
         yield from list_tar_members(container, stream, size)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from curate.errors import NoPermission, PhotoError, ReadFailed, Vanished
 from curate.image.formats import PHOTO_SUFFIXES
+from curate.locations import is_url
 from curate.manifest import unescape
 from curate.text import describe_error
 
@@ -18,6 +19,20 @@ ZIP_SUFFIX = ".zip"
 TABLE_SUFFIXES = (".parquet", ".arrow")
 ROW_DIGITS = 9
 """Digits of a row's number in a path, so that paths sort as rows do."""
+COMPRESSED_TAR_SUFFIXES = (
+    *(".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz", ".tar.lzma", ".tar.zst", ".tzst"),
+    *(".tar.lz4", ".tar.z"),
+)
+TAR_IN_PATH = "".join(
+    (
+        r"(?i)^(?P<tar>(?:[^/]*/)*?[^/]*(?:",
+        "|".join(suffix.replace(".", r"\.") for suffix in (*COMPRESSED_TAR_SUFFIXES, TAR_SUFFIX)),
+        "))(?:/|$)",
+    )
+)
+"""Regular expression for Arrow: a path up to its first part that is named like a tar, compressed or not."""
+STREAM_OFFSET = -1
+"""The `offset` of a compressed tar in a listing; see `ListedPhoto.is_stream`."""
 
 EntryFilter = Callable[[str, str], bool]
 """Whether the listing includes a file, by its source and path as manifest text."""
@@ -39,7 +54,7 @@ class Sidecar(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ListedPhoto:
-    """One entry of a listing: a file, a member of a container, or something that cannot be listed.
+    """One entry of a listing: a file, a member of a container, a compressed tar, or something that cannot be listed.
 
     Containers are tars and ZIPs, and Parquet and Arrow files, whose members are the images of their rows.
     """
@@ -58,8 +73,9 @@ class ListedPhoto:
     error: str | None = None
     """`Kind: reason`, if the listing itself shows that the photo cannot be read."""
     offset: int | None = None
-    """Position of a member's bytes in its tar, or of its header in its ZIP; of an image in a Parquet or Arrow file,
-    the number that `curate.sources.table_listing` gives it. None for a file of its own."""
+    """Position of a member's bytes in its tar, uncompressed, or of its header in its ZIP; of an image in a Parquet or
+    Arrow file, the number that `curate.sources.table_listing` gives it. None for a file of its own; STREAM_OFFSET for a
+    whole compressed tar."""
     sidecars: tuple[Sidecar, ...] = ()
     """The files that belong to it, such as its caption."""
 
@@ -67,6 +83,11 @@ class ListedPhoto:
     def key(self) -> Key:
         """The parts of its location. Listings are sorted by it, and rows of earlier scans are matched by it."""
         return tuple(photo_location(self.source, self.path).split("/"))
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is a compressed tar: one entry of a listing, whose members are found when it is read."""
+        return self.offset == STREAM_OFFSET
 
     @property
     def has_photo_name(self) -> bool:
@@ -120,8 +141,8 @@ def has_zip_name(path: str) -> bool:
 
 
 def has_archive_name(path: str) -> bool:
-    """Whether a name ends in `.tar` or `.zip`, in upper or lower case."""
-    return path.lower().endswith((TAR_SUFFIX, ZIP_SUFFIX))
+    """Whether a name ends like that of a tar, compressed or not, or in `.zip`, in upper or lower case."""
+    return path.lower().endswith((TAR_SUFFIX, ZIP_SUFFIX, *COMPRESSED_TAR_SUFFIXES))
 
 
 def has_table_name(path: str) -> bool:
@@ -146,6 +167,12 @@ def limit_ns(time_ns: int) -> int:
     (7, 9223372036854775807)
     """
     return max(-(2**63), min(time_ns, 2**63 - 1))
+
+
+def file_location(source: str, path: str) -> str:
+    """The path or URL of a file, from a source and a path as manifest text."""
+    source, path = unescape(source), unescape(path)
+    return f"{source.rstrip('/')}/{path}" if is_url(source) else os.path.join(source, *path.split("/"))
 
 
 def container_path(path: str) -> str:

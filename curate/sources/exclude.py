@@ -65,6 +65,8 @@ class Exclusion:
     _parsed: tuple[_Pattern, ...] = field(init=False)
     _last: list[str] = field(default_factory=list)
     """The folder or file that was counted last, so that each is counted once in a sorted listing."""
+    _clean: list[object] = field(default_factory=list)
+    """The folder, with a slash, of the last file of which no part is skipped, and its `start`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_parsed", tuple(map(_Pattern.parse, self.patterns)))
@@ -76,7 +78,7 @@ class Exclusion:
             path: below the source, as manifest text.
             is_folder: whether it is a folder.
         """
-        rule = self._rule(path, is_folder)
+        rule = self._rule(path, is_folder=is_folder)
         if rule is not None:
             self.counts[rule] += 1
         return rule is not None
@@ -107,14 +109,20 @@ class Exclusion:
 
     def _find(self, path: str, start: int) -> tuple[str, str] | None:
         """The outermost file or folder of a path that is skipped, and the rule; None if none is."""
+        folder = path[: path.rfind("/") + 1]
+        if self._clean == [folder, start]:
+            rule = self._rule(path, is_folder=False)
+            return (path, rule) if rule else None
         parts = path.split("/")
         for end in range(start + 1, len(parts) + 1):
             outer = "/".join(parts[:end])
-            if rule := self._rule(outer, end < len(parts)):
+            if rule := self._rule(outer, is_folder=end < len(parts)):
                 return outer, rule
+        if start < len(parts):
+            self._clean[:] = folder, start
         return None
 
-    def _rule(self, path: str, is_folder: bool) -> str | None:
+    def _rule(self, path: str, *, is_folder: bool) -> str | None:
         """The name or pattern that a path matches, without regard to the folders above it."""
         name = path[path.rfind("/") + 1 :].casefold()
         rule = _PLAIN_NAMES.get(name)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from curate.errors import SourceError, UsageError
+from curate.errors import SourceError, UnsupportedFormat, UsageError
+from curate.locations import may_be_listed
 from curate.manifest import escape, unescape
 from curate.sources import path_lists, remote
 from curate.sources.entry import ListedPhoto, has_container_name, has_table_name, photo_location
@@ -167,9 +168,11 @@ class Sources:
 
     def _list_files_and_urls(self, roots: _Roots) -> Iterator[ListedPhoto]:
         """What is below the URLs, the single files, and the entries of the lists, unsorted."""
+        refused: list[ListedPhoto] = []
         for url in roots.urls:
             yield from remote.list_url(url, self.shard.contains, self.exclusion, self.choice)
-        entries = itertools.chain(roots.files, *(path_lists.read_entries(name, null=self.null) for name in self.lists))
+        listed = itertools.chain.from_iterable(path_lists.read_entries(name, null=self.null) for name in self.lists)
+        entries = itertools.chain(roots.files, self._refuse_urls(listed, refused))
         while batch := list(itertools.islice(entries, BATCH_ENTRIES)):
             locations = [
                 location
@@ -180,6 +183,22 @@ class Sources:
             yield from remote.list_urls(urls, self.shard.contains, self.exclusion, self.choice)
             for path in itertools.filterfalse(remote.is_url, locations):
                 yield from list_file(path, self.shard.contains, self.exclusion, self.choice)
+            yield from refused
+            refused.clear()
+        yield from refused
+
+    def _refuse_urls(self, entries: Iterable[str], refused: list[ListedPhoto]) -> Iterator[str]:
+        """Yield the entries of lists; those that `may_be_listed` forbids are added to `refused`, with an error."""
+        for entry in entries:
+            if not remote.is_url(entry) or may_be_listed(entry):
+                yield entry
+                continue
+            source, _, path = escape(entry).rpartition("/")
+            if self.shard.contains(source, path):
+                error = UnsupportedFormat(
+                    "a list can't name this kind of URL, nor a chain of URLs (::): name it as an argument instead"
+                )
+                refused.append(ListedPhoto(source, path, None, None, str(error)))
 
 
 def list_photos(paths: Sequence[str | Path], *, exclude: Sequence[Path] = ()) -> Iterator[ListedPhoto]:

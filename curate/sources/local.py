@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from curate.errors import NotAFile, SourceError, UnsupportedFormat
 from curate.manifest import escape
-from curate.sources.containers import compressed_tar_error, is_container, list_members
+from curate.sources.containers import list_members
 from curate.sources.entry import (
     ROW_DIGITS,
     EntryFilter,
@@ -168,7 +168,7 @@ def list_file(full: str, include: EntryFilter, exclusion: Exclusion, choice: Col
     except OSError as exc:
         yield ListedPhoto(source, path, None, None, str(as_photo_error(exc, "the file can't be read")))
         return
-    if is_container(path):
+    if has_container_name(path):
         yield from list_file_or_members(source, path, full, status, exclusion, choice, named=True)
     else:
         yield _from_status(source, path, status)
@@ -209,8 +209,6 @@ def list_file_or_members(
             if not (named or has_table_name(path)):  # whose rows are in order
                 members = sort_photos(members)
             yield from exclusion.filter_photos(members, start=path.count("/") + 1)
-    elif photo.error is None and is_container(path):
-        yield ListedPhoto(source, path, photo.bytes, photo.modified_ns, str(compressed_tar_error()))
     elif photo.error is None or photo.has_photo_name:
         yield photo
 

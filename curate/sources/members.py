@@ -10,10 +10,6 @@ from curate.errors import NotAFile, PhotoError, UnsupportedFormat
 from curate.manifest import escape
 from curate.sources.entry import ListedPhoto, has_container_name
 
-COMPRESSED_TAR_SUFFIXES = (
-    *(".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz", ".tar.lzma", ".tar.zst", ".tzst"),
-    *(".tar.lz4", ".tar.z"),
-)
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
 """Files of a Hugging Face imagefolder with one row per photo; of two in one folder, the first is taken."""
 MAX_LINK_BYTES = 1 << 16
@@ -22,14 +18,9 @@ _MAX_LINKS = 40
 """Links that are followed from one name, as in Linux."""
 
 
-def is_compressed_tar(path: str) -> bool:
-    """Whether a name ends like that of a compressed tar, in upper or lower case."""
-    return path.lower().endswith(COMPRESSED_TAR_SUFFIXES)
-
-
 def is_nested(name: str) -> bool:
-    """Whether a member is itself a container, or a compressed tar, by its name."""
-    return has_container_name(name) or is_compressed_tar(name)
+    """Whether a member is itself a container, by its name."""
+    return has_container_name(name)
 
 
 def is_metadata(path: str) -> bool:
@@ -54,7 +45,10 @@ def link_error(target: str, kind: str) -> PhotoError:
 
 def member_path(container: ListedPhoto, name: str) -> str:
     """The path of a member below the source, as manifest text."""
-    return f"{container.path}/{escape(name.removeprefix('./'))}".replace("\0", r"\x00")
+    text = name.removeprefix("./")
+    if not text.isascii() or "\\" in text or "\0" in text:
+        text = escape(text).replace("\0", r"\x00")
+    return f"{container.path}/{text}"
 
 
 def failed_member(container: ListedPhoto, name: str, error: PhotoError) -> ListedPhoto:

@@ -19,13 +19,15 @@ from typing import BinaryIO
 from curate.errors import SourceError
 from curate.locations import check_local_name
 from curate.sources import remote
-from curate.sources.entry import ListedPhoto
-from curate.sources.sidecars import SidecarIndex
+from curate.sources.entry import ListedPhoto, photo_location
+from curate.sources.sidecars import SidecarIndex, is_candidate
 from curate.text import describe_error
 from curate.unicode import text_encoding, wrong_encoding
 
 STDIN = "-"
 _CHUNK_BYTES = 1 << 20
+_IN_MEMORY = 1 << 11
+"""Fewer entries than this are sorted in memory."""
 _MAX_ENTRY = 1 << 22
 """Characters; longer lines are no paths, and a device or a binary file could be endless."""
 
@@ -83,7 +85,7 @@ def check_list(name: str) -> None:
 
 
 def sort_photos(photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
-    """Sort entries by `ListedPhoto.key`, on disk, so that a listing of any length fits.
+    """Sort entries by `ListedPhoto.key`, many of them on disk, so that a listing of any length fits.
 
     An entry that is listed again is left out. Different members of one tar or ZIP that have the same name are numbered
     in their order in it: `a.jpg`, `a~2.jpg`, `a~3.jpg`. So each entry has its own key. Photos get their sidecars, as
@@ -92,6 +94,12 @@ def sort_photos(photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
     Raises:
         SourceError: the disk of temporary files is full.
     """
+    photos = iter(photos)
+    first = list(itertools.islice(photos, _IN_MEMORY))
+    if len(first) < _IN_MEMORY and not any(is_candidate(photo.path.rpartition("/")[2]) for photo in first):
+        yield from _sort_in_memory(first)
+        return
+    photos = itertools.chain(first, photos)
     with closing(sqlite3.connect("")) as database:  # a temporary file, which SQLite deletes
         try:
             database.execute("CREATE TABLE photos (parts, source, path, bytes, modified_ns, error, offset, sample)")
@@ -107,6 +115,18 @@ def sort_photos(photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
             raise SourceError(
                 f"the listing can't be sorted: {exc}: free space, or set TMPDIR to a larger disk"
             ) from exc
+
+
+def _sort_in_memory(photos: list[ListedPhoto]) -> Iterator[ListedPhoto]:
+    """Sort entries as `sort_photos` does."""
+    keyed = sorted(
+        (_sort_key(photo), photo.offset is None, photo.offset or 0, -number) for number, photo in enumerate(photos)
+    )
+    in_order = (photos[-row[-1]] for row in keyed)
+    if all(one[0] != other[0] for one, other in itertools.pairwise(keyed)):
+        yield from in_order
+    else:
+        yield from _number_duplicates(in_order)
 
 
 @contextmanager
@@ -213,7 +233,7 @@ def _number_duplicates(rows: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
 
 def _sort_key(photo: ListedPhoto) -> str:
     """A text that sorts as `ListedPhoto.key` does: NUL sorts before every character of a name."""
-    return "\0".join(photo.key)
+    return photo_location(photo.source, photo.path).replace("/", "\0")
 
 
 def _row(photo: ListedPhoto) -> tuple[object, ...]:

@@ -6,16 +6,25 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
 
-from curate.errors import ChangedSinceScan, ChangedWhileRead, FileTooLarge, OutputError, ReadFailed, Vanished
+from curate.errors import (
+    ChangedSinceScan,
+    ChangedWhileRead,
+    FileTooLarge,
+    OutputError,
+    PhotoError,
+    ReadFailed,
+    Vanished,
+)
 from curate.image.formats import SNIFF_BYTES
 from curate.manifest import unescape
 from curate.sources import remote
+from curate.sources.compression import HEAD_BYTES, find_codec
 from curate.sources.entry import (
     ListedPhoto,
     Sidecar,
@@ -28,6 +37,7 @@ from curate.sources.entry import (
 )
 from curate.sources.members import is_metadata
 from curate.sources.table_reader import check_size, read_table_image
+from curate.sources.tar_stream import read_member
 from curate.sources.zip_member import ZipMember
 from curate.unicode import find_path
 
@@ -138,6 +148,8 @@ def read_bytes(location: str, *, offset: int | None = None, size: int | None = N
     """
     if offset is not None and has_table_name(location):
         return check_size(read_table_image(location, offset)[0], size)
+    if offset is not None and size and not has_zip_name(location) and is_compressed_tar(location):
+        return read_member(location if remote.is_url(location) else find_path(location), offset, size)
     if remote.is_url(location):
         if offset is None:
             return remote.fetch(location)
@@ -288,6 +300,27 @@ def _fetch_head(location: str, photo: ListedPhoto) -> bytes:
         return ZipMember(partial(remote.fetch, location), photo.offset, photo.bytes or 0).read(size)
     start = photo.offset or 0
     return remote.fetch(location, start, start + size) if size else b""
+
+
+def is_compressed_tar(location: str) -> bool:
+    """Whether a tar is compressed, by its content; False if it can't be read.
+
+    Args:
+        location: its path or URL.
+    """
+    try:
+        if remote.is_url(location):
+            return _is_compressed_url(location)
+        with open(find_path(location), "rb") as file:
+            return find_codec(file.read(HEAD_BYTES)) is not None
+    except (OSError, ValueError, PhotoError):
+        return False
+
+
+@lru_cache(1 << 16)
+def _is_compressed_url(url: str) -> bool:
+    """Whether the tar at a URL is compressed."""
+    return find_codec(remote.fetch(url, 0, HEAD_BYTES)) is not None
 
 
 def _read_range(file: BinaryIO, start: int, end: int) -> bytes:

@@ -15,7 +15,7 @@ from curate.errors import PhotoError, ReadFailed, SourceError, UsageError, Vivid
 from curate.locations import check_scheme, connect, missing_library
 from curate.locations import is_url as is_url  # noqa: PLC0414 - offered to other modules of this package
 from curate.manifest import escape, unescape
-from curate.sources.containers import CANNOT_READ, compressed_tar_error, is_container, list_stream_members
+from curate.sources.containers import CANNOT_READ, list_stream_members
 from curate.sources.entry import EntryFilter, ListedPhoto, as_photo_error, has_container_name, limit_ns
 from curate.sources.exclude import Exclusion
 from curate.sources.members import is_metadata
@@ -113,7 +113,7 @@ def fetch(url: str, start: int | None = None, end: int | None = None) -> bytes:
         fs, path = connect(url)
         data: bytes = fs.cat_file(path, start=start, end=end)
     except Exception as exc:
-        raise _as_photo_error(exc, "the file can't be read") from exc
+        raise as_remote_photo_error(exc, "the file can't be read") from exc
     return data
 
 
@@ -128,7 +128,7 @@ def file_version(url: str) -> tuple[int, int | None]:
         info = fs.info(path)
         return int(info["size"]), _modified_ns(info)
     except Exception as exc:
-        raise _as_photo_error(exc, "the file can't be read") from exc
+        raise as_remote_photo_error(exc, "the file can't be read") from exc
 
 
 def is_missing(source: str) -> bool:
@@ -185,7 +185,7 @@ def _look_up(url: str, include: EntryFilter, choice: ColumnChoice) -> list[Liste
     except ImportError as exc:
         raise SourceError(missing_library(url, exc)) from exc
     except Exception as exc:  # noqa: BLE001 - a file system raises what its library raises
-        return [ListedPhoto(source, path, None, None, str(_as_photo_error(exc, "the file can't be read")))]
+        return [ListedPhoto(source, path, None, None, str(as_remote_photo_error(exc, "the file can't be read")))]
 
 
 def _list_one_file(url: str, include: EntryFilter, info: dict[str, Any], choice: ColumnChoice) -> Iterator[ListedPhoto]:
@@ -230,10 +230,8 @@ def _file_or_members(
     """The entry of a remote file, or the entries of the members of a container."""
     size, modified_ns = info.get("size"), _modified_ns(info)
     size = size if isinstance(size, int) and 0 <= size < 2**63 else None
-    if not is_container(path):
+    if not has_container_name(path):
         yield ListedPhoto(source, path, size, modified_ns)
-    elif not has_container_name(path):
-        yield ListedPhoto(source, path, size, modified_ns, str(compressed_tar_error()))
     else:
         try:
             with fs.open(info["name"], "rb") as stream:
@@ -241,7 +239,7 @@ def _file_or_members(
         except SourceError:
             raise
         except Exception as exc:  # noqa: BLE001 - a file system raises what its library raises
-            yield ListedPhoto(source, path, None, None, str(_as_photo_error(exc, CANNOT_READ)))
+            yield ListedPhoto(source, path, None, None, str(as_remote_photo_error(exc, CANNOT_READ)))
 
 
 def _modified_ns(info: dict[str, Any]) -> int | None:
@@ -261,7 +259,8 @@ def _modified_ns(info: dict[str, Any]) -> int | None:
         return None
 
 
-def _as_photo_error(exc: Exception, doing: str) -> PhotoError:
+def as_remote_photo_error(exc: Exception, doing: str) -> PhotoError:
+    """The photo error for what a file system raises; see `as_photo_error`."""
     if isinstance(exc, OSError):
         return as_photo_error(exc, doing)
     return ReadFailed(f"{doing}: {describe_error(exc)}")

@@ -19,6 +19,7 @@ from curate.image.formats import PHOTO_SUFFIXES, RAW_SUFFIXES
 from curate.manifest import escape, unescape
 from curate.sources import remote
 from curate.sources.entry import (
+    COMPRESSED_TAR_SUFFIXES,
     TABLE_SUFFIXES,
     TAR_SUFFIX,
     ZIP_SUFFIX,
@@ -28,7 +29,7 @@ from curate.sources.entry import (
     has_zip_name,
 )
 from curate.sources.exclude import Exclusion
-from curate.sources.members import COMPRESSED_TAR_SUFFIXES, METADATA_NAMES, is_metadata, is_nested
+from curate.sources.members import METADATA_NAMES, is_metadata, is_nested
 from curate.sources.reader import locate_photo, read_bytes, read_photo
 from curate.sources.tar_headers import BLOCK_BYTES
 

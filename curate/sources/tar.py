@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import BinaryIO, NamedTuple
 
@@ -26,7 +26,7 @@ _GNU_DUMPDIR, _GNU_LONG_NAMES, _GNU_VOLUME, _GNU_CONTINUED = b"D", b"N", b"V", b
 """Types of headers that tarfile has no name for: three that are no files, and the rest of a file of another volume."""
 
 
-class _Link(NamedTuple):
+class Link(NamedTuple):
     """A link that is a member of a tar."""
 
     member: str
@@ -37,6 +37,17 @@ class _Link(NamedTuple):
     """Whether it is a hard link, whose target is before it in the tar."""
     position: tuple[int, int]
     """Number of the joined tar, and offset of the header."""
+
+
+class FoundMember(NamedTuple):
+    """A member to which links may lead."""
+
+    name: str
+    """As `normalize_name` returns it."""
+    position: tuple[int, int]
+    """As in `Link`."""
+    photo: ListedPhoto
+    """Its entry."""
 
 
 def list_tar_members(container: ListedPhoto, stream: BinaryIO, size: int) -> Iterator[ListedPhoto]:
@@ -58,16 +69,17 @@ def list_tar_members(container: ListedPhoto, stream: BinaryIO, size: int) -> Ite
     links = []
     for header in headers:
         if header.islnk() or header.issym():
-            links.append(_to_link(header, headers.archive))
+            links.append(to_link(header, headers.archive))
         else:
-            yield from _list_member(container, header)
+            yield from list_member(container, header)
     if links:
-        yield from _resolve_links(container, links, TarHeaders(stream, size))
+        again = TarHeaders(stream, size)  # the tar is read once more, because a link may be before its target
+        yield from resolve_links(container, links, lambda names: _find_members(container, names, again))
     if headers.damaged_at is not None:
-        yield _damaged(container, headers)
+        yield damaged(container, headers)
 
 
-def _list_member(tar: ListedPhoto, header: tarfile.TarInfo) -> Iterator[ListedPhoto]:
+def list_member(tar: ListedPhoto, header: tarfile.TarInfo) -> Iterator[ListedPhoto]:
     """The entry of a member that is not a link; nothing for what is no file and has no photo's name."""
     if header.type in (_GNU_DUMPDIR, _GNU_LONG_NAMES, _GNU_VOLUME):
         return
@@ -87,7 +99,7 @@ def _list_member(tar: ListedPhoto, header: tarfile.TarInfo) -> Iterator[ListedPh
         yield replace(tar, path=name, bytes=header.size, offset=header.offset_data)
 
 
-def _damaged(tar: ListedPhoto, headers: TarHeaders) -> ListedPhoto:
+def damaged(tar: ListedPhoto, headers: TarHeaders) -> ListedPhoto:
     """The entry for the damage of a tar."""
     cut = headers.truncated
     if cut is not None and has_photo_name(cut.name):
@@ -98,30 +110,44 @@ def _damaged(tar: ListedPhoto, headers: TarHeaders) -> ListedPhoto:
     return replace(tar, modified_ns=None, error=str(BrokenTar(f"{text}: copy it again, then scan again")))
 
 
-def _to_link(header: tarfile.TarInfo, archive: int) -> _Link:
+def to_link(header: tarfile.TarInfo, archive: int) -> Link:
+    """The link that a header describes; `archive` is the number of its tar in a file of joined tars."""
     target = link_target(header.name, header.linkname) if header.issym() else normalize_name(header.linkname)
-    return _Link(header.name, target, header.islnk(), (archive, header.offset))
+    return Link(header.name, target, header.islnk(), (archive, header.offset))
 
 
-def _resolve_links(tar: ListedPhoto, links: list[_Link], headers: TarHeaders) -> Iterator[ListedPhoto]:
-    """The entries of links, from the members that they lead to; these are looked for in the tar once more.
+def _find_members(tar: ListedPhoto, names: Collection[str], headers: TarHeaders) -> Iterator[FoundMember]:
+    """The members with these names, and their positions."""
+    for header in headers:
+        name = normalize_name(header.name)
+        if name in names and has_data(header):
+            yield from (
+                FoundMember(name, (headers.archive, header.offset), photo) for photo in list_member(tar, header)
+            )
+
+
+def resolve_links(
+    tar: ListedPhoto, links: Sequence[Link], find_members: Callable[[Collection[str]], Iterable[FoundMember]]
+) -> Iterator[ListedPhoto]:
+    """The entries of links, from the members that they lead to.
 
     Of several members of one name, a symbolic link leads to the last one, and a hard link to the last one before it;
     of joined tars, those of the link's own tar come first.
+
+    Args:
+        tar: the entry of the tar itself.
+        links: of the tar.
+        find_members: returns the members with some names, in the order of the tar.
     """
     targets = {normalize_name(link.member): link.target for link in links}
     resolved = [follow_links(link.target, targets) for link in links]
-    wanted = set(resolved)
-    members: defaultdict[str, list[tuple[tuple[int, int], ListedPhoto]]] = defaultdict(list)
-    for header in headers:
-        name = normalize_name(header.name)
-        if name in wanted and has_data(header):
-            position = headers.archive, header.offset
-            members[name].extend((position, photo) for photo in _list_member(tar, header))
+    members: defaultdict[str, list[FoundMember]] = defaultdict(list)
+    for member in find_members(set(resolved)):
+        members[member.name].append(member)
     for link, name in zip(links, resolved, strict=True):
-        found = [member for member in members[name] if not link.is_hard or member[0] < link.position]
-        own = [member for member in found if member[0][0] == link.position[0]]
+        found = [member for member in members[name] if not link.is_hard or member.position < link.position]
+        own = [member for member in found if member.position[0] == link.position[0]]
         if found:
-            yield replace((own or found)[-1][1], path=member_path(tar, link.member))
+            yield replace((own or found)[-1].photo, path=member_path(tar, link.member))
         elif has_photo_name(link.member):
             yield failed_member(tar, link.member, link_error(link.target, "tar"))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from curate.sources.compression import DecompressedStream
 
 BLOCK_BYTES = 512
 _CHUNK_BYTES = 1 << 20
@@ -23,15 +25,28 @@ _DAMAGE_ERRORS = (tarfile.TarError, ValueError, IndexError, KeyError, OverflowEr
 """What tarfile raises for damaged headers."""
 
 
+class SeekableStream(Protocol):
+    """What is read of a tar."""
+
+    def read(self, count: int, /) -> bytes:
+        """The next bytes."""
+
+    def seek(self, position: int, /) -> int:
+        """Go to a position."""
+
+    def tell(self) -> int:
+        """The position of the next byte."""
+
+
 class TarHeaders:
     """The headers that `tar --ignore-zeros --list` lists: after an end mark or damage the next header is looked for.
 
     Args:
-        stream: the tar, seekable.
-        size: its size in bytes.
+        stream: the tar, seekable; or a `DecompressedStream`.
+        size: its size in bytes; None if it is not known before its end is reached.
     """
 
-    def __init__(self, stream: BinaryIO, size: int) -> None:
+    def __init__(self, stream: SeekableStream, size: int | None) -> None:
         self._stream, self._size = stream, size
         self.count = 0
         """Headers so far."""
@@ -40,7 +55,8 @@ class TarHeaders:
         self.damaged_at: int | None = None
         """The first byte that is neither of a member nor of an end mark, or where the file ends without an end mark."""
         self.truncated: tarfile.TarInfo | None = None
-        """The last member, if the file ends before its data do. It is not one of the headers."""
+        """The last member, if the file ends before its data do. It is not one of the headers. None if the size of the
+        file was not known."""
 
     def __iter__(self) -> Iterator[tarfile.TarInfo]:
         """Yield the headers in their order in the file."""
@@ -49,10 +65,11 @@ class TarHeaders:
             position = start
             try:
                 self._stream.seek(start)
-                with tarfile.open(fileobj=self._stream, mode="r:", encoding="utf-8", tarinfo=_CheckedHeader) as tar:
+                file = cast("BinaryIO", self._stream)
+                with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", tarinfo=_CheckedHeader) as tar:
                     while (member := tar.next()) is not None and tar.offset > position:
                         tar.members = []  # type: ignore[attr-defined]  # or tarfile keeps every member in memory
-                        if _data_end(member, tar.offset) > self._size:
+                        if self._size is not None and _data_end(member, tar.offset) > self._size:
                             self.truncated = member
                             self._add_damage(self._size)
                             return
@@ -67,6 +84,8 @@ class TarHeaders:
             if position == start:  # a header that tarfile can't use
                 self._add_damage(start)
                 position += BLOCK_BYTES
+            if isinstance(self._stream, DecompressedStream):  # it may have been read further than it can seek back
+                position = max(position, -(-self._stream.earliest // BLOCK_BYTES) * BLOCK_BYTES)
 
     def _find_header(self, position: int) -> int | None:
         """The position of the next header; None at the end of the file."""
@@ -88,7 +107,8 @@ class TarHeaders:
                 self._add_damage(position + len(chunk) - rest)
             position += len(chunk)
         if not has_end_mark:
-            self._add_damage(self._size)
+            end = self._stream.end if isinstance(self._stream, DecompressedStream) else self._size
+            self._add_damage(position if end is None else end)
         return None
 
     def _add_damage(self, position: int) -> None:

@@ -7,9 +7,10 @@ import struct
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from curate.errors import BrokenZip, FileTooLarge, NotAFile, PhotoError, UnsupportedFormat
+from curate.errors import BrokenZip, FileTooLarge, NotAFile, PhotoError
+from curate.sources.compression import BOMB_BYTES, BOMB_RATIO
 from curate.sources.entry import ListedPhoto, has_photo_name
 from curate.sources.members import (
     MAX_LINK_BYTES,
@@ -22,17 +23,19 @@ from curate.sources.members import (
     nested_error,
     normalize_name,
 )
+from curate.sources.zip_entries import (
+    END_RECORD_BYTES,
+    END_RECORD_MAGIC,
+    MAX_COMMENT_BYTES,
+    UTF8_NAME,
+    ZipDirectory,
+    ZipEntry,
+)
 from curate.sources.zip_member import ZipMember, method_error
 
-MAX_DIRECTORY_BYTES = 1 << 28
-"""A ZIP with a larger directory is refused: zipfile would need some gigabytes for some millions of members."""
-BOMB_BYTES, BOMB_RATIO = 1 << 26, 200
-"""A member that is larger than both, in bytes and in multiples of its compressed size, is refused: no photo is."""
 _DOS, _UNIX, _MACOS = 0, 3, 19
 """Systems that wrote an entry, as in APPNOTE.TXT 4.4.2."""
-_UTF8_NAME = 0x800
-"""Bit of the flags."""
-_LOCAL_HEADER_BYTES, _END_RECORD_BYTES, _MAX_COMMENT_BYTES = 30, 22, 65_535
+_LOCAL_HEADER_BYTES = 30
 _DAMAGE_ERRORS = (
     zipfile.BadZipFile,
     NotImplementedError,
@@ -42,11 +45,7 @@ _DAMAGE_ERRORS = (
     IndexError,
     OverflowError,
 )
-"""What zipfile raises for a damaged directory, or for one of a newer version of ZIP."""
-
-
-class _LargeDirectoryError(Exception):
-    """The directory is larger than MAX_DIRECTORY_BYTES."""
+"""What `ZipDirectory` raises for a damaged directory, or for one of a newer version of ZIP."""
 
 
 def list_zip_members(container: ListedPhoto, stream: BinaryIO, size: int) -> Iterator[ListedPhoto]:
@@ -65,65 +64,46 @@ def list_zip_members(container: ListedPhoto, stream: BinaryIO, size: int) -> Ite
         stream: the ZIP, seekable.
         size: its size in bytes.
     """
+    links: list[ZipEntry] = []
+    start = size
     try:
-        directory = zipfile.ZipFile(_LimitedStream(stream))
-    except _LargeDirectoryError:
-        text = f"its directory has more than {MAX_DIRECTORY_BYTES >> 20} MiB: unpack the ZIP, and scan the folder"
-        yield replace(container, modified_ns=None, error=str(UnsupportedFormat(text)))
-        return
+        directory = ZipDirectory(stream, size)
+        start = directory.start
+        for member in directory:
+            start = min(start, member.header_offset)
+            if _file_type(member) == stat.S_IFLNK:
+                links.append(member)
+            else:
+                yield from _list_member(container, member, size)
     except _DAMAGE_ERRORS as exc:
-        reason = "it is empty" if not size else "no valid directory at its end"
+        reason = "it is empty" if not size else f"no valid directory at its end: {exc}"
         text = f"cut off, damaged or not a ZIP ({reason}): copy it again, then scan again"
         if isinstance(exc, NotImplementedError):
             text = f"damaged, or of a version of ZIP that is not supported ({exc}): unpack it, and scan the folder"
         yield replace(container, modified_ns=None, error=str(BrokenZip(text)))
         return
-    members = directory.infolist()
-    start = min((member.header_offset for member in members), default=directory.start_dir)
     if _ends_a_zip(stream, start):
         text = f"its first {start} bytes are another ZIP, which is not read: keep each ZIP in a file of its own"
         yield replace(container, modified_ns=None, error=str(BrokenZip(text)))
-    links = []
-    for member in members:
-        if _file_type(member) == stat.S_IFLNK:
-            links.append(member)
-        else:
-            yield from _list_member(container, member, size)
     if links:
-        yield from _resolve_links(container, members, links, stream, size)
+        yield from _resolve_links(container, directory, links, stream, size)
 
 
 def _ends_a_zip(stream: BinaryIO, position: int) -> bool:
     """Whether a ZIP ends at a position: with an end record and its comment (APPNOTE.TXT 4.3.16)."""
-    if position < _END_RECORD_BYTES:
+    if position < END_RECORD_BYTES:
         return False
-    stream.seek(max(0, position - _END_RECORD_BYTES - _MAX_COMMENT_BYTES))
+    stream.seek(max(0, position - END_RECORD_BYTES - MAX_COMMENT_BYTES))
     tail = stream.read(position - stream.tell())
     at = len(tail)
-    while (at := tail.rfind(b"PK\5\6", 0, at)) >= 0:
-        rest = len(tail) - at - _END_RECORD_BYTES
+    while (at := tail.rfind(END_RECORD_MAGIC, 0, at)) >= 0:
+        rest = len(tail) - at - END_RECORD_BYTES
         if rest >= 0 and rest == int.from_bytes(tail[at + 20 : at + 22], "little"):
             return True
     return False
 
 
-class _LimitedStream:
-    """A stream that reads no directory of more than MAX_DIRECTORY_BYTES; zipfile reads a directory at once."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-
-    def read(self, count: int = -1) -> bytes:
-        """Read at most `count` bytes."""
-        if count > MAX_DIRECTORY_BYTES:
-            raise _LargeDirectoryError
-        return self._stream.read(count)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-def _list_member(container: ListedPhoto, member: zipfile.ZipInfo, size: int) -> Iterator[ListedPhoto]:
+def _list_member(container: ListedPhoto, member: ZipEntry, size: int) -> Iterator[ListedPhoto]:
     """The entry of a member that is not a link; nothing for what is no file and has no photo's name."""
     name = _member_name(member)
     if name.endswith("/") or _file_type(member) not in (0, stat.S_IFREG):
@@ -136,10 +116,10 @@ def _list_member(container: ListedPhoto, member: zipfile.ZipInfo, size: int) -> 
         yield failed_member(container, name, member_error)
     else:
         path = member_path(container, name)
-        yield replace(container, path=path, bytes=member.file_size, offset=member.header_offset)
+        yield ListedPhoto(container.source, path, member.file_size, container.modified_ns, offset=member.header_offset)
 
 
-def _find_error(member: zipfile.ZipInfo, size: int) -> PhotoError | None:
+def _find_error(member: ZipEntry, size: int) -> PhotoError | None:
     """The error of a member that can't be read, as the directory alone shows; None if it may be readable."""
     if error := method_error(member.compress_type, member.flag_bits):
         return error
@@ -155,7 +135,7 @@ def _find_error(member: zipfile.ZipInfo, size: int) -> PhotoError | None:
 
 
 def _resolve_links(
-    container: ListedPhoto, members: list[zipfile.ZipInfo], links: list[zipfile.ZipInfo], stream: BinaryIO, size: int
+    container: ListedPhoto, directory: ZipDirectory, links: list[ZipEntry], stream: BinaryIO, size: int
 ) -> Iterator[ListedPhoto]:
     """The entries of symbolic links, from the members that they lead to; of several of one name, the last one."""
     targets = {}
@@ -165,8 +145,12 @@ def _resolve_links(
             targets[normalize_name(name)] = link_target(name, _read_link(link, stream, size))
         except PhotoError as exc:
             yield failed_member(container, name, exc)
-    names = ((member, _member_name(member)) for member in members if _file_type(member) in (0, stat.S_IFREG))
-    files = {normalize_name(name): member for member, name in names if not name.endswith("/")}
+    wanted = {follow_links(target, targets) for target in targets.values()}
+    files = {}
+    for member in directory:  # once more, because a link may be before its target
+        name = _member_name(member)
+        if _file_type(member) in (0, stat.S_IFREG) and not name.endswith("/") and normalize_name(name) in wanted:
+            files[normalize_name(name)] = member
     for link in links:
         name = _member_name(link)
         target = targets.get(normalize_name(name))
@@ -180,7 +164,7 @@ def _resolve_links(
             yield failed_member(container, name, link_error(target, "ZIP"))
 
 
-def _read_link(link: zipfile.ZipInfo, stream: BinaryIO, size: int) -> str:
+def _read_link(link: ZipEntry, stream: BinaryIO, size: int) -> str:
     """The target of a symbolic link, which is the data of the member.
 
     Raises:
@@ -201,7 +185,7 @@ def _read_link(link: zipfile.ZipInfo, stream: BinaryIO, size: int) -> str:
     return target.decode("utf-8", "surrogateescape")
 
 
-def _member_name(member: zipfile.ZipInfo) -> str:
+def _member_name(member: ZipEntry) -> str:
     r"""The name of a member, with `/` between folders.
 
     Names are UTF-8 if a flag says so, otherwise cp437. But programs on Unix and macOS write UTF-8 without the flag, and
@@ -210,7 +194,7 @@ def _member_name(member: zipfile.ZipInfo) -> str:
     name = member.filename
     if member.create_system == _DOS and "/" not in name:
         name = name.replace("\\", "/")
-    elif member.create_system in (_UNIX, _MACOS) and not member.flag_bits & _UTF8_NAME:
+    elif not name.isascii() and member.create_system in (_UNIX, _MACOS) and not member.flag_bits & UTF8_NAME:
         try:
             name = name.encode("cp437").decode("utf-8")
         except UnicodeError:
@@ -218,6 +202,6 @@ def _member_name(member: zipfile.ZipInfo) -> str:
     return name
 
 
-def _file_type(member: zipfile.ZipInfo) -> int:
+def _file_type(member: ZipEntry) -> int:
     """The kind of file as in `stat`; 0 if the ZIP does not say it."""
     return stat.S_IFMT(member.external_attr >> 16) if member.create_system in (_UNIX, _MACOS) else 0

@@ -19,6 +19,7 @@ from curate.locations import Location, RemotePath
 from curate.manifest import Manifest
 from curate.packing.shards import MANIFEST_NAME, PACK_COLUMNS
 from curate.sources import check_unchanged, locate_photo, read_bytes
+from curate.sources.tar_copies import find_compressed_tar
 from train.data.changes import ignore, int_column, leave_out_changed
 from train.data.packed import PackedDataset, check_shards, packed_dataset
 
@@ -173,6 +174,7 @@ def check_rows(
     if is_pack(read.table):
         check_shards(_pack_folder(read.path), read.table)
         return read
+    _check_random_access(read.path, read.table, f"run `curate pack {read.path} -o packs/NAME`, and train on packs/NAME")
     used = pc.is_in(read.table["split"], pa.array(["train", "val"])).combine_chunks()
     how: dict[str, str] = {"advice": "bring them back"} if read.lineage and read.lineage.kind == RUN_KIND else {}
     table = leave_out_changed(read.path, read.table, used, roots, skip_changed=skip_changed, say=say, **how)
@@ -221,12 +223,25 @@ def load_split(
     rows = read.table.combine_chunks()
     if split != "all":
         rows = rows.filter(pc.equal(rows["split"], split))
+    _check_random_access(path, rows, "unpack it, then scan and filter the folder")
     if rows.num_rows:
         used = pa.repeat(True, rows.num_rows)
         rows = leave_out_changed(path, rows, used, roots, skip_changed=skip_changed, say=say)
     if not rows.num_rows:
         raise ManifestError(f"{path} has no photos with split '{split}': choose another with --split, or --split all")
     return photo_dataset(rows, tuple(roots)), read.sha256
+
+
+def _check_random_access(path: Location, rows: pa.Table, advice: str) -> None:
+    """Check that no photo is in a compressed tar, where each read would begin at the tar's start.
+
+    Raises:
+        ManifestError: one is; the text ends with the advice.
+    """
+    if tar := find_compressed_tar(rows):
+        raise ManifestError(
+            f"photos of {path} are in the compressed tar {tar}, which can't be read in any order: {advice}"
+        )
 
 
 def _check_trainable(path: Location, table: pa.Table) -> None:

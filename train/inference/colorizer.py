@@ -22,6 +22,7 @@ from curate.files import sha256_of
 from curate.image.decode import MAX_ASPECT_RATIO, Photo, decode, memory_errors, over_white
 from curate.image.formats import check_raw_name
 from curate.manifest import escape, unescape
+from curate.sources import keep_streams_open
 from curate.sources.photo_input import PhotoInput, load_photo
 from train.checkpoint import Checkpoint, load
 from train.checkpoint_file import locate
@@ -278,15 +279,16 @@ def colorize_all(
     """
     factor = colorizer.resolve_strength(strength)
     watchdog = Watchdog(timeout_s)
-    for index, job in enumerate(jobs):
-        if job.photo.error is not None:
-            yield ColorizedPhoto(job, error=job.photo.error)
-            continue
-        try:
-            with memory_errors("colorizing it"):
-                result = colorizer.colorize_job(
-                    job, watchdog, drop_gps=drop_gps, strength=factor, with_pair=pair_of(index)
-                )
-        except PhotoError as exc:
-            result = ColorizedPhoto(job, error=str(exc))
-        yield result
+    with keep_streams_open():
+        for index, job in enumerate(jobs):
+            if job.photo.error is not None:
+                yield ColorizedPhoto(job, error=job.photo.error)
+                continue
+            try:
+                with memory_errors("colorizing it"):
+                    result = colorizer.colorize_job(
+                        job, watchdog, drop_gps=drop_gps, strength=factor, with_pair=pair_of(index)
+                    )
+            except PhotoError as exc:
+                result = ColorizedPhoto(job, error=str(exc))
+            yield result

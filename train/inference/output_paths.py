@@ -17,6 +17,8 @@ from curate.files import check_writable, write_errors
 from curate.image.formats import looks_like_photo
 from curate.manifest import escape, unescape
 from curate.sources import ListedPhoto, has_container_name, has_images, list_photos, locate_photo, read_listed_photo
+from curate.sources.path_lists import sort_photos
+from curate.sources.tar_stream import TarStream
 from curate.unicode import find_path
 
 BATCH_ROWS = 10_000
@@ -142,14 +144,30 @@ def _list_photos(given: Sequence[Path], out: Path) -> Iterator[_FoundPhoto]:
         if path.suffix == ".parquet" and not has_images(str(path)):
             yield from _read_manifest(path)
         elif path.is_dir() or has_container_name(path.name):
-            listed = list_photos([path], exclude=[out])
-            # an entry with an error, such as a tar or ZIP that is cut off, is reported as a failed photo
-            yield from (
-                (photo, None, True) for photo in listed if photo.has_photo_name or photo.error or _has_content(photo)
-            )
+            for entry in list_photos([path], exclude=[out]):
+                yield from ((photo, None, True) for photo in _photos_of(entry))
         else:
             folder, name = os.path.split(path)
             yield ListedPhoto(escape(folder), escape(name), None, None), None, False
+
+
+def _photos_of(photo: ListedPhoto) -> Iterator[ListedPhoto]:
+    """An entry if it is a photo; the photos of a compressed tar, in its order.
+
+    An entry with an error, such as a tar or ZIP that is cut off, is reported as a failed photo.
+    """
+    if not photo.is_stream:
+        if photo.has_photo_name or photo.error or _has_content(photo):
+            yield photo
+        return
+    stream = TarStream(photo)
+    members = [
+        member
+        for member, head in stream.members(lambda _, __: False, max_bytes=0)
+        if member.error or member.has_photo_name or looks_like_photo(head)
+    ]
+    links = stream.resolve_links([member for member in members if not member.error])
+    yield from sorted(sort_photos([*members, *links]), key=lambda member: member.offset or 0)
 
 
 def _read_manifest(path: Path) -> Iterator[_FoundPhoto]:

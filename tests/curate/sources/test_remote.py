@@ -9,11 +9,13 @@ import tarfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import pyarrow.compute as pc
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
 from moto.server import ThreadedMotoServer
 
 from curate import manifest
@@ -224,3 +226,69 @@ def test_is_source_missing_after_the_server_stops() -> None:
         assert running.stdout.readline() == "1\n"
         server.stop()
         assert running.communicate()[0] == "True\n"
+
+
+class HubFileSystem(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """A stand-in of the file system of the Hugging Face Hub: it reports no times."""
+
+    protocol = "hf"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return "/" + path.removeprefix("hf://").strip("/")
+
+    def info(self, path: str, **how: Any) -> dict[str, Any]:
+        return {name: value for name, value in super().info(path, **how).items() if name != "created"}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> HubFileSystem:
+    """The stand-in, as fsspec finds it for `hf://`."""
+    monkeypatch.setitem(_registry, "hf", HubFileSystem)
+    return HubFileSystem()
+
+
+def test_a_data_set_of_the_hub_gives_the_rows_of_its_files(hub: HubFileSystem, photos: Path, tmp_path: Path) -> None:
+    import gzip
+
+    with tarfile.open(photos / "0.tar", "w") as tar:
+        tar.add(photos / "a-vivid.png", "a.png")
+    (photos / "1.tar.gz").write_bytes(gzip.compress((photos / "0.tar").read_bytes()))
+    hub.put(f"{photos}/", "hf://datasets/owner/name/data/", recursive=True)
+    there, here = tmp_path / "there.parquet", tmp_path / "here.parquet"
+    scan_photos(["hf://datasets/owner/name/data"], there, SERIAL)
+    scan_photos([photos], here, SERIAL)
+    assert rows_of(there, "source", "modified_ns") == rows_of(here, "source", "modified_ns")
+    rows = rows_of(there)
+    assert {row["source"] for row in rows} == {"hf://datasets/owner/name/data"}
+    row = next(row for row in rows if row["path"] == "1.tar.gz/a.png")
+    data = read_photo(row["source"], row["path"], offset=row["tar_offset"], size=row["bytes"])
+    assert data == (photos / "a-vivid.png").read_bytes()
+    (tmp_path / "list").write_text("hf://datasets/owner/name/data/a-vivid.png\n")
+    (listed,) = Sources(lists=(str(tmp_path / "list"),)).photos()
+    assert (listed.path, listed.error) == ("a-vivid.png", None)
+
+
+def test_a_missing_library_of_the_hub_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_scheme: str) -> None:
+        missing = ModuleNotFoundError("No module named 'huggingface_hub'", name="huggingface_hub")
+        raise ImportError("Install huggingface_hub to access HfFileSystem") from missing
+
+    monkeypatch.setattr(fsspec, "get_filesystem_class", refuse)
+    with pytest.raises(SourceError, match=r"pip install 'vividset\[hf\]'"):
+        Sources(("hf://datasets/owner/name",)).check()
+
+
+@pytest.mark.parametrize(
+    "url", ["simplecache::memory://x/a.jpg", "zip://*.jpg::memory://x.zip", "sftp://host/a.jpg", "github://o:r@/a.jpg"]
+)
+def test_a_list_cannot_name_chains_or_other_kinds_of_urls(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "connect", lambda _url: pytest.fail("it was opened"))
+    (tmp_path / "list").write_text(url + "\n")
+    (refused,) = Sources(lists=(str(tmp_path / "list"),)).photos()
+    assert (refused.error or "").startswith("UnsupportedFormat: a list can't name")
+    assert f"{refused.source}/{refused.path}" == url

@@ -140,17 +140,6 @@ def test_members_before_the_end_of_a_truncated_tar_are_measured_and_the_tar_is_a
     assert rows["0.tar/000/a.png"]["error"] is None
 
 
-@pytest.mark.parametrize("name", ["0.tar.gz", "0.tgz", "0.tar"])
-def test_a_compressed_tar_is_an_entry_with_an_error(name: str, members: Members, tmp_path: Path) -> None:
-    import gzip
-
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / name).write_bytes(gzip.compress(tar_of(members)))
-    (found,) = list_photos([tmp_path / "in"])
-    assert found.path == name
-    assert (found.error or "").startswith("UnsupportedFormat: a compressed" if name != "0.tar" else "BrokenTar: ")
-
-
 def add(tar: tarfile.TarFile, name: str, data: bytes = b"", *, kind: bytes = tarfile.REGTYPE, link: str = "") -> None:
     entry = tarfile.TarInfo(name)
     entry.size, entry.type, entry.linkname = len(data), kind, link

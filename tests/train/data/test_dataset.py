@@ -18,6 +18,7 @@ from PIL import Image
 from curate import manifest
 from curate.errors import ManifestError
 from curate.filtering.filter import filter_manifest
+from curate.filtering.option_values import Split
 from curate.filtering.options import FilterOptions
 from curate.manifest import Lineage
 from curate.scanning.scan import ScanOptions, scan_photos
@@ -214,3 +215,17 @@ def test_photos_in_tars_and_at_urls_are_loaded_like_files(tmp_path: Path) -> Non
     assert seen == set(range(48))
     (folder / "0.tar").write_bytes((folder / "0.tar").read_bytes()[:20_000])
     assert "changed since the scan" in refusal(tmp_path / "clean.parquet")
+
+
+def test_photos_in_a_compressed_tar_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    y, x = np.mgrid[0:48, 0:64]
+    Image.fromarray(np.stack((x * 4, y * 5, 255 - x * 2), axis=-1).astype(np.uint8)).save(tmp_path / "a.png")
+    with tarfile.open(tmp_path / "0.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "a.png", "a.png")
+    scan_photos([tmp_path / "0.tar.gz"], tmp_path / "scan.parquet", ScanOptions(engine="serial"))
+    filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(split=Split.parse("100/0/0")))
+    text = refusal(tmp_path / "clean.parquet")
+    assert f"are in the compressed tar {tmp_path / '0.tar.gz'}, which can't be read in any order" in text
+    assert f"run `curate pack {tmp_path / 'clean.parquet'} -o packs/NAME`" in text
+    with pytest.raises(ManifestError, match="unpack it, then scan and filter the folder"):
+        dataset.load_split(tmp_path / "clean.parquet", "train")

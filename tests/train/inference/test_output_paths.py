@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tarfile
 from pathlib import Path
@@ -110,3 +111,19 @@ def test_names_in_a_tar_cant_lead_out_of_the_folder(tmp_path: Path) -> None:
     places = {job.target for job in plan_outputs([tmp_path / "odd.tar"], tmp_path / "out")}
     below = tmp_path / "out" / "odd.tar"
     assert places == {below / "up.png", below / "up/and/away.png", below / "rooted.png", below / "a/b/c.png"}
+
+
+def test_photos_of_a_compressed_tar_are_listed_in_its_order(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "0.tar.gz", "w:gz") as tar:
+        for name, data in (
+            ("b/2.jpg", b"2"),
+            ("notes.txt", b"text"),
+            ("photo", b"\xff\xd8\xff\xe0"),
+            ("a/1.jpg", b"1"),
+        ):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    jobs = list(plan_outputs([tmp_path / "0.tar.gz"], tmp_path / "out"))
+    assert [job.photo.path for job in jobs] == ["0.tar.gz/b/2.jpg", "0.tar.gz/photo", "0.tar.gz/a/1.jpg"]
+    assert jobs[0].target == tmp_path / "out" / "0.tar.gz" / "b" / "2.jpg"

@@ -1,0 +1,159 @@
+"""Read the central directory of a ZIP, some entries at a time, so that memory does not grow with their number.
+
+Source of the layout: APPNOTE.TXT 6.3 of PKWARE, sections 4.3.12 (directory), 4.3.14 to 4.3.16 (its end), 4.5.3 (ZIP64).
+"""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+END_RECORD_BYTES, MAX_COMMENT_BYTES = 22, 65_535
+END_RECORD_MAGIC = b"PK\5\6"
+_END_RECORD = struct.Struct("<4s4H2LH")
+_END_RECORD_64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR_64 = struct.Struct("<4sLQL")
+_ENTRY = struct.Struct("<4s4B4HL2L5H2L")
+_CHUNK_BYTES = 1 << 20
+_MAX_ENTRY_BYTES = _ENTRY.size + 3 * 65_535
+_MAX_VERSION = 63
+"""Of the format, which an entry may need (6.3)."""
+UTF8_NAME = 0x800
+"""Bit of the flags."""
+_ZIP64_EXTRA = 1
+
+
+class ZipEntry(NamedTuple):
+    """One entry of a central directory; the names of the fields are those of `zipfile.ZipInfo`."""
+
+    filename: str
+    create_system: int
+    flag_bits: int
+    compress_type: int
+    compress_size: int
+    file_size: int
+    header_offset: int
+    external_attr: int
+
+
+class ZipDirectory:
+    """The central directory of a ZIP, which can be read several times.
+
+    Args:
+        stream: the ZIP, seekable.
+        size: its size in bytes.
+
+    Raises:
+        BadZipFile: there is no valid end of a directory.
+    """
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream = stream
+        end = _find_end(stream, size)
+        stream.seek(end)
+        record = _END_RECORD.unpack(stream.read(_END_RECORD.size))
+        self._bytes, offset = record[5], record[6]
+        if (found := _read_end_64(stream, end)) is not None:
+            end, self._bytes, offset = found
+        self.start = end - self._bytes
+        """Where the directory begins."""
+        self._shift = self.start - offset
+        """Bytes before the ZIP, like a program that unpacks it."""
+        if self.start < 0 or self._shift < 0:
+            raise zipfile.BadZipFile("bad position of the directory")
+
+    def __iter__(self) -> Iterator[ZipEntry]:
+        """Yield the entries.
+
+        Raises:
+            BadZipFile: the directory is damaged.
+            NotImplementedError: an entry needs a newer version of ZIP.
+        """
+        position, end = self.start, self.start + self._bytes
+        data, at = b"", 0
+        while position < end or at < len(data):
+            if len(data) - at < _MAX_ENTRY_BYTES and position < end:
+                self._stream.seek(position)
+                chunk = self._stream.read(min(_CHUNK_BYTES, end - position))
+                if not chunk:
+                    raise zipfile.BadZipFile("the directory is cut off")
+                position += len(chunk)
+                data, at = data[at:] + chunk, 0
+            entry, at = self._parse(data, at)
+            yield entry
+
+    def _parse(self, data: bytes, at: int) -> tuple[ZipEntry, int]:
+        """The entry at a position of the data, and the position of the next."""
+        if len(data) - at < _ENTRY.size or not data.startswith(b"PK\1\2", at):
+            raise zipfile.BadZipFile("bad entry of the directory")
+        fields = _ENTRY.unpack_from(data, at)
+        system, version, flags, method = fields[2], fields[3], fields[5], fields[6]
+        compressed, size, name_bytes, extra_bytes, comment_bytes = fields[10:15]
+        attributes, offset = fields[17], fields[18]
+        if version > _MAX_VERSION:
+            raise NotImplementedError(f"zip file version {version / 10:.1f}")
+        start = at + _ENTRY.size
+        after = start + name_bytes + extra_bytes + comment_bytes
+        if after > len(data):
+            raise zipfile.BadZipFile("the directory is cut off")
+        name = data[start : start + name_bytes]
+        if 0xFFFFFFFF in (compressed, size, offset):
+            extra = data[start + name_bytes : start + name_bytes + extra_bytes]
+            size, compressed, offset = _read_extra_64(extra, size, compressed, offset)
+        if name.isascii():
+            text = name.decode("ascii")
+        else:
+            text = name.decode("utf-8", "surrogateescape") if flags & UTF8_NAME else name.decode("cp437")
+        if "\0" in text:
+            text = text.partition("\0")[0]
+        return ZipEntry(text, system, flags, method, compressed, size, offset + self._shift, attributes), after
+
+
+def _find_end(stream: BinaryIO, size: int) -> int:
+    """The position of the end record."""
+    start = max(0, size - END_RECORD_BYTES - MAX_COMMENT_BYTES)
+    stream.seek(start)
+    tail = stream.read(size - start)
+    at = tail.rfind(END_RECORD_MAGIC, 0, len(tail) - END_RECORD_BYTES + len(END_RECORD_MAGIC))
+    if at < 0:
+        raise zipfile.BadZipFile("no end record")
+    return start + at
+
+
+def _read_end_64(stream: BinaryIO, end: int) -> tuple[int, int, int] | None:
+    """Where the directory ends, its size, and its position in the ZIP, by the records of ZIP64; None without them."""
+    if end < _LOCATOR_64.size + _END_RECORD_64.size:
+        return None
+    stream.seek(end - _LOCATOR_64.size - _END_RECORD_64.size)
+    data = stream.read(_LOCATOR_64.size + _END_RECORD_64.size)
+    magic, _, _, disks = _LOCATOR_64.unpack_from(data, _END_RECORD_64.size)
+    if magic != b"PK\6\7":
+        return None
+    if disks != 1:
+        raise zipfile.BadZipFile("a part of a split ZIP")
+    record = _END_RECORD_64.unpack_from(data)
+    if record[0] != b"PK\6\6":
+        return None
+    return end - _LOCATOR_64.size - _END_RECORD_64.size, record[8], record[9]
+
+
+def _read_extra_64(extra: bytes, size: int, compressed: int, offset: int) -> tuple[int, int, int]:
+    """The values of an entry that are in its extra field of ZIP64, because they need more than 32 bits."""
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<HH", extra)
+        if length > len(extra) - 4:
+            raise zipfile.BadZipFile("bad extra field")
+        if kind == _ZIP64_EXTRA:
+            values = struct.unpack_from(f"<{length // 8}Q", extra, 4)
+            numbers = iter(values)
+            try:
+                size = next(numbers) if size == 0xFFFFFFFF else size
+                compressed = next(numbers) if compressed == 0xFFFFFFFF else compressed
+                offset = next(numbers) if offset == 0xFFFFFFFF else offset
+            except StopIteration as exc:
+                raise zipfile.BadZipFile("bad extra field of ZIP64") from exc
+            break
+        extra = extra[4 + length :]
+    return size, compressed, offset
