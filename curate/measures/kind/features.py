@@ -64,8 +64,10 @@ def _count_colors(sample: NDArray[np.uint8]) -> Mapping[str, float]:
 
 def _measure_edges(luma: NDArray[np.uint8]) -> Mapping[str, float]:
     pairs = ((luma[:, 1:], luma[:, :-1]), (luma[1:], luma[:-1]))
-    steps = [cv2.absdiff(first, second).ravel() for first, second in pairs if first.size]
-    counts = np.bincount(np.concatenate([*steps, np.zeros(0, np.uint8)]), minlength=256)
+    counts = np.zeros(256, np.int64)
+    for first, second in pairs:
+        if first.size:
+            counts += _count_levels(np.asarray(cv2.absdiff(first, second), np.uint8))
     total = max(1, int(counts.sum()))
     return {
         "flat_share": counts[0] / total,
@@ -77,16 +79,25 @@ def _measure_edges(luma: NDArray[np.uint8]) -> Mapping[str, float]:
 
 
 def _measure_levels(small: NDArray[np.uint8], luma: NDArray[np.uint8]) -> Mapping[str, float]:
-    levels = np.bincount(luma.ravel(), minlength=256) / luma.size
-    same = cv2.absdiff(small[:, 1:], small[:, :-1]).max(axis=2) == 0 if small.shape[1] > 1 else np.zeros(1, np.bool_)
+    levels = _count_levels(luma) / luma.size
     planes = cv2.split(small)
+    same_share = 0.0
+    if small.shape[1] > 1:
+        red, green, blue = (cv2.absdiff(plane[:, 1:], plane[:, :-1]) for plane in planes)
+        same_share = 1 - cv2.countNonZero(cv2.max(cv2.max(red, green), blue)) / red.size
     low, high = (choose(choose(planes[0], planes[1]), planes[2]) for choose in (cv2.min, cv2.max))
     border = np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]]).astype(np.float32)
     return {
-        "flat_color_share": float(same.mean()),
+        "flat_color_share": same_share,
         "top_luma_share": float(levels.max()),
         "luma_levels_share": float((levels > 0.0005).mean()),
         "white_share": cv2.countNonZero((low >= 250).view(np.uint8)) / low.size,
         "black_share": cv2.countNonZero((high <= 5).view(np.uint8)) / high.size,
         "border_spread": float(border.std(axis=0).mean()),
     }
+
+
+def _count_levels(plane: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """(256,) how often each level occurs; exact, because OpenCV's float32 counts are exact up to 16 million."""
+    counts = cv2.calcHist([np.ascontiguousarray(plane)], [0], None, [256], [0, 256])
+    return np.asarray(counts, np.int64).ravel()
