@@ -9,7 +9,7 @@ import click
 
 from curate.cli import common
 from curate.cli.common import LOCATION, PATH, echo_data, echo_lines, echo_message, progress_bar
-from curate.locations import Location
+from curate.locations import Location, RemotePath
 from train.cli.common import check_manifest, read_timeout_option, root_option
 
 MAX_NAMES = 20
@@ -59,7 +59,8 @@ def compare(
     Prints the same table as `train evaluate`, beside plain gray and the best single color. Pictures without original,
     or whose original is gray or can't be read, are named and left out.
     """
-    check_manifest(truth)
+    if isinstance(truth, RemotePath) or truth.suffix == ".parquet":
+        check_manifest(truth)
     import train
     from train.evaluation import report
 

@@ -92,25 +92,27 @@ def path_names(photos: PhotoDataset) -> list[str]:
     ]
 
 
-def list_folder(path: Path, exclude: Sequence[Path] = ()) -> PhotoDataset:
+def list_folder(path: Path, exclude: Sequence[Path] = (), advice: str = "the folder of the pictures") -> PhotoDataset:
     """Return the photos of a folder, tar or ZIP.
 
     Args:
         path: the folder, tar or ZIP.
         exclude: folders to leave out.
+        advice: what to name instead, for error messages.
 
     Raises:
         SourceError: there are no photos, or it can't be listed.
     """
     if not (path.is_dir() or has_container_name(path.name)):
-        raise SourceError(f"{path} is not a folder, tar or ZIP: name the folder of the pictures")
+        wrong = "is not a folder, tar or ZIP" if path.exists() else "doesn't exist"
+        raise SourceError(f"{path} {wrong}: name {advice}")
     rows = [
         {"source": photo.source, "path": photo.path, "bytes": photo.bytes, "tar_offset": photo.offset}
         for photo in list_photos([path], exclude=exclude)
         if photo.has_photo_name and photo.error is None
     ]
     if not rows:
-        raise SourceError(f"no photo in {path}: name the folder of the pictures")
+        raise SourceError(f"no photo in {path}: name {advice}")
     schema = pa.schema(
         [("source", pa.string()), ("path", pa.string()), ("bytes", pa.int64()), ("tar_offset", pa.int64())]
     )
@@ -137,4 +139,4 @@ def load_originals(
         return load_split(truth, split, roots)
     if split != "all":
         raise UsageError(f"{truth} is a folder, which has no splits: leave out --split, or name a manifest")
-    return list_folder(truth, exclude), None
+    return list_folder(truth, exclude, "the folder of the originals, or a manifest"), None

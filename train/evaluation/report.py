@@ -277,7 +277,8 @@ def write_page(path: Path, text: str) -> None:
 
 def _figure(photo: PhotoResult, pictures: tuple[Pixels, Pixels, Pixels]) -> str:
     scores = photo.judged
-    labels = ("gray", f"predicted, M {scores.colorfulness:.0f}", f"original, M {photo.original_colorfulness:.0f}")
+    shown = "predicted" if "network" in photo.scores else "picture"
+    labels = ("gray", f"{shown}, M {scores.colorfulness:.0f}", f"original, M {photo.original_colorfulness:.0f}")
     images = "".join(
         f'<div><img src="{_data_uri(pixels)}" alt=""><span class="label">{label}</span></div>'
         for label, pixels in zip(labels, pictures, strict=True)
@@ -286,7 +287,7 @@ def _figure(photo: PhotoResult, pictures: tuple[Pixels, Pixels, Pixels]) -> str:
         "loss": f"{scores.loss:.4f}",
         "loss of gray": f"{photo.scores['neutral gray'].loss:.4f}",
         "PSNR": f"{scores.psnr_db:.1f} dB",
-        "tone of the prediction": scores.tone,
+        "tone of the prediction" if "network" in photo.scores else "tone of the picture": scores.tone,
     }
     listed = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
     name = f"<figcaption>{escape(photo.name)}</figcaption>"

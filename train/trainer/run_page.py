@@ -248,7 +248,7 @@ def _hue_section(curve: LossCurve) -> Iterator[str]:
         [Line("validation", "val", points, has_dots=True)],
         steps=len(curve.ratios),
         top=5.5,
-        levels=[Level(last.original_hue.entropy_bits, "level", "originals")],
+        levels=[Level(last.original_hue.entropy_bits, "level")],
     )
     predicted, original = asdict(last.hue), asdict(last.original_hue)
     rows = "".join(
@@ -259,7 +259,8 @@ def _hue_section(curve: LossCurve) -> Iterator[str]:
         "<section><h2>Hues</h2>"
         '<p class="quiet">How widely the colors of the predictions for held-out photos are spread over the hues, in '
         "bits. Clearly less than the originals, with more chroma in warm hues, means brown pictures.</p>"
-        f"{chart}<table><tr><th>step {last.step:,}</th><th>predictions</th><th>originals</th></tr>{rows}</table>"
+        f"{_legend([('val', 'predictions'), ('level', 'originals')])}{chart}"
+        f"<table><tr><th>step {last.step:,}</th><th>predictions</th><th>originals</th></tr>{rows}</table>"
         "</section>"
     )
 

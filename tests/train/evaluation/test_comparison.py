@@ -177,7 +177,14 @@ def test_folders_that_do_not_fit_are_one_line(folders: tuple[Path, Path], tmp_pa
     save(np.full((40, 48, 3), 90, np.uint8), tmp_path / "gray" / "a.png")
     with pytest.raises(TrainingError, match="no picture can be compared: 0 can't be read, 1 have an original without"):
         train.compare(pictures, tmp_path / "gray")
-    assert run(pictures, tmp_path / "missing").exit_code == 1
+    for arguments, advice in (
+        ((pictures, tmp_path / "gone"), "gone doesn't exist: name the folder of the originals, or a manifest"),
+        ((tmp_path / "gone", truth), "gone doesn't exist: name the folder of the pictures"),
+        ((pictures, tmp_path / "gone.parquet"), "gone.parquet doesn't exist: "),
+    ):
+        missing = run(*arguments)
+        assert missing.exit_code == 1
+        assert advice in missing.stderr
 
 
 def test_pictures_may_be_inside_the_folder_of_the_originals(folders: tuple[Path, Path]) -> None:

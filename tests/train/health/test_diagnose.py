@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from curate.errors import TrainingError, UsageError
 from train.cli import main
 from train.health.detectors import LossCurve, detect_all
 from train.health.diagnose import diagnose, read_loss_curve
+
+BROWN = {"entropy_bits": 3.7, "warm": 0.85, "green": 0.02, "blue": 0.0, "magenta": 0.13}
 
 
 def csv(path: Path, losses: list[float]) -> Path:
@@ -268,3 +271,20 @@ def test_a_square_wave_is_oscillation_and_nothing_else(tmp_path: Path, hold: int
     as_means = means(tmp_path / "means.csv", [float(part.mean()) for part in wave.reshape(-1, 10)], 10)
     found = diagnose(read_loss_curve(as_means, 0.2, 10)).findings
     assert [finding.kind for finding in found] == ["oscillation"]
+
+
+def test_a_finished_run_with_brown_predictions_has_sepia_output(tmp_path: Path) -> None:
+    def diagnose_at(step: int) -> list[str]:
+        start: dict[str, Any] = {"event": "start", "neutral_loss": 0.1, "mean_color_loss": 0.088, "total_steps": 500}
+        start["recipe"] = {"batch_size": 16, "warmup": 0.1, "lr": 5e-5}
+        steps = [
+            {"event": "step", "step": number, "loss": 0.1 - 4e-5 * number, "neutral": 0.1} for number in range(1, 501)
+        ]
+        spread = {"hue": BROWN, "original_hue": {**BROWN, "entropy_bits": 4.6, "warm": 0.6}}
+        validation = {"event": "validation", "step": step, "ratio": 0.71, "colorfulness_share": 0.6, "photos": 133}
+        events = [start, *steps, validation | spread | {"tones": {"color": 64}, "loss": 0.07}]
+        (tmp_path / "log.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in events), encoding="utf-8")
+        return [finding.kind for finding in diagnose(read_loss_curve(tmp_path)).findings]
+
+    assert diagnose_at(500) == ["sepia output"]
+    assert diagnose_at(450) == []

@@ -20,6 +20,7 @@ from train.recipe import Recipe
 from train.trainer import run_page
 
 STEPS = 5000
+BROWN, COLORS = HueSpread(3.72, 0.82, 0.02, 0.0, 0.16), HueSpread(4.58, 0.59, 0.12, 0.13, 0.16)
 EVIL = "<script>alert(1)</script>\"'&"
 INFO = run_page.RunInfo(Recipe(lr=1e-3), STEPS, f"clean.parquet {EVIL}", (90, 10), f"train fit clean.parquet {EVIL}")
 
@@ -54,7 +55,8 @@ def folder(tmp_path: Path) -> Path:
 def write_and_read(folder: Path) -> str:
     ratios = [1 - step / (2 * STEPS) for step in range(STEPS)]
     ratios[7] = float("nan")
-    curve = LossCurve(ratios, 500, [Validation(100, 0.9, 0.2), Validation(5000, 0.6, 0.7)], mean_color=0.87)
+    last = Validation(5000, 0.6, 0.7, hue=BROWN, original_hue=COLORS)
+    curve = LossCurve(ratios, 500, [Validation(100, 0.9, 0.2), last], mean_color=0.87)
     findings = [Finding("plateau", 1200, EVIL, "give --channels 128")]
     rescues = [Rollback(EVIL, 800, 400, 3, 2e-5, 8, 9000)]
     run_page.write_page(folder, INFO, curve, [1e-4] * STEPS, findings, rescues)
@@ -62,8 +64,7 @@ def write_and_read(folder: Path) -> str:
 
 
 def test_hues_of_predictions_are_beside_those_of_the_originals(tmp_path: Path) -> None:
-    brown, colors = HueSpread(3.72, 0.82, 0.02, 0.0, 0.16), HueSpread(4.58, 0.59, 0.12, 0.13, 0.16)
-    text = page_of(tmp_path, [Validation(5000, 0.7, 0.6, hue=brown, original_hue=colors)])
+    text = page_of(tmp_path, [Validation(5000, 0.7, 0.6, hue=BROWN, original_hue=COLORS)])
     assert "<td>3.72</td><td>4.58</td>" in text
     assert "<td>82%</td><td>59%</td>" in text
     assert "<h2>Hues</h2>" not in page_of(tmp_path, [Validation(5000, 0.7, 0.6)])  # resumed from an older log
