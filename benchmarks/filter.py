@@ -132,6 +132,8 @@ def make_rows(rng: np.random.Generator, contents: np.random.Generator, start: in
         "mode": pa.array(["RGB"]).take(pa.array(np.zeros(count, int))),
         "orientation": np.ones(count, np.int8),
         "icc_profile": pa.array(rng.choice(["sRGB IEC61966-2.1", ""], count)),
+        "digital_source_type": pa.nulls(count, pa.string()),
+        "divider_count": np.zeros(count, np.int16),
         "colorfulness": colorfulness,
         "colorfulness_level": pa.array(levels[np.searchsorted([15, 33, 45, 59, 82, 109], colorfulness)]),
         "tone": pa.array(tones),

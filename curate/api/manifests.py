@@ -144,8 +144,17 @@ def filter_manifest(
     max_border_share: float | None = None,
     min_inside_colorfulness: float | None = None,
     max_inside_colorfulness: float | None = None,
+    min_selective_color: float | None = None,
+    max_selective_color: float | None = None,
+    min_saturation_clipped_share: float | None = None,
+    max_saturation_clipped_share: float | None = None,
+    min_divider_count: float | None = None,
+    max_divider_count: float | None = None,
+    min_chroma_detail: float | None = None,
+    max_chroma_detail: float | None = None,
     keep_tone: str | Sequence[str] = (),
     keep_kind: str | Sequence[str] = (),
+    keep_machine_made: bool | None = None,
     min_side: int | None = None,
     max_aspect: float | None = None,
     where: str | None = None,
@@ -181,10 +190,13 @@ def filter_manifest(
             max_hue_entropy_bits, min_neutral_share, max_neutral_share, min_lightness_mean, max_lightness_mean,
             min_dark_clipped_share, max_dark_clipped_share, min_bright_clipped_share, max_bright_clipped_share,
             min_sharpness, max_sharpness, min_tone_score, max_tone_score, min_kind_score, max_kind_score,
-            min_border_share, max_border_share, min_inside_colorfulness, max_inside_colorfulness: lowest and
-            highest value of these columns.
+            min_border_share, max_border_share, min_inside_colorfulness, max_inside_colorfulness,
+            min_selective_color, max_selective_color,
+            min_saturation_clipped_share, max_saturation_clipped_share, min_divider_count, max_divider_count,
+            min_chroma_detail, max_chroma_detail: lowest and highest value of these columns.
         keep_tone: one or many of `grayscale`, `sepia`, `toned` that are not rejected.
         keep_kind: `graphic`, so that drawings, maps, screenshots and the like are not rejected.
+        keep_machine_made: True doesn't reject photos whose metadata says that a program made them or their colors.
         min_side: reject photos with a shorter short side, px.
         max_aspect: reject photos whose long side is more than this many times the short side.
         where: an SQL condition over the columns; photos for which it is not true are rejected. Needs duckdb.

@@ -104,8 +104,17 @@ def explain_photo(
     max_border_share: float | None = None,
     min_inside_colorfulness: float | None = None,
     max_inside_colorfulness: float | None = None,
+    min_selective_color: float | None = None,
+    max_selective_color: float | None = None,
+    min_saturation_clipped_share: float | None = None,
+    max_saturation_clipped_share: float | None = None,
+    min_divider_count: float | None = None,
+    max_divider_count: float | None = None,
+    min_chroma_detail: float | None = None,
+    max_chroma_detail: float | None = None,
     keep_tone: str | Sequence[str] = (),
     keep_kind: str | Sequence[str] = (),
+    keep_machine_made: bool | None = None,
     min_side: int | None = None,
     max_aspect: float | None = None,
     where: str | None = None,
@@ -125,7 +134,8 @@ def explain_photo(
     Args:
         photo: path of the photo.
         scan: manifest in which a photo is looked up that does not exist any more; it need not exist.
-        preset, min_colorfulness, max_colorfulness, keep_tone, keep_kind, min_side, max_aspect, where, join, on,
+        preset, min_colorfulness, max_colorfulness, keep_tone, keep_kind, keep_machine_made, min_side, max_aspect, where,
+            join, on,
             join_column, min_column, max_column, reject_list, keep_list, and the lowest and highest value of each
             measure: as in `filter_manifest`.
         options: all rules as one object, like the `options` of a `filter_manifest` result.

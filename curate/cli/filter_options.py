@@ -75,6 +75,12 @@ PHOTO_OPTIONS: tuple[Option, ...] = (
         type=click.Choice(KINDS[1:]),
         help="Don't reject pictures of this kind: drawings, maps, screenshots, scanned pages, collages and the like.",
     ),
+    click.option(
+        "--keep-machine-made",
+        is_flag=True,
+        default=None,
+        help="Don't reject photos whose metadata says that a program made them or their colors.",
+    ),
     click.option("--min-side", type=click.IntRange(0), help="Reject photos with a short side below this, in px."),
     click.option("--max-aspect", type=float, help="Reject photos with a ratio of long to short side above this."),
     click.option(

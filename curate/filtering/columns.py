@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.errors import ManifestError
-from curate.filtering.rules import TableResults, usable_mask
+from curate.filtering.rules import OPTIONAL_COLUMNS, TableResults, usable_mask
 from curate.locations import Location, RemotePath
 from curate.manifest import ROW_GROUP_SIZE
 from curate.manifest.encoding import hex_to_uint
@@ -24,8 +24,6 @@ PathOrTable: TypeAlias = Location | Any
 """A scan: the path of its manifest, a `pa.Table` in memory, or a `JoinedScan`."""
 RowRules: TypeAlias = Callable[[pa.Table, slice], TableResults]
 """Returns all results for a table, whose rows are the given range of the whole scan."""
-OPTIONAL_COLUMNS = ("missing_since", "kind")
-"""Columns that scans of older versions lack; without them, their rules reject nothing."""
 _KEY_TEXT = pa.schema([("source", pa.string()), ("path", pa.string())])
 
 
@@ -121,7 +119,7 @@ def read_tables(scan: PathOrTable, columns: list[str] | None = None) -> Iterator
     """Yield the rows of a scan in order, in pieces; `columns` None reads all.
 
     Raises:
-        ManifestError: a column is missing that is not one of `OPTIONAL_COLUMNS`.
+        ManifestError: a column is missing, except `OPTIONAL_COLUMNS`, which scans of older versions lack.
     """
     names = column_names(scan)
     if columns is not None:

@@ -21,6 +21,10 @@ NUMERIC_MEASURES = (
     "kind_score",
     "border_share",
     "inside_colorfulness",
+    "selective_color",
+    "saturation_clipped_share",
+    "divider_count",
+    "chroma_detail",
 )
 """Measures that can have a lowest and a highest value."""
 

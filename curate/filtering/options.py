@@ -35,6 +35,8 @@ class FilterOptions:
     split: Split = field(default_factory=Split)
     keep_kinds: frozenset[str] = frozenset({"photo"})
     """Kinds that are not rejected; see `KINDS`. Scans without the column `kind` are filtered without this rule."""
+    keep_machine_made: bool = False
+    """Keep photos whose metadata says that a program made them or their colors; see `MACHINE_MADE`."""
     bounds: tuple[Bound, ...] = ()
     """Further lowest and highest values."""
     column_bounds: tuple[Bound, ...] = ()
@@ -116,6 +118,7 @@ class FilterOptions:
             "min_colorfulness": self.min_colorfulness,
             "keep_tones": sorted(self.keep_tones),
             "keep_kinds": sorted(self.keep_kinds),
+            "keep_machine_made": self.keep_machine_made,
             "split": str(self.split),
             "bounds": {bound.option: bound.limit for bound in (*self.bounds, *self.column_bounds)},
             "join": self.join,
@@ -140,6 +143,10 @@ PRESETS: Mapping[str, Settings] = {
         "min-colorfulness": 20,
         "min-inside-colorfulness": 20,
         "max-border-share": 0.05,
+        "max-selective-color": 0.8,
+        "max-saturation-clipped-share": 0.05,
+        "max-divider-count": 0,
+        "min-chroma-detail": 0.2,
         "min-side": 256,
         "duplicates": "drop-near",
     },
@@ -155,6 +162,7 @@ _EXAMPLES: Mapping[str, Any] = {
     **dict.fromkeys(_BOUND_SETTINGS, 20.0),
     "keep-tone": ["sepia"],
     "keep-kind": ["graphic"],
+    "keep-machine-made": True,
     "min-side": 256,
     "max-aspect": 3.0,
     "where": "width > 800",
@@ -238,6 +246,7 @@ def build_options(settings: Settings) -> FilterOptions:
         min_colorfulness=settings.get("min-colorfulness"),
         keep_tones=frozenset({"color", *settings.get("keep-tone", ())}),
         keep_kinds=frozenset({"photo", *settings.get("keep-kind", ())}),
+        keep_machine_made=settings.get("keep-machine-made", False),
         split=Split.parse(settings.get("split", str(Split()))),
         bounds=bounds,
         column_bounds=tuple(

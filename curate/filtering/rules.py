@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 from curate.errors import ManifestError, UsageError
 from curate.filtering.option_values import Bound
 from curate.filtering.options import FilterOptions
+from curate.image.source_type import MACHINE_MADE
 from curate.text import format_number
+
+OPTIONAL_COLUMNS = ("missing_since", "kind", "digital_source_type")
+"""Columns that rules read if the scan has them; those of older versions lack them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,8 @@ def apply_rules(table: pa.Table, options: FilterOptions) -> Iterator[RuleResult]
     yield tone_rule(table, options.keep_tones)
     if "kind" in table.column_names:
         yield kind_rule(table, options.keep_kinds)
+    if not options.keep_machine_made and (made := machine_made_rule(table)).fails.any():
+        yield made
     for bound in options.bounds:
         yield bound_rule(table, bound)
     for column in dict.fromkeys(bound.column for bound in options.column_bounds):
@@ -100,7 +106,7 @@ def apply_rules(table: pa.Table, options: FilterOptions) -> Iterator[RuleResult]
 def rule_columns(options: FilterOptions) -> set[str]:
     """Return the columns that `apply_rules` reads."""
     bounds = (*options.bounds, *options.column_bounds)
-    columns = {"colorfulness", "tone", "kind", "error", "missing_since", *(bound.column for bound in bounds)}
+    columns = {"colorfulness", "tone", *OPTIONAL_COLUMNS, "error", *(bound.column for bound in bounds)}
     return columns | ({"width", "height"} if options.min_side_px or math.isfinite(options.max_aspect) else set())
 
 
@@ -139,6 +145,16 @@ def kind_rule(table: pa.Table, keep: frozenset[str]) -> RuleResult:
     kept = pc.is_in(kinds, value_set=pa.array(sorted(keep), pa.string()))
     fails = to_mask(pc.and_(pc.is_valid(kinds), pc.invert(kept)))
     return RuleResult("kind", fails, pc.binary_join_element_wise("kind is", kinds.filter(pa.array(fails)), " "))
+
+
+def machine_made_rule(table: pa.Table) -> RuleResult:
+    """Reject photos whose metadata says that a program made them or their colors."""
+    if "digital_source_type" not in table.column_names:  # an older version made the scan
+        return RuleResult("machine-made", np.zeros(table.num_rows, np.bool_), repeat_reason("machine-made", 0))
+    types = _get_column(table, "digital_source_type")
+    fails = to_mask(pc.is_in(types, value_set=pa.array(sorted(MACHINE_MADE), pa.string())))
+    text = pc.binary_join_element_wise("machine-made:", types.filter(pa.array(fails)), " ")
+    return RuleResult("machine-made", fails, text)
 
 
 def bound_rule(table: pa.Table, bound: Bound) -> RuleResult:

@@ -31,6 +31,7 @@ HEADER_FIELDS = (
     pa.field("orientation", pa.int8()),
     pa.field("icc_profile", pa.string()),
     pa.field("hdr_transfer", pa.string()),
+    pa.field("digital_source_type", pa.string()),
 )
 MEASURE_FIELDS = (
     pa.field("colorfulness", pa.float64()),
@@ -65,6 +66,10 @@ MEASURE_FIELDS = (
     pa.field("border_right", pa.float32()),
     pa.field("border_bottom", pa.float32()),
     pa.field("inside_colorfulness", pa.float64()),
+    pa.field("selective_color", pa.float32()),
+    pa.field("saturation_clipped_share", pa.float32()),
+    pa.field("divider_count", pa.int16()),
+    pa.field("chroma_detail", pa.float32()),
 )
 STATE_FIELDS = (pa.field("error", pa.string()), pa.field("missing_since", pa.timestamp("us", tz="UTC")))
 """Why there are no measures; and since when scans don't find the photo, which manifests of older versions lack."""
@@ -88,6 +93,7 @@ DICTIONARY_COLUMNS = [
     "orientation",
     "icc_profile",
     "hdr_transfer",
+    "digital_source_type",
     "colorfulness_level",
     "tone",
     "kind",

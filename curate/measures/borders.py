@@ -84,9 +84,7 @@ def find_box(small: NDArray[np.uint8]) -> Box:
         inside = small[top:bottom, left:right]
         if min(inside.shape[:2]) < 8:
             break
-        turned = inside.transpose(1, 0, 2)
-        views = (turned, inside, turned[::-1], inside[::-1])
-        widths = [_band_width(view) if maybe else 0 for view, maybe in zip(views, _may_have_bands(inside), strict=True)]
+        widths = _band_widths(inside)
         if not any(widths):
             break
         left, top, right, bottom = left + widths[0], top + widths[1], right - widths[2], bottom - widths[3]
@@ -100,6 +98,7 @@ def measure_borders(
     pixels: NDArray[np.uint8],
     visible: NDArray[np.bool_] | None,
     small: NDArray[np.uint8],
+    box: Box,
     whole_colorfulness: float,
     offset: tuple[int, int] = (0, 0),
 ) -> Borders:
@@ -109,12 +108,12 @@ def measure_borders(
         pixels: (H, W, 3) uint8 sRGB, the photo.
         visible: (H, W) bool, the pixels that count for the colorfulness; None: all.
         small: (h, w, 3) uint8, its small copy.
+        box: of `find_box`.
         whole_colorfulness: M of the photo.
         offset: rows and columns at the top and left that the small copy leaves out.
     """
     height, width = pixels.shape[:2]
     rows, columns = small.shape[:2]
-    box = find_box(small)
     if box == (0, 0, columns, rows):
         return Borders(0.0, 0.0, 0.0, 0.0, 0.0, whole_colorfulness)
     scale_y, scale_x = (
@@ -162,22 +161,58 @@ def _may_have_bands(inside: NDArray[np.uint8]) -> list[bool]:
     return may_have
 
 
-def _band_width(view: NDArray[np.uint8]) -> int:
-    """Return how many of the first rows are a band and its edge; 0 for no band."""
+def _band_widths(inside: NDArray[np.uint8]) -> list[int]:
+    """Return the widths of the bands at the left, top, right and bottom, each with its edge; 0 for no band.
+
+    The edge of a band is looked for between the bands beside it: a photo on a page is narrower than the page. So if one
+    of these turns out to be no band, the others are tested again.
+    """
+    turned = inside.transpose(1, 0, 2)
+    views = (turned, inside, turned[::-1], inside[::-1])
+    runs = [_uniform_rows(view) if maybe else 0 for view, maybe in zip(views, _may_have_bands(inside), strict=True)]
+    while any(runs):
+        found = [
+            run if run and _has_edge(view, run, *(runs[1::2] if side % 2 == 0 else runs[::2])) else 0
+            for side, (view, run) in enumerate(zip(views, runs, strict=True))
+        ]
+        if found == runs:
+            break
+        runs = found
+    return [run + 1 if run else 0 for run in runs]
+
+
+def _uniform_rows(view: NDArray[np.uint8]) -> int:
+    """Return how many of the first rows have one color; 0 if all rows have."""
     length = view.shape[1]
-    color = np.sort(view[0], axis=0)[length // 2].astype(np.int16)
+    color = _middle_color(view)
     if np.count_nonzero(_distance(view[0], color) <= TOLERANCE_LEVELS) < UNIFORM_SHARE * length:
         return 0
     low, high = (np.clip(color + sign * TOLERANCE_LEVELS, 0, 255).astype(np.float64) for sign in (-1, 1))
     near = cv2.inRange(np.ascontiguousarray(view), low, high)
     uniform = cv2.reduce(near, 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel() >= 255 * UNIFORM_SHARE
-    width = int(np.argmin(uniform))  # the first row that isn't
-    if not width:
-        return 0
-    off = np.minimum(_distance(view[:width], color), TOLERANCE_LEVELS).ravel().astype(np.float32)
-    deviation = math.sqrt(np.vdot(off, off) / len(off))
-    differs = _distance(view[width : width + 3], color) > max(LEAST_EDGE_LEVELS, EDGE_DEVIATIONS * deviation)
-    return width + 1 if differs.mean(axis=1).max() >= EDGE_SHARE else 0
+    return int(np.argmin(uniform))  # the first row that isn't
+
+
+def _has_edge(view: NDArray[np.uint8], rows: int, before: int, after: int) -> bool:
+    """Whether most of the picture beside a band of some rows differs from it.
+
+    Args:
+        view: (h, w, 3) uint8, the band is at its first row.
+        rows: of the band.
+        before, after: columns at both ends that belong to other bands.
+    """
+    color = _middle_color(view)
+    off = np.minimum(_distance(view[:rows], color), TOLERANCE_LEVELS).ravel().astype(np.float32)
+    least = max(LEAST_EDGE_LEVELS, EDGE_DEVIATIONS * math.sqrt(np.vdot(off, off) / len(off)))
+    ends = [side + 1 if side else 0 for side in (before, after)]
+    beside = view[rows : rows + 3, ends[0] : view.shape[1] - ends[1]]
+    return bool(beside.shape[1] >= 4 and (_distance(beside, color) > least).mean(axis=1).max() >= EDGE_SHARE)
+
+
+def _middle_color(view: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """Return the median of each channel of the first row."""
+    middle: NDArray[np.int16] = np.sort(view[0], axis=0)[view.shape[1] // 2].astype(np.int16)
+    return middle
 
 
 def _distance(pixels: NDArray[np.uint8], color: NDArray[np.int16]) -> NDArray[np.int16]:

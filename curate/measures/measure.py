@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.measures.appearance import Appearance, measure_appearances
-from curate.measures.borders import Borders, measure_borders
+from curate.measures.borders import Borders, find_box, measure_borders
 from curate.measures.colorfulness import Moments, colorfulness_level, iter_blocks, mask_block
+from curate.measures.edits import Edits, count_dividers, measure_edits
 from curate.measures.kind.classify import KindMeasure, classify_kinds
 from curate.measures.perceptual_hash import compute_fingerprint
 from curate.measures.tone.classify import ToneMeasure, classify_tones
@@ -51,6 +52,8 @@ class Measures:
     """Perceptual hash, 128 bits as 32 hex digits; see `curate.measures.perceptual_hash.compute_fingerprint`."""
     borders: Borders
     """Uniform bands at the sides, and the colorfulness inside of them."""
+    edits: Edits
+    """Selective color, clipped saturation, dividers of collages, blurred chroma."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class PixelSummary:
     """(h, w, 3) uint8 sRGB, see `sample_pixels`."""
     borders: Borders
     """See `measure_borders`."""
+    divider_count: int
+    """See `count_dividers`."""
 
 
 def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> Measures:
@@ -78,8 +83,8 @@ def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None)
         visible: (H, W) bool; pixels where it is False are not measured. None measures all pixels.
 
     Returns:
-        Colorfulness, appearance, tone, kind, fingerprint and borders. The numbers are those that a scan writes to a
-        manifest (docs/reference/measures.md has the definition, unit, range and source of each).
+        Colorfulness, appearance, tone, kind, fingerprint, borders and edits. The numbers are those that a scan
+        writes to a manifest (docs/reference/measures.md has the definition, unit, range and source of each).
 
     Raises:
         ValueError: no pixel is visible.
@@ -113,8 +118,10 @@ def summarize_pixels(
     times = _count_halvings(*pixels.shape[:2])
     if not any(mirrored):
         colorfulness, small, small_visible = _measure_and_shrink(pixels, visible, times, Moments())
-        borders = measure_borders(pixels, visible, small, colorfulness)
-        return PixelSummary(colorfulness, small, small_visible, sample_pixels(pixels, visible), borders)
+        box = find_box(small)
+        borders = measure_borders(pixels, visible, small, box, colorfulness)
+        sample, dividers = sample_pixels(pixels, visible), count_dividers(small, box)
+        return PixelSummary(colorfulness, small, small_visible, sample, borders, dividers)
     # halving drops odd rows and columns at the end of the upright photo: here, at the start of a mirrored axis
     top, left = (side % (1 << times) if mirror else 0 for side, mirror in zip(pixels.shape, mirrored, strict=False))
     moments = Moments()
@@ -122,8 +129,10 @@ def summarize_pixels(
         if dropped.size:
             moments.add(np.stack([dropped[..., channel] for channel in (0, 2, 1)]), dropped.size // 3)
     colorfulness, small, _ = _measure_and_shrink(pixels[top:, left:], None, times, moments)
-    borders = measure_borders(pixels, None, small, colorfulness, (top, left))
-    return PixelSummary(colorfulness, small, None, _sample_mirrored(pixels, mirrored), borders)
+    box = find_box(small)
+    borders = measure_borders(pixels, None, small, box, colorfulness, (top, left))
+    sample, dividers = _sample_mirrored(pixels, mirrored), count_dividers(small, box)
+    return PixelSummary(colorfulness, small, None, sample, borders, dividers)
 
 
 def measure_batch(summaries: Sequence[PixelSummary]) -> list[Measures]:
@@ -147,6 +156,7 @@ def measure_batch(summaries: Sequence[PixelSummary]) -> list[Measures]:
             kind=kind,
             fingerprint=compute_fingerprint(luma),
             borders=summary.borders,
+            edits=measure_edits(summary.sample, summary.small, summary.divider_count),
         )
         for summary, appearance, tone, kind, luma in zip(summaries, appearances, tones, kinds, lumas, strict=True)
     ]

@@ -16,6 +16,7 @@ from curate.image.containers import find_container
 from curate.image.decode import MAX_PIXELS, Header, decode, memory_errors
 from curate.image.formats import SNIFF_BYTES, check_raw_name, has_raw_name, looks_like_photo
 from curate.image.orientation import apply_orientation, mirrored_axes
+from curate.image.source_type import read_source_type
 from curate.manifest import METRIC
 from curate.measures.measure import Measures, PixelSummary, measure_batch, summarize_pixels
 from curate.sources import ListedPhoto, read_listed_photo
@@ -64,6 +65,8 @@ class Record:
     measures: Measures | None = None
     error: str | None = None
     """`Kind: reason`."""
+    digital_source_type: str | None = None
+    """See `read_source_type`; None if the file has none."""
 
     def __post_init__(self) -> None:
         if (self.measures is None) == (self.error is None):
@@ -85,11 +88,13 @@ class Record:
         }
         if self.header and self.measures:
             measures = self.measures
-            for group in (self.header, measures.appearance, measures.tone, measures.kind, measures.borders):
+            small = (measures.tone, measures.kind, measures.borders, measures.edits)
+            for group in (self.header, measures.appearance, *small):
                 row |= {entry.name: getattr(group, entry.name) for entry in fields(group)}
-            row["colorfulness"] = self.measures.colorfulness
-            row["colorfulness_level"] = self.measures.colorfulness_level
-            row["fingerprint"] = self.measures.fingerprint
+            row["digital_source_type"] = self.digital_source_type
+            row["colorfulness"] = measures.colorfulness
+            row["colorfulness_level"] = measures.colorfulness_level
+            row["fingerprint"] = measures.fingerprint
         return row
 
 
@@ -101,6 +106,7 @@ class _DecodedPhoto:
     sha256: str | None
     header: Header
     summary: PixelSummary
+    digital_source_type: str | None
 
 
 def score_photo(photo: ListedPhoto, options: ScoreOptions) -> Record | None:
@@ -190,7 +196,7 @@ def _decode_bytes(photo: ListedPhoto, data: bytes, options: ScoreOptions) -> Rec
                 small, sample = (apply_orientation(part, turn) for part in (summary.small, summary.sample))
                 borders = summary.borders.turn(lambda sides: apply_orientation(sides, turn))
                 summary = replace(summary, small=small, sample=sample, borders=borders)
-            return _DecodedPhoto(photo, digest, decoded.header, summary)
+            return _DecodedPhoto(photo, digest, decoded.header, summary, read_source_type(data))
     except PhotoError as exc:
         return Record(photo, digest, error=str(exc))
 
@@ -206,7 +212,11 @@ def _measure_decoded(batch: Sequence[Record | _DecodedPhoto | None]) -> list[Rec
             return [record for entry in batch for record in _measure_decoded([entry])]
         return [Record(decoded[0].photo, decoded[0].sha256, error=str(exc))]
     return [
-        Record(entry.photo, entry.sha256, entry.header, next(measures)) if isinstance(entry, _DecodedPhoto) else entry
+        Record(
+            *(entry.photo, entry.sha256, entry.header, next(measures)), digital_source_type=entry.digital_source_type
+        )
+        if isinstance(entry, _DecodedPhoto)
+        else entry
         for entry in batch
     ]
 

@@ -253,6 +253,7 @@ def test_both_manifests_have_the_lineage_of_the_filter(tmp_path: Path) -> None:
             "min_colorfulness": 20.0,
             "keep_tones": ["color"],
             "keep_kinds": ["photo"],
+            "keep_machine_made": False,
             "split": "90/5/5",
             "bounds": {},
             "min_side_px": 0,

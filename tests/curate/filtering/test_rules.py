@@ -207,3 +207,21 @@ def test_a_scan_without_the_column_missing_since_can_be_filtered(tmp_path: Path)
     for dry_run in (True, False):
         result = filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", options, dry_run=dry_run)
         assert (result.kept, result.rejected) == (1, 3)
+
+
+def test_machine_made_photos_are_rejected_by_what_their_metadata_say() -> None:
+    types = ["trainedAlgorithmicMedia", "digitalCapture", None]
+    rows = [
+        {"source": "/s", "path": f"{number}.jpg", "sha256": f"{number:064x}", "colorfulness": 50.0, "tone": "color"}
+        | {"digital_source_type": kind}
+        for number, kind in enumerate(types)
+    ]
+    table = pa.Table.from_pylist(rows, SCAN_SCHEMA)
+    batch = filter_table(table, FilterOptions())
+    assert batch.rejected["reject_reasons"].to_pylist() == [["machine-made: trainedAlgorithmicMedia"]]
+    assert batch.kept.num_rows == 2
+    for kept in (
+        filter_table(table, FilterOptions(keep_machine_made=True)).kept,
+        filter_table(table.drop_columns(["digital_source_type"]), FilterOptions()).kept,  # of an older version
+    ):
+        assert kept.num_rows == 3

@@ -61,6 +61,14 @@ def test_frames_inside_of_frames_and_bands_with_grain(real_photo: Read) -> None:
     assert find_box(make_small_copy(grainy)[0]) == (8, 8, 82, 57)  # an eighth of the size
 
 
+def test_a_small_photo_on_a_page_has_bands_on_all_sides(real_photo: Read) -> None:
+    photo = cv2.resize(real_photo("coffee"), (300, 200), interpolation=cv2.INTER_AREA)
+    page = as_jpeg(pad(np.asarray(photo, np.uint8), (120, 80, 100, 140), (225, 120, 80)))
+    borders = measure(page).borders
+    assert borders.border_share == pytest.approx(1 - 300 * 200 / (520 * 420), abs=0.03)
+    assert borders.inside_colorfulness == pytest.approx(colorfulness(np.asarray(photo, np.uint8)), abs=2)
+
+
 def test_an_object_on_white_and_a_night_sky_are_no_bands() -> None:
     rng = np.random.default_rng(0)
     product = np.full((150, 120, 3), 255, np.uint8)

@@ -173,3 +173,11 @@ def test_camera_raw_gets_a_row_with_an_error_by_content_or_by_name(
         "page.dng": "NotAPhoto",
         "scan.tif": "",
     }
+
+
+def test_a_row_has_what_the_file_says_about_its_origin(tmp_path: Path, vivid: Pixels, encoded: Encode) -> None:
+    url = b"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    (tmp_path / "a.jpg").write_bytes(encoded(vivid, "JPEG", xmp=b'<x:xmpmeta a="' + url + b'"/>'))
+    record = score_photo(next(list_photos([tmp_path / "a.jpg"])), ScoreOptions())
+    assert record is not None
+    assert record.to_row()["digital_source_type"] == "trainedAlgorithmicMedia"

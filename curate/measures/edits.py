@@ -1,0 +1,159 @@
+"""Measure what photo editors and colorizers leave: selective color, clipped saturation, dividers, blurred chroma.
+
+Each measure is a number for a threshold; docs/results/spoilt.md has what they find, miss and wrongly find.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.measures.borders import Box, find_box
+
+EXACT_GRAY_LEVELS = 3
+"""The channels of an exactly gray pixel differ by at most this, which leaves room for JPEG's rounding."""
+FAINT_COLOR_LEVELS = 20
+"""The channels of a faintly colored pixel differ by less than this."""
+STRONG_COLOR_LEVELS = 60
+"""The channels of a strongly colored pixel differ by at least this."""
+CLIPPED_LEVELS = 2
+"""A channel is clipped within this distance from 0 or 255."""
+MIDTONE_LEVELS = 8
+"""A midtone is at least this far from 0 and 255 in all channels."""
+LEAST_MIDTONES, LEAST_GRAYS, LEAST_STRONG = 0.2, 0.2, 0.01
+"""Selective color needs such shares: of midtones among all pixels, of exact grays among midtones, of strong colors."""
+LEAST_GRAY_DEVIATION = 15.0
+"""And the grays are no even background: their standard deviation, in levels."""
+
+DIVIDER_WHITE, DIVIDER_BLACK = 225, 30
+"""All channels of a white divider are at least, of a black one at most, at these levels."""
+DIVIDER_SHARE = 0.96
+"""Share of the pixels of a line of the small copy that are white (black), if it belongs to a divider."""
+DIVIDER_EDGE_SHARE = 0.8
+"""Share of the pixels two lines away from a divider, on both sides, that differ from it."""
+DIVIDER_EDGE_LEVELS = 12
+MAX_DIVIDER_WIDTH = 0.15
+"""A wider band, as a share of the side, is no divider."""
+
+FAR_PX = 8
+"""Distance in the small copy with which neighboring pixels are compared for `chroma_detail`."""
+LEAST_CHROMA_STEP = 0.5
+"""Added to both distances, so that a gray photo has a `chroma_detail` of 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """Traces of editing."""
+
+    selective_color: float
+    """How exactly the grays around strong colors are gray, 0..1; 0 if there are few of either."""
+    saturation_clipped_share: float
+    """Share of pixels with one channel at 0 and another at 255, 0..1."""
+    divider_count: int
+    """White or black lines from side to side with a picture on both sides, as between the photos of a collage."""
+    chroma_detail: float
+    """Difference of chroma between neighboring pixels divided by that 8 pixels apart; low if chroma is blurred."""
+
+
+def measure_edits(sample: NDArray[np.uint8], small: NDArray[np.uint8], divider_count: int) -> Edits:
+    """Measure the traces of editing in one photo.
+
+    Args:
+        sample: (h, w, 3) uint8 sRGB, pixels of the photo, in any order.
+        small: (h, w, 3) uint8 sRGB, its small copy.
+        divider_count: of `count_dividers`.
+    """
+    selective, clipped = _measure_saturation(sample)
+    return Edits(selective, clipped, divider_count, measure_chroma_detail(small))
+
+
+def _measure_saturation(sample: NDArray[np.uint8]) -> tuple[float, float]:
+    """Return `selective_color` and `saturation_clipped_share` of pixels in any order."""
+    red, green, blue = cv2.split(sample)
+    high, low = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+    spread = cv2.subtract(high, low)
+    clipped = float(np.count_nonzero(spread >= 255 - 2 * CLIPPED_LEVELS) / spread.size)
+    if np.count_nonzero(spread >= STRONG_COLOR_LEVELS) < LEAST_STRONG * spread.size:
+        return 0.0, clipped
+    midtone = (low >= MIDTONE_LEVELS) & (high <= 255 - MIDTONE_LEVELS)
+    gray = midtone & (spread <= EXACT_GRAY_LEVELS)
+    grays, midtones = np.count_nonzero(gray), np.count_nonzero(midtone)
+    if midtones < LEAST_MIDTONES * spread.size or grays < LEAST_GRAYS * midtones:
+        return 0.0, clipped
+    if float(high[gray].std()) < LEAST_GRAY_DEVIATION:
+        return 0.0, clipped
+    return float(grays / np.count_nonzero(midtone & (spread < FAINT_COLOR_LEVELS))), clipped
+
+
+def count_dividers(small: NDArray[np.uint8], box: Box | None = None) -> int:
+    """Count white and black lines that cross the picture inside of its bands, with a picture on both sides.
+
+    Args:
+        small: (h, w, 3) uint8 sRGB, a small copy.
+        box: of `curate.measures.borders.find_box`, if it is known.
+
+    >>> collage = np.random.default_rng(0).integers(60, 200, (90, 120, 3), np.uint8)
+    >>> collage[40:44] = 255
+    >>> count_dividers(collage)
+    1
+    """
+    left, top, right, bottom = box or find_box(small)
+    inside = small[top:bottom, left:right]
+    white = cv2.inRange(inside, np.full(3, DIVIDER_WHITE, np.float64), np.full(3, 255.0))
+    black = cv2.inRange(inside, np.zeros(3), np.full(3, DIVIDER_BLACK, np.float64))
+    return _count_lines(inside, np.asarray(white, np.uint8)) + _count_lines(inside, np.asarray(black, np.uint8))
+
+
+def _count_lines(inside: NDArray[np.uint8], mask: NDArray[np.uint8]) -> int:
+    """Count the dividers of one color, from the mask (h, w), 255 where a pixel has it."""
+    if cv2.countNonZero(mask) < min(mask.shape):
+        return 0
+    count = 0
+    for axis in (0, 1):
+        full = cv2.reduce(mask, 1 - axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel() >= 255 * DIVIDER_SHARE
+        if not full.any():
+            continue
+        steps = np.diff(full.astype(np.int8), prepend=0, append=0)
+        for first, end in zip(np.flatnonzero(steps == 1).tolist(), np.flatnonzero(steps == -1).tolist(), strict=True):
+            if first >= 4 and end <= len(full) - 4 and end - first <= max(2, MAX_DIVIDER_WIDTH * len(full)):
+                count += _has_edges(inside if axis == 0 else inside.transpose(1, 0, 2), first, end)
+    return count
+
+
+def _has_edges(rows: NDArray[np.uint8], first: int, end: int) -> bool:
+    """Whether the pixels two lines outside of the lines `first` to `end` differ from them, on both sides."""
+    line = rows[(first + end) // 2].astype(np.int16)
+    beside = rows[[first - 2, end + 1]].astype(np.int16)
+    differs = np.abs(beside - line).max(axis=2) > DIVIDER_EDGE_LEVELS
+    return bool(differs.mean(axis=1).min() >= DIVIDER_EDGE_SHARE)
+
+
+def measure_chroma_detail(small: NDArray[np.uint8]) -> float:
+    """Return the RMS difference of (Cr, Cb) between neighbors in a row, divided by that between pixels 8 apart.
+
+    Chroma that was predicted or stored at a fraction of the size changes slowly: its neighbors are nearly equal. JPEG's
+    4:2:0 does not matter, because the small copy is shrunk at least as much.
+
+    Args:
+        small: (h, w, 3) uint8 sRGB, a small copy.
+
+    Returns:
+        0 (blurred) to about 1 (chroma as sharp as noise); 1 for a gray or narrow photo.
+
+    >>> measure_chroma_detail(np.full((90, 120, 3), 50, np.uint8))
+    1.0
+    """
+    width = small.shape[1]
+    if width <= FAR_PX:
+        return 1.0
+    planes = cv2.split(cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb))[1:]
+    near, far = (
+        sum(cv2.norm(plane[:, step:], plane[:, :-step], cv2.NORM_L2SQR) for plane in planes) / (width - step)
+        for step in (1, FAR_PX)
+    )
+    rows = len(small)
+    return (math.sqrt(near / rows) + LEAST_CHROMA_STEP) / (math.sqrt(far / rows) + LEAST_CHROMA_STEP)
