@@ -134,10 +134,9 @@ def explain_photo(
     Args:
         photo: path of the photo.
         scan: manifest in which a photo is looked up that does not exist any more; it need not exist.
-        preset, min_colorfulness, max_colorfulness, keep_tone, keep_kind, keep_machine_made, min_side, max_aspect, where,
-            join, on,
-            join_column, min_column, max_column, reject_list, keep_list, and the lowest and highest value of each
-            measure: as in `filter_manifest`.
+        preset, min_colorfulness, max_colorfulness, keep_tone, keep_kind, keep_machine_made, min_side, max_aspect,
+            where, join, on, join_column, min_column, max_column, reject_list, keep_list, and the lowest and highest
+            value of each measure: as in `filter_manifest`.
         options: all rules as one object, like the `options` of a `filter_manifest` result.
 
     Returns:
