@@ -1,36 +1,35 @@
-"""Colorizes real black-and-white photographs of about 1910 whose true colors are known, and compares a and b.
+"""Colorize real black-and-white photographs of about 1910 whose true colors are known, and compare a and b.
 
     python benchmarks/plates.py PLATES CHECKPOINT [CHECKPOINT ...]
 
 PLATES is a folder of color photographs taken as three black-and-white plates, as Prokudin-Gorskii did (Library of
 Congress): NAME-red.png, NAME-green.png and NAME-blue.png, each a gray picture, and NAME-color.png, made of the three.
 docs/how-to/test-on-old-photographs.md says how to get them. Each of the three is colorized like any old photograph, and
-so is the luma of the color picture, which no film ever recorded. Squares from the middle are compared at 64 px, where
-an alignment error of a pixel of the plates doesn't count.
+so is the luma of the color picture, which no film ever recorded. `train.compare` compares squares from the middle
+at 64 px, where an alignment error of a pixel of the plates doesn't count.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
-from curate.measures.hue_spread import hue_histogram, hue_spread
+import train
+from curate.measures.hue_spread import HueSpread
 from train import Colorizer
-from train.models.colorspace import AB_UNIT, split_lab
-from train.models.losses import ColorizationWeightedLoss
+from train.evaluation.comparison import ComparisonResult
+from train.evaluation.scores import originals_hue
 
 SIZE_PX = 64
 PLATES = ("green", "red", "blue")
 INPUTS = (*PLATES, "luma")
-LOSS = ColorizationWeightedLoss()
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8 sRGB."""
 
@@ -42,18 +41,18 @@ def main() -> None:
     parser.add_argument("checkpoints", type=Path, nargs="+", help="run's folder or .safetensors file")
     options = parser.parse_args()
     names = find_names(options.plates)
-    truth = torch.cat([small_ab(read(options.plates / f"{name}-color.png")) for name in names])
     print(f"{len(names)} plates; of neutral: weighted loss of a and b divided by that of gray")
     print(f"{'':24} of neutral  entropy  warm  green  blue")
-    print_row("truth", truth, truth)
-    print_row("mean color", mean_color(truth), truth)
-    for checkpoint in options.checkpoints:
+    for number, checkpoint in enumerate(options.checkpoints):
         colorizer = Colorizer.load(checkpoint)
+        results = {kind: compare_plates(colorizer, options.plates, kind) for kind in INPUTS}
+        if not number:
+            first = results[INPUTS[0]]
+            print_row("truth", 0.0, originals_hue(first.photos))
+            print_row("mean color", first.summary["mean color"].loss_to_neutral, first.summary["mean color"].hue)
         print(checkpoint)
-        for kind in INPUTS:
-            grays = (read_gray(options.plates, name, kind) for name in names)
-            pictures = [np.asarray(colorizer.colorize(gray)) for gray in grays]
-            print_row(f"  from {kind}", torch.cat([small_ab(picture) for picture in pictures]), truth)
+        for kind, result in results.items():
+            print_row(f"  from {kind}", result.summary["pictures"].loss_to_neutral, result.summary["pictures"].hue)
 
 
 def find_names(folder: Path) -> list[str]:
@@ -65,49 +64,34 @@ def find_names(folder: Path) -> list[str]:
     return complete
 
 
-def read(path: Path) -> Picture:
-    """Return a picture as sRGB; a gray one has three equal channels."""
-    with Image.open(path) as opened:
-        return np.asarray(opened.convert("RGB"))
+def compare_plates(colorizer: Colorizer, folder: Path, kind: str) -> ComparisonResult:
+    """Colorize the plates of one kind, and compare them with the color pictures, at 64 px.
+
+    Args:
+        colorizer: the checkpoint.
+        folder: of complete sets.
+        kind: one of `INPUTS`.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        pictures, truth = Path(scratch, "pictures"), Path(scratch, "truth")
+        pictures.mkdir()
+        truth.mkdir()
+        for name in find_names(folder):
+            colorizer.colorize(read_gray(folder, name, kind)).save(pictures / f"{name}.png")
+            shutil.copy(folder / f"{name}-color.png", truth / f"{name}.png")
+        return train.compare(pictures, truth, image_size=SIZE_PX)
 
 
 def read_gray(folder: Path, name: str, kind: str) -> Picture:
     """Return a plate, or for `luma` the luma of the color picture, as Pillow converts it."""
-    if kind != "luma":
-        return read(folder / f"{name}-{kind}.png")
-    with Image.open(folder / f"{name}-color.png") as opened:
+    with Image.open(folder / f"{name}-{'color' if kind == 'luma' else kind}.png") as opened:
         return np.asarray(opened.convert("RGB").convert("L").convert("RGB"))
 
 
-def small_ab(picture: Picture) -> Tensor:
-    """Return (1, 2, 64, 64) ab/50 of the largest square in the middle."""
-    height, width = picture.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = picture[top : top + side, left : left + side]
-    small = cv2.resize(square, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
-    _, ab = split_lab(torch.from_numpy(np.asarray(small, np.uint8))[None])
-    return ab
-
-
-def mean_color(truth: Tensor) -> Tensor:
-    """Return the single color that has the lowest loss for all pictures together, (N, 2, 64, 64)."""
-    weights = LOSS.weights(truth)
-    mean = (weights * truth).sum(dim=(0, 2, 3), keepdim=True) / weights.sum()
-    return mean.expand_as(truth)
-
-
-def score(ab: Tensor, truth: Tensor) -> tuple[float, float, float, float, float]:
-    """Return loss ÷ neutral, hue entropy in bits, and the shares of chroma in warm hues, green and blue."""
-    ratio = float(LOSS(ab, truth) / LOSS(torch.zeros_like(truth), truth))
-    hues = hue_spread(hue_histogram(ab.numpy() * AB_UNIT))
-    return ratio, hues.entropy_bits, hues.warm, hues.green, hues.blue
-
-
-def print_row(name: str, ab: Tensor, truth: Tensor) -> None:
-    """Print the scores of predictions, (N, 2, 64, 64)."""
-    ratio, entropy, *shares = score(ab, truth)
-    print(f"{name:24} {ratio:10.3f} {entropy:8.2f}  " + "  ".join(f"{share:4.0%}" for share in shares), flush=True)
+def print_row(name: str, ratio: float, hue: HueSpread) -> None:
+    """Print loss ÷ neutral loss, hue entropy in bits, and the shares of chroma in warm hues, green and blue."""
+    shares = "  ".join(f"{share:4.0%}" for share in (hue.warm, hue.green, hue.blue))
+    print(f"{name:24} {ratio:10.3f} {hue.entropy_bits:8.2f}  {shares}", flush=True)
 
 
 if __name__ == "__main__":

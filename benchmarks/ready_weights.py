@@ -1,17 +1,17 @@
-"""Convert a run's best weights into the ready weights of the package, and check them on photos that didn't teach them.
+"""Convert a run's best weights into the ready weights of the package, and check them on photos that are new to them.
 
     python benchmarks/ready_weights.py convert RUN [--strength 1.4]
-    python benchmarks/ready_weights.py check ready HELD_OUT.parquet --taught SCAN.parquet [--plates FOLDER]
+    python benchmarks/ready_weights.py check ready HELD_OUT.parquet --trained-on SCAN.parquet [--plates FOLDER]
 
 `convert` writes train/ready_weights/ready.safetensors: the averaged weights, where the run has them, in float16 with
 BatchNorm's statistics in float32, without the optimizer and without paths of this machine. MODEL_CARD.md beside it gets
 how they were trained; what is written there by hand stays.
 
 `check` evaluates weights on the photos of a manifest of `curate filter`, without those that have the sha256 of a photo
-in the manifests of --taught, or a near fingerprint (at most 11 of 128 bits, mirrored or not). --taught is a scan of all
-photos that the weights were trained on, and that the checkpoints before them were. --plates is a folder of aligned
-triple plates: NAME-green.png is a black-and-white photograph, NAME-color.png its true colors. It prints whether the
-weights are good enough to ship, and writes the numbers into the model card of the checked file.
+in the manifests of --trained-on, or a near fingerprint (at most 11 of 128 bits, mirrored or not). --trained-on is a
+scan of all photos that the weights, and the checkpoints before them, were trained on. --plates is a folder as for
+benchmarks/plates.py. It prints whether the weights are good enough to ship, and writes the numbers into the model card
+of the checked file.
 """
 
 from __future__ import annotations
@@ -23,26 +23,23 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from plates import compare_plates
 
 import train
 from curate import manifest
 from curate.files import sha256_of, write_atomic
-from curate.image.decode import decode
 from curate.manifest import Lineage
 from curate.measures.hash_groups import NEAR_BITS, hamming_distances
 from train import checkpoint
 from train.checkpoint import Checkpoint, CheckpointMetadata, Parent
 from train.checkpoint_file import READY_FILE
 from train.evaluation.evaluator import EvaluationResult
-from train.models.colorspace import split_lab
-from train.models.losses import ColorizationWeightedLoss
+from train.inference.colorizer import Colorizer
 
 MAX_BYTES = 12_000_000
 MAX_LOSS, MIN_COLORFULNESS, AUTO_RANGE, MAX_TONED = 0.75, 0.5, (0.9, 1.1), 0.05
@@ -80,10 +77,10 @@ def main() -> None:
     convert_parser.add_argument("run", type=Path)
     convert_parser.add_argument("-o", "--out", type=Path, default=READY_FILE)
     convert_parser.add_argument("--strength", type=float, help="the automatic strength  [default: the checkpoint's]")
-    check_parser = commands.add_parser("check", help="check weights on photos that didn't teach them")
+    check_parser = commands.add_parser("check", help="check weights on photos that they were not trained on")
     check_parser.add_argument("checkpoint")
     check_parser.add_argument("held_out", type=Path)
-    check_parser.add_argument("--taught", type=Path, nargs="+", required=True)
+    check_parser.add_argument("--trained-on", type=Path, nargs="+", required=True)
     check_parser.add_argument("--split", default="all")
     check_parser.add_argument("--image-size", type=int)
     check_parser.add_argument("--root", type=Path, nargs="*", default=())
@@ -196,7 +193,7 @@ def check(options: argparse.Namespace) -> bool:
     size_px = options.image_size or source.metadata.recipe.image_size
     with tempfile.TemporaryDirectory() as scratch:
         held_out = Path(scratch) / "held-out.parquet"
-        removed = remove_taught(options.held_out, options.taught, options.split, held_out)
+        removed = remove_training_photos(options.held_out, options.trained_on, options.split, held_out)
         results = [
             train.evaluate(
                 options.checkpoint, held_out, split="all", image_size=size_px, roots=options.root, strength=strength
@@ -222,8 +219,10 @@ def check(options: argparse.Namespace) -> bool:
         ("pictures that are gray, sepia or toned", toned, f"below {MAX_TONED}", toned < MAX_TONED),
     ]
     if options.plates:
-        ratio, count = evaluate_plates(source, options.plates, size_px)
-        limits.append((f"loss ÷ neutral loss on {count} plates of about 1910 (green)", ratio, "below 1", ratio < 1))
+        compared = compare_plates(Colorizer(source), options.plates, "green")
+        ratio = compared.summary["pictures"].loss_to_neutral
+        name = f"loss ÷ neutral loss on {compared.protocol.photos} plates of about 1910 (green)"
+        limits.append((name, ratio, "below 1", ratio < 1))
     photos = f"{results[0].protocol.photos:,} photos of {options.held_out.name}"
     lines = [
         f"{photos} (sha256 {sha256_of(options.held_out)[:12]}) at {size_px} px;",
@@ -254,18 +253,18 @@ def _table(limits: Sequence[tuple[str, float, str, bool]], results: Sequence[Eva
     return ["| measure | value | wanted | reached |", "|---|---|---|---|", *rows]
 
 
-def remove_taught(held_out: Path, taught: Sequence[Path], split: str, out: Path) -> int:
+def remove_training_photos(held_out: Path, trained_on: Sequence[Path], split: str, out: Path) -> int:
     """Write the rows of a manifest without photos that are in others, or near to one; return how many were left out."""
     read = manifest.read_manifest(held_out)
     table = read.table
     if split != "all":
         table = table.filter(np.array(table["split"].to_pylist()) == split)
-    known = [manifest.read_manifest(path, columns=("sha256", "fingerprint")).table for path in taught]
+    known = [manifest.read_manifest(path, columns=("sha256", "fingerprint")).table for path in trained_on]
     hashes = {value for part in known for value in part["sha256"].to_pylist()}
-    taught_words = _words([value for part in known for value in part["fingerprint"].to_pylist()])
+    known_words = _words([value for part in known for value in part["fingerprint"].to_pylist()])
     kept = []
     for sha256, fingerprint in zip(table["sha256"].to_pylist(), table["fingerprint"].to_pylist(), strict=True):
-        near = bool(fingerprint) and bool((hamming_distances(_words([fingerprint]), taught_words) <= NEAR_BITS).any())
+        near = bool(fingerprint) and bool((hamming_distances(_words([fingerprint]), known_words) <= NEAR_BITS).any())
         kept.append(sha256 not in hashes and not near)
     rows = table.filter(pa.array(kept))
     if not rows.num_rows:
@@ -278,30 +277,6 @@ def _words(fingerprints: Sequence[str | None]) -> NDArray[np.uint64]:
     """Return (n, 2) uint64 for fingerprints as 32 hex digits; missing ones are left out."""
     data = bytes.fromhex("".join(filter(None, fingerprints)))
     return np.frombuffer(data, ">u8").astype(np.uint64).reshape(-1, 2)
-
-
-@torch.no_grad()
-def evaluate_plates(source: Checkpoint, folder: Path, size_px: int) -> tuple[float, int]:
-    """Return loss ÷ neutral loss of the colors predicted from the green plates, and the number of plates."""
-    network, criterion = source.network(), ColorizationWeightedLoss.from_recipe(source.metadata.recipe)
-    loss = neutral = 0.0
-    plates = sorted(folder.glob("*-green.png"))
-    if not plates:
-        sys.exit(f"{folder} has no NAME-green.png")
-    for plate in plates:
-        lightness, _ = split_lab(_read_small(plate, size_px))
-        _, target = split_lab(_read_small(plate.with_name(re.sub("-green.png$", "-color.png", plate.name)), size_px))
-        loss += float(criterion(network(lightness), target))
-        neutral += float(criterion(torch.zeros_like(target), target))
-    return loss / neutral, len(plates)
-
-
-def _read_small(path: Path, short_side_px: int) -> torch.Tensor:
-    """Return a picture with this short side, as (1, H, W, 3) uint8."""
-    pixels: NDArray[Any] = decode(path.read_bytes()).pixels
-    scale = short_side_px / min(pixels.shape[:2])
-    size = round(pixels.shape[1] * scale), round(pixels.shape[0] * scale)
-    return torch.from_numpy(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))[None]
 
 
 if __name__ == "__main__":

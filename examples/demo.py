@@ -68,7 +68,7 @@ def main() -> None:
     print("  With so few photos the network learns little more than tints: train on thousands of your own.")
     if READY_FILE.exists():
         print(
-            '  "ready weights": the weights that come with vividset, which many photos taught (`train colorize ready`).'
+            '  "ready weights": the weights that come with vividset, trained on many photos (`train colorize ready`).'
         )
 
 

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     "--column",
     "columns",
     multiple=True,
-    help="A column of the manifest for --to csv and parquet, may be repeated. [default: size, colorfulness and tone; "
-    "for csv also split, reasons and error, for parquet also sha256]",
+    help="A column of the manifest for --to csv and parquet. Can be given several times.  [default: size, colorfulness "
+    "and tone; for csv also split, reasons and error, for parquet also sha256]",
 )
 @click.option("-0", "--null", is_flag=True, help="Paths of --to txt end with a NUL byte, as `xargs -0` reads them.")
 @click.option(

@@ -24,7 +24,7 @@ from curate.locations import Location
     "roots",
     multiple=True,
     type=PATH,
-    help="Folder that the photos have moved to since the scan. Can be given several times.",
+    help="Folder to look in for photos that have moved since the scan. Can be given several times.",
 )
 @workers_option("Number of processes that make thumbnails.")
 def report(path: Location, out: Location | None, roots: tuple[Path, ...], workers: int | None) -> None:

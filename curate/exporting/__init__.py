@@ -6,6 +6,7 @@
 - tars: WebDataset tars
 - tree: Hugging Face imagefolder, copies, symbolic links and hard links
 - parquet: Parquet files for Hugging Face `datasets`
+- parquet_shards: one of these files
 - features: the features of their columns
 - card: the dataset card, README.md
 - json_values: values of columns as JSON

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,8 @@ class CardContent:
     """Of the export; see `TEXTS`."""
     schema: pa.Schema | None = None
     """The columns of Parquet files."""
+    features: Mapping[str, Any] = field(default_factory=dict)
+    """Features that the source of the photos recorded for them."""
 
 
 TEXTS = {
@@ -116,7 +118,7 @@ def _header(card: CardContent) -> Iterator[str]:
     if card.schema is not None:
         yield "dataset_info:"
         yield "  features:"
-        yield from (f"  - {_json(feature)}" for feature in describe_features_for_card(card.schema))
+        yield from (f"  - {_json(feature)}" for feature in describe_features_for_card(card.schema, card.features))
         yield "  splits:"
         for name, split in card.splits.items():
             info = {"name": name, "num_bytes": split.data_bytes or 0, "num_examples": split.photos}
@@ -190,11 +192,21 @@ def _histogram(values: Any) -> Iterator[tuple[str, str, str]]:
 def _rules(lineage: Lineage | None) -> Iterator[str]:
     """The options of the command that made the manifest, as far as they have an effect."""
     options = {name: value for name, value in lineage.options.items() if name != "made_by"} if lineage else {}
-    lines = [(f"`{name}`", f"`{_json(value)}`") for name, value in options.items() if value not in (None, [], {}, "")]
+    used = {name: _without_folders(value) for name, value in options.items() if value not in (None, [], {}, "")}
+    lines = [(f"`{name}`", f"`{_json(value)}`") for name, value in used.items()]
     if lineage and lines:
         yield "## Rules" if lineage.kind in ("clean", "rejected") else "## Options"
         yield ""
         yield from _table(["option", "value"], lines)
+
+
+def _without_folders(value: Any) -> Any:
+    """Return the value of an option with file names instead of absolute paths, which a card should not make public."""
+    if isinstance(value, dict):
+        return {name: _without_folders(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_folders(entry) for entry in value]
+    return value.rpartition("/")[2] if isinstance(value, str) and value.startswith("/") else value
 
 
 def _lineage(read: Manifest) -> Iterator[str]:

@@ -21,7 +21,7 @@ from curate.exporting.tars import write_tars
 from curate.exporting.tree import write_imagefolder, write_tree
 from curate.files import locked_output_dir, write_errors, write_failed_csv
 from curate.locations import Location, RemotePath
-from curate.sources.entry import to_sidecars
+from curate.sources.entry import parse_row_path, to_sidecars
 from curate.sources.members import is_metadata
 from curate.sources.photo_columns import read_photo_columns
 from curate.sources.reader import PHOTO_REF_COLUMNS
@@ -96,7 +96,8 @@ def _plan(path: Location, kind: Kind) -> ExportPlan:
         table = table.filter(pc.is_null(table["error"]))
     if not table.num_rows:
         raise ManifestError(manifest.no_photos_message(read))
-    if kind == "webdataset":  # tars are read sequentially, so each should be a random sample
+    # Tars are read sequentially, so each should be a random sample; but photos in Parquet files are slow to read so.
+    if kind == "webdataset" and not any(map(parse_row_path, table["path"].to_pylist())):
         table = table.sort_by([("sha256", "ascending"), ("source", "ascending"), ("path", "ascending")])
     columns = read_photo_columns(table)
     rows = list(_rows(table))

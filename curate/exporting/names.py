@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from curate.sources import has_photo_name
-from curate.sources.entry import Sidecar
+from curate.sources.entry import ROW_DIGITS, Sidecar, parse_row_path
 from curate.sources.sidecars import sidecar_suffix
 
 MAX_NAME_BYTES = 160
@@ -26,7 +26,8 @@ def unique_names(rows: Sequence[dict[str, Any]], kind: Kind, *, several: bool) -
     """
     taken: set[str] = set()
     for row in rows:
-        name = clean_name(f"{PurePosixPath(row['source']).name}/{row['path']}" if several else row["path"])
+        path = file_path(row["path"])
+        name = clean_name(f"{PurePosixPath(row['source']).name}/{path}" if several else path)
         if not has_photo_name(name):
             name += "." + row.get("format", "jpg").lower()
         folder, stem, suffix = _split_name(name)
@@ -43,6 +44,19 @@ def unique_names(rows: Sequence[dict[str, Any]], kind: Kind, *, several: bool) -
             unique = f"{stem}-{row['sha256']}-{len(taken)}"
         taken.add(_collision_key(folder, unique, suffix, kind))
         yield folder + unique + suffix
+
+
+def file_path(path: str) -> str:
+    """The path of a photo in a manifest as that of a file; it differs for photos in Parquet and Arrow files.
+
+    >>> file_path("a/cat.jpg"), file_path("a/train.parquet/000000017/image")
+    ('a/cat.jpg', 'a/train/000000017-image')
+    """
+    place = parse_row_path(path)
+    if place is None:
+        return path
+    column = "" if place.column is None else f"-{place.column}"
+    return f"{PurePosixPath(place.container).with_suffix('')}/{place.row:0{ROW_DIGITS}d}{column}"
 
 
 def _split_name(name: str) -> tuple[str, str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -32,7 +33,7 @@ MAX_FRAMES = 3
 """Bands are looked for again inside of the bands that were found, this often."""
 _CHECKED_POINTS = 16
 _LEAST_CHECKED = 13
-"""Of so many points of a side, so many must have one color; otherwise there is no band. Most photos end here."""
+"""Of 16 points of a side, this many must have one color; otherwise there is no band. For most photos there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +152,15 @@ def crop_borders(pixels: NDArray[np.uint8], borders: tuple[float, float, float, 
     return pixels[top : max(top + 1, height - bottom), left : max(left + 1, width - right)]
 
 
+@cache
+def _checked_positions(side: int) -> NDArray[np.intp]:
+    """Return the positions of the checked points along a side; np.linspace takes longer than the check itself."""
+    return np.linspace(0, side - 1, _CHECKED_POINTS).astype(np.intp)
+
+
 def _may_have_bands(inside: NDArray[np.uint8]) -> list[bool]:
     """Return for left, top, right and bottom whether points of that side have one color."""
-    rows, columns = (np.linspace(0, side - 1, _CHECKED_POINTS).astype(np.intp) for side in inside.shape[:2])
+    rows, columns = map(_checked_positions, inside.shape[:2])
     points = np.stack([inside[rows, 0], inside[0, columns], inside[rows, -1], inside[-1, columns]]).astype(np.int16)
     middle = np.sort(points, axis=1)[:, _CHECKED_POINTS // 2 : _CHECKED_POINTS // 2 + 1]
     near = np.abs(points - middle).max(axis=2) <= TOLERANCE_LEVELS

@@ -38,6 +38,10 @@ DIVIDER_EDGE_SHARE = 0.8
 DIVIDER_EDGE_LEVELS = 12
 MAX_DIVIDER_WIDTH = 0.15
 """A wider band, as a share of the side, is no divider."""
+_DIVIDER_RANGES = (
+    (np.full(3, DIVIDER_WHITE, np.float64), np.full(3, 255.0)),
+    (np.zeros(3), np.full(3, DIVIDER_BLACK, np.float64)),
+)
 
 FAR_PX = 8
 """Distance in the small copy with which neighboring pixels are compared for `chroma_detail`."""
@@ -103,9 +107,8 @@ def count_dividers(small: NDArray[np.uint8], box: Box | None = None) -> int:
     """
     left, top, right, bottom = box or find_box(small)
     inside = small[top:bottom, left:right]
-    white = cv2.inRange(inside, np.full(3, DIVIDER_WHITE, np.float64), np.full(3, 255.0))
-    black = cv2.inRange(inside, np.zeros(3), np.full(3, DIVIDER_BLACK, np.float64))
-    return _count_lines(inside, np.asarray(white, np.uint8)) + _count_lines(inside, np.asarray(black, np.uint8))
+    masks = (np.asarray(cv2.inRange(inside, low, high), np.uint8) for low, high in _DIVIDER_RANGES)
+    return sum(_count_lines(inside, mask) for mask in masks)
 
 
 def _count_lines(inside: NDArray[np.uint8], mask: NDArray[np.uint8]) -> int:
@@ -150,10 +153,11 @@ def measure_chroma_detail(small: NDArray[np.uint8]) -> float:
     width = small.shape[1]
     if width <= FAR_PX:
         return 1.0
-    planes = cv2.split(cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb))[1:]
+    chosen = np.ascontiguousarray(small[::2])  # half the cost, and nearly the same number
+    planes = cv2.split(cv2.cvtColor(chosen, cv2.COLOR_RGB2YCrCb))[1:]
     near, far = (
         sum(cv2.norm(plane[:, step:], plane[:, :-step], cv2.NORM_L2SQR) for plane in planes) / (width - step)
         for step in (1, FAR_PX)
     )
-    rows = len(small)
+    rows = len(chosen)
     return (math.sqrt(near / rows) + LEAST_CHROMA_STEP) / (math.sqrt(far / rows) + LEAST_CHROMA_STEP)

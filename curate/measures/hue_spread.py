@@ -1,6 +1,6 @@
 """How widely the colors of a set of pictures are spread over the hues: sums of chroma by hue, entropy, and shares.
 
-Loss and colorfulness don't show that a colorizer paints everything brown: brown has the lowest squared error, and it is
+Loss and colorfulness don't show that a colorizer predicts only brown: brown has the lowest squared error, and it is
 colorful. Its hues show it, beside those of the originals.
 """
 

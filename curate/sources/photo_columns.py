@@ -1,4 +1,8 @@
-"""Read the columns that other files have for photos: the `metadata.csv` or `metadata.jsonl` of an imagefolder."""
+"""Read the columns that other files have for photos.
+
+These are the rows of an imagefolder's `metadata.csv` or `metadata.jsonl`, and the other columns of the Parquet or Arrow
+file in which a photo is.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,22 @@ import json
 import posixpath
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.errors import PhotoError, UnsupportedFormat
+from curate.errors import ChangedSinceScan, PhotoError, UnsupportedFormat, Vanished
 from curate.manifest import escape
-from curate.sources.entry import Sidecar
+from curate.sources.entry import ROW_DIGITS, TABLE_SUFFIXES, Sidecar, parse_row_path
 from curate.sources.members import METADATA_NAMES
+from curate.sources.reader import locate_photo
 from curate.sources.sidecars import read_sidecar
+from curate.sources.table_reader import read_features, read_other_columns
 
 FILE_NAME = "file_name"
 """The column of a metadata file that names the photo, below the folder of the file."""
+_IN_TABLE = r"\.(" + "|".join(suffix[1:] for suffix in TABLE_SUFFIXES) + r")/[0-9]{" + str(ROW_DIGITS) + "}(/|$)"
 _IS_METADATA = r"(^|/)(" + "|".join(name.replace(".", r"\.") for name in METADATA_NAMES) + ")$"
 _WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
 _NUMBER = r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$"
@@ -35,32 +42,118 @@ class PhotoColumns:
     """One row for each row of the manifest, without columns of its own if no file says anything about these photos."""
     failed: list[tuple[str, str]] = field(default_factory=list)
     """Path and reason of each file that could not be read; its values are null."""
+    features: dict[str, Any] = field(default_factory=dict)
+    """Features of Hugging Face `datasets` that a Parquet or Arrow file records for its columns, such as names of
+    labels."""
 
 
 def read_photo_columns(rows: pa.Table) -> PhotoColumns:
-    """Read the columns that metadata files have for photos.
+    """Read the columns that metadata files, and the Parquet and Arrow files of photos, have for them.
 
     Args:
         rows: of a manifest, with `source`, `path` and `sidecars`.
     """
     failed: list[tuple[str, str]] = []
     pieces: list[pa.Table] = []
+    features: list[dict[str, Any]] = []
     for (source, file), numbers in _group_by_metadata(rows).items():
         try:
             table = _parse(file.path, read_sidecar(source, file))
         except PhotoError as exc:
             failed.append((file.path, str(exc)))
             continue
+        if table.num_columns == 1:  # only the names of the photos
+            continue
         start = file.path.rfind("/") + 1
         names = pa.array([path[start:] for path in rows["path"].take(numbers).to_pylist()], pa.string())
         found = pc.index_in(names, value_set=table[FILE_NAME])
         values = table.drop_columns([FILE_NAME]).take(found)  # a photo without a row gets nulls
         pieces.append(values.append_column(_ROW, numbers))
-    return PhotoColumns(_to_rows(pieces, rows.num_rows), failed)
+    for (source, container), photos in _group_by_table(rows).items():
+        try:
+            table, known = _read_table(source, photos)
+        except PhotoError as exc:
+            failed.append((container, str(exc)))
+            continue
+        pieces.append(table)
+        features.append(known)
+    return PhotoColumns(_to_rows(pieces, rows.num_rows), failed, _common(features))
 
 
 _ROW = "\0row"
 """Name of the column with the row of the manifest, while pieces are put together."""
+
+
+class _TablePhoto(NamedTuple):
+    """A photo in a Parquet or Arrow file."""
+
+    row: int
+    """In the file."""
+    number: int
+    """Of its row in the manifest."""
+    path: str
+    offset: int
+
+
+def _group_by_table(rows: pa.Table) -> dict[tuple[str, str], list[_TablePhoto]]:
+    """The photos in each Parquet or Arrow file, by the source and the path of the file."""
+    groups: dict[tuple[str, str], list[_TablePhoto]] = {}
+    if "tar_offset" not in rows.column_names:
+        return groups
+    may_be = pc.match_substring_regex(rows["path"], _IN_TABLE, ignore_case=True)
+    numbers = pc.indices_nonzero(pc.and_(may_be, pc.is_valid(rows["tar_offset"])))
+    chosen = rows.select(["source", "path", "tar_offset"]).take(numbers)
+    for number, photo in zip(numbers.to_pylist(), chosen.to_pylist(), strict=True):
+        place = parse_row_path(photo["path"])
+        if place is not None:
+            key = photo["source"], place.container
+            groups.setdefault(key, []).append(_TablePhoto(place.row, number, photo["path"], photo["tar_offset"]))
+    return groups
+
+
+def _read_table(source: str, photos: list[_TablePhoto]) -> tuple[pa.Table, dict[str, Any]]:
+    """The other columns of photos in one file, with the column `_ROW`, and the features that the file records.
+
+    Raises:
+        PhotoError: the file can't be read.
+    """
+    photos = sorted(photos)
+    location = locate_photo(source, photos[0].path, offset=photos[0].offset)
+    if location is None:
+        raise Vanished("the file no longer exists")
+    try:
+        table, features = read_other_columns(location, [photo.row for photo in photos]), read_features(location)
+    except ValueError as exc:
+        raise ChangedSinceScan("the file isn't what was scanned: scan again") from exc
+    double = {name for name in table.column_names if table.column_names.count(name) > 1}
+    table = table.select([number for number, name in enumerate(table.column_names) if name not in double])
+    columns = [_to_common_type(column) for column in table.columns]
+    numbers = pa.array([photo.number for photo in photos], pa.int64())
+    return pa.table([*columns, numbers], names=[*table.column_names, _ROW]), features
+
+
+def _to_common_type(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column in a type that other programs know: no views, dictionaries and maps."""
+    kind = column.type
+    if pa.types.is_string_view(kind):
+        return column.cast(pa.string())
+    if pa.types.is_binary_view(kind):
+        return column.cast(pa.binary())
+    if pa.types.is_dictionary(kind):
+        return column.cast(kind.value_type)
+    if pa.types.is_map(kind):
+        return column.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])))
+    return column
+
+
+def _common(features: list[dict[str, Any]]) -> dict[str, Any]:
+    """The features that all files with such a column have in common."""
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys(name for known in features for name in known):
+        values = [known[name] for known in features if name in known]
+        if all(value == values[0] for value in values):
+            found[name] = values[0]
+    return found
 
 
 def _group_by_metadata(rows: pa.Table) -> dict[tuple[str, Sidecar], pa.Array]:
@@ -81,24 +174,27 @@ def _group_by_metadata(rows: pa.Table) -> dict[tuple[str, Sidecar], pa.Array]:
 
 
 def _to_rows(pieces: list[pa.Table], count: int) -> pa.Table:
-    """Put pieces together in the order of the rows; columns of which the types differ become text."""
+    """Put pieces together in the order of the rows; a column of which the types differ becomes text."""
+    pieces = [piece for piece in pieces if piece.num_columns > 1]
     if not pieces:
         return pa.table({_ROW: pa.nulls(count)}).drop_columns([_ROW])
-    try:
-        table = pa.concat_tables(pieces, promote_options="permissive")
-    except pa.ArrowException:
-        table = pa.concat_tables([_as_text(piece) for piece in pieces], promote_options="permissive")
+    for name in dict.fromkeys(name for piece in pieces for name in piece.column_names):
+        schemas = [pa.schema([piece.schema.field(name)]) for piece in pieces if name in piece.column_names]
+        try:
+            pa.unify_schemas([schema.remove_metadata() for schema in schemas], promote_options="permissive")
+        except pa.ArrowException:
+            pieces = [_as_text(piece, name) for piece in pieces]
+    table = pa.concat_tables(pieces, promote_options="permissive")
     places = pc.index_in(pa.array(range(count), pa.int64()), value_set=table[_ROW])
     return table.drop_columns([_ROW]).take(places).combine_chunks()
 
 
-def _as_text(table: pa.Table) -> pa.Table:
-    """All columns as text, JSON where they have other values than text and numbers."""
-    for number, name in enumerate(table.column_names):
-        if name != _ROW and not pa.types.is_string(table.schema.types[number]):
-            texts = [None if value is None else json.dumps(value) for value in table[name].to_pylist()]
-            table = table.set_column(number, name, pa.array(texts, pa.string()))
-    return table
+def _as_text(table: pa.Table, name: str) -> pa.Table:
+    """The table with a column as text: as JSON, where it has other values than text."""
+    if name not in table.column_names or pa.types.is_string(table[name].type):
+        return table
+    texts = [None if value is None else json.dumps(value, default=str) for value in table[name].to_pylist()]
+    return table.set_column(table.column_names.index(name), name, pa.array(texts, pa.string()))
 
 
 def _parse(path: str, data: bytes) -> pa.Table:

@@ -19,7 +19,7 @@ SAMPLE_VALUES, SAMPLE_ROWS = 16, 1024
 """The values of a column that are looked at to find out whether they are images: how many, in how many first rows."""
 MAX_EXAMPLES = 5
 """Files without images that a scan names."""
-PACK_SHARD_COLUMNS = ("sha256", "width_px", "height_px", "pixels", "error")
+PACK_SHARD_COLUMNS = ("sha256", "width_px", "height_px", "pixels", "error", "sidecars")
 """The columns of a shard of `curate pack`, whose pixels are no photos to scan."""
 
 Value = bytes | dict[str, Any] | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import os
 import stat
 import threading
@@ -11,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
@@ -108,6 +109,22 @@ def read_other_columns(location: str, rows: Sequence[int]) -> pa.Table:
         return table.read_rows(rows, [name for name in table.schema.names if name not in images])
     except OSError as exc:
         raise as_photo_error(exc, "the file can't be read") from exc
+
+
+def read_features(location: str) -> dict[str, Any]:
+    """Return the features that Hugging Face `datasets` recorded for the columns of a file, by name; empty without any.
+
+    Raises:
+        PhotoError: the file can't be read.
+    """
+    try:
+        metadata = _open_cached(location).table.schema.metadata or {}
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+    except OSError as exc:
+        raise as_photo_error(exc, "the file can't be read") from exc
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return {}
+    return features if isinstance(features, dict) else {}
 
 
 def check_images(location: str, choice: ColumnChoice) -> None:

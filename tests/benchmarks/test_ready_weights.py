@@ -1,4 +1,4 @@
-"""The ready weights are made from a run without paths of a machine, and checked on photos that didn't teach them."""
+"""Ready weights are made from a run without paths of a machine, and checked on photos that are not training photos."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def script() -> ModuleType:
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPT.parent)  # as if it was run, so that it finds the other scripts
+        spec.loader.exec_module(module)
     return module
 
 
@@ -81,23 +83,24 @@ def test_ready_weights_are_float16_averages_without_paths(script: ModuleType, ru
     assert str(tmp_path) not in text
 
 
-def test_photos_that_taught_the_weights_are_left_out(
+def test_training_photos_are_left_out(
     script: ModuleType, run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for folder in ("photos", "taught", "plates"):
+    for folder in ("photos", "trained", "plates"):
         (tmp_path / folder).mkdir()
     for number in range(4):
         noise = np.random.default_rng(number).integers(0, 256, (6, 8, 3), np.uint8)
         picture = Image.fromarray(noise).resize((64, 48), Image.Resampling.BICUBIC)
         picture.save(tmp_path / "photos" / f"{number}.png")
         if number == 0:
-            picture.save(tmp_path / "taught" / "same.png")
+            picture.save(tmp_path / "trained" / "same.png")
         elif number == 1:
-            picture.resize((90, 68)).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "taught" / "like.jpg")
+            picture.resize((90, 68)).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "trained" / "like.jpg")
         else:
             picture.save(tmp_path / "plates" / f"{number}-color.png")
-            picture.getchannel("G").save(tmp_path / "plates" / f"{number}-green.png")
-    scans = [tmp_path / f"{folder}.parquet" for folder in ("photos", "taught")]
+            for plate in ("red", "green", "blue"):
+                picture.getchannel(plate[0].upper()).save(tmp_path / "plates" / f"{number}-{plate}.png")
+    scans = [tmp_path / f"{folder}.parquet" for folder in ("photos", "trained")]
     for scan in scans:
         curate.scan_photos(tmp_path / scan.stem, scan, engine="serial")
     curate.filter_manifest(scans[0], tmp_path / "clean.parquet", min_colorfulness=0, split="0/0/100")
@@ -106,7 +109,7 @@ def test_photos_that_taught_the_weights_are_left_out(
     options = argparse.Namespace(
         checkpoint=str(ready),
         held_out=tmp_path / "clean.parquet",
-        taught=[scans[1]],
+        trained_on=[scans[1]],
         split="test",
         image_size=None,
         root=(),

@@ -76,7 +76,7 @@ def test_inspect_shows_the_lineage_back_to_the_scan(project: Path) -> None:
     result = run("inspect", "manifests/clean.parquet")
     assert result.exit_code == 0
     assert " scanned, 1 kept, " in result.output
-    assert "  list     reject_reasons" in result.output
+    assert "  list     sidecars, reject_reasons" in result.output
     assert (
         "  options  min_colorfulness 20, keep_tones color, keep_kinds photo, split 90/5/5, duplicates keep\n"
         in result.output

@@ -207,7 +207,7 @@ def test_the_manifest_of_a_pack_is_written_last(clean: str, tmp_path: Path, monk
 
 @pytest.mark.parametrize(
     ("store", "kind"),
-    [("s3", "imagefolder"), ("memory", "imagefolder"), ("memory", "webdataset"), ("memory", "copy")],
+    [("s3", "imagefolder"), ("memory", "imagefolder"), ("memory", "webdataset"), ("memory", "copy"), ("s3", "parquet")],
     indirect=["store"],
 )
 def test_an_export_at_a_url_is_that_on_disk_and_is_continued(

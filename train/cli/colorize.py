@@ -35,7 +35,8 @@ from train.cli.common import (
     "--compare",
     "with_page",
     is_flag=True,
-    help="Also write compare.html into the folder: a page with a before/after slider for each photo, for 100 of more.",
+    help="Also write compare.html into the folder: a page with a before/after slider for each photo, of more than 100 "
+    "for 100.",
 )
 @click.option("--drop-gps", is_flag=True, help="Leave out the GPS position of the photo.  [default: kept]")
 @read_timeout_option

@@ -23,7 +23,7 @@ root_option = click.option(
     type=PATH,
     multiple=True,
     callback=_check_roots,
-    help="Folder to look in for photos that have moved since the scan; can be given several times.",
+    help="Folder to look in for photos that have moved since the scan. Can be given several times.",
 )
 read_timeout_option = timeout_option(
     "Maximum time for reading one photo, in seconds. A photo that takes longer counts as unreadable."

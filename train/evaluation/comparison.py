@@ -20,7 +20,6 @@ from curate.errors import BrokenPhoto, PhotoError, TrainingError, UsageError
 from curate.executors.watchdog import Watchdog
 from curate.image.decode import Photo, decode, memory_errors
 from curate.locations import PathText, RemotePath, local_path, parse_location
-from curate.measures.colorfulness import colorfulness
 from train.data.dataset import PhotoDataset
 from train.data.loader import TIMEOUT_S, crop
 from train.data.roots import check_roots
@@ -28,11 +27,12 @@ from train.evaluation.feature_metrics import Fid, Lpips
 from train.evaluation.pairs import Pairs, list_folder, load_originals
 from train.evaluation.protocols import CENTER_CROP, WHOLE_PICTURE, ComparisonProtocol
 from train.evaluation.scores import (
+    MeanColor,
     PhotoResult,
     PredictionSummary,
     Predictor,
     histogram_of,
-    score_prediction,
+    score_photo,
     summarize,
 )
 from train.models.colorspace import join_lab, split_lab
@@ -114,18 +114,16 @@ class Comparison:
 
     def _measure_mean_color(self) -> list[tuple[int, int]]:
         """Set the ab/50 with the lowest loss on all originals that can be used; return their pairs."""
-        total, weight = torch.zeros(1, 2, 1, 1), 0.0
+        color = MeanColor(self.criterion)
         usable = []
         for match, _, original in self._load(self.pairs.matches):
             _, target = split_lab(original[None])
             if not histogram_of(target).any():
                 self.colorless.append(self.pairs.pictures.name(match[0]))
                 continue
-            weights = self.criterion.weights(target)
-            total += (weights * target).sum(dim=(0, 2, 3), keepdim=True)
-            weight += float(weights.sum())
+            color.add(target)
             usable.append(match)
-        self.mean_ab = total / max(weight, 1e-12)
+        self.mean_ab = color.mean()
         return usable
 
     def _load(self, matches: Sequence[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], Tensor, Tensor]]:
@@ -178,30 +176,22 @@ class Comparison:
             "mean color": self.mean_ab.expand_as(target),
             "neutral gray": torch.zeros_like(target),
         }
-        shown = {
+        shown: dict[str, Tensor] = {
             name: picture[None] if name == "pictures" else join_lab(lightness, color)
             for name, color in predictions.items()
         }
-        named: Mapping[str, Tensor] = dict(shown.items())
-        lpips = self.lpips.distances(original[None], named)[0] if self.lpips else {}
+        lpips = self.lpips.distances(original[None], shown)[0] if self.lpips else {}
         if self.fid:
-            self.fid.update(original[None], named)
-        m = colorfulness(original.numpy())
-        return PhotoResult(
-            index=match[0],
-            name=self.pairs.pictures.name(match[0]),
-            original_colorfulness=m,
-            original_colorfulness_absolute=colorfulness(original.numpy(), variant="absolute"),
-            scores={
-                name: score_prediction(
-                    shown[name][0], color[0], original, target[0], m, self.criterion, lpips.get(name)
-                )
-                for name, color in predictions.items()
-            },
-            hues={
-                **{name: histogram_of(color[0]) for name, color in predictions.items()},
-                "originals": histogram_of(target[0]),
-            },
+            self.fid.update(original[None], shown)
+        return score_photo(
+            match[0],
+            self.pairs.pictures.name(match[0]),
+            original,
+            target[0],
+            {name: color[0] for name, color in predictions.items()},
+            {name: pixels[0] for name, pixels in shown.items()},
+            self.criterion,
+            lpips,
         )
 
 

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from curate.errors import TrainingError
-from curate.measures.colorfulness import colorfulness
 from train.data.dataset import PhotoDataset
 from train.data.loader import TIMEOUT_S, Batch, CropLoader, load_batches
 from train.data.sampler import CENTER, SampleKey, sequential_batches
 from train.evaluation.feature_metrics import Fid, Lpips
 from train.evaluation.protocols import Protocol
-from train.evaluation.scores import PhotoResult, PredictionSummary, Predictor, histogram_of, score_prediction
+from train.evaluation.scores import MeanColor, PhotoResult, PredictionSummary, Predictor, score_photo
 from train.models.colorspace import join_lab, split_lab
 from train.models.losses import ColorizationWeightedLoss
 from train.models.strength import MAX_PHOTOS, StrengthSamples
@@ -93,11 +92,11 @@ class Evaluation:
         self.mean_ab = self._mean_color(keys)
         keys = [[key for key in batch if key.photo not in self.unreadable] for batch in keys]
         total = sum(map(len, keys))
-        every = max(1, total // MAX_PHOTOS)
+        sampled = set(np.linspace(0, total - 1, min(total, MAX_PHOTOS)).round().astype(int).tolist())
         results: list[PhotoResult] = []
         for batch in self._load(keys):
             for result, *sample in self._evaluate_batch(batch):
-                if len(results) % every == 0 and not self._samples.is_full():
+                if len(results) in sampled:
                     self._samples.add(*sample)
                 results.append(result)
             progress(len(results), total)
@@ -115,15 +114,12 @@ class Evaluation:
             yield batch
 
     def _mean_color(self, keys: list[list[SampleKey]]) -> Tensor:
-        """Return the ab/50 with the lowest loss on these photos, (1, 2, 1, 1): the mean under the loss's weights."""
-        total, weight = torch.zeros(1, 2, 1, 1), 0.0
+        """Return the ab/50 with the lowest loss on these photos, (1, 2, 1, 1)."""
+        color = MeanColor(self.criterion)
         for batch in self._load(keys):
             if batch.photos:
-                _, target = split_lab(batch.rgb)
-                weights = self.criterion.weights(target)
-                total += (weights * target).sum(dim=(0, 2, 3), keepdim=True)
-                weight += float(weights.sum())
-        return total / max(weight, 1e-12)
+                color.add(split_lab(batch.rgb)[1])
+        return color.mean()
 
     def _evaluate_batch(self, batch: Batch) -> Iterator[tuple[PhotoResult, Tensor, Tensor, Tensor]]:
         """Yield the result of each photo, and of its batch of one lightness, the network's ab/50, and the photo."""
@@ -141,22 +137,15 @@ class Evaluation:
         if self.fid:
             self.fid.update(batch.rgb, pictures)
         for row, index in enumerate(batch.photos):
-            rgb = batch.rgb[row]
-            m = colorfulness(rgb.numpy())
-            scores = {
-                name: score_prediction(
-                    pictures[name][row], ab[row], rgb, target[row], m, self.criterion, lpips[row].get(name)
-                )
-                for name, ab in predictions.items()
-            }
-            result = PhotoResult(
-                index=index,
-                name=self.photos.name(index),
-                original_colorfulness=m,
-                original_colorfulness_absolute=colorfulness(rgb.numpy(), variant="absolute"),
-                scores=scores,
-                hues={name: histogram_of(ab[row]) for name, ab in predictions.items()}
-                | {"originals": histogram_of(target[row])},
+            result = score_photo(
+                index,
+                self.photos.name(index),
+                batch.rgb[row],
+                target[row],
+                {name: ab[row] for name, ab in predictions.items()},
+                {name: picture[row] for name, picture in pictures.items()},
+                self.criterion,
+                lpips[row],
             )
             only = slice(row, row + 1)
             yield result, lightness[only], network_ab[only], batch.rgb[only]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
@@ -125,6 +126,65 @@ def score_prediction(
         tone=measures.tone.tone,
         lpips=lpips,
     )
+
+
+def score_photo(
+    index: int,
+    name: str,
+    original: Tensor,
+    target: Tensor,
+    predictions: Mapping[Predictor, Tensor],
+    pictures: Mapping[str, Tensor],
+    criterion: ColorizationWeightedLoss,
+    lpips: Mapping[str, float],
+) -> PhotoResult:
+    """Compare all predictions for one photo with the original.
+
+    Args:
+        index: of the photo in its dataset.
+        name: of the photo.
+        original: (H, W, 3) uint8 sRGB.
+        target: (2, H, W) float32, ab/50 of the original.
+        predictions: (2, H, W) float32 of each predictor, ab/50.
+        pictures: (H, W, 3) uint8 sRGB of each predictor.
+        criterion: the loss of the training.
+        lpips: perceptual distance of each predictor to the original; empty if not measured.
+    """
+    m = colorfulness(original.numpy())
+    return PhotoResult(
+        index=index,
+        name=name,
+        original_colorfulness=m,
+        original_colorfulness_absolute=colorfulness(original.numpy(), variant="absolute"),
+        scores={
+            predictor: score_prediction(pictures[predictor], ab, original, target, m, criterion, lpips.get(predictor))
+            for predictor, ab in predictions.items()
+        },
+        hues={predictor: histogram_of(ab) for predictor, ab in predictions.items()}
+        | {"originals": histogram_of(target)},
+    )
+
+
+class MeanColor:
+    """The single color with the lowest loss for a set of photos: the mean of ab/50 under the weights of the loss.
+
+    Args:
+        criterion: the loss of the training.
+    """
+
+    def __init__(self, criterion: ColorizationWeightedLoss) -> None:
+        self._criterion = criterion
+        self._total, self._weight = torch.zeros(1, 2, 1, 1), 0.0
+
+    def add(self, target: Tensor) -> None:
+        """Add photos, (N, 2, H, W) ab/50."""
+        weights = self._criterion.weights(target)
+        self._total += (weights * target).sum(dim=(0, 2, 3), keepdim=True)
+        self._weight += float(weights.sum())
+
+    def mean(self) -> Tensor:
+        """Return its ab/50, (1, 2, 1, 1); zero without photos."""
+        return self._total / max(self._weight, 1e-12)
 
 
 def histogram_of(ab: Tensor) -> Histogram:

@@ -1,7 +1,7 @@
 """Detection of brown predictions by their hues: sepia output that neither the loss nor the tone of a picture shows.
 
-The documents behind the recipe describe sepia output at a loss of 0.04, but a run may end far above that and paint
-grass, sky and water brown. docs/results/health.md has the runs that the constants were chosen by.
+The documents behind the recipe describe sepia output at a loss of 0.04, but a run may end far above that and predict
+brown for grass, sky and water. docs/results/health.md has the runs that the constants were chosen by.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def detect_brown(curve: LossCurve, *, has_learned: bool) -> Finding | None:
     Args:
         curve: of the run so far.
         has_learned: whether the loss is so low that the documents expect colorful predictions. Otherwise a run is
-            judged by its last step only: brown is what every run paints first.
+            judged by its last step only: brown is what every run predicts first.
     """
     last = curve.validations[-1]
     is_finished = curve.total_steps is not None and last.step >= curve.total_steps

@@ -26,7 +26,7 @@ from curate.version import __version__
 
 PAGE_NAME = "compare.html"
 MAX_PHOTOS = 100
-"""Of more photos, so many are shown, evenly spread."""
+"""Photos on the page; of more photos, this many are shown, evenly spread."""
 THUMBNAIL_PX = 640
 """Longest side of the copies on the page. A hundred pairs are about 15 MB."""
 JPEG_QUALITY = 85

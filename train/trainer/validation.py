@@ -153,7 +153,7 @@ def predict(
     Args:
         state: of the run.
         photos: training or validation photos.
-        limit: use only the first `limit` photos; None uses all.
+        limit: use this many photos, evenly spread; None uses all.
 
     Yields:
         For each batch, lightness (N, 1, H, W), target ab and predicted ab (N, 2, H, W), all as in `split_lab`, and the

@@ -24,7 +24,8 @@ def card(tmp_path: Path, photos: int = 3, lineage: Lineage | None = None) -> Car
 
 def test_counts_measures_rules_and_lineage_are_in_the_card(tmp_path: Path) -> None:
     ancestors = ({"kind": "scan", "path": "/home/me/scan.parquet", "sha256": "1" * 64},)
-    lineage = Lineage("clean", "curate filter", {"where": "a | b", "balance": None}, ancestors=ancestors)
+    options = {"where": "a | b", "balance": None, "join": {"path": "/home/me/meta.parquet", "on": "path"}}
+    lineage = Lineage("clean", "curate filter", options, ancestors=ancestors)
     assert write_card(tmp_path, card(tmp_path, lineage=lineage))
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert text.startswith("---\n# Choose a license")
@@ -34,6 +35,7 @@ def test_counts_measures_rules_and_lineage_are_in_the_card(tmp_path: Path) -> No
     assert "| `colorfulness` | 0 | 1 | 10 | 19 | 20 |" in text
     assert '| `where` | `"a \\| b"` |' in text
     assert "balance" not in text
+    assert '"path": "meta.parquet"' in text
     assert f"- from `scan.parquet` (scan), sha256 `{'1' * 64}`" in text
     assert "/home/me" not in text
 

@@ -97,6 +97,11 @@ def test_webdataset_has_every_file_unchanged_and_the_row_beside_it(tmp_path: Pat
     assert json.loads(members[f"{prefix}more/b_x.metadata.json"]) == {"width": 8}
     assert len(members) == 3 + 4 + 3 + 2
     scan_photos(sorted((tmp_path / "out").glob("*.tar")), tmp_path / "again.parquet", ScanOptions(engine="serial"))
+    measures = [
+        {(row["sha256"], row["colorfulness"], row["fingerprint"], row["tone_score"]) for row in table.to_pylist()}
+        for table in (manifest.read_manifest(path).table for path in (clean, tmp_path / "again.parquet"))
+    ]
+    assert measures[0] == measures[1]
     export_photos(tmp_path / "again.parquet", tmp_path / "copy", "copy")
     carried = set(files_in(tmp_path / "copy").values())
     assert set(SIDECARS.values()) <= carried

@@ -18,7 +18,15 @@ from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.sources import Sources
 
 ROWS: list[dict[str, object]] = [
-    {"source": "/p", "path": "a.jpg", "sha256": "00", "colorfulness": 25.5, "width": 4, "tone": "color"},
+    {
+        "source": "/p",
+        "path": "a.jpg",
+        "sha256": "00",
+        "colorfulness": 25.5,
+        "width": 4,
+        "tone": "color",
+        "sidecars": [{"path": "a.json"}, {"path": "a.txt"}],
+    },
     {"source": "/p", "path": r"caf\xe9, b.jpg", "error": "BrokenPhoto: cut off"},
     {"source": "/p", "path": "x.zip", "error": "BrokenZip: cut off"},
     {"source": "/p", "path": "x.zip/b.jpg", "error": "UnsupportedFormat: it is encrypted"},
@@ -59,9 +67,9 @@ def test_a_table_has_the_location_and_the_chosen_columns(scan: Path, tmp_path: P
     assert list(table) == ["location", "width", "height", "colorfulness", "tone", "error"]
     assert table["location"].tolist()[:2] == ["/p/a.jpg", r"/p/caf\xe9, b.jpg"]
     assert len(table) == len(ROWS)
-    curate.export_photos(scan, "memory://lists/t.csv", "csv", columns=["sha256", "colorfulness"])
+    curate.export_photos(scan, "memory://lists/t.csv", "csv", columns=["sha256", "colorfulness", "sidecars"])
     text = fsspec.filesystem("memory").cat("/lists/t.csv").decode()
-    assert text.splitlines()[:2] == ["location,sha256,colorfulness", "/p/a.jpg,00,25.5"]
+    assert text.splitlines()[:2] == ["location,sha256,colorfulness,sidecars", "/p/a.jpg,00,25.5,a.json; a.txt"]
 
 
 def test_what_a_list_cannot_hold_is_refused_and_nothing_is_written(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ import curate
 from curate.cli import summaries
 from curate.errors import ManifestError, OutputError, UsageError
 from curate.exporting import parquet
+from curate.exporting.names import Kind
 from curate.exporting.parquet import ParquetOptions, export_parquet
+from curate.exporting.parquet_shards import IMAGE_TYPE
 from curate.filtering.filter import filter_manifest
 from curate.filtering.option_values import Split
 from curate.filtering.options import FilterOptions
@@ -84,7 +88,47 @@ def test_rows_have_photos_files_and_metadata_in_their_types(clean: Path, tmp_pat
     assert all(name.endswith("-00000-of-00001.parquet") for name in tables)
 
 
-def test_scanned_again_the_measures_and_captions_are_the_same(clean: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["parquet", "webdataset", "imagefolder"])
+def test_the_way_there_and_back_keeps_measures_and_columns(clean: Path, tmp_path: Path, kind: Kind) -> None:
+    export_parquet(clean, tmp_path / "out", SERIAL)
+    before = rows_of(tmp_path / "out")
+    scan_photos([tmp_path / "out"], tmp_path / "scan2.parquet", ScanOptions(engine="serial"))
+    filter_manifest(
+        tmp_path / "scan2.parquet", tmp_path / "clean2.parquet", FilterOptions(0, split=Split.parse("60/20/20"))
+    )
+    measures = [
+        {
+            (row["sha256"], row["colorfulness"], row["fingerprint"])
+            for row in curate.read_manifest(path).table.to_pylist()
+        }
+        for path in (clean, tmp_path / "clean2.parquet")
+    ]
+    assert measures[0] == measures[1]
+    curate.export_photos(tmp_path / "clean2.parquet", tmp_path / "out2", kind, engine="serial")
+    if kind == "parquet":
+        rows = [row for table in files_in(tmp_path / "out2").values() for row in table.to_pylist()]
+        assert {frozenset(table.schema.names) for table in files_in(tmp_path / "out2").values()} == {
+            frozenset(before[0])
+        }
+    elif kind == "imagefolder":
+        files = (tmp_path / "out2").glob("*/metadata.jsonl")
+        rows = [json.loads(line) for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    else:
+        rows = list(rows_in_tars(tmp_path / "out2"))
+    assert {(row["txt"], row["cls"], row.get("width")) for row in rows} == {
+        (row["txt"], row["cls"], row["width"]) for row in before.values()
+    }
+
+
+def rows_in_tars(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in folder.glob("*.tar"):
+        with tarfile.open(path) as tar:
+            for name in tar.getnames():
+                if name.endswith(".metadata.json") and (file := tar.extractfile(name)):
+                    yield json.loads(file.read())
+
+
+def test_photos_taken_out_have_the_same_measures(clean: Path, tmp_path: Path) -> None:
     export_parquet(clean, tmp_path / "out", ParquetOptions(("colorfulness", "fingerprint", "sha256"), engine="serial"))
     (tmp_path / "again").mkdir()
     rows = rows_of(tmp_path / "out")
@@ -184,3 +228,30 @@ def test_wrong_options_and_too_many_endings_are_refused(
     monkeypatch.setattr(parquet, "MAX_KINDS", 2)
     with pytest.raises(OutputError, match="3 different endings"):
         export_parquet(clean, tmp_path / "out", SERIAL)
+
+
+def test_columns_and_names_of_labels_of_a_parquet_source_are_kept(tmp_path: Path) -> None:
+    feature = {"names": ["cat", "dog"], "_type": "ClassLabel"}
+    features = {"image": {"_type": "Image"}, "label": feature}
+    kinds = pa.array(["a", "b", "a"]).dictionary_encode()
+    table = pa.table(
+        {
+            "label": [1, 0, 1],
+            "image": pa.array([{"bytes": photo(number), "path": None} for number in range(3)], IMAGE_TYPE),
+            "kind": kinds,
+            "pairs": pa.array([[("x", 1)], [], None], pa.map_(pa.string(), pa.int64())),
+        }
+    ).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=2)
+    scan_photos([tmp_path / "in.parquet"], tmp_path / "scan.parquet", ScanOptions(engine="serial"))
+    curate.export_photos(tmp_path / "scan.parquet", tmp_path / "out", "parquet", columns=["tone"], engine="serial")
+    (found,) = files_in(tmp_path / "out").values()
+    assert found.select(["label", "kind", "pairs"]).to_pylist() == [
+        {"label": 1, "kind": "a", "pairs": [{"key": "x", "value": 1}]},
+        {"label": 0, "kind": "b", "pairs": []},
+        {"label": 1, "kind": "a", "pairs": None},
+    ]
+    assert found["image"].to_pylist()[2] == {"bytes": photo(2), "path": "in/000000002"}
+    assert json.loads(found.schema.metadata[b"huggingface"])["info"]["features"]["label"] == feature
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert '{"name": "label", "dtype": {"class_label": {"names": {"0": "cat", "1": "dog"}}}}' in card

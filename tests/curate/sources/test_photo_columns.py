@@ -50,6 +50,11 @@ def test_rows_of_json_lines_keep_their_types_and_mixed_ones_become_json(tmp_path
     ]
 
 
+def test_a_file_that_only_names_photos_gives_no_columns(tmp_path: Path) -> None:
+    columns = read(tmp_path, {"metadata.csv": "file_name\na.jpg\n"}, {"a.jpg": "metadata.csv", "b.jpg": ""})
+    assert (columns.table.num_rows, columns.table.num_columns, columns.failed) == (2, 0, [])
+
+
 def test_columns_of_several_files_are_one_table(tmp_path: Path) -> None:
     files = {"a/metadata.csv": "file_name,n\n1.jpg,5\n", "b/metadata.jsonl": '{"file_name": "1.jpg", "n": "x"}\n'}
     columns = read(tmp_path, files, {"b/1.jpg": "b/metadata.jsonl", "a/1.jpg": "a/metadata.csv"})

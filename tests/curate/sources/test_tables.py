@@ -207,8 +207,8 @@ def test_images_are_packed_exported_and_explained(name: str, photos: Path, tmp_p
     assert pack_photos(out, tmp_path / "packed", PackOptions(size_px=32, engine="serial")).photos == 3
     exported = export_photos(out, tmp_path / "copies", "copy")
     assert (exported.photos, exported.failed) == (3, [])
-    assert (tmp_path / "copies" / name / "000000000" / "image.png").read_bytes() == gray
-    assert (tmp_path / "copies" / name / "000000000" / "other.png").read_bytes() == photo
+    assert (tmp_path / "copies" / "0" / "000000000-image.png").read_bytes() == gray
+    assert (tmp_path / "copies" / "0" / "000000000-other.png").read_bytes() == photo
     with pytest.raises(ManifestError, match="is a Parquet or Arrow file: give photos, or measure all photos in it"):
         list_photo(tmp_path / name)
     os.utime(tmp_path / name, ns=(7, 7))

@@ -22,10 +22,12 @@ from curate.manifest import Lineage, read_manifest, write_manifest
 from curate.measures.colorfulness import colorfulness
 from train.cli import main
 from train.data import dataset
+from train.evaluation import evaluator
 from train.evaluation.evaluator import Evaluation
 from train.evaluation.report import PSNR_WARNING, write_page
 from train.evaluation.scores import PhotoResult, Predictor, Scores, originals_hue, summarize
 from train.models.losses import ColorizationWeightedLoss
+from train.models.strength import StrengthSamples
 
 Manifest = Callable[..., Path]
 
@@ -64,6 +66,17 @@ def test_psnr_ssim_and_colorfulness_agree_with_skimage_and_curate(clean_manifest
         assert scores.colorfulness == pytest.approx(colorfulness(ours), abs=1e-6)
         assert scores.colorfulness_absolute == pytest.approx(colorfulness(ours, variant="absolute"), abs=1e-6)
         assert scores.colorfulness_difference == pytest.approx(abs(colorfulness(ours) - colorfulness(original)))
+
+
+def test_the_strength_is_measured_on_evenly_spread_photos(
+    clean_manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[Tensor] = []
+    monkeypatch.setattr(evaluator, "MAX_PHOTOS", 2)
+    monkeypatch.setattr(StrengthSamples, "add", lambda _self, lightness, ab, rgb: measured.append(rgb[0]))
+    evaluation, results = evaluate(clean_manifest(["test"] * 3), Constant(0.4, 0.9))
+    expected = [evaluation.render(results[number].index)[2] for number in (0, 2)]
+    assert np.array_equal(np.stack([pixels.numpy() for pixels in measured]), np.stack(expected))
 
 
 def test_gray_is_neutral_and_no_constant_beats_the_mean_color(clean_manifest: Manifest) -> None:
