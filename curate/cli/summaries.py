@@ -179,7 +179,7 @@ def export_summary(export: ExportSummary, out: Location) -> Iterator[str]:
     if export.exported_now < export.photos:
         yield f"  exported now: {export.exported_now:,}; already in the folder: the rest"
     if export.left_out:
-        yield f"  left out: {pluralize(export.left_out, 'row')} of tars and ZIPs, because a list of paths names files"
+        yield f"  left out: {pluralize(export.left_out, 'row')} of containers, because a list of paths names files"
     yield from _failure_lines(export.failed, out)
     yield from _sidecar_lines(export.failed_sidecars, out)
     if export.card_kept:
