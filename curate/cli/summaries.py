@@ -215,17 +215,8 @@ def explanation_lines(photo: Path, explanation: Explanation) -> Iterator[str]:
     from curate.manifest import ALL_COLUMNS  # here, so that --help doesn't wait for it
 
     joined = [name for name in row if name not in ALL_COLUMNS.names]
-    for name in (
-        "error",
-        "format",
-        "width",
-        "height",
-        *NUMERIC_MEASURES,
-        "tone",
-        "tone_confidence",
-        "digital_source_type",
-        *joined,
-    ):
+    classes = ("tone", "tone_confidence", "kind", "kind_confidence", "digital_source_type")
+    for name in ("error", "format", "width", "height", *NUMERIC_MEASURES, *classes, *joined):
         value = row.get(name)
         if value is not None:
             yield f"  {name:<21} {f'{value:.4g}' if isinstance(value, float) else value}"
