@@ -225,9 +225,11 @@ def _copy_tars(out: Location, options: PackOptions, copies: TarCopies, progress:
 def _copy_tar(out: Location, options: PackOptions, copy: TarCopy) -> None:
     watchdog = ProcessWatchdog(options.timeout_s)
     watchdog.beat()
-    with write_errors(out, OutputError, "-o", resumable=True):
-        copy_tar(copy, watchdog.beat)
-    watchdog.stop()
+    try:
+        with write_errors(out, OutputError, "-o", resumable=True):
+            copy_tar(copy, watchdog.beat)
+    finally:
+        watchdog.stop()
 
 
 def pack_shard(out: Location, options: PackOptions, shard: ShardInput) -> None:
