@@ -211,7 +211,7 @@ def explanation_lines(photo: Path, explanation: Explanation) -> Iterator[str]:
     yield f"{photo}: rejected: {reasons}" if reasons else f"{photo}: kept{by_list}"
     row = explanation.row
     if since := row.get("missing_since"):
-        yield f"  {'missing_since':<21} {since:%Y-%m-%d %H:%M:%S} UTC"
+        yield f"  {'missing_since':<25} {since:%Y-%m-%d %H:%M:%S} UTC"
     from curate.manifest import ALL_COLUMNS  # here, so that --help doesn't wait for it
 
     joined = [name for name in row if name not in ALL_COLUMNS.names]
@@ -219,7 +219,7 @@ def explanation_lines(photo: Path, explanation: Explanation) -> Iterator[str]:
     for name in ("error", "format", "width", "height", *NUMERIC_MEASURES, *classes, *joined):
         value = row.get(name)
         if value is not None:
-            yield f"  {name:<21} {f'{value:.4g}' if isinstance(value, float) else value}"
+            yield f"  {name:<25} {f'{value:.4g}' if isinstance(value, float) else value}"
 
 
 def manifest_lines(path: Location, counts: dict[str, Counter[str]], sha256: str) -> Iterator[str]:
