@@ -137,6 +137,7 @@ def make_rows(rng: np.random.Generator, contents: np.random.Generator, start: in
         "colorfulness": colorfulness,
         "colorfulness_level": pa.array(levels[np.searchsorted([15, 33, 45, 59, 82, 109], colorfulness)]),
         "tone": pa.array(tones),
+        "kind": pa.array(np.where(rng.random(count) < 0.05, "graphic", "photo")),
         "fingerprint": [hashes[64 * n + 32 : 64 * n + 64] for n in range(count)],
         "hue_peak_deg": 5.0 + 10 * (rng.gamma(2, 4, count).astype(int) % 36),
     }

@@ -1,16 +1,20 @@
 """Compare reading all images of Parquet and Arrow files with pyarrow's own readers, and measure the memory. Linux only.
 
     python benchmarks/tables.py [--rows 4000] [--image-kb 100] [--rounds 5] [--random 50] [--files NAME...]
+    python benchmarks/tables.py --scan 20 200
 
 For Parquet files with row groups of 100 rows and of all rows, and Arrow streams with record batches of 100 rows and of
 all rows: lists the file and reads every image in the order of the rows, and in turns lets pyarrow read the same column
 row group by row group, or batch by batch, to bytes. Prints CPU time of both, as medians of the ratio of each round; the
 time of an image in random order; and, from processes of their own that do each once, the peak memory.
+
+With `--scan`: the peak memory of a scan of so many Parquet files, each with 1,000 rows of images that can't be decoded.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import statistics
 import subprocess
@@ -22,6 +26,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from memory import peak_kib, scan
 
 from curate.sources import list_photos, read_listed_photo
 from curate.sources.table_reader import read_table_image
@@ -38,12 +43,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--random", type=int, default=50, help="images to read in random order")
     parser.add_argument("--files", nargs="+", choices=WRITERS, default=list(WRITERS))
+    parser.add_argument("--scan", nargs="+", type=int, default=[], help="numbers of files to scan")
     parser.add_argument("--only", choices=("vividset", "pyarrow"), help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.file:
         (read_here if options.only == "vividset" else read_with_pyarrow)(options.file)
-        print(peak_mb())
+        print(peak_kib(os.getpid()) // 1024)
+        return
+    for count in options.scan:
+        scan_files(count)
+    if options.scan:
         return
     with tempfile.TemporaryDirectory() as scratch:
         for name in options.files:
@@ -51,6 +61,21 @@ def main() -> None:
             WRITERS[name](path, options.rows, int(options.image_kb * 1000))
             print(f"{name:<22} {compare(path, options.rounds, options.random)}", flush=True)
             path.unlink()
+
+
+def scan_files(count: int) -> None:
+    """Scan Parquet files in a folder, and print the peak memory of the scan and of its largest worker."""
+    with tempfile.TemporaryDirectory() as scratch:
+        names = []
+        for number in range(count):
+            names.append(str(Path(scratch) / f"{number:05}.parquet"))
+            write_parquet(Path(names[-1]), 1000, 500, 100)
+        (Path(scratch) / "list").write_text("\n".join(names), encoding="utf-8")
+        seconds, parent, worker = scan(Path(scratch), Path(scratch) / "list")
+    print(
+        f"{1000 * count:>9,} rows   scan {parent // 1024} MB   largest worker {worker // 1024} MB   {seconds:.0f} s",
+        flush=True,
+    )
 
 
 def compare(path: Path, rounds: int, random_reads: int) -> str:
@@ -135,12 +160,6 @@ def cpu_s(function: Callable[[Path], object], path: Path) -> float:
 def command(path: Path, who: str) -> list[str]:
     """The command that reads a file once and prints its peak memory."""
     return [sys.executable, __file__, "--file", str(path), "--only", who]
-
-
-def peak_mb() -> int:
-    """The peak memory of this process in MB."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
 
 
 WRITERS: dict[str, Callable[[Path, int, int], None]] = {

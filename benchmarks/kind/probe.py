@@ -72,7 +72,8 @@ def labeled_pictures(folder: Path) -> Iterator[tuple[str, str, NDArray[np.uint8]
     files = {
         hashlib.sha256(path.read_bytes()).hexdigest(): path for path in sorted(folder.rglob("*")) if path.is_file()
     }
-    listed = [(row["repository"], row["sha256"], row["label"]) for row in read_rows(HERE / "labels.csv")]
+    rows = [row for row in read_rows(HERE / "labels.csv") if row["label"] != "undecided"]
+    listed = [(row["repository"], row["sha256"], row["label"]) for row in rows]
     for name in PHOTO_LISTS:
         listed += [(row["archive"], row["sha256"], "photo") for row in read_rows(name) if row["label"] == "color"]
     print(f"{sum(sha256 not in files for _, sha256, _ in listed)} of {len(listed)} labeled pictures are missing")

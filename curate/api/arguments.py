@@ -53,7 +53,7 @@ def filter_options(arguments: Mapping[str, Any], options: FilterOptions | None) 
     """The rules of a call: `options`, or a preset with the arguments that are not None in place of its settings."""
     names = {name.replace("-", "_"): name for name in SETTING_NAMES}
     given = {names[name]: value for name, value in arguments.items() if name in names and value not in (None, (), {})}
-    for name in ("keep-tone", "keep-top", "reject-list", "keep-list", "join-column"):
+    for name in ("keep-tone", "keep-kind", "keep-top", "reject-list", "keep-list", "join-column"):
         if name in given:
             given[name] = list(path_texts(given[name]))
     if "join" in given:

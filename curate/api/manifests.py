@@ -138,6 +138,8 @@ def filter_manifest(
     max_sharpness: float | None = None,
     min_tone_score: float | None = None,
     max_tone_score: float | None = None,
+    min_kind_score: float | None = None,
+    max_kind_score: float | None = None,
     min_border_share: float | None = None,
     max_border_share: float | None = None,
     min_inside_colorfulness: float | None = None,
@@ -151,6 +153,7 @@ def filter_manifest(
     min_chroma_detail: float | None = None,
     max_chroma_detail: float | None = None,
     keep_tone: str | Sequence[str] = (),
+    keep_kind: str | Sequence[str] = (),
     keep_machine_made: bool | None = None,
     min_side: int | None = None,
     max_aspect: float | None = None,
@@ -172,8 +175,9 @@ def filter_manifest(
 ) -> FilterSummary:
     """Select photos by the measures of a scan, and write the manifests of kept and of rejected photos.
 
-    Gray, sepia and toned photos are rejected unless `keep_tone` names them. Every rejected photo keeps all its reasons.
-    An argument that is None keeps the preset's value; without a preset's value, that rule is off.
+    Gray, sepia and toned photos are rejected unless `keep_tone` names them, graphics unless `keep_kind` does. Every
+    rejected photo keeps all its reasons. An argument that is None keeps the preset's value; without a preset's value,
+    that rule is off.
 
     Args:
         scan: manifest of `scan_photos`; a path or URL.
@@ -185,11 +189,13 @@ def filter_manifest(
         min_chroma_mean, max_chroma_mean, min_saturation_mean, max_saturation_mean, min_hue_entropy_bits,
             max_hue_entropy_bits, min_neutral_share, max_neutral_share, min_lightness_mean, max_lightness_mean,
             min_dark_clipped_share, max_dark_clipped_share, min_bright_clipped_share, max_bright_clipped_share,
-            min_sharpness, max_sharpness, min_tone_score, max_tone_score, min_border_share, max_border_share,
-            min_inside_colorfulness, max_inside_colorfulness, min_selective_color, max_selective_color,
+            min_sharpness, max_sharpness, min_tone_score, max_tone_score, min_kind_score, max_kind_score,
+            min_border_share, max_border_share, min_inside_colorfulness, max_inside_colorfulness,
+            min_selective_color, max_selective_color,
             min_saturation_clipped_share, max_saturation_clipped_share, min_divider_count, max_divider_count,
             min_chroma_detail, max_chroma_detail: lowest and highest value of these columns.
         keep_tone: one or many of `grayscale`, `sepia`, `toned` that are not rejected.
+        keep_kind: `graphic`, so that drawings, maps, screenshots and the like are not rejected.
         keep_machine_made: True doesn't reject photos whose metadata says that a program made them or their colors.
         min_side: reject photos with a shorter short side, px.
         max_aspect: reject photos whose long side is more than this many times the short side.
@@ -292,7 +298,7 @@ class ManifestInfo:
     schema: pa.Schema
     """Column names and types."""
     counts: dict[str, Counter[str]]
-    """Rows by `split` and by `tone`; rows without one count as an empty text."""
+    """Rows by `split`, by `tone` and by `kind`; rows without one count as an empty text."""
     ancestors: Sequence[Ancestor]
     """The manifest itself, the one that it was made from, and so on back to the scan."""
 
@@ -309,7 +315,7 @@ def inspect_manifest(manifest: StrPath) -> ManifestInfo:
         manifest: a Parquet file, or a folder of Parquet parts; a path or URL.
 
     Returns:
-        `rows`, `counts` by split and tone, `schema`, `sha256`, `lineage`, and the `ancestors` back to the scan.
+        `rows`, `counts` by split, tone and kind, `schema`, `sha256`, `lineage`, and the `ancestors` back to the scan.
 
     Raises:
         ManifestError: missing, not a manifest, or written by a newer version.
@@ -321,5 +327,5 @@ def inspect_manifest(manifest: StrPath) -> ManifestInfo:
     path = parse_location(manifest)
     chain = trace_lineage(path)
     schema, _ = curate.manifest.inspect_manifest(path)
-    counts = curate.manifest.count_values(path, ("split", "tone"))
+    counts = curate.manifest.count_values(path, ("split", "tone", "kind"))
     return ManifestInfo(path, counts["split"].total(), curate.manifest.digest(path), schema, counts, chain)

@@ -111,7 +111,7 @@ def export_photos(
         progress: called with the number of photos done and of all photos.
 
     Returns:
-        Counts: `photos`, `exported_now`, `left_out` (by `txt`: what is in tars and ZIPs); `failed` (path and reason of
+        Counts: `photos`, `exported_now`, `left_out` (by `txt`: what is in containers); `failed` (path and reason of
         each photo that failed) and `failed_sidecars` (of each file beside a photo that could not be read).
 
     Raises:

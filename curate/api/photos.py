@@ -98,6 +98,8 @@ def explain_photo(
     max_sharpness: float | None = None,
     min_tone_score: float | None = None,
     max_tone_score: float | None = None,
+    min_kind_score: float | None = None,
+    max_kind_score: float | None = None,
     min_border_share: float | None = None,
     max_border_share: float | None = None,
     min_inside_colorfulness: float | None = None,
@@ -111,6 +113,7 @@ def explain_photo(
     min_chroma_detail: float | None = None,
     max_chroma_detail: float | None = None,
     keep_tone: str | Sequence[str] = (),
+    keep_kind: str | Sequence[str] = (),
     keep_machine_made: bool | None = None,
     min_side: int | None = None,
     max_aspect: float | None = None,
@@ -131,9 +134,9 @@ def explain_photo(
     Args:
         photo: path of the photo.
         scan: manifest in which a photo is looked up that does not exist any more; it need not exist.
-        preset, min_colorfulness, max_colorfulness, keep_tone, keep_machine_made, min_side, max_aspect, where, join, on,
-            join_column, min_column, max_column, reject_list, keep_list, and the lowest and highest value of each
-            measure: as in `filter_manifest`.
+        preset, min_colorfulness, max_colorfulness, keep_tone, keep_kind, keep_machine_made, min_side, max_aspect,
+            where, join, on, join_column, min_column, max_column, reject_list, keep_list, and the lowest and highest
+            value of each measure: as in `filter_manifest`.
         options: all rules as one object, like the `options` of a `filter_manifest` result.
 
     Returns:

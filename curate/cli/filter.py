@@ -38,7 +38,8 @@ def filter_command(scan_path: Location, out: Location, settings: dict[str, Any],
     """Select photos by the measurements of a scan, without reading the photos again.
 
     SCAN is a manifest written by `curate scan` (default: manifests/scan.parquet). Grayscale, sepia and toned photos are
-    rejected, unless --keep-tone is given. The manifest of rejected photos lists all reasons for each photo.
+    rejected, unless --keep-tone is given, and graphics (drawings, maps, screenshots), unless --keep-kind is
+    given. The manifest of rejected photos lists all reasons for each photo.
 
     A preset is a named set of these options. Options on the command line replace those of the preset. To make your own
     preset, save the output of --show in a file, edit it, and use it with --preset FILE.
@@ -55,6 +56,8 @@ def filter_command(scan_path: Location, out: Location, settings: dict[str, Any],
     echo_lines(summaries.filter_summary(chosen))
     rejected = rejected_path_for(out)
     echo_lines(["dry run: no files were written" if dry_run else f"written: {out} and {rejected}"])
+    if chosen.without_kind:
+        echo_message("Warning: the scan has no column 'kind', so graphics were not rejected: run `curate scan` again")
     if warning := summaries.join_warning(chosen):
         echo_message(warning)
     if warning := summaries.strictest_rule_warning(chosen, str(scan_path if dry_run else rejected)):

@@ -18,7 +18,7 @@ from curate.filtering.options import (
     load_preset,
     merge_settings,
 )
-from curate.measures.names import TONES
+from curate.measures.names import KINDS, TONES
 
 Command = Callable[..., Any]
 Option = Callable[[Command], Command]
@@ -68,6 +68,12 @@ PHOTO_OPTIONS: tuple[Option, ...] = (
         multiple=True,
         type=click.Choice(TONES[1:]),
         help="Don't reject photos of this tone. Can be given several times.",
+    ),
+    click.option(
+        "--keep-kind",
+        multiple=True,
+        type=click.Choice(KINDS[1:]),
+        help="Don't reject pictures of this kind: drawings, maps, screenshots, scanned pages, collages and the like.",
     ),
     click.option(
         "--keep-machine-made",

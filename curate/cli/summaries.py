@@ -179,7 +179,7 @@ def export_summary(export: ExportSummary, out: Location) -> Iterator[str]:
     if export.exported_now < export.photos:
         yield f"  exported now: {export.exported_now:,}; already in the folder: the rest"
     if export.left_out:
-        yield f"  left out: {pluralize(export.left_out, 'row')} of tars and ZIPs, because a list of paths names files"
+        yield f"  left out: {pluralize(export.left_out, 'row')} of containers, because a list of paths names files"
     yield from _failure_lines(export.failed, out)
     yield from _sidecar_lines(export.failed_sidecars, out)
     if export.card_kept:
@@ -215,17 +215,8 @@ def explanation_lines(photo: Path, explanation: Explanation) -> Iterator[str]:
     from curate.manifest import ALL_COLUMNS  # here, so that --help doesn't wait for it
 
     joined = [name for name in row if name not in ALL_COLUMNS.names]
-    for name in (
-        "error",
-        "format",
-        "width",
-        "height",
-        *NUMERIC_MEASURES,
-        "tone",
-        "tone_confidence",
-        "digital_source_type",
-        *joined,
-    ):
+    classes = ("tone", "tone_confidence", "kind", "kind_confidence", "digital_source_type")
+    for name in ("error", "format", "width", "height", *NUMERIC_MEASURES, *classes, *joined):
         value = row.get(name)
         if value is not None:
             yield f"  {name:<21} {f'{value:.4g}' if isinstance(value, float) else value}"

@@ -76,10 +76,12 @@ def with_watchdog(photos: Iterable[Photo], timeout_s: float) -> Iterator[Photo]:
         timeout_s: seconds that one photo may take. The process ends after 1 to 1.25 times as long.
     """
     watchdog = ProcessWatchdog(timeout_s)
-    for photo in photos:
-        watchdog.beat()
-        yield photo
-    watchdog.stop()
+    try:
+        for photo in photos:
+            watchdog.beat()
+            yield photo
+    finally:
+        watchdog.stop()
 
 
 class ProcessWatchdog:

@@ -36,7 +36,7 @@ def export_list(
         null: end the paths of `txt` with NUL bytes instead of newlines.
 
     Returns:
-        Number of lines, and of rows that `txt` leaves out: tars and ZIPs, and photos in them.
+        Number of lines, and of rows that `txt` leaves out: containers, and photos in them.
 
     Raises:
         ManifestError: the manifest can't be read, has no rows or no such column, or has no photo that can be listed.
@@ -70,8 +70,8 @@ def export_list(
             lines += 1
         if not lines:
             raise ManifestError(
-                f"all photos of {manifest_path} are in tars or ZIPs, and a list of paths can only name files: use --to "
-                "csv, or --to copy"
+                f"all photos of {manifest_path} are in tars, ZIPs or Parquet or Arrow files, and a list of paths can "
+                "only name files: use --to csv, or --to copy"
             )
     return lines, read.table.num_rows - lines
 

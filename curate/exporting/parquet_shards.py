@@ -19,7 +19,7 @@ from curate.exporting.features import hub_metadata
 from curate.exporting.names import clean_name, file_path
 from curate.files import commit, make_drafts_folder, write_errors
 from curate.locations import Location, RemotePath
-from curate.sources.reader import PhotoRef, photo_refs
+from curate.sources.reader import PhotoRef, photo_refs, read_in_row_order
 from curate.sources.sidecars import read_sidecar, sidecar_suffix
 from curate.sources.tar_copies import use_copies
 
@@ -189,7 +189,7 @@ def _read_batches(rows: pa.Table, job: ShardJob, result: ShardResult) -> Iterato
     """Read photos and their sidecars, some at a time; what fails is added to `result`."""
     read: list[tuple[int, dict[str, Any]]] = []
     size = 0
-    for number, photo in enumerate(photo_refs(rows)):
+    for number, photo in enumerate(read_in_row_order(photo_refs(rows))):
         try:
             data = photo.read()
         except PhotoError as exc:

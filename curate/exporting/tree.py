@@ -103,7 +103,7 @@ def _link(photo: ExportItem, target: Path, summary: ExportSummary, *, hard: bool
         remote = is_url(photo.row["source"])
         reason: PhotoError = Vanished("the photo no longer exists")
         if is_member or remote:
-            place = "has a URL" if remote else "is in a tar or ZIP"
+            place = "has a URL" if remote else "is in a tar, a ZIP or a Parquet or Arrow file"
             reason = NotAFile(f"the photo {place} and can't be linked: use --to copy")
         summary.failed.append((photo.row["path"], str(reason)))
         return False

@@ -26,6 +26,7 @@ from curate.filtering.rules import RuleResult, check_column_bounds, rule_columns
 from curate.locations import Location
 from curate.manifest import DECISION_FIELDS, ROW_GROUP_SIZE, Lineage
 from curate.manifest.encoding import hex_to_uint
+from curate.measures.names import KINDS
 
 REQUIRED_COLUMNS = ("source", "path", "sha256", "colorfulness", "tone", "error")
 """A scan without one of these can't be filtered."""
@@ -76,6 +77,8 @@ class FilterSummary:
     """As in `FilterBatch`."""
     lists: tuple[ListSummary, ...] = ()
     """The lists that were given."""
+    without_kind: bool = False
+    """Whether graphics could not be rejected because the scan has no column `kind`."""
     joined: int | None = None
     """Rows of the scan that the table of `join` has; None without a table."""
     splits: Counter[str] = field(default_factory=Counter)
@@ -126,11 +129,12 @@ def filter_manifest(
         UsageError: the SQL condition is not valid, or a list of photos or the table of `join` can't be used.
     """
     check_outputs(scan_path, clean_path)
-    _, lineage = manifest.inspect_manifest(scan_path, required=REQUIRED_COLUMNS)
+    columns, lineage = manifest.inspect_manifest(scan_path, required=REQUIRED_COLUMNS)
     with join_scan(scan_path, options) as scan:
         check_column_bounds(read_schema(scan), options)
         stats = compute_dataset_stats(scan, options)
         summary = FilterSummary(stats.options, lineage.metric if lineage else manifest.METRIC)
+        summary.without_kind = "kind" not in columns.names and not stats.options.keep_kinds >= set(KINDS)
         summary.joined = scan.found if isinstance(scan, JoinedScan) else None
         if dry_run:
             for batch in _iter_batches(scan, stats, sorted(rule_columns(stats.options).union(REQUIRED_COLUMNS))):

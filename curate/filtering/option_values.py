@@ -18,6 +18,7 @@ NUMERIC_MEASURES = (
     "bright_clipped_share",
     "sharpness",
     "tone_score",
+    "kind_score",
     "border_share",
     "inside_colorfulness",
     "selective_color",

@@ -13,7 +13,7 @@ from typing import Any
 
 from curate.errors import UsageError
 from curate.filtering.option_values import NUMERIC_MEASURES, Bound, Split, TopShare
-from curate.measures.names import TONES
+from curate.measures.names import KINDS, TONES
 from curate.text import describe_error, format_number
 from curate.unicode import read_text
 
@@ -25,7 +25,7 @@ JOIN_KEYS = ("sha256", "path")
 
 @dataclass(frozen=True, slots=True)
 class FilterOptions:
-    """The rules of a filter; the defaults keep color photos with a colorfulness of at least 20."""
+    """The rules of a filter; the defaults keep color photos, no graphics, with a colorfulness of at least 20."""
 
     min_colorfulness: float | None = 20.0
     """Photos with a lower M are rejected; None: no lowest value. 20 is the documented recipe's value; it lies between
@@ -33,6 +33,8 @@ class FilterOptions:
     keep_tones: frozenset[str] = frozenset({"color"})
     """Tones that are not rejected; see `TONES`."""
     split: Split = field(default_factory=Split)
+    keep_kinds: frozenset[str] = frozenset({"photo"})
+    """Kinds that are not rejected; see `KINDS`. Scans without the column `kind` are filtered without this rule."""
     keep_machine_made: bool = False
     """Keep photos whose metadata says that a program made them or their colors; see `MACHINE_MADE`."""
     bounds: tuple[Bound, ...] = ()
@@ -62,7 +64,7 @@ class FilterOptions:
     keep_lists: tuple[str, ...] = ()
     """Text files of photos that no rule on single photos rejects, if they can be read and are on no reject list."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self) -> None:  # noqa: C901  # one check after another
         if self.where is not None and not self.where.strip():
             raise UsageError('--where is empty: write a condition like "width > 800", or leave it out')
         if self.join_on not in JOIN_KEYS:
@@ -82,6 +84,8 @@ class FilterOptions:
             raise UsageError("--max-aspect must be at least 1, like 3 for panoramas up to 3:1")
         if unknown := self.keep_tones - set(TONES):
             raise UsageError(f"unknown tone {', '.join(sorted(unknown))}: choose from {', '.join(TONES)}")
+        if unknown := self.keep_kinds - set(KINDS):
+            raise UsageError(f"unknown kind {', '.join(sorted(unknown))}: choose from {', '.join(KINDS)}")
 
     def _check_bounds(self) -> None:
         bounds = self.all_bounds()
@@ -113,6 +117,7 @@ class FilterOptions:
         return {
             "min_colorfulness": self.min_colorfulness,
             "keep_tones": sorted(self.keep_tones),
+            "keep_kinds": sorted(self.keep_kinds),
             "keep_machine_made": self.keep_machine_made,
             "split": str(self.split),
             "bounds": {bound.option: bound.limit for bound in (*self.bounds, *self.column_bounds)},
@@ -156,6 +161,7 @@ _EXAMPLES: Mapping[str, Any] = {
     "keep-top": ["90%", "sharpness:80%"],
     **dict.fromkeys(_BOUND_SETTINGS, 20.0),
     "keep-tone": ["sepia"],
+    "keep-kind": ["graphic"],
     "keep-machine-made": True,
     "min-side": 256,
     "max-aspect": 3.0,
@@ -239,6 +245,7 @@ def build_options(settings: Settings) -> FilterOptions:
     return FilterOptions(
         min_colorfulness=settings.get("min-colorfulness"),
         keep_tones=frozenset({"color", *settings.get("keep-tone", ())}),
+        keep_kinds=frozenset({"photo", *settings.get("keep-kind", ())}),
         keep_machine_made=settings.get("keep-machine-made", False),
         split=Split.parse(settings.get("split", str(Split()))),
         bounds=bounds,
@@ -263,8 +270,8 @@ def build_options(settings: Settings) -> FilterOptions:
 
 def settings_to_toml(settings: Settings) -> Iterator[str]:
     """Yield settings as lines of TOML, which `load_preset` reads."""
-    yield "# for `curate filter --preset FILE`; keep-tone names tones besides color"
-    shown = {"keep-tone": [], "split": str(Split()), **settings}
+    yield "# for `curate filter --preset FILE`; keep-tone names tones besides color, keep-kind kinds besides photo"
+    shown = {"keep-tone": [], "keep-kind": [], "split": str(Split()), **settings}
     yield from (_toml_line(key, shown[key]) for key in SETTING_NAMES if key in shown)
 
 
@@ -300,6 +307,8 @@ def _check_setting(path: Path, key: str, value: Any) -> None:
         valid = all(isinstance(text, str) for text in (value if isinstance(value, list) else [value]))
     if key == "keep-tone" and valid:
         valid = all(tone in TONES for tone in value)
+    if key == "keep-kind" and valid:
+        valid = all(kind in KINDS for kind in value)
     if not valid:
         shown = json.dumps(value, default=str)
         raise UsageError(f"{path}: {key} = {shown} is not valid: write it like {_toml_line(key, example)}")

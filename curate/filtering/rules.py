@@ -18,7 +18,7 @@ from curate.filtering.options import FilterOptions
 from curate.image.source_type import MACHINE_MADE
 from curate.text import format_number
 
-OPTIONAL_COLUMNS = ("missing_since", "digital_source_type")
+OPTIONAL_COLUMNS = ("missing_since", "kind", "digital_source_type")
 """Columns that rules read if the scan has them; those of older versions lack them."""
 
 
@@ -87,6 +87,8 @@ def apply_rules(table: pa.Table, options: FilterOptions) -> Iterator[RuleResult]
     if options.min_colorfulness is not None:
         yield bound_rule(table, Bound("colorfulness", options.min_colorfulness, is_min=True))
     yield tone_rule(table, options.keep_tones)
+    if "kind" in table.column_names:
+        yield kind_rule(table, options.keep_kinds)
     if not options.keep_machine_made and (made := machine_made_rule(table)).fails.any():
         yield made
     for bound in options.bounds:
@@ -135,6 +137,14 @@ def tone_rule(table: pa.Table, keep: frozenset[str]) -> RuleResult:
     kept = pc.is_in(tones, value_set=pa.array(sorted(keep), pa.string()))
     fails = to_mask(pc.and_(pc.is_valid(tones), pc.invert(kept)))
     return RuleResult("tone", fails, pc.binary_join_element_wise("tone is", tones.filter(pa.array(fails)), " "))
+
+
+def kind_rule(table: pa.Table, keep: frozenset[str]) -> RuleResult:
+    """Reject pictures whose kind is not in `keep`; those without a kind pass."""
+    kinds = _get_column(table, "kind")
+    kept = pc.is_in(kinds, value_set=pa.array(sorted(keep), pa.string()))
+    fails = to_mask(pc.and_(pc.is_valid(kinds), pc.invert(kept)))
+    return RuleResult("kind", fails, pc.binary_join_element_wise("kind is", kinds.filter(pa.array(fails)), " "))
 
 
 def machine_made_rule(table: pa.Table) -> RuleResult:

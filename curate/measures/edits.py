@@ -153,10 +153,11 @@ def measure_chroma_detail(small: NDArray[np.uint8]) -> float:
     width = small.shape[1]
     if width <= FAR_PX:
         return 1.0
-    planes = cv2.split(cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb))[1:]
+    chosen = np.ascontiguousarray(small[::2])  # half the cost, and nearly the same number
+    planes = cv2.split(cv2.cvtColor(chosen, cv2.COLOR_RGB2YCrCb))[1:]
     near, far = (
         sum(cv2.norm(plane[:, step:], plane[:, :-step], cv2.NORM_L2SQR) for plane in planes) / (width - step)
         for step in (1, FAR_PX)
     )
-    rows = len(small)
+    rows = len(chosen)
     return (math.sqrt(near / rows) + LEAST_CHROMA_STEP) / (math.sqrt(far / rows) + LEAST_CHROMA_STEP)

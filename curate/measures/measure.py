@@ -19,6 +19,7 @@ from curate.measures.appearance import Appearance, measure_appearances
 from curate.measures.borders import Borders, find_box, measure_borders
 from curate.measures.colorfulness import Moments, colorfulness_level, iter_blocks, mask_block
 from curate.measures.edits import Edits, count_dividers, measure_edits
+from curate.measures.kind.classify import KindMeasure, classify_kinds
 from curate.measures.perceptual_hash import compute_fingerprint
 from curate.measures.tone.classify import ToneMeasure, classify_tones
 
@@ -45,6 +46,8 @@ class Measures:
     """Chroma, saturation, hue, lightness, clipping and sharpness."""
     tone: ToneMeasure
     """Whether the photo is color, grayscale, sepia or toned, with the numbers behind the class."""
+    kind: KindMeasure
+    """Whether the picture is a photo or a graphic, with the numbers behind the class."""
     fingerprint: str
     """Perceptual hash, 128 bits as 32 hex digits; see `curate.measures.perceptual_hash.compute_fingerprint`."""
     borders: Borders
@@ -80,8 +83,8 @@ def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None)
         visible: (H, W) bool; pixels where it is False are not measured. None measures all pixels.
 
     Returns:
-        Colorfulness, appearance, tone, fingerprint, borders and edits. The numbers are those that a scan writes to a
-        manifest (docs/reference/measures.md has the definition, unit, range and source of each).
+        Colorfulness, appearance, tone, kind, fingerprint, borders and edits. The numbers are those that a scan
+        writes to a manifest (docs/reference/measures.md has the definition, unit, range and source of each).
 
     Raises:
         ValueError: no pixel is visible.
@@ -139,19 +142,23 @@ def measure_batch(summaries: Sequence[PixelSummary]) -> list[Measures]:
     all photos while its code and tables are in the processor's cache.
     """
     lumas = [np.asarray(cv2.cvtColor(summary.small, cv2.COLOR_RGB2GRAY), np.uint8) for summary in summaries]
-    tones = classify_tones([_fill_invisible(summary.small, summary.visible) for summary in summaries])
-    appearances = measure_appearances([summary.sample for summary in summaries], lumas)
+    smalls = [_fill_invisible(summary.small, summary.visible) for summary in summaries]
+    samples = [summary.sample for summary in summaries]
+    tones = classify_tones(smalls)
+    appearances = measure_appearances(samples, lumas)
+    kinds = classify_kinds(samples, smalls, lumas, appearances)
     return [
         Measures(
             colorfulness=summary.colorfulness,
             colorfulness_level=colorfulness_level(summary.colorfulness),
             appearance=appearance,
             tone=tone,
+            kind=kind,
             fingerprint=compute_fingerprint(luma),
             borders=summary.borders,
             edits=measure_edits(summary.sample, summary.small, summary.divider_count),
         )
-        for summary, appearance, tone, luma in zip(summaries, appearances, tones, lumas, strict=True)
+        for summary, appearance, tone, kind, luma in zip(summaries, appearances, tones, kinds, lumas, strict=True)
     ]
 
 

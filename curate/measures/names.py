@@ -8,6 +8,10 @@ Tone = Literal["color", "grayscale", "sepia", "toned"]
 TONES: tuple[Tone, ...] = ("color", "grayscale", "sepia", "toned")
 """All classes, as in the manifest column `tone`."""
 
+Kind = Literal["photo", "graphic"]
+KINDS: tuple[Kind, ...] = ("photo", "graphic")
+"""Both classes, as in the manifest column `kind`."""
+
 LEVELS: tuple[tuple[int, str], ...] = (
     (0, "not"),
     (15, "slightly"),

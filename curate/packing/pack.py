@@ -36,7 +36,7 @@ from curate.packing.shards import (
 )
 from curate.sources.entry import Sidecar
 from curate.sources.photo_columns import read_photo_columns
-from curate.sources.reader import BORDER_COLUMNS, PHOTO_REF_COLUMNS, PhotoRef, photo_refs
+from curate.sources.reader import BORDER_COLUMNS, PHOTO_REF_COLUMNS, PhotoRef, photo_refs, read_in_row_order
 from curate.sources.sidecars import read_sidecar, sidecar_suffix
 from curate.sources.tar_copies import TarCopies, TarCopy, copy_tar, use_copies
 
@@ -225,14 +225,16 @@ def _copy_tars(out: Location, options: PackOptions, copies: TarCopies, progress:
 def _copy_tar(out: Location, options: PackOptions, copy: TarCopy) -> None:
     watchdog = ProcessWatchdog(options.timeout_s)
     watchdog.beat()
-    with write_errors(out, OutputError, "-o", resumable=True):
-        copy_tar(copy, watchdog.beat)
-    watchdog.stop()
+    try:
+        with write_errors(out, OutputError, "-o", resumable=True):
+            copy_tar(copy, watchdog.beat)
+    finally:
+        watchdog.stop()
 
 
 def pack_shard(out: Location, options: PackOptions, shard: ShardInput) -> None:
     """Pack one shard, in a worker process; the watchdog ends the process if decoding a photo takes too long."""
-    photos = with_watchdog(shard.photos, options.timeout_s)
+    photos = with_watchdog(read_in_row_order(shard.photos), options.timeout_s)
     with write_errors(out, OutputError, "-o", resumable=True), use_copies(out):
         save_shard(out, shard.index, (pack_photo(photo, options) for photo in photos))
 

@@ -62,7 +62,7 @@ function drawAxis() {
 function drawBars() {
   const lists = (tones) => tones.map((tone) => tone.bins);
   const all = barsOf([...lists(page.tones), page.blocked, page.listed], page.binsPerM, barWidthM, extentM);
-  const keptTones = page.tones.filter((tone) => state.keep.has(tone.name));
+  const keptTones = page.tones.filter((tone) => isKept(tone, state.keep));
   const keepable = barsOf([...lists(keptTones), page.listed], page.binsPerM, barWidthM, extentM);
   const highest = fullHeight(all);
   byId("gray-count").textContent = all[0] > highest ? `\u2191 ${grouped(all[0])}` : "";

@@ -17,13 +17,13 @@ from curate.errors import ManifestError
 from curate.locations import Location
 from curate.manifest import SCAN_SCHEMA
 from curate.manifest.encoding import hex_to_bytes
-from curate.measures.names import TONES
+from curate.measures.names import KINDS, TONES
 
 REQUIRED_COLUMNS = ("source", "path", "colorfulness")
 HUE_COLUMNS = ("hue_peak_deg", "tone_hue_deg")
 """The hue of a photo: its most frequent hue, or, in manifests of older scans, that of its mean color."""
 OPTIONAL_COLUMNS = (
-    *("colorfulness", "tone", "tone_confidence", *HUE_COLUMNS, "error", "missing_since"),
+    *("colorfulness", "tone", "tone_confidence", "kind", "kind_score", *HUE_COLUMNS, "error", "missing_since"),
     *("reject_reasons", "waived_reasons", "sha256", "fingerprint"),
 )
 """Columns that are read if the manifest has them."""
@@ -38,7 +38,7 @@ SECTORS = 36
 
 _EDGES = np.arange(BINS) / BINS_PER_M
 """Lowest M of each bin: the same float as the number typed after --min-colorfulness, so that both count the same."""
-_ADJUSTABLE_REASON = re.compile(r"colorfulness < |tone is |unreadable")
+_ADJUSTABLE_REASON = re.compile(r"colorfulness < |tone is |kind is |unreadable")
 _VALUE_AND_BOUND = re.compile(r"(.+) \S+ ([<>]) (\S+)")
 _MAX_NAMES = 60
 _OTHERS = "others"
@@ -56,6 +56,10 @@ class ManifestCounts:
     """Hue in steps of 10 degrees, 0..35; -1 without a hue."""
     confidences: NDArray[np.float32]
     """Confidence in the tone, 0.5 (undecided) to 1; NaN without a tone."""
+    kinds: NDArray[np.int8]
+    """Index into KINDS; -1 without a kind."""
+    kind_scores: NDArray[np.float32]
+    """Log odds of graphic against photo, minus the threshold; NaN without a kind."""
     errors: NDArray[np.int8]
     """Index into `error_names`, which include `MISSING`; -1 if the photo was measured and exists."""
     reasons: NDArray[np.uint64]
@@ -75,7 +79,7 @@ class ManifestCounts:
 
     @property
     def blocked(self) -> NDArray[np.bool_]:
-        """Measured rows that another rule than tone and minimum colorfulness rejected: no threshold keeps them."""
+        """Measured rows that a rule other than tone, kind and minimum colorfulness rejected: never kept on the page."""
         other_rules = [i for i, name in enumerate(self.reason_names) if not _ADJUSTABLE_REASON.match(name)]
         mask = np.uint64(sum(1 << i for i in other_rules))
         blocked: NDArray[np.bool_] = ((self.reasons & mask) != 0) & (self.bins >= 0)
@@ -110,9 +114,9 @@ def count_manifest(path: Location) -> ManifestCounts:
             f"{path} has no rows, so there is nothing to show: scan photos, or use less strict filter options"
         )
     joined = (np.concatenate(column) for column in zip(*counts, strict=True))
-    bins, tones, sectors, confidences, error, reason, listed, contents, fingerprints = joined
-    names = tuple(errors.codes), tuple(reasons.codes)
-    return ManifestCounts(bins, tones, sectors, confidences, error, reason, listed, contents, fingerprints, *names)
+    bins, tones, sectors, confidences, kinds, scores, error, reason, listed, contents, fingerprints = joined
+    codes = (bins, tones, sectors, confidences, kinds, scores, error, reason, listed)
+    return ManifestCounts(*codes, contents, fingerprints, tuple(errors.codes), tuple(reasons.codes))
 
 
 def reason_kind(reason: str) -> str:
@@ -159,6 +163,7 @@ def _count_batch(batch: pa.Table, errors: _Names, reasons: _Names) -> tuple[NDAr
     messages = pc.if_else(unmeasured, pc.fill_null(error, "it was not measured"), pa.scalar(None, pa.string()))
     messages = pc.if_else(missing, MISSING, messages)
     tones = pc.fill_null(pc.index_in(read_column(batch, "tone", pa.string()), pa.array(TONES)), -1)
+    kinds = pc.fill_null(pc.index_in(read_column(batch, "kind", pa.string()), pa.array(KINDS)), -1)
     hue_column = next((name for name in HUE_COLUMNS if name in batch.column_names), HUE_COLUMNS[-1])
     hues = _floats(batch, hue_column)
     return (
@@ -166,6 +171,8 @@ def _count_batch(batch: pa.Table, errors: _Names, reasons: _Names) -> tuple[NDAr
         pc.if_else(missing, -1, tones).to_numpy(zero_copy_only=False).astype(np.int8),
         np.where(np.isfinite(hues), hues % 360 // (360 / SECTORS), -1).clip(-1, SECTORS - 1).astype(np.int8),
         _floats(batch, "tone_confidence").astype(np.float32),
+        pc.if_else(missing, -1, kinds).to_numpy(zero_copy_only=False).astype(np.int8),
+        _floats(batch, "kind_score").astype(np.float32),
         _kind_codes(messages, error_kind, errors),
         _reason_bits(rejected, reasons),
         np.asarray(pc.and_(pc.is_valid(waived), pc.is_null(rejected)).to_numpy(zero_copy_only=False), np.bool_),

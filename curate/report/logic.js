@@ -20,19 +20,25 @@ function prepared(data) {
   return { ...data, tones: tones, blockedTails: tails(data.blocked), listedTails: tails(data.listed) };
 }
 
-/** Names of the tones that are kept at first; null stands for photos without a tone, which no rule rejects. */
-const toneNamesKept = (tones) => tones.filter((tone) => tone.kept).map((tone) => tone.name);
+/** What is kept at first: names of tones, null for photos without a tone, which no rule rejects; and "graphic". */
+const namesKept = (page) => [
+  ...page.tones.filter((tone) => tone.kept && !tone.graphic).map((tone) => tone.name),
+  ...(page.keepGraphics ? ["graphic"] : []),
+];
+
+/** Whether pictures of this tone and kind are kept. */
+const isKept = (tone, keep) => keep.has(tone.name) && (!tone.graphic || keep.has("graphic"));
 
 /** Number of photos that are kept with this threshold and these tones. */
 function keptCount(page, lineBin, keep) {
   const listed = atLeast(page.listedTails, 0);
-  return page.tones.reduce((sum, tone) => sum + (keep.has(tone.name) ? atLeast(tone.tails, lineBin) : 0), listed);
+  return page.tones.reduce((sum, tone) => sum + (isKept(tone, keep) ? atLeast(tone.tails, lineBin) : 0), listed);
 }
 
 /** Number of photos of the kept tones that only the threshold rejects. */
 function belowCount(page, lineBin, keep) {
   return page.tones.reduce(
-    (sum, tone) => sum + (keep.has(tone.name) ? atLeast(tone.tails, 0) - atLeast(tone.tails, lineBin) : 0), 0);
+    (sum, tone) => sum + (isKept(tone, keep) ? atLeast(tone.tails, 0) - atLeast(tone.tails, lineBin) : 0), 0);
 }
 
 /** Reasons and their numbers of photos: those of the filter that wrote the manifest, or those of this threshold and tones. */
@@ -40,9 +46,13 @@ function reasonCounts(page, lineBin, keep) {
   if (page.reasons.length) return page.reasons;
   const measured = page.tones.reduce((sum, tone) => sum + atLeast(tone.tails, 0) - atLeast(tone.tails, lineBin), 0);
   const counts = [{ name: "colorfulness < " + lineText(lineBin, page.binsPerM), photos: measured }];
-  for (const tone of page.tones) {
-    if (!keep.has(tone.name)) counts.push({ name: "tone is " + tone.name, photos: atLeast(tone.tails, 0) });
+  const measuredOf = (tones) => tones.reduce((sum, tone) => sum + atLeast(tone.tails, 0), 0);
+  for (const name of new Set(page.tones.map((tone) => tone.name))) {
+    const photos = measuredOf(page.tones.filter((tone) => tone.name === name));
+    if (!keep.has(name)) counts.push({ name: "tone is " + name, photos });
   }
+  const graphics = measuredOf(page.tones.filter((tone) => tone.graphic));
+  if (!keep.has("graphic")) counts.push({ name: "kind is graphic", photos: graphics });
   counts.push({ name: "unreadable", photos: page.unreadable - page.missing });
   counts.push({ name: "missing", photos: page.missing });
   return counts.filter((reason) => reason.photos > 0);
@@ -61,8 +71,9 @@ function nearestBin(m, binsPerM, lastBin) {
 function commandFor(page, lineBin, keep, further = []) {
   const words = [page.command.before, "--min-colorfulness", lineText(lineBin, page.binsPerM)];
   for (const tone of page.tones) {
-    if (tone.name !== null && tone.name !== "color" && keep.has(tone.name)) words.push("--keep-tone", tone.name);
+    if (tone.name !== null && tone.name !== "color" && !tone.graphic && keep.has(tone.name)) words.push("--keep-tone", tone.name);
   }
+  if (keep.has("graphic")) words.push("--keep-kind", "graphic");
   return [...words, ...further, page.command.after].join(" ");
 }
 
@@ -76,10 +87,11 @@ function reasonsOf(photo, page, lineBin, keep) {
   if (photo.errorKind === "missing") return ["missing"];
   if (photo.error !== null) return ["unreadable: " + photo.error];
   if (photo.waived.length) return [];
-  const others = photo.blocked ? photo.reasons.filter((reason) => !/^(colorfulness \S+ <|tone is) /.test(reason)) : [];
+  const others = photo.blocked ? photo.reasons.filter((reason) => !/^(colorfulness \S+ <|tone is|kind is) /.test(reason)) : [];
   const line = photo.bin < lineBin ? ["colorfulness " + mOf(photo) + " < " + lineText(lineBin, page.binsPerM)] : [];
   const tone = keep.has(photo.tone) ? [] : ["tone is " + photo.tone];
-  return [...line, ...tone, ...others];
+  const kind = photo.kind === "graphic" && !keep.has("graphic") ? ["kind is graphic"] : [];
+  return [...line, ...tone, ...kind, ...others];
 }
 
 /** Whether a photo of the sample has a reason of this kind. */
@@ -88,6 +100,7 @@ function hasReason(photo, kind, page, lineBin, keep) {
   if (kind === "missing") return photo.errorKind === "missing";
   if (kind === "unreadable") return photo.error !== null && photo.errorKind !== "missing";
   if (photo.error !== null || photo.waived.length) return false;
+  if (kind === "kind is graphic") return photo.kind === "graphic";
   return kind.startsWith("tone is ") ? "tone is " + photo.tone === kind : photo.bin < lineBin;
 }
 
@@ -97,7 +110,7 @@ const mOf = (photo) => (photo.numbers.find(([name]) => name === "colorfulness") 
 /** Photos of the sample that only the threshold decides on, below and above it; the closest first. */
 function sides(page, lineBin, keep) {
   const decided = page.photos.filter((photo) =>
-    photo.bin >= 0 && !photo.blocked && !photo.waived.length && keep.has(photo.tone));
+    photo.bin >= 0 && !photo.blocked && !photo.waived.length && isKept({ name: photo.tone, graphic: photo.kind === "graphic" }, keep));
   const distance = (photo) => Math.abs(photo.m - lineBin / page.binsPerM);
   const nearest = (side) => decided.filter(side).sort((one, other) => distance(one) - distance(other));
   return { below: nearest((photo) => photo.bin < lineBin), above: nearest((photo) => photo.bin >= lineBin) };
@@ -165,7 +178,7 @@ function barsPath(bars, highest, height) {
 function hueCounts(page, lineBin, keep) {
   const sectors = Math.max(0, ...page.tones.map((tone) => tone.hues.length));
   return Array.from({ length: sectors }, (_, i) => page.tones.reduce(
-    (sum, tone) => sum + (keep.has(tone.name) && tone.hueTails[i] ? atLeast(tone.hueTails[i], lineBin) : 0), 0));
+    (sum, tone) => sum + (isKept(tone, keep) && tone.hueTails[i] ? atLeast(tone.hueTails[i], lineBin) : 0), 0));
 }
 
 /** The shortest run of sectors with at least half of the photos: {first, length}. */

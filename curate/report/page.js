@@ -4,7 +4,7 @@
 const page = prepared(JSON.parse(document.getElementById("data").textContent));
 const extentM = extentOf(page);
 const lastBin = extentM * page.binsPerM;
-const state = { lineBin: page.lineBin, keep: new Set(toneNamesKept(page.tones)) };
+const state = { lineBin: page.lineBin, keep: new Set(namesKept(page)) };
 
 const NEAREST_PHOTOS = 6;
 
@@ -117,7 +117,8 @@ function initLine() {
 }
 
 function initTones() {
-  const choices = page.tones.filter((tone) => tone.name !== null && tone.name !== "color" && tone.photos);
+  const choices = [...toneTotals().filter((tone) => tone.name !== null && tone.name !== "color"),
+    ...page.kinds.filter((kind) => kind.name === "graphic")].filter((choice) => choice.photos);
   byId("keep-tones").hidden = !choices.length;
   byId("keep-tones").append(...choices.map((tone) => {
     const box = element("input");
@@ -151,13 +152,28 @@ function initCopy(button, source) {
 
 // Parts that don't depend on the threshold
 
+/** The number of pictures of each tone, photos and graphics together. */
+function toneTotals() {
+  return [...new Set(page.tones.map((tone) => tone.name))].map((name) => ({
+    name, photos: page.tones.reduce((sum, tone) => sum + (tone.name === name ? tone.photos : 0), 0) }));
+}
+
 function showTones() {
-  const tones = page.tones.filter((tone) => tone.photos);
+  const tones = toneTotals().filter((tone) => tone.photos);
   const doubt = (photo) => photo.confidence ?? 1;
   const facets = new Facets(byId("tones"), (name) =>
     page.photos.filter((photo) => photo.error === null && photo.tone === name).sort((a, b) => doubt(a) - doubt(b)));
   facets.show(tones.map((tone) => ({ key: tone.name, label: tone.name ?? "unknown", photos: tone.photos })));
   byId("tones").hidden = tones.every((tone) => tone.name === null);
+}
+
+function showKinds() {
+  const kinds = page.kinds.filter((kind) => kind.photos);
+  const distance = (photo) => Math.abs(photo.kindScore ?? Infinity);
+  const facets = new Facets(byId("kinds"), (name) => page.photos
+    .filter((photo) => photo.error === null && photo.kind === name).sort((a, b) => distance(a) - distance(b)));
+  facets.show(kinds.map((kind) => ({ key: kind.name, label: kind.name, photos: kind.photos })));
+  byId("kinds").hidden = !kinds.length;
 }
 
 function showErrors() {
@@ -280,6 +296,7 @@ initWheel();
 drawHistogram();
 update();
 showTones();
+showKinds();
 showErrors();
 showDuplicates();
 showNav();

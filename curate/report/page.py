@@ -65,7 +65,7 @@ def write_report(
     _, lineage = manifest.inspect_manifest(path)
     rows, rules = count_manifest(path), rules_from_lineage(path, lineage)
     groups = duplicate_groups(rows)
-    chosen = choose_photos(rows, rules.threshold_bin, rules.keep_tones, groups)
+    chosen = choose_photos(rows, rules.threshold_bin, rules.keep_tones, rules.keep_kinds, groups)
     photos = list(_photo_entries(path, rows, chosen, tuple(roots), workers))
     text, fitting = build_page(page_data.page_counts(path, lineage, rows, rules, groups), photos)
     with write_errors(out, ManifestError, "-o"):

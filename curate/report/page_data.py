@@ -20,7 +20,7 @@ from curate import manifest
 from curate.locations import Location
 from curate.manifest import MEASURE_FIELDS, Lineage
 from curate.measures.hash_groups import NEAR_BITS
-from curate.measures.names import LEVELS, TONES
+from curate.measures.names import KINDS, LEVELS, TONES
 from curate.report.counts import BINS, BINS_PER_M, MISSING, SECTORS, ManifestCounts, bins_of, error_kind, reason_kind
 from curate.report.sample import DuplicateGroups, Indices
 from curate.report.thumbnails import Thumbnail
@@ -28,7 +28,7 @@ from curate.version import __version__
 
 _DEFAULT_THRESHOLD = 20.0
 _FILTER_COMMANDS = (["curate", "filter"], ["python", "-m", "curate", "filter"])
-_PAGE_OPTIONS = ("--min-colorfulness", "--keep-top", "--keep-tone")
+_PAGE_OPTIONS = ("--min-colorfulness", "--keep-top", "--keep-tone", "--keep-kind")
 """Options that the page sets itself, and therefore drops from the typed command. Of `--keep-top`, only that by
 colorfulness."""
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -41,15 +41,16 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The threshold, tones and command that the page starts with."""
+    """The threshold, tones, kinds and command that the page starts with."""
 
     threshold_bin: int
     """The threshold in tenths of colorfulness."""
     keep_tones: frozenset[str]
+    keep_kinds: frozenset[str]
     before: str
     """The filter command before `--min-colorfulness`, quoted for a shell."""
     after: str
-    """The rest of the command, after `--min-colorfulness` and `--keep-tone`."""
+    """The rest of the command, after `--min-colorfulness`, `--keep-tone` and `--keep-kind`."""
 
 
 def rules_from_lineage(path: Location, lineage: Lineage | None) -> Rules:
@@ -58,7 +59,8 @@ def rules_from_lineage(path: Location, lineage: Lineage | None) -> Rules:
     threshold = options.get("min_colorfulness", _DEFAULT_THRESHOLD) or 0.0
     keep = frozenset(options.get("keep_tones", ["color"])) & set(TONES) or frozenset({"color"})
     before, after = _split_command(path, lineage)
-    return Rules(min(BINS - 1, max(0, round(threshold * BINS_PER_M))), keep, before, after)
+    kinds = frozenset(options.get("keep_kinds", ["photo"])) & set(KINDS) or frozenset({"photo"})
+    return Rules(min(BINS - 1, max(0, round(threshold * BINS_PER_M))), keep, kinds, before, after)
 
 
 def _split_command(path: Location, lineage: Lineage | None) -> tuple[str, str]:
@@ -104,7 +106,8 @@ def page_counts(
     path: Location, lineage: Lineage | None, rows: ManifestCounts, rules: Rules, groups: DuplicateGroups
 ) -> Json:
     """The counts over all rows, which the scripts of the page read."""
-    free = (rows.bins >= 0) & ~rows.blocked & ~rows.listed
+    measured = rows.bins >= 0
+    free = measured & ~rows.blocked & ~rows.listed
     shown_groups = [
         {"rows": members.tolist(), "photos": size} for members, size in zip(groups.shown, groups.sizes, strict=True)
     ]
@@ -119,8 +122,10 @@ def page_counts(
         "binsPerM": BINS_PER_M,
         "lineBin": rules.threshold_bin,
         "levels": LEVELS,
-        "tones": [_tone_counts(rows, free, code, rules) for code in (*range(len(TONES)), -1)],
+        "tones": _class_counts(rows, free, rules),
+        "kinds": [{"name": name, "photos": int((measured & (rows.kinds == i)).sum())} for i, name in enumerate(KINDS)],
         "blocked": _bin_counts(rows.bins[rows.blocked], BINS),
+        "keepGraphics": "graphic" in rules.keep_kinds,
         "listed": _bin_counts(rows.bins[rows.listed & (rows.bins >= 0)], BINS),
         "errors": _named_counts(
             rows.error_names, [int((rows.errors == i).sum()) for i in range(len(rows.error_names))]
@@ -140,9 +145,25 @@ def page_counts(
     }
 
 
-def _tone_counts(rows: ManifestCounts, free: NDArray[np.bool_], code: int, rules: Rules) -> Json:
-    """The photos of one tone: their number, and in bins those that only the threshold and the tone decide on."""
-    of_tone = rows.tones == code
+def _class_counts(rows: ManifestCounts, free: NDArray[np.bool_], rules: Rules) -> list[Json]:
+    """The photos of each tone; then, if there are any, the graphics of each tone."""
+    graphic, codes = rows.kinds == KINDS.index("graphic"), (*range(len(TONES)), -1)
+    classes = [(is_graphic, code) for is_graphic in (False, True) for code in codes]
+    return [
+        _tone_counts(rows, graphic == is_graphic, free, code, rules) | {"graphic": is_graphic}
+        for is_graphic, code in classes
+        if not is_graphic or (graphic & (rows.tones == code)).any()
+    ]
+
+
+def _tone_counts(
+    rows: ManifestCounts, of_kind: NDArray[np.bool_], free: NDArray[np.bool_], code: int, rules: Rules
+) -> Json:
+    """The pictures of one kind and tone: their number, and in bins those that only threshold, tone and kind decide on.
+
+    `kept` is whether the rules keep the tone, whatever the kind is.
+    """
+    of_tone = of_kind & (rows.tones == code)
     decided = of_tone & free
     hues = [_bin_counts(rows.bins[decided & (rows.sectors == sector)], BINS) for sector in range(SECTORS)]
     return {
@@ -209,6 +230,8 @@ def photo_entry(
         "sector": sector,
         "tone": row.get("tone") if row.get("tone") in TONES and error != MISSING else None,
         "confidence": _finite(row.get("tone_confidence")),
+        "kind": row.get("kind") if row.get("kind") in KINDS and error != MISSING else None,
+        "kindScore": _finite(row.get("kind_score")),
         "blocked": is_blocked,
         "waived": [] if reasons else [reason for reason in row.get("waived_reasons") or [] if reason is not None],
         "error": error,

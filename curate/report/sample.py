@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.measures.hash_groups import NEAR_BITS, QUICK_BITS, group_exact_duplicates, group_near_duplicates
-from curate.measures.names import TONES
+from curate.measures.names import KINDS, TONES
 from curate.report.counts import BINS_PER_M, ManifestCounts
 
 MAX_PHOTOS = 1200
@@ -61,7 +61,11 @@ def duplicate_groups(rows: ManifestCounts) -> DuplicateGroups:
 
 
 def choose_photos(
-    rows: ManifestCounts, threshold_bin: int, keep_tones: frozenset[str], groups: DuplicateGroups
+    rows: ManifestCounts,
+    threshold_bin: int,
+    keep_tones: frozenset[str],
+    keep_kinds: frozenset[str],
+    groups: DuplicateGroups,
 ) -> Indices:
     """Choose the rows to show, the most useful first.
 
@@ -71,6 +75,7 @@ def choose_photos(
         rows: all rows of the manifest.
         threshold_bin: the bin of the threshold; photos near it come first.
         keep_tones: the tones that are kept.
+        keep_kinds: the kinds that are kept.
         groups: duplicates, which are shown together.
 
     Returns:
@@ -78,18 +83,23 @@ def choose_photos(
     """
     if len(rows) <= MAX_PHOTOS // 2:
         return np.arange(len(rows))
-    strata = list(_strata(rows, threshold_bin, keep_tones, groups))
+    strata = list(_strata(rows, threshold_bin, keep_tones, keep_kinds, groups))
     turns = [index for turn in zip_longest(*strata, fillvalue=-1) for index in turn if index >= 0]
     return np.array(list(dict.fromkeys(turns))[:MAX_PHOTOS], np.int64)
 
 
 def _strata(
-    rows: ManifestCounts, threshold_bin: int, keep_tones: frozenset[str], groups: DuplicateGroups
+    rows: ManifestCounts,
+    threshold_bin: int,
+    keep_tones: frozenset[str],
+    keep_kinds: frozenset[str],
+    groups: DuplicateGroups,
 ) -> Iterator[Indices]:
     """Row numbers of each stratum, the most useful first."""
     shuffled = np.random.default_rng(_SEED).permutation(len(rows))
     decided = (rows.bins >= 0) & ~rows.blocked & ~rows.listed
     kept = np.array([*(tone in keep_tones for tone in TONES), True])[rows.tones] & decided
+    kept &= np.array([*(kind in keep_kinds for kind in KINDS), True])[rows.kinds]
     candidates = shuffled[kept[shuffled]]
     by_distance = candidates[np.argsort(np.abs(rows.bins[candidates] - threshold_bin + 0.5), kind="stable")]
     for side in (rows.bins[by_distance] < threshold_bin, rows.bins[by_distance] >= threshold_bin):
@@ -100,6 +110,8 @@ def _strata(
     yield from _first_per_code(np.where(kept, -1, rows.bins // (20 * BINS_PER_M)), shuffled, 12)
     yield from _first_per_code(rows.tones, np.argsort(rows.confidences, kind="stable"), 36)
     yield from _first_per_code(rows.tones, shuffled, 36)
+    yield from _first_per_code(rows.kinds, np.argsort(np.abs(rows.kind_scores), kind="stable"), 36)
+    yield from _first_per_code(rows.kinds, shuffled, 36)
     yield from _first_per_code(rows.errors, shuffled, 24)
     yield shuffled[rows.listed[shuffled]][:36]
     for bit in range(len(rows.reason_names)):

@@ -1,7 +1,7 @@
 """Import and use once everything that measuring needs; the fork server imports this module, so that workers start fast.
 
-On first use OpenCV fills its Lab tables (0.07 s) and reads the tone network (0.04 s), and Pillow imports its format
-plugins (0.02 s). Forked workers inherit all of it.
+On first use OpenCV fills its Lab tables (0.07 s) and reads the networks for tone and kind (0.1 s), and Pillow imports
+its format plugins (0.02 s). Forked workers inherit all of it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from PIL import Image
 import curate.scanning.scan  # noqa: F401 - what workers run
 from curate.errors import VividsetError
 from curate.executors.worker import limit_threads
+from curate.measures.kind import network as kind_network
 from curate.measures.measure import measure
 from curate.measures.tone.network import log_odds
 
@@ -23,5 +24,6 @@ limit_threads()
 with suppress(VividsetError, MemoryError, cv2.error):  # the same error is raised again in a worker, and reported there
     measure(np.zeros((2, 2, 3), np.uint8))
     log_odds(np.zeros((2, 2, 3), np.uint8))
+    kind_network.log_odds(np.zeros((2, 2, 3), np.uint8))
 Image.preinit()
 gc.freeze()  # a collection would write to these objects and so copy the memory that forked workers share

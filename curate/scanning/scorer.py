@@ -88,7 +88,8 @@ class Record:
         }
         if self.header and self.measures:
             measures = self.measures
-            for group in (self.header, measures.appearance, measures.tone, measures.borders, measures.edits):
+            small = (measures.tone, measures.kind, measures.borders, measures.edits)
+            for group in (self.header, measures.appearance, *small):
                 row |= {entry.name: getattr(group, entry.name) for entry in fields(group)}
             row["digital_source_type"] = self.digital_source_type
             row["colorfulness"] = measures.colorfulness

@@ -52,11 +52,13 @@ def measure_stream(work: WorkDir, options: StreamOptions, chunk: Chunk) -> None:
     """
     watchdog = ProcessWatchdog(options.timeout_s)
     stream, rows = _open(chunk, options, watchdog)
+    read: deque[ListedPhoto] = deque()
     with rows:
-        read: deque[ListedPhoto] = deque()
-        for record in score_members(_with_beats(stream, watchdog, read), options.score):
-            rows.add(read.popleft(), _check_source(chunk, record))
-        watchdog.stop()
+        try:
+            for record in score_members(_with_beats(stream, watchdog, read), options.score):
+                rows.add(read.popleft(), _check_source(chunk, record))
+        finally:
+            watchdog.stop()
         work.write_stream_part(chunk.index, rows.sorted(stream), rows.counts)
 
 

@@ -10,9 +10,11 @@ containers.py     lists the members of a container
 members.py        what the listings of tars and ZIPs share
 tar.py            lists the members of a tar file
 tar_stream.py     reads a compressed tar front to back
+tar_copies.py     copies the photos of compressed tars for reading in another order
 compression.py    decompresses gzip, bzip2, xz and zstd
 tar_headers.py    reads the headers of a tar, also of a joined or damaged one
 zip_directory.py  lists the members of a ZIP file
+zip_entries.py    reads the directory of a ZIP in pieces
 zip_member.py     reads one member of a ZIP at its position
 table_columns.py  finds the columns of images of a Parquet or Arrow file
 table_listing.py  lists the images of a Parquet or Arrow file

@@ -143,11 +143,6 @@ class Sources:
             SourceError: a path does not exist or cannot be listed; a list cannot be read; there are other columns of
                 images than those that `choice` names.
         """
-        yield from self._list_photos(exclude)
-        if self.shard == ALL_SHARDS:
-            self.choice.check_found()
-
-    def _list_photos(self, exclude: Sequence[Path]) -> Iterator[ListedPhoto]:
         roots = _Roots.sort(self.paths)
         skip = frozenset(os.path.realpath(path) for path in exclude)
         folders = (
@@ -155,9 +150,15 @@ class Sources:
         )
         in_folders = itertools.chain.from_iterable(folder.photos() for folder in folders)
         if not (roots.files or roots.urls or self.lists):
-            return in_folders
+            return self._check_columns(in_folders)
         elsewhere = self._add_neighbors(path_lists.sort_photos(self._list_files_and_urls(roots)))
-        return heapq.merge(in_folders, elsewhere, key=lambda photo: photo.key)
+        return self._check_columns(heapq.merge(in_folders, elsewhere, key=lambda photo: photo.key))
+
+    def _check_columns(self, photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
+        """Yield the photos; then check that each column that was named was found, except in a part of a listing."""
+        yield from photos
+        if self.shard == ALL_SHARDS:
+            self.choice.check_found()
 
     def _add_neighbors(self, photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
         """Give single files of this machine the sidecars in their folders, which no list has to name."""

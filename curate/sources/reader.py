@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -36,7 +36,7 @@ from curate.sources.entry import (
     to_sidecars,
 )
 from curate.sources.members import is_metadata
-from curate.sources.table_reader import check_size, read_table_image
+from curate.sources.table_reader import check_size, read_ahead, read_table_image
 from curate.sources.tar_stream import read_member
 from curate.sources.zip_member import ZipMember
 from curate.unicode import find_path
@@ -47,6 +47,8 @@ BORDER_COLUMNS = ("border_left", "border_top", "border_right", "border_bottom")
 """Width or height of the band at each side, as a share of the photo's."""
 ONE_READ_BYTES = 1 << 20
 """A file up to this size is read in one call. Of a larger one the head is read first, and the rest only of a photo."""
+READ_AHEAD_BYTES = 64 << 20
+"""Size of the images that are read before they are used; see `read_in_row_order`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,36 @@ class PhotoRef:
             raise
         check_unchanged(data, self.sha256)
         return data
+
+
+def read_in_row_order(photos: Iterable[PhotoRef]) -> Iterator[PhotoRef]:
+    """Yield photos unchanged; images in Parquet and Arrow files are read ahead in the order of their rows.
+
+    Reading them in another order would decode a row group for each. At most about READ_AHEAD_BYTES are read ahead.
+    """
+    for piece in _divide(photos):
+        tables = [
+            (file, photo.offset)
+            for photo in piece
+            if photo.offset is not None
+            and has_table_name(file := _file_location(unescape(photo.source), photo.path, photo.offset))
+        ]
+        if len(tables) > 1:
+            read_ahead(tables)
+        yield from piece
+
+
+def _divide(photos: Iterable[PhotoRef]) -> Iterator[list[PhotoRef]]:
+    """Divide photos into pieces of about READ_AHEAD_BYTES."""
+    piece: list[PhotoRef] = []
+    size = 0
+    for photo in photos:
+        piece.append(photo)
+        size += photo.size or 0
+        if size >= READ_AHEAD_BYTES:
+            yield piece
+            piece, size = [], 0
+    yield piece
 
 
 def check_unchanged(data: bytes, sha256: str | None) -> None:

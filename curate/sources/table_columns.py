@@ -19,8 +19,8 @@ SAMPLE_VALUES, SAMPLE_ROWS = 16, 1024
 """The values of a column that are looked at to find out whether they are images: how many, in how many first rows."""
 MAX_EXAMPLES = 5
 """Files without images that a scan names."""
-PACK_SHARD_COLUMNS = ("sha256", "width_px", "height_px", "pixels", "error", "sidecars")
-"""The columns of a shard of `curate pack`, whose pixels are no photos to scan."""
+PACK_SHARD_COLUMNS = ("sha256", "width_px", "height_px", "pixels", "error")
+"""The first columns of a shard of `curate pack`, whose pixels are no photos to scan."""
 
 Value = bytes | dict[str, Any] | None
 """A value of an image column: the bytes of an image, or a struct of bytes and path."""
@@ -145,7 +145,7 @@ class ColumnChoice:
 def is_own_table(schema: pa.Schema) -> bool:
     """Whether a file is a manifest or a shard of a pack of vividset."""
     has_lineage = any(key.startswith(b"vividset.") for key in schema.metadata or ())
-    return has_lineage or tuple(schema.names) == PACK_SHARD_COLUMNS
+    return has_lineage or tuple(schema.names[: len(PACK_SHARD_COLUMNS)]) == PACK_SHARD_COLUMNS
 
 
 def describe_columns(schema: pa.Schema) -> str:

@@ -9,8 +9,8 @@ import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
@@ -64,6 +64,9 @@ def read_table_image(location: str, offset: int) -> tuple[bytes, FileVersion]:
     Raises:
         PhotoError: the file can't be read, or the row has no image.
     """
+    ahead: dict[tuple[str, int], tuple[bytes, FileVersion]] = _cache.__dict__.get("ahead", {})
+    if (found := ahead.pop((location, offset), None)) is not None:
+        return found
     try:
         opened = _open_cached(location)
         row, number = divmod(offset, len(opened.columns))
@@ -72,6 +75,23 @@ def read_table_image(location: str, offset: int) -> tuple[bytes, FileVersion]:
         return _image_bytes(opened.table.read_value(row, opened.columns[number])), opened.version
     except OSError as exc:
         raise as_photo_error(exc, "the file can't be read") from exc
+
+
+def read_ahead(images: Iterable[tuple[str, int]]) -> None:
+    """Read images in the order of their rows and keep their bytes until `read_table_image` or the next call takes them.
+
+    So each row group is decoded once, where reading in another order would decode it for each image.
+
+    Args:
+        images: path or URL of the file, and position of the image, in any order. The caller limits their number: all
+            bytes are in memory at the same time. What can't be read is left out.
+    """
+    ahead: dict[tuple[str, int], tuple[bytes, FileVersion]] = {}
+    _cache.__dict__["ahead"] = {}
+    for location, offset in sorted(images):
+        with suppress(PhotoError):  # raised again when the image is read
+            ahead[location, offset] = read_table_image(location, offset)
+    _cache.__dict__["ahead"] = ahead
 
 
 def read_other_columns(location: str, rows: Sequence[int]) -> pa.Table:

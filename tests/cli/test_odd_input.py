@@ -29,7 +29,7 @@ def photo_with_control_characters(tmp_path: Path) -> Path:
 
 
 def test_control_characters_in_names_are_escaped(photo_with_control_characters: Path) -> None:
-    shown = typed(curate, "explain", photo_with_control_characters).output
+    shown = typed(curate, "explain", photo_with_control_characters, "--keep-kind", "graphic").output
     assert shown.splitlines()[0].endswith(r"new\x0aline\x1b[31m.png: kept")
     assert "\x1b" not in shown
     missing = typed(curate, "explain", f"{photo_with_control_characters}.gone").stderr

@@ -40,7 +40,9 @@ def test_options_change_the_decision(tmp_path: Path) -> None:
     Image.effect_noise((64, 64), 80).convert("RGB").save(tmp_path / "gray.png")
     assert "colorfulness" in run("explain", tmp_path / "gray.png").output.splitlines()[0]
     first_line = run("explain", tmp_path / "gray.png", "--min-colorfulness", "0").output.splitlines()[0]
-    assert first_line.endswith("rejected: tone is grayscale")
+    assert first_line.endswith("rejected: tone is grayscale; kind is graphic")
+    kept = run("explain", tmp_path / "gray.png", "--min-colorfulness", "0", "--keep-kind", "graphic")
+    assert kept.output.splitlines()[0].endswith("rejected: tone is grayscale")
 
 
 def test_a_file_that_is_not_a_photo_is_reported(tmp_path: Path) -> None:
@@ -75,7 +77,10 @@ def test_inspect_shows_the_lineage_back_to_the_scan(project: Path) -> None:
     assert result.exit_code == 0
     assert " scanned, 1 kept, " in result.output
     assert "  list     sidecars, reject_reasons" in result.output
-    assert "  options  min_colorfulness 20, keep_tones color, split 90/5/5, duplicates keep\n" in result.output
+    assert (
+        "  options  min_colorfulness 20, keep_tones color, keep_kinds photo, split 90/5/5, duplicates keep\n"
+        in result.output
+    )
     assert "  split    1 " in result.output
 
 

@@ -150,7 +150,10 @@ def test_a_photo_in_a_tar_can_be_copied_but_not_linked(tmp_path: Path) -> None:
     assert export_photos(tmp_path / "tar-clean.parquet", tmp_path / "copies", "copy").photos == 1
     linked = export_photos(tmp_path / "tar-clean.parquet", tmp_path / "links", "links")
     assert linked.failed == [
-        ("a.tar/a.jpg", "NotAFile: the photo is in a tar or ZIP and can't be linked: use --to copy")
+        (
+            "a.tar/a.jpg",
+            "NotAFile: the photo is in a tar, a ZIP or a Parquet or Arrow file and can't be linked: use --to copy",
+        )
     ]
 
 

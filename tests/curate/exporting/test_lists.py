@@ -79,7 +79,7 @@ def test_what_a_list_cannot_hold_is_refused_and_nothing_is_written(tmp_path: Pat
         export_list(scan, out, "txt")
     assert os.listdir(tmp_path) == ["scan.parquet"]
     assert export_list(scan, out, "txt", null=True) == (1, 0)
-    with pytest.raises(ManifestError, match="in tars or ZIPs"):
+    with pytest.raises(ManifestError, match="in tars, ZIPs or Parquet or Arrow files"):
         export_list(write(scan, ROWS[4:5]), out, "txt")
 
 

@@ -13,10 +13,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curate import manifest
+from curate.cli import main
 from curate.errors import ManifestError, UsageError
 from curate.filtering.filter import assign_split, filter_manifest, filter_table
 from curate.filtering.option_values import Split
@@ -138,7 +140,7 @@ def test_photos_without_measures_are_rejected_with_any_options(row: dict[str, An
 
 def test_a_photo_counts_at_every_rule_that_rejects_it() -> None:
     result = filter_table(make_scan(photo(0, 50), photo(1, 1, "sepia"), photo(2, 1), broken(3)), FilterOptions())
-    assert dict(result.rejected_by_rule) == {"unreadable": 1, "colorfulness < 20": 2, "tone": 1}
+    assert dict(result.rejected_by_rule) == {"unreadable": 1, "colorfulness < 20": 2, "tone": 1, "kind": 0}
 
 
 def test_decision_columns_have_types_without_rows() -> None:
@@ -212,6 +214,29 @@ def test_invalid_options_are_refused() -> None:
         FilterOptions(math.nan)
     with pytest.raises(UsageError, match="unknown tone purple"):
         FilterOptions(keep_tones=frozenset({"purple"}))
+    with pytest.raises(UsageError, match="unknown kind map: choose from photo, graphic"):
+        FilterOptions(keep_kinds=frozenset({"map"}))
+
+
+def test_graphics_are_rejected_unless_they_are_kept() -> None:
+    rows = [photo(0, 50) | {"kind": "photo"}, photo(1, 50) | {"kind": "graphic"}, photo(2, 50)]
+    result = filter_table(make_scan(*rows), FilterOptions())
+    assert result.kept["path"].to_pylist() == ["0.jpg", "2.jpg"]
+    assert result.rejected["reject_reasons"].to_pylist() == [["kind is graphic"]]
+    kept = filter_table(make_scan(*rows), FilterOptions(keep_kinds=frozenset({"photo", "graphic"}))).kept
+    assert kept.num_rows == 3
+
+
+def test_a_scan_without_kinds_is_filtered_without_that_rule_and_with_a_warning(tmp_path: Path) -> None:
+    scan, clean = tmp_path / "scan.parquet", tmp_path / "clean.parquet"
+    manifest.write_manifest(scan, make_scan(photo(0, 50)).drop_columns(["kind", "kind_score"]), LINEAGE)
+    assert filter_manifest(scan, clean, FilterOptions()).without_kind
+    assert filter_manifest(scan, clean, FilterOptions(), dry_run=True).kept == 1
+    assert not filter_manifest(scan, clean, FilterOptions(keep_kinds=frozenset({"photo", "graphic"}))).without_kind
+    near = filter_manifest(scan, clean, FilterOptions(duplicates="drop-exact"))
+    assert (near.kept, near.rejected) == (1, 0)
+    result = CliRunner().invoke(main, ["filter", str(scan), "-o", str(clean)])
+    assert result.stderr.count("Warning: the scan has no column 'kind'") == 1
 
 
 def test_both_manifests_have_the_lineage_of_the_filter(tmp_path: Path) -> None:
@@ -227,6 +252,7 @@ def test_both_manifests_have_the_lineage_of_the_filter(tmp_path: Path) -> None:
         assert read.lineage.options == {
             "min_colorfulness": 20.0,
             "keep_tones": ["color"],
+            "keep_kinds": ["photo"],
             "keep_machine_made": False,
             "split": "90/5/5",
             "bounds": {},

@@ -49,7 +49,18 @@ def test_every_setting_is_an_option_of_filter() -> None:
 
 
 def test_the_output_of_show_can_be_used_as_a_preset(tmp_path: Path) -> None:
-    typed = ("--max-aspect", 3, "--where", 'path <> "a\x7f\\"', "--keep-tone", "sepia", "--min-chroma-mean", "1e-5")
+    typed = (
+        "--max-aspect",
+        3,
+        "--where",
+        'path <> "a\x7f\\"',
+        "--keep-tone",
+        "sepia",
+        "--keep-kind",
+        "graphic",
+        "--min-chroma-mean",
+        "1e-5",
+    )
     shown = run("filter", "--show", "--preset", "strict", *typed)
     assert shown.exit_code == 0
     (tmp_path / "mine.toml").write_text(shown.stdout, encoding="utf-8")
@@ -57,12 +68,14 @@ def test_the_output_of_show_can_be_used_as_a_preset(tmp_path: Path) -> None:
     loaded = build_options(load_preset(str(tmp_path / "mine.toml")))
     assert (loaded.min_side_px, loaded.max_aspect, loaded.where) == (256, 3, 'path <> "a\x7f\\"')
     assert loaded.keep_tones == {"color", "sepia"}
+    assert loaded.keep_kinds == {"photo", "graphic"}
     assert ("--min-chroma-mean", 1e-5) in [(bound.option, bound.limit) for bound in loaded.bounds]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.floats(allow_nan=False, allow_infinity=False))
 def test_any_setting_can_be_read_back_from_toml(text: str, number: float) -> None:
     settings = {"where": text, "max-sharpness": number, "min-side": 7, "keep-tone": ["toned"], "split": "80/10/10"}
+    settings |= {"keep-kind": ["graphic"]}
     assert tomllib.loads("\n".join(settings_to_toml(settings))) == settings
 
 
@@ -73,6 +86,7 @@ def test_typed_options_replace_those_of_the_preset(tmp_path: Path) -> None:
         "min-colorfulness": 30,
         "min-side": 50,
         "keep-tone": ["toned"],
+        "keep-kind": [],
         "split": "90/5/5",
     }
 
@@ -110,6 +124,7 @@ def test_a_preset_without_a_setting_does_not_use_its_default() -> None:
         ('max-sharpness = "much"', "write it like max-sharpness = 20.0"),
         ("max-sharpness = true", "write it like max-sharpness = 20.0"),
         ('keep-tone = ["purple"]', 'write it like keep-tone = ["sepia"]'),
+        ('keep-kind = ["map"]', 'write it like keep-kind = ["graphic"]'),
         ("keep-tone = [[1]]", 'write it like keep-tone = ["sepia"]'),
         ("[min-side]\npx = 3", "write it like min-side = 256"),
         ("where = 1979-05-27", 'write it like where = "width > 800"'),

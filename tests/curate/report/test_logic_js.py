@@ -42,6 +42,7 @@ def page(color: list[int], sepia: list[int], **more: Any) -> dict[str, Any]:
         "tones": tones,
         "blocked": [],
         "listed": [],
+        "keepGraphics": False,
         "reasons": [],
         "unreadable": 0,
         "missing": 0,
@@ -71,6 +72,21 @@ def test_reasons_are_counted_as_the_filter_counts_them(js: Js, color: list[int],
         ("missing", 2),
     ]
     assert [(reason["name"], reason["photos"]) for reason in counts] == [pair for pair in expected if pair[1]]
+
+
+@given(BINS, BINS, st.integers(0, 500))
+def test_graphics_count_by_their_tone_and_kind(js: Js, photos: list[int], graphics: list[int], line: int) -> None:
+    made = page(photos, [])
+    made["tones"].append({"name": "color", "graphic": True, "kept": True, "bins": graphics, "hues": []})
+    kept = [
+        js(f"keptCount(prepared(args[0]), args[1], new Set({keep}))", made, line)
+        for keep in ("namesKept(args[0])", "['color', 'graphic', null]", "['sepia', 'graphic']")
+    ]
+    assert kept == [sum(photos[line:]), sum(photos[line:]) + sum(graphics[line:]), 0]
+    reasons = js("reasonCounts(prepared(args[0]), args[1], new Set(namesKept(args[0])))", made, line)
+    assert {"name": "kind is graphic", "photos": sum(graphics)} in reasons or not sum(graphics)
+    command = js("commandFor(prepared(args[0]), 200, new Set(['color', 'graphic']))", made)
+    assert command == "curate filter scan.parquet --min-colorfulness 20 --keep-kind graphic -o out.parquet"
 
 
 @pytest.mark.parametrize(("line", "text"), [(0, "0"), (3, "0.3"), (200, "20"), (203, "20.3"), (1099, "109.9")])
@@ -130,6 +146,9 @@ def test_reasons_of_a_photo_are_worded_as_by_the_filter(js: Js) -> None:
     reasons = js("reasonsOf(args[0], prepared(args[1]), 250, new Set(['color', null]))", photo, page([], []))
     assert reasons == ["colorfulness 17.36 < 25", "tone is sepia", "short side 100.0 < 256"]
     assert js("reasonsOf(args[0], prepared(args[1]), 0, new Set(['sepia']))", photo, page([], [])) == reasons[2:]
+    graphic = photo | {"kind": "graphic", "tone": "color", "bin": 300, "blocked": False}
+    assert js("reasonsOf(args[0], {binsPerM: 10}, 250, new Set(['color']))", graphic) == ["kind is graphic"]
+    assert js("reasonsOf(args[0], {binsPerM: 10}, 250, new Set(['color', 'graphic']))", graphic) == []
     broken = {"error": "BrokenPhoto: cut short"}
     assert js("reasonsOf(args[0], {}, 0, new Set())", broken) == ["unreadable: BrokenPhoto: cut short"]
 

@@ -98,6 +98,7 @@ def number(page: Page, selector: str) -> int:
 def kept_of(folder: Path, line: float, *tones: str) -> int:
     """The number of kept photos, counted in the manifest."""
     table = manifest.read_manifest(folder / "my scan.parquet").table
+    table = table.filter(pc.equal(table["kind"], "photo"))
     passes = pc.and_(
         pc.greater_equal(table["colorfulness"], line), pc.is_in(table["tone"], pa.array(tones or ("color",)))
     )
@@ -261,7 +262,7 @@ def test_a_photo_can_be_opened_and_closed_by_keyboard(opened: Open, scanned_fold
 def test_reasons_tones_errors_hues_and_duplicates_are_shown(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html")
     table = manifest.read_manifest(scanned_folder / "my scan.parquet").table
-    for section, column in (("#tones", "tone"), ("#errors", "error")):
+    for section, column in (("#tones", "tone"), ("#kinds", "kind"), ("#errors", "error")):
         kinds = [text.partition(":")[0] for text in table[column].drop_null().to_pylist()]
         chips = {chip.split()[0]: int(chip.split()[1]) for chip in page.locator(f"{section} .chip").all_text_contents()}
         assert chips == {kind: kinds.count(kind) for kind in set(kinds)}
@@ -279,6 +280,7 @@ def test_reasons_tones_errors_hues_and_duplicates_are_shown(opened: Open, scanne
 
 def test_a_hue_can_be_chosen_by_mouse_keyboard_and_name(opened: Open, scanned_folder: Path) -> None:
     page = opened(scanned_folder / "scan.html")
+    page.locator("#keep-tones").get_by_role("checkbox", name="graphic").check()
     names = [text.split()[0] for text in page.locator("#hues .chip").all_text_contents()]
     table = manifest.read_manifest(scanned_folder / "my scan.parquet").table.to_pandas()
     kept = table[(table["tone"] == "color") & (table["colorfulness"] >= 20)]

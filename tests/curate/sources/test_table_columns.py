@@ -65,7 +65,7 @@ def test_places_depend_on_the_types_alone() -> None:
 
 
 def test_own_tables_have_no_images() -> None:
-    assert tuple(SHARD_SCHEMA.names) == PACK_SHARD_COLUMNS
+    assert tuple(SHARD_SCHEMA.names[:5]) == PACK_SHARD_COLUMNS
     assert image_columns(SHARD_SCHEMA, lambda _: [JPEG]) == ()
     assert image_columns(pa.schema([("a", pa.binary())], {"vividset.kind": '"scan"'}), lambda _: [JPEG]) == ()
 

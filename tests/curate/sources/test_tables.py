@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -24,12 +26,14 @@ from curate.sources import (
     Sources,
     list_photos,
     locate_photo,
+    parquet_table,
     parse_row_path,
     read_listed_photo,
     read_other_columns,
     read_photo,
 )
 from curate.sources.entry import photo_location
+from curate.sources.reader import PhotoRef, read_in_row_order
 from curate.sources.table_listing import list_table_rows
 from curate.sources.table_reader import MAX_OPEN_TABLES, has_images, read_table_image
 
@@ -260,6 +264,61 @@ def test_other_columns_of_rows(location: str) -> None:
     for wrong in ([3, 2], [-1], [7]):
         with pytest.raises(ValueError, match="row"):
             read_other_columns(location, wrong)
+
+
+def test_images_that_are_read_ahead_decode_each_row_group_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "0.parquet").write_bytes(parquet(image_table(60), row_group_size=20))
+    opened: list[int] = []
+    open_cursor = parquet_table.ParquetTable._open_cursor
+    monkeypatch.setattr(parquet_table, "KEPT_BYTES", 1)
+    monkeypatch.setattr(parquet_table, "BATCH_ROWS", 1)
+
+    def open_and_count(table: parquet_table.ParquetTable, group: int, name: str) -> object:
+        opened.append(group)
+        return open_cursor(table, group, name)
+
+    monkeypatch.setattr(parquet_table.ParquetTable, "_open_cursor", open_and_count)
+    order = [(7 * row + 3) % 60 for row in range(60)]
+    refs = [
+        PhotoRef(str(tmp_path), f"0.parquet/{row:09d}", hashlib.sha256(images(60)[row]).hexdigest(), 164, row)
+        for row in order
+    ]
+    assert [ref.read() for ref in read_in_row_order(refs)] == [images(60)[row] for row in order]
+    assert opened == [0, 1, 2]
+    opened.clear()
+    assert [ref.read() for ref in refs] == [images(60)[row] for row in order]
+    assert len(opened) > 20
+    gone = PhotoRef(str(tmp_path), "no.parquet/000000000", "", None, 0)
+    with pytest.raises(Vanished):
+        [ref.read() for ref in read_in_row_order([gone, refs[0], gone])]
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        parquet(image_table(20), row_group_size=7),
+        parquet(image_table(20, mask=images(20)), compression="zstd", use_dictionary=False),
+        arrow(image_table(20, tags=[["a"]] * 20)),
+        arrow(image_table(20), stream=True, compression="zstd"),
+    ],
+)
+def test_damaged_files_give_entries_or_errors_and_never_another_exception(whole: bytes, tmp_path: Path) -> None:
+    chance = np.random.default_rng(len(whole))
+    for number in range(40):
+        data = bytearray(whole)
+        start, end = [(0, len(data)), (0, 1500), (max(0, len(data) - 3000), len(data))][number % 3]
+        for _ in range(chance.integers(1, 5)):
+            data[chance.integers(start, min(end, len(data)))] = chance.integers(256)
+        if number % 5 == 0:
+            del data[chance.integers(len(data)) : chance.integers(len(data))]
+        path = tmp_path / f"{number}.parquet"
+        path.write_bytes(data)
+        for photo in list_photos([path]):
+            try:
+                read = photo.error or read_listed_photo(photo, lambda _: True, max_bytes=1 << 28)[1]
+            except PhotoError:
+                continue
+            assert isinstance(read, str | bytes)
 
 
 def test_a_file_that_changes_is_opened_again_or_an_error(tmp_path: Path) -> None:
