@@ -78,7 +78,7 @@ def report_second_worker(photos: list[ListedPhoto], scratch: Path, rounds: int) 
     """Print the speed-up of two processes over one, for the scan and for Pillow."""
     context = get_context("spawn")
     os.environ.update(SINGLE_THREAD_ENV)  # as in the workers of a scan
-    halves = [photos[::2], photos[1::2]]
+    halves = [half for half in (photos[::2], photos[1::2]) if half]
     with ProcessPoolExecutor(2, mp_context=context) as pool:
         speedups: dict[str, list[float]] = {}
         for _ in range(rounds + 1):

@@ -184,10 +184,13 @@ def read_errors(path: Path) -> list[tuple[str | None, list[dict[str, str]] | Non
         file = pa.ipc.open_file(source)
         if file.schema != SHARD_SCHEMA:
             raise ValueError("the file doesn't have the columns of a shard")
-        batches = (file.get_batch(number) for number in range(file.num_record_batches))
-        return [
-            row for batch in batches for row in zip(batch["error"].to_pylist(), _sidecar_errors(batch), strict=True)
-        ]
+        rows: list[tuple[str | None, list[dict[str, str]] | None]] = []
+        for number in range(file.num_record_batches):
+            batch = file.get_batch(number)
+            for column in ("error", "sidecars"):
+                batch[column].validate(full=True)  # wrong offsets of a damaged file would end the process
+            rows += zip(batch["error"].to_pylist(), _sidecar_errors(batch), strict=True)
+        return rows
 
 
 def _sidecar_errors(batch: pa.RecordBatch) -> list[list[dict[str, str]] | None]:

@@ -24,6 +24,8 @@ from curate.packing.shards import shard_path
 from curate.scanning.scan import ScanOptions, scan_photos
 
 TREES: tuple[Kind, ...] = ("copy", "links", "hardlinks")
+ALL_KINDS = frozenset({"photo", "graphic"})
+"""The drawn pictures here need not look like photos."""
 SIDECARS = {
     "a.txt": b"a caption \xe9 that is not UTF-8\r\n",
     "a.json": b'{ "width": "mine" }',
@@ -62,7 +64,7 @@ def scan(tmp_path: Path, where: str, files: dict[str, bytes]) -> Path:
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
     scan_photos([root], tmp_path / "scan.parquet", ScanOptions(engine="serial"))
-    filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(0))
+    filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(0, keep_kinds=ALL_KINDS))
     return tmp_path / "clean.parquet"
 
 
