@@ -34,7 +34,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = noise if number % 2 else np.repeat(noise[..., :1], 3, axis=2)
         Image.fromarray(pixels).save(home / "photos" / f"{number}.png")
     scan_photos([home / "photos"], home / "manifests" / "scan.parquet", ScanOptions())
-    filter_manifest(home / "manifests" / "scan.parquet", home / "manifests" / "clean.parquet", FilterOptions())
+    options = FilterOptions(keep_kinds=frozenset({"photo", "graphic"}))  # noise doesn't look like a photo
+    filter_manifest(home / "manifests" / "scan.parquet", home / "manifests" / "clean.parquet", options)
     return home
 
 

@@ -194,4 +194,4 @@ def test_explain_finds_the_row_of_a_photo(photos: Path, tmp_path: Path) -> None:
     table = write(tmp_path / "m.csv", sha256=[hashlib.sha256(photo.read_bytes()).hexdigest()], score=[1.5])
     result = CliRunner().invoke(main, ["explain", str(photo), "--join", table, "--min-column", "score", "2"])
     assert "rejected: score 1.5 < 2" in result.output
-    assert f"  {'score':<21} 1.5" in result.output
+    assert ["score", "1.5"] in [line.split() for line in result.output.splitlines()]
