@@ -203,7 +203,11 @@ def test_photos_in_tars_and_at_urls_are_loaded_like_files(tmp_path: Path) -> Non
             tar.add(file, file.name)
             memory.pipe(f"/to-train-on/{number + 24:02}.png", file.read_bytes())
     scan_photos([folder, "memory://to-train-on"], tmp_path / "scan.parquet", ScanOptions(engine="serial"))
-    filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(1.0))
+    filter_manifest(
+        tmp_path / "scan.parquet",
+        tmp_path / "clean.parquet",
+        FilterOptions(1.0, keep_kinds=frozenset({"photo", "graphic"})),
+    )
     datasets = dataset.load_datasets(tmp_path / "clean.parquet")
     seen = set()
     for listed in (datasets.train, datasets.val, datasets.test):
