@@ -246,7 +246,7 @@ def _check_random_access(path: Location, rows: pa.Table, advice: str) -> None:
 
 def _check_trainable(path: Location, table: pa.Table) -> None:
     if not table.num_rows:
-        raise ManifestError(f"{path} is empty: filter less strictly (--min-colorfulness, --keep-kind, --keep-tone), or scan more photos")
+        raise ManifestError(f"{path} is empty: filter less strictly (--min-colorfulness, --keep-kind), or scan more")
     if unknown := set(pc.unique(table["split"]).to_pylist()) - {*SPLITS, None}:
         raise ManifestError(
             f"{path} has the split {min(unknown)!r}, but only {', '.join(SPLITS)} are known: run `curate filter` on it"
