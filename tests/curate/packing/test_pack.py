@@ -53,9 +53,13 @@ def write_clean_manifest(folder: Path, out: Path) -> Path:
     records = [record for photo in list_photos([folder]) if (record := score_photo(photo, ScoreOptions()))]
     rows = pa.Table.from_pylist([record.to_row() for record in records], SCAN_SCHEMA)
     manifest.write_manifest(scanned, rows, Lineage("scan", "curate scan photos", {}))
-    filter_manifest(
-        scanned, out, FilterOptions(0, frozenset(["color", "grayscale", "toned", "sepia"]), Split.parse("60/20/20"))
+    options = FilterOptions(
+        0,
+        frozenset(["color", "grayscale", "toned", "sepia"]),
+        Split.parse("60/20/20"),
+        keep_kinds=frozenset({"photo", "graphic"}),
     )
+    filter_manifest(scanned, out, options)
     return out
 
 
