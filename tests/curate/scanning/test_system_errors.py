@@ -33,6 +33,7 @@ from curate.sources import ShardSpec, Sources, is_source_missing
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 NOBODY = 65534
 SERIAL = ScanOptions(engine="serial")
+ALL_KINDS = frozenset({"photo", "graphic"})
 
 
 def run_in_child(restrict: Callable[[], None], work: Callable[[], Any]) -> Any:
@@ -213,7 +214,7 @@ def test_missing_permissions_are_errors_of_one_line(photos: Path, shared: Path) 
 
 @pytest.fixture
 def half_empty(tmp_path: Path, encoded: Callable[..., bytes]) -> Path:
-    """A chunk of empty files, whose part files have 8 KB each, and one of photos, whose part files have 13 KB."""
+    """A chunk of empty files, whose part files have 13 KB each, and one of photos, whose part files have 19 KB."""
     folder = tmp_path / "in"
     folder.mkdir()
     for number in range(256):
@@ -246,7 +247,7 @@ def test_a_scan_continues_after_the_disk_was_full(
 ) -> None:
     paths, options = source(half_empty)
     out = tmp_path / "full" / "m.parquet"
-    error = with_file_size_limit(10_600, lambda: scan_photos(paths, out, options))
+    error = with_file_size_limit(16_000, lambda: scan_photos(paths, out, options))
     assert isinstance(error, str), "the limit is too high"
     assert "can't be written: File too large: raise the limit with `ulimit -f`, or use" in error
     assert not out.exists()
@@ -262,14 +263,14 @@ def test_a_scan_continues_after_the_disk_was_full(
 def test_a_full_disk_does_not_damage_earlier_outputs(half_empty: Path, tmp_path: Path) -> None:
     scanned, clean, merged = tmp_path / "m.parquet", tmp_path / "clean.parquet", tmp_path / "joined.parquet"
     scan_photos([half_empty], scanned, SERIAL)
-    filter_manifest(scanned, clean, FilterOptions(min_colorfulness=30))
+    filter_manifest(scanned, clean, FilterOptions(30, keep_kinds=ALL_KINDS))
     parts = [tmp_path / f"part-{number}.parquet" for number in (1, 2)]
     for number, part in enumerate(parts, 1):
         scan_photos([half_empty], part, ScanOptions(engine="serial", shard=ShardSpec(number, 2)))
     merge_manifests(parts, merged)
     before = {path: path.read_bytes() for path in tmp_path.glob("*.parquet")}
     tries: list[Callable[[], Any]] = [
-        lambda: filter_manifest(scanned, clean, FilterOptions(min_colorfulness=20)),
+        lambda: filter_manifest(scanned, clean, FilterOptions(20, keep_kinds=ALL_KINDS)),
         lambda: merge_manifests(parts, merged, overwrite=True),
         lambda: pack_photos(clean, tmp_path / "pack", PackOptions(engine="serial")),
         lambda: export_photos(clean, tmp_path / "tars", "webdataset"),
