@@ -233,23 +233,28 @@ def damage(whole: bytes, rng: random.Random) -> bytes:
     data = bytearray(whole)
     for _ in range(rng.randint(1, 4)):
         reach = len(data) if rng.random() < 0.4 else min(len(data), 400)
-        at, other = rng.randrange(max(1, reach)), rng.randrange(max(1, len(data)))
-        length = rng.choice((1, 2, 4, 8, 64))
-        match rng.randrange(6):
-            case 0:
-                data[at : at + 1] = bytes([data[at] ^ 1 << rng.randrange(8)])
-            case 1:
-                data[at : at + length] = bytes([rng.choice((0, 127, 128, 255))]) * length
-            case 2:
-                del data[at : at + length]
-            case 3:
-                data[at:at] = data[other : other + length]
-            case 4:
-                data[at : at + length] = rng.randbytes(length)
-            case _:
-                piece = data[at : at + length]
-                data[at : at + length], data[other : other + length] = data[other : other + length], piece
+        change(data, rng.randrange(max(1, reach)), rng)
     return bytes(data[: rng.randint(1, len(data))] if data and rng.random() < 0.1 else data)
+
+
+def change(data: bytearray, at: int, rng: random.Random) -> None:
+    """Change, insert, delete or exchange up to 64 bytes at a position."""
+    other = rng.randrange(max(1, len(data)))
+    length = rng.choice((1, 2, 4, 8, 64))
+    match rng.randrange(6):
+        case 0:
+            data[at : at + 1] = bytes([data[at] ^ 1 << rng.randrange(8)]) if at < len(data) else b""
+        case 1:
+            data[at : at + length] = bytes([rng.choice((0, 127, 128, 255))]) * length
+        case 2:
+            del data[at : at + length]
+        case 3:
+            data[at:at] = data[other : other + length]
+        case 4:
+            data[at : at + length] = rng.randbytes(length)
+        case _:
+            piece = data[at : at + length]
+            data[at : at + length], data[other : other + length] = data[other : other + length], piece
 
 
 if __name__ == "__main__":

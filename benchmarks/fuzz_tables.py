@@ -25,6 +25,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fuzz import change
 
 from curate.errors import PhotoError
 from curate.sources import list_photos, parse_row_path, read_listed_photo, read_other_columns
@@ -181,22 +182,7 @@ def damage(whole: bytes, rng: random.Random) -> bytes:
     for _ in range(rng.randint(1, 4)):
         start, end = rng.choice(((0, len(data)), (0, 1500), (len(data) - 3000, len(data))))
         at = min(max(0, len(data) - 1), max(0, rng.randrange(min(start, end - 1), max(1, end))))
-        other = rng.randrange(max(1, len(data)))
-        length = rng.choice((1, 1, 2, 4, 8, 64))
-        match rng.randrange(6):
-            case 0:
-                data[at : at + 1] = bytes([data[at] ^ 1 << rng.randrange(8)]) if data else b""
-            case 1:
-                data[at : at + length] = bytes([rng.choice((0, 127, 128, 255))]) * length
-            case 2:
-                del data[at : at + length]
-            case 3:
-                data[at:at] = data[other : other + length]
-            case 4:
-                data[at : at + length] = rng.randbytes(length)
-            case _:
-                piece = data[at : at + length]
-                data[at : at + length], data[other : other + length] = data[other : other + length], piece
+        change(data, at, rng)
     return bytes(data[: rng.randint(1, len(data))] if data and rng.random() < 0.1 else data)
 
 

@@ -8,7 +8,8 @@ all rows: lists the file and reads every image in the order of the rows, and in 
 row group by row group, or batch by batch, to bytes. Prints CPU time of both, as medians of the ratio of each round; the
 time of an image in random order; and, from processes of their own that do each once, the peak memory.
 
-With `--scan`: the peak memory of a scan of so many Parquet files, each with 1,000 rows of images that can't be decoded.
+With `--scan`: the peak memory of scans of 20 and of 200 Parquet files, each with 1,000 rows of images that can't be
+decoded.
 """
 
 from __future__ import annotations

@@ -297,7 +297,7 @@ def evaluate(
     _check("split", split, ("test", "val", "train", "all"))
     page = _path(html)
     if page:
-        train.evaluation.report.check_page_path(page)
+        train.evaluation.report.PAGE.check_path(page)
     chosen, manifest_sha256 = load_split(
         parse_location(manifest), split, _roots(roots), skip_changed=skip_changed, say=say
     )
@@ -335,7 +335,7 @@ def evaluate(
     summary = summarize(photos, fid.distances() if fid else None)
     if page:
         text = train.evaluation.report.render_page(evaluation.render, protocol, photos, summary)
-        train.evaluation.report.write_page(page, text)
+        train.evaluation.report.PAGE.write(page, text)
     unreadable = {chosen.name(index): reason for index, reason in evaluation.unreadable.items()}
     return EvaluationResult(protocol, photos, summary, unreadable, evaluation.auto_strength())
 

@@ -34,8 +34,9 @@ from regression import FOLDS, batches
 from torch import Tensor, nn
 from torch.nn import functional
 
+from curate.measures.onnx import load_network
 from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS, make_grids
-from curate.measures.tone.network import load_network, log_odds
+from curate.measures.tone.network import log_odds
 
 STEPS, STUDENT_STEPS, STEP_PICTURES = 5500, 9000, 512
 RATE, DECAY = 2e-3, 0.03

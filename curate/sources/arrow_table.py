@@ -11,16 +11,14 @@ import bisect
 import itertools
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 
-from curate.errors import BrokenTable, OutOfMemory, PhotoError, UnsupportedFormat
+from curate.errors import BrokenTable, PhotoError, UnsupportedFormat
 from curate.sources.flatbuffer import FlatTable
-from curate.sources.table_columns import SAMPLE_ROWS, ImageColumn, Value, check_names, take_rows
-from curate.text import describe_error
+from curate.sources.table_columns import SAMPLE_ROWS, ImageColumn, Value, check_names, damage_errors, take_rows
 
 MAX_METADATA_BYTES = 1 << 24
 """Of one message; 100 columns need 6 kB."""
@@ -34,9 +32,6 @@ _SCHEMA, _DICTIONARY, _RECORD_BATCH = 1, 2, 3
 """Values of MessageHeader."""
 _CODECS = {0: "lz4", 1: "zstd"}
 """Values of CompressionType: frames of LZ4, and Zstandard."""
-_DAMAGE_ERRORS = (pa.ArrowException, struct.error, ValueError, LookupError, OverflowError, OSError)
-"""What pyarrow and the functions of this module raise for damaged files."""
-
 ReadRange = Callable[[int, int], bytes]
 """Returns the bytes of a file from one position to another; fewer at its end."""
 
@@ -94,7 +89,7 @@ class ArrowTable:
         self._current: tuple[int, _Buffers, dict[int, _Place]] | None = None
         """The number of the record batch that was read last, its buffers, and which of them the columns have."""
         messages = self._iter_messages()
-        with _damage_errors("it is cut off or damaged"):
+        with damage_errors("it is cut off or damaged"):
             first = next(messages, None)
             if first is None or first.kind != _SCHEMA:
                 raise BrokenTable("it is cut off or damaged, or not an Arrow file: copy it again")
@@ -103,7 +98,7 @@ class ArrowTable:
         self._add_dictionary(first)
         try:
             for message in messages:
-                with _damage_errors("it is cut off or damaged"):
+                with damage_errors("it is cut off or damaged"):
                     self._add_message(message)
         except PhotoError as exc:
             self.damage = exc
@@ -121,7 +116,7 @@ class ArrowTable:
             OSError: the disk reported an error.
         """
         number = bisect.bisect_right(self._starts, row) - 1
-        with _damage_errors(f"record batch {number} is damaged"):
+        with damage_errors(f"record batch {number} is damaged"):
             if self._current is None or self._current[0] != number:
                 self._current = number, self._open_batch(self._batches[number]), {}
             _, buffers, places = self._current
@@ -142,7 +137,7 @@ class ArrowTable:
             batch = self._batches[number]
             if batch.end - batch.body > MAX_BUFFER_BYTES:
                 raise UnsupportedFormat(_too_large("a record batch"))
-            with _damage_errors(f"record batch {number} is damaged"):
+            with damage_errors(f"record batch {number} is damaged"):
                 ranges = [*self._dictionaries, (batch.position, batch.end)]
                 stream = b"".join(self._read_range(start, end) for start, end in ranges)
                 with pa.ipc.open_stream(stream, options=options) as reader:
@@ -182,7 +177,7 @@ class ArrowTable:
             self.damage = BrokenTable("it is cut off: its end mark is missing: copy it again, then scan again")
         while position < self._size:
             prefix = self._read_range(position, position + _PREFIX_BYTES)
-            with _damage_errors(f"it is cut off or damaged at byte {position}"):
+            with damage_errors(f"it is cut off or damaged at byte {position}"):
                 mark, length = struct.unpack("<4si", prefix)
                 if mark != _CONTINUATION or not 0 <= length <= MAX_METADATA_BYTES:
                     raise ValueError("no message begins there")
@@ -401,22 +396,3 @@ def _checked(data: bytes, size: int) -> bytes:
 
 def _too_large(what: str) -> str:
     return f"{what} has more than {MAX_BUFFER_BYTES >> 20} MiB: write the file with fewer rows in a batch"
-
-
-@contextmanager
-def _damage_errors(what: str) -> Iterator[None]:
-    """Raise PhotoError for what a damaged file causes; an error of the disk or the network stays as it is.
-
-    Args:
-        what: what is known about the damage: `it is cut off`.
-    """
-    try:
-        yield
-    except PhotoError:
-        raise
-    except MemoryError as exc:
-        raise OutOfMemory(f"{what}, or its values are larger than the memory: write it with smaller ones") from exc
-    except _DAMAGE_ERRORS as exc:
-        if isinstance(exc, OSError) and exc.errno is not None:
-            raise
-        raise BrokenTable(f"{what} ({describe_error(exc)}): copy it again, then scan again") from exc

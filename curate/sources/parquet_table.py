@@ -6,15 +6,13 @@ import bisect
 import itertools
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.errors import BrokenTable, FileTooLarge, OutOfMemory, PhotoError, UnsupportedFormat
-from curate.sources.table_columns import SAMPLE_ROWS, ImageColumn, Value, check_names, take_rows
-from curate.text import describe_error
+from curate.errors import BrokenTable, FileTooLarge, PhotoError
+from curate.sources.table_columns import SAMPLE_ROWS, ImageColumn, Value, check_names, damage_errors, take_rows
 
 KEPT_BYTES = 64 << 20
 """Size of the last values of a row group that are kept in memory, for reading in another order."""
@@ -25,8 +23,6 @@ READ_BYTES = 8 << 20
 BOMB_BYTES, BOMB_RATIO = 1 << 26, 200
 """A column of a row group that is larger than both, in bytes and in multiples of its compressed size, is refused."""
 _MAGIC, _ENCRYPTED_MAGIC = b"PAR1", b"PARE"
-_DAMAGE_ERRORS = (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, TypeError)
-"""What pyarrow raises for damaged files."""
 
 
 def is_parquet(head: bytes) -> bool:
@@ -51,7 +47,7 @@ class ParquetTable:
     kind = "a Parquet file"
 
     def __init__(self, stream: BinaryIO | pa.NativeFile, size: int) -> None:
-        with _damage_errors("it is cut off or damaged"):
+        with damage_errors("it is cut off or damaged"):
             self._file = pq.ParquetFile(
                 stream, pre_buffer=False, buffer_size=READ_BYTES, page_checksum_verification=True
             )
@@ -120,7 +116,7 @@ class ParquetTable:
             PhotoError: a row group is damaged.
         """
         parts = []
-        with _damage_errors("a row group is damaged"):
+        with damage_errors("a row group is damaged"):
             for group, numbers in itertools.groupby(rows, lambda row: bisect.bisect_right(self._starts, row) - 1):
                 table = self._file.read_row_group(group, columns=list(names), use_threads=False).select(list(names))
                 parts += take_rows(table, [number - self._starts[group] for number in numbers])
@@ -138,7 +134,7 @@ class ParquetTable:
         self._file.close()
 
     def _open_cursor(self, group: int, name: str) -> _Cursor:
-        with _damage_errors("its footer is damaged"):
+        with damage_errors("its footer is damaged"):
             size = sum(chunk.total_uncompressed_size for chunk in self._chunks(group, name))
             rows = max(1, self._starts[group + 1] - self._starts[group])
             batch_rows = max(1, min(BATCH_ROWS, BATCH_BYTES * rows // max(1, size)))
@@ -152,7 +148,7 @@ class ParquetTable:
 
     def _check_chunks(self, group: int, column: ImageColumn) -> None:
         """Raise a PhotoError if a column of a row group is outside the file, or much larger than its data."""
-        with _damage_errors("its footer is damaged"):
+        with damage_errors("its footer is damaged"):
             for chunk in self._chunks(group, column.name):
                 stored, size = chunk.total_compressed_size, chunk.total_uncompressed_size
                 pages = chunk.dictionary_page_offset, chunk.data_page_offset
@@ -195,7 +191,7 @@ class _Cursor:
         raise AssertionError("a row between start and end is kept")
 
     def _decode_more(self, keep_bytes: int) -> None:
-        with _damage_errors(f"row group {self.group} is damaged"):
+        with damage_errors(f"row group {self.group} is damaged"):
             batch = next(self._batches, None)
             if batch is None or not batch.num_rows:
                 raise BrokenTable(f"it is damaged: row group {self.group} ends at row {self._end}: copy it again")
@@ -208,25 +204,3 @@ class _Cursor:
             dropped, size = self._kept.popleft()
             self.start += len(dropped)
             self._kept_bytes -= size
-
-
-@contextmanager
-def _damage_errors(what: str) -> Iterator[None]:
-    """Raise PhotoError for what pyarrow raises for a damaged file; an error of the disk or the network stays as it is.
-
-    Args:
-        what: what is known about the damage: `it is cut off`.
-    """
-    try:
-        yield
-    except PhotoError:
-        raise
-    except MemoryError as exc:
-        raise OutOfMemory(f"{what}, or its values are larger than the memory: write it with smaller ones") from exc
-    except _DAMAGE_ERRORS as exc:
-        if isinstance(exc, OSError) and exc.errno is not None:
-            raise
-        text = describe_error(exc)
-        if "crypt" in text.lower():
-            raise UnsupportedFormat("it is an encrypted Parquet file: decrypt it, and scan that") from exc
-        raise BrokenTable(f"{what} ({text}): copy it again, then scan again") from exc

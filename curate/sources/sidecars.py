@@ -294,7 +294,7 @@ def read_sidecar(source: str, sidecar: Sidecar) -> bytes:
     location = locate_photo(source, sidecar.path, offset=sidecar.offset)
     if location is None or has_zip_name(location):
         return read_photo(source, sidecar.path, offset=sidecar.offset, size=size)
-    # The block before the bytes is the header of the member, which shows whether the tar was written anew.
+    # The block before the bytes is the header of the member, which shows whether the tar was replaced.
     data = read_bytes(location, offset=sidecar.offset - BLOCK_BYTES, size=BLOCK_BYTES + size)
     try:
         header = tarfile.TarInfo.frombuf(data[:BLOCK_BYTES], "utf-8", "surrogateescape")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-from curate.errors import SourceError, UnsupportedFormat
+from curate.errors import BrokenTable, OutOfMemory, PhotoError, SourceError, UnsupportedFormat
 from curate.image.formats import SNIFF_BYTES, looks_like_photo
 from curate.manifest import escape
 from curate.sources.entry import has_photo_name, parse_row_path
+from curate.text import describe_error
 
 SAMPLE_VALUES, SAMPLE_ROWS = 16, 1024
 """The values of a column that are looked at to find out whether they are images: how many, in how many first rows."""
@@ -24,6 +27,11 @@ PACK_SHARD_COLUMNS = ("sha256", "width_px", "height_px", "pixels", "error")
 
 Value = bytes | dict[str, Any] | None
 """A value of an image column: the bytes of an image, or a struct of bytes and path."""
+_DAMAGE_ERRORS = (
+    *(pa.ArrowException, OSError, ValueError, LookupError, OverflowError, TypeError),
+    struct.error,
+)
+"""What pyarrow, and the readers of Parquet and Arrow files, raise for damaged files."""
 ReadValues = Callable[["ImageColumn"], Iterable[Value]]
 """Reads the first values of a column."""
 
@@ -213,3 +221,25 @@ def _are_images(values: Iterable[Value]) -> bool:
             return True
         named = named or (isinstance(value, dict) and not data and has_photo_name(str(value.get("path"))))
     return named
+
+
+@contextmanager
+def damage_errors(what: str) -> Iterator[None]:
+    """Raise PhotoError for the exceptions of a damaged file; an error of the disk or the network stays as it is.
+
+    Args:
+        what: what is known about the damage: `it is cut off`.
+    """
+    try:
+        yield
+    except PhotoError:
+        raise
+    except MemoryError as exc:
+        raise OutOfMemory(f"{what}, or its values are larger than the memory: write it with smaller ones") from exc
+    except _DAMAGE_ERRORS as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            raise
+        text = describe_error(exc)
+        if "crypt" in text.lower():
+            raise UnsupportedFormat("it is an encrypted Parquet file: decrypt it, and scan that") from exc
+        raise BrokenTable(f"{what} ({text}): copy it again, then scan again") from exc

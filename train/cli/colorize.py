@@ -72,7 +72,7 @@ def colorize(
     jobs = plan_outputs(photos, out, roots)
     page = out / slider_page.PAGE_NAME
     if with_page:
-        slider_page.check_page_path(page)
+        slider_page.PAGE.check_path(page)
     from train.inference.colorizer import Colorizer, colorize_all  # only now, because it imports torch
 
     colorizer = Colorizer.load(checkpoint_path, device=device, image_size=image_size)
@@ -103,7 +103,7 @@ def colorize(
         echo_message(f"{existing:,} of {total} already existed, made by this checkpoint")
     if pairs:
         facts = colorizer.describe(strength), f"These are copies of at most {slider_page.THUMBNAIL_PX} px."
-        slider_page.write_page(page, slider_page.render_page(pairs, facts, len(jobs) - failed))
+        slider_page.PAGE.write(page, slider_page.render_page(pairs, facts, len(jobs) - failed))
         echo_message(f"written: {page}")
     if failed:
         raise VividsetError(

@@ -259,7 +259,7 @@ def compare(
         raise UsageError(f"timeout_s must be more than 0 seconds, not {timeout_s!r}")
     page = None if html is None else local_path(html)
     if page:
-        train.evaluation.report.check_page_path(page)
+        train.evaluation.report.PAGE.check_path(page)
     folder, source = local_path(pictures), parse_location(truth)
     folders = [roots] if isinstance(roots, str | os.PathLike | RemotePath) else roots
     inner, outer = ([], []) if folder == source else ([folder], [source])  # one folder may be inside the other
@@ -289,5 +289,5 @@ def compare(
     summary = summarize(photos, fid.distances() if fid else None)
     if page:
         text = train.evaluation.report.render_page(comparison.render, protocol, photos, summary)
-        train.evaluation.report.write_page(page, text)
+        train.evaluation.report.PAGE.write(page, text)
     return ComparisonResult(protocol, photos, summary, pairs.unmatched, comparison.unreadable, comparison.colorless)

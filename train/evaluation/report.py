@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from operator import attrgetter
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -19,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate.errors import OutputError, UsageError
-from curate.files import check_writable, write_atomic, write_errors
 from train.evaluation.feature_metrics import MIN_FID_PHOTOS
 from train.evaluation.protocols import ComparisonProtocol, Protocol
 from train.evaluation.scores import PhotoResult, PredictionSummary, Predictor, originals_hue
+from train.pages import PageKind, jpeg_uri
 
 AnyProtocol = Protocol | ComparisonProtocol
 Pixels = NDArray[np.uint8]
@@ -220,7 +216,7 @@ def render_page(render: Render, protocol: AnyProtocol, results: Results, summari
         for title, group in groups
     )
     return (
-        f"{START}{VIEWPORT}<style>{STYLE}</style>"
+        f"{PAGE.start}{VIEWPORT}<style>{STYLE}</style>"
         f"<h1>{escape(protocol.title())}</h1><p>{escape(protocol.describe())}.</p>"
         f"{f'<p><b>{escape(warning)}.</b></p>' if warning else ''}"
         f"<p>{protocol.describe_hashes()}</p>"
@@ -232,8 +228,13 @@ def render_page(render: Render, protocol: AnyProtocol, results: Results, summari
     )
 
 
-START = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Evaluation of a colorizer by vividset</title>'
-"""The first bytes of every page; by them a page is recognized as one that may be replaced."""
+PAGE = PageKind(
+    start='<!doctype html><html lang="en"><meta charset="utf-8"><title>Evaluation of a colorizer by vividset</title>',
+    name="an evaluation page",
+    option="--html",
+    advice="choose another name with --html",
+)
+"""The page of `train evaluate` and `train compare`."""
 VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 STYLE = """
 :root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
@@ -247,32 +248,6 @@ figure{margin:0;font-size:.85rem}.three{display:grid;grid-template-columns:repea
 .three img{display:block;width:100%}figcaption{margin-top:.4rem;font-weight:600;overflow-wrap:anywhere}
 dl{display:flex;flex-wrap:wrap;gap:0 1.2rem;margin:0}dl div{display:flex;gap:.4rem}dd{margin:0}
 """
-
-
-def check_page_path(path: Path) -> None:
-    """Check, before long work, that a page can be written to this path.
-
-    Raises:
-        UsageError: something other than an evaluation page exists there.
-        OutputError: the path can't be written.
-    """
-    with write_errors(path, OutputError, "--html"):
-        if os.path.lexists(path) and not (path.is_file() and path.read_bytes().startswith(START.encode())):
-            raise UsageError(f"{path} already exists and is not an evaluation page: choose another name with --html")
-        check_writable(path)
-
-
-def write_page(path: Path, text: str) -> None:
-    """Write a page whole or not at all; only an earlier evaluation page is replaced.
-
-    Raises:
-        UsageError: something else exists there.
-        OutputError: the path can't be written.
-    """
-    check_page_path(path)
-    with write_errors(path, OutputError, "--html"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(text.encode(), path)
 
 
 def _figure(photo: PhotoResult, pictures: tuple[Pixels, Pixels, Pixels]) -> str:
@@ -297,4 +272,4 @@ def _figure(photo: PhotoResult, pictures: tuple[Pixels, Pixels, Pixels]) -> str:
 def _data_uri(pixels: Pixels) -> str:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return jpeg_uri(buffer.getvalue())

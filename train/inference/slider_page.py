@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate.errors import OutputError, UsageError
-from curate.files import check_writable, write_atomic, write_errors
 from curate.image.decode import over_white
 from curate.process_settings import ignore_warnings, no_pixel_limit
 from curate.text import pluralize
 from curate.version import __version__
+from train.pages import PageKind, jpeg_uri
 
 PAGE_NAME = "compare.html"
 MAX_PHOTOS = 100
@@ -30,8 +28,12 @@ MAX_PHOTOS = 100
 THUMBNAIL_PX = 640
 """Longest side of the copies on the page. A hundred pairs are about 15 MB."""
 JPEG_QUALITY = 85
-START = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Before and after, colorized by vividset</title>'
-"""The first bytes of every page; by them a page is recognized as one that may be replaced."""
+PAGE = PageKind(
+    start='<!doctype html><html lang="en"><meta charset="utf-8"><title>Before and after, colorized by vividset</title>',
+    name="a page of --compare",
+    option="--compare",
+    advice="choose another folder with -o",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def render_page(pairs: Sequence[Pair], facts: Sequence[str], total: int) -> str:
         shown = f"{len(pairs):,} of {shown}, evenly spread"
     lines = "".join(f"<p>{escape(line)}</p>" for line in facts)
     return (
-        f'{START}<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'{PAGE.start}<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
         f"style-src 'unsafe-inline'; script-src 'sha256-{script_hash}'\">"
         f'<meta name="generator" content="vividset {__version__} colorized pictures"><style>{style}</style>'
@@ -112,42 +114,12 @@ def _figure(pair: Pair) -> str:
     name = escape(pair.name)
     return (
         f'<figure style="--width:{width}px;--ratio:{width / height:.4f}"><div class="pair">'
-        f'<img src="{_data_uri(pair.before)}" width="{width}" height="{height}" alt="{name}, before">'
-        f'<img class="after" src="{_data_uri(pair.after)}" width="{width}" height="{height}" alt="{name}, after">'
+        f'<img src="{jpeg_uri(pair.before)}" width="{width}" height="{height}" alt="{name}, before">'
+        f'<img class="after" src="{jpeg_uri(pair.after)}" width="{width}" height="{height}" alt="{name}, after">'
         f'<input type="range" min="0" max="100" value="50" aria-label="Line between before and after: {name}">'
         f'<span class="line" aria-hidden="true"></span></div><figcaption>{name}</figcaption></figure>'
     )
 
 
-def _data_uri(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
-
-
 def _read(name: str) -> str:
     return (files("train.inference") / name).read_text(encoding="utf-8")
-
-
-def check_page_path(path: Path) -> None:
-    """Check, before long work, that a page can be written to this path.
-
-    Raises:
-        UsageError: something other than such a page exists there.
-        OutputError: the path can't be written.
-    """
-    with write_errors(path, OutputError, "--compare"):
-        if os.path.lexists(path) and not (path.is_file() and path.read_bytes().startswith(START.encode())):
-            raise UsageError(f"{path} already exists and is not a page of --compare: choose another folder with -o")
-        check_writable(path)
-
-
-def write_page(path: Path, text: str) -> None:
-    """Write a page whole or not at all; only an earlier page is replaced.
-
-    Raises:
-        UsageError: something else exists there.
-        OutputError: the path can't be written.
-    """
-    check_page_path(path)
-    with write_errors(path, OutputError, "--compare"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(text.encode(), path)

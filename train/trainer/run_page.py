@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from train.health.findings import (
     describe_ending,
     summarize_findings,
 )
+from train.pages import jpeg_uri
 from train.recipe import Recipe
 from train.trainer.charts import MAX_POINTS, Level, Line, Points, chart_top, draw_chart
 from train.trainer.validation import CAPTION_PX
@@ -324,4 +324,4 @@ def _embed(sheet: Path, width: int) -> str:
     picture.thumbnail((width, 3 * width))
     data = io.BytesIO()
     picture.save(data, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
+    return jpeg_uri(data.getvalue())

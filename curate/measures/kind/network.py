@@ -7,57 +7,33 @@ weights in float16; OpenCV runs it in float32.
 
 from __future__ import annotations
 
-import functools
-import threading
-from importlib.resources import files
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.errors import VividsetError
-from curate.measures.tone.network import load_network
+from curate.measures.onnx import Network, PackageNetwork
 
 SIDE_PX = 96
 """The network reads squares of this size; the aspect ratio of the picture is not kept."""
 
-_lock = threading.Lock()
-"""A `dnn.Net` holds its input and output, so only one thread at a time can use it."""
+_network = PackageNetwork(__package__)
+"""Input (1, 3, SIDE_PX, SIDE_PX) float32, output (1, 1) log odds."""
 
 
-def log_odds(small: NDArray[np.uint8], network: Any = None) -> float:
+def log_odds(small: NDArray[np.uint8], network: Network | None = None) -> float:
     """Compute the network's log odds of graphic against photo.
 
     Args:
         small: (h, w, 3) uint8 sRGB, the small copy from `curate.measures.measure.make_small_copy`.
-        network: from `curate.measures.tone.network.load_network`; None uses the network in this package.
+        network: from `curate.measures.onnx.load_network`; None uses the network in this package.
 
     Raises:
         VividsetError: the network's file is missing or damaged.
     """
-    inputs = network_inputs(small)[None]
-    with _lock:
-        network = network or _package_network()
-        network.setInput(inputs)
-        return float(network.forward()[0, 0])
+    return _network.score(network_inputs(small), network)
 
 
 def network_inputs(small: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return (3, SIDE_PX, SIDE_PX) float32: the picture resized to a square, as (x − 127)/128."""
     square = cv2.resize(small, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray((square.transpose(2, 0, 1).astype(np.float32) - 127) / 128)
-
-
-@functools.cache
-def _package_network() -> Any:
-    """The network in this package, loaded once per process."""
-    file = files(__package__) / "network.onnx"
-    try:
-        return load_network(file.read_bytes())
-    except (OSError, cv2.error) as exc:
-        if isinstance(exc, cv2.error) and exc.code >= 0:  # std::bad_alloc; errors of OpenCV have negative codes
-            raise MemoryError from exc
-        raise VividsetError(
-            f"{file} is missing or damaged: pip install --force-reinstall --no-deps vividset, or . in a clone of it"
-        ) from exc

@@ -7,21 +7,13 @@ benchmarks/tone/train_network.py (data and effect: docs/results/tone.md). OpenCV
 
 from __future__ import annotations
 
-import functools
-import threading
-from importlib.resources import files
-from typing import Any
-
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.errors import VividsetError
+from curate.measures.onnx import Network, PackageNetwork
 
-Network = Any
-"""OpenCV's `dnn.Net`: (1, 5, 32, 40) float32 to (1, 1) log odds."""
-_lock = threading.Lock()
-"""A `dnn.Net` holds its input and output, so only one thread at a time can use it."""
+_network = PackageNetwork(__package__)
+"""Input (1, 5, 32, 40) float32, output (1, 1) log odds."""
 
 
 def log_odds(lab: NDArray[np.float32], network: Network | None = None) -> float:
@@ -29,16 +21,12 @@ def log_odds(lab: NDArray[np.float32], network: Network | None = None) -> float:
 
     Args:
         lab: (3, 32, 40) float32 CIELAB of a photo's cells, see `curate.measures.tone.features.make_grids`.
-        network: from `load_network`; None uses the network in this package.
+        network: from `curate.measures.onnx.load_network`; None uses the network in this package.
 
     Raises:
         VividsetError: the network's file is missing or damaged.
     """
-    inputs = network_inputs(lab)[None]
-    with _lock:
-        network = network or _package_network()
-        network.setInput(inputs)
-        return float(network.forward().item())
+    return _network.score(network_inputs(lab), network)
 
 
 def network_inputs(lab: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -53,22 +41,3 @@ def network_inputs(lab: NDArray[np.float32]) -> NDArray[np.float32]:
     ab = lab[1:]
     chroma = np.sqrt((ab * ab).sum(axis=0).mean())
     return np.concatenate([lab[:1] / 25 - 2, ab / 20, ab / (chroma + 3)])
-
-
-def load_network(onnx: bytes) -> Network:
-    """Load a network from the bytes of an ONNX file."""
-    return cv2.dnn.readNetFromONNX(np.frombuffer(onnx, np.uint8))
-
-
-@functools.cache
-def _package_network() -> Network:
-    """The network in this package, loaded once per process."""
-    file = files(__package__) / "network.onnx"
-    try:
-        return load_network(file.read_bytes())
-    except (OSError, cv2.error) as exc:
-        if isinstance(exc, cv2.error) and exc.code >= 0:  # std::bad_alloc; errors of OpenCV have negative codes
-            raise MemoryError from exc
-        raise VividsetError(
-            f"{file} is missing or damaged: pip install --force-reinstall --no-deps vividset, or . in a clone of it"
-        ) from exc

@@ -17,7 +17,7 @@ from curate.measures.kind.classify import REGRESSION_INPUTS, KindMeasure, combin
 from curate.measures.kind.features import compute_statistics
 from curate.measures.kind.weights import FEATURES, NETWORK_RANGE, NETWORK_THRESHOLD
 from curate.measures.measure import measure, measure_batch, summarize_pixels
-from curate.measures.tone.network import load_network
+from curate.measures.onnx import load_network
 
 Pixels = NDArray[np.uint8]
 

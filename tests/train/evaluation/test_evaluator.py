@@ -24,7 +24,7 @@ from train.cli import main
 from train.data import dataset
 from train.evaluation import evaluator
 from train.evaluation.evaluator import Evaluation
-from train.evaluation.report import PSNR_WARNING, write_page
+from train.evaluation.report import PAGE, PSNR_WARNING
 from train.evaluation.scores import PhotoResult, Predictor, Scores, originals_hue, summarize
 from train.models.losses import ColorizationWeightedLoss
 from train.models.strength import StrengthSamples
@@ -126,7 +126,7 @@ def test_the_table_fits_the_terminal(
     monkeypatch.setattr("curate.cli.common.output_width", lambda: width)
     lines = run(checkpoint_file(), clean_manifest(["train", "test"])).stdout.splitlines()
     numbers = [line for line in lines if "0.000" in line or "1.000" in line]
-    assert numbers  # of the loss of gray, divided by itself
+    assert numbers  # 1.000 is the loss of gray divided by itself
     assert all(len(line) <= width for line in lines if "/" not in line)  # a path stays whole
     head = next(index for index, line in enumerate(lines) if "loss ÷ neutral loss" in line)
     if width == 40:
@@ -250,5 +250,5 @@ def test_an_empty_split_and_a_foreign_page_are_refused(
     assert run(checkpoint, manifest, "--split", "all").exit_code == 0
     (tmp_path / "mine.html").write_text("<p>mine</p>")
     with pytest.raises(UsageError, match="is not an evaluation page"):
-        write_page(tmp_path / "mine.html", "ours")
+        PAGE.write(tmp_path / "mine.html", "ours")
     assert (tmp_path / "mine.html").read_text() == "<p>mine</p>"

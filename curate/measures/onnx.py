@@ -1,0 +1,64 @@
+"""Run the small convolutional networks of this package, ONNX files, with OpenCV."""
+
+from __future__ import annotations
+
+import threading
+from importlib.resources import files
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.errors import VividsetError
+
+Network = Any
+"""OpenCV's `dnn.Net` with one output value per picture."""
+
+
+def load_network(onnx: bytes) -> Network:
+    """Load a network from the bytes of an ONNX file."""
+    return cv2.dnn.readNetFromONNX(np.frombuffer(onnx, np.uint8))
+
+
+class PackageNetwork:
+    """The file `network.onnx` of a package, loaded once per process, at its first use.
+
+    Args:
+        package: name of the package that contains the file, such as `curate.measures.tone`.
+    """
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+        self._network: Network | None = None
+        # a dnn.Net holds its input and output, so only one thread at a time can use it
+        self._lock = threading.Lock()
+
+    def score(self, inputs: NDArray[np.float32], network: Network | None = None) -> float:
+        """Return the network's output for one picture.
+
+        Args:
+            inputs: (channels, rows, columns) float32.
+            network: from `load_network`; None uses the network in the package.
+
+        Raises:
+            VividsetError: the network's file is missing or damaged.
+        """
+        with self._lock:
+            network = network or self._load()
+            network.setInput(inputs[None])
+            return float(network.forward().item())
+
+    def _load(self) -> Network:
+        if self._network is None:
+            file = files(self._package) / "network.onnx"
+            try:
+                self._network = load_network(file.read_bytes())
+            except (OSError, cv2.error) as exc:
+                if isinstance(exc, cv2.error) and exc.code >= 0:  # std::bad_alloc; errors of OpenCV are negative
+                    raise MemoryError from exc
+                raise VividsetError(
+                    f"{file} is missing or damaged: pip install --force-reinstall --no-deps vividset, or . in a clone"
+                    " of it"
+                ) from exc
+        return self._network
