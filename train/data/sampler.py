@@ -83,7 +83,15 @@ class StepSampler:
 
 def sequential_batches(photos: Photos, batch_size: int, limit: int | None = None) -> list[list[SampleKey]]:
     """Return all photos in order, or `limit` of them evenly spread, as batches of center crops."""
-    count = len(photos) if limit is None else min(limit, len(photos))
-    indices = np.linspace(0, len(photos) - 1, count).round().astype(int)
+    indices = spread_indices(len(photos), len(photos) if limit is None else limit)
     keys = [SampleKey(CENTER, int(index)) for index in indices]
-    return [keys[start : start + batch_size] for start in range(0, count, batch_size)]
+    return [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
+
+
+def spread_indices(count: int, limit: int) -> NDArray[np.int64]:
+    """Return up to `limit` indices from 0 to count − 1, evenly spread: photos of one folder follow each other.
+
+    >>> spread_indices(9, 3).tolist()
+    [0, 4, 8]
+    """
+    return np.linspace(0, count - 1, min(count, limit)).round().astype(np.int64)

@@ -13,7 +13,7 @@ from torch import Tensor
 from curate.errors import TrainingError
 from train.data.dataset import PhotoDataset
 from train.data.loader import TIMEOUT_S, Batch, CropLoader, load_batches
-from train.data.sampler import CENTER, SampleKey, sequential_batches
+from train.data.sampler import CENTER, SampleKey, sequential_batches, spread_indices
 from train.evaluation.feature_metrics import Fid, Lpips
 from train.evaluation.protocols import Protocol
 from train.evaluation.scores import MeanColor, PhotoResult, PredictionSummary, Predictor, score_photo
@@ -92,7 +92,7 @@ class Evaluation:
         self.mean_ab = self._mean_color(keys)
         keys = [[key for key in batch if key.photo not in self.unreadable] for batch in keys]
         total = sum(map(len, keys))
-        sampled = set(np.linspace(0, total - 1, min(total, MAX_PHOTOS)).round().astype(int).tolist())
+        sampled = set(spread_indices(total, MAX_PHOTOS).tolist())
         results: list[PhotoResult] = []
         for batch in self._load(keys):
             for result, *sample in self._evaluate_batch(batch):

@@ -65,16 +65,12 @@ def resolve_strength(strength: Strength, automatic: float | None, checkpoint: Pa
 
 
 class StrengthSamples:
-    """Predictions on which the automatic strength is measured: of at most 256 photos, in at most 128 × 128 px each."""
+    """Predictions on which the automatic strength is measured, in at most 128 × 128 px each."""
 
     def __init__(self) -> None:
         self._inputs: list[Tensor] = []
         self._outputs: list[Tensor] = []
         self._originals: list[float] = []
-
-    def is_full(self) -> bool:
-        """Whether more predictions would be left out."""
-        return len(self._originals) >= MAX_PHOTOS
 
     def add(self, lightness: Tensor, ab: Tensor, rgb: Tensor) -> None:
         """Add some photos. Of large ones, only every second, third, ... row and column is used.

@@ -26,11 +26,11 @@ from curate.text import pluralize
 from train import checkpoint
 from train.data.dataset import Photos
 from train.data.loader import Batch, CropLoader, load_batches
-from train.data.sampler import SampleKey, sequential_batches
+from train.data.sampler import SampleKey, sequential_batches, spread_indices
 from train.health.detectors import LossCurve, Validation
 from train.health.findings import DOCUMENTED_LOSSES, DOCUMENTED_NEUTRAL, WINDOW_STEPS
 from train.models.colorspace import AB_UNIT, join_lab, split_lab
-from train.models.strength import StrengthSamples, loss_at
+from train.models.strength import MAX_PHOTOS, StrengthSamples, loss_at
 from train.trainer.state import TrainState
 
 Picture = NDArray[np.uint8]
@@ -38,7 +38,7 @@ Picture = NDArray[np.uint8]
 BASELINE_PHOTOS = 512
 SAMPLE_PHOTOS = 6
 MEASURED_PHOTOS = 64
-"""Validation pictures whose colorfulness and tone are measured."""
+"""Validation pictures whose colorfulness and tone are measured, evenly spread."""
 GAP_PX = 4
 CAPTION_PX = 16
 MIN_COLUMN_PX = 160
@@ -89,7 +89,10 @@ def validate(state: TrainState) -> Validation | None:
     if not len(state.datasets.val):
         return None
     loss = neutral = energy = 0.0
-    photos = 0
+    photos, total = 0, len(state.datasets.val)
+    measured, sampled = (
+        np.isin(np.arange(total), spread_indices(total, limit)) for limit in (MEASURED_PHOTOS, MAX_PHOTOS)
+    )
     hues = np.zeros((2, HUE_BINS))
     pictures, samples = _Pictures(), StrengthSamples()
     for lightness, target, predicted, rgb in predict(state, state.datasets.val):
@@ -97,11 +100,13 @@ def validate(state: TrainState) -> Validation | None:
         loss += count * float(state.criterion(predicted, target))
         neutral += count * float(state.criterion(torch.zeros_like(target), target))
         energy += count * float((state.criterion.weights(target) * predicted.square()).mean())
-        photos += count
         hues += [hue_histogram((ab * AB_UNIT).cpu().numpy()) for ab in (predicted, target)]
-        pictures.add(lightness, predicted, rgb)
-        if not samples.is_full():
-            samples.add(lightness, predicted, rgb)
+        batch = slice(photos, photos + count)
+        for collection, mask in ((pictures, measured[batch]), (samples, sampled[batch])):
+            if mask.any():
+                rows = torch.from_numpy(mask)
+                collection.add(lightness[rows], predicted[rows], rgb[rows])
+        photos += count
     if not photos:
         raise TrainingError(
             "no validation photo can be read: check that their disk is mounted, then continue with --resume"
@@ -126,7 +131,7 @@ def validate(state: TrainState) -> Validation | None:
 
 
 class _Pictures:
-    """Colorfulness and tone of the predictions for the first validation photos."""
+    """Colorfulness and tone of predictions."""
 
     def __init__(self) -> None:
         self.original_sum = self.predicted_sum = 0.0
@@ -136,8 +141,6 @@ class _Pictures:
 
     def add(self, lightness: Tensor, ab: Tensor, rgb: Tensor) -> None:
         """Measure a batch: lightness and predicted ab as in `split_lab`, and the photos, (N, H, W, 3) uint8."""
-        if self.tones.total() >= MEASURED_PHOTOS:
-            return
         for picture, original in zip(join_lab(lightness, ab).cpu().numpy(), rgb.cpu().numpy(), strict=True):
             predicted = measure(picture)
             self.predicted_sum += predicted.colorfulness

@@ -47,7 +47,6 @@ def test_samples_of_large_pictures_give_the_strength_of_all_their_pixels() -> No
         samples.add(lightness[part], 0.7 * target[part], rgb[part])
     strength = samples.automatic_strength()
     assert strength == pytest.approx(1 / 0.7, abs=0.03)
-    assert not samples.is_full()
 
 
 def test_it_is_at_most_2_and_0_for_gray_originals(predicted: tuple[torch.Tensor, torch.Tensor]) -> None:
