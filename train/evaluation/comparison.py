@@ -136,6 +136,8 @@ class Comparison:
                 except PhotoError as exc:
                     self.unreadable[self.pairs.pictures.name(match[0])] = str(exc)
                 else:
+                    # torch warns of arrays that can't be written, which the decoder returns for some gray pictures
+                    picture, original = (np.require(pixels, requirements="W") for pixels in (picture, original))
                     yield match, torch.from_numpy(picture), torch.from_numpy(original)
 
     def _read_pair(self, match: tuple[int, int], watchdog: Watchdog) -> tuple[Pixels, Pixels]:

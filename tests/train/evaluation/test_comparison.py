@@ -191,3 +191,14 @@ def test_pictures_may_be_inside_the_folder_of_the_originals(folders: tuple[Path,
     pictures, truth = folders
     inside = pictures.rename(truth / "colored")
     assert train.compare(inside, truth).protocol.photos == 2
+
+
+def test_gray_pictures_score_like_neutral_gray(folders: tuple[Path, Path]) -> None:
+    pictures, truth = folders
+    for path in pictures.rglob("*.jpg"):
+        with Image.open(path) as opened:
+            opened.convert("L").save(path.with_suffix(".png"))
+        path.unlink()
+    rows = train.compare(pictures, truth).summary
+    assert rows["pictures"].loss_to_neutral == pytest.approx(1, abs=1e-3)
+    assert rows["pictures"].colorfulness == pytest.approx(0, abs=0.2)
