@@ -106,9 +106,18 @@ class Comparison:
         return results
 
     def render(self, index: int) -> tuple[Pixels, Pixels, Pixels]:
-        """Return gray, picture and original of one picture, each (H, W, 3) uint8 sRGB."""
+        """Return gray, picture and original of one picture, each (H, W, 3) uint8 sRGB.
+
+        Raises:
+            TrainingError: one of them can't be read any more.
+        """
         match = next(match for match in self.pairs.matches if match[0] == index)
-        ((_, picture, original),) = self._load([match])
+        loaded = list(self._load([match]))
+        if not loaded:
+            raise TrainingError(
+                f"{self.pairs.pictures.name(index)} can't be read any more: check its disk, then run the command again"
+            )
+        ((_, picture, original),) = loaded
         lightness, target = split_lab(original[None])
         return join_lab(lightness, torch.zeros_like(target))[0].numpy(), picture.numpy(), original.numpy()
 

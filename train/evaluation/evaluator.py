@@ -157,8 +157,16 @@ class Evaluation:
         return predicted
 
     def render(self, index: int) -> tuple[Pixels, Pixels, Pixels]:
-        """Return gray, predicted and original of one photo, each (size, size, 3) uint8 sRGB."""
+        """Return gray, predicted and original of one photo, each (size, size, 3) uint8 sRGB.
+
+        Raises:
+            TrainingError: the photo can't be read any more.
+        """
         (batch,) = self._load([[SampleKey(CENTER, index)]])
+        if not batch.photos:
+            raise TrainingError(
+                f"{self.photos.name(index)} can't be read any more: check its disk, then run the command again"
+            )
         lightness, target = split_lab(batch.rgb)
         gray, predicted = (
             join_lab(lightness, ab)[0].numpy()

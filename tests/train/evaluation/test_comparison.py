@@ -6,6 +6,7 @@ import html
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import train
 from curate.errors import SourceError, TrainingError, UsageError
 from train.cli import main
 from train.evaluation.pairs import Pairs, list_folder
+from train.evaluation.scores import summarize
 
 Picture = Callable[..., NDArray[np.uint8]]
 
@@ -202,3 +204,19 @@ def test_gray_pictures_score_like_neutral_gray(folders: tuple[Path, Path]) -> No
     rows = train.compare(pictures, truth).summary
     assert rows["pictures"].loss_to_neutral == pytest.approx(1, abs=1e-3)
     assert rows["pictures"].colorfulness == pytest.approx(0, abs=0.2)
+
+
+def test_a_picture_that_disappears_before_the_page_is_one_line(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures, truth = folders
+
+    def summarize_and_delete(*arguments: Any) -> Any:
+        for path in pictures.rglob("*.jpg"):
+            path.unlink()
+        return summarize(*arguments)
+
+    monkeypatch.setattr("train.evaluation.comparison.summarize", summarize_and_delete)
+    result = run(pictures, truth, "--html", tmp_path / "page.html")
+    assert result.exit_code == 1
+    assert "can't be read any more: check its disk" in result.stderr
