@@ -22,6 +22,7 @@ from curate.scanning.scan import ScanOptions, scan_photos
 from curate.sources import ListedPhoto, list_photos, read_photo
 from curate.sources.containers import list_stream_members
 from curate.sources.path_lists import sort_photos
+from curate.sources.tar_headers import parse_plain_file
 
 Pixels = NDArray[np.uint8]
 Members = dict[str, bytes]
@@ -332,3 +333,22 @@ def test_a_damaged_tar_gives_only_members_within_it_or_an_error(damage: list[tup
     good = [photo for photo in found if photo.error is None]
     assert all(0 <= (photo.offset or 0) <= len(data) - (photo.bytes or 0) for photo in good)
     assert len(good) == 4 or len(found) > len(good) or b"\0" * 512 in data[: -2 * 512]
+
+
+@pytest.mark.parametrize("format_", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT])
+def test_plain_headers_are_parsed_as_tarfile_does(format_: int) -> None:
+    member = tarfile.TarInfo("f" * 90 + "/photo.jpg")
+    member.size = 0o7123
+    block = bytearray(member.tobuf(format_)[-512:])
+    assert parse_plain_file(bytes(block)) is not None
+    for position in range(512):
+        for value in b"\0 /18x\xff":
+            changed = block.copy()
+            changed[position] = value
+            if not 148 <= position < 156:
+                changed[148:156] = b" " * 8
+                changed[148:156] = b"%06o\0 " % sum(changed)
+            found = parse_plain_file(bytes(changed))
+            if found is not None:
+                expected = tarfile.TarInfo.frombuf(changed, "utf-8", "surrogateescape")
+                assert (found.name, found.size, found.type) == (expected.name, expected.size, expected.type)
