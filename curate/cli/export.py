@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     metavar="MB",
     help="Size of a file of --to parquet, in millions of bytes of photos.",
 )
-@workers_option("Number of worker processes for --to parquet; with --engine ray, number of parallel tasks.")
+@workers_option("Number of worker processes; with --engine ray, number of parallel tasks.")
 @engine_option()
 def export(
     manifest: Location,

@@ -70,15 +70,18 @@ class PhotoRef:
     borders: tuple[float, ...] | None = None
     """The row's `BORDER_COLUMNS`; None if it lacks them."""
 
-    def read(self) -> bytes:
+    def read(self, copies: Path | None = None) -> bytes:
         """Read the file's bytes and check that they are those that were scanned.
+
+        Args:
+            copies: a folder with copies of compressed tars; see `curate.sources.tar_copies`.
 
         Raises:
             PhotoError: the file cannot be read, or has changed since the scan.
             OutputError: its whole source cannot be reached, as after a lost mount.
         """
         try:
-            data = read_photo(self.source, self.path, offset=self.offset, size=self.size)
+            data = read_photo(self.source, self.path, offset=self.offset, size=self.size, copies=copies)
         except (Vanished, ReadFailed) as exc:
             if is_source_missing(self.source):
                 raise OutputError(
@@ -152,7 +155,9 @@ def photo_refs(rows: pa.Table) -> Iterator[PhotoRef]:
             )
 
 
-def read_photo(source: str, path: str, *, offset: int | None = None, size: int | None = None) -> bytes:
+def read_photo(
+    source: str, path: str, *, offset: int | None = None, size: int | None = None, copies: Path | None = None
+) -> bytes:
     """Read all bytes of a photo in a manifest.
 
     Args:
@@ -160,24 +165,29 @@ def read_photo(source: str, path: str, *, offset: int | None = None, size: int |
         path: the row's `path`.
         offset: the row's `tar_offset`; None for a file of its own.
         size: the row's `bytes`; needed for a member of a tar or ZIP.
+        copies: a folder with copies of compressed tars; see `curate.sources.tar_copies`.
 
     Raises:
         PhotoError: it cannot be read.
     """
-    return read_bytes(_file_location(unescape(source), path, offset), offset=offset, size=size)
+    return read_bytes(_file_location(unescape(source), path, offset), offset=offset, size=size, copies=copies)
 
 
-def read_bytes(location: str, *, offset: int | None = None, size: int | None = None) -> bytes:
+def read_bytes(
+    location: str, *, offset: int | None = None, size: int | None = None, copies: Path | None = None
+) -> bytes:
     """Read all bytes of a file or of a member of a container.
 
     Args:
         location: path or URL of the file or container, from `locate_photo`.
         offset: as for `read_photo`.
         size: as for `read_photo`.
+        copies: as for `read_photo`.
 
     Raises:
         PhotoError: it cannot be read.
     """
+    location = _find_copy(location, offset, copies)
     if offset is not None and has_table_name(location):
         return check_size(read_table_image(location, offset)[0], size)
     if offset is not None and size and not has_zip_name(location) and is_compressed_tar(location):
@@ -200,6 +210,24 @@ def read_bytes(location: str, *, offset: int | None = None, size: int | None = N
             return _checked_size(file.read(size), size)
     except OSError as exc:
         raise as_photo_error(exc, "the file can't be read") from exc
+
+
+def _find_copy(location: str, offset: int | None, copies: Path | None) -> str:
+    """The copy of a compressed tar, if there is one; else the location itself."""
+    if copies is None or offset is None:
+        return location
+    copy = copy_path(copies, location)
+    return str(copy) if copy.exists() else location
+
+
+def copy_path(folder: Path, tar: str) -> Path:
+    """The path of the copy of a compressed tar in a folder; see `curate.sources.tar_copies`.
+
+    Args:
+        folder: of the copies.
+        tar: path or URL of the tar.
+    """
+    return folder / f".tar-{hashlib.sha256(tar.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}.copy"
 
 
 def locate_photo(source: str, path: str, roots: Sequence[Path] = (), *, offset: int | None = None) -> str | None:

@@ -149,10 +149,6 @@ def read_member(location: str, offset: int, size: int) -> bytes:
     Raises:
         PhotoError: the tar can't be read up to there.
     """
-    copy = copies.find(location)
-    if copy is not None:
-        with _open_checked(copy) as file:
-            return file.read_range(offset, size)
     with _kept.lock:
         try:
             stream = _kept.stream_at(location, offset)
@@ -164,17 +160,6 @@ def read_member(location: str, offset: int, size: int) -> bytes:
     if len(data) != size:
         raise stream.error or ChangedWhileRead("the tar is shorter than when it was scanned: scan again")
     return data
-
-
-@dataclass(slots=True)
-class Copies:
-    """Where to find copies of tars that can be read at any position; see `curate.sources.tar_copies`."""
-
-    find: Callable[[str], str | None] = lambda _tar: None
-    """Returns the path of the copy of a tar, or None."""
-
-
-copies = Copies()
 
 
 @dataclass(slots=True)
@@ -260,15 +245,6 @@ class _CheckedFile:
                 raise as_remote_photo_error(exc, CANNOT_READ) from exc
             raise
         return data
-
-    def read_range(self, start: int, size: int) -> bytes:
-        """The bytes at a position.
-
-        Raises:
-            PhotoError: the file can't be read.
-        """
-        self._file.seek(start)
-        return self.read(size)
 
     def identity(self) -> tuple[int, int] | None:
         """Size, and time of change in nanoseconds; None for a URL."""

@@ -16,12 +16,15 @@ from PIL import Image
 from curate import manifest
 from curate.cli import summaries
 from curate.exporting.export import export_photos
+from curate.exporting.items import ExportOptions
 from curate.exporting.names import Kind
 from curate.filtering.filter import filter_manifest
 from curate.filtering.options import FilterOptions
 from curate.packing.pack import PackOptions, pack_photos
 from curate.packing.shards import shard_path
 from curate.scanning.scan import ScanOptions, scan_photos
+
+SERIAL_EXPORT = ExportOptions(engine="serial")
 
 TREES: tuple[Kind, ...] = ("copy", "links", "hardlinks")
 ALL_KINDS = frozenset({"photo", "graphic"})
@@ -88,7 +91,7 @@ def members_of(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("where", ["folder", "tar", "zip"])
 def test_webdataset_has_every_file_unchanged_and_the_row_beside_it(tmp_path: Path, where: str) -> None:
     clean = scan(tmp_path, where, content() | {"metadata.csv": METADATA.encode()})
-    summary = export_photos(clean, tmp_path / "out", "webdataset")
+    summary = export_photos(clean, tmp_path / "out", "webdataset", SERIAL_EXPORT)
     assert (summary.photos, summary.failed, summary.failed_sidecars) == (3, [], [])
     members = members_of(tmp_path / "out")
     prefix = "" if where == "folder" else f"in.{where}/"
@@ -104,7 +107,7 @@ def test_webdataset_has_every_file_unchanged_and_the_row_beside_it(tmp_path: Pat
         for table in (manifest.read_manifest(path).table for path in (clean, tmp_path / "again.parquet"))
     ]
     assert measures[0] == measures[1]
-    export_photos(tmp_path / "again.parquet", tmp_path / "copy", "copy")
+    export_photos(tmp_path / "again.parquet", tmp_path / "copy", "copy", SERIAL_EXPORT)
     carried = set(files_in(tmp_path / "copy").values())
     assert set(SIDECARS.values()) <= carried
 
@@ -113,19 +116,19 @@ def test_webdataset_has_every_file_unchanged_and_the_row_beside_it(tmp_path: Pat
 def test_trees_have_every_file_unchanged(tmp_path: Path, kind: Kind) -> None:
     files = content()
     clean = scan(tmp_path, "folder", files | {"more/metadata.csv": b"file_name,t\nb.x.png,5\n"})
-    summary = export_photos(clean, tmp_path / "out", kind)
+    summary = export_photos(clean, tmp_path / "out", kind, SERIAL_EXPORT)
     assert summary.failed_sidecars == []
     out = files_in(tmp_path / "out")
     lines = out.pop("metadata.jsonl").decode().splitlines()
     assert [json.loads(line) for line in lines] == [{"file_name": "more/b.x.png", "t": 5}]
     assert out == files
     assert (tmp_path / "out" / "a.txt").is_symlink() == (kind == "links")
-    assert export_photos(clean, tmp_path / "out", kind).exported_now == 0
+    assert export_photos(clean, tmp_path / "out", kind, SERIAL_EXPORT).exported_now == 0
 
 
 def test_an_imagefolder_has_the_columns_of_metadata_files_under_their_own_names(tmp_path: Path) -> None:
     clean = scan(tmp_path, "zip", content() | {"metadata.csv": METADATA.encode()})
-    export_photos(clean, tmp_path / "out", "imagefolder")
+    export_photos(clean, tmp_path / "out", "imagefolder", SERIAL_EXPORT)
     out = files_in(tmp_path / "out")
     rows: dict[str, dict[str, object]] = {}
     for name in out:
@@ -142,13 +145,13 @@ def test_an_imagefolder_has_the_columns_of_metadata_files_under_their_own_names(
 def test_a_missing_file_is_named_and_exported_by_the_next_run(tmp_path: Path, kind: Kind) -> None:
     clean = scan(tmp_path, "folder", content())
     (tmp_path / "in" / "a.txt").rename(tmp_path / "kept")
-    summary = export_photos(clean, tmp_path / "out", kind)
+    summary = export_photos(clean, tmp_path / "out", kind, SERIAL_EXPORT)
     assert (summary.photos, summary.failed) == (3, [])
     assert [(path, reason.partition(":")[0]) for path, reason in summary.failed_sidecars] == [("a.txt", "Vanished")]
     assert any(line.startswith("! 1 file beside") for line in summaries.export_summary(summary, tmp_path / "out"))
     assert "a.txt,Vanished" in (tmp_path / "out" / "failed.csv").read_text(encoding="utf-8").replace(chr(34), "")
     (tmp_path / "kept").rename(tmp_path / "in" / "a.txt")
-    assert export_photos(clean, tmp_path / "out", kind).failed_sidecars == []
+    assert export_photos(clean, tmp_path / "out", kind, SERIAL_EXPORT).failed_sidecars == []
     out = members_of(tmp_path / "out") if kind == "webdataset" else files_in(tmp_path / "out")
     assert out["a.txt"] == SIDECARS["a.txt"]
 
