@@ -1,7 +1,7 @@
 """Find the files that lie beside a photo under its name, such as captions and labels, and read them.
 
-In a folder, tar or ZIP, as img2dataset and WebDataset write them: `cat.jpg`, `cat.txt`, `cat.json`. A `metadata.csv` or
-`metadata.jsonl` of a Hugging Face imagefolder belongs to all photos in its folder and below.
+In a folder, tar or ZIP, as img2dataset and WebDataset write them: `cat.jpg`, `cat.txt`, `cat.json`. A `metadata.csv`,
+`metadata.jsonl` or `metadata.parquet` of a Hugging Face imagefolder belongs to all photos in its folder and below.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -139,6 +140,29 @@ def test_an_imagefolder_has_the_columns_of_metadata_files_under_their_own_names(
     assert [by_photo["a.png"][name] for name in ("width", "vividset_width", "text")] == [9, 50, "one, two"]
     assert [by_photo["plain.png"][name] for name in ("width", "vividset_width")] == [None, 50]
     assert set(SIDECARS.values()) <= set(out.values())
+
+
+@pytest.mark.parametrize("where", ["folder", "tar", "zip"])
+def test_a_metadata_file_may_be_parquet(tmp_path: Path, where: str) -> None:
+    table = pa.table({"file_name": ["a.png", "more/b.x.png"], "tags": [["x"], None], "data": [b"\0", b"\xff"]})
+    pq.write_table(table, tmp_path / "m.parquet")
+    clean = scan(tmp_path, where, content() | {"metadata.parquet": (tmp_path / "m.parquet").read_bytes()})
+    assert manifest.read_manifest(tmp_path / "scan.parquet").table["error"].null_count == 3
+    export_photos(clean, tmp_path / "out", "parquet", SERIAL_EXPORT)
+    rows = pq.read_table(tmp_path / "out" / "data").to_pylist()
+    found = {row["image"]["path"].rpartition("/")[2]: (row["tags"], row["data"]) for row in rows}
+    assert found == {"a.png": (["x"], b"\0"), "b.x.png": (None, b"\xff"), "plain.png": (None, None)}
+
+
+def test_a_file_that_is_named_like_ours_is_kept_beside_it(tmp_path: Path) -> None:
+    own = {"a.metadata.json": b"mine", "failed.csv": b"mine, too", "failed.png": content()["plain.png"]}
+    clean = scan(tmp_path, "folder", content() | own | {"metadata.csv": METADATA.encode()})
+    export_photos(clean, tmp_path / "out", "webdataset", SERIAL_EXPORT)
+    members = members_of(tmp_path / "out")
+    assert (members["a.metadata.json"], members["failed.csv"]) == (b"mine", b"mine, too")
+    assert json.loads(members["a.vividset-metadata.json"]) == {"width": 9, "text": "one, two"}
+    export_photos(clean, tmp_path / "copies", "copy", SERIAL_EXPORT)
+    assert (tmp_path / "copies" / "failed.png.csv").read_bytes() == b"mine, too"
 
 
 @pytest.mark.parametrize("kind", ["webdataset", *TREES])
