@@ -26,7 +26,7 @@ from curate.files import locked_output_dir, make_drafts_folder, remove, write_er
 from curate.image.decode import MAX_ASPECT_RATIO, decode, memory_errors
 from curate.locations import Location
 from curate.manifest import Lineage, Manifest
-from curate.measures.borders import crop_borders
+from curate.measures.borders import Shares, crop_borders, side_with_borders
 from curate.packing.shards import (
     MANIFEST_NAME,
     PACK_COLUMNS,
@@ -292,7 +292,7 @@ def _add_metadata(table: pa.Table, summary: PackSummary) -> pa.Table:
     return table.append_column(METADATA_COLUMN, columns.table.to_struct_array())
 
 
-def resize_photo(data: bytes, size_px: int, borders: tuple[float, ...] | None = None) -> NDArray[np.uint8]:
+def resize_photo(data: bytes, size_px: int, borders: Shares | None = None) -> NDArray[np.uint8]:
     """Decode a photo and reduce its short side to `size_px`; smaller photos keep their size.
 
     Args:
@@ -307,11 +307,10 @@ def resize_photo(data: bytes, size_px: int, borders: tuple[float, ...] | None = 
     Raises:
         PhotoError: the photo can't be decoded.
     """
-    left, top, right, bottom = borders or (0.0, 0.0, 0.0, 0.0)
-    inside_share = min(1 - left - right, 1 - top - bottom)
-    pixels = decode(data, short_side_px=math.ceil(DECODED_SIDES * size_px / inside_share)).pixels
+    least_px = math.ceil(DECODED_SIDES * size_px)
+    pixels = decode(data, short_side_px=side_with_borders(least_px, borders) if borders else least_px).pixels
     if borders:
-        pixels = crop_borders(pixels, (left, top, right, bottom))
+        pixels = crop_borders(pixels, borders)
     for axis in (0, 1):
         longest = MAX_ASPECT_RATIO * min(pixels.shape[:2])
         first = max(0, pixels.shape[axis] - longest) // 2

@@ -67,7 +67,7 @@ class PhotoRef:
     """The row's `tar_offset`."""
     sidecars: tuple[Sidecar, ...] = ()
     """Those of the row's `sidecars` that are no metadata files."""
-    borders: tuple[float, ...] | None = None
+    borders: tuple[float, float, float, float] | None = None
     """The row's `BORDER_COLUMNS`; None if it lacks them."""
 
     def read(self, copies: Path | None = None) -> bytes:
@@ -147,11 +147,11 @@ def photo_refs(rows: pa.Table) -> Iterator[PhotoRef]:
     for batch in rows.select([name for name in wanted if name in rows.column_names]).to_batches(max_chunksize=1024):
         for row in batch.to_pylist():
             sidecars = tuple(file for file in to_sidecars(row.get("sidecars")) if not is_metadata(file.path))
-            borders = tuple(row.get(name) for name in BORDER_COLUMNS)
+            left, top, right, bottom = (row.get(name) for name in BORDER_COLUMNS)
             yield PhotoRef(
                 *(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset")),
                 sidecars,
-                borders=None if None in borders else borders,
+                borders=None if None in (left, top, right, bottom) else (left, top, right, bottom),
             )
 
 
