@@ -78,9 +78,9 @@ def export(
     csv          a table with the path or URL of each photo, and columns of the manifest
 
     Captions, labels and other files beside a photo (cat.txt, cat.json for cat.jpg), and its row in a metadata.csv,
-    metadata.jsonl or metadata.parquet, go with it. Characters that some file systems can't store are replaced in file names. Photos and
-    files beside them that can't be exported are listed in failed.csv. If the export is interrupted, run the same
-    command again to continue.
+    metadata.jsonl or metadata.parquet, go with it. Characters that some file systems can't store are replaced in file
+    names. Photos and files beside them that can't be exported are listed in failed.csv. If the export is interrupted,
+    run the same command again to continue.
     """
     from curate.api.outputs import export_photos
 

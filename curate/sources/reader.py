@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,14 +17,12 @@ from curate.errors import (
     ChangedWhileRead,
     FileTooLarge,
     OutputError,
-    PhotoError,
     ReadFailed,
     Vanished,
 )
 from curate.image.formats import SNIFF_BYTES
 from curate.manifest import unescape
 from curate.sources import remote
-from curate.sources.compression import HEAD_BYTES, find_codec
 from curate.sources.entry import (
     ListedPhoto,
     Sidecar,
@@ -37,7 +35,7 @@ from curate.sources.entry import (
 )
 from curate.sources.members import is_metadata
 from curate.sources.table_reader import check_size, read_ahead, read_table_image
-from curate.sources.tar_stream import read_member
+from curate.sources.tar_stream import find_copy, is_compressed_tar, read_member
 from curate.sources.zip_member import ZipMember
 from curate.unicode import find_path
 
@@ -187,7 +185,7 @@ def read_bytes(
     Raises:
         PhotoError: it cannot be read.
     """
-    location = _find_copy(location, offset, copies)
+    location = find_copy(location, offset, copies)
     if offset is not None and has_table_name(location):
         return check_size(read_table_image(location, offset)[0], size)
     if offset is not None and size and not has_zip_name(location) and is_compressed_tar(location):
@@ -210,24 +208,6 @@ def read_bytes(
             return _checked_size(file.read(size), size)
     except OSError as exc:
         raise as_photo_error(exc, "the file can't be read") from exc
-
-
-def _find_copy(location: str, offset: int | None, copies: Path | None) -> str:
-    """The copy of a compressed tar, if there is one; else the location itself."""
-    if copies is None or offset is None:
-        return location
-    copy = copy_path(copies, location)
-    return str(copy) if copy.exists() else location
-
-
-def copy_path(folder: Path, tar: str) -> Path:
-    """The path of the copy of a compressed tar in a folder; see `curate.sources.tar_copies`.
-
-    Args:
-        folder: of the copies.
-        tar: path or URL of the tar.
-    """
-    return folder / f".tar-{hashlib.sha256(tar.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}.copy"
 
 
 def locate_photo(source: str, path: str, roots: Sequence[Path] = (), *, offset: int | None = None) -> str | None:
@@ -360,27 +340,6 @@ def _fetch_head(location: str, photo: ListedPhoto) -> bytes:
         return ZipMember(partial(remote.fetch, location), photo.offset, photo.bytes or 0).read(size)
     start = photo.offset or 0
     return remote.fetch(location, start, start + size) if size else b""
-
-
-def is_compressed_tar(location: str) -> bool:
-    """Whether a tar is compressed, by its content; False if it can't be read.
-
-    Args:
-        location: its path or URL.
-    """
-    try:
-        if remote.is_url(location):
-            return _is_compressed_url(location)
-        with open(find_path(location), "rb") as file:
-            return find_codec(file.read(HEAD_BYTES)) is not None
-    except (OSError, ValueError, PhotoError):
-        return False
-
-
-@lru_cache(1 << 16)
-def _is_compressed_url(url: str) -> bool:
-    """Whether the tar at a URL is compressed."""
-    return find_codec(remote.fetch(url, 0, HEAD_BYTES)) is not None
 
 
 def _read_range(file: BinaryIO, start: int, end: int) -> bytes:
