@@ -123,7 +123,7 @@ def write_manifests(work: Path) -> None:
     for name, keep_all in (("held", True), ("raw", True), ("curated", False)):
         folder = work / ("held" if name == "held" else "pile")
         curate("scan", str(folder), "-o", str(work / f"{folder.name}-scan.parquet"))
-        every = ("--min-colorfulness", "-1", "--keep-tone", "grayscale", "--keep-tone", "sepia", "--keep-tone", "toned")
+        every = ("--min-colorfulness", "-1", *keep("tone", "grayscale", "sepia", "toned"), *keep("kind", "graphic"))
         out = work / name / "clean.parquet"
         out.parent.mkdir(exist_ok=True)
         options = every if keep_all else ()
@@ -169,6 +169,11 @@ def evaluate(work: Path, name: str, seeds: list[int], device: str) -> None:
     values = np.array(rows)
     for metric, mean, spread in zip((*METRICS, "toned"), values.mean(axis=0), np.ptp(values, axis=0), strict=True):
         print(f"{name}: {metric} {mean:.3f}, spread of {len(seeds)} seeds {spread:.3f}")
+
+
+def keep(column: str, *values: str) -> list[str]:
+    """Return the options of `curate filter` that keep these values of a column."""
+    return [word for value in values for word in (f"--keep-{column}", value)]
 
 
 def curate(*arguments: str) -> None:

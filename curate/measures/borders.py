@@ -63,6 +63,8 @@ class Borders:
         return Borders(self.border_share, left, top, right, bottom, self.inside_colorfulness)
 
 
+Shares = tuple[float, float, float, float]
+"""Widths of the bands at the left, top, right and bottom, as shares of the photo's width and height."""
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels; right and bottom are the first ones outside."""
 
@@ -138,7 +140,17 @@ def measure_borders(
     )
 
 
-def crop_borders(pixels: NDArray[np.uint8], borders: tuple[float, float, float, float]) -> NDArray[np.uint8]:
+def side_with_borders(inside_px: int, borders: Shares) -> int:
+    """Return the least short side in px of a photo, bands included, of which `inside_px` are inside of its bands.
+
+    >>> side_with_borders(300, (0.0, 0.125, 0.0, 0.125))
+    400
+    """
+    left, top, right, bottom = borders
+    return math.ceil(inside_px / min(1 - left - right, 1 - top - bottom))
+
+
+def crop_borders(pixels: NDArray[np.uint8], borders: Shares) -> NDArray[np.uint8]:
     """Return what is inside of bands: (h, w, 3) uint8, a view of the photo at any size.
 
     Args:
