@@ -16,6 +16,7 @@ from curate.errors import BrokenTable, EmptyFile, NotAPhoto, PhotoError, Unsuppo
 from curate.manifest import escape
 from curate.sources.arrow_table import ArrowTable, is_arrow
 from curate.sources.entry import ROW_DIGITS, ListedPhoto, photo_location, row_path
+from curate.sources.members import FILE_NAME, is_metadata
 from curate.sources.parquet_table import ParquetTable, is_parquet
 from curate.sources.table_columns import (
     ColumnChoice,
@@ -85,6 +86,7 @@ def list_table_rows(
     - Each row gives an entry per column of images, also if it has no image.
     - A file that is damaged is one entry with an error; so is the rest of a file after a damaged part.
     - A file without a column of images is one entry with an error if it was named; otherwise it is counted in `choice`.
+      The metadata file of an imagefolder is an entry like that of any file.
 
     Args:
         container: the entry of the file itself.
@@ -103,7 +105,9 @@ def list_table_rows(
         yield replace(container, modified_ns=None, error=str(exc))
         return
     if not columns:
-        if named:
+        if is_metadata(container.path) and FILE_NAME in table.schema.names:
+            yield replace(container, bytes=size)
+        elif named:
             yield replace(container, error=str(without_images_error(table)))
         else:
             choice.pass_over(photo_location(container.source, container.path))
