@@ -20,6 +20,7 @@ from curate.image.source_type import read_source_type
 from curate.manifest import METRIC
 from curate.measures.measure import Measures, PixelSummary, measure_batch, summarize_pixels
 from curate.sources import ListedPhoto, read_listed_photo
+from curate.sources.members import is_metadata
 
 Fidelity = Literal["exact", "fast"]
 
@@ -181,7 +182,7 @@ def _decode_bytes(photo: ListedPhoto, data: bytes, options: ScoreOptions) -> Rec
         return Record(photo, error=photo.error)
     head = data[:SNIFF_BYTES]
     if not (looks_like_photo(head) or photo.has_photo_name or has_raw_name(photo.path)):
-        error = find_container(photo.path, head, photo.bytes)
+        error = None if is_metadata(photo.path) else find_container(photo.path, head, photo.bytes)
         return Record(photo, error=str(error)) if error else None
     digest = None
     try:
