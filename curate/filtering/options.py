@@ -146,6 +146,7 @@ PRESETS: Mapping[str, Settings] = {
         "max-selective-color": 0.8,
         "max-saturation-clipped-share": 0.05,
         "max-divider-count": 0,
+        "max-seam-share": 0.5,
         "min-chroma-detail": 0.2,
         "min-side": 256,
         "duplicates": "drop-near",

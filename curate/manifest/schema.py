@@ -69,6 +69,7 @@ MEASURE_FIELDS = (
     pa.field("selective_color", pa.float32()),
     pa.field("saturation_clipped_share", pa.float32()),
     pa.field("divider_count", pa.int16()),
+    pa.field("seam_share", pa.float32()),
     pa.field("chroma_detail", pa.float32()),
 )
 STATE_FIELDS = (pa.field("error", pa.string()), pa.field("missing_since", pa.timestamp("us", tz="UTC")))

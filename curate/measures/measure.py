@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.measures.appearance import Appearance, measure_appearances
-from curate.measures.borders import Borders, find_box, measure_borders
+from curate.measures.borders import Borders, crop_inside, find_box, measure_borders
 from curate.measures.colorfulness import Moments, colorfulness_level, iter_blocks, mask_block
-from curate.measures.edits import Edits, count_dividers, measure_edits
+from curate.measures.edits import Edits, count_dividers, measure_edits, measure_seams
 from curate.measures.kind.classify import KindMeasure, classify_kinds
 from curate.measures.perceptual_hash import compute_fingerprint
 from curate.measures.tone.classify import ToneMeasure, classify_tones
@@ -53,7 +53,7 @@ class Measures:
     borders: Borders
     """Uniform bands at the sides, and the colorfulness inside of them."""
     edits: Edits
-    """Selective color, clipped saturation, dividers of collages, blurred chroma."""
+    """Selective color, clipped saturation, dividers and seams of collages, blurred chroma."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,8 @@ class PixelSummary:
     """See `measure_borders`."""
     divider_count: int
     """See `count_dividers`."""
+    seam_share: float
+    """See `measure_seams`."""
 
 
 def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> Measures:
@@ -121,7 +123,8 @@ def summarize_pixels(
         box = find_box(small)
         borders = measure_borders(pixels, visible, small, box, colorfulness)
         sample, dividers = sample_pixels(pixels, visible), count_dividers(small, box)
-        return PixelSummary(colorfulness, small, small_visible, sample, borders, dividers)
+        seams = measure_seams(crop_inside(pixels, borders))
+        return PixelSummary(colorfulness, small, small_visible, sample, borders, dividers, seams)
     # halving drops odd rows and columns at the end of the upright photo: here, at the start of a mirrored axis
     top, left = (side % (1 << times) if mirror else 0 for side, mirror in zip(pixels.shape, mirrored, strict=False))
     moments = Moments()
@@ -132,7 +135,8 @@ def summarize_pixels(
     box = find_box(small)
     borders = measure_borders(pixels, None, small, box, colorfulness, (top, left))
     sample, dividers = _sample_mirrored(pixels, mirrored), count_dividers(small, box)
-    return PixelSummary(colorfulness, small, None, sample, borders, dividers)
+    seams = measure_seams(crop_inside(pixels, borders))
+    return PixelSummary(colorfulness, small, None, sample, borders, dividers, seams)
 
 
 def measure_batch(summaries: Sequence[PixelSummary]) -> list[Measures]:
@@ -156,7 +160,7 @@ def measure_batch(summaries: Sequence[PixelSummary]) -> list[Measures]:
             kind=kind,
             fingerprint=compute_fingerprint(luma),
             borders=summary.borders,
-            edits=measure_edits(summary.sample, summary.small, summary.divider_count),
+            edits=measure_edits(summary.sample, summary.small, summary.divider_count, summary.seam_share),
         )
         for summary, appearance, tone, kind, luma in zip(summaries, appearances, tones, kinds, lumas, strict=True)
     ]
