@@ -45,5 +45,7 @@ class Bounds(TypedDict, total=False):
     max_divider_count: float | None
     min_seam_share: float | None
     max_seam_share: float | None
+    min_stroke_density: float | None
+    max_stroke_density: float | None
     min_chroma_detail: float | None
     max_chroma_detail: float | None

@@ -25,6 +25,7 @@ NUMERIC_MEASURES = (
     "saturation_clipped_share",
     "divider_count",
     "seam_share",
+    "stroke_density",
     "chroma_detail",
 )
 """Measures that can have a lowest and a highest value."""

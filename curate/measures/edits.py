@@ -52,6 +52,15 @@ SEAM_MARGIN = 0.1
 LEAST_SEAM_SIDE_PX = 48
 """Smaller photos, or insides of bands, are not searched."""
 
+STROKE_BRIGHT, STROKE_DARK = 235, 70
+"""A stroke is at least as bright in green, and a pixel at most as bright as the second is near."""
+STROKE_REACH_PX = 3
+"""How near, along a row."""
+STROKE_ROWS, STROKE_COLUMNS = 96, 512
+"""Strokes are counted on about this many rows, on about this many pixels of each."""
+STROKE_ROW_SHARE = 0.03
+"""Share of the rows, those with most strokes, whose least number counts: the height of a line of small letters."""
+
 FAR_PX = 8
 """Distance in the small copy with which neighboring pixels are compared for `chroma_detail`."""
 LEAST_CHROMA_STEP = 0.5
@@ -70,11 +79,20 @@ class Edits:
     """White or black lines from side to side with a picture on both sides, as between the photos of a collage."""
     seam_share: float
     """Largest share of a straight line from side to side on which neighboring pixels differ sharply, 0..1."""
+    stroke_density: float
+    """Bright strokes beside dark ones per 100 px in the rows that have most, 0..50: many in captions."""
     chroma_detail: float
     """Difference of chroma between neighboring pixels divided by that 8 pixels apart; low if chroma is blurred."""
 
 
-def measure_edits(sample: NDArray[np.uint8], small: NDArray[np.uint8], divider_count: int, seam_share: float) -> Edits:
+def measure_edits(
+    sample: NDArray[np.uint8],
+    small: NDArray[np.uint8],
+    *,
+    divider_count: int,
+    seam_share: float,
+    stroke_density: float,
+) -> Edits:
     """Measure the traces of editing in one photo.
 
     Args:
@@ -82,9 +100,10 @@ def measure_edits(sample: NDArray[np.uint8], small: NDArray[np.uint8], divider_c
         small: (h, w, 3) uint8 sRGB, its small copy.
         divider_count: of `count_dividers`.
         seam_share: of `measure_seams`.
+        stroke_density: of `measure_strokes`.
     """
     selective, clipped = _measure_saturation(sample)
-    return Edits(selective, clipped, divider_count, seam_share, measure_chroma_detail(small))
+    return Edits(selective, clipped, divider_count, seam_share, stroke_density, measure_chroma_detail(small))
 
 
 def _measure_saturation(sample: NDArray[np.uint8]) -> tuple[float, float]:
@@ -168,16 +187,48 @@ def measure_seams(pixels: NDArray[np.uint8]) -> float:
     height, width = pixels.shape[:2]
     if min(height, width) < LEAST_SEAM_SIDE_PX:
         return 0.0
-    rows = np.ascontiguousarray(pixels[_spaced_lines(height), :, 1])
-    columns = np.ascontiguousarray(pixels[:, _spaced_lines(width), 1].T)
+    rows = np.ascontiguousarray(pixels[_spaced_lines(height, SEAM_LINES), :, 1])
+    columns = np.ascontiguousarray(pixels[:, _spaced_lines(width, SEAM_LINES), 1].T)
     return max(_largest_step_share(rows), _largest_step_share(columns))
 
 
-def _spaced_lines(side: int) -> slice:
-    """Evenly spaced positions along a side, the same from both ends."""
-    step = max(1, side // SEAM_LINES) | 1  # odd, so that one position less makes an odd rest even
-    count = (side - 1) // step + 1
-    rest = side - 1 - step * (count - 1)
+def measure_strokes(pixels: NDArray[np.uint8]) -> float:
+    """Return how many bright strokes beside dark ones the rows with most of them have, per 100 px.
+
+    Captions are white with a black outline or on a black band, or black on white, so that they can be read on any
+    photo. Their letters make more such strokes in a row than all but few photos have. A mirrored photo has the same
+    value.
+
+    Args:
+        pixels: (H, W, 3) uint8 sRGB, the full-size photo, upright or upside down but not turned by 90 degrees.
+
+    Returns:
+        0..50; of about 100 rows, the third highest number of strokes, divided by the length and times 100. 0 for a
+        photo with a side under 16 px.
+
+    >>> striped = np.zeros((90, 120, 3), np.uint8)
+    >>> striped[10:20, ::4] = 255
+    >>> measure_strokes(striped)
+    25.0
+    """
+    height, width = pixels.shape[:2]
+    if min(height, width) < 16:
+        return 0.0
+    lines = np.ascontiguousarray(pixels[_spaced_lines(height, STROKE_ROWS), _spaced_lines(width, STROKE_COLUMNS), 1])
+    bright, dark = (
+        np.asarray(cv2.compare(lines, float(level), how), np.uint8)
+        for level, how in ((STROKE_BRIGHT, cv2.CMP_GE), (STROKE_DARK, cv2.CMP_LE))
+    )
+    strokes = cv2.bitwise_and(bright, cv2.dilate(dark, np.ones((1, 2 * STROKE_REACH_PX + 1), np.uint8)))
+    ends = cv2.absdiff(strokes[:, 1:], strokes[:, :-1])
+    counts = np.sort(cv2.reduce(ends, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()) / (2 * 255)
+    return float(counts[-max(1, round(STROKE_ROW_SHARE * len(counts)))] * 100 / lines.shape[1])
+
+
+def _spaced_lines(side: int, count: int) -> slice:
+    """About `count` evenly spaced positions along a side, the same from both ends."""
+    step = max(1, side // count) | 1  # odd, so that one position less makes an odd rest even
+    rest = (side - 1) % step
     if rest % 2:
         rest += step
     return slice(rest // 2, side - rest // 2, step)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
-from curate.measures.edits import Edits, _spaced_lines, count_dividers, measure_seams
-from curate.measures.measure import measure
+from curate.measures.edits import Edits, _spaced_lines, count_dividers, measure_seams, measure_strokes
+from curate.measures.measure import measure, summarize_pixels
 
 Pixels = NDArray[np.uint8]
 Read = Callable[[str], Pixels]
@@ -102,6 +102,24 @@ def test_seams_of_a_collage_are_found_in_any_orientation(real_photo: Read) -> No
 
 @given(st.integers(1, 2000))
 def test_spaced_lines_are_the_same_from_both_ends(side: int) -> None:
-    lines = np.arange(side)[_spaced_lines(side)]
+    lines = np.arange(side)[_spaced_lines(side, 32)]
     assert len(lines)
     assert np.array_equal(lines, side - 1 - lines[::-1])
+
+
+def test_captions_have_many_strokes_in_a_row(real_photo: Read) -> None:
+    for name in PHOTOS[:3]:
+        photo = real_photo(name)
+        assert edits(photo).stroke_density < 3
+        written = Image.fromarray(photo)
+        size = photo.shape[1] // 14
+        draw, font = ImageDraw.Draw(written), ImageFont.load_default(size)
+        draw.text(
+            (20, photo.shape[0] - 2 * size), "The caption of a photo", "white", font, stroke_width=2, stroke_fill=0
+        )
+        captioned = as_jpeg(np.asarray(written))
+        assert edits(captioned).stroke_density > 4.8
+        turned = np.ascontiguousarray(captioned.transpose(1, 0, 2))
+        upright = summarize_pixels(captioned)
+        assert summarize_pixels(turned, transposed=True).stroke_density == upright.stroke_density
+        assert measure_strokes(np.ascontiguousarray(captioned[::-1, ::-1])) == upright.stroke_density
