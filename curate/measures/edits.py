@@ -215,13 +215,10 @@ def measure_strokes(pixels: NDArray[np.uint8]) -> float:
     if min(height, width) < 16:
         return 0.0
     lines = np.ascontiguousarray(pixels[_spaced_lines(height, STROKE_ROWS), _spaced_lines(width, STROKE_COLUMNS), 1])
-    bright, dark = (
-        np.asarray(cv2.compare(lines, float(level), how), np.uint8)
-        for level, how in ((STROKE_BRIGHT, cv2.CMP_GE), (STROKE_DARK, cv2.CMP_LE))
-    )
+    bright, dark = ((lines >= STROKE_BRIGHT).view(np.uint8), (lines <= STROKE_DARK).view(np.uint8))
     strokes = cv2.bitwise_and(bright, cv2.dilate(dark, np.ones((1, 2 * STROKE_REACH_PX + 1), np.uint8)))
     ends = cv2.absdiff(strokes[:, 1:], strokes[:, :-1])
-    counts = np.sort(cv2.reduce(ends, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()) / (2 * 255)
+    counts = np.sort(cv2.reduce(ends, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()) / 2
     return float(counts[-max(1, round(STROKE_ROW_SHARE * len(counts)))] * 100 / lines.shape[1])
 
 
