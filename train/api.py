@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Literal
 
@@ -141,32 +141,8 @@ def fit(
         >>> result.steps, result.healthy  # doctest: +SKIP
         (500, True)
     """
-    given = Recipe(
-        image_size=image_size,
-        channels=channels,
-        epochs=epochs,
-        batch_size=batch_size,
-        accumulate=accumulate,
-        devices=devices,
-        lr=lr,
-        weight_decay=weight_decay,
-        beta1=beta1,
-        beta2=beta2,
-        warmup=warmup,
-        norm=norm,
-        encoder=encoder,
-        neutral_weight=neutral_weight,
-        saturated_weight=saturated_weight,
-        neutral_chroma=neutral_chroma,
-        saturated_chroma=saturated_chroma,
-        perceptual_weight=perceptual_weight,
-        augment=augment,
-        crop_borders=crop_borders,
-        clip_grad=clip_grad,
-        ema=ema,
-        max_steps=max_steps,
-        seed=seed,
-    )
+    arguments = locals()  # only the parameters yet: each field of Recipe is one of them
+    given = Recipe(**{field.name: arguments[field.name] for field in fields(Recipe)})
     _check("on_trouble", on_trouble, ("warn", "stop", "rescue"))
     if not 0 <= workers <= 64:
         raise UsageError(f"workers must be 0 to 64, not {workers!r}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import replace
 
 from curate.errors import NotAFile, PhotoError, UnsupportedFormat
 from curate.manifest import escape
@@ -55,7 +54,7 @@ def member_path(container: ListedPhoto, name: str) -> str:
 
 def failed_member(container: ListedPhoto, name: str, error: PhotoError) -> ListedPhoto:
     """The entry of a member that can't be read."""
-    return replace(container, path=member_path(container, name), modified_ns=None, error=str(error))
+    return container._replace(path=member_path(container, name), modified_ns=None, error=str(error))
 
 
 def normalize_name(name: str) -> str:

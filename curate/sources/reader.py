@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -301,7 +301,7 @@ def _read_listed_file(
         raise as_photo_error(exc, "the file can't be read") from exc
     _check_same((before.st_size, before.st_mtime_ns, size), (after.st_size, after.st_mtime_ns, len(data)))
     if (photo.bytes, photo.modified_ns) != (size, modified_ns(after)):
-        photo = replace(photo, bytes=size, modified_ns=modified_ns(after))
+        photo = photo._replace(bytes=size, modified_ns=modified_ns(after))
     return photo, data
 
 
@@ -314,7 +314,7 @@ def _read_table_row(
         _check_same(photo.modified_ns, version.modified_ns)
     if len(data) > max_bytes:
         raise FileTooLarge(f"{len(data)} bytes are over the limit of {max_bytes}")
-    listed = replace(photo, bytes=len(data), modified_ns=version.modified_ns)
+    listed = photo._replace(bytes=len(data), modified_ns=version.modified_ns)
     return listed, data if is_wanted(data[:SNIFF_BYTES]) else data[:SNIFF_BYTES]
 
 
@@ -330,7 +330,7 @@ def _fetch_listed_photo(
         if too_large:
             raise FileTooLarge(f"{photo.bytes} bytes are over the limit of {max_bytes}")
     data = read_photo(photo.source, photo.path, offset=photo.offset, size=photo.bytes)
-    return replace(photo, bytes=len(data)), data if is_wanted(data[:SNIFF_BYTES]) else data[:SNIFF_BYTES]
+    return photo._replace(bytes=len(data)), data if is_wanted(data[:SNIFF_BYTES]) else data[:SNIFF_BYTES]
 
 
 def _fetch_head(location: str, photo: ListedPhoto) -> bytes:

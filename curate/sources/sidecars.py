@@ -12,7 +12,6 @@ import tarfile
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from curate.errors import ChangedSinceScan, FileTooLarge
@@ -238,7 +237,7 @@ class SidecarIndex:
             )
             self._last = key, _Sample(rows)
         sidecars = (*self._last[1].sidecars(photo), *self._nearest_metadata(photo))
-        return replace(photo, sidecars=sidecars) if sidecars else photo
+        return photo._replace(sidecars=sidecars) if sidecars else photo
 
     def _nearest_metadata(self, photo: ListedPhoto) -> Iterator[Sidecar]:
         """The nearest metadata file in the folder of a photo or above it, in the same tar or ZIP."""

@@ -7,7 +7,6 @@ type, plus the number of its column among these. So it depends on the file alone
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import BinaryIO, Protocol
 
 import pyarrow as pa
@@ -102,19 +101,19 @@ def list_table_rows(
         table = open_table(stream, size)
         columns = choose_columns(table, choice, photo_location(container.source, container.path))
     except PhotoError as exc:
-        yield replace(container, modified_ns=None, error=str(exc))
+        yield container._replace(modified_ns=None, error=str(exc))
         return
     if not columns:
         if is_metadata(container.path) and FILE_NAME in table.schema.names:
-            yield replace(container, bytes=size)
+            yield container._replace(bytes=size)
         elif named:
-            yield replace(container, error=str(without_images_error(table)))
+            yield container._replace(error=str(without_images_error(table)))
         else:
             choice.pass_over(photo_location(container.source, container.path))
         return
     table.check_columns(columns)
     if table.damage is not None:
-        yield replace(container, modified_ns=None, error=str(table.damage))
+        yield container._replace(modified_ns=None, error=str(table.damage))
     total = len(binary_columns(table.schema))
     names = [(None if total == 1 else escape(column.name).replace("\0", r"\x00"), column.number) for column in columns]
     names.sort(key=lambda name: (name[0] or "").split("/"))

@@ -9,7 +9,7 @@ import tarfile
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class TarStream:
         self, archive: ListedPhoto, exclusion: Exclusion | None = None, beat: Callable[[], None] = lambda: None
     ) -> None:
         self._archive = archive
-        self._container = replace(archive, bytes=None, offset=None)
+        self._container = archive._replace(bytes=None, offset=None)
         self._exclusion, self._beat = exclusion or Exclusion(), beat
         self._links: list[Link] = []
         self._starts = [0]
@@ -76,7 +76,7 @@ class TarStream:
                 if file.identity() not in (None, scanned):
                     raise ChangedWhileRead(CHANGED)
         except PhotoError as exc:
-            yield replace(self._container, modified_ns=None, error=str(exc)), b""
+            yield self._container._replace(modified_ns=None, error=str(exc)), b""
 
     def resolve_links(self, members: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
         """The entries of the links, after all members have been read; see `curate.sources.tar.resolve_links`.
@@ -109,12 +109,12 @@ class TarStream:
             if header.islnk() or header.issym():
                 self._links.append(to_link(header, headers.archive))
                 continue
-            for photo in list_member(self._container, header):
-                if self._exclusion.skips_below(photo.path, start=first):
-                    continue
-                read, data = _read_member(stream, header, photo, is_wanted, max_bytes)
-                is_cut_off |= read.error is not None and read.error.startswith(BrokenTar.__name__)
-                yield read, data
+            photo = list_member(self._container, header)
+            if photo is None or self._exclusion.skips_below(photo.path, start=first):
+                continue
+            read, data = _read_member(stream, header, photo, is_wanted, max_bytes)
+            is_cut_off |= read.error is not None and read.error.startswith(BrokenTar.__name__)
+            yield read, data
         if stream.error is not None:
             raise stream.error
         if headers.damaged_at is not None and not is_cut_off:
@@ -267,9 +267,9 @@ def _read_member(
         if len(data) < header.size and has_photo_name(photo.path):
             raise BrokenTar(f"the tar is cut off in this member, at byte {stream.end}: copy it again, then scan again")
     except PhotoError as exc:
-        return replace(photo, error=str(exc)), b""
+        return photo._replace(error=str(exc)), b""
     except MemoryError:
-        return replace(photo, error=str(OutOfMemory("reading it needs more memory than is available"))), b""
+        return photo._replace(error=str(OutOfMemory("reading it needs more memory than is available"))), b""
     return photo, data[:SNIFF_BYTES] if len(data) < header.size else data
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 import tarfile
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from curate.scanning.scan import ScanOptions, scan_photos
 from curate.sources import ListedPhoto, list_photos, read_photo
 from curate.sources.containers import list_stream_members
 from curate.sources.path_lists import sort_photos
+from curate.sources.tar_headers import parse_plain_file
 
 Pixels = NDArray[np.uint8]
 Members = dict[str, bytes]
@@ -332,3 +334,20 @@ def test_a_damaged_tar_gives_only_members_within_it_or_an_error(damage: list[tup
     good = [photo for photo in found if photo.error is None]
     assert all(0 <= (photo.offset or 0) <= len(data) - (photo.bytes or 0) for photo in good)
     assert len(good) == 4 or len(found) > len(good) or b"\0" * 512 in data[: -2 * 512]
+
+
+def test_plain_headers_are_parsed_as_tarfile_does() -> None:
+    member = tarfile.TarInfo("f" * 90 + "/photo.jpg")
+    member.size = 0o7123
+    for whole in (member.tobuf(tarfile.USTAR_FORMAT), member.tobuf(tarfile.GNU_FORMAT)):
+        assert parse_plain_file(whole) is not None
+        for position, value in itertools.product(range(512), b"\0 /18x\xff"):
+            changed = bytearray(whole)
+            changed[position] = value
+            if not 148 <= position < 156:
+                changed[148:156] = b" " * 8
+                changed[148:156] = b"%06o\0 " % sum(changed)
+            found = parse_plain_file(bytes(changed))
+            if found is not None:
+                expected = tarfile.TarInfo.frombuf(changed, "utf-8", "surrogateescape")
+                assert (found.name, found.size, found.type) == (expected.name, expected.size, expected.type)
