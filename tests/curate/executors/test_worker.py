@@ -132,7 +132,7 @@ list(map_in_processes(log_odds, [np.zeros((2, 2, 3), np.uint8)]))
 """
 
 
-@pytest.mark.parametrize("bytes_kept", [None, 0, 800_000], ids=["missing", "empty", "truncated"])
+@pytest.mark.parametrize("bytes_kept", [None, 800_000], ids=["missing", "truncated"])
 def test_a_damaged_tone_network_is_one_line(bytes_kept: int | None, tmp_path: Path) -> None:
     copy = shutil.copytree(Path(curate.__file__).parent, tmp_path / "curate")
     network = copy / "measures/tone/network.onnx"
