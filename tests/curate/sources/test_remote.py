@@ -101,7 +101,7 @@ def test_a_photo_of_a_bucket_is_read_again_from_its_row(uploaded: str, photos: P
 
 
 def test_the_report_shows_photos_in_a_bucket_and_in_its_tars(uploaded: str, tmp_path: Path) -> None:
-    scan_photos([uploaded], tmp_path / "scan.parquet", ScanOptions())
+    scan_photos([uploaded], tmp_path / "scan.parquet", SERIAL)
     readable = manifest.read_manifest(tmp_path / "scan.parquet").table.filter(pc.field("error").is_null())
     assert readable["tar_offset"].null_count < readable.num_rows
     made = write_report(tmp_path / "scan.parquet", tmp_path / "scan.html")

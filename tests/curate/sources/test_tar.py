@@ -84,7 +84,7 @@ def test_a_photo_of_a_tar_is_read_again_from_its_row(members: Members, tmp_path:
 def test_photos_in_tars_can_be_packed(members: Members, tmp_path: Path) -> None:
     (tmp_path / "0.tar").write_bytes(tar_of(members))
     scan_photos([tmp_path / "0.tar"], tmp_path / "m.parquet", ScanOptions(engine="serial"))
-    summary = pack_photos(tmp_path / "m.parquet", tmp_path / "packed", PackOptions(size_px=32))
+    summary = pack_photos(tmp_path / "m.parquet", tmp_path / "packed", PackOptions(size_px=32, engine="serial"))
     assert (summary.photos, summary.failed) == (2, [])
 
 
@@ -287,7 +287,9 @@ def test_photos_of_a_joined_tar_are_scanned_packed_and_exported(members: Members
     rows = rows_of(tmp_path / "m.parquet")
     same = [rows[f"0.tar/{name}"]["sha256"] for name in ("000/a.png", "c~2.png")]
     assert same[0] == same[1] == hashlib.sha256(members["000/a.png"]).hexdigest()
-    assert pack_photos(tmp_path / "m.parquet", tmp_path / "packed", PackOptions(size_px=32)).photos == 3
+    assert (
+        pack_photos(tmp_path / "m.parquet", tmp_path / "packed", PackOptions(size_px=32, engine="serial")).photos == 3
+    )
     assert scan_photos([tmp_path / "0.tar"], tmp_path / "m.parquet", ScanOptions(engine="serial")).measured_now == 0
 
 

@@ -189,7 +189,9 @@ def test_a_zip_in_a_folder_or_list_is_scanned_packed_and_exported(members: Membe
         assert list(rows_of(tmp_path / "m.parquet")) == [
             *("0.zip/000/a.png", "0.zip/000/b.png", "0.zip/000/photo", "0.zip/c.png")
         ]
-    assert pack_photos(tmp_path / "m.parquet", tmp_path / "packed", PackOptions(size_px=32)).photos == 3
+    assert (
+        pack_photos(tmp_path / "m.parquet", tmp_path / "packed", PackOptions(size_px=32, engine="serial")).photos == 3
+    )
     exported = export_photos(tmp_path / "m.parquet", tmp_path / "copies", "copy")
     assert (exported.photos, exported.failed) == (3, [])
     assert (tmp_path / "copies" / "0.zip" / "000" / "a.png").read_bytes() == members["000/a.png"]
