@@ -27,7 +27,7 @@ from train.models.unet import ColorUNet
 from train.recipe import Recipe
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 PHOTOS = 40
 COMMANDS = (
     "curate scan IN/photos -o OUT/m.parquet --workers 2",

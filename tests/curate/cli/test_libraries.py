@@ -25,7 +25,7 @@ def run(command: str, broken: Path) -> subprocess.CompletedProcess[str]:
     """Run a command with the modules in `broken` first on the import path."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(broken), str(ROOT)])}
     words = [sys.executable, "-P", "-m", *command.split()]
-    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
 def write_header(folder: Path) -> Path:
@@ -83,7 +83,7 @@ def test_a_missing_shared_library_of_torch_is_named(photos: Path, tmp_path: Path
 def test_a_package_that_is_not_installed_is_named(photos: Path, tmp_path: Path) -> None:
     program = "import sys; sys.modules['pebble'] = None; from curate.cli import main; main(sys.argv[1:])"
     words = [sys.executable, "-c", program, "scan", str(photos), "-o", str(tmp_path / "out")]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: pebble can't be imported: ")
     assert done.stderr.endswith(": reinstall it: pip install --force-reinstall pebble\n")

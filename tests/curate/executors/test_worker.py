@@ -158,7 +158,7 @@ def test_a_terminated_scan_leaves_no_temporary_file(number: signal.Signals, phot
         while not list(scratch.glob("*/listener-*")):
             time.sleep(0.01)
         process.send_signal(number)
-        _, error = process.communicate(timeout=30)
+        _, error = process.communicate(timeout=300)
     assert error == "Interrupted: run the same command again; it continues from what is finished.\n"
     assert process.returncode == 130
     assert list(scratch.iterdir()) == []

@@ -214,7 +214,7 @@ def test_a_killed_pack_keeps_its_finished_shards(tmp_path: Path, monkeypatch: py
         Image.fromarray(noise).save(tmp_path / "photos" / f"{number}.png", compress_level=1)
     clean_manifest, out = write_clean_manifest(tmp_path / "photos", tmp_path / "clean.parquet"), tmp_path / "a"
     with subprocess.Popen([sys.executable, "-c", PACK_ONE_BY_ONE, str(clean_manifest), str(out)]) as running:
-        limit = time.monotonic() + 30
+        limit = time.monotonic() + 300
         while not shard_path(out, 1).exists():
             assert time.monotonic() < limit
             time.sleep(0.002)

@@ -59,7 +59,7 @@ def test_a_photo_that_needs_too_much_memory_is_one_error_row(photos: Path, tmp_p
     Image.new("RGB", (14_000, 14_000), (200, 40, 40)).save(photos / "b-huge.jpg", quality=30)
     out = tmp_path / "m.parquet"
     command = [sys.executable, "-c", LITTLE_MEMORY, str(photos), str(out)]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=300)
     errors = {row["path"]: row["error"] for row in manifest.read_manifest(out).table.to_pylist()}
     assert errors.pop("b-huge.jpg").partition(":")[0] in ("OutOfMemory", "WorkerDied")
     assert [name for name, error in errors.items() if error is None] == ["a-vivid.png", "more/b-gray.png"]
@@ -83,7 +83,7 @@ def test_a_killed_scan_of_a_tar_continues(many: Path) -> None:
     command = [sys.executable, "-m", "curate", "scan", str(tar), "-o", str(out), "--workers", "1"]
     work = out.with_name(f".{out.name}.scan")
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while not any(work.glob("part-*-000000.parquet")) and time.monotonic() < deadline:
             time.sleep(0.005)
         running.send_signal(signal.SIGKILL)

@@ -277,7 +277,7 @@ def write_many_photos(folder: Path, encoded: Callable[..., bytes]) -> None:
         path.write_bytes(whole[:5000] if number % 40 == 7 else whole)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "timed out"

@@ -250,12 +250,12 @@ def test_a_killed_and_resumed_run_ends_like_an_uninterrupted_one(clean_manifest:
     options += " --ema 0.8 --clip-grad 0.5"
     command = [sys.executable, "-m", "train", "fit", str(path), "--run-dir", str(killed), *options.split()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while not (killed / "last.safetensors").exists() and process.poll() is None and time.monotonic() < until:
             time.sleep(0.005)
         time.sleep(0.1)
         process.kill()
-        said, _ = process.communicate(timeout=60)  # returns when no reader process holds the pipe any more
+        said, _ = process.communicate(timeout=300)  # returns when no reader process holds the pipe any more
     assert process.returncode == -signal.SIGKILL, said
     assert "Traceback" not in said
     assert "Warning" not in said
