@@ -1,12 +1,13 @@
-"""Effect of curation: training on raw photos and on those that `curate filter` keeps, with the same number of steps.
+"""Effect of curation: training on a raw pile of pictures and on what `curate filter` keeps of it, with equal steps.
 
-    python benchmarks/proof_curation.py PHOTOS --prints PRINTS --work FOLDER [--steps 1000] [--seeds 0 1 2]
-        [--fit OPTIONS] [--device cuda]
+    python benchmarks/proof_curation.py PHOTOS --prints PRINTS --work FOLDER [--graphics GRAPHICS] [--photos N]
+        [--spoiled 40] [--steps 1000] [--seeds 0 1 2] [--fit OPTIONS] [--device cuda]
 
-PHOTOS is a folder of photos. 200 of its colourful photos (M of 30 or more, tone color) are held out, and both networks
-are evaluated on them. The raw set is the rest of PHOTOS and the toned or gray prints of PRINTS; some of its colourful
-photos are replaced by sepia or gray copies, so that `--spoiled` percent of the set is gray, toned or dull. Finished
-runs are not trained again.
+PHOTOS is a folder of photos. 200 of its colourful photos (M of 30 or more, tone color) are held out, and all networks
+are evaluated on them. The raw set is the rest of PHOTOS (with --photos, N of them), the toned or gray prints of PRINTS
+and the pictures of GRAPHICS, which are no photographs; some of its colourful photos are replaced by sepia or gray
+copies, so that `--spoiled` percent of the photos and prints is gray, toned or dull. The color set is what is kept by
+the rules of colorfulness and tone only, the curated set what is kept by default. Finished runs are not trained again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ SEPIA = (0.393, 0.769, 0.189, 0, 0.349, 0.686, 0.168, 0, 0.272, 0.534, 0.131, 0)
 HELD_OUT_PHOTOS = 200
 HELD_OUT_MIN_COLORFULNESS = 30.0
 METRICS = ("loss_to_neutral", "colorfulness_share", "colorfulness_difference", "psnr_db", "ssim")
-SETS = ("raw", "curated")
+SETS = ("raw", "color", "curated")
 
 
 def main() -> None:
@@ -39,15 +41,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--prints", type=Path, required=True)
+    parser.add_argument("--graphics", type=Path)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--spoiled", type=float, default=40, help="percent of the raw set")
+    parser.add_argument("--photos", type=int, dest="most_photos", help="photos in the raw set  [default: all]")
+    parser.add_argument("--spoiled", type=float, default=40, help="percent of the photos and prints")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--fit", default="--image-size 64 --channels 24 --lr 1e-3", help="options of `train fit`")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     if not (options.work / "curated.parquet").exists():
-        build_sets(options.photos, options.prints, options.work, options.spoiled / 100)
+        build_sets(options)
     fit_options = [
         "--epochs",
         "1000",
@@ -64,24 +68,28 @@ def main() -> None:
         evaluate(options.work, name, options.seeds, options.device)
 
 
-def build_sets(photos: Path, prints: Path, work: Path, spoiled_share: float) -> None:
-    """Write raw.parquet and curated.parquet; both have the same held-out photos as split 'val'."""
+def build_sets(options: argparse.Namespace) -> None:
+    """Write a manifest for each set; all have the same held-out photos as split 'val'."""
+    work = options.work
     work.mkdir(parents=True, exist_ok=True)
-    curate("scan", str(photos), "-o", str(work / "photos.parquet"))
+    curate("scan", str(options.photos), "-o", str(work / "photos.parquet"))
     rows = manifest.read_manifest(work / "photos.parquet").table.to_pylist()
     shuffled = [rows[index] for index in np.random.default_rng(0).permutation(len(rows)) if not rows[index]["error"]]
     bright = [row for row in shuffled if is_colorful(row, HELD_OUT_MIN_COLORFULNESS)]
     held = {row["path"] for row in bright[:HELD_OUT_PHOTOS]}
-    rest = [row for row in shuffled if row["path"] not in held]
+    rest = [row for row in shuffled if row["path"] not in held][: options.most_photos]
     colorful = [row for row in rest if is_colorful(row, 20)]
-    printed = sorted(path for path in prints.rglob("*") if path.suffix == ".jpg")
-    spoiled = round(spoiled_share * (len(rest) + len(printed))) - (len(rest) - len(colorful)) - len(printed)
+    printed = sorted(path for path in options.prints.rglob("*") if path.suffix == ".jpg")
+    dull = len(rest) - len(colorful) + len(printed)
+    spoiled = max(0, round(options.spoiled / 100 * (len(rest) + len(printed))) - dull)
     for row in rest:
         link(photo_path(row), work / "pile" / "as-they-are" / row["path"])
     for row in colorful[:spoiled]:
         spoil(work / "pile" / "as-they-are" / row["path"], work / "pile" / "copies" / row["path"])
-    for path in printed:
-        link(path, work / "pile" / "prints" / path.relative_to(prints))
+    for name, folder in (("prints", options.prints), ("graphics", options.graphics)):
+        for path in sorted(folder.rglob("*")) if folder else ():
+            if path.is_file():
+                link(path, work / "pile" / name / path.relative_to(folder))
     for row in bright[:HELD_OUT_PHOTOS]:
         link(photo_path(row), work / "held" / row["path"])
     write_manifests(work)
@@ -119,24 +127,27 @@ def spoil(photo: Path, target: Path) -> None:
 
 
 def write_manifests(work: Path) -> None:
-    """Scan and filter the sets; raw keeps all photos, curated those that `curate filter` keeps by default."""
-    for name, keep_all in (("held", True), ("raw", True), ("curated", False)):
+    """Scan and filter the sets; raw keeps all pictures, curated those that `curate filter` keeps by default."""
+    any_kind = ("--keep-kind", "graphic", "--keep-machine-made")
+    tones = ("--keep-tone", "grayscale", "--keep-tone", "sepia", "--keep-tone", "toned")
+    every = ("--min-colorfulness", "-1", *tones, *any_kind)
+    for name, options in (("held", every), ("raw", every), ("color", any_kind), ("curated", ())):
         folder = work / ("held" if name == "held" else "pile")
-        curate("scan", str(folder), "-o", str(work / f"{folder.name}-scan.parquet"))
-        every = ("--min-colorfulness", "-1", "--keep-tone", "grayscale", "--keep-tone", "sepia", "--keep-tone", "toned")
-        out = work / name / "clean.parquet"
+        scan, out = work / f"{folder.name}-scan.parquet", work / name / "clean.parquet"
+        if not scan.exists():
+            curate("scan", str(folder), "-o", str(scan))
         out.parent.mkdir(exist_ok=True)
-        options = every if keep_all else ()
-        curate("filter", str(work / f"{folder.name}-scan.parquet"), "--split", "100/0/0", "-o", str(out), *options)
+        curate("filter", str(scan), "--split", "100/0/0", "-o", str(out), *options)
     held = manifest.read_manifest(work / "held" / "clean.parquet").table
     held = held.set_column(held.column_names.index("split"), "split", pa.array(["val"] * held.num_rows))
     for name in SETS:
         table = manifest.read_manifest(work / name / "clean.parquet").table
         joined = pa.concat_tables([table, held])
         manifest.write_manifest(work / f"{name}.parquet", joined, Lineage("clean", "benchmarks/proof_curation.py", {}))
-        tones = pc.value_counts(table["tone"]).to_pylist()
+        counts = {column: Counter(table[column].to_pylist()) for column in ("tone", "kind")}
+        folders = Counter(path.partition("/")[0] for path in table["path"].to_pylist())
         dull = pc.sum(pc.less(table["colorfulness"], 20)).as_py()
-        print(f"{name}: {table.num_rows} photos to train, {tones}, {dull} with M below 20", flush=True)
+        print(f"{name}: {table.num_rows} to train, {counts}, {dull} with M below 20; {folders}", flush=True)
 
 
 def fit(work: Path, name: str, seed: int, options: list[str]) -> None:

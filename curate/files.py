@@ -25,6 +25,9 @@ from curate.text import advise, describe_error, is_disk_full, is_out_of_handles
 STAMP = ".made_of"
 """In an output folder: JSON of what decides its content."""
 LOCK = ".lock"
+FAILED_NAME = "failed.csv"
+"""In an output folder: path and error of what failed."""
+_TEMPORARY_SUFFIXES = (".draft", ".copy")
 _COMPLETE = "complete"
 
 
@@ -288,12 +291,21 @@ def locked_output_dir(out: Location, made_of: dict[str, Any], *, overwrite: bool
                 _remove_drafts(out)  # of workers that were killed
 
 
-def make_drafts_folder(out: RemotePath) -> Path:
-    """Make and return the folder of this machine in which files of an output are written before they are uploaded.
+def is_temporary(name: str) -> bool:
+    """Whether a name in an output folder is that of a file that is being written, or of other work in progress."""
+    return name.startswith(".") and name.lower().endswith(_TEMPORARY_SUFFIXES)
+
+
+def make_drafts_folder(out: Location) -> Path:
+    """Return the folder of this machine in which files of an output folder are written before they get their names.
+
+    That is the output folder itself, or a folder that is made here if it is at a URL.
 
     Raises:
         OutputError: the system refuses to make it.
     """
+    if not isinstance(out, RemotePath):
+        return out
     folder = cache_folder() / "drafts" / _short_hash(out.url)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -367,7 +379,7 @@ def _removal_order(name: str) -> int:
 
 def write_failed_csv(out: Location, failed: Sequence[tuple[str, str]]) -> None:
     """Write path and error of all photos that failed to `failed.csv` in a folder; remove that file if none failed."""
-    target = out / "failed.csv"
+    target = out / FAILED_NAME
     if not failed:
         remove(target)
         return

@@ -33,7 +33,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         noise = rng.integers(0, 255, (20, 30, 3), np.uint8)
         pixels = noise if number % 2 else np.repeat(noise[..., :1], 3, axis=2)
         Image.fromarray(pixels).save(home / "photos" / f"{number}.png")
-    scan_photos([home / "photos"], home / "manifests" / "scan.parquet", ScanOptions(engine="serial"))
+    scan_photos([home / "photos"], home / "manifests" / "scan.parquet", ScanOptions())
     options = FilterOptions(keep_kinds=frozenset({"photo", "graphic"}))  # noise doesn't look like a photo
     filter_manifest(home / "manifests" / "scan.parquet", home / "manifests" / "clean.parquet", options)
     return home

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Literal
 
@@ -69,6 +69,7 @@ def fit(
     saturated_chroma: float = _RECIPE.saturated_chroma,
     perceptual_weight: float = _RECIPE.perceptual_weight,
     augment: Augment = _RECIPE.augment,
+    crop_borders: bool = _RECIPE.crop_borders,
     clip_grad: float | None = _RECIPE.clip_grad,
     ema: float | None = _RECIPE.ema,
     max_steps: int | None = _RECIPE.max_steps,
@@ -100,7 +101,8 @@ def fit(
         run_dir: folder of the run; None is `runs/NAME OF THE MANIFEST`.
         image_size, channels, epochs, batch_size, accumulate, devices, lr, weight_decay, beta1, beta2, warmup, norm,
             encoder, neutral_weight, saturated_weight, neutral_chroma, saturated_chroma, perceptual_weight, augment,
-            clip_grad, ema, max_steps, seed: the hyper-parameters of `Recipe`, explained in docs/reference/recipe.md.
+            crop_borders, clip_grad, ema, max_steps, seed: the hyper-parameters of `Recipe`, explained in
+            docs/reference/recipe.md.
         recipe: all hyper-parameters as one object, instead of single arguments.
         init: start from the best weights of this run's folder, or from this checkpoint, to fine-tune or to train
             longer; the text "ready" starts from the weights that come with vividset. channels, norm and encoder are
@@ -139,31 +141,8 @@ def fit(
         >>> result.steps, result.healthy  # doctest: +SKIP
         (500, True)
     """
-    given = Recipe(
-        image_size=image_size,
-        channels=channels,
-        epochs=epochs,
-        batch_size=batch_size,
-        accumulate=accumulate,
-        devices=devices,
-        lr=lr,
-        weight_decay=weight_decay,
-        beta1=beta1,
-        beta2=beta2,
-        warmup=warmup,
-        norm=norm,
-        encoder=encoder,
-        neutral_weight=neutral_weight,
-        saturated_weight=saturated_weight,
-        neutral_chroma=neutral_chroma,
-        saturated_chroma=saturated_chroma,
-        perceptual_weight=perceptual_weight,
-        augment=augment,
-        clip_grad=clip_grad,
-        ema=ema,
-        max_steps=max_steps,
-        seed=seed,
-    )
+    arguments = locals()  # only the parameters yet: each field of Recipe is one of them
+    given = Recipe(**{field.name: arguments[field.name] for field in fields(Recipe)})
     _check("on_trouble", on_trouble, ("warn", "stop", "rescue"))
     if not 0 <= workers <= 64:
         raise UsageError(f"workers must be 0 to 64, not {workers!r}")

@@ -79,6 +79,11 @@ class Recipe:
         "`film` shows the network each training photo as old film and paper would show it, with random response, "
         "contrast, fading and damage, for colorizing old photographs; its colors stay the target. `none` doesn't.",
     )
+    crop_borders: bool = _hyper_parameter(
+        False,
+        "Train and validate on what is inside of the bands at the sides of a photo, as the scan measured them. Not "
+        "by default, because the network should also see whole photos as they are. A pack is cropped when it is made.",
+    )
     clip_grad: float | None = _hyper_parameter(
         None, "Largest norm of a step's gradient; longer gradients are scaled down to it. None doesn't clip."
     )

@@ -47,6 +47,7 @@ SMOOTHED = 0.02
 SYNTHETIC_GRAPHICS, SYNTHETIC_WEIGHT, GRAPHIC_WEIGHT, FILTERED_WEIGHT = 900, 0.35, 1.6, 0.5
 FULL_WEIGHT_PICTURES = 6
 """Pictures of one repository and label that count fully; n count as much as the square root of 6 n."""
+RANGE_STARTS, RANGE_END = (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5), 2.5
 LOST_SHARES = (0.005, 0.01, 0.02, 0.05)
 
 FloatArray = NDArray[np.float64]
@@ -84,6 +85,7 @@ def main() -> None:
     clear = regression.log_odds(held_out)
     print_table("network", odds, held_out)
     print_table("statistics alone", clear, held_out)
+    print_ranges(clear, odds, held_out)
     if options.out:
         (options.out / "network.onnx").write_bytes(as_onnx(network))
         (options.out / "weights.txt").write_text(regression.as_text(), encoding="utf-8")
@@ -235,6 +237,26 @@ def print_table(title: str, odds: FloatArray, pictures: Sequence[Picture]) -> No
     for share in LOST_SHARES:
         limit = np.quantile(photos, 1 - share)
         print(f"| {share:.1%} of the photos lost | {(graphics <= limit).mean():.1%} of the graphics kept |")
+
+
+def print_ranges(clear: FloatArray, odds: FloatArray, pictures: Sequence[Picture]) -> None:
+    """Print how many pictures the network is asked about, and graphics kept, where 1 % of the photos are lost.
+
+    One row for each log odds of the regression from which the network decides; above RANGE_END, the regression does.
+    """
+    graphic, passes = (np.array([getattr(one, name) for one in pictures], bool) for name in ("is_graphic", "passes"))
+    print("| asked from | photos asked | graphics asked | threshold | photos lost | graphics kept |\n|" + "---|" * 6)
+    for start in RANGE_STARTS:
+        asked = (clear > start) & (clear < RANGE_END)
+        scores = np.where(asked, odds, np.where(clear > start, np.inf, -np.inf))
+        photos, graphics = scores[passes & ~graphic], scores[passes & graphic]
+        limit = np.sort(photos)[::-1][int(0.01 * len(photos))] if len(photos) else np.inf
+        shares = [(asked & passes & ~graphic).sum() / max(1, len(photos)), (asked & graphic & passes).sum()]
+        shares[1] /= max(1, len(graphics))
+        print(
+            f"| {start} | {shares[0]:.1%} | {shares[1]:.1%} | {limit:.2f} | {(photos > limit).sum()} of {len(photos)} "
+            f"| {(graphics <= limit).sum()} of {len(graphics)} |"
+        )
 
 
 def as_onnx(network: KindNetwork) -> bytes:

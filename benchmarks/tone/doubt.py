@@ -55,7 +55,7 @@ def measured(folder: Path) -> pd.DataFrame:
     for first in range(0, len(smalls), BATCH_PHOTOS):
         batch = smalls[first : first + BATCH_PHOTOS]
         grids = make_grids(batch)
-        rows += zip(log_odds(compute_features(batch, grids)), map(network.log_odds, grids.lab), strict=True)
+        rows += zip(log_odds(compute_features(batch, grids)), network.log_odds(grids.lab), strict=True)
     return pd.DataFrame(rows, columns=["regression", "network"]).assign(folder=folder.name)
 
 

@@ -75,7 +75,7 @@ def measured(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
     found["said"] = [each and each.tone for each in said]
     found["said_score"] = [each.tone_score if each else math.nan for each in said]
     found["said_network"] = [
-        log_odds(make_grids([small]).lab[0]) if each else math.nan for small, each in zip(smalls, said, strict=True)
+        log_odds(make_grids([small]).lab)[0] if each else math.nan for small, each in zip(smalls, said, strict=True)
     ]
     return found
 

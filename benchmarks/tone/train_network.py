@@ -164,7 +164,7 @@ def judge(out: Path, data: Path) -> None:
     """Write the network for the package, and (n,) float32 log odds by networks trained without a picture's photo."""
     unseen = [load_network(as_onnx(out / f"small{fold}.pt")) for fold in range(FOLDS)]
     odds = [
-        log_odds(make_grids([small]).lab[0], unseen[row["fold"]]) for batch in batches(data) for row, small in batch
+        log_odds(make_grids([small]).lab, unseen[row["fold"]])[0] for batch in batches(data) for row, small in batch
     ]
     np.save(out / "odds.npy", np.array(odds, np.float32))
     WEIGHTS.write_bytes(as_onnx(out / f"small{NO_FOLD}.pt"))

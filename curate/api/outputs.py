@@ -13,10 +13,9 @@ from curate.api.arguments import StrPath, call_text, choose_options, to_roots
 from curate.errors import UsageError
 from curate.executors.engines import EngineName
 from curate.executors.retry import Progress
-from curate.exporting.items import ExportSummary
+from curate.exporting.items import SHARD_MB, ExportOptions, ExportSummary
 from curate.exporting.lists import ListKind, export_list
 from curate.exporting.names import Kind
-from curate.exporting.parquet import SHARD_MB, ParquetOptions
 from curate.locations import parse_location
 from curate.packing.pack import PackOptions, PackSummary
 from curate.report import ReportSummary
@@ -106,8 +105,8 @@ def export_photos(
             `csv` also split, reasons and error, for `parquet` also sha256.
         null: end the paths of `txt` with NUL bytes, so that names may have newlines.
         shard_mb: size of a file of `parquet`, in millions of bytes of photos.
-        workers: processes that write `parquet`, 1 or more; None is one per available core.
-        engine: of `parquet`: `processes`, `serial` or `ray`, as in `scan_photos`.
+        workers: processes that write, 1 or more; None is one per available core. Lists need none.
+        engine: `processes`, `serial` or `ray`, as in `scan_photos`.
         progress: called with the number of photos done and of all photos.
 
     Returns:
@@ -133,9 +132,9 @@ def export_photos(
         raise UsageError(
             "--column is for --to csv and parquet, and -0 for --to txt: leave it out, or choose that format"
         )
-    options = ParquetOptions(columns, shard_mb, workers, engine)
+    options = ExportOptions(columns, shard_mb, workers, engine)
     return curate.exporting.export.export_photos(
-        parse_location(manifest), parse_location(out), cast("Kind", kind), parquet=options, progress=progress
+        parse_location(manifest), parse_location(out), cast("Kind", kind), options, progress=progress
     )
 
 

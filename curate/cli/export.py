@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     metavar="MB",
     help="Size of a file of --to parquet, in millions of bytes of photos.",
 )
-@workers_option("Number of worker processes for --to parquet; with --engine ray, number of parallel tasks.")
+@workers_option("Number of worker processes; with --engine ray, number of parallel tasks.")
 @engine_option()
 def export(
     manifest: Location,
@@ -77,10 +77,10 @@ def export(
     txt          a file with one path or URL per line, for `curate scan --from-file` and `xargs`
     csv          a table with the path or URL of each photo, and columns of the manifest
 
-    Captions, labels and other files beside a photo (cat.txt, cat.json for cat.jpg), and its row in a metadata.csv or
-    metadata.jsonl, go with it. Characters that some file systems can't store are replaced in file names. Photos and
-    files beside them that can't be exported are listed in failed.csv. If the export is interrupted, run the same
-    command again to continue.
+    Captions, labels and other files beside a photo (cat.txt, cat.json for cat.jpg), and its row in a metadata.csv,
+    metadata.jsonl or metadata.parquet, go with it. Characters that some file systems can't store are replaced in file
+    names. Photos and files beside them that can't be exported are listed in failed.csv. If the export is interrupted,
+    run the same command again to continue.
     """
     from curate.api.outputs import export_photos
 

@@ -1,7 +1,8 @@
 """Export the photos of a manifest in the layout of another tool.
 
 - export: plans and runs an export into a folder
-- items: its photos, what belongs to them, and the counts
+- items: the photos of one job, what belongs to them, and the counts
+- jobs: runs jobs on an engine
 - names: names that every file system can store
 - tars: WebDataset tars
 - tree: Hugging Face imagefolder, copies, symbolic links and hard links

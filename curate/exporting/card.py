@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.exporting.features import describe_features_for_card
+from curate.exporting.names import CARD_NAME
 from curate.files import exists, write_atomic
 from curate.locations import Location
 from curate.manifest import MEASURE_FIELDS, Lineage, Manifest
 from curate.text import pluralize
 from curate.version import __version__
 
-CARD_NAME = "README.md"
 _MARK = re.compile(r"<!-- vividset card ([0-9a-f]{64}) -->\n$")
 """The last line, with the sha256 of the text before it: a card that was edited is not written again."""
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
@@ -73,12 +73,6 @@ TEXTS = {
     "parquet": "in Parquet files. The column `image` has the unchanged file of each photo.",
 }
 """The end of the first sentence of a card, by the kind of export."""
-
-
-def exported_rows(rows: pa.Table, failed: Sequence[tuple[str, str]]) -> pa.Table:
-    """The rows without those of photos that failed, given as path and reason."""
-    paths = pa.array([path for path, _ in failed], pa.string())
-    return rows.filter(pc.invert(pc.is_in(rows["path"], value_set=paths))) if len(paths) else rows
 
 
 def write_card(out: Location, card: CardContent) -> bool:

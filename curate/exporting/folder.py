@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from curate.files import commit, make_drafts_folder, write_failed_csv
+from curate.files import commit, make_drafts_folder, remove
 from curate.locations import Location, RemotePath
 
 BUFFER_BYTES = 64 << 20
@@ -18,25 +17,26 @@ BUFFER_FILES = 64
 
 
 class ExportFolder:
-    """Writes the files of an export, each whole or not at all; `close` writes what is still in memory.
+    """Writes the files of an export, each whole or not at all; `flush` writes what is still in memory.
+
+    Several processes may write different files of one folder.
 
     Args:
         out: the folder; it exists, if it is on this machine.
+        known: size in bytes of the files that are there already, if it is at a URL.
     """
 
-    def __init__(self, out: Location) -> None:
+    def __init__(self, out: Location, known: Mapping[str, int]) -> None:
         self.out = out
-        self._remote = (
-            {name: info.bytes for name, info in out.list_files().items()} if isinstance(out, RemotePath) else {}
-        )
+        self.drafts = make_drafts_folder(out)
+        """Where drafts are written, and the copies of compressed tars are."""
+        self._known = dict(known)
         self._buffer: dict[str, bytes] = {}
-        self.failed_before = self._read_failed()
-        """Paths of the photos that failed in an earlier run, for a URL; see `record_failed`."""
 
     def size(self, name: str) -> int | None:
         """Size of a file in bytes; None if it isn't there."""
         if isinstance(self.out, RemotePath):
-            return self._remote.get(name)
+            return self._known.get(name)
         path = self.out / name
         return path.stat().st_size if path.is_file() else None
 
@@ -53,40 +53,44 @@ class ExportFolder:
             return
         target = self.out / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f".{target.name}.draft")
-        try:
+        with draft_path(self.drafts) as draft:
             draft.write_bytes(data)
             os.replace(draft, target)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
 
     def flush(self) -> None:
         """Write the files that are still in memory."""
         if isinstance(self.out, RemotePath):
             self.out.write_files(self._buffer)
-            self._remote |= {name: len(data) for name, data in self._buffer.items()}
+            self._known |= {name: len(data) for name, data in self._buffer.items()}
             self._buffer.clear()
 
-    @contextmanager
-    def draft(self, name: str) -> Iterator[Path]:
-        """Give the path of a draft on this machine, which gets its name when the block ends without an error."""
-        if isinstance(self.out, RemotePath):
-            with TemporaryDirectory(dir=make_drafts_folder(self.out)) as scratch:
-                yield Path(scratch, name)
-                commit(Path(scratch, name), self.out / name)
-        else:
-            yield (draft := self.out / f".{name}.draft")
-            commit(draft, self.out / name)
+    def remove(self, name: str) -> None:
+        """Delete a file, if it exists."""
+        if self.size(name) is not None:
+            remove(self.out / name)
 
-    def record_failed(self, failed: list[tuple[str, str]]) -> None:
-        """Before a file that lacks photos is written to a URL, record the photos, so that a later run tries again."""
-        if isinstance(self.out, RemotePath):
-            before = [(path, error) for path, error in self.failed_before.items() if path not in dict(failed)]
-            write_failed_csv(self.out, [*failed, *before])
 
-    def _read_failed(self) -> dict[str, str]:
-        if not isinstance(self.out, RemotePath) or "failed.csv" not in self._remote:
-            return {}
-        rows = csv.reader((self.out / "failed.csv").read_bytes().decode().splitlines()[1:])
-        return {row[0]: row[1] for row in rows if len(row) == 2}
+@contextmanager
+def draft_path(folder: Path) -> Iterator[Path]:
+    """Give the path of a new draft in a folder, which is deleted unless it has got another name."""
+    draft = folder / f".{secrets.token_hex(8)}.draft"
+    try:
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_draft(out: Location, name: str) -> Iterator[Path]:
+    """Give the path of a draft on this machine, which gets its name when the block ends without an error.
+
+    Args:
+        out: the output folder.
+        name: path of the file below it. Nothing is written if the block deletes the draft.
+    """
+    with draft_path(make_drafts_folder(out)) as draft:
+        yield draft
+        if draft.exists():
+            if not isinstance(out, RemotePath):
+                (out / name).parent.mkdir(parents=True, exist_ok=True)
+            commit(draft, out / name)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import manifest
-from curate.errors import ManifestError, OutputError, UsageError
-from curate.executors.engines import ENGINES, EngineName, WorkerLost, check_engine_options
+from curate.errors import ManifestError, OutputError
 from curate.executors.retry import Progress
-from curate.exporting.card import CardContent, SplitInfo, exported_rows, write_card
-from curate.exporting.items import OWN_PREFIX, ExportSummary
-from curate.exporting.names import clean_name
+from curate.exporting.card import CardContent, SplitInfo, write_card
+from curate.exporting.items import OWN_PREFIX, PASSED, ExportOptions, ExportSummary, copy_rows, readable_rows
+from curate.exporting.jobs import copied_tars, run_jobs
+from curate.exporting.names import split_folder
 from curate.exporting.parquet_shards import (
-    PASSED,
     SIDECAR_TYPES,
     ShardFooter,
     ShardJob,
@@ -35,49 +33,28 @@ from curate.exporting.parquet_shards import (
 )
 from curate.files import locked_output_dir, write_errors, write_failed_csv
 from curate.locations import Location
-from curate.manifest import Manifest
 from curate.sources.members import is_metadata
 from curate.sources.photo_columns import read_photo_columns
 from curate.sources.reader import PHOTO_REF_COLUMNS
 from curate.sources.sidecars import sidecar_suffix
-from curate.sources.tar_copies import copied_tars
 
 PARQUET_COLUMNS = ("width", "height", "colorfulness", "tone", "sha256")
 """Columns of the manifest in the output if none are chosen, as far as the manifest has them."""
-SHARD_MB = 500
 _BYTES_PER_MB = 1_000_000
 MAX_KINDS = 100
 """Different endings of files beside photos, each of which is a column."""
 _TEXT_SUFFIXES = frozenset({".txt", ".json", ".caption", ".text"})
 
 
-@dataclass(frozen=True, slots=True)
-class ParquetOptions:
-    """How to write Parquet files; `columns` and `shard_mb` decide their content."""
-
-    columns: tuple[str, ...] = ()
-    """Columns of the manifest; none is PARQUET_COLUMNS."""
-    shard_mb: int = SHARD_MB
-    """Size of a file, in millions of bytes of photos."""
-    workers: int | None = None
-    """Worker processes; None: one per available core, with the engine `ray` of the whole cluster."""
-    engine: EngineName = "processes"
-
-    def __post_init__(self) -> None:
-        check_engine_options(self.engine, self.workers, 1)
-        if self.shard_mb < 1:
-            raise UsageError(f"--shard-size must be 1 MB or more, not {self.shard_mb}")
-
-
 def export_parquet(
-    manifest_path: Location, out: Location, options: ParquetOptions, *, progress: Progress | None = None
+    manifest_path: Location, out: Location, options: ExportOptions, *, progress: Progress | None = None
 ) -> ExportSummary:
     """Write the photos of a manifest into Parquet files: `data/SPLIT-00000-of-00012.parquet`.
 
     Args:
         manifest_path: any manifest; rows with an error are skipped.
         out: a new or empty folder, or one with this export or an unfinished part of it.
-        options: see `ParquetOptions`.
+        options: see `ExportOptions`.
         progress: called with the number of finished photos and the total.
 
     Raises:
@@ -90,14 +67,16 @@ def export_parquet(
             raise ManifestError(f"{manifest_path} has no column {name!r}: choose from those of `curate inspect`")
     summary = ExportSummary()
     made_of = {"manifest": read.sha256, "to": "parquet", "columns": options.columns, "shard_mb": options.shard_mb}
-    readable = _readable_rows(read)
+    readable = readable_rows(read)
     with locked_output_dir(out, json.loads(json.dumps(made_of))):
         rows, sidecars, features = _choose_columns(readable, options, summary)
         jobs = list(_plan(rows, options, sidecars, features))
-        with copied_tars(readable, out):
+        with copied_tars(readable, out, options, progress):
             results, sidecars = _write_all(jobs, out, options, progress)
         splits: dict[str, ShardResult] = {}
+        kept = np.ones(readable.num_rows, np.bool_)
         for job, (result, is_new) in zip(jobs, results, strict=True):
+            kept[job.numbers[result.failed_rows]] = False
             split = splits.setdefault(job.split, ShardResult())
             split.photos, split.bytes = split.photos + result.photos, split.bytes + result.bytes
             split.data_bytes += result.data_bytes
@@ -107,27 +86,18 @@ def export_parquet(
             summary.failed_sidecars += result.failed_sidecars
         write_failed_csv(out, [*summary.failed, *summary.failed_sidecars])
         infos = {
-            split: SplitInfo(result.photos, f"data/{_file_name(split)}-*", result.bytes, result.data_bytes)
+            split: SplitInfo(result.photos, f"data/{split_folder(split)}-*", result.bytes, result.data_bytes)
             for split, result in splits.items()
         }
         schema = replace(jobs[0], sidecars=sidecars).schema
-        card = CardContent(read, exported_rows(readable, summary.failed), infos, "parquet", schema, jobs[0].features)
+        card = CardContent(read, readable.filter(pa.array(kept)), infos, "parquet", schema, jobs[0].features)
         with write_errors(out, OutputError, "-o", resumable=True):
             summary.card_kept = not write_card(out, card)
     return summary
 
 
-def _readable_rows(read: Manifest) -> pa.Table:
-    table = read.table.filter(pc.is_valid(read.table["sha256"]))
-    if "error" in table.column_names:
-        table = table.filter(pc.is_null(table["error"]))
-    if not table.num_rows:
-        raise ManifestError(manifest.no_photos_message(read))
-    return table
-
-
 def _choose_columns(
-    rows: pa.Table, options: ParquetOptions, summary: ExportSummary
+    rows: pa.Table, options: ExportOptions, summary: ExportSummary
 ) -> tuple[pa.Table, tuple[SidecarColumn, ...], dict[str, Any]]:
     """The rows with everything that workers need, the columns of sidecars, and features; names are made unique."""
     taken = {"image"}
@@ -192,12 +162,13 @@ def _first_type(suffix: str) -> pa.DataType:
 
 
 def _plan(
-    rows: pa.Table, options: ParquetOptions, sidecars: tuple[SidecarColumn, ...], features: dict[str, Any]
+    rows: pa.Table, options: ExportOptions, sidecars: tuple[SidecarColumn, ...], features: dict[str, Any]
 ) -> Iterator[ShardJob]:
     """Divide the photos of each split into files of about equal size, in the order of the manifest."""
     splits = rows["split"].fill_null("train") if "split" in rows.column_names else pa.array(["train"] * rows.num_rows)
     for split in pc.unique(splits).to_pylist():
-        chosen = rows.filter(pc.equal(splits, split))
+        is_chosen = pc.equal(splits, split)
+        chosen, numbers = rows.filter(is_chosen), pc.indices_nonzero(is_chosen).to_numpy()
         sizes = chosen["bytes"].fill_null(0).to_numpy() if "bytes" in chosen.column_names else np.zeros(len(chosen))
         count = max(1, round(float(sizes.sum()) / (options.shard_mb * _BYTES_PER_MB)))
         middles = np.cumsum(sizes) - sizes / 2
@@ -205,19 +176,13 @@ def _plan(
         bounds = sorted({0, *ends, chosen.num_rows})
         count = len(bounds) - 1
         for number in range(count):
-            name = f"data/{_file_name(split)}-{number:05d}-of-{count:05d}.parquet"
-            yield ShardJob(
-                name, split, chosen.slice(bounds[number], bounds[number + 1] - bounds[number]), sidecars, features
-            )
-
-
-def _file_name(split: str) -> str:
-    """The name of a split as part of a file name."""
-    return clean_name(split).replace("/", "_")
+            name = f"data/{split_folder(split)}-{number:05d}-of-{count:05d}.parquet"
+            first, end = bounds[number : number + 2]
+            yield ShardJob(name, split, chosen.slice(first, end - first), numbers[first:end], sidecars, features)
 
 
 def _write_all(
-    jobs: Sequence[ShardJob], out: Location, options: ParquetOptions, progress: Progress | None
+    jobs: Sequence[ShardJob], out: Location, options: ExportOptions, progress: Progress | None
 ) -> tuple[list[tuple[ShardResult, bool]], tuple[SidecarColumn, ...]]:
     """Write the files that are missing; return the result of each, whether it is new, and the columns of sidecars.
 
@@ -238,14 +203,8 @@ def _write_all(
         done = sum(result.photos for result in kept.values())
         report(done, total)
         current = list(sidecars)  # the jobs are read as workers become free, with the types that are known by then
-        pending = (_copied(replace(job, sidecars=tuple(current))) for job in to_do)
-        for outcome in ENGINES[options.engine](partial(write_shard, out), pending, workers=options.workers):
-            if isinstance(outcome, WorkerLost):
-                raise OutputError(
-                    f"the process that wrote {outcome.item.name} ended: is the memory full? Run the same command again "
-                    "with fewer --workers; what is finished is kept"
-                )
-            job, result = outcome.item, outcome.result
+        pending = (replace(job, rows=copy_rows(job.rows), sidecars=tuple(current)) for job in to_do)
+        for job, result in run_jobs(write_shard, out, pending, options):
             if result.too_narrow is not None:
                 number = [column.name for column in current].index(result.too_narrow.name)
                 if current[number].type == result.too_narrow.type:
@@ -255,11 +214,6 @@ def _write_all(
             files[job.name] = ShardFooter(job.schema, result, retry=False)
             report(done := done + job.rows.num_rows, total)
         sidecars = tuple(current)
-
-
-def _copied(job: ShardJob) -> ShardJob:
-    """The job with a copy of its rows: a slice of a table would be sent to a worker with the whole table."""
-    return replace(job, rows=job.rows.take(pa.array(range(job.rows.num_rows), pa.int64())))
 
 
 def _widest(sidecars: Sequence[SidecarColumn], schemas: Sequence[pa.Schema]) -> tuple[SidecarColumn, ...]:

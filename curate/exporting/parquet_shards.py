@@ -8,20 +8,22 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from curate.errors import OutputError, PhotoError
+from curate.errors import PhotoError
 from curate.exporting.features import hub_metadata
+from curate.exporting.folder import open_draft
+from curate.exporting.items import PASSED
 from curate.exporting.names import clean_name, file_path
-from curate.files import commit, make_drafts_folder, write_errors
+from curate.files import make_drafts_folder
 from curate.locations import Location, RemotePath
 from curate.sources.reader import PhotoRef, photo_refs, read_in_row_order
 from curate.sources.sidecars import read_sidecar, sidecar_suffix
-from curate.sources.tar_copies import use_copies
 
 ROW_GROUP_PHOTOS, ROW_GROUP_BYTES = 100, 32 << 20
 """A row group ends with the photo with which it reaches one of these; a reader loads a row group at once."""
@@ -65,6 +67,8 @@ class ShardJob:
     split: str
     rows: pa.Table
     """Rows of the manifest; what goes into the file has the names that it gets there, with the prefix `PASSED`."""
+    numbers: NDArray[np.int64]
+    """(photos,) number of each row in the export."""
     sidecars: tuple[SidecarColumn, ...]
     features: dict[str, Any] = field(default_factory=dict)
     """Features that the source of the photos recorded for columns."""
@@ -82,10 +86,6 @@ class ShardJob:
         )
 
 
-PASSED = "\0"
-"""Before the names of columns that are passed on as they are."""
-
-
 @dataclass(slots=True)
 class ShardResult:
     """What is in a finished file, or why it could not be written."""
@@ -96,6 +96,8 @@ class ShardResult:
     data_bytes: int = 0
     """Of its content, before compression."""
     failed: list[tuple[str, str]] = field(default_factory=list)
+    failed_rows: list[int] = field(default_factory=list)
+    """Numbers of the rows in the job whose photo failed."""
     failed_sidecars: list[tuple[str, str]] = field(default_factory=list)
     too_narrow: SidecarColumn | None = None
     """A column whose type can't hold a value; then nothing was written."""
@@ -144,26 +146,16 @@ def write_shard(out: Location, job: ShardJob) -> ShardResult:
     """Write one file, in a worker; it gets its name when it is whole.
 
     Raises:
-        OutputError: it can't be written, or a source of photos is gone.
+        OSError: it can't be written.
+        OutputError: a source of photos is gone.
     """
-    with write_errors(out, OutputError, "-o", resumable=True), use_copies(out):
-        if isinstance(out, RemotePath):
-            with TemporaryDirectory(dir=make_drafts_folder(out)) as scratch:
-                draft = Path(scratch, "draft")
-                if (result := _write_draft(draft, job)).too_narrow is None:
-                    commit(draft, out / job.name)
-                return result
-        draft = out / f".{job.name.replace('/', '-')}.{os.getpid()}.draft"
-        try:
-            if (result := _write_draft(draft, job)).too_narrow is None:
-                (out / job.name).parent.mkdir(exist_ok=True)
-                commit(draft, out / job.name)
-        finally:
-            draft.unlink(missing_ok=True)
+    with open_draft(out, job.name) as draft:
+        if (result := _write_draft(draft, make_drafts_folder(out), job)).too_narrow is not None:
+            draft.unlink()
     return result
 
 
-def _write_draft(draft: Path, job: ShardJob) -> ShardResult:
+def _write_draft(draft: Path, copies: Path, job: ShardJob) -> ShardResult:
     result = ShardResult()
     schema = job.schema.with_metadata(hub_metadata(job.schema, job.features))
     plain = [column.name for column in schema if pa.types.is_primitive(column.type) or pa.types.is_string(column.type)]
@@ -173,7 +165,7 @@ def _write_draft(draft: Path, job: ShardJob) -> ShardResult:
     ):
         for start in range(0, job.rows.num_rows, ROW_GROUP_PHOTOS):
             rows = job.rows.slice(start, ROW_GROUP_PHOTOS)
-            for batch in _read_batches(rows, job, result):
+            for batch in _read_batches(rows, job, start, copies, result):
                 if result.too_narrow is not None:
                     return result
                 file.write_table(batch)
@@ -185,17 +177,18 @@ def _write_draft(draft: Path, job: ShardJob) -> ShardResult:
     return result
 
 
-def _read_batches(rows: pa.Table, job: ShardJob, result: ShardResult) -> Iterator[pa.Table]:
+def _read_batches(rows: pa.Table, job: ShardJob, first: int, copies: Path, result: ShardResult) -> Iterator[pa.Table]:
     """Read photos and their sidecars, some at a time; what fails is added to `result`."""
     read: list[tuple[int, dict[str, Any]]] = []
     size = 0
     for number, photo in enumerate(read_in_row_order(photo_refs(rows))):
         try:
-            data = photo.read()
+            data = photo.read(copies)
         except PhotoError as exc:
             result.failed.append((photo.path, str(exc)))
+            result.failed_rows.append(first + number)
             continue
-        values, sidecar_bytes = _read_sidecars(photo, job, result)
+        values, sidecar_bytes = _read_sidecars(photo, job, copies, result)
         if result.too_narrow is not None:
             yield job.schema.empty_table()
             return
@@ -211,7 +204,7 @@ def _read_batches(rows: pa.Table, job: ShardJob, result: ShardResult) -> Iterato
         result.photos += len(read)
 
 
-def _read_sidecars(photo: PhotoRef, job: ShardJob, result: ShardResult) -> tuple[dict[str, Any], int]:
+def _read_sidecars(photo: PhotoRef, job: ShardJob, copies: Path, result: ShardResult) -> tuple[dict[str, Any], int]:
     """The values of the columns of sidecars for a photo, and their size."""
     values: dict[str, Any] = {}
     size = 0
@@ -219,7 +212,7 @@ def _read_sidecars(photo: PhotoRef, job: ShardJob, result: ShardResult) -> tuple
     for sidecar in photo.sidecars:
         column = columns[sidecar_suffix(photo.path, sidecar.path)]
         try:
-            data = read_sidecar(photo.source, sidecar)
+            data = read_sidecar(photo.source, sidecar, copies)
             values[column.name] = column.convert(data)
             size += len(data)
         except PhotoError as exc:

@@ -3,78 +3,84 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tarfile
-from collections.abc import Iterator
+from pathlib import Path
 
-from curate.exporting.folder import ExportFolder
-from curate.exporting.items import ExportItem, ExportPlan, ExportSummary
+from curate.exporting.folder import ExportFolder, open_draft
+from curate.exporting.items import ExportItem, ExportJob, JobResult
 from curate.exporting.json_values import to_json
-from curate.exporting.names import Kind
-from curate.locations import RemotePath
+from curate.files import write_atomic
+from curate.locations import Location
+from curate.sources.reader import read_in_row_order
 from curate.sources.sidecars import ROW_SUFFIX
 
 TAR_PHOTOS = 1000
 """Photos per tar."""
 COLUMNS_SUFFIX = ".metadata.json"
 """End of the member with what metadata files and other columns of the source say about a photo."""
+_OTHER_COLUMNS_SUFFIX = ".vividset-metadata.json"
+"""The same for a photo that has a file of its own with the other end."""
 
 
-def write_tars(plan: ExportPlan, out: ExportFolder, _kind: Kind, summary: ExportSummary) -> Iterator[int]:
-    """Write one tar after another; yield the number of finished photos after each."""
-    done = 0
-    for split in dict.fromkeys(photo.name.partition("/")[0] for photo in plan.photos):
-        members = [photo for photo in plan.photos if photo.name.startswith(f"{split}/")]
-        for first in range(0, len(members), TAR_PHOTOS):
-            chosen = members[first : first + TAR_PHOTOS]
-            _write_tar(out, f"{split}-{first // TAR_PHOTOS:06d}.tar", chosen, summary)
-            done += len(chosen)
-            yield done
+def failed_marker(tar: str) -> str:
+    """The name of the file that says what a tar lacks; it is there before the tar is."""
+    return f".{tar}.failed"
 
 
-def _write_tar(out: ExportFolder, name: str, photos: list[ExportItem], summary: ExportSummary) -> None:
-    if out.size(name) is not None and _is_complete(out, name, photos):
-        summary.photos += len(photos)
-        return
-    failed = len(summary.failed), len(summary.failed_sidecars)
-    with out.draft(name) as draft:
+def write_tar(out: Location, job: ExportJob) -> JobResult:
+    """Write one tar, in a worker; it gets its name when it is whole.
+
+    A tar that is there is kept, unless something in it failed.
+
+    Raises:
+        OSError: it can't be written.
+        OutputError: a source of photos is gone.
+    """
+    folder = ExportFolder(out, job.known)
+    marker = failed_marker(job.file)
+    if folder.size(marker) is None and _is_tar(folder, job.file):
+        return JobResult(photos=job.rows.num_rows)
+    result = JobResult()
+    with open_draft(out, job.file) as draft:
         with tarfile.open(draft, "w", format=tarfile.PAX_FORMAT) as tar:
-            for photo in photos:
-                if (data := photo.read(summary)) is not None:
-                    _add_sample(tar, photo, data, summary)
-        if (len(summary.failed), len(summary.failed_sidecars)) > failed:
-            out.record_failed([*summary.failed, *summary.failed_sidecars])
+            items = list(job.items())
+            for item, _ in zip(items, read_in_row_order(item.photo for item in items), strict=True):
+                if (data := item.read(result, folder.drafts)) is not None:
+                    _add_sample(tar, item, data, result, folder.drafts)
+        if failed := [*result.failed, *result.failed_sidecars]:
+            write_atomic(json.dumps(failed).encode(), out / marker)
+    if not failed:
+        folder.remove(marker)
+    return result
 
 
-def _add_sample(tar: tarfile.TarFile, photo: ExportItem, data: bytes, summary: ExportSummary) -> None:
+def _is_tar(folder: ExportFolder, name: str) -> bool:
+    """Whether a tar is there; one on this machine is opened."""
+    if folder.size(name) is None:
+        return False
+    return not isinstance(folder.out, Path) or tarfile.is_tarfile(folder.out / name)
+
+
+def _add_sample(tar: tarfile.TarFile, item: ExportItem, data: bytes, result: JobResult, copies: Path) -> None:
     """Add the members of one photo, which WebDataset reads together because they are adjacent and share their stem."""
-    member = _member_name(photo.name)
+    member = _member_name(item.name)
     stem = os.path.splitext(member)[0]
     _add_member(tar, member, data)
-    for name, sidecar in photo.sidecars:
-        if (content := photo.read_sidecar(sidecar, summary)) is not None:
+    names = {_member_name(name) for name, _ in item.sidecars}
+    for name, sidecar in item.sidecars:
+        if (content := item.read_sidecar(sidecar, result, copies)) is not None:
             _add_member(tar, _member_name(name), content)
-    if photo.columns:
-        _add_member(tar, stem + COLUMNS_SUFFIX, to_json(photo.columns).encode())
-    _add_member(tar, stem + ROW_SUFFIX, to_json(photo.row).encode())
+    if item.columns:
+        suffix = _OTHER_COLUMNS_SUFFIX if stem + COLUMNS_SUFFIX in names else COLUMNS_SUFFIX
+        _add_member(tar, stem + suffix, to_json(item.columns).encode())
+    _add_member(tar, stem + ROW_SUFFIX, to_json(item.row).encode())
 
 
 def _member_name(name: str) -> str:
     """A path in the export without the split."""
     return name.partition("/")[2]
-
-
-def _is_complete(out: ExportFolder, name: str, photos: list[ExportItem]) -> bool:
-    """Whether a tar that exists has everything; one at a URL is not read, because it was written whole."""
-    if isinstance(out.out, RemotePath):
-        paths = {path for photo in photos for path in (photo.row["path"], *(file.path for _, file in photo.sidecars))}
-        return paths.isdisjoint(out.failed_before)
-    wanted = {_member_name(name) for photo in photos for name in (photo.name, *(name for name, _ in photo.sidecars))}
-    try:
-        with tarfile.open(out.out / name, "r:") as tar:
-            return wanted <= set(tar.getnames())
-    except tarfile.TarError:
-        return False
 
 
 def _add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:

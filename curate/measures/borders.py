@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -63,6 +63,8 @@ class Borders:
         return Borders(self.border_share, left, top, right, bottom, self.inside_colorfulness)
 
 
+Shares = tuple[float, float, float, float]
+"""Widths of the bands at the left, top, right and bottom, as shares of the photo's width and height."""
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels; right and bottom are the first ones outside."""
 
@@ -138,7 +140,27 @@ def measure_borders(
     )
 
 
-def crop_borders(pixels: NDArray[np.uint8], borders: tuple[float, float, float, float]) -> NDArray[np.uint8]:
+def crop_inside(pixels: NDArray[np.uint8], borders: Borders) -> NDArray[np.uint8]:
+    """Return what is inside of the measured bands of a photo, a view of its pixels."""
+    if not borders.border_share:
+        return pixels
+    height, width = pixels.shape[:2]
+    left, top = round(borders.border_left * width), round(borders.border_top * height)
+    right, bottom = round(borders.border_right * width), round(borders.border_bottom * height)
+    return pixels[top : height - bottom, left : width - right]
+
+
+def side_with_borders(inside_px: int, borders: Shares) -> int:
+    """Return the least short side in px of a photo, bands included, of which `inside_px` are inside of its bands.
+
+    >>> side_with_borders(300, (0.0, 0.125, 0.0, 0.125))
+    400
+    """
+    left, top, right, bottom = borders
+    return math.ceil(inside_px / min(1 - left - right, 1 - top - bottom))
+
+
+def crop_borders(pixels: NDArray[np.uint8], borders: Shares) -> NDArray[np.uint8]:
     """Return what is inside of bands: (h, w, 3) uint8, a view of the photo at any size.
 
     Args:
@@ -152,16 +174,20 @@ def crop_borders(pixels: NDArray[np.uint8], borders: tuple[float, float, float, 
     return pixels[top : max(top + 1, height - bottom), left : max(left + 1, width - right)]
 
 
-@cache
-def _checked_positions(side: int) -> NDArray[np.intp]:
-    """Return the positions of the checked points along a side; np.linspace takes longer than the check itself."""
-    return np.linspace(0, side - 1, _CHECKED_POINTS).astype(np.intp)
+@lru_cache(256)
+def _checked_positions(height: int, width: int) -> NDArray[np.intp]:
+    """(4, 16) positions of the checked points at the left, top, right and bottom of the pixels of a picture.
+
+    Finding them takes longer than the check itself.
+    """
+    rows, columns = (np.linspace(0, side - 1, _CHECKED_POINTS).astype(np.intp) for side in (height, width))
+    return np.stack([rows * width, columns, rows * width + width - 1, columns + (height - 1) * width])
 
 
 def _may_have_bands(inside: NDArray[np.uint8]) -> list[bool]:
     """Return for left, top, right and bottom whether points of that side have one color."""
-    rows, columns = map(_checked_positions, inside.shape[:2])
-    points = np.stack([inside[rows, 0], inside[0, columns], inside[rows, -1], inside[-1, columns]]).astype(np.int16)
+    height, width = inside.shape[:2]
+    points = inside.reshape(-1, 3).take(_checked_positions(height, width), axis=0).astype(np.int16)
     middle = np.sort(points, axis=1)[:, _CHECKED_POINTS // 2 : _CHECKED_POINTS // 2 + 1]
     near = np.abs(points - middle).max(axis=2) <= TOLERANCE_LEVELS
     may_have: list[bool] = (near.sum(axis=1) >= _LEAST_CHECKED).tolist()
@@ -191,13 +217,18 @@ def _band_widths(inside: NDArray[np.uint8]) -> list[int]:
 def _uniform_rows(view: NDArray[np.uint8]) -> int:
     """Return how many of the first rows have one color; 0 if all rows have."""
     length = view.shape[1]
-    color = _middle_color(view)
-    if np.count_nonzero(_distance(view[0], color) <= TOLERANCE_LEVELS) < UNIFORM_SHARE * length:
-        return 0
-    low, high = (np.clip(color + sign * TOLERANCE_LEVELS, 0, 255).astype(np.float64) for sign in (-1, 1))
-    near = cv2.inRange(np.ascontiguousarray(view), low, high)
-    uniform = cv2.reduce(near, 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel() >= 255 * UNIFORM_SHARE
-    return int(np.argmin(uniform))  # the first row that isn't
+    color = _middle_color(view).tolist()
+    low, high = (tuple(level + sign * TOLERANCE_LEVELS for level in color) for sign in (-1, 1))
+    rows = 0
+    for end in (1, 8, len(view)):  # most photos have no band and most bands few rows
+        near = cv2.inRange(np.ascontiguousarray(view[rows:end]), low, high)
+        if rows == 0 and cv2.countNonZero(near) < UNIFORM_SHARE * length:
+            return 0
+        uniform = cv2.reduce(near, 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel() >= 255 * UNIFORM_SHARE
+        if not uniform.all():
+            return rows + int(np.argmin(uniform))  # the first row that isn't
+        rows = end
+    return 0
 
 
 def _has_edge(view: NDArray[np.uint8], rows: int, before: int, after: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import cv2
@@ -21,11 +22,11 @@ from curate import manifest
 from curate.errors import TRANSIENT_KINDS, ManifestError, OutputError, PhotoError, UsageError
 from curate.executors.engines import ENGINES, EngineName, check_engine_options
 from curate.executors.retry import ProcessWatchdog, Progress, run_groups, run_isolated, with_watchdog
-from curate.files import locked_output_dir, remove, write_errors, write_failed_csv
+from curate.files import locked_output_dir, make_drafts_folder, remove, write_errors, write_failed_csv
 from curate.image.decode import MAX_ASPECT_RATIO, decode, memory_errors
 from curate.locations import Location
 from curate.manifest import Lineage, Manifest
-from curate.measures.borders import crop_borders
+from curate.measures.borders import Shares, crop_borders, side_with_borders
 from curate.packing.shards import (
     MANIFEST_NAME,
     PACK_COLUMNS,
@@ -38,7 +39,7 @@ from curate.sources.entry import Sidecar
 from curate.sources.photo_columns import read_photo_columns
 from curate.sources.reader import BORDER_COLUMNS, PHOTO_REF_COLUMNS, PhotoRef, photo_refs, read_in_row_order
 from curate.sources.sidecars import read_sidecar, sidecar_suffix
-from curate.sources.tar_copies import TarCopies, TarCopy, copy_tar, use_copies
+from curate.sources.tar_copies import TarCopies, TarCopy, copy_tar
 
 SHARD_PHOTOS = 512
 """Photos per shard."""
@@ -235,13 +236,14 @@ def _copy_tar(out: Location, options: PackOptions, copy: TarCopy) -> None:
 def pack_shard(out: Location, options: PackOptions, shard: ShardInput) -> None:
     """Pack one shard, in a worker process; the watchdog ends the process if decoding a photo takes too long."""
     photos = with_watchdog(read_in_row_order(shard.photos), options.timeout_s)
-    with write_errors(out, OutputError, "-o", resumable=True), use_copies(out):
-        save_shard(out, shard.index, (pack_photo(photo, options) for photo in photos))
+    with write_errors(out, OutputError, "-o", resumable=True):
+        copies = make_drafts_folder(out)
+        save_shard(out, shard.index, (pack_photo(photo, options, copies) for photo in photos))
 
 
 def _pack_isolated(out: Location, options: PackOptions, shard: ShardInput) -> None:
     """Pack a shard again whose worker died, with each photo in a process of its own."""
-    function = partial(_pack_from_copies, out, options)
+    function = partial(pack_photo, options=options, copies=make_drafts_folder(out))
     results = run_isolated(function, shard.photos, workers=options.workers, timeout_s=options.timeout_s)
     packed = [
         PackedPhoto(photo.sha256, error=str(result)) if isinstance(result, PhotoError) else result
@@ -251,32 +253,32 @@ def _pack_isolated(out: Location, options: PackOptions, shard: ShardInput) -> No
         save_shard(out, shard.index, packed)
 
 
-def _pack_from_copies(out: Location, options: PackOptions, photo: PhotoRef) -> PackedPhoto:
-    with use_copies(out):
-        return pack_photo(photo, options)
+def pack_photo(photo: PhotoRef, options: PackOptions, copies: Path) -> PackedPhoto:
+    """Read, decode and resize one photo; a photo that fails gets its error instead of pixels.
 
-
-def pack_photo(photo: PhotoRef, options: PackOptions) -> PackedPhoto:
-    """Read, decode and resize one photo; a photo that fails gets its error instead of pixels."""
+    Args:
+        photo: a row of a manifest.
+        options: of the pack.
+        copies: a folder with copies of compressed tars.
+    """
     try:
         with memory_errors("resizing it"):
             borders = photo.borders if options.crop_borders else None
-            pixels = resize_photo(photo.read(), options.size_px, borders)
+            pixels = resize_photo(photo.read(copies), options.size_px, borders)
     except PhotoError as exc:
         return PackedPhoto(photo.sha256, error=str(exc))
     height, width = pixels.shape[:2]
     data = pixels.tobytes()
     if options.encoding == "jpeg":
         data = simplejpeg.encode_jpeg(pixels, quality=options.quality, colorspace="RGB", colorsubsampling="444")
-    return PackedPhoto(
-        photo.sha256, width, height, data, sidecars=tuple(map(partial(_read_sidecar, photo), photo.sidecars))
-    )
+    sidecars = tuple(_read_sidecar(photo, sidecar, copies) for sidecar in photo.sidecars)
+    return PackedPhoto(photo.sha256, width, height, data, sidecars=sidecars)
 
 
-def _read_sidecar(photo: PhotoRef, sidecar: Sidecar) -> PackedSidecar:
+def _read_sidecar(photo: PhotoRef, sidecar: Sidecar, copies: Path) -> PackedSidecar:
     suffix = sidecar_suffix(photo.path, sidecar.path)
     try:
-        return PackedSidecar(suffix, sidecar.path, read_sidecar(photo.source, sidecar))
+        return PackedSidecar(suffix, sidecar.path, read_sidecar(photo.source, sidecar, copies))
     except PhotoError as exc:
         return PackedSidecar(suffix, sidecar.path, error=str(exc))
 
@@ -290,7 +292,7 @@ def _add_metadata(table: pa.Table, summary: PackSummary) -> pa.Table:
     return table.append_column(METADATA_COLUMN, columns.table.to_struct_array())
 
 
-def resize_photo(data: bytes, size_px: int, borders: tuple[float, ...] | None = None) -> NDArray[np.uint8]:
+def resize_photo(data: bytes, size_px: int, borders: Shares | None = None) -> NDArray[np.uint8]:
     """Decode a photo and reduce its short side to `size_px`; smaller photos keep their size.
 
     Args:
@@ -305,11 +307,10 @@ def resize_photo(data: bytes, size_px: int, borders: tuple[float, ...] | None = 
     Raises:
         PhotoError: the photo can't be decoded.
     """
-    left, top, right, bottom = borders or (0.0, 0.0, 0.0, 0.0)
-    inside_share = min(1 - left - right, 1 - top - bottom)
-    pixels = decode(data, short_side_px=math.ceil(DECODED_SIDES * size_px / inside_share)).pixels
+    least_px = math.ceil(DECODED_SIDES * size_px)
+    pixels = decode(data, short_side_px=side_with_borders(least_px, borders) if borders else least_px).pixels
     if borders:
-        pixels = crop_borders(pixels, (left, top, right, bottom))
+        pixels = crop_borders(pixels, borders)
     for axis in (0, 1):
         longest = MAX_ASPECT_RATIO * min(pixels.shape[:2])
         first = max(0, pixels.shape[axis] - longest) // 2

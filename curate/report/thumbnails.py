@@ -19,7 +19,7 @@ from curate.errors import PhotoError
 from curate.executors import engines
 from curate.image.decode import decode, memory_errors
 from curate.sources import check_unchanged, keep_streams_open, locate_photo, read_bytes, remote
-from curate.sources.reader import is_compressed_tar
+from curate.sources.tar_stream import is_compressed_tar
 
 _QUALITY = 70
 _MAX_ASPECT = 2.5

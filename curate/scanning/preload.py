@@ -23,7 +23,7 @@ from curate.measures.tone.network import log_odds
 limit_threads()
 with suppress(VividsetError, MemoryError, cv2.error):  # the same error is raised again in a worker, and reported there
     measure(np.zeros((2, 2, 3), np.uint8))
-    log_odds(np.zeros((2, 2, 3), np.uint8))
-    kind_network.log_odds(np.zeros((2, 2, 3), np.uint8))
+    log_odds([np.zeros((3, 32, 40), np.float32)])
+    kind_network.log_odds([np.zeros((2, 2, 3), np.uint8)])
 Image.preinit()
 gc.freeze()  # a collection would write to these objects and so copy the memory that forked workers share

@@ -20,6 +20,7 @@ from curate.image.source_type import read_source_type
 from curate.manifest import METRIC
 from curate.measures.measure import Measures, PixelSummary, measure_batch, summarize_pixels
 from curate.sources import ListedPhoto, read_listed_photo
+from curate.sources.members import is_metadata
 
 Fidelity = Literal["exact", "fast"]
 
@@ -181,7 +182,7 @@ def _decode_bytes(photo: ListedPhoto, data: bytes, options: ScoreOptions) -> Rec
         return Record(photo, error=photo.error)
     head = data[:SNIFF_BYTES]
     if not (looks_like_photo(head) or photo.has_photo_name or has_raw_name(photo.path)):
-        error = find_container(photo.path, head, photo.bytes)
+        error = None if is_metadata(photo.path) else find_container(photo.path, head, photo.bytes)
         return Record(photo, error=str(error)) if error else None
     digest = None
     try:
@@ -191,7 +192,7 @@ def _decode_bytes(photo: ListedPhoto, data: bytes, options: ScoreOptions) -> Rec
             fast = options.fidelity == "fast"
             decoded = decode(data, max_pixels=options.max_pixels, quarter=fast, upright=False)
             turn = decoded.remaining_orientation
-            summary = summarize_pixels(decoded.pixels, decoded.visible, mirrored_axes(turn))
+            summary = summarize_pixels(decoded.pixels, decoded.visible, mirrored_axes(turn), transposed=turn >= 5)
             if turn != 1:  # the small copy, the sample and the bands are turned instead of all pixels
                 small, sample = (apply_orientation(part, turn) for part in (summary.small, summary.sample))
                 borders = summary.borders.turn(lambda sides: apply_orientation(sides, turn))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -137,7 +137,7 @@ def _extract_batch(
         try:
             photo, data = watchdog.call(next, members, (None, b""))
         except TimedOut as exc:
-            photo, data = replace(archive, offset=None, bytes=None, modified_ns=None, error=str(exc)), b""
+            photo, data = archive._replace(offset=None, bytes=None, modified_ns=None, error=str(exc)), b""
         if photo is None:
             break
         file = folder / str(len(batch)) if looks_like_photo(data[:SNIFF_BYTES]) else None

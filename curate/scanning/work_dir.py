@@ -10,7 +10,7 @@ import json
 import secrets
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ LISTING_SCHEMA = pa.schema(
         pa.field("keeps_sidecars", pa.bool_(), nullable=False),
     ]
 )
-_PHOTO_COLUMNS = [entry.name for entry in fields(ListedPhoto) if entry.name != "sidecars"]
+_PHOTO_COLUMNS = [name for name in ListedPhoto._fields if name != "sidecars"]
 """What workers need to know of a photo."""
 _POSITION = pa.field("position", pa.int32(), nullable=False)
 _PART_SCHEMA = pa.schema([_POSITION, *SCAN_SCHEMA])

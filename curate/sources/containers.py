@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import BinaryIO
 
 from curate.errors import UnsupportedFormat
@@ -84,9 +83,9 @@ def list_stream_members(
         return
     head = stream.read(HEAD_BYTES)
     if find_codec(head) is not None:
-        yield replace(container, bytes=size, offset=STREAM_OFFSET)
+        yield container._replace(bytes=size, offset=STREAM_OFFSET)
     elif method := next((name for magic, name in _UNSUPPORTED.items() if head.startswith(magic)), None):
         text = f"a tar that is compressed by {method} is not supported: unpack it, or compress it by zstd or gzip"
-        yield replace(container, modified_ns=None, error=str(UnsupportedFormat(text)))
+        yield container._replace(modified_ns=None, error=str(UnsupportedFormat(text)))
     else:
         yield from list_tar_members(container, stream, size)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -23,6 +22,8 @@ COMPRESSED_TAR_SUFFIXES = (
     *(".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz", ".tar.lzma", ".tar.zst", ".tzst"),
     *(".tar.lz4", ".tar.z"),
 )
+_ARCHIVE_SUFFIXES = (TAR_SUFFIX, ZIP_SUFFIX, *COMPRESSED_TAR_SUFFIXES)
+_CONTAINER_SUFFIXES = (*_ARCHIVE_SUFFIXES, *TABLE_SUFFIXES)
 TAR_IN_PATH = "".join(
     (
         r"(?i)^(?P<tar>(?:[^/]*/)*?[^/]*(?:",
@@ -52,8 +53,7 @@ class Sidecar(NamedTuple):
     """Size of a member; None for a file of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class ListedPhoto:
+class ListedPhoto(NamedTuple):
     """One entry of a listing: a file, a member of a container, a compressed tar, or something that cannot be listed.
 
     Containers are tars and ZIPs, and Parquet and Arrow files, whose members are the images of their rows.
@@ -142,7 +142,7 @@ def has_zip_name(path: str) -> bool:
 
 def has_archive_name(path: str) -> bool:
     """Whether a name ends like that of a tar, compressed or not, or in `.zip`, in upper or lower case."""
-    return path.lower().endswith((TAR_SUFFIX, ZIP_SUFFIX, *COMPRESSED_TAR_SUFFIXES))
+    return path.lower().endswith(_ARCHIVE_SUFFIXES)
 
 
 def has_table_name(path: str) -> bool:
@@ -152,7 +152,7 @@ def has_table_name(path: str) -> bool:
 
 def has_container_name(path: str) -> bool:
     """Whether a name is that of a tar, a ZIP, a Parquet or an Arrow file."""
-    return has_archive_name(path) or has_table_name(path)
+    return path.lower().endswith(_CONTAINER_SUFFIXES)
 
 
 def modified_ns(status: os.stat_result) -> int:

@@ -28,6 +28,7 @@ SYSTEM_NAMES = (
 
 _PLAIN_NAMES = {name.casefold(): name for name in SYSTEM_NAMES if "*" not in name}
 _PREFIXES = {name.casefold().rstrip("*"): name for name in SYSTEM_NAMES if "*" in name}
+_PREFIX_TEXTS = tuple(_PREFIXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ class Exclusion:
         """The name or pattern that a path matches, without regard to the folders above it."""
         name = path[path.rfind("/") + 1 :].casefold()
         rule = _PLAIN_NAMES.get(name)
-        if rule is None and name.startswith(tuple(_PREFIXES)):
+        if rule is None and name.startswith(_PREFIX_TEXTS):
             rule = next(rule for prefix, rule in _PREFIXES.items() if name.startswith(prefix))
         if rule or not self._parsed:
             return rule

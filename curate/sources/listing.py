@@ -7,7 +7,7 @@ import itertools
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -165,7 +165,7 @@ class Sources:
         read = lru_cache(FOLDERS_IN_MEMORY)(partial(read_folder, exclusion=self.exclusion))
         for photo in photos:
             is_local = photo.offset is None and photo.error is None and not remote.is_url(photo.source)
-            yield replace(photo, sidecars=read(unescape(photo.source)).of(photo.path)) if is_local else photo
+            yield photo._replace(sidecars=read(unescape(photo.source)).of(photo.path)) if is_local else photo
 
     def _list_files_and_urls(self, roots: _Roots) -> Iterator[ListedPhoto]:
         """What is below the URLs, the single files, and the entries of the lists, unsorted."""

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from curate.errors import NotAFile, SourceError, UnsupportedFormat
 from curate.manifest import escape
@@ -120,7 +120,7 @@ class FolderListing:
         members = list_file_or_members(self.source, path, full, status, self.exclusion, self.choice, named=False)
         for photo in members:
             is_own_file = photo.offset is None and photo.error is None
-            yield replace(photo, sidecars=beside) if is_own_file and beside else photo
+            yield photo._replace(sidecars=beside) if is_own_file and beside else photo
 
     def _unreadable(self, path: str, exc: OSError) -> Iterator[ListedPhoto]:
         """The entry for a file whose status cannot be read; nothing for a broken link without a photo's name."""

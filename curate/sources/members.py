@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import replace
 
 from curate.errors import NotAFile, PhotoError, UnsupportedFormat
 from curate.manifest import escape
 from curate.sources.entry import ListedPhoto, has_container_name
 
-METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
-"""Files of a Hugging Face imagefolder with one row per photo; of two in one folder, the first is taken."""
+METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+"""Files of a Hugging Face imagefolder with one row per photo; of several in one folder, the first is taken."""
+FILE_NAME = "file_name"
+"""The column of a metadata file that names the photo, below the folder of the file."""
 MAX_LINK_BYTES = 1 << 16
 """Longer targets of links are not followed."""
 _MAX_LINKS = 40
@@ -20,7 +21,7 @@ _MAX_LINKS = 40
 
 def is_nested(name: str) -> bool:
     """Whether a member is itself a container, by its name."""
-    return has_container_name(name)
+    return has_container_name(name) and not is_metadata(name)
 
 
 def is_metadata(path: str) -> bool:
@@ -53,7 +54,7 @@ def member_path(container: ListedPhoto, name: str) -> str:
 
 def failed_member(container: ListedPhoto, name: str, error: PhotoError) -> ListedPhoto:
     """The entry of a member that can't be read."""
-    return replace(container, path=member_path(container, name), modified_ns=None, error=str(error))
+    return container._replace(path=member_path(container, name), modified_ns=None, error=str(error))
 
 
 def normalize_name(name: str) -> str:

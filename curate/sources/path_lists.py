@@ -6,13 +6,13 @@ import codecs
 import errno
 import heapq
 import itertools
+import operator
 import os
 import posixpath
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from operator import attrgetter
 from typing import BinaryIO
 
@@ -119,14 +119,15 @@ def sort_photos(photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
 
 def _sort_in_memory(photos: list[ListedPhoto]) -> Iterator[ListedPhoto]:
     """Sort entries as `sort_photos` does."""
-    keyed = sorted(
-        (_sort_key(photo), photo.offset is None, photo.offset or 0, -number) for number, photo in enumerate(photos)
+    keys = [_sort_key(photo) for photo in photos]
+    if all(map(operator.lt, keys, keys[1:])):  # as in most containers
+        yield from photos
+        return
+    order = sorted(
+        (key, photo.offset is None, photo.offset or 0, -number)
+        for number, (key, photo) in enumerate(zip(keys, photos, strict=True))
     )
-    in_order = (photos[-row[-1]] for row in keyed)
-    if all(one[0] != other[0] for one, other in itertools.pairwise(keyed)):
-        yield from in_order
-    else:
-        yield from _number_duplicates(in_order)
+    yield from _number_duplicates(photos[-number] for _, _, _, number in order)
 
 
 @contextmanager
@@ -206,7 +207,7 @@ def _number_duplicates(rows: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
 
     def rename(photo: ListedPhoto, number: int) -> None:
         stem, suffix = posixpath.splitext(photo.path)
-        copy = replace(photo, path=f"{stem}~{number}{suffix}")  # sorts after the photo: "~" follows "." and letters
+        copy = photo._replace(path=f"{stem}~{number}{suffix}")  # sorts after the photo: "~" follows "." and letters
         heapq.heappush(renamed, (_sort_key(copy), next(order), copy))
 
     def take_renamed(before: str | None) -> Iterator[ListedPhoto]:

@@ -1,7 +1,7 @@
 """Read the columns that other files have for photos.
 
-These are the rows of an imagefolder's `metadata.csv` or `metadata.jsonl`, and the other columns of the Parquet or Arrow
-file in which a photo is.
+These are the rows of an imagefolder's `metadata.csv`, `metadata.jsonl` or `metadata.parquet`, and the other columns of
+the Parquet or Arrow file in which a photo is.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curate.errors import ChangedSinceScan, PhotoError, UnsupportedFormat, Vanished
 from curate.manifest import escape
 from curate.sources.entry import ROW_DIGITS, TABLE_SUFFIXES, Sidecar, parse_row_path
-from curate.sources.members import METADATA_NAMES
+from curate.sources.members import FILE_NAME, METADATA_NAMES
 from curate.sources.reader import locate_photo
 from curate.sources.sidecars import read_sidecar
 from curate.sources.table_reader import read_features, read_other_columns
+from curate.text import describe_error
 
-FILE_NAME = "file_name"
-"""The column of a metadata file that names the photo, below the folder of the file."""
 _IN_TABLE = r"\.(" + "|".join(suffix[1:] for suffix in TABLE_SUFFIXES) + r")/[0-9]{" + str(ROW_DIGITS) + "}(/|$)"
 _IS_METADATA = r"(^|/)(" + "|".join(name.replace(".", r"\.") for name in METADATA_NAMES) + ")$"
 _WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
@@ -201,8 +201,10 @@ def _parse(path: str, data: bytes) -> pa.Table:
     """The rows of a metadata file.
 
     Raises:
-        PhotoError: it is not UTF-8 text of its format, or doesn't name photos.
+        PhotoError: it is damaged, not UTF-8 text, or doesn't name photos.
     """
+    if path.endswith(".parquet"):
+        return _parse_parquet(data)
     try:
         text = data.decode("utf-8-sig")
         columns = _parse_csv(text) if path.endswith(".csv") else _parse_json_lines(text)
@@ -210,11 +212,34 @@ def _parse(path: str, data: bytes) -> pa.Table:
         raise UnsupportedFormat(f"its rows can't be read: {exc}") from exc
     names = columns.pop(FILE_NAME, None)
     if names is None:
-        raise UnsupportedFormat(f"it has no column {FILE_NAME}, so its rows belong to no photo")
-    keys = [escape(posixpath.normpath(name)) if isinstance(name, str) else None for name in names]
+        raise _no_file_names()
     to_array = _csv_column if path.endswith(".csv") else _json_column
     arrays = {name: to_array(values) for name, values in columns.items()}
-    return pa.table({FILE_NAME: pa.array(keys, pa.string()), **arrays})
+    return pa.table({FILE_NAME: _keys(names), **arrays})
+
+
+def _no_file_names() -> PhotoError:
+    return UnsupportedFormat(f"it has no column {FILE_NAME}, so its rows belong to no photo")
+
+
+def _keys(names: list[Any]) -> pa.Array:
+    """The paths of photos below the folder of a metadata file, as manifest text."""
+    keys = [escape(posixpath.normpath(name)) if isinstance(name, str) else None for name in names]
+    return pa.array(keys, pa.string())
+
+
+def _parse_parquet(data: bytes) -> pa.Table:
+    """The rows of a metadata file in Parquet; columns of a name that occurs twice are left out."""
+    try:
+        table = pq.ParquetFile(io.BytesIO(data)).read()
+    except (pa.ArrowException, OSError, ValueError) as exc:
+        raise UnsupportedFormat(f"its rows can't be read: {describe_error(exc)}") from exc
+    if FILE_NAME not in table.column_names:
+        raise _no_file_names()
+    keys = _keys(table[table.column_names.index(FILE_NAME)].to_pylist())
+    once = [name for name in table.column_names if name != FILE_NAME and table.column_names.count(name) == 1]
+    columns = {name: _to_common_type(table[name]).combine_chunks() for name in once}
+    return pa.table({FILE_NAME: keys, **columns})
 
 
 def _parse_csv(text: str) -> dict[str, list[Any]]:

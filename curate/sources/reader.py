@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,14 +17,12 @@ from curate.errors import (
     ChangedWhileRead,
     FileTooLarge,
     OutputError,
-    PhotoError,
     ReadFailed,
     Vanished,
 )
 from curate.image.formats import SNIFF_BYTES
 from curate.manifest import unescape
 from curate.sources import remote
-from curate.sources.compression import HEAD_BYTES, find_codec
 from curate.sources.entry import (
     ListedPhoto,
     Sidecar,
@@ -37,7 +35,7 @@ from curate.sources.entry import (
 )
 from curate.sources.members import is_metadata
 from curate.sources.table_reader import check_size, read_ahead, read_table_image
-from curate.sources.tar_stream import read_member
+from curate.sources.tar_stream import find_copy, is_compressed_tar, read_member
 from curate.sources.zip_member import ZipMember
 from curate.unicode import find_path
 
@@ -67,18 +65,21 @@ class PhotoRef:
     """The row's `tar_offset`."""
     sidecars: tuple[Sidecar, ...] = ()
     """Those of the row's `sidecars` that are no metadata files."""
-    borders: tuple[float, ...] | None = None
+    borders: tuple[float, float, float, float] | None = None
     """The row's `BORDER_COLUMNS`; None if it lacks them."""
 
-    def read(self) -> bytes:
+    def read(self, copies: Path | None = None) -> bytes:
         """Read the file's bytes and check that they are those that were scanned.
+
+        Args:
+            copies: a folder with copies of compressed tars; see `curate.sources.tar_copies`.
 
         Raises:
             PhotoError: the file cannot be read, or has changed since the scan.
             OutputError: its whole source cannot be reached, as after a lost mount.
         """
         try:
-            data = read_photo(self.source, self.path, offset=self.offset, size=self.size)
+            data = read_photo(self.source, self.path, offset=self.offset, size=self.size, copies=copies)
         except (Vanished, ReadFailed) as exc:
             if is_source_missing(self.source):
                 raise OutputError(
@@ -144,15 +145,17 @@ def photo_refs(rows: pa.Table) -> Iterator[PhotoRef]:
     for batch in rows.select([name for name in wanted if name in rows.column_names]).to_batches(max_chunksize=1024):
         for row in batch.to_pylist():
             sidecars = tuple(file for file in to_sidecars(row.get("sidecars")) if not is_metadata(file.path))
-            borders = tuple(row.get(name) for name in BORDER_COLUMNS)
+            left, top, right, bottom = (row.get(name) for name in BORDER_COLUMNS)
             yield PhotoRef(
                 *(row["source"], row["path"], row["sha256"], row.get("bytes"), row.get("tar_offset")),
                 sidecars,
-                borders=None if None in borders else borders,
+                borders=None if None in (left, top, right, bottom) else (left, top, right, bottom),
             )
 
 
-def read_photo(source: str, path: str, *, offset: int | None = None, size: int | None = None) -> bytes:
+def read_photo(
+    source: str, path: str, *, offset: int | None = None, size: int | None = None, copies: Path | None = None
+) -> bytes:
     """Read all bytes of a photo in a manifest.
 
     Args:
@@ -160,24 +163,29 @@ def read_photo(source: str, path: str, *, offset: int | None = None, size: int |
         path: the row's `path`.
         offset: the row's `tar_offset`; None for a file of its own.
         size: the row's `bytes`; needed for a member of a tar or ZIP.
+        copies: a folder with copies of compressed tars; see `curate.sources.tar_copies`.
 
     Raises:
         PhotoError: it cannot be read.
     """
-    return read_bytes(_file_location(unescape(source), path, offset), offset=offset, size=size)
+    return read_bytes(_file_location(unescape(source), path, offset), offset=offset, size=size, copies=copies)
 
 
-def read_bytes(location: str, *, offset: int | None = None, size: int | None = None) -> bytes:
+def read_bytes(
+    location: str, *, offset: int | None = None, size: int | None = None, copies: Path | None = None
+) -> bytes:
     """Read all bytes of a file or of a member of a container.
 
     Args:
         location: path or URL of the file or container, from `locate_photo`.
         offset: as for `read_photo`.
         size: as for `read_photo`.
+        copies: as for `read_photo`.
 
     Raises:
         PhotoError: it cannot be read.
     """
+    location = find_copy(location, offset, copies)
     if offset is not None and has_table_name(location):
         return check_size(read_table_image(location, offset)[0], size)
     if offset is not None and size and not has_zip_name(location) and is_compressed_tar(location):
@@ -293,7 +301,7 @@ def _read_listed_file(
         raise as_photo_error(exc, "the file can't be read") from exc
     _check_same((before.st_size, before.st_mtime_ns, size), (after.st_size, after.st_mtime_ns, len(data)))
     if (photo.bytes, photo.modified_ns) != (size, modified_ns(after)):
-        photo = replace(photo, bytes=size, modified_ns=modified_ns(after))
+        photo = photo._replace(bytes=size, modified_ns=modified_ns(after))
     return photo, data
 
 
@@ -306,7 +314,7 @@ def _read_table_row(
         _check_same(photo.modified_ns, version.modified_ns)
     if len(data) > max_bytes:
         raise FileTooLarge(f"{len(data)} bytes are over the limit of {max_bytes}")
-    listed = replace(photo, bytes=len(data), modified_ns=version.modified_ns)
+    listed = photo._replace(bytes=len(data), modified_ns=version.modified_ns)
     return listed, data if is_wanted(data[:SNIFF_BYTES]) else data[:SNIFF_BYTES]
 
 
@@ -322,7 +330,7 @@ def _fetch_listed_photo(
         if too_large:
             raise FileTooLarge(f"{photo.bytes} bytes are over the limit of {max_bytes}")
     data = read_photo(photo.source, photo.path, offset=photo.offset, size=photo.bytes)
-    return replace(photo, bytes=len(data)), data if is_wanted(data[:SNIFF_BYTES]) else data[:SNIFF_BYTES]
+    return photo._replace(bytes=len(data)), data if is_wanted(data[:SNIFF_BYTES]) else data[:SNIFF_BYTES]
 
 
 def _fetch_head(location: str, photo: ListedPhoto) -> bytes:
@@ -332,27 +340,6 @@ def _fetch_head(location: str, photo: ListedPhoto) -> bytes:
         return ZipMember(partial(remote.fetch, location), photo.offset, photo.bytes or 0).read(size)
     start = photo.offset or 0
     return remote.fetch(location, start, start + size) if size else b""
-
-
-def is_compressed_tar(location: str) -> bool:
-    """Whether a tar is compressed, by its content; False if it can't be read.
-
-    Args:
-        location: its path or URL.
-    """
-    try:
-        if remote.is_url(location):
-            return _is_compressed_url(location)
-        with open(find_path(location), "rb") as file:
-            return find_codec(file.read(HEAD_BYTES)) is not None
-    except (OSError, ValueError, PhotoError):
-        return False
-
-
-@lru_cache(1 << 16)
-def _is_compressed_url(url: str) -> bool:
-    """Whether the tar at a URL is compressed."""
-    return find_codec(remote.fetch(url, 0, HEAD_BYTES)) is not None
 
 
 def _read_range(file: BinaryIO, start: int, end: int) -> bytes:

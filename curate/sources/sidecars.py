@@ -1,7 +1,7 @@
 """Find the files that lie beside a photo under its name, such as captions and labels, and read them.
 
-In a folder, tar or ZIP, as img2dataset and WebDataset write them: `cat.jpg`, `cat.txt`, `cat.json`. A `metadata.csv` or
-`metadata.jsonl` of a Hugging Face imagefolder belongs to all photos in its folder and below.
+In a folder, tar or ZIP, as img2dataset and WebDataset write them: `cat.jpg`, `cat.txt`, `cat.json`. A `metadata.csv`,
+`metadata.jsonl` or `metadata.parquet` of a Hugging Face imagefolder belongs to all photos in its folder and below.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tarfile
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from pathlib import Path
 
 from curate.errors import ChangedSinceScan, FileTooLarge
 from curate.image.formats import PHOTO_SUFFIXES, RAW_SUFFIXES
@@ -237,7 +237,7 @@ class SidecarIndex:
             )
             self._last = key, _Sample(rows)
         sidecars = (*self._last[1].sidecars(photo), *self._nearest_metadata(photo))
-        return replace(photo, sidecars=sidecars) if sidecars else photo
+        return photo._replace(sidecars=sidecars) if sidecars else photo
 
     def _nearest_metadata(self, photo: ListedPhoto) -> Iterator[Sidecar]:
         """The nearest metadata file in the folder of a photo or above it, in the same tar or ZIP."""
@@ -276,12 +276,13 @@ def _to_sidecar(path: str, offset: int | None, size: int | None) -> Sidecar:
     return Sidecar(path, offset, None if offset is None else size)
 
 
-def read_sidecar(source: str, sidecar: Sidecar) -> bytes:
+def read_sidecar(source: str, sidecar: Sidecar, copies: Path | None = None) -> bytes:
     """Read a sidecar. A file of its own is read as it is now, a member of a tar or ZIP as it was scanned.
 
     Args:
         source: the `source` of the photo's row.
         sidecar: of the row.
+        copies: a folder with copies of compressed tars; see `curate.sources.tar_copies`.
 
     Raises:
         PhotoError: it can't be read, is too large, or no member of this size is at its place any more.
@@ -295,7 +296,7 @@ def read_sidecar(source: str, sidecar: Sidecar) -> bytes:
     if location is None or has_zip_name(location):
         return read_photo(source, sidecar.path, offset=sidecar.offset, size=size)
     # The block before the bytes is the header of the member, which shows whether the tar was replaced.
-    data = read_bytes(location, offset=sidecar.offset - BLOCK_BYTES, size=BLOCK_BYTES + size)
+    data = read_bytes(location, offset=sidecar.offset - BLOCK_BYTES, size=BLOCK_BYTES + size, copies=copies)
     try:
         header = tarfile.TarInfo.frombuf(data[:BLOCK_BYTES], "utf-8", "surrogateescape")
     except tarfile.HeaderError as exc:

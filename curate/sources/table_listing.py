@@ -7,7 +7,6 @@ type, plus the number of its column among these. So it depends on the file alone
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import BinaryIO, Protocol
 
 import pyarrow as pa
@@ -16,6 +15,7 @@ from curate.errors import BrokenTable, EmptyFile, NotAPhoto, PhotoError, Unsuppo
 from curate.manifest import escape
 from curate.sources.arrow_table import ArrowTable, is_arrow
 from curate.sources.entry import ROW_DIGITS, ListedPhoto, photo_location, row_path
+from curate.sources.members import FILE_NAME, is_metadata
 from curate.sources.parquet_table import ParquetTable, is_parquet
 from curate.sources.table_columns import (
     ColumnChoice,
@@ -85,6 +85,7 @@ def list_table_rows(
     - Each row gives an entry per column of images, also if it has no image.
     - A file that is damaged is one entry with an error; so is the rest of a file after a damaged part.
     - A file without a column of images is one entry with an error if it was named; otherwise it is counted in `choice`.
+      The metadata file of an imagefolder is an entry like that of any file.
 
     Args:
         container: the entry of the file itself.
@@ -100,17 +101,19 @@ def list_table_rows(
         table = open_table(stream, size)
         columns = choose_columns(table, choice, photo_location(container.source, container.path))
     except PhotoError as exc:
-        yield replace(container, modified_ns=None, error=str(exc))
+        yield container._replace(modified_ns=None, error=str(exc))
         return
     if not columns:
-        if named:
-            yield replace(container, error=str(without_images_error(table)))
+        if is_metadata(container.path) and FILE_NAME in table.schema.names:
+            yield container._replace(bytes=size)
+        elif named:
+            yield container._replace(error=str(without_images_error(table)))
         else:
             choice.pass_over(photo_location(container.source, container.path))
         return
     table.check_columns(columns)
     if table.damage is not None:
-        yield replace(container, modified_ns=None, error=str(table.damage))
+        yield container._replace(modified_ns=None, error=str(table.damage))
     total = len(binary_columns(table.schema))
     names = [(None if total == 1 else escape(column.name).replace("\0", r"\x00"), column.number) for column in columns]
     names.sort(key=lambda name: (name[0] or "").split("/"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tarfile
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import BinaryIO, NamedTuple
 
 from curate.errors import BrokenTar, NotAFile, UnsupportedFormat
@@ -71,7 +70,9 @@ def list_tar_members(container: ListedPhoto, stream: BinaryIO, size: int) -> Ite
         if header.islnk() or header.issym():
             links.append(to_link(header, headers.archive))
         else:
-            yield from list_member(container, header)
+            photo = list_member(container, header)
+            if photo is not None:
+                yield photo
     if links:
         again = TarHeaders(stream, size)  # the tar is read once more, because a link may be before its target
         yield from resolve_links(container, links, lambda names: _find_members(container, names, again))
@@ -79,24 +80,23 @@ def list_tar_members(container: ListedPhoto, stream: BinaryIO, size: int) -> Ite
         yield damaged(container, headers)
 
 
-def list_member(tar: ListedPhoto, header: tarfile.TarInfo) -> Iterator[ListedPhoto]:
-    """The entry of a member that is not a link; nothing for what is no file and has no photo's name."""
+def list_member(tar: ListedPhoto, header: tarfile.TarInfo) -> ListedPhoto | None:
+    """The entry of a member that is not a link; None for what is no file and has no photo's name."""
     if header.type in (_GNU_DUMPDIR, _GNU_LONG_NAMES, _GNU_VOLUME):
-        return
+        return None
     name = member_path(tar, header.name)
     if not has_data(header):
-        if has_photo_name(name):
-            yield failed_member(tar, header.name, NotAFile("a folder, pipe or device with a photo's name"))
-    elif header.issparse():
-        yield failed_member(tar, header.name, UnsupportedFormat("a sparse member is not supported: unpack the tar"))
-    elif header.type == _GNU_CONTINUED:
-        yield failed_member(
-            tar, header.name, UnsupportedFormat("it begins in another volume of the tar: join the volumes")
-        )
-    elif is_nested(name):
-        yield failed_member(tar, header.name, nested_error())
-    else:
-        yield replace(tar, path=name, bytes=header.size, offset=header.offset_data)
+        if not has_photo_name(name):
+            return None
+        return failed_member(tar, header.name, NotAFile("a folder, pipe or device with a photo's name"))
+    if header.issparse():
+        return failed_member(tar, header.name, UnsupportedFormat("a sparse member is not supported: unpack the tar"))
+    if header.type == _GNU_CONTINUED:
+        error = UnsupportedFormat("it begins in another volume of the tar: join the volumes")
+        return failed_member(tar, header.name, error)
+    if is_nested(name):
+        return failed_member(tar, header.name, nested_error())
+    return ListedPhoto(tar.source, name, header.size, tar.modified_ns, None, header.offset_data)
 
 
 def damaged(tar: ListedPhoto, headers: TarHeaders) -> ListedPhoto:
@@ -107,7 +107,7 @@ def damaged(tar: ListedPhoto, headers: TarHeaders) -> ListedPhoto:
         return failed_member(tar, cut.name, BrokenTar(f"{text}: copy the tar again, then scan again"))
     has_members = headers.count or cut is not None
     text = f"cut off or damaged at byte {headers.damaged_at}" if has_members else "damaged, compressed or not a tar"
-    return replace(tar, modified_ns=None, error=str(BrokenTar(f"{text}: copy it again, then scan again")))
+    return tar._replace(modified_ns=None, error=str(BrokenTar(f"{text}: copy it again, then scan again")))
 
 
 def to_link(header: tarfile.TarInfo, archive: int) -> Link:
@@ -120,10 +120,8 @@ def _find_members(tar: ListedPhoto, names: Collection[str], headers: TarHeaders)
     """The members with these names, and their positions."""
     for header in headers:
         name = normalize_name(header.name)
-        if name in names and has_data(header):
-            yield from (
-                FoundMember(name, (headers.archive, header.offset), photo) for photo in list_member(tar, header)
-            )
+        if name in names and has_data(header) and (photo := list_member(tar, header)) is not None:
+            yield FoundMember(name, (headers.archive, header.offset), photo)
 
 
 def resolve_links(
@@ -148,6 +146,6 @@ def resolve_links(
         found = [member for member in members[name] if not link.is_hard or member.position < link.position]
         own = [member for member in found if member.position[0] == link.position[0]]
         if found:
-            yield replace((own or found)[-1].photo, path=member_path(tar, link.member))
+            yield (own or found)[-1].photo._replace(path=member_path(tar, link.member))
         elif has_photo_name(link.member):
             yield failed_member(tar, link.member, link_error(link.target, "tar"))

@@ -6,9 +6,7 @@ its position in the tar.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +17,10 @@ from numpy.typing import NDArray
 
 from curate.errors import NoPermission, PhotoError, ReadFailed, Vanished
 from curate.files import commit, make_drafts_folder
-from curate.locations import Location, RemotePath
-from curate.sources import tar_stream
+from curate.locations import Location
 from curate.sources.entry import TAR_IN_PATH, file_location
-from curate.sources.reader import is_compressed_tar
 from curate.sources.tar_headers import BLOCK_BYTES
-from curate.sources.tar_stream import keep_streams_open, read_member
+from curate.sources.tar_stream import copy_path, is_compressed_tar, keep_streams_open, read_member
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +45,7 @@ class TarCopies:
     """
 
     def __init__(self, rows: pa.Table, out: Location) -> None:
-        self._rows, self._folder = rows, _folder_of(out)
+        self._rows, self._folder = rows, make_drafts_folder(out)
         self._offsets = _int_column(rows, "tar_offset")
         tars, numbers = _tars(rows, self._offsets)
         self._compressed = {number: tar for number, tar in enumerate(tars) if is_compressed_tar(tar)}
@@ -68,7 +64,7 @@ class TarCopies:
         order = np.lexsort((starts, numbers))
         numbers, starts, sizes = numbers[order], starts[order], sizes[order]
         for number, tar in self._compressed.items():
-            target = _copy_path(self._folder, tar)
+            target = copy_path(self._folder, tar)
             if not target.exists():
                 first, last = np.searchsorted(numbers, [number, number + 1]).tolist()
                 parts = dict.fromkeys(zip(starts[first:last].tolist(), sizes[first:last].tolist(), strict=True))
@@ -77,7 +73,7 @@ class TarCopies:
     def remove(self) -> None:
         """Delete the copies."""
         for tar in self._compressed.values():
-            _copy_path(self._folder, tar).unlink(missing_ok=True)
+            copy_path(self._folder, tar).unlink(missing_ok=True)
 
     def _photo_parts(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Number of the tar, position and size of each photo."""
@@ -96,42 +92,6 @@ class TarCopies:
         offsets, sizes = (pc.fill_null(files.field(name), -1).to_numpy() for name in ("offset", "bytes"))
         chosen = (numbers >= 0) & (offsets >= BLOCK_BYTES) & (sizes >= 0)
         return numbers[chosen], offsets[chosen] - BLOCK_BYTES, sizes[chosen] + BLOCK_BYTES
-
-
-@contextmanager
-def use_copies(out: Location) -> Iterator[None]:
-    """In this block, read compressed tars from their copies for an output folder, as far as there are some."""
-    before, folder = tar_stream.copies.find, _folder_of(out)
-
-    def find(tar: str) -> str | None:
-        path = _copy_path(folder, tar)
-        return str(path) if path.exists() else None
-
-    tar_stream.copies.find = find
-    try:
-        yield
-    finally:
-        tar_stream.copies.find = before
-
-
-@contextmanager
-def copied_tars(rows: pa.Table, out: Location) -> Iterator[None]:
-    """Copy compressed tars in this process, and read them from their copies in this block; then delete the copies.
-
-    After an error the copies stay, for the next run.
-
-    Args:
-        rows, out: as for `TarCopies`.
-
-    Raises:
-        OSError: a copy can't be written.
-    """
-    copies = TarCopies(rows, out)
-    for copy in copies.unfinished():
-        copy_tar(copy)
-    with use_copies(out):
-        yield
-    copies.remove()
 
 
 def copy_tar(copy: TarCopy, beat: Callable[[], None] = lambda: None) -> None:
@@ -165,14 +125,6 @@ def find_compressed_tar(rows: pa.Table) -> str | None:
     """The path or URL of the first compressed tar in which a photo of a manifest's rows is; None if there is none."""
     tars, _ = _tars(rows, _int_column(rows, "tar_offset"))
     return next(filter(is_compressed_tar, tars), None)
-
-
-def _folder_of(out: Location) -> Path:
-    return make_drafts_folder(out) if isinstance(out, RemotePath) else out
-
-
-def _copy_path(folder: Path, tar: str) -> Path:
-    return folder / f".tar-{hashlib.sha256(tar.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}.copy"
 
 
 def _tars(rows: pa.Table, offsets: NDArray[np.int64]) -> tuple[list[str], NDArray[np.int64]]:

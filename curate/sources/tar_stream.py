@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import bisect
+import hashlib
 import os
 import tarfile
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from curate.errors import BrokenTar, ChangedWhileRead, FileTooLarge, OutOfMemory, PhotoError
@@ -19,9 +22,10 @@ from curate.sources.compression import HEAD_BYTES, DecompressedStream, find_code
 from curate.sources.entry import ListedPhoto, as_photo_error, file_location, has_photo_name, modified_ns
 from curate.sources.exclude import Exclusion
 from curate.sources.members import normalize_name
-from curate.sources.remote import as_remote_photo_error
+from curate.sources.remote import as_remote_photo_error, fetch
 from curate.sources.tar import FoundMember, Link, damaged, list_member, resolve_links, to_link
 from curate.sources.tar_headers import TarHeaders
+from curate.unicode import find_path
 
 CANNOT_READ = "the tar can't be read"
 CHANGED = "the tar was changed while it was read: scan again when nothing writes to it"
@@ -40,7 +44,7 @@ class TarStream:
         self, archive: ListedPhoto, exclusion: Exclusion | None = None, beat: Callable[[], None] = lambda: None
     ) -> None:
         self._archive = archive
-        self._container = replace(archive, bytes=None, offset=None)
+        self._container = archive._replace(bytes=None, offset=None)
         self._exclusion, self._beat = exclusion or Exclusion(), beat
         self._links: list[Link] = []
         self._starts = [0]
@@ -72,7 +76,7 @@ class TarStream:
                 if file.identity() not in (None, scanned):
                     raise ChangedWhileRead(CHANGED)
         except PhotoError as exc:
-            yield replace(self._container, modified_ns=None, error=str(exc)), b""
+            yield self._container._replace(modified_ns=None, error=str(exc)), b""
 
     def resolve_links(self, members: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
         """The entries of the links, after all members have been read; see `curate.sources.tar.resolve_links`.
@@ -105,12 +109,12 @@ class TarStream:
             if header.islnk() or header.issym():
                 self._links.append(to_link(header, headers.archive))
                 continue
-            for photo in list_member(self._container, header):
-                if self._exclusion.skips_below(photo.path, start=first):
-                    continue
-                read, data = _read_member(stream, header, photo, is_wanted, max_bytes)
-                is_cut_off |= read.error is not None and read.error.startswith(BrokenTar.__name__)
-                yield read, data
+            photo = list_member(self._container, header)
+            if photo is None or self._exclusion.skips_below(photo.path, start=first):
+                continue
+            read, data = _read_member(stream, header, photo, is_wanted, max_bytes)
+            is_cut_off |= read.error is not None and read.error.startswith(BrokenTar.__name__)
+            yield read, data
         if stream.error is not None:
             raise stream.error
         if headers.damaged_at is not None and not is_cut_off:
@@ -149,10 +153,6 @@ def read_member(location: str, offset: int, size: int) -> bytes:
     Raises:
         PhotoError: the tar can't be read up to there.
     """
-    copy = copies.find(location)
-    if copy is not None:
-        with _open_checked(copy) as file:
-            return file.read_range(offset, size)
     with _kept.lock:
         try:
             stream = _kept.stream_at(location, offset)
@@ -166,15 +166,49 @@ def read_member(location: str, offset: int, size: int) -> bytes:
     return data
 
 
-@dataclass(slots=True)
-class Copies:
-    """Where to find copies of tars that can be read at any position; see `curate.sources.tar_copies`."""
+def is_compressed_tar(location: str) -> bool:
+    """Whether a tar is compressed, by its content; False if it can't be read.
 
-    find: Callable[[str], str | None] = lambda _tar: None
-    """Returns the path of the copy of a tar, or None."""
+    Args:
+        location: its path or URL.
+    """
+    try:
+        if is_url(location):
+            return _is_compressed_url(location)
+        with open(find_path(location), "rb") as file:
+            return find_codec(file.read(HEAD_BYTES)) is not None
+    except (OSError, ValueError, PhotoError):
+        return False
 
 
-copies = Copies()
+@lru_cache(1 << 16)
+def _is_compressed_url(url: str) -> bool:
+    """Whether the tar at a URL is compressed."""
+    return find_codec(fetch(url, 0, HEAD_BYTES)) is not None
+
+
+def find_copy(location: str, offset: int | None, copies: Path | None) -> str:
+    """The location of the copy of a compressed tar, if a member is to be read and there is one; else the tar's own.
+
+    Args:
+        location: path or URL of the tar.
+        offset: position of the member; None for a file of its own.
+        copies: folder of the copies; see `curate.sources.tar_copies`.
+    """
+    if copies is None or offset is None:
+        return location
+    copy = copy_path(copies, location)
+    return str(copy) if copy.exists() else location
+
+
+def copy_path(folder: Path, tar: str) -> Path:
+    """The path of the copy of a compressed tar in a folder; see `curate.sources.tar_copies`.
+
+    Args:
+        folder: of the copies.
+        tar: path or URL of the tar.
+    """
+    return folder / f".tar-{hashlib.sha256(tar.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}.copy"
 
 
 @dataclass(slots=True)
@@ -233,9 +267,9 @@ def _read_member(
         if len(data) < header.size and has_photo_name(photo.path):
             raise BrokenTar(f"the tar is cut off in this member, at byte {stream.end}: copy it again, then scan again")
     except PhotoError as exc:
-        return replace(photo, error=str(exc)), b""
+        return photo._replace(error=str(exc)), b""
     except MemoryError:
-        return replace(photo, error=str(OutOfMemory("reading it needs more memory than is available"))), b""
+        return photo._replace(error=str(OutOfMemory("reading it needs more memory than is available"))), b""
     return photo, data[:SNIFF_BYTES] if len(data) < header.size else data
 
 
@@ -260,15 +294,6 @@ class _CheckedFile:
                 raise as_remote_photo_error(exc, CANNOT_READ) from exc
             raise
         return data
-
-    def read_range(self, start: int, size: int) -> bytes:
-        """The bytes at a position.
-
-        Raises:
-            PhotoError: the file can't be read.
-        """
-        self._file.seek(start)
-        return self.read(size)
 
     def identity(self) -> tuple[int, int] | None:
         """Size, and time of change in nanoseconds; None for a URL."""

@@ -6,7 +6,6 @@ import stat
 import struct
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import BinaryIO
 
 from curate.errors import BrokenZip, FileTooLarge, NotAFile, PhotoError
@@ -71,20 +70,21 @@ def list_zip_members(container: ListedPhoto, stream: BinaryIO, size: int) -> Ite
         start = directory.start
         for member in directory:
             start = min(start, member.header_offset)
-            if _file_type(member) == stat.S_IFLNK:
+            kind = _file_type(member)
+            if kind == stat.S_IFLNK:
                 links.append(member)
-            else:
-                yield from _list_member(container, member, size)
+            elif (photo := _list_member(container, member, kind, size)) is not None:
+                yield photo
     except _DAMAGE_ERRORS as exc:
         reason = "it is empty" if not size else f"no valid directory at its end: {exc}"
         text = f"cut off, damaged or not a ZIP ({reason}): copy it again, then scan again"
         if isinstance(exc, NotImplementedError):
             text = f"damaged, or of a version of ZIP that is not supported ({exc}): unpack it, and scan the folder"
-        yield replace(container, modified_ns=None, error=str(BrokenZip(text)))
+        yield container._replace(modified_ns=None, error=str(BrokenZip(text)))
         return
     if _ends_a_zip(stream, start):
         text = f"its first {start} bytes are another ZIP, which is not read: keep each ZIP in a file of its own"
-        yield replace(container, modified_ns=None, error=str(BrokenZip(text)))
+        yield container._replace(modified_ns=None, error=str(BrokenZip(text)))
     if links:
         yield from _resolve_links(container, directory, links, stream, size)
 
@@ -103,20 +103,19 @@ def _ends_a_zip(stream: BinaryIO, position: int) -> bool:
     return False
 
 
-def _list_member(container: ListedPhoto, member: ZipEntry, size: int) -> Iterator[ListedPhoto]:
-    """The entry of a member that is not a link; nothing for what is no file and has no photo's name."""
+def _list_member(container: ListedPhoto, member: ZipEntry, kind: int, size: int) -> ListedPhoto | None:
+    """The entry of a member that is not a link; None for what is no file and has no photo's name."""
     name = _member_name(member)
-    if name.endswith("/") or _file_type(member) not in (0, stat.S_IFREG):
-        if has_photo_name(name.rstrip("/")):
-            error = NotAFile("a folder, pipe or device with a photo's name")
-            yield failed_member(container, name.rstrip("/"), error)
-    elif is_nested(name):
-        yield failed_member(container, name, nested_error())
-    elif member_error := _find_error(member, size):
-        yield failed_member(container, name, member_error)
-    else:
-        path = member_path(container, name)
-        yield ListedPhoto(container.source, path, member.file_size, container.modified_ns, offset=member.header_offset)
+    if name.endswith("/") or kind not in (0, stat.S_IFREG):
+        if not has_photo_name(name.rstrip("/")):
+            return None
+        return failed_member(container, name.rstrip("/"), NotAFile("a folder, pipe or device with a photo's name"))
+    if is_nested(name):
+        return failed_member(container, name, nested_error())
+    if member_error := _find_error(member, size):
+        return failed_member(container, name, member_error)
+    path = member_path(container, name)
+    return ListedPhoto(container.source, path, member.file_size, container.modified_ns, None, member.header_offset)
 
 
 def _find_error(member: ZipEntry, size: int) -> PhotoError | None:
@@ -158,8 +157,8 @@ def _resolve_links(
             continue
         found = files.get(follow_links(target, targets))
         if found is not None:
-            path = member_path(container, name)
-            yield from (replace(photo, path=path) for photo in _list_member(container, found, size))
+            photo = _list_member(container, found, _file_type(found), size)
+            yield from [photo._replace(path=member_path(container, name))] if photo is not None else []
         elif has_photo_name(name):
             yield failed_member(container, name, link_error(target, "ZIP"))
 

@@ -15,7 +15,8 @@ END_RECORD_MAGIC = b"PK\5\6"
 _END_RECORD = struct.Struct("<4s4H2LH")
 _END_RECORD_64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR_64 = struct.Struct("<4sLQL")
-_ENTRY = struct.Struct("<4s4B4HL2L5H2L")
+_ENTRY = struct.Struct("<4sx2Bx2H8x2L3H4x2L")
+"""Without the time, the checksum and other fields that are not used here."""
 _CHUNK_BYTES = 1 << 20
 _MAX_ENTRY_BYTES = _ENTRY.size + 3 * 65_535
 _MAX_VERSION = 63
@@ -23,6 +24,8 @@ _MAX_VERSION = 63
 UTF8_NAME = 0x800
 """Bit of the flags."""
 _ZIP64_EXTRA = 1
+_IN_EXTRA = 0xFFFFFFFF
+"""A number that is in the extra field instead."""
 
 
 class ZipEntry(NamedTuple):
@@ -86,12 +89,13 @@ class ZipDirectory:
 
     def _parse(self, data: bytes, at: int) -> tuple[ZipEntry, int]:
         """The entry at a position of the data, and the position of the next."""
-        if len(data) - at < _ENTRY.size or not data.startswith(b"PK\1\2", at):
+        if len(data) - at < _ENTRY.size:
             raise zipfile.BadZipFile("bad entry of the directory")
         fields = _ENTRY.unpack_from(data, at)
-        system, version, flags, method = fields[2], fields[3], fields[5], fields[6]
-        compressed, size, name_bytes, extra_bytes, comment_bytes = fields[10:15]
-        attributes, offset = fields[17], fields[18]
+        magic, system, version, flags, method, compressed, size = fields[:7]
+        name_bytes, extra_bytes, comment_bytes, attributes, offset = fields[7:]
+        if magic != b"PK\1\2":
+            raise zipfile.BadZipFile("bad entry of the directory")
         if version > _MAX_VERSION:
             raise NotImplementedError(f"zip file version {version / 10:.1f}")
         start = at + _ENTRY.size
@@ -99,7 +103,7 @@ class ZipDirectory:
         if after > len(data):
             raise zipfile.BadZipFile("the directory is cut off")
         name = data[start : start + name_bytes]
-        if 0xFFFFFFFF in (compressed, size, offset):
+        if _IN_EXTRA in (compressed, size, offset):
             extra = data[start + name_bytes : start + name_bytes + extra_bytes]
             size, compressed, offset = _read_extra_64(extra, size, compressed, offset)
         if name.isascii():
@@ -149,9 +153,9 @@ def _read_extra_64(extra: bytes, size: int, compressed: int, offset: int) -> tup
             values = struct.unpack_from(f"<{length // 8}Q", extra, 4)
             numbers = iter(values)
             try:
-                size = next(numbers) if size == 0xFFFFFFFF else size
-                compressed = next(numbers) if compressed == 0xFFFFFFFF else compressed
-                offset = next(numbers) if offset == 0xFFFFFFFF else offset
+                size = next(numbers) if size == _IN_EXTRA else size
+                compressed = next(numbers) if compressed == _IN_EXTRA else compressed
+                offset = next(numbers) if offset == _IN_EXTRA else offset
             except StopIteration as exc:
                 raise zipfile.BadZipFile("bad extra field of ZIP64") from exc
             break

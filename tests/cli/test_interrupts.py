@@ -21,26 +21,35 @@ from curate import manifest
 from curate.interrupts import InterruptHandler
 from curate.manifest import DECISION_FIELDS, SCAN_SCHEMA, Lineage
 from curate.scanning.scan import ScanOptions, scan_photos
+from curate.sources.listing import ShardSpec
 from train import checkpoint
 from train.checkpoint import CheckpointMetadata
 from train.models.unet import ColorUNet
 from train.recipe import Recipe
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
-TIMEOUT_S = 300
+TIMEOUT_S = 120
 PHOTOS = 40
 COMMANDS = (
     "curate scan IN/photos -o OUT/m.parquet --workers 2",
     "curate filter IN/scan.parquet -o OUT/clean.parquet",
+    "curate merge IN/part1.parquet IN/part2.parquet -o OUT/m.parquet",
     "curate pack IN/clean.parquet -o OUT/pack --workers 2",
     "curate export IN/clean.parquet -o OUT/copies --to copy",
     "curate report IN/scan.parquet -o OUT/page.html --workers 2",
+    "curate explain IN/photos/00.png",
+    "curate inspect IN/clean.parquet",
     "train fit IN/clean.parquet --run-dir OUT/run --channels 2 --image-size 32 --max-steps 100000 --device cpu",
     "train evaluate IN/best.safetensors IN/clean.parquet --split train --html OUT/page.html",
     "train colorize IN/best.safetensors IN/photos -o OUT/colored",
+    "train export IN/best.safetensors -o OUT/model.onnx",
+    "train inspect IN/best.safetensors",
     "train diagnose IN/losses.csv",
+    "train recipe",
 )
-SCAN, FILTER, PACK, EXPORT, REPORT, FIT, EVALUATE, COLORIZE, DIAGNOSE = COMMANDS
+FAST_COMMANDS = (*COMMANDS[:8], COMMANDS[9])
+"""Commands that finish importing and start to work within a second."""
+FIT, COLORIZE, EXPORT = COMMANDS[8], COMMANDS[10], COMMANDS[4]
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +62,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = rng.integers(0, 256, (300, 300, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / "photos" / f"{number:02}.png")
     scan_photos([folder / "photos"], folder / "scan.parquet", ScanOptions(engine="serial"))
+    for number in (1, 2):
+        options = ScanOptions(engine="serial", shard=ShardSpec(number, 2))
+        scan_photos([folder / "photos"], folder / f"part{number}.parquet", options)
     rows = manifest.read_manifest(folder / "scan.parquet").table.to_pylist()
     rows = [row | {"split": "train", "tone": "color", "reject_reasons": []} for row in rows]
     table = pa.Table.from_pylist(rows, pa.schema([*SCAN_SCHEMA, *DECISION_FIELDS]))
@@ -144,11 +156,7 @@ def check_ending(code: int, stdout: str, stderr: str, out: Path) -> None:
 
 @LINUX
 @pytest.mark.parametrize(
-    ("command", "later_s"),
-    [
-        *((command, 0.0) for command in (SCAN, FILTER, FIT, EVALUATE, DIAGNOSE)),
-        *((command, 0.4) for command in (SCAN, FILTER, REPORT, EVALUATE)),
-    ],
+    ("command", "later_s"), [*((command, 0.0) for command in COMMANDS), *((command, 0.4) for command in FAST_COMMANDS)]
 )
 def test_ctrl_c_while_a_command_starts(command: str, later_s: float, inputs: Path, tmp_path: Path) -> None:
     code, stdout, stderr = run_and_interrupt(command, inputs, tmp_path, handles_signals, later_s)
@@ -161,8 +169,9 @@ def test_ctrl_c_while_a_command_starts(command: str, later_s: float, inputs: Pat
 @pytest.mark.parametrize(
     ("command", "when"),
     [
-        (SCAN, has_workers),
-        (PACK, has_workers),
+        (COMMANDS[0], has_workers),
+        (COMMANDS[3], has_workers),
+        (COMMANDS[5], has_workers),
         (EXPORT, has_pictures),
         (COLORIZE, has_pictures),
         (FIT, has_steps),

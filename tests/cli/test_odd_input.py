@@ -52,7 +52,7 @@ def test_explain_checks_all_paths_before_it_measures(photo_with_control_characte
 
 def test_a_folder_as_output_of_filter_is_refused(photo_with_control_characters: Path, tmp_path: Path) -> None:
     scan = tmp_path / "scan.parquet"
-    made = typed(curate, "scan", photo_with_control_characters.parent, "-o", scan, "--engine", "serial")
+    made = typed(curate, "scan", photo_with_control_characters.parent, "-o", scan, "--workers", "1")
     assert made.exit_code == 0, made.output
     (tmp_path / "out").mkdir()
     result = typed(curate, "filter", scan, "-o", tmp_path / "out")

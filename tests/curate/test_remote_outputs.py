@@ -217,14 +217,14 @@ def test_an_export_at_a_url_is_that_on_disk_and_is_continued(
     gray = photos / "more" / "b-gray.png"
     content, times = gray.read_bytes(), (gray.stat().st_atime_ns, gray.stat().st_mtime_ns)
     gray.unlink()
-    first = curate.export_photos(clean, out, kind)
+    first = curate.export_photos(clean, out, kind, engine="serial")
     assert (first.photos, len(first.failed)) == (1, 1)
     assert "Vanished" in files_at(out)["failed.csv"].decode()
     gray.write_bytes(content)
     os.utime(gray, ns=times)
-    assert curate.export_photos(clean, out, kind).photos == 2
-    assert curate.export_photos(clean, out, kind).exported_now == 0
-    curate.export_photos(clean, tmp_path / "export", kind)
+    assert curate.export_photos(clean, out, kind, engine="serial").photos == 2
+    assert curate.export_photos(clean, out, kind, engine="serial").exported_now == 0
+    curate.export_photos(clean, tmp_path / "export", kind, engine="serial")
     there, here = files_at(out), files_in(tmp_path / "export", ".lock")
     assert sorted(there) == sorted(here)
     assert there == here

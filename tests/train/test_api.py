@@ -65,11 +65,11 @@ def home(tmp_path: Path, checkpoint_file: Callable[..., Path]) -> Path:
     return home
 
 
-def run_script(program: str, home: Path) -> str:
+def run_script(program: str, home: Path, warnings: str = "error") -> str:
     """What a program prints that is started as a script file, without a guard."""
     (home / "script.py").write_text(program, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-W", "error", "script.py"],
+        [sys.executable, "-W", warnings, "script.py"],
         cwd=home,
         capture_output=True,
         text=True,
@@ -217,6 +217,21 @@ def test_fit_resumes_and_refuses_another_recipe(clean_manifest: Callable[..., Pa
         train.fit(manifest, run_dir=tmp_path / "run", resume=True, channels=8, device="cpu", say=lines.append)
     with pytest.raises(errors.UsageError, match="--resume"):
         train.fit(manifest, run_dir=tmp_path / "run", recipe=small, device="cpu", say=lines.append)
+
+
+def test_a_script_without_a_guard_trains_on_several_devices(
+    clean_manifest: Callable[..., Path], tmp_path: Path
+) -> None:
+    program = f"""
+print("script starts", flush=True)
+import train
+recipe = train.Recipe(image_size=32, channels=2, epochs=1, batch_size=1, devices=2)
+result = train.fit({str(clean_manifest())!r}, run_dir="run", recipe=recipe, device="cpu", workers=0)
+print(result.steps, "steps")
+"""
+    printed = run_script(program, tmp_path, "ignore")  # torch warns in its own processes
+    assert printed.count("script starts") == 1
+    assert printed.endswith("2 steps\n")
 
 
 @pytest.mark.parametrize("page", PAGES)

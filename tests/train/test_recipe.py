@@ -31,7 +31,8 @@ DOCUMENTED = {
 }
 
 
-EXTRAS = {"accumulate": 1, "devices": 1, "perceptual_weight": 0.0, "augment": "none", "clip_grad": None, "ema": None}
+EXTRAS = {"accumulate": 1, "devices": 1, "perceptual_weight": 0.0, "augment": "none", "crop_borders": False}
+EXTRAS |= {"clip_grad": None, "ema": None}
 """Hyper-parameters that are not in the documented recipe; their defaults turn them off."""
 
 

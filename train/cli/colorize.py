@@ -32,11 +32,11 @@ from train.cli.common import (
     help="Short side in px of the copy that the network gets; a smaller photo is not enlarged.  [default: as trained]",
 )
 @click.option(
-    "--compare",
+    "--page",
     "with_page",
     is_flag=True,
-    help="Also write compare.html into the folder: a page with a before/after slider for each photo, of more than 100 "
-    "for 100.",
+    help="Also write before-after.html into the folder: a page with a slider between each photo and its picture, of "
+    "more than 100 for 100.",
 )
 @click.option("--drop-gps", is_flag=True, help="Leave out the GPS position of the photo.  [default: kept]")
 @read_timeout_option

@@ -59,6 +59,11 @@ def _recipe_option(name: str, kind: Any, text: str) -> Callable[[Command], Comma
     click.Choice(["none", "film"]),
     "film shows the network each training photo as an old black-and-white photograph, for colorizing old photographs.",
 )
+@click.option(
+    "--crop-borders",
+    is_flag=True,
+    help="Train on what is inside of the bands that the scan found: letterboxes, padding, frames.",
+)
 @_recipe_option("lr", float, "Peak learning rate.")
 @_recipe_option("weight_decay", float, "AdamW's weight decay.")
 @_recipe_option("warmup", float, "Share of the steps in which the learning rate rises, 0 to 1.")

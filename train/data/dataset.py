@@ -17,8 +17,10 @@ from curate.errors import ManifestError, Vanished
 from curate.image.decode import decode
 from curate.locations import Location, RemotePath
 from curate.manifest import Manifest
+from curate.measures.borders import crop_borders, side_with_borders
 from curate.packing.shards import MANIFEST_NAME, PACK_COLUMNS
 from curate.sources import check_unchanged, locate_photo, read_bytes
+from curate.sources.reader import BORDER_COLUMNS
 from curate.sources.tar_copies import find_compressed_tar
 from train.data.changes import ignore, int_column, leave_out_changed
 from train.data.packed import PackedDataset, check_shards, packed_dataset
@@ -26,7 +28,7 @@ from train.data.packed import PackedDataset, check_shards, packed_dataset
 REQUIRED_COLUMNS = ("source", "path", "bytes", "sha256", "colorfulness", "tone", "split")
 CHECK_COLUMNS = ("tar_offset", "modified_ns", "sha256")
 """With which photos are checked, as far as a manifest has them."""
-READ_COLUMNS = (*REQUIRED_COLUMNS, *CHECK_COLUMNS, *(column.name for column in PACK_COLUMNS))
+READ_COLUMNS = (*REQUIRED_COLUMNS, *CHECK_COLUMNS, *BORDER_COLUMNS, *(column.name for column in PACK_COLUMNS))
 RUN_KIND = "run"
 """In its lineage, the kind of a run's own list of photos; see `train.data.run_photos`."""
 SPLITS = ("train", "val", "test")
@@ -47,6 +49,10 @@ class PhotoDataset:
     """Hex SHA-256 when scanned; null if unknown."""
     roots: tuple[Path, ...] = ()
     """Folders to look in instead of `source`; see `locate`."""
+    borders: tuple[pa.Array, ...] = ()
+    """`BORDER_COLUMNS`; empty if the manifest lacks them."""
+    crops_borders: bool = False
+    """Whether bands are cropped; `borders` must not be empty then."""
 
     unscaled: ClassVar[bool] = False
     """Crops are scaled to the crop size."""
@@ -75,10 +81,17 @@ class PhotoDataset:
     def read_pixels(self, index: int, short_side_px: int) -> NDArray[np.uint8]:
         """Return (H, W, 3) uint8 sRGB, whose short side has at least `short_side_px` if the photo has as many.
 
+        It is what is inside of the bands if `crops_borders`.
+
         Raises:
             PhotoError: the photo can't be read, or its bytes are not those that were scanned.
         """
-        return decode(self.read_unchanged(index), short_side_px=short_side_px).pixels
+        data = self.read_unchanged(index)
+        if not self.crops_borders:
+            return decode(data, short_side_px=short_side_px).pixels
+        left, top, right, bottom = (column[index].as_py() or 0.0 for column in self.borders)
+        borders = (left, top, right, bottom)
+        return crop_borders(decode(data, short_side_px=side_with_borders(short_side_px, borders)).pixels, borders)
 
     def read_unchanged(self, index: int) -> bytes:
         """Return the bytes of the file.
@@ -200,6 +213,29 @@ def make_datasets(read: Manifest, roots: Sequence[Path] = ()) -> Datasets:
     return Datasets(read.path, read.sha256, *splits, ancestors, size_px, median)
 
 
+def crop_datasets(datasets: Datasets, read: Manifest) -> Datasets:
+    """Return the same photos without the bands at their sides. A pack's photos are cropped when they are packed.
+
+    Args:
+        datasets: of `make_datasets`.
+        read: the manifest or pack that they are from.
+
+    Raises:
+        ManifestError: the manifest has no columns of bands, or the pack has whole photos.
+    """
+    if is_pack(read.table):
+        if not (read.lineage and read.lineage.options.get("crop_borders")):
+            raise ManifestError(f"{read.path} has whole photos: pack them again with `curate pack --crop-borders`")
+        return datasets
+    if absent := [name for name in BORDER_COLUMNS if name not in read.table.column_names]:
+        raise ManifestError(f"{read.path} has no column {absent[0]!r}: run `curate scan` again for --crop-borders")
+    splits = (datasets.train, datasets.val, datasets.test)
+    train, val, test = (
+        replace(photos, crops_borders=True) if isinstance(photos, PhotoDataset) else photos for photos in splits
+    )
+    return replace(datasets, train=train, val=val, test=test)
+
+
 def load_split(
     path: Location,
     split: str,
@@ -274,4 +310,7 @@ def photo_dataset(rows: pa.Table, roots: tuple[Path, ...] = ()) -> PhotoDataset:
     sources, paths = (rows[name].cast(pa.large_string()).combine_chunks() for name in ("source", "path"))
     sizes, offsets = (int_column(rows, name) for name in ("bytes", "tar_offset"))
     sha256s = rows["sha256"] if "sha256" in rows.column_names else pa.chunked_array([pa.nulls(len(rows), pa.string())])
-    return PhotoDataset(sources, paths, sizes, offsets, sha256s.cast(pa.large_string()).combine_chunks(), roots)
+    has_borders = set(BORDER_COLUMNS) <= set(rows.column_names)
+    borders = tuple(rows[name].combine_chunks() for name in BORDER_COLUMNS) if has_borders else ()
+    sha256s = sha256s.cast(pa.large_string()).combine_chunks()
+    return PhotoDataset(sources, paths, sizes, offsets, sha256s, roots, borders)

@@ -19,19 +19,12 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Shares of linear sRGB red, green and blue in luminance: the response of the eye, and of L* in CIELAB."""
 CLEAN_SHARE = 0.4
 """Share of the samples that the network sees as in validation: the photo's own lightness."""
-FILMS = (
-    (LUMINANCE, 0.05),
-    ((0.33, 0.34, 0.33), 0.15),  # panchromatic film
-    ((0.45, 0.50, 0.05), 0.10),  # panchromatic film, yellow filter
-    ((0.85, 0.13, 0.02), 0.15),  # panchromatic film, red filter
-    ((0.03, 0.50, 0.47), 0.25),  # orthochromatic film
-    ((0.10, 0.80, 0.10), 0.10),  # green filter, or orthochromatic film with a yellow one
-    ((0.01, 0.09, 0.90), 0.20),  # plates sensitive to blue only, or a blue filter
-)
-"""Shares of linear red, green and blue in the exposure of a film, and how often it is drawn."""
-CONCENTRATION = 20.0
-"""Of the Dirichlet distribution around a film's response: films, filters and daylight differ."""
-EXPOSURE_STOPS = 0.3
+DAMAGED_SHARE = 0.25
+"""Share of the other samples that are also damaged: blurred, faded, with grain, dust or JPEG artifacts."""
+RESPONSE_CONCENTRATION = 0.7
+"""Of the Dirichlet distribution of the shares of red, green and blue: below 1, one color often dominates, as on films
+that see blue only (until about 1880), orthochromatic films (green and blue), and behind red and yellow filters."""
+EXPOSURE_STOPS = 0.2
 """Standard deviation of the exposure."""
 MAX_LOG_GAMMA = 0.35
 """The contrast of a print is e^−0.35 to e^0.35 (0.70 to 1.42) as the exponent of its gray values."""
@@ -44,7 +37,7 @@ SOFT_SHARE, COARSE_SHARE, FADED_SHARE, UNEVEN_SHARE, GRAIN_SHARE, DUST_SHARE, JP
     0.15,
     0.25,
 )
-"""How often a sample is blurred, lacks detail, is faded, is faded unevenly, has grain, dust, JPEG artifacts."""
+"""How often a damaged sample is blurred, lacks detail, is faded, is faded unevenly, has grain, dust, JPEG artifacts."""
 _LINEAR = np.where(
     np.arange(256) <= 10, np.arange(256) / 255 / 12.92, ((np.arange(256) / 255 + 0.055) / 1.055) ** 2.4
 ).astype(np.float32)
@@ -70,17 +63,19 @@ def photograph_on_film(rgb: NDArray[np.uint8], rng: np.random.Generator) -> Gray
         return _to_gray(_encode(luminance))
     exposure = _expose(linear, draw_response(rng))
     exposure = _adjust_exposure(exposure, float(luminance.mean()), rng)
-    exposure = _lose_detail(exposure, rng)  # in linear light, as a lens does
+    damaged = rng.random() < DAMAGED_SHARE
+    if damaged:
+        exposure = _lose_detail(exposure, rng)  # in linear light, as a lens does
     print_ = _encode(exposure) ** np.float32(np.exp(rng.uniform(-MAX_LOG_GAMMA, MAX_LOG_GAMMA)))
+    if not damaged:
+        return _to_gray(print_)
     print_ = _add_grain(_fade(print_, rng), rng)
     return _compress(_to_gray(_add_dust(print_, rng)), rng)
 
 
 def draw_response(rng: np.random.Generator) -> NDArray[np.float64]:
     """Return the shares of linear red, green and blue in the exposure of a random film; their sum is 1."""
-    responses, frequencies = zip(*FILMS, strict=True)
-    response = np.array(responses[rng.choice(len(FILMS), p=frequencies)])
-    return rng.dirichlet(CONCENTRATION * response + 0.05)
+    return rng.dirichlet([RESPONSE_CONCENTRATION] * 3)
 
 
 def _expose(linear: NDArray[np.float32], response: NDArray[np.float64] | tuple[float, ...]) -> Print:

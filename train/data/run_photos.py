@@ -17,6 +17,7 @@ from curate import manifest
 from curate.errors import CheckpointError, ManifestError
 from curate.locations import Location
 from curate.manifest import Lineage, Manifest
+from curate.sources.reader import BORDER_COLUMNS
 from curate.text import pluralize
 from train.data import dataset
 from train.data.dataset import CHECK_COLUMNS, REQUIRED_COLUMNS, RUN_KIND, Datasets
@@ -44,7 +45,7 @@ def write_photos(run_dir: Path, read: Manifest, left_out: int) -> str:
     Raises:
         ManifestError: the system refuses to write it.
     """
-    names = [name for name in (*REQUIRED_COLUMNS, *CHECK_COLUMNS) if name in read.table.column_names]
+    names = [name for name in (*REQUIRED_COLUMNS, *CHECK_COLUMNS, *BORDER_COLUMNS) if name in read.table.column_names]
     rows = read.table.select(list(dict.fromkeys(names)))
     lineage = Lineage(
         RUN_KIND,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePath
 
@@ -193,8 +193,8 @@ def _relocate(photo: ListedPhoto, roots: Sequence[Path]) -> ListedPhoto:
     location = locate_photo(photo.source, photo.path, roots, offset=photo.offset)
     if location is None:
         return photo
-    parts = replace(photo, source="").open_path().count("/") + 1  # by number: the names may have the other normal form
-    return replace(photo, source=escape(location.rsplit("/", parts)[0]))
+    parts = photo._replace(source="").open_path().count("/") + 1  # by number: the names may have the other normal form
+    return photo._replace(source=escape(location.rsplit("/", parts)[0]))
 
 
 def _folder_name(source: str) -> str:

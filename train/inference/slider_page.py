@@ -1,4 +1,4 @@
-"""The page of `train colorize --compare`: photos before and after, with sliders, in one file that loads nothing."""
+"""The page of `train colorize --page`: photos before and after, with sliders, in one file that loads nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from curate.text import pluralize
 from curate.version import __version__
 from train.pages import PageKind, jpeg_uri
 
-PAGE_NAME = "compare.html"
+PAGE_NAME = "before-after.html"
 MAX_PHOTOS = 100
 """Photos on the page; of more photos, this many are shown, evenly spread."""
 THUMBNAIL_PX = 640
@@ -30,8 +30,8 @@ THUMBNAIL_PX = 640
 JPEG_QUALITY = 85
 PAGE = PageKind(
     start='<!doctype html><html lang="en"><meta charset="utf-8"><title>Before and after, colorized by vividset</title>',
-    name="a page of --compare",
-    option="--compare",
+    name="a before/after page",
+    option="--page",
     advice="choose another folder with -o",
 )
 

@@ -71,7 +71,10 @@ class TrainState:
     perceptual_loss: PerceptualLoss | None = None
     """None if `recipe.perceptual_weight` is 0."""
     ema: AveragedModel | None = None
-    """Exponential moving average of the weights, with the network's current buffers; None without `recipe.ema`."""
+    """Exponential moving average of the weights and of BatchNorm's statistics; None without `recipe.ema`.
+
+    The network's current statistics don't fit averaged weights while the learning rate is high (docs/results/rates.md).
+    """
     step: int = 0
     """Optimizer steps taken, skipped ones included."""
     neutral_loss: float = 0.0
@@ -188,7 +191,7 @@ def build_state(config: RunConfig, fabric: Fabric, resume_from: Checkpoint | Non
         criterion,
         total_steps,
         perceptual_loss,
-        AveragedModel(network, multi_avg_fn=average) if average else None,
+        AveragedModel(network, multi_avg_fn=average, use_buffers=True) if average else None,
     )
     if resume_from:
         _restore(state, resume_from, adamw)

@@ -73,7 +73,7 @@ def classify_kinds(
     regression = log_odds(statistics, appearances)
     doubtful = np.flatnonzero(network_share(regression))
     network_odds = np.zeros(len(samples))
-    network_odds[doubtful] = [network.log_odds(smalls[index]) for index in doubtful.tolist()]
+    network_odds[doubtful] = network.log_odds([smalls[index] for index in doubtful.tolist()])
     scores = combine_scores(regression, network_odds)
     kinds = np.where(scores > 0, "graphic", "photo")
     confidence = 1 / (1 + np.exp(-np.minimum(np.abs(scores), 50)))

@@ -51,9 +51,11 @@ def compute_statistics(
 def _count_colors(sample: NDArray[np.uint8]) -> Mapping[str, float]:
     levels = (sample.reshape(-1, 3) >> (8 - COLOR_LEVELS_BITS)).astype(np.int32)
     cells = (levels[:, 0] << 2 * COLOR_LEVELS_BITS) | (levels[:, 1] << COLOR_LEVELS_BITS) | levels[:, 2]
-    counts = np.bincount(cells)
-    counts = np.sort(counts[counts > 0])
-    shares = counts / counts.sum()
+    cells.sort()  # and runs of equal cells: faster than 32,768 counters for 4,000 pixels
+    ends = np.concatenate([[-1], np.flatnonzero(cells[1:] != cells[:-1]), [len(cells) - 1]])
+    counts = ends[1:] - ends[:-1]
+    counts.sort()
+    shares = counts / len(cells)
     return {
         "color_share": len(counts) / len(cells),
         "color_entropy_bits": float(abs((shares * np.log2(shares)).sum())),
@@ -64,17 +66,17 @@ def _count_colors(sample: NDArray[np.uint8]) -> Mapping[str, float]:
 
 def _measure_edges(luma: NDArray[np.uint8]) -> Mapping[str, float]:
     pairs = ((luma[:, 1:], luma[:, :-1]), (luma[1:], luma[:-1]))
-    counts = np.zeros(256, np.int64)
+    counts = np.zeros(256)
     for first, second in pairs:
         if first.size:
             counts += _count_levels(np.asarray(cv2.absdiff(first, second), np.uint8))
-    total = max(1, int(counts.sum()))
+    total = max(1.0, float(counts.sum()))
     return {
-        "flat_share": counts[0] / total,
-        "near_flat_share": counts[:2].sum() / total,
-        "soft_share": counts[2:8].sum() / total,
-        "edge_share": counts[STRONG_EDGE_LEVELS:].sum() / total,
-        "luma_step_mean": float(counts @ np.arange(256)) / total,
+        "flat_share": float(counts[0]) / total,
+        "near_flat_share": float(counts[:2].sum()) / total,
+        "soft_share": float(counts[2:8].sum()) / total,
+        "edge_share": float(counts[STRONG_EDGE_LEVELS:].sum()) / total,
+        "luma_step_mean": float(counts @ _LEVELS) / total,
     }
 
 
@@ -86,18 +88,20 @@ def _measure_levels(small: NDArray[np.uint8], luma: NDArray[np.uint8]) -> Mappin
         red, green, blue = (cv2.absdiff(plane[:, 1:], plane[:, :-1]) for plane in planes)
         same_share = 1 - cv2.countNonZero(cv2.max(cv2.max(red, green), blue)) / red.size
     low, high = (choose(choose(planes[0], planes[1]), planes[2]) for choose in (cv2.min, cv2.max))
-    border = np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]]).astype(np.float32)
+    border = np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]])
     return {
         "flat_color_share": same_share,
         "top_luma_share": float(levels.max()),
         "luma_levels_share": float((levels > 0.0005).mean()),
         "white_share": cv2.countNonZero((low >= 250).view(np.uint8)) / low.size,
         "black_share": cv2.countNonZero((high <= 5).view(np.uint8)) / high.size,
-        "border_spread": float(border.std(axis=0).mean()),
+        "border_spread": float(cv2.meanStdDev(border[None])[1].mean()),
     }
 
 
-def _count_levels(plane: NDArray[np.uint8]) -> NDArray[np.int64]:
+def _count_levels(plane: NDArray[np.uint8]) -> FloatArray:
     """(256,) how often each level occurs; exact, because OpenCV's float32 counts are exact up to 16 million."""
-    counts = cv2.calcHist([np.ascontiguousarray(plane)], [0], None, [256], [0, 256])
-    return np.asarray(counts, np.int64).ravel()
+    return np.asarray(cv2.calcHist([plane], [0], None, [256], [0, 256]), np.float64).ravel()
+
+
+_LEVELS = np.arange(256.0)

@@ -7,6 +7,8 @@ weights in float16; OpenCV runs it in float32.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +22,18 @@ _network = PackageNetwork(__package__)
 """Input (1, 3, SIDE_PX, SIDE_PX) float32, output (1, 1) log odds."""
 
 
-def log_odds(small: NDArray[np.uint8], network: Network | None = None) -> float:
-    """Compute the network's log odds of graphic against photo.
+def log_odds(smalls: Sequence[NDArray[np.uint8]], network: Network | None = None) -> NDArray[np.float64]:
+    """Compute the network's log odds of graphic against photo, (n,).
 
     Args:
-        small: (h, w, 3) uint8 sRGB, the small copy from `curate.measures.measure.make_small_copy`.
+        smalls: one array per picture, (h, w, 3) uint8 sRGB: the small copy of
+            `curate.measures.measure.make_small_copy`.
         network: from `curate.measures.onnx.load_network`; None uses the network in this package.
 
     Raises:
         VividsetError: the network's file is missing or damaged.
     """
-    return _network.score(network_inputs(small), network)
+    return _network.score(list(map(network_inputs, smalls)), network)
 
 
 def network_inputs(small: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -96,7 +96,7 @@ def _classify_batch(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
     features = compute_features(smalls, grids)
     scores = log_odds(features)
     doubtful = np.flatnonzero(network_share(scores))
-    network_odds = np.array([network.log_odds(grids.lab[index]) for index in doubtful.tolist()], np.float64)
+    network_odds = network.log_odds([grids.lab[index] for index in doubtful.tolist()])
     scores[doubtful] = combine_scores(scores[doubtful], network_odds)
     # at most 1 if both the mean and the 99th percentile of chroma are within the limits for gray
     gray = np.maximum(features["all_chroma_ab"] / GRAY_CHROMA_MEAN, features["all_chroma_p99_ab"] / GRAY_CHROMA_P99)

@@ -7,6 +7,8 @@ benchmarks/tone/train_network.py (data and effect: docs/results/tone.md). OpenCV
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,17 +18,18 @@ _network = PackageNetwork(__package__)
 """Input (1, 5, 32, 40) float32, output (1, 1) log odds."""
 
 
-def log_odds(lab: NDArray[np.float32], network: Network | None = None) -> float:
-    """Compute the network's log odds of toned against color.
+def log_odds(labs: Sequence[NDArray[np.float32]], network: Network | None = None) -> NDArray[np.float64]:
+    """Compute the network's log odds of toned against color, (n,).
 
     Args:
-        lab: (3, 32, 40) float32 CIELAB of a photo's cells, see `curate.measures.tone.features.make_grids`.
+        labs: one array per photo, (3, 32, 40) float32 CIELAB of its cells, see
+            `curate.measures.tone.features.make_grids`.
         network: from `curate.measures.onnx.load_network`; None uses the network in this package.
 
     Raises:
         VividsetError: the network's file is missing or damaged.
     """
-    return _network.score(network_inputs(lab), network)
+    return _network.score(list(map(network_inputs, labs)), network)
 
 
 def network_inputs(lab: NDArray[np.float32]) -> NDArray[np.float32]:

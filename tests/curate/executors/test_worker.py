@@ -128,11 +128,11 @@ from curate.executors.worker import start_fork_server
 start_fork_server("curate.scanning.preload")
 import numpy as np
 from curate.measures.tone.network import log_odds
-list(map_in_processes(log_odds, [np.zeros((2, 2, 3), np.uint8)]))
+list(map_in_processes(log_odds, [[np.zeros((2, 2, 3), np.uint8)]]))
 """
 
 
-@pytest.mark.parametrize("bytes_kept", [None, 800_000], ids=["missing", "truncated"])
+@pytest.mark.parametrize("bytes_kept", [None, 0, 800_000], ids=["missing", "empty", "truncated"])
 def test_a_damaged_tone_network_is_one_line(bytes_kept: int | None, tmp_path: Path) -> None:
     copy = shutil.copytree(Path(curate.__file__).parent, tmp_path / "curate")
     network = copy / "measures/tone/network.onnx"
@@ -158,7 +158,7 @@ def test_a_terminated_scan_leaves_no_temporary_file(number: signal.Signals, phot
         while not list(scratch.glob("*/listener-*")):
             time.sleep(0.01)
         process.send_signal(number)
-        _, error = process.communicate(timeout=300)
+        _, error = process.communicate(timeout=30)
     assert error == "Interrupted: run the same command again; it continues from what is finished.\n"
     assert process.returncode == 130
     assert list(scratch.iterdir()) == []

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate.exporting.card import CardContent, SplitInfo, exported_rows, write_card
+from curate.exporting.card import CardContent, SplitInfo, write_card
 from curate.manifest import SCAN_SCHEMA, Lineage, Manifest
 
 
@@ -52,8 +51,3 @@ def test_another_file_is_kept(tmp_path: Path, text: str) -> None:
     (tmp_path / "README.md").write_bytes(data)
     assert not write_card(tmp_path, card(tmp_path))
     assert (tmp_path / "README.md").read_bytes() == data
-
-
-def test_rows_of_failed_photos_are_not_counted(tmp_path: Path) -> None:
-    rows = exported_rows(card(tmp_path).rows, [("1.jpg", "Vanished: gone")])
-    assert np.array_equal(rows["colorfulness"].to_numpy(), [0, 20])

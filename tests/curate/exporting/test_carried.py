@@ -10,18 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from curate import manifest
 from curate.cli import summaries
 from curate.exporting.export import export_photos
+from curate.exporting.items import ExportOptions
 from curate.exporting.names import Kind
 from curate.filtering.filter import filter_manifest
 from curate.filtering.options import FilterOptions
 from curate.packing.pack import PackOptions, pack_photos
 from curate.packing.shards import shard_path
 from curate.scanning.scan import ScanOptions, scan_photos
+
+SERIAL_EXPORT = ExportOptions(engine="serial")
 
 TREES: tuple[Kind, ...] = ("copy", "links", "hardlinks")
 ALL_KINDS = frozenset({"photo", "graphic"})
@@ -88,7 +92,7 @@ def members_of(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("where", ["folder", "tar", "zip"])
 def test_webdataset_has_every_file_unchanged_and_the_row_beside_it(tmp_path: Path, where: str) -> None:
     clean = scan(tmp_path, where, content() | {"metadata.csv": METADATA.encode()})
-    summary = export_photos(clean, tmp_path / "out", "webdataset")
+    summary = export_photos(clean, tmp_path / "out", "webdataset", SERIAL_EXPORT)
     assert (summary.photos, summary.failed, summary.failed_sidecars) == (3, [], [])
     members = members_of(tmp_path / "out")
     prefix = "" if where == "folder" else f"in.{where}/"
@@ -104,7 +108,7 @@ def test_webdataset_has_every_file_unchanged_and_the_row_beside_it(tmp_path: Pat
         for table in (manifest.read_manifest(path).table for path in (clean, tmp_path / "again.parquet"))
     ]
     assert measures[0] == measures[1]
-    export_photos(tmp_path / "again.parquet", tmp_path / "copy", "copy")
+    export_photos(tmp_path / "again.parquet", tmp_path / "copy", "copy", SERIAL_EXPORT)
     carried = set(files_in(tmp_path / "copy").values())
     assert set(SIDECARS.values()) <= carried
 
@@ -113,19 +117,19 @@ def test_webdataset_has_every_file_unchanged_and_the_row_beside_it(tmp_path: Pat
 def test_trees_have_every_file_unchanged(tmp_path: Path, kind: Kind) -> None:
     files = content()
     clean = scan(tmp_path, "folder", files | {"more/metadata.csv": b"file_name,t\nb.x.png,5\n"})
-    summary = export_photos(clean, tmp_path / "out", kind)
+    summary = export_photos(clean, tmp_path / "out", kind, SERIAL_EXPORT)
     assert summary.failed_sidecars == []
     out = files_in(tmp_path / "out")
     lines = out.pop("metadata.jsonl").decode().splitlines()
     assert [json.loads(line) for line in lines] == [{"file_name": "more/b.x.png", "t": 5}]
     assert out == files
     assert (tmp_path / "out" / "a.txt").is_symlink() == (kind == "links")
-    assert export_photos(clean, tmp_path / "out", kind).exported_now == 0
+    assert export_photos(clean, tmp_path / "out", kind, SERIAL_EXPORT).exported_now == 0
 
 
 def test_an_imagefolder_has_the_columns_of_metadata_files_under_their_own_names(tmp_path: Path) -> None:
     clean = scan(tmp_path, "zip", content() | {"metadata.csv": METADATA.encode()})
-    export_photos(clean, tmp_path / "out", "imagefolder")
+    export_photos(clean, tmp_path / "out", "imagefolder", SERIAL_EXPORT)
     out = files_in(tmp_path / "out")
     rows: dict[str, dict[str, object]] = {}
     for name in out:
@@ -138,17 +142,40 @@ def test_an_imagefolder_has_the_columns_of_metadata_files_under_their_own_names(
     assert set(SIDECARS.values()) <= set(out.values())
 
 
+@pytest.mark.parametrize("where", ["folder", "tar", "zip"])
+def test_a_metadata_file_may_be_parquet(tmp_path: Path, where: str) -> None:
+    table = pa.table({"file_name": ["a.png", "more/b.x.png"], "tags": [["x"], None], "data": [b"\0", b"\xff"]})
+    pq.write_table(table, tmp_path / "m.parquet")
+    clean = scan(tmp_path, where, content() | {"metadata.parquet": (tmp_path / "m.parquet").read_bytes()})
+    assert manifest.read_manifest(tmp_path / "scan.parquet").table["error"].null_count == 3
+    export_photos(clean, tmp_path / "out", "parquet", SERIAL_EXPORT)
+    rows = pq.read_table(tmp_path / "out" / "data").to_pylist()
+    found = {row["image"]["path"].rpartition("/")[2]: (row["tags"], row["data"]) for row in rows}
+    assert found == {"a.png": (["x"], b"\0"), "b.x.png": (None, b"\xff"), "plain.png": (None, None)}
+
+
+def test_a_file_that_is_named_like_ours_is_kept_beside_it(tmp_path: Path) -> None:
+    own = {"a.metadata.json": b"mine", "failed.csv": b"mine, too", "failed.png": content()["plain.png"]}
+    clean = scan(tmp_path, "folder", content() | own | {"metadata.csv": METADATA.encode()})
+    export_photos(clean, tmp_path / "out", "webdataset", SERIAL_EXPORT)
+    members = members_of(tmp_path / "out")
+    assert (members["a.metadata.json"], members["failed.csv"]) == (b"mine", b"mine, too")
+    assert json.loads(members["a.vividset-metadata.json"]) == {"width": 9, "text": "one, two"}
+    export_photos(clean, tmp_path / "copies", "copy", SERIAL_EXPORT)
+    assert (tmp_path / "copies" / "failed.png.csv").read_bytes() == b"mine, too"
+
+
 @pytest.mark.parametrize("kind", ["webdataset", *TREES])
 def test_a_missing_file_is_named_and_exported_by_the_next_run(tmp_path: Path, kind: Kind) -> None:
     clean = scan(tmp_path, "folder", content())
     (tmp_path / "in" / "a.txt").rename(tmp_path / "kept")
-    summary = export_photos(clean, tmp_path / "out", kind)
+    summary = export_photos(clean, tmp_path / "out", kind, SERIAL_EXPORT)
     assert (summary.photos, summary.failed) == (3, [])
     assert [(path, reason.partition(":")[0]) for path, reason in summary.failed_sidecars] == [("a.txt", "Vanished")]
     assert any(line.startswith("! 1 file beside") for line in summaries.export_summary(summary, tmp_path / "out"))
     assert "a.txt,Vanished" in (tmp_path / "out" / "failed.csv").read_text(encoding="utf-8").replace(chr(34), "")
     (tmp_path / "kept").rename(tmp_path / "in" / "a.txt")
-    assert export_photos(clean, tmp_path / "out", kind).failed_sidecars == []
+    assert export_photos(clean, tmp_path / "out", kind, SERIAL_EXPORT).failed_sidecars == []
     out = members_of(tmp_path / "out") if kind == "webdataset" else files_in(tmp_path / "out")
     assert out["a.txt"] == SIDECARS["a.txt"]
 

@@ -20,15 +20,16 @@ import curate
 from curate.cli import summaries
 from curate.errors import ManifestError, OutputError, UsageError
 from curate.exporting import parquet
+from curate.exporting.items import ExportOptions
 from curate.exporting.names import Kind
-from curate.exporting.parquet import ParquetOptions, export_parquet
+from curate.exporting.parquet import export_parquet
 from curate.exporting.parquet_shards import IMAGE_TYPE
 from curate.filtering.filter import filter_manifest
 from curate.filtering.option_values import Split
 from curate.filtering.options import FilterOptions
 from curate.scanning.scan import ScanOptions, scan_photos
 
-SERIAL = ParquetOptions(engine="serial")
+SERIAL = ExportOptions(engine="serial")
 COUNT = 6
 
 
@@ -129,7 +130,7 @@ def rows_in_tars(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def test_photos_taken_out_have_the_same_measures(clean: Path, tmp_path: Path) -> None:
-    export_parquet(clean, tmp_path / "out", ParquetOptions(("colorfulness", "fingerprint", "sha256"), engine="serial"))
+    export_parquet(clean, tmp_path / "out", ExportOptions(("colorfulness", "fingerprint", "sha256"), engine="serial"))
     (tmp_path / "again").mkdir()
     rows = rows_of(tmp_path / "out")
     for number, row in rows.items():
@@ -143,7 +144,7 @@ def test_photos_taken_out_have_the_same_measures(clean: Path, tmp_path: Path) ->
 def test_a_label_or_caption_that_does_not_fit_widens_its_column(clean: Path, tmp_path: Path) -> None:
     (tmp_path / "in" / "more" / "3.cls").write_text("dog", encoding="utf-8")
     (tmp_path / "in" / "more" / "4.txt").write_bytes(b"\xff")
-    export_parquet(clean, tmp_path / "out", ParquetOptions(engine="serial"))
+    export_parquet(clean, tmp_path / "out", ExportOptions(engine="serial"))
     rows = rows_of(tmp_path / "out")
     assert [rows[number]["cls"] for number in (0, 3)] == ["0\n", "dog"]
     assert [rows[number]["txt"] for number in (0, 4)] == ["caption 0 é\n".encode(), b"\xff"]
@@ -157,7 +158,7 @@ def test_files_are_divided_by_size_and_finished_ones_are_kept(
     clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parquet, "_BYTES_PER_MB", len(photo(0)))
-    export_parquet(clean, tmp_path / "out", ParquetOptions(shard_mb=1, engine="serial"))
+    export_parquet(clean, tmp_path / "out", ExportOptions(shard_mb=1, engine="serial"))
     names = list(files_in(tmp_path / "out"))
     assert len(names) == COUNT
     splits = [name.split("-")[0] for name in names]
@@ -167,7 +168,7 @@ def test_files_are_divided_by_size_and_finished_ones_are_kept(
     files = [tmp_path / "out" / "data" / name for name in names]
     inodes = [path.stat().st_ino for path in files[1:]]
     files[0].write_bytes(files[0].read_bytes()[:-5])
-    summary = export_parquet(clean, tmp_path / "out", ParquetOptions(shard_mb=1, engine="serial"))
+    summary = export_parquet(clean, tmp_path / "out", ExportOptions(shard_mb=1, engine="serial"))
     assert (summary.photos, summary.exported_now) == (COUNT, 1)
     assert [path.stat().st_ino for path in files[1:]] == inodes
     assert sorted(rows_of(tmp_path / "out")) == list(range(COUNT))
@@ -222,9 +223,9 @@ def test_wrong_options_and_too_many_endings_are_refused(
     clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UsageError, match="--shard-size"):
-        ParquetOptions(shard_mb=0)
+        ExportOptions(shard_mb=0)
     with pytest.raises(ManifestError, match="no column 'x'"):
-        export_parquet(clean, tmp_path / "out", ParquetOptions(("x",)))
+        export_parquet(clean, tmp_path / "out", ExportOptions(("x",)))
     monkeypatch.setattr(parquet, "MAX_KINDS", 2)
     with pytest.raises(OutputError, match="3 different endings"):
         export_parquet(clean, tmp_path / "out", SERIAL)

@@ -168,7 +168,7 @@ def test_a_real_copy_is_dropped_from_a_real_scan_read_in_parts(
     coffee.resize((300, 200)).save(folder / "a-small.jpg")
     coffee.save(folder / "b-large.jpg")
     Image.fromarray(real_photo("chelsea")).save(folder / "c-cat.png")
-    scan_photos([folder], tmp_path / "scan.parquet", ScanOptions(engine="serial"))
+    scan_photos([folder], tmp_path / "scan.parquet", ScanOptions())
     table = manifest.read_manifest(tmp_path / "scan.parquet").table
     for row in range(3):
         manifest.write_manifest(parts / f"{row}.parquet", table.slice(row, 1), manifest.Lineage("scan", "", {}))

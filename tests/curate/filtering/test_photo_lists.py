@@ -213,7 +213,7 @@ def test_explain_says_what_the_lists_say(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     gray, vivid = photos / "more" / "b-gray.png", photos / "a-vivid.png"
-    curate.scan_photos(photos, "scan.parquet", engine="serial")
+    curate.scan_photos(photos, "scan.parquet", workers=1)
     options = ["--scan", "scan.parquet", "--keep-list", *lists("more/b-gray.png"), "--reject-list", *lists(str(vivid))]
     output = CliRunner().invoke(main, ["explain", str(gray), str(vivid), *options]).output
     assert "b-gray.png: kept by the keep list, although colorfulness 0 < 20; tone is grayscale\n" in output

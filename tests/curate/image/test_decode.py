@@ -252,10 +252,10 @@ def test_jpeg_2000_is_an_unsupported_format() -> None:
 
 
 def test_a_huge_size_in_the_header_is_refused_before_decoding() -> None:
-    started = time.process_time()
+    started = time.monotonic()
     with pytest.raises(TooManyPixels, match="60000 x 60000"):
         decode(png(60_000, 60_000, 8, 2, b"\0"))
-    assert time.process_time() - started < 0.5  # decoding it would take minutes, and 10 GB
+    assert time.monotonic() - started < 0.5  # decoding it would take minutes, and 10 GB
 
 
 def test_an_image_of_exactly_max_pixels_is_decoded(vivid: Pixels, encoded: Encode) -> None:
@@ -298,7 +298,7 @@ def test_malformed_files_raise_only_photo_errors(
     whole = encoded(image, kind, **extras)
     decoded = 0
     messages = set()
-    for data in mutated_copies(whole, random.Random(f"{kind} {mode}"), 100 if kind == "AVIF" else 300):  # noqa: S311
+    for data in mutated_copies(whole, random.Random(f"{kind} {mode}"), 200 if kind == "AVIF" else 1000):  # noqa: S311
         try:
             photo = decode(data, max_pixels=100_000)
         except PhotoError as exc:

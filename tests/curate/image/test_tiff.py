@@ -262,7 +262,7 @@ def test_malformed_tags_raise_only_photo_errors(vivid: Pixels, mutated_copies: C
     ]
     decoded = 0
     for index, whole in enumerate(files):
-        for data in mutated_copies(whole, random.Random(index), 200):  # noqa: S311
+        for data in mutated_copies(whole, random.Random(index), 500):  # noqa: S311
             try:
                 photo = decode(data, max_pixels=100_000)
             except PhotoError:

@@ -17,7 +17,7 @@ from curate.measures.kind.classify import REGRESSION_INPUTS, KindMeasure, combin
 from curate.measures.kind.features import compute_statistics
 from curate.measures.kind.weights import FEATURES, NETWORK_RANGE, NETWORK_THRESHOLD
 from curate.measures.measure import measure, measure_batch, summarize_pixels
-from curate.measures.onnx import load_network
+from curate.measures.onnx import BATCH_PICTURES, load_network
 
 Pixels = NDArray[np.uint8]
 
@@ -107,4 +107,7 @@ def test_the_network_in_the_package_is_small_and_reads_squares() -> None:
     assert len(onnx) < 8e6
     picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     assert network.network_inputs(picture).shape == (3, network.SIDE_PX, network.SIDE_PX)
-    assert network.log_odds(picture, load_network(onnx)) == network.log_odds(picture)
+    alone = network.log_odds([picture])
+    assert network.log_odds([picture], load_network(onnx)) == alone
+    assert (network.log_odds([picture] * (BATCH_PICTURES + 1)) == alone).all()  # to the bit, in batches of any size
+    assert len(network.log_odds([])) == 0

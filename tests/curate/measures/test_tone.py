@@ -116,7 +116,8 @@ def test_log_odds_are_those_of_the_weights_in_the_tables() -> None:
 
 
 def network_odds(picture: Levels) -> float:
-    return network.log_odds(make_grids([np.clip(np.rint(picture), 0, 255).astype(np.uint8)]).lab[0])
+    grids = make_grids([np.clip(np.rint(picture), 0, 255).astype(np.uint8)])
+    return float(network.log_odds([grids.lab[0]])[0])
 
 
 def test_where_the_regression_is_in_doubt_the_score_combines_both() -> None:

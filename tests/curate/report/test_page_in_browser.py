@@ -52,7 +52,7 @@ def scanned_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("cut.png", "cut-too.png"):
         (photos / name).write_bytes((photos / "10.png").read_bytes()[:900])
     out = home / "my scan.parquet"
-    scan_photos([photos], out, ScanOptions(engine="serial"), command="curate scan 'my photos'")
+    scan_photos([photos], out, ScanOptions(), command="curate scan 'my photos'")
     write_report(out, home / "scan.html")
     return home
 

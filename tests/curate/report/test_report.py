@@ -237,7 +237,7 @@ def test_photos_in_tars_have_thumbnails(photos: Path, tmp_path: Path) -> None:
     with tarfile.open(shards / "0.tar", "w") as tar:
         tar.add(photos / "a-vivid.png", "a-vivid.png")
         tar.add(photos / "more" / "b-gray.png", "b-gray.png")
-    scan_photos([shards], tmp_path / "scan.parquet", ScanOptions(engine="serial"))
+    scan_photos([shards], tmp_path / "scan.parquet", ScanOptions())
     moved = shards.rename(tmp_path / "moved")
     for roots, there in (((), 0), ((moved,), 2), ((tmp_path,), 0)):
         written = write_report(tmp_path / "scan.parquet", tmp_path / "page.html", roots)

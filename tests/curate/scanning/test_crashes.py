@@ -21,11 +21,14 @@ from PIL import Image
 from curate import manifest
 from curate.errors import ManifestError, ScanError
 from curate.exporting.export import export_photos
+from curate.exporting.items import ExportOptions
 from curate.manifest import Lineage
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.scanning.scorer import ScoreOptions, score_photo
 from curate.sources import list_photos
+
+SERIAL_EXPORT = ExportOptions(engine="serial")
 
 
 def test_a_photo_of_200_megapixels_is_measured_with_default_options(tmp_path: Path) -> None:
@@ -116,7 +119,7 @@ def test_packing_an_empty_manifest_names_the_filter(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="has no rows: filter less strictly"):
         pack_photos(empty, tmp_path / "pack", PackOptions())
     with pytest.raises(ManifestError, match="has no rows: filter less strictly"):
-        export_photos(empty, tmp_path / "export", "copy")
+        export_photos(empty, tmp_path / "export", "copy", SERIAL_EXPORT)
 
 
 def test_a_manifest_without_paths_is_refused(photos: Path, tmp_path: Path) -> None:
@@ -125,4 +128,4 @@ def test_a_manifest_without_paths_is_refused(photos: Path, tmp_path: Path) -> No
     empty = pa.nulls(table.num_rows, pa.string())
     pq.write_table(table.drop_columns(["path"]).append_column("path", empty), tmp_path / "foreign.parquet")
     with pytest.raises(ManifestError, match="has rows without path"):
-        export_photos(tmp_path / "foreign.parquet", tmp_path / "export", "copy")
+        export_photos(tmp_path / "foreign.parquet", tmp_path / "export", "copy", SERIAL_EXPORT)

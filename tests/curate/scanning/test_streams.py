@@ -16,11 +16,14 @@ from curate import manifest
 from curate.errors import WorkerDied
 from curate.executors.engines import WorkerLost
 from curate.exporting.export import export_photos
+from curate.exporting.items import ExportOptions
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning import scan, scorer, stream_rows, streams
 from curate.scanning.scan import ScanOptions, ScanSummary, preview_scan, scan_photos
 from curate.scanning.work_dir import Chunk
 from curate.sources import ShardSpec
+
+SERIAL_EXPORT = ExportOptions(engine="serial")
 
 SERIAL = ScanOptions(engine="serial")
 
@@ -156,7 +159,9 @@ def test_a_photo_that_ends_its_worker_costs_only_itself(
 def test_exports_are_those_of_the_uncompressed_tar(tars: tuple[Path, Path], tmp_path: Path) -> None:
     for folder in tars:
         scan_photos([folder], tmp_path / f"{folder.name}.parquet", SERIAL)
-        exported = export_photos(tmp_path / f"{folder.name}.parquet", tmp_path / f"{folder.name}-out", "webdataset")
+        exported = export_photos(
+            tmp_path / f"{folder.name}.parquet", tmp_path / f"{folder.name}-out", "webdataset", SERIAL_EXPORT
+        )
         assert (exported.photos, exported.failed, exported.failed_sidecars) == (4, [], [])
     members = []
     for folder in tars:

@@ -20,6 +20,7 @@ import pytest
 from curate import manifest
 from curate.errors import SourceError, VividsetError
 from curate.exporting.export import export_photos
+from curate.exporting.items import ExportOptions
 from curate.filtering.filter import filter_manifest
 from curate.filtering.options import FilterOptions
 from curate.image.decode import memory_errors
@@ -28,6 +29,8 @@ from curate.scanning.merge import merge_manifests
 from curate.scanning.scan import ScanOptions, ScanSummary, scan_photos
 from curate.scanning.work_dir import LAST_CHUNK_PIECES
 from curate.sources import ShardSpec, Sources, is_source_missing
+
+SERIAL_EXPORT = ExportOptions(engine="serial")
 
 # the warning is about forking a process that has threads
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -200,7 +203,7 @@ def test_missing_permissions_are_errors_of_one_line(photos: Path, shared: Path) 
             shared / "clean.parquet", shared / "pack", PackOptions(engine="serial")
         ),
         "OutputError: .*x can't be written: Permission denied: check the permissions": lambda: export_photos(
-            shared / "clean.parquet", shared / "x", "copy"
+            shared / "clean.parquet", shared / "x", "copy", SERIAL_EXPORT
         ),
     }
     before = sorted(shared.iterdir())
@@ -273,14 +276,14 @@ def test_a_full_disk_does_not_damage_earlier_outputs(half_empty: Path, tmp_path:
         lambda: filter_manifest(scanned, clean, FilterOptions(20, keep_kinds=ALL_KINDS)),
         lambda: merge_manifests(parts, merged, overwrite=True),
         lambda: pack_photos(clean, tmp_path / "pack", PackOptions(engine="serial")),
-        lambda: export_photos(clean, tmp_path / "tars", "webdataset"),
+        lambda: export_photos(clean, tmp_path / "tars", "webdataset", SERIAL_EXPORT),
     ]
     for work in tries:
         assert "raise the limit with `ulimit -f`" in with_file_size_limit(9_000, work)
     assert {path: path.read_bytes() for path in tmp_path.glob("*.parquet")} == before
     assert not list(tmp_path.rglob("*.draft"))
     assert pack_photos(clean, tmp_path / "pack", PackOptions(engine="serial")).photos == 120
-    assert export_photos(clean, tmp_path / "tars", "webdataset").photos == 120
+    assert export_photos(clean, tmp_path / "tars", "webdataset", SERIAL_EXPORT).photos == 120
 
 
 def test_a_folder_that_is_replaced_while_it_is_listed_is_an_error(photos: Path) -> None:

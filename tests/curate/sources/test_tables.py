@@ -19,6 +19,7 @@ from curate.api.manifests import scan_photos
 from curate.errors import ChangedWhileRead, ManifestError, NotAPhoto, PhotoError, SourceError, Vanished
 from curate.explain import list_photo
 from curate.exporting.export import export_photos
+from curate.exporting.items import ExportOptions
 from curate.packing.pack import PackOptions, pack_photos
 from curate.sources import (
     ColumnChoice,
@@ -36,6 +37,8 @@ from curate.sources.entry import photo_location
 from curate.sources.reader import PhotoRef, read_in_row_order
 from curate.sources.table_listing import list_table_rows
 from curate.sources.table_reader import MAX_OPEN_TABLES, has_images, read_table_image
+
+SERIAL_EXPORT = ExportOptions(engine="serial")
 
 JPEG = b"\xff\xd8\xff\xe0"
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -209,7 +212,7 @@ def test_images_are_packed_exported_and_explained(name: str, photos: Path, tmp_p
     out = tmp_path / "m.parquet"
     assert scan_photos(tmp_path / name, out, workers=2).photos == 6
     assert pack_photos(out, tmp_path / "packed", PackOptions(size_px=32, engine="serial")).photos == 3
-    exported = export_photos(out, tmp_path / "copies", "copy")
+    exported = export_photos(out, tmp_path / "copies", "copy", SERIAL_EXPORT)
     assert (exported.photos, exported.failed) == (3, [])
     assert (tmp_path / "copies" / "0" / "000000000-image.png").read_bytes() == gray
     assert (tmp_path / "copies" / "0" / "000000000-other.png").read_bytes() == photo

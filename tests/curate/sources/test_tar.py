@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 import tarfile
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from curate.scanning.scan import ScanOptions, scan_photos
 from curate.sources import ListedPhoto, list_photos, read_photo
 from curate.sources.containers import list_stream_members
 from curate.sources.path_lists import sort_photos
+from curate.sources.tar_headers import parse_plain_file
 
 Pixels = NDArray[np.uint8]
 Members = dict[str, bytes]
@@ -84,7 +86,7 @@ def test_a_photo_of_a_tar_is_read_again_from_its_row(members: Members, tmp_path:
 def test_photos_in_tars_can_be_packed(members: Members, tmp_path: Path) -> None:
     (tmp_path / "0.tar").write_bytes(tar_of(members))
     scan_photos([tmp_path / "0.tar"], tmp_path / "m.parquet", ScanOptions(engine="serial"))
-    summary = pack_photos(tmp_path / "m.parquet", tmp_path / "packed", PackOptions(size_px=32, engine="serial"))
+    summary = pack_photos(tmp_path / "m.parquet", tmp_path / "packed", PackOptions(size_px=32))
     assert (summary.photos, summary.failed) == (2, [])
 
 
@@ -287,9 +289,7 @@ def test_photos_of_a_joined_tar_are_scanned_packed_and_exported(members: Members
     rows = rows_of(tmp_path / "m.parquet")
     same = [rows[f"0.tar/{name}"]["sha256"] for name in ("000/a.png", "c~2.png")]
     assert same[0] == same[1] == hashlib.sha256(members["000/a.png"]).hexdigest()
-    assert (
-        pack_photos(tmp_path / "m.parquet", tmp_path / "packed", PackOptions(size_px=32, engine="serial")).photos == 3
-    )
+    assert pack_photos(tmp_path / "m.parquet", tmp_path / "packed", PackOptions(size_px=32)).photos == 3
     assert scan_photos([tmp_path / "0.tar"], tmp_path / "m.parquet", ScanOptions(engine="serial")).measured_now == 0
 
 
@@ -334,3 +334,20 @@ def test_a_damaged_tar_gives_only_members_within_it_or_an_error(damage: list[tup
     good = [photo for photo in found if photo.error is None]
     assert all(0 <= (photo.offset or 0) <= len(data) - (photo.bytes or 0) for photo in good)
     assert len(good) == 4 or len(found) > len(good) or b"\0" * 512 in data[: -2 * 512]
+
+
+def test_plain_headers_are_parsed_as_tarfile_does() -> None:
+    member = tarfile.TarInfo("f" * 90 + "/photo.jpg")
+    member.size = 0o7123
+    for whole in (member.tobuf(tarfile.USTAR_FORMAT), member.tobuf(tarfile.GNU_FORMAT)):
+        assert parse_plain_file(whole) is not None
+        for position, value in itertools.product(range(512), b"\0 /18x\xff"):
+            changed = bytearray(whole)
+            changed[position] = value
+            if not 148 <= position < 156:
+                changed[148:156] = b" " * 8
+                changed[148:156] = b"%06o\0 " % sum(changed)
+            found = parse_plain_file(bytes(changed))
+            if found is not None:
+                expected = tarfile.TarInfo.frombuf(changed, "utf-8", "surrogateescape")
+                assert (found.name, found.size, found.type) == (expected.name, expected.size, expected.type)

@@ -11,12 +11,13 @@ import pyarrow as pa
 import pytest
 
 from curate.errors import ChangedWhileRead
+from curate.files import make_drafts_folder
 from curate.locations import Location, parse_location
 from curate.manifest import SCAN_SCHEMA
 from curate.sources import read_photo
 from curate.sources.entry import Sidecar
 from curate.sources.sidecars import read_sidecar
-from curate.sources.tar_copies import TarCopies, copied_tars, copy_tar, find_compressed_tar, use_copies
+from curate.sources.tar_copies import TarCopies, copy_tar, find_compressed_tar
 
 MANIFEST = pa.schema([SCAN_SCHEMA.field(name) for name in ("source", "path", "tar_offset", "bytes", "sidecars")])
 PHOTOS = {"a.jpg": b"first", "b.jpg": b"", "c.jpg": b"third" * 1000}
@@ -55,12 +56,12 @@ def test_photos_are_read_from_the_copies(where: str, tmp_path: Path, monkeypatch
     copy_tar(copy)
     assert not list(copies.unfinished())
     (tmp_path / "0.tar.gz").write_bytes(gzip.compress(b"other content"))
-    with use_copies(out):
-        assert [read(row) for row in rows[:3]] == list(reversed(PHOTOS.values()))
+    folder = make_drafts_folder(out)
+    assert [read(row, folder) for row in rows[:3]] == list(reversed(PHOTOS.values()))
     copies.remove()
     assert not list(copy.target.parent.glob(".tar-*"))
-    with use_copies(out), pytest.raises(ChangedWhileRead):
-        read(rows[0])
+    with pytest.raises(ChangedWhileRead):
+        read(rows[0], folder)
 
 
 def test_the_files_beside_photos_are_copied_with_their_headers(tmp_path: Path) -> None:
@@ -68,15 +69,15 @@ def test_the_files_beside_photos_are_copied_with_their_headers(tmp_path: Path) -
     photo, _, caption = rows
     sidecar = Sidecar(str(caption["path"]), int(str(caption["tar_offset"])), int(str(caption["bytes"])))
     table = pa.Table.from_pylist([photo | {"sidecars": [sidecar]}], schema=MANIFEST)
-    with copied_tars(table, tmp_path):
-        (tmp_path / "0.tar.gz").write_bytes(gzip.compress(b"other content"))
-        assert read_sidecar(str(tmp_path), sidecar) == PHOTOS["a.jpg"]
-    assert not list(tmp_path.glob(".tar-*"))
+    (copy,) = TarCopies(table, tmp_path).unfinished()
+    copy_tar(copy)
+    (tmp_path / "0.tar.gz").write_bytes(gzip.compress(b"other content"))
+    assert read_sidecar(str(tmp_path), sidecar, tmp_path) == PHOTOS["a.jpg"]
 
 
-def read(row: dict[str, object]) -> bytes:
+def read(row: dict[str, object], copies: Path) -> bytes:
     offset, size = (int(str(row[name])) for name in ("tar_offset", "bytes"))
-    return read_photo(str(row["source"]), str(row["path"]), offset=offset, size=size)
+    return read_photo(str(row["source"]), str(row["path"]), offset=offset, size=size, copies=copies)
 
 
 def test_rows_without_compressed_tars_need_no_copies(tmp_path: Path) -> None:

@@ -24,12 +24,15 @@ import pytest
 from curate import manifest
 from curate.errors import BrokenZip, PhotoError
 from curate.exporting.export import export_photos
+from curate.exporting.items import ExportOptions
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.sources import ListedPhoto, list_photos, read_listed_photo, read_photo, zip_directory
 from curate.sources.containers import list_stream_members
 from curate.sources.path_lists import sort_photos
 from curate.sources.zip_member import ZipMember
+
+SERIAL_EXPORT = ExportOptions(engine="serial")
 
 SERIAL = ScanOptions(engine="serial")
 LINK, PIPE = stat.S_IFLNK | 0o777, stat.S_IFIFO | 0o644
@@ -189,10 +192,8 @@ def test_a_zip_in_a_folder_or_list_is_scanned_packed_and_exported(members: Membe
         assert list(rows_of(tmp_path / "m.parquet")) == [
             *("0.zip/000/a.png", "0.zip/000/b.png", "0.zip/000/photo", "0.zip/c.png")
         ]
-    assert (
-        pack_photos(tmp_path / "m.parquet", tmp_path / "packed", PackOptions(size_px=32, engine="serial")).photos == 3
-    )
-    exported = export_photos(tmp_path / "m.parquet", tmp_path / "copies", "copy")
+    assert pack_photos(tmp_path / "m.parquet", tmp_path / "packed", PackOptions(size_px=32)).photos == 3
+    exported = export_photos(tmp_path / "m.parquet", tmp_path / "copies", "copy", SERIAL_EXPORT)
     assert (exported.photos, exported.failed) == (3, [])
     assert (tmp_path / "copies" / "0.zip" / "000" / "a.png").read_bytes() == members["000/a.png"]
 

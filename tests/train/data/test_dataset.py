@@ -21,8 +21,9 @@ from curate.filtering.filter import filter_manifest
 from curate.filtering.option_values import Split
 from curate.filtering.options import FilterOptions
 from curate.manifest import Lineage
+from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
-from train.data import dataset
+from train.data import dataset, run_photos
 from train.data.dataset import PhotoDataset
 
 Manifests = Callable[..., Path]
@@ -233,3 +234,40 @@ def test_photos_in_a_compressed_tar_are_refused_with_the_remedy(tmp_path: Path) 
     assert f"run `curate pack {tmp_path / 'clean.parquet'} -o packs/NAME`" in text
     with pytest.raises(ManifestError, match="unpack it, then scan and filter the folder"):
         dataset.load_split(tmp_path / "clean.parquet", "train")
+
+
+def test_bands_are_cropped_on_request_and_from_a_runs_own_list(clean_manifest: Manifests, tmp_path: Path) -> None:
+    def add_bands(table: pa.Table) -> pa.Table:
+        shares = {"border_left": 0.25, "border_top": 0.0, "border_right": 0.0, "border_bottom": 0.1}
+        for name, share in shares.items():
+            column = pa.array([share, *[None] * (len(table) - 1)], pa.float32())
+            table = table.set_column(table.column_names.index(name), name, column)
+        return table
+
+    path = rewrite(clean_manifest(), add_bands)
+    read = dataset.read_rows(path)
+    run_photos.write_photos(tmp_path, read, 0)
+    own = run_photos.read_photos(tmp_path)
+    assert own is not None
+    whole = dataset.make_datasets(read).train.read_pixels(0, 8)
+    for datasets in (dataset.make_datasets(read), run_photos.make_datasets(own, path)):
+        photos = dataset.crop_datasets(datasets, read).train
+        assert np.array_equal(photos.read_pixels(0, 8), whole[:36, 12:])
+        assert photos.read_pixels(1, 8).shape == whole.shape
+    bare = rewrite(path, lambda table: table.drop_columns(["border_top"]))
+    read = dataset.read_rows(bare)
+    with pytest.raises(ManifestError, match="no column 'border_top': run `curate scan` again"):
+        dataset.crop_datasets(dataset.make_datasets(read), read)
+
+
+def test_a_pack_is_cropped_when_it_is_made(clean_manifest: Manifests, tmp_path: Path) -> None:
+    path = clean_manifest()
+    for cropped in (False, True):
+        pack_photos(path, tmp_path / "pack", PackOptions(32, engine="serial", crop_borders=cropped, overwrite=True))
+        read = dataset.read_rows(tmp_path / "pack")
+        datasets = dataset.make_datasets(read)
+        if cropped:
+            assert dataset.crop_datasets(datasets, read) is datasets
+        else:
+            with pytest.raises(ManifestError, match="pack them again with `curate pack --crop-borders`"):
+                dataset.crop_datasets(datasets, read)

@@ -26,7 +26,7 @@ from train.trainer.callbacks import FitResult
 
 Manifests = Callable[..., Path]
 SPLITS = ("train", "val", "train", "train", "test", "train", "train")
-SIZE = PackOptions(size_px=36, engine="serial")
+SIZE = PackOptions(size_px=36)
 
 
 @pytest.fixture

@@ -398,7 +398,7 @@ def test_a_moved_tar_of_a_manifest_is_found_with_root(
     with tarfile.open(tmp_path / "tars" / "caf\u0065\u0301.tar", "w") as tar:
         tar.add(tmp_path / "a.png", "deep/a.png")
     scan = tmp_path / "scan.parquet"
-    scanned = CliRunner().invoke(curate, ["scan", str(tmp_path / "tars"), "-o", str(scan), "--engine", "serial"])
+    scanned = CliRunner().invoke(curate, ["scan", str(tmp_path / "tars"), "-o", str(scan), "--workers", "1"])
     assert scanned.exit_code == 0, scanned.output
     (tmp_path / "moved").mkdir()  # copied by a program that composes accents (NFC)
     (tmp_path / "tars" / "caf\u0065\u0301.tar").rename(tmp_path / "moved" / "caf\u00e9.tar")

@@ -1,4 +1,4 @@
-"""The page of `train colorize --compare`: what it contains, and its sliders in a browser."""
+"""The page of `train colorize --page`: what it contains, and its sliders in a browser."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def page_file(tmp_path: Path, picture: Picture) -> Path:
         pixels = np.asarray(Image.fromarray(picture(number + 1)).resize((width, height)))
         Image.fromarray(255 - pixels).save(tmp_path / f"{number}.png")
         pairs.append(make_pair(HTML_NAME if number else "a.png", pixels, tmp_path / f"{number}.png"))
-    page = tmp_path / "compare.html"
+    page = tmp_path / "before-after.html"
     page.write_text(render_page(pairs, ["Colorized by <me>."], 3), encoding="utf-8")
     return page
 
@@ -70,20 +70,20 @@ def test_the_command_writes_and_replaces_its_page(
         return CliRunner().invoke(main, ["colorize", str(checkpoint_file()), str(photos), "-o", str(out), *options])
 
     assert run().exit_code == 0
-    assert not (out / "compare.html").exists()
+    assert not (out / "before-after.html").exists()
     (photos / "c.png").write_bytes(b"no photo")
-    result = run("--compare")
+    result = run("--page")
     assert result.exit_code == 1
-    assert f"written: {out / 'compare.html'}" in result.stderr
-    text = (out / "compare.html").read_text(encoding="utf-8")
+    assert f"written: {out / 'before-after.html'}" in result.stderr
+    text = (out / "before-after.html").read_text(encoding="utf-8")
     assert text.count("<figure") == 2, "pictures that existed already are on the page, the unreadable photo is not"
     assert "2 photos. " in text
     assert "with strength 1; the network got copies whose short side is 32 px" in text
     (photos / "c.png").unlink()
-    assert run("--compare", "--strength", "0.5").exit_code == 0
-    assert "with strength 0.5;" in (out / "compare.html").read_text(encoding="utf-8")
-    (out / "compare.html").write_text("my own page")
-    assert "already exists and is not a page of --compare" in run("--compare").stderr
+    assert run("--page", "--strength", "0.5").exit_code == 0
+    assert "with strength 0.5;" in (out / "before-after.html").read_text(encoding="utf-8")
+    (out / "before-after.html").write_text("my own page")
+    assert "already exists and is not a before/after page" in run("--page").stderr
 
 
 @pytest.fixture(params=[(1400, False), (400, True)], ids=["desk", "dark phone"])

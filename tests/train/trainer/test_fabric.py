@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 import torch
 from lightning_fabric import Fabric
-from torch.multiprocessing.spawn import ProcessExitedException
 
 from curate.errors import TrainingError, UsageError
 from train import checkpoint
@@ -50,16 +46,6 @@ def test_the_shares_of_all_processes_make_up_the_whole_step(processes: int) -> N
         assert max(len(share[step]) for share in shares) <= 4
 
 
-SCRIPT = """
-print("script starts", flush=True)
-import train
-from train import Recipe
-result = train.fit({manifest!r}, run_dir="two", recipe={recipe!r}, device="cpu", workers=0)
-print(result.steps, "steps")
-"""
-"""A script without a guard `if __name__ == "__main__"`."""
-
-
 def interrupt(line: str) -> None:
     """Send SIGTERM to rank 0 after its first step: the parent forwards Ctrl-C so, and processes block SIGINT."""
     if line.lstrip().startswith("step 1/"):
@@ -74,18 +60,10 @@ def test_two_processes_train_like_one_with_the_doubled_batch_also_when_interrupt
     damaged = path.parent / "photos" / "p03.png"
     damaged.write_bytes(bytes(damaged.stat().st_size))
     found = dataset.load_datasets(path)
-    for name in ("one", "stopped"):
+    for name in ("one", "two", "stopped"):
         (tmp_path / name).mkdir()
     fit(found, replace(TWO, devices=1, batch_size=4), CPU, tmp_path / "one", say=quiet)
-    (tmp_path / "script.py").write_text(
-        SCRIPT.format(manifest=str(path), recipe=replace(TWO, max_steps=6)), encoding="utf-8"
-    )
-    command = [sys.executable, "-W", "ignore", "script.py"]  # torch warns in its own processes
-    environment = os.environ | {"PYTHONPATH": os.getcwd()}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("script starts") == 1  # the processes of the run don't run the script
-    assert done.stdout.endswith("6 steps\n")
+    fit(found, replace(TWO, max_steps=6), CPU, tmp_path / "two", say=quiet)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
     two, one = (checkpoint.load(tmp_path / name / "last.safetensors") for name in ("two", "one"))
     assert all(
@@ -111,19 +89,23 @@ def fail_second(fabric: Fabric) -> None:
     fabric.barrier()
 
 
-def test_a_failing_process_ends_the_run_with_a_one_line_error() -> None:
-    with pytest.raises(TrainingError) as caught:
-        launch(CPU.make_fabric(2), fail_second)
-    assert str(caught.value) == "process 1 of 2 failed: its disk is gone: mount it, then --resume"
+def exit_second(fabric: Fabric) -> None:
+    if fabric.global_rank == 1:
+        os._exit(3)
+    fabric.barrier()
 
 
-def test_a_process_that_ended_is_named_with_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    fabric = CPU.make_fabric(2)
-    message = "process 1 terminated with exit code 3"
-    monkeypatch.setattr(fabric, "launch", Mock(side_effect=ProcessExitedException(message, 1, 7, 3)))
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (fail_second, "process 1 of 2 failed: its disk is gone: mount it, then --resume"),
+        (exit_second, "process 1 of 2 failed: process 1 terminated with exit code 3: --resume continues"),
+    ],
+)
+def test_a_failing_process_ends_the_run_with_a_one_line_error(function: Callable[[Fabric], None], message: str) -> None:
     with pytest.raises(TrainingError) as caught:
-        launch(fabric, fail_second)
-    assert str(caught.value).startswith(f"process 1 of 2 failed: {message}: --resume continues")
+        launch(CPU.make_fabric(2), function)
+    assert str(caught.value).startswith(message)
 
 
 def test_a_numbered_device_with_two_devices_is_a_usage_error() -> None:
