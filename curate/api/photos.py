@@ -100,8 +100,9 @@ def explain_photo(
     Rules that compare photos with each other (`keep_top`, `duplicates`, `balance`) are left out.
 
     Args:
-        photo: path of the photo.
-        scan: manifest in which a photo is looked up that does not exist any more; it need not exist.
+        photo: path of the photo; in a container as in the manifest, like `photos.zip/cat.jpg`.
+        scan: manifest in which a photo is looked up that does not exist any more, or is in a container; it need not
+            exist.
         preset, keep_tone, keep_kind, keep_machine_made, min_side, max_aspect, where, join, on, join_column, min_column,
             max_column, reject_list, keep_list, bounds: as in `filter_manifest`.
         options: all rules as one object, like the `options` of a `filter_manifest` result.
@@ -122,7 +123,7 @@ def explain_photo(
     # This must be the first statement: locals() are then the arguments.
     chosen = filter_options(locals(), bounds, options).without_dataset_rules()
     path, manifest = local_path(photo), parse_location(scan)
-    row = curate.explain.find_missing_row(path, manifest)
+    row = curate.explain.find_scanned_row(path, manifest)
     if row is not None:
         return curate.explain.explain_row(row, chosen)
     with one_opencv_thread:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from curate.cli import main
 from curate.manifest.reader import trace_lineage
+from curate.scanning.scan import ScanOptions, scan_photos
 
 
 def run(*words: object) -> Result:
@@ -60,6 +64,23 @@ def test_a_missing_photo_is_explained_from_the_scan(project: Path, photos: Path)
     assert any(line.startswith("  colorfulness ") for line in measures)
     assert run("explain", photos / "a-vivid.png", "--scan", project / "none.parquet").exit_code == 1
     assert run("inspect", "manifests/scan.parquet").exit_code == 0
+
+
+def test_a_photo_in_a_container_is_explained_from_the_scan(photos: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        archive.write(photos / "a-vivid.png", "more/a.png")
+    table = pa.table({"image": [(photos / "more" / "b-gray.png").read_bytes()]})
+    pq.write_table(table, tmp_path / "in.parquet")
+    zipped, row = tmp_path / "in.zip" / "more" / "a.png", tmp_path / "in.parquet" / "000000000"
+    scan = tmp_path / "scan.parquet"
+    unknown = run("explain", zipped, "--scan", scan)
+    assert unknown.exit_code == 1
+    assert f"curate scan {tmp_path / 'in.zip'}`" in unknown.stderr
+    scan_photos([tmp_path / "in.zip", tmp_path / "in.parquet"], scan, ScanOptions(engine="serial"))
+    result = run("explain", zipped, row, "--scan", scan)
+    kept, gray = [line for line in result.output.splitlines() if not line.startswith(" ")]
+    assert kept.endswith("more/a.png: kept")
+    assert "000000000: rejected: colorfulness 0 < 20" in gray
 
 
 @pytest.mark.parametrize("name", ["nowhere.jpg", "."])

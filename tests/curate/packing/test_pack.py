@@ -29,7 +29,7 @@ from curate.filtering.options import FilterOptions
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.packing import pack as packing
 from curate.packing.pack import PackOptions, pack_photos, resize_photo
-from curate.packing.shards import PackedPhoto, read_errors, read_locations, shard_path, write_shard
+from curate.packing.shards import PackedPhoto, read_errors, read_locations, shard_path, write_pack_shard
 from curate.scanning.scorer import ScoreOptions, score_photo
 from curate.sources import list_photos
 
@@ -309,7 +309,7 @@ def test_locations_lead_to_the_written_pixels(
         else PackedPhoto(str(number), shape[1], shape[0], bytes([number]) * (3 * shape[0] * shape[1]))
         for number, shape in enumerate(shapes)
     ]
-    write_shard(path, photos)
+    write_pack_shard(path, photos)
     assert read_errors(path) == [(photo.error, None) for photo in photos]
     whole = path.read_bytes()
     for photo, row in zip(photos, read_locations(path, 3).to_pylist(), strict=True):
