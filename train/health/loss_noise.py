@@ -91,7 +91,7 @@ def _alternates(means: Floats) -> bool:
     first, second, third, last = means.tolist()  # for four numbers Python is faster than NumPy
     moves = (second - first, third - second, last - third)
     changes_sign = moves[0] * moves[1] < 0 and moves[1] * moves[2] < 0
-    return changes_sign and min(map(abs, moves)) >= MIN_MOVE * (first + second + third + last) / 4
+    return bool(changes_sign and min(map(abs, moves)) >= MIN_MOVE * (first + second + third + last) / 4)
 
 
 def _exceeds_noise(means: Floats, standard_error: float) -> bool:
