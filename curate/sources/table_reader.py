@@ -291,7 +291,7 @@ def _image_bytes(value: Value) -> bytes:
     raise NotAPhoto("the row has no image (null)")
 
 
-def check_size(data: bytes, size: int | None) -> bytes:
+def check_image_bytes(data: bytes, size: int | None) -> bytes:
     """The bytes of an image, if they have the size that the scan found.
 
     Raises:
