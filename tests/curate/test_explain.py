@@ -26,7 +26,7 @@ def run(*words: object) -> Result:
 def project(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A scanned and filtered folder of photos, in the default places."""
     monkeypatch.chdir(tmp_path)
-    assert run("scan", photos, "--workers", "1").exit_code == 0
+    assert run("scan", photos, "--engine", "serial").exit_code == 0
     assert run("filter").exit_code == 0
     return tmp_path
 
@@ -57,7 +57,7 @@ def test_a_file_that_is_not_a_photo_is_reported(tmp_path: Path) -> None:
 def test_a_missing_photo_is_explained_from_the_scan(project: Path, photos: Path) -> None:
     (photos / "a-vivid.png").unlink()
     assert run("explain", photos / "a-vivid.png").exit_code == 1  # the scan doesn't know yet
-    assert run("scan", photos, "--workers", "1").exit_code == 0
+    assert run("scan", photos, "--engine", "serial").exit_code == 0
     verdict, since, *measures = run("explain", "photos/a-vivid.png").output.splitlines()
     assert verdict.endswith("a-vivid.png: rejected: missing")
     assert re.fullmatch(r"  missing_since +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", since)
@@ -106,7 +106,7 @@ def test_inspect_shows_the_lineage_back_to_the_scan(project: Path) -> None:
 
 
 def test_inspect_reports_a_parent_that_changed_or_is_missing(project: Path) -> None:
-    assert run("scan", project, "--overwrite", "--workers", "1").exit_code == 0
+    assert run("scan", project, "--overwrite", "--engine", "serial").exit_code == 0
     assert run("inspect", "manifests/clean.parquet").output.count("scan.parquet: changed since") == 1
     (project / "manifests" / "scan.parquet").unlink()
     assert "scan.parquet: not found" in run("inspect", "manifests/clean.parquet").output
