@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test coverage lint format bench docs clean
+.PHONY: help demo test pytest coverage lint format bench docs clean
 
 help:            ## Show these targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
@@ -12,7 +12,10 @@ help:            ## Show these targets
 demo: $(INSTALLED)    ## Scan, filter, train and colorize real photos in a few minutes
 	$(BIN)/python examples/demo.py
 
-test: $(INSTALLED) lint    ## Lint, then run all tests
+test: $(INSTALLED)    ## Lint and run all tests, at the same time
+	@$(MAKE) --no-print-directory --jobs=2 lint pytest
+
+pytest: $(INSTALLED)
 	$(BIN)/python -m pytest
 
 coverage: $(INSTALLED)    ## Run all tests and print the share of lines that they run; slower than `make test`

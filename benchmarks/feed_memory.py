@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from curate.packing.shards import PACK_COLUMNS, PackedPhoto, read_locations, shard_path, write_shard
+from curate.packing.shards import PACK_COLUMNS, PackedPhoto, read_locations, shard_path, write_pack_shard
 from train.data.dataset import PhotoDataset, Photos
 from train.data.loader import CropLoader, load_batches
 from train.data.packed import PackedDataset
@@ -62,7 +62,7 @@ def make_originals(scratch: Path, rows: int) -> Photos:
 def make_pack(scratch: Path, rows: int) -> Photos:
     """Return a dataset with `rows` rows of one photo in a pack."""
     photo = PackedPhoto("0" * 64, SMALL_PX, SMALL_PX, bytes(3 * SMALL_PX**2))
-    write_shard(shard_path(scratch, 0), [photo])
+    write_pack_shard(shard_path(scratch, 0), [photo])
     place = read_locations(shard_path(scratch, 0), 0)
     columns = {column.name: np.repeat(place[column.name].to_numpy(), rows) for column in PACK_COLUMNS}
     return PackedDataset(scratch, "", pa.array(["photo.png"] * rows, pa.large_string()), columns)

@@ -3,18 +3,21 @@
     python benchmarks/filter.py [--rows 10000000] [--twice] [--option "--keep-top 90%"]...
 
 The manifest is synthetic, with the columns, types and distributions of a real one. Each command runs in its own
-process, so that its time and peak memory can be measured.
+process, so that its time and peak memory can be measured. The files are made in processes of their own, too, because a
+process counts the memory of the one that started it.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import shlex
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         scan, out = Path(scratch) / "scan.parquet", Path(scratch) / "out" / "clean.parquet"
-        make_scan(scan, options.rows, twice=options.twice)
+        call_in_process(make_scan, scan, options.rows, options.twice)
         out.parent.mkdir()
         print(f"{options.rows:,} rows, {scan.stat().st_size / 1e9:.2f} GB")
         plain = run_command([sys.executable, "-c", PLAIN, str(scan), str(out.with_name("plain.parquet"))])
@@ -62,7 +65,8 @@ def main() -> None:
         print(format_line("pyarrow: read and write", plain, plain))
         extras = ["", *options.option]
         if options.join:
-            table = make_table(scan)
+            table = scan.with_name("table.parquet")
+            call_in_process(make_table, scan, table)
             extras.append(f"--join {table} --max-column pwatermark 0.8")
         for extra in extras:
             command = [sys.executable, "-m", "curate", "filter", str(scan), "-o", str(out), *shlex.split(extra)]
@@ -87,7 +91,16 @@ def format_line(name: str, usage: tuple[float, float, float], plain: tuple[float
     return f"{name:<40} {wall_s:7.1f} s  {cpu_s:7.1f} s CPU  {peak_mb:7,.0f} MB peak   {ratios}"
 
 
-def make_scan(path: Path, rows: int, *, twice: bool = False) -> None:
+def call_in_process(function: Callable[..., None], *arguments: object) -> None:
+    """Call a function in a new process."""
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(process.exitcode)
+
+
+def make_scan(path: Path, rows: int, twice: bool = False) -> None:
     """Write a synthetic scan, one row group at a time; with `twice`, every second group repeats the one before."""
     rng = np.random.default_rng(0)
     lineage = Lineage("scan", "benchmarks/filter.py", {}, rows=rows)
@@ -98,11 +111,11 @@ def make_scan(path: Path, rows: int, *, twice: bool = False) -> None:
         out.add_key_value_metadata(lineage.to_metadata())
 
 
-def make_table(scan: Path) -> Path:
-    """Write a table with numbers and a caption for nine photos in ten, in random order; return its path."""
+def make_table(scan: Path, path: Path) -> None:
+    """Write a table with numbers and a caption for nine photos in ten of a scan, in random order."""
     rng = np.random.default_rng(2)
     keys = pq.read_table(scan, columns=["sha256"]).combine_chunks()
-    path, rows = scan.with_name("table.parquet"), rng.permutation(len(keys))[: len(keys) * 9 // 10]
+    rows = rng.permutation(len(keys))[: len(keys) * 9 // 10]
     with pq.ParquetWriter(path, TABLE_SCHEMA) as out:
         for start in range(0, len(rows), ROW_GROUP_SIZE):
             part = rows[start : start + ROW_GROUP_SIZE]
@@ -110,7 +123,6 @@ def make_table(scan: Path) -> Path:
             numbers = rng.random((2, len(part)))
             sha256 = keys["sha256"].take(pa.array(part)).combine_chunks()
             out.write_table(pa.table([sha256, *numbers, captions], schema=TABLE_SCHEMA))
-    return path
 
 
 def make_rows(rng: np.random.Generator, contents: np.random.Generator, start: int, count: int) -> pa.Table:

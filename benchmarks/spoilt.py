@@ -140,14 +140,37 @@ def collage_without_gaps(photo: Pixels, other: Pixels, rng: Random) -> Pixels:
     return join(photo, other, rng, 0)
 
 
+def write(photo: Pixels, rng: Random, parts: int, color: str, outline: str | None = None) -> Pixels:
+    """Write a line of text, as high as the width divided by `parts`, over the lower part."""
+    picture = Image.fromarray(photo)
+    size = max(12, photo.shape[1] // parts)
+    place = (photo.shape[1] * rng.uniform(0.02, 0.1), photo.shape[0] - 1.8 * size)
+    outlined = {"stroke_width": 2, "stroke_fill": outline} if outline else {}
+    ImageDraw.Draw(picture).text(place, "The caption of a photo", color, ImageFont.load_default(size), **outlined)
+    return np.asarray(picture)
+
+
 def caption(photo: Pixels, _: Pixels, rng: Random) -> Pixels:
     """White text with a black outline over the lower part."""
-    picture = Image.fromarray(photo)
-    size = max(14, photo.shape[1] // 14)
-    font = ImageFont.load_default(size)
-    place = (photo.shape[1] * rng.uniform(0.02, 0.1), photo.shape[0] - 1.8 * size)
-    ImageDraw.Draw(picture).text(place, "The caption of a photo", "white", font, stroke_width=2, stroke_fill="black")
-    return np.asarray(picture)
+    return write(photo, rng, 14, "white", "black")
+
+
+def caption_on_band(photo: Pixels, _: Pixels, rng: Random) -> Pixels:
+    """White text on a black band, or black on a white one, over the lower part."""
+    colors = ("white", "black") if rng.random() < 0.5 else ("black", "white")
+    banded = photo.copy()
+    banded[-2 * max(12, photo.shape[1] // 16) :] = 0 if colors[1] == "black" else 255
+    return write(banded, rng, 16, colors[0])
+
+
+def plain_caption(photo: Pixels, _: Pixels, rng: Random) -> Pixels:
+    """White text without an outline over the lower part."""
+    return write(photo, rng, 14, "white")
+
+
+def small_caption(photo: Pixels, _: Pixels, rng: Random) -> Pixels:
+    """White text with a black outline, half as large."""
+    return write(photo, rng, 28, "white", "black")
 
 
 def watermark(photo: Pixels, _: Pixels, rng: Random) -> Pixels:
@@ -193,7 +216,8 @@ def screenshot(photo: Pixels, _: Pixels, rng: Random) -> Pixels:
 
 KINDS: tuple[Spoil, ...] = (
     *(letterbox, white_padding, film_border, gray_photo_on_a_page, selective_color, strong_cast, oversaturated),
-    *(hdr_like, collage_with_gaps, collage_without_gaps, caption, watermark, blurred_chroma, cartoon, screenshot),
+    *(hdr_like, collage_with_gaps, collage_without_gaps, caption, caption_on_band, plain_caption, small_caption),
+    *(watermark, blurred_chroma, cartoon, screenshot),
 )
 
 

@@ -20,6 +20,7 @@ from curate.locations import Location
 from curate.manifest import DECISION_FIELDS, KEY_COLUMNS, SCAN_SCHEMA
 from curate.scanning.scorer import Record, ScoreOptions, score_photo
 from curate.sources import ListedPhoto, Sources, has_container_name, has_images, has_table_name, list_photos
+from curate.sources.entry import ROW_DIGITS
 
 NOT_A_PHOTO = "neither the file name nor the content is that of a photo"
 
@@ -67,16 +68,25 @@ def explain_row(row: pa.Table, options: FilterOptions) -> Explanation:
     return Explanation(manifest.as_rows(measured)[0], reasons, waived)
 
 
-def find_missing_row(photo: Path, scan: Location) -> pa.Table | None:
-    """The row in a scan of a photo that no longer exists; None if the photo exists or has no such row.
+def find_scanned_row(photo: Path, scan: Location) -> pa.Table | None:
+    """The row in a scan of a photo that is no file: it no longer exists, or it is in a container.
+
+    Args:
+        photo: path of the photo; in a container its `path` in the manifest below the folder of the container, such as
+            `photos.zip/a.jpg` or `train.parquet/000000017`.
+        scan: a manifest; it need not exist.
+
+    Returns:
+        None if there is a file, or the scan has no such row.
 
     Raises:
         ManifestError: the scan can't be read.
     """
     row = None if os.path.lexists(photo) else _find_row(photo, scan)
-    if row is None or "missing_since" not in row.column_names or not row["missing_since"][0].is_valid:
+    if row is None:
         return None
-    return row
+    columns = {"missing_since", "tar_offset"}.intersection(row.column_names)
+    return row if any(row[name][0].is_valid for name in columns) else None
 
 
 def _find_row(photo: Path, scan: Location) -> pa.Table | None:
@@ -106,6 +116,15 @@ def list_photo(photo: Path) -> ListedPhoto:
         raise ManifestError(f"{photo} is not a photo: give photos, or use `curate inspect` for a manifest")
     if has_container_name(photo.name):
         kind = "Parquet or Arrow file" if has_table_name(photo.name) else "tar or ZIP"
-        raise ManifestError(f"{photo} is a {kind}: give photos, or measure all photos in it with `curate scan`")
+        member = f"{photo}/{'0' * ROW_DIGITS}" if has_table_name(photo.name) else f"{photo}/NAME"
+        raise ManifestError(
+            f"{photo} is a {kind}: measure its photos with `curate scan {photo}`, then name one, like {member}"
+        )
+    container = next((path for path in photo.parents if has_container_name(path.name) and path.is_file()), None)
+    if container is not None:
+        raise ManifestError(
+            f"{photo} is not in the scan: measure the photos with `curate scan {container}`, or name another scan with "
+            "--scan"
+        )
     (listed,) = list_photos([photo])
     return listed

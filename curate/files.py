@@ -56,6 +56,8 @@ its folder, or choose another place with -o
     from pyarrow import ArrowException  # here, so that --help doesn't wait for it
 
     try:
+        if isinstance(path, RemotePath):
+            path.check_kind()
         yield
     except (OSError, ArrowException) as exc:
         if is_out_of_handles(exc):

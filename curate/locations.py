@@ -217,10 +217,18 @@ class RemotePath:
             fs.pipe_file(f"{folder}/.{name}.draft", b"")
             fs.rm_file(f"{folder}/.{name}.draft")
 
-    def _check_is_file_name(self) -> None:
-        scheme, _, path = self.url.partition("://")
-        if "::" in self.url or scheme in _READ_ONLY_SCHEMES:
+    def check_kind(self) -> None:
+        """Check that files can be written to URLs of this kind.
+
+        Raises:
+            OSError: they can only be read; `strerror` says so.
+        """
+        if "::" in self.url or self.url.partition("://")[0] in _READ_ONLY_SCHEMES:
             raise OSError(errno.EROFS, "URLs of this kind can only be read")
+
+    def _check_is_file_name(self) -> None:
+        self.check_kind()
+        scheme, _, path = self.url.partition("://")
         if scheme in _OBJECT_STORES and "/" not in path:
             raise OSError(errno.EISDIR, f"it is a bucket: add a name, like {self.url}/scan.parquet")
 

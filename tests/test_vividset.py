@@ -29,19 +29,17 @@ def run(folder: Path, *words: str, path: Path = ROOT) -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.parametrize("module", ["random", "logging", "numpy", "curate", "click", "json"])
-def test_python_dash_m_imports_nothing_from_the_current_folder(tmp_path: Path, module: str) -> None:
-    (tmp_path / f"{module}.py").write_text(STRANGER)
+def test_python_dash_m_imports_nothing_from_the_current_folder(tmp_path: Path) -> None:
+    for module in ("random", "logging", "numpy", "curate", "click", "json"):
+        (tmp_path / f"{module}.py").write_text(STRANGER)
     done = run(tmp_path, "-m", "train", "diagnose", "none")
     assert done.stderr.startswith("Error: none doesn't exist"), done.stderr
 
 
 @pytest.mark.parametrize("command", ["curate", "train"])
-@pytest.mark.parametrize("module", ["random", "types", "curate", "train", "numpy"])
-def test_the_installed_commands_import_nothing_from_the_current_folder(
-    tmp_path: Path, command: str, module: str
-) -> None:
-    (tmp_path / f"{module}.py").write_text(STRANGER)
+def test_the_installed_commands_import_nothing_from_the_current_folder(tmp_path: Path, command: str) -> None:
+    for module in ("random", "types", "curate", "train", "numpy"):
+        (tmp_path / f"{module}.py").write_text(STRANGER)
     done = run(tmp_path, "-c", CONSOLE_SCRIPT.format(command), "inspect", "none")
     assert done.stderr.startswith("Error: none"), done.stderr
 

@@ -22,7 +22,7 @@ from curate.errors import PhotoError
 from curate.image.decode import decode
 from curate.measures.measure import make_small_copy
 from curate.measures.tone import network
-from curate.measures.tone.classify import BATCH_PHOTOS, combine_scores, log_odds, network_share
+from curate.measures.tone.classify import BATCH_PHOTOS, combine_tone_scores, regression_log_odds, tone_network_share
 from curate.measures.tone.features import compute_features, make_grids
 from curate.measures.tone.weights import COMBINED_WEIGHTS, NETWORK_RANGE
 
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+")
     cv2.setNumThreads(1)
     table = pd.concat([measured(folder) for folder in parser.parse_args().folders])
-    share = network_share(table.regression.to_numpy())
+    share = tone_network_share(table.regression.to_numpy())
     doubt = table.assign(evaluated=share > 0, fully=share == 1).groupby("folder")
     counts = doubt.agg(photos=("regression", "size"), evaluated=("evaluated", "mean"), fully=("fully", "mean"))
     print_table(counts.round(3), "Share of the photos for which the network is evaluated, and counts fully")
@@ -55,7 +55,9 @@ def measured(folder: Path) -> pd.DataFrame:
     for first in range(0, len(smalls), BATCH_PHOTOS):
         batch = smalls[first : first + BATCH_PHOTOS]
         grids = make_grids(batch)
-        rows += zip(log_odds(compute_features(batch, grids)), network.log_odds(grids.lab), strict=True)
+        rows += zip(
+            regression_log_odds(compute_features(batch, grids)), network.network_log_odds(grids.lab), strict=True
+        )
     return pd.DataFrame(rows, columns=["regression", "network"]).assign(folder=folder.name)
 
 
@@ -65,7 +67,7 @@ def steps(table: pd.DataFrame, outer: float, inner: float) -> dict[str, float]:
     near = table[(table.regression - inner).abs() <= NEAR]
     added = bias + (regression - 1) * near.regression + other * near.network
     side = np.sign(inner - outer) * 1e-6
-    steps = [combine_scores(np.array([outer + side]), odds)[0] - outer - side for odds in near.network]
+    steps = [combine_tone_scores(np.array([outer + side]), odds)[0] - outer - side for odds in near.network]
     return {
         "at": inner,
         "photos": len(near),

@@ -30,7 +30,7 @@ from unseen import report_archives, report_kinds_left_out, report_prints_left_ou
 
 from curate.measures.tone.classify import classify_tone
 from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS, compute_features, make_grids
-from curate.measures.tone.network import log_odds
+from curate.measures.tone.network import network_log_odds
 
 SCORE_CUTS = (1.0, 0.5, 0.0, -0.5, -1.0, -1.16, -2.0, -3.0)
 BASELINE_FALSE_ALARMS = 0.005
@@ -75,7 +75,8 @@ def measured(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
     found["said"] = [each and each.tone for each in said]
     found["said_score"] = [each.tone_score if each else math.nan for each in said]
     found["said_network"] = [
-        log_odds(make_grids([small]).lab)[0] if each else math.nan for small, each in zip(smalls, said, strict=True)
+        network_log_odds(make_grids([small]).lab)[0] if each else math.nan
+        for small, each in zip(smalls, said, strict=True)
     ]
     return found
 

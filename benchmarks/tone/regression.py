@@ -19,7 +19,7 @@ from curate.measures.tone.classify import MAX_TONING_SPREAD_AB
 NOT_INPUTS = ("all_chroma_p99_ab", "all_bin_rms_ab", "brightness_spread_levels", "all_hue_deg")
 """Features of `curate.measures.tone.features` that only the other rules or the manifest use."""
 CLIP = 4.0
-"""Standardised inputs are clipped to ± this, as in `curate.measures.tone.classify.log_odds`."""
+"""Standardised inputs are clipped to ± this, as in `curate.measures.tone.classify.regression_log_odds`."""
 COLORFUL_M = 20.0
 """Threshold of a colorizer's training set: only colour photos above it can be lost, and only toned ones can leak."""
 PRINT_WEIGHT, ARCHIVE_WEIGHT, COLORFUL_WEIGHT, DULL_WEIGHT = 20.0, 10.0, 40.0, 0.1
@@ -71,7 +71,7 @@ class Regression:
     products: Mapping[tuple[str, str], float]
 
     def scores(self, table: pd.DataFrame) -> Matrix:
-        """(n,) log odds minus the threshold, as from `curate.measures.tone.classify.log_odds`."""
+        """(n,) log odds minus the threshold, as from `curate.measures.tone.classify.regression_log_odds`."""
         mean, deviation, weight = (np.array(column) for column in zip(*self.features.values(), strict=True))
         names = list(self.features)
         inputs = np.clip((_logs(table, names) - mean) / deviation, -CLIP, CLIP)

@@ -36,7 +36,7 @@ from torch.nn import functional
 
 from curate.measures.onnx import load_network
 from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS, make_grids
-from curate.measures.tone.network import log_odds
+from curate.measures.tone.network import network_log_odds
 
 STEPS, STUDENT_STEPS, STEP_PICTURES = 5500, 9000, 512
 RATE, DECAY = 2e-3, 0.03
@@ -164,7 +164,9 @@ def judge(out: Path, data: Path) -> None:
     """Write the network for the package, and (n,) float32 log odds by networks trained without a picture's photo."""
     unseen = [load_network(as_onnx(out / f"small{fold}.pt")) for fold in range(FOLDS)]
     odds = [
-        log_odds(make_grids([small]).lab, unseen[row["fold"]])[0] for batch in batches(data) for row, small in batch
+        network_log_odds(make_grids([small]).lab, unseen[row["fold"]])[0]
+        for batch in batches(data)
+        for row, small in batch
     ]
     np.save(out / "odds.npy", np.array(odds, np.float32))
     WEIGHTS.write_bytes(as_onnx(out / f"small{NO_FOLD}.pt"))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from curate.api.bounds import Bounds
 from curate.errors import UsageError
 from curate.filtering.options import (
     DEFAULT_PRESET,
@@ -49,8 +50,16 @@ def choose_options(options: Options | None, given: Options, default: Options) ->
     return given if options is None else options
 
 
-def filter_options(arguments: Mapping[str, Any], options: FilterOptions | None) -> FilterOptions:
-    """The rules of a call: `options`, or a preset with the arguments that are not None in place of its settings."""
+def filter_options(arguments: Mapping[str, Any], bounds: Bounds, options: FilterOptions | None) -> FilterOptions:
+    """The rules of a call: `options`, or a preset with the arguments that are not None in place of its settings.
+
+    Raises:
+        TypeError: `bounds` has a name that is not in `Bounds`, as for any unknown argument.
+        UsageError: rules and `options` were given.
+    """
+    if unknown := bounds.keys() - Bounds.__annotations__.keys():
+        raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
+    arguments = {**arguments, **bounds}
     names = {name.replace("-", "_"): name for name in SETTING_NAMES}
     given = {names[name]: value for name, value in arguments.items() if name in names and value not in (None, (), {})}
     for name in ("keep-tone", "keep-kind", "keep-top", "reject-list", "keep-list", "join-column"):

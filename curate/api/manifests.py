@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Unpack
 
 import pyarrow as pa
 
@@ -14,6 +14,7 @@ import curate.manifest
 import curate.scanning.merge
 import curate.scanning.scan
 from curate.api.arguments import StrPath, call_text, choose_options, filter_options, path_texts
+from curate.api.bounds import Bounds
 from curate.executors.engines import EngineName
 from curate.executors.retry import Progress
 from curate.filtering.filter import FilterSummary
@@ -118,40 +119,6 @@ def filter_manifest(
     out: StrPath,
     *,
     preset: StrPath = DEFAULT_PRESET,
-    min_colorfulness: float | None = None,
-    max_colorfulness: float | None = None,
-    min_chroma_mean: float | None = None,
-    max_chroma_mean: float | None = None,
-    min_saturation_mean: float | None = None,
-    max_saturation_mean: float | None = None,
-    min_hue_entropy_bits: float | None = None,
-    max_hue_entropy_bits: float | None = None,
-    min_neutral_share: float | None = None,
-    max_neutral_share: float | None = None,
-    min_lightness_mean: float | None = None,
-    max_lightness_mean: float | None = None,
-    min_dark_clipped_share: float | None = None,
-    max_dark_clipped_share: float | None = None,
-    min_bright_clipped_share: float | None = None,
-    max_bright_clipped_share: float | None = None,
-    min_sharpness: float | None = None,
-    max_sharpness: float | None = None,
-    min_tone_score: float | None = None,
-    max_tone_score: float | None = None,
-    min_kind_score: float | None = None,
-    max_kind_score: float | None = None,
-    min_border_share: float | None = None,
-    max_border_share: float | None = None,
-    min_inside_colorfulness: float | None = None,
-    max_inside_colorfulness: float | None = None,
-    min_selective_color: float | None = None,
-    max_selective_color: float | None = None,
-    min_saturation_clipped_share: float | None = None,
-    max_saturation_clipped_share: float | None = None,
-    min_divider_count: float | None = None,
-    max_divider_count: float | None = None,
-    min_chroma_detail: float | None = None,
-    max_chroma_detail: float | None = None,
     keep_tone: str | Sequence[str] = (),
     keep_kind: str | Sequence[str] = (),
     keep_machine_made: bool | None = None,
@@ -172,6 +139,7 @@ def filter_manifest(
     dry_run: bool = False,
     options: FilterOptions | None = None,
     command: str | None = None,
+    **bounds: Unpack[Bounds],
 ) -> FilterSummary:
     """Select photos by the measures of a scan, and write the manifests of kept and of rejected photos.
 
@@ -184,16 +152,6 @@ def filter_manifest(
         out: manifest of the kept photos, a path or URL; `rejected.parquet` goes beside it, or `X.rejected.parquet`
             beside `X.parquet`.
         preset: `colorization` (min_colorfulness=20 and nothing else), `strict`, or a TOML file with such settings.
-        min_colorfulness: reject photos whose M is lower; 20 in the default preset, 0 switches it off.
-        max_colorfulness: reject photos whose M is higher.
-        min_chroma_mean, max_chroma_mean, min_saturation_mean, max_saturation_mean, min_hue_entropy_bits,
-            max_hue_entropy_bits, min_neutral_share, max_neutral_share, min_lightness_mean, max_lightness_mean,
-            min_dark_clipped_share, max_dark_clipped_share, min_bright_clipped_share, max_bright_clipped_share,
-            min_sharpness, max_sharpness, min_tone_score, max_tone_score, min_kind_score, max_kind_score,
-            min_border_share, max_border_share, min_inside_colorfulness, max_inside_colorfulness,
-            min_selective_color, max_selective_color,
-            min_saturation_clipped_share, max_saturation_clipped_share, min_divider_count, max_divider_count,
-            min_chroma_detail, max_chroma_detail: lowest and highest value of these columns.
         keep_tone: one or many of `grayscale`, `sepia`, `toned` that are not rejected.
         keep_kind: `graphic`, so that drawings, maps, screenshots and the like are not rejected.
         keep_machine_made: True doesn't reject photos whose metadata says that a program made them or their colors.
@@ -216,6 +174,8 @@ def filter_manifest(
         dry_run: decide and count, but write nothing.
         options: all rules as one object, instead of a preset and single arguments.
         command: text that the manifests record as what made them; None records this call.
+        bounds: lowest and highest values of columns, such as `min_colorfulness=20`, which is in the default preset, or
+            `max_border_share=0.05`; `Bounds` has all names.
 
     Returns:
         Counts and paths: `kept`, `rejected`, `kept_path`, `rejected_path`, `rejected_by_rule`, `splits`, `waived`
@@ -232,7 +192,7 @@ def filter_manifest(
         >>> kept.kept, kept.rejected, kept.rejected_path  # doctest: +SKIP
         (871, 129, PosixPath('rejected.parquet'))
     """
-    chosen = filter_options(locals(), options)  # must be the first statement: locals() are then the arguments
+    chosen = filter_options(locals(), bounds, options)  # must be the first statement: locals() are then the arguments
     command = call_text(command, "filter_manifest", scan, out)
     return curate.filtering.filter.filter_manifest(
         parse_location(scan), parse_location(out), chosen, command=command, dry_run=dry_run

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 import curate.explain
 from curate.api.arguments import StrPath, filter_options
+from curate.api.bounds import Bounds
 from curate.explain import Explanation
 from curate.filtering.options import DEFAULT_PRESET, FilterOptions
 from curate.image.decode import MAX_PIXELS, memory_errors
@@ -78,40 +79,6 @@ def explain_photo(
     *,
     scan: StrPath = SCAN_MANIFEST,
     preset: StrPath = DEFAULT_PRESET,
-    min_colorfulness: float | None = None,
-    max_colorfulness: float | None = None,
-    min_chroma_mean: float | None = None,
-    max_chroma_mean: float | None = None,
-    min_saturation_mean: float | None = None,
-    max_saturation_mean: float | None = None,
-    min_hue_entropy_bits: float | None = None,
-    max_hue_entropy_bits: float | None = None,
-    min_neutral_share: float | None = None,
-    max_neutral_share: float | None = None,
-    min_lightness_mean: float | None = None,
-    max_lightness_mean: float | None = None,
-    min_dark_clipped_share: float | None = None,
-    max_dark_clipped_share: float | None = None,
-    min_bright_clipped_share: float | None = None,
-    max_bright_clipped_share: float | None = None,
-    min_sharpness: float | None = None,
-    max_sharpness: float | None = None,
-    min_tone_score: float | None = None,
-    max_tone_score: float | None = None,
-    min_kind_score: float | None = None,
-    max_kind_score: float | None = None,
-    min_border_share: float | None = None,
-    max_border_share: float | None = None,
-    min_inside_colorfulness: float | None = None,
-    max_inside_colorfulness: float | None = None,
-    min_selective_color: float | None = None,
-    max_selective_color: float | None = None,
-    min_saturation_clipped_share: float | None = None,
-    max_saturation_clipped_share: float | None = None,
-    min_divider_count: float | None = None,
-    max_divider_count: float | None = None,
-    min_chroma_detail: float | None = None,
-    max_chroma_detail: float | None = None,
     keep_tone: str | Sequence[str] = (),
     keep_kind: str | Sequence[str] = (),
     keep_machine_made: bool | None = None,
@@ -126,17 +93,18 @@ def explain_photo(
     reject_list: StrPath | Sequence[StrPath] = (),
     keep_list: StrPath | Sequence[StrPath] = (),
     options: FilterOptions | None = None,
+    **bounds: Unpack[Bounds],
 ) -> Explanation:
     """Measure one photo, scanned or not, and return whether a filter would keep it, and why not.
 
     Rules that compare photos with each other (`keep_top`, `duplicates`, `balance`) are left out.
 
     Args:
-        photo: path of the photo.
-        scan: manifest in which a photo is looked up that does not exist any more; it need not exist.
-        preset, min_colorfulness, max_colorfulness, keep_tone, keep_kind, keep_machine_made, min_side, max_aspect,
-            where, join, on, join_column, min_column, max_column, reject_list, keep_list, and the lowest and highest
-            value of each measure: as in `filter_manifest`.
+        photo: path of the photo; in a container as in the manifest, like `photos.zip/cat.jpg`.
+        scan: manifest in which a photo is looked up that does not exist any more, or is in a container; it need not
+            exist.
+        preset, keep_tone, keep_kind, keep_machine_made, min_side, max_aspect, where, join, on, join_column, min_column,
+            max_column, reject_list, keep_list, bounds: as in `filter_manifest`.
         options: all rules as one object, like the `options` of a `filter_manifest` result.
 
     Returns:
@@ -153,9 +121,9 @@ def explain_photo(
         ('tone is sepia',)
     """
     # This must be the first statement: locals() are then the arguments.
-    chosen = filter_options(locals(), options).without_dataset_rules()
+    chosen = filter_options(locals(), bounds, options).without_dataset_rules()
     path, manifest = local_path(photo), parse_location(scan)
-    row = curate.explain.find_missing_row(path, manifest)
+    row = curate.explain.find_scanned_row(path, manifest)
     if row is not None:
         return curate.explain.explain_row(row, chosen)
     with one_opencv_thread:

@@ -20,24 +20,24 @@ from curate.locations import Location
     type=LOCATION,
     default=SCAN_MANIFEST,
     show_default=True,
-    help="Scan manifest in which to look up photos that no longer exist.",
+    help="Scan manifest in which to look up photos that no longer exist, or are in a container.",
 )
 @filter_options(*PHOTO_OPTIONS)
 def explain(photos: tuple[Path, ...], scan: Location, settings: dict[str, Any]) -> None:
     """Measure each PHOTO now and show whether a filter with these options keeps it, and why not.
 
-    The photos don't need to be in a manifest. For a photo that no longer exists, the measurements come from the scan
-    manifest, with the time since when it is missing.
+    The photos don't need to be in a manifest. For a photo that no longer exists, or is in a tar, ZIP, Parquet or Arrow
+    file (photos.zip/cat.jpg, train.parquet/000000017), the measurements come from the scan manifest.
 
     Rules that compare a photo with others (--keep-top, --duplicates, --balance of a preset) are ignored.
     """
     from curate.api.photos import explain_photo
-    from curate.explain import find_missing_row, list_photo
+    from curate.explain import find_scanned_row, list_photo
     from curate.filtering.options import build_options
 
     options = build_options(settings).without_dataset_rules()
     for photo in photos:  # report a wrong path before any photo is measured
-        if find_missing_row(photo, scan) is None:
+        if find_scanned_row(photo, scan) is None:
             list_photo(photo)
     for photo in photos:
         echo_lines(summaries.explanation_lines(photo, explain_photo(photo, scan=scan, options=options)))

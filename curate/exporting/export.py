@@ -88,7 +88,8 @@ def export_photos(
             kept = _run(plan, out, kind, options, summary, progress)
         write_failed_csv(out, [*summary.failed, *summary.failed_sidecars])
         with write_errors(out, OutputError, "-o", resumable=True):
-            summary.card_kept = not write_card(out, _card(plan, kind, plan.rows.filter(pa.array(kept))))
+            rows = plan.rows if kept.all() else plan.rows.filter(pa.array(kept))
+            summary.card_kept = not write_card(out, _card(plan, kind, rows))
     return summary
 
 

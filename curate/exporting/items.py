@@ -145,12 +145,13 @@ class ExportJob:
 
     def items(self) -> Iterator[ExportItem]:
         """The photos."""
-        rows = self.rows.drop_columns(["sidecars"]) if "sidecars" in self.rows.column_names else self.rows
-        for number, (row, photo) in enumerate(zip(iter_rows(rows), photo_refs(self.rows), strict=True)):
-            own = {name: value for name, value in row.items() if not name.startswith(PASSED)}
-            passed = {name[len(PASSED) :]: value for name, value in row.items() if name.startswith(PASSED)}
+        passed = [name for name in self.rows.column_names if name.startswith(PASSED)]
+        own = [name for name in self.rows.column_names if name not in (*passed, "sidecars")]
+        columns = iter_rows(self.rows.select(passed).rename_columns([name[len(PASSED) :] for name in passed]))
+        groups = zip(iter_rows(self.rows.select(own)), photo_refs(self.rows), strict=True)
+        for number, (row, photo) in enumerate(groups):
             sidecars = tuple(zip(self.sidecar_names[number], photo.sidecars, strict=True))
-            yield ExportItem(number, own, photo, self.names[number], sidecars, passed)
+            yield ExportItem(number, row, photo, self.names[number], sidecars, next(columns, {}))
 
 
 def readable_rows(read: Manifest) -> pa.Table:

@@ -58,7 +58,8 @@ def export_list(
     for name in columns:
         if name not in read.table.column_names:
             raise ManifestError(f"{manifest_path} has no column {name!r}: choose from those of `curate inspect`")
-    _check_out(manifest_path, out, kind)
+    with write_errors(out, OutputError, "-o"):
+        _check_out(manifest_path, out, kind)
     rows = (row for batch in read.table.to_batches(max_chunksize=1024) for row in batch.to_pylist())
     with _open_draft(out) as file:
         if kind == "csv":

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from curate.files import FAILED_NAME, LOCK, STAMP, is_temporary
 from curate.sources import has_photo_name
 from curate.sources.entry import ROW_DIGITS, Sidecar, parse_row_path
-from curate.sources.sidecars import sidecar_suffix
+from curate.sources.sidecars import sidecar_suffix, stem_of
 
 MAX_NAME_BYTES = 160
 """Length of one part of an exported path: file systems allow 255, and suffixes are added to it."""
@@ -73,7 +73,7 @@ class ExportNames:
         raise AssertionError  # the variants have no end
 
     def sidecar(self, photo: str, row: Mapping[str, Any], sidecar: Sidecar) -> str:
-        """The path of a sidecar in an export: its own file name where the photo has its own, else the photo's new stem.
+        """The path of a sidecar in an export: its own file name if that goes with the photo's, else the photo's stem.
 
         Args:
             photo: path of the photo in the export.
@@ -85,7 +85,8 @@ class ExportNames:
         original = row["path"]
         end = clean_name(f"x{sidecar_suffix(original, sidecar.path)}")[1:]
         name = folder + stem + end
-        if photo.rpartition("/")[2] == original.rpartition("/")[2] and clean_name(own) == own:
+        keeps_name = photo.rpartition("/")[2] == original.rpartition("/")[2] and stem_of(own) == stem_of(stem + suffix)
+        if keeps_name and clean_name(own) == own:
             name = folder + own
         place = f"{row['source']}/{sidecar.path}@{sidecar.offset}"
         if self._claim(name, place):

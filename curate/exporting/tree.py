@@ -171,12 +171,13 @@ def _make_link(source: str, folder: Path, name: str, *, hard: bool) -> bool:
     linked = target.is_symlink() and os.readlink(target) == source
     if os.path.samefile(source, target) if hard and target.exists() else linked:
         return False
-    with draft_path(folder) as draft:  # another process may make the link of a file that belongs to several photos
-        if hard:
-            _hard_link(source, draft)
-        else:
-            draft.symlink_to(source)
-        os.replace(draft, target)
+    link = _hard_link if hard else os.symlink
+    try:
+        link(source, target)
+    except FileExistsError:  # another process may do the same, for a file that belongs to several photos
+        with draft_path(folder) as draft:
+            link(source, draft)
+            os.replace(draft, target)
     return True
 
 

@@ -24,6 +24,8 @@ NUMERIC_MEASURES = (
     "selective_color",
     "saturation_clipped_share",
     "divider_count",
+    "seam_share",
+    "stroke_density",
     "chroma_detail",
 )
 """Measures that can have a lowest and a highest value."""

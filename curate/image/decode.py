@@ -148,8 +148,8 @@ def decode(
     try:
         photo = _decode_file(data, max_pixels, min_side_px, on_white)
     except BrokenPhoto:
-        jpeg_data.check_kind(data)
-        png.check_kind(data)
+        jpeg_data.check_jpeg_kind(data)
+        png.check_png_kind(data)
         with memory_errors("decoding it"):
             intact = png.drop_damaged_chunks(data) or jpeg_data.add_end_marker(data, max_pixels)
         if intact is None:

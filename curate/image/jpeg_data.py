@@ -51,7 +51,7 @@ class _Markers:
         return bool(self.low_bits) and not any(any(bits) for bits in self.low_bits.values())
 
 
-def check_kind(data: bytes) -> None:
+def check_jpeg_kind(data: bytes) -> None:
     """Check that libjpeg decodes this kind of JPEG; does nothing for files of other formats.
 
     Raises:

@@ -89,7 +89,7 @@ def check_pixel_data(data: bytes) -> None:
             raise BrokenPhoto("the checksum of the image data is wrong: the file was damaged")
 
 
-def check_kind(data: bytes) -> None:
+def check_png_kind(data: bytes) -> None:
     """Raise UnsupportedFormat for a PNG in Apple's own variant, which only Apple's programs read."""
     if data.startswith(_SIGNATURE) and data[12:16] == b"CgBI":
         raise UnsupportedFormat("a PNG optimized for iPhones (CgBI) isn't decoded: convert it to a PNG on a Mac")

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 SCHEMA_VERSION = 2
 """Version of the columns; a reader refuses manifests of a newer one."""
-SCORER_VERSION = 10
+SCORER_VERSION = 11
 """Increases whenever any number of a scan would change: rows of an older scorer are measured again."""
 METRIC = "hasler-susstrunk-2003-m3-signed"
 """The variant of the colorfulness metric, see docs/reference/measures.md."""
@@ -69,6 +69,8 @@ MEASURE_FIELDS = (
     pa.field("selective_color", pa.float32()),
     pa.field("saturation_clipped_share", pa.float32()),
     pa.field("divider_count", pa.int16()),
+    pa.field("seam_share", pa.float32()),
+    pa.field("stroke_density", pa.float32()),
     pa.field("chroma_detail", pa.float32()),
 )
 STATE_FIELDS = (pa.field("error", pa.string()), pa.field("missing_since", pa.timestamp("us", tz="UTC")))

@@ -140,6 +140,16 @@ def measure_borders(
     )
 
 
+def crop_inside(pixels: NDArray[np.uint8], borders: Borders) -> NDArray[np.uint8]:
+    """Return what is inside of the measured bands of a photo, a view of its pixels."""
+    if not borders.border_share:
+        return pixels
+    height, width = pixels.shape[:2]
+    left, top = round(borders.border_left * width), round(borders.border_top * height)
+    right, bottom = round(borders.border_right * width), round(borders.border_bottom * height)
+    return pixels[top : height - bottom, left : width - right]
+
+
 def side_with_borders(inside_px: int, borders: Shares) -> int:
     """Return the least short side in px of a photo, bands included, of which `inside_px` are inside of its bands.
 

@@ -43,6 +43,24 @@ _DIVIDER_RANGES = (
     (np.zeros(3), np.full(3, DIVIDER_BLACK, np.float64)),
 )
 
+SEAM_LINES = 32
+"""Seams are looked for on about this many rows, and columns, of the full-size photo."""
+SEAM_LEVELS, SEAM_FACTOR = 4, 3
+"""At a seam, neighboring pixels differ by this much more than so many times the steps beside it."""
+SEAM_MARGIN = 0.1
+"""Seams are not looked for in this share of the side at both ends."""
+LEAST_SEAM_SIDE_PX = 48
+"""Smaller photos, or insides of bands, are not searched."""
+
+STROKE_BRIGHT, STROKE_DARK = 235, 70
+"""A stroke is at least as bright in green, and a pixel at most as bright as the second is near."""
+STROKE_REACH_PX = 3
+"""How near, along a row."""
+STROKE_ROWS, STROKE_COLUMNS = 96, 512
+"""Strokes are counted on about this many rows, on about this many pixels of each."""
+STROKE_ROW_SHARE = 0.03
+"""Share of the rows, those with most strokes, whose least number counts: the height of a line of small letters."""
+
 FAR_PX = 8
 """Distance in the small copy with which neighboring pixels are compared for `chroma_detail`."""
 LEAST_CHROMA_STEP = 0.5
@@ -59,20 +77,33 @@ class Edits:
     """Share of pixels with one channel at 0 and another at 255, 0..1."""
     divider_count: int
     """White or black lines from side to side with a picture on both sides, as between the photos of a collage."""
+    seam_share: float
+    """Largest share of a straight line from side to side on which neighboring pixels differ sharply, 0..1."""
+    stroke_density: float
+    """Bright strokes beside dark ones per 100 px in the rows that have most, 0..50: many in captions."""
     chroma_detail: float
     """Difference of chroma between neighboring pixels divided by that 8 pixels apart; low if chroma is blurred."""
 
 
-def measure_edits(sample: NDArray[np.uint8], small: NDArray[np.uint8], divider_count: int) -> Edits:
+def measure_edits(
+    sample: NDArray[np.uint8],
+    small: NDArray[np.uint8],
+    *,
+    divider_count: int,
+    seam_share: float,
+    stroke_density: float,
+) -> Edits:
     """Measure the traces of editing in one photo.
 
     Args:
         sample: (h, w, 3) uint8 sRGB, pixels of the photo, in any order.
         small: (h, w, 3) uint8 sRGB, its small copy.
         divider_count: of `count_dividers`.
+        seam_share: of `measure_seams`.
+        stroke_density: of `measure_strokes`.
     """
     selective, clipped = _measure_saturation(sample)
-    return Edits(selective, clipped, divider_count, measure_chroma_detail(small))
+    return Edits(selective, clipped, divider_count, seam_share, stroke_density, measure_chroma_detail(small))
 
 
 def _measure_saturation(sample: NDArray[np.uint8]) -> tuple[float, float]:
@@ -133,6 +164,82 @@ def _has_edges(rows: NDArray[np.uint8], first: int, end: int) -> bool:
     beside = rows[[first - 2, end + 1]].astype(np.int16)
     differs = np.abs(beside - line).max(axis=2) > DIVIDER_EDGE_LEVELS
     return bool(differs.mean(axis=1).min() >= DIVIDER_EDGE_SHARE)
+
+
+def measure_seams(pixels: NDArray[np.uint8]) -> float:
+    """Return the largest share of a straight line, from side to side, at which neighboring pixels differ sharply.
+
+    Where two pictures were put beside each other, the step is one pixel wide along the whole line. Edges in a photo are
+    two and more pixels wide, and rarely straight. A mirrored or turned photo has the same value.
+
+    Args:
+        pixels: (H, W, 3) uint8 sRGB, the full-size photo inside of its bands.
+
+    Returns:
+        0..1: the share of about `SEAM_LINES` rows (or columns) whose step in green is over `SEAM_LEVELS` plus
+        `SEAM_FACTOR` times the larger of the steps beside it; 0 for a small photo.
+
+    >>> collage = np.random.default_rng(0).integers(100, 110, (90, 120, 3), np.uint8)
+    >>> collage[:, 70:] += 100
+    >>> measure_seams(collage)
+    1.0
+    """
+    height, width = pixels.shape[:2]
+    if min(height, width) < LEAST_SEAM_SIDE_PX:
+        return 0.0
+    rows = np.ascontiguousarray(pixels[_spaced_lines(height, SEAM_LINES), :, 1])
+    columns = np.ascontiguousarray(pixels[:, _spaced_lines(width, SEAM_LINES), 1].T)
+    return max(_largest_step_share(rows), _largest_step_share(columns))
+
+
+def measure_strokes(pixels: NDArray[np.uint8]) -> float:
+    """Return how many bright strokes beside dark ones the rows with most of them have, per 100 px.
+
+    Captions are white with a black outline or on a black band, or black on white, so that they can be read on any
+    photo. Their letters make more such strokes in a row than all but few photos have. A mirrored photo has the same
+    value.
+
+    Args:
+        pixels: (H, W, 3) uint8 sRGB, the full-size photo, upright or upside down but not turned by 90 degrees.
+
+    Returns:
+        0..50; of about 100 rows, the third highest number of strokes, divided by the length and times 100. 0 for a
+        photo with a side under 16 px.
+
+    >>> striped = np.zeros((90, 120, 3), np.uint8)
+    >>> striped[10:20, 2::4] = 255
+    >>> measure_strokes(striped)
+    25.0
+    """
+    height, width = pixels.shape[:2]
+    if min(height, width) < 16:
+        return 0.0
+    lines = np.ascontiguousarray(pixels[_spaced_lines(height, STROKE_ROWS), _spaced_lines(width, STROKE_COLUMNS), 1])
+    bright, dark = ((lines >= STROKE_BRIGHT).view(np.uint8), (lines <= STROKE_DARK).view(np.uint8))
+    strokes = cv2.bitwise_and(bright, cv2.dilate(dark, np.ones((1, 2 * STROKE_REACH_PX + 1), np.uint8)))
+    ends = cv2.absdiff(strokes[:, 1:], strokes[:, :-1])
+    counts = np.sort(cv2.reduce(ends, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()) / 2
+    return float(counts[-max(1, round(STROKE_ROW_SHARE * len(counts)))] * 100 / lines.shape[1])
+
+
+def _spaced_lines(side: int, count: int) -> slice:
+    """About `count` evenly spaced positions along a side, the same from both ends."""
+    step = max(1, side // count) | 1  # odd, so that one position less makes an odd rest even
+    rest = (side - 1) % step
+    if rest % 2:
+        rest += step
+    return slice(rest // 2, side - rest // 2, step)
+
+
+def _largest_step_share(lines: NDArray[np.uint8]) -> float:
+    """The largest share of lines, (n, length), that have a sharp step at the same position."""
+    steps = cv2.absdiff(lines[:, 1:], lines[:, :-1])
+    beside = cv2.max(steps[:, :-2], steps[:, 2:])
+    least = cv2.addWeighted(beside, SEAM_FACTOR, beside, 0, SEAM_LEVELS)
+    sharp = cv2.compare(steps[:, 1:-1], least, cv2.CMP_GT)
+    counts = cv2.reduce((sharp > 0).view(np.uint8), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
+    margin = int(SEAM_MARGIN * lines.shape[1])
+    return int(counts[margin : len(counts) - margin].max()) / len(lines)
 
 
 def measure_chroma_detail(small: NDArray[np.uint8]) -> float:

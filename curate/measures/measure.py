@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.measures.appearance import Appearance, measure_appearances
-from curate.measures.borders import Borders, find_box, measure_borders
+from curate.measures.borders import Borders, crop_inside, find_box, measure_borders
 from curate.measures.colorfulness import Moments, colorfulness_level, iter_blocks, mask_block
-from curate.measures.edits import Edits, count_dividers, measure_edits
+from curate.measures.edits import Edits, count_dividers, measure_edits, measure_seams, measure_strokes
 from curate.measures.kind.classify import KindMeasure, classify_kinds
 from curate.measures.perceptual_hash import compute_fingerprint
 from curate.measures.tone.classify import ToneMeasure, classify_tones
@@ -53,7 +53,7 @@ class Measures:
     borders: Borders
     """Uniform bands at the sides, and the colorfulness inside of them."""
     edits: Edits
-    """Selective color, clipped saturation, dividers of collages, blurred chroma."""
+    """Selective color, clipped saturation, dividers and seams of collages, strokes of captions, blurred chroma."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,10 @@ class PixelSummary:
     """See `measure_borders`."""
     divider_count: int
     """See `count_dividers`."""
+    seam_share: float
+    """See `measure_seams`."""
+    stroke_density: float
+    """See `measure_strokes`."""
 
 
 def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> Measures:
@@ -101,6 +105,8 @@ def summarize_pixels(
     pixels: NDArray[np.uint8],
     visible: NDArray[np.bool_] | None = None,
     mirrored: tuple[bool, bool] = (False, False),
+    *,
+    transposed: bool = False,
 ) -> PixelSummary:
     """Compute what the measures need of a photo's pixels: the half of `measure` that reads all of them.
 
@@ -111,6 +117,7 @@ def summarize_pixels(
         pixels: (H, W, 3) uint8 sRGB, as for `measure`.
         visible: (H, W) bool, or None, as for `measure`.
         mirrored: whether the last row, and the last column, are the first of the upright photo. Without `visible` only.
+        transposed: whether the rows are columns of the upright photo.
 
     Raises:
         ValueError: no pixel is visible.
@@ -121,7 +128,10 @@ def summarize_pixels(
         box = find_box(small)
         borders = measure_borders(pixels, visible, small, box, colorfulness)
         sample, dividers = sample_pixels(pixels, visible), count_dividers(small, box)
-        return PixelSummary(colorfulness, small, small_visible, sample, borders, dividers)
+        return PixelSummary(
+            *(colorfulness, small, small_visible, sample, borders, dividers),
+            *_seams_and_strokes(pixels, borders, transposed),
+        )
     # halving drops odd rows and columns at the end of the upright photo: here, at the start of a mirrored axis
     top, left = (side % (1 << times) if mirror else 0 for side, mirror in zip(pixels.shape, mirrored, strict=False))
     moments = Moments()
@@ -132,7 +142,14 @@ def summarize_pixels(
     box = find_box(small)
     borders = measure_borders(pixels, None, small, box, colorfulness, (top, left))
     sample, dividers = _sample_mirrored(pixels, mirrored), count_dividers(small, box)
-    return PixelSummary(colorfulness, small, None, sample, borders, dividers)
+    return PixelSummary(
+        *(colorfulness, small, None, sample, borders, dividers), *_seams_and_strokes(pixels, borders, transposed)
+    )
+
+
+def _seams_and_strokes(pixels: NDArray[np.uint8], borders: Borders, transposed: bool) -> tuple[float, float]:
+    upright = pixels.transpose(1, 0, 2) if transposed else pixels
+    return measure_seams(crop_inside(pixels, borders)), measure_strokes(upright)
 
 
 def measure_batch(summaries: Sequence[PixelSummary]) -> list[Measures]:
@@ -156,7 +173,13 @@ def measure_batch(summaries: Sequence[PixelSummary]) -> list[Measures]:
             kind=kind,
             fingerprint=compute_fingerprint(luma),
             borders=summary.borders,
-            edits=measure_edits(summary.sample, summary.small, summary.divider_count),
+            edits=measure_edits(
+                summary.sample,
+                summary.small,
+                divider_count=summary.divider_count,
+                seam_share=summary.seam_share,
+                stroke_density=summary.stroke_density,
+            ),
         )
         for summary, appearance, tone, kind, luma in zip(summaries, appearances, tones, kinds, lumas, strict=True)
     ]

@@ -100,12 +100,12 @@ def save_shard(pack: Location, index: int, photos: Iterable[PackedPhoto]) -> Non
         OSError: the shard can't be written.
     """
     if isinstance(pack, Path):
-        write_shard(shard_path(pack, index), photos)
+        write_pack_shard(shard_path(pack, index), photos)
         return
     index_file = pack / f"{shard_path(pack, index).name}.index"
     with TemporaryDirectory(dir=make_drafts_folder(pack)) as scratch:
         local = shard_path(Path(scratch), index)
-        write_shard(local, photos)
+        write_pack_shard(local, photos)
         content = read_shard(local, index)
         index_file.remove()  # an index without its shard is noticed, and an older index of a new shard would not be
         commit(local, shard_path(pack, index))
@@ -147,7 +147,7 @@ def _read_index(data: bytes) -> pa.Table:
     return pa.ipc.open_file(data).read_all()
 
 
-def write_shard(path: Path, photos: Iterable[PackedPhoto]) -> None:
+def write_pack_shard(path: Path, photos: Iterable[PackedPhoto]) -> None:
     """Write a shard completely or not at all, with about 16 MB of pixels in memory.
 
     Raises:

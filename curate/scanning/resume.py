@@ -208,13 +208,13 @@ class KnownRowMatcher:
         Args:
             photos: sorted by `ListedPhoto.key`.
         """
-        for photo in self._add_photos_of_unreadable_folders(photos):
+        for photo, is_found in self._add_photos_of_unreadable_folders(photos):
             key = photo.key
             yield from self._missing_rows_before(key)
             if photo.is_stream:
                 yield from self._match_stream(photo, key)
             else:
-                yield self._match_photo(photo, key)
+                yield self._match_photo(photo, key)._replace(keeps_sidecars=not is_found)
         yield from self._missing_rows_before(None)
 
     def _missing_rows_before(self, key: Key | None) -> Iterator[ListingRow]:
@@ -280,11 +280,14 @@ class KnownRowMatcher:
         unchanged = same_size and (row.modified_ns, row.offset) == (photo.modified_ns, photo.offset)
         return unchanged and not (row.error is not None and self._must_retry(row.error))
 
-    def _add_photos_of_unreadable_folders(self, photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
+    def _add_photos_of_unreadable_folders(self, photos: Iterable[ListedPhoto]) -> Iterator[tuple[ListedPhoto, bool]]:
         """Add the known photos of each folder or tar that can't be read now, after the listing's row of that folder.
 
         They count as unchanged until the folder can be read again. If everything could be read, no known row is read
         here.
+
+        Yields:
+            Each photo, and whether the listing found it.
         """
         merged = heapq.merge(*map(_read_known_rows, self._files), key=attrgetter("key"))
         known = (next(rows) for _, rows in itertools.groupby(merged, key=attrgetter("key")))
@@ -296,10 +299,10 @@ class KnownRowMatcher:
                     break
                 is_listed = photo is not None and next_known.key == photo.key
                 if not is_listed and self._is_in_unreadable(next_known, unreadable):
-                    yield next_known.to_listed_photo()
+                    yield next_known.to_listed_photo(), False
                 next_known = None
             if photo is not None:
-                yield photo
+                yield photo, True
                 if photo.error is not None and _is_transient(photo.error):
                     unreadable = photo.key
 

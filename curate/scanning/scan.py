@@ -29,6 +29,7 @@ from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.scanning.merge import sort_file_by_location
 from curate.scanning.resume import KnownRowMatcher, MissingRowPolicy, check_output, find_unknown_paths
 from curate.scanning.scorer import Record, ScoreOptions, score_photo, score_photos
+from curate.scanning.stream_progress import with_stream_progress
 from curate.scanning.streams import StreamOptions, measure_isolated_stream, measure_stream
 from curate.scanning.work_dir import Chunk, ListingStats, StreamCounts, WorkDir
 from curate.sources import ALL_SHARDS, ColumnChoice, Exclusion, ListedPhoto, ShardSpec, Sources, is_source_missing
@@ -126,7 +127,7 @@ def scan_photos(
         out: the manifest to write or update; its work folder is beside it, or in `cache_folder` if it is a URL.
         options: see `ScanOptions`.
         command: the command as it was typed; stored in the manifest's lineage.
-        progress: called with the number of photos done and of all photos to measure.
+        progress: called with the number of photos done and of all photos to measure; see `with_stream_progress`.
 
     Raises:
         SourceError: a path can't be listed.
@@ -154,15 +155,16 @@ def scan_photos(
             if listed.tables_without_images:
                 but = f" (but {pluralize(listed.tables_without_images, 'Parquet or Arrow file')} without images)"
             raise ScanError(f"no photos in {named}{but}: give a folder or a list that contains photos")
-        run_groups(
-            ENGINES[options.engine],
-            partial(measure_chunk, work, options),
-            work.unfinished_chunks(),
-            retry_group=partial(_measure_isolated, work, options),
-            workers=options.workers,
-            total=listed.to_measure,
-            progress=progress,
-        )
+        with with_stream_progress(work.folder, work.progress_name("*"), progress) as report:
+            run_groups(
+                ENGINES[options.engine],
+                partial(measure_chunk, work, options),
+                work.unfinished_chunks(),
+                retry_group=partial(_measure_isolated, work, options),
+                workers=options.workers,
+                total=listed.to_measure,
+                progress=report,
+            )
         try:
             draft, summary = _write_draft(work, known, listed, _make_lineage(sources, options, command))
         except ScanError:

@@ -192,7 +192,7 @@ def _decode_bytes(photo: ListedPhoto, data: bytes, options: ScoreOptions) -> Rec
             fast = options.fidelity == "fast"
             decoded = decode(data, max_pixels=options.max_pixels, quarter=fast, upright=False)
             turn = decoded.remaining_orientation
-            summary = summarize_pixels(decoded.pixels, decoded.visible, mirrored_axes(turn))
+            summary = summarize_pixels(decoded.pixels, decoded.visible, mirrored_axes(turn), transposed=turn >= 5)
             if turn != 1:  # the small copy, the sample and the bands are turned instead of all pixels
                 small, sample = (apply_orientation(part, turn) for part in (summary.small, summary.sample))
                 borders = summary.borders.turn(lambda sides: apply_orientation(sides, turn))

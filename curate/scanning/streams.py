@@ -17,6 +17,7 @@ from curate.executors.retry import ProcessWatchdog, run_isolated
 from curate.executors.watchdog import Watchdog
 from curate.image.formats import SNIFF_BYTES, looks_like_photo
 from curate.scanning.scorer import MAX_BYTES, Record, ScoreOptions, is_wanted, score_members
+from curate.scanning.stream_progress import StreamMeter
 from curate.scanning.stream_rows import StreamRows
 from curate.scanning.work_dir import Chunk, StreamCounts, WorkDir
 from curate.sources import Exclusion, ListedPhoto, is_source_missing
@@ -52,11 +53,14 @@ def measure_stream(work: WorkDir, options: StreamOptions, chunk: Chunk) -> None:
     """
     watchdog = ProcessWatchdog(options.timeout_s)
     stream, rows = _open(chunk, options, watchdog)
+    meter = StreamMeter(work.folder / work.progress_name(chunk.index))
     read: deque[ListedPhoto] = deque()
     with rows:
         try:
             for record in score_members(_with_beats(stream, watchdog, read), options.score):
                 rows.add(read.popleft(), _check_source(chunk, record))
+                meter.add(stream.share)
+            meter.finish()
         finally:
             watchdog.stop()
         work.write_stream_part(chunk.index, rows.sorted(stream), rows.counts)

@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -147,6 +147,10 @@ class WorkDir:
     def part_path(self, index: int) -> Path:
         """The measured rows of one chunk."""
         return self.folder / f"part-{self.run_id}-{index:06d}.parquet"
+
+    def progress_name(self, index: int | Literal["*"]) -> str:
+        """The name of the file that says how far the worker of a compressed tar is; `*` is the pattern of all."""
+        return f"progress-{self.run_id}-{index}"
 
     def recovered_paths(self) -> list[Path]:
         """Rows that interrupted scans measured, one file per scan."""

@@ -32,6 +32,8 @@ TAR_IN_PATH = "".join(
     )
 )
 """Regular expression for Arrow: a path up to its first part that is named like a tar, compressed or not."""
+IN_TABLE = r"\.(" + "|".join(suffix[1:] for suffix in TABLE_SUFFIXES) + r")/[0-9]{" + str(ROW_DIGITS) + "}(/|$)"
+"""The same: whether a path is that of an image in a Parquet or Arrow file, if the row has a `tar_offset`."""
 STREAM_OFFSET = -1
 """The `offset` of a compressed tar in a listing; see `ListedPhoto.is_stream`."""
 

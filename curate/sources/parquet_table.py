@@ -54,7 +54,9 @@ class ParquetTable:
             footer = self._file.metadata
             self.schema: pa.Schema = self._file.schema_arrow.with_metadata(footer.metadata)
             check_names(self.schema)
-            counts = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
+            groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+            counts = [group.num_rows for group in groups]
+            self.largest_group_bytes: int = max((group.total_byte_size for group in groups), default=0)
             paths = [self._file.schema.column(number).path for number in range(footer.num_columns)]
         if footer.num_rows != sum(counts) or not 0 <= footer.num_rows <= size or min(counts, default=0) < 0:
             raise BrokenTable(

@@ -20,14 +20,13 @@ import pyarrow.parquet as pq
 
 from curate.errors import ChangedSinceScan, PhotoError, UnsupportedFormat, Vanished
 from curate.manifest import escape
-from curate.sources.entry import ROW_DIGITS, TABLE_SUFFIXES, Sidecar, parse_row_path
+from curate.sources.entry import IN_TABLE, Sidecar, parse_row_path
 from curate.sources.members import FILE_NAME, METADATA_NAMES
 from curate.sources.reader import locate_photo
 from curate.sources.sidecars import read_sidecar
 from curate.sources.table_reader import read_features, read_other_columns
 from curate.text import describe_error
 
-_IN_TABLE = r"\.(" + "|".join(suffix[1:] for suffix in TABLE_SUFFIXES) + r")/[0-9]{" + str(ROW_DIGITS) + "}(/|$)"
 _IS_METADATA = r"(^|/)(" + "|".join(name.replace(".", r"\.") for name in METADATA_NAMES) + ")$"
 _WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
 _NUMBER = r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$"
@@ -100,7 +99,7 @@ def _group_by_table(rows: pa.Table) -> dict[tuple[str, str], list[_TablePhoto]]:
     groups: dict[tuple[str, str], list[_TablePhoto]] = {}
     if "tar_offset" not in rows.column_names:
         return groups
-    may_be = pc.match_substring_regex(rows["path"], _IN_TABLE, ignore_case=True)
+    may_be = pc.match_substring_regex(rows["path"], IN_TABLE, ignore_case=True)
     numbers = pc.indices_nonzero(pc.and_(may_be, pc.is_valid(rows["tar_offset"])))
     chosen = rows.select(["source", "path", "tar_offset"]).take(numbers)
     for number, photo in zip(numbers.to_pylist(), chosen.to_pylist(), strict=True):

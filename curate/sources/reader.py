@@ -34,7 +34,7 @@ from curate.sources.entry import (
     to_sidecars,
 )
 from curate.sources.members import is_metadata
-from curate.sources.table_reader import check_size, read_ahead, read_table_image
+from curate.sources.table_reader import check_image_bytes, read_ahead, read_table_image
 from curate.sources.tar_stream import find_copy, is_compressed_tar, read_member
 from curate.sources.zip_member import ZipMember
 from curate.unicode import find_path
@@ -187,7 +187,7 @@ def read_bytes(
     """
     location = find_copy(location, offset, copies)
     if offset is not None and has_table_name(location):
-        return check_size(read_table_image(location, offset)[0], size)
+        return check_image_bytes(read_table_image(location, offset)[0], size)
     if offset is not None and size and not has_zip_name(location) and is_compressed_tar(location):
         return read_member(location if remote.is_url(location) else find_path(location), offset, size)
     if remote.is_url(location):

@@ -20,6 +20,7 @@ from curate.errors import ChangedWhileRead, EmptyFile, NotAFile, NotAPhoto, Phot
 from curate.manifest import escape
 from curate.sources import remote
 from curate.sources.entry import as_photo_error, has_table_name, modified_ns
+from curate.sources.parquet_table import ParquetTable
 from curate.sources.table_columns import ColumnChoice, ImageColumn, Value, binary_columns, image_columns
 from curate.sources.table_listing import Table, choose_columns, open_table, without_images_error
 from curate.unicode import find_path
@@ -166,6 +167,19 @@ def has_images(location: str) -> bool:
     return has_table_name(location) and _find_missing_images(location, ColumnChoice(), unreadable=NotAPhoto()) is None
 
 
+def largest_row_group(location: str) -> int:
+    """The size in bytes, decoded, of the largest row group of a Parquet file.
+
+    0 for an Arrow file, of which values are read one at a time, and if the file can't be read.
+    """
+    try:
+        size = _version(location).size
+        with closing(open_table(_open_stream(location, size), size)) as table:
+            return table.largest_group_bytes if isinstance(table, ParquetTable) else 0
+    except (PhotoError, OSError):
+        return 0
+
+
 def _find_missing_images(
     location: str, choice: ColumnChoice, unreadable: PhotoError | None = None
 ) -> PhotoError | None:
@@ -277,7 +291,7 @@ def _image_bytes(value: Value) -> bytes:
     raise NotAPhoto("the row has no image (null)")
 
 
-def check_size(data: bytes, size: int | None) -> bytes:
+def check_image_bytes(data: bytes, size: int | None) -> bytes:
     """The bytes of an image, if they have the size that the scan found.
 
     Raises:

@@ -118,6 +118,7 @@ def copy_tar(copy: TarCopy, beat: Callable[[], None] = lambda: None) -> None:
                 continue
             file.seek(start)
             file.write(data)
+        file.truncate(max((start + size for start, size in copy.parts), default=0))
     commit(draft, copy.target)
 
 

@@ -46,6 +46,7 @@ class TarStream:
         self._archive = archive
         self._container = archive._replace(bytes=None, offset=None)
         self._exclusion, self._beat = exclusion or Exclusion(), beat
+        self._file: _CheckedFile | None = None
         self._links: list[Link] = []
         self._starts = [0]
         """Where each of several joined tars begins."""
@@ -69,6 +70,7 @@ class TarStream:
         """
         try:
             with _open_checked(file_location(self._archive.source, self._archive.path)) as file:
+                self._file = file
                 scanned = self._archive.bytes, self._archive.modified_ns
                 if file.identity() not in (None, scanned):
                     raise ChangedWhileRead(CHANGED)
@@ -77,6 +79,13 @@ class TarStream:
                     raise ChangedWhileRead(CHANGED)
         except PhotoError as exc:
             yield self._container._replace(modified_ns=None, error=str(exc)), b""
+
+    @property
+    def share(self) -> float:
+        """The share of the bytes of the compressed tar that has been read, 0..1; 0 if its size is unknown."""
+        if self._file is None or not self._archive.bytes:
+            return 0.0
+        return min(1.0, self._file.bytes_read / self._archive.bytes)
 
     def resolve_links(self, members: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
         """The entries of the links, after all members have been read; see `curate.sources.tar.resolve_links`.
@@ -278,6 +287,7 @@ class _CheckedFile:
 
     def __init__(self, file: Any, *, is_remote: bool) -> None:
         self._file, self._is_remote = file, is_remote
+        self.bytes_read = 0
 
     def read(self, count: int, /) -> bytes:
         """The next bytes.
@@ -293,6 +303,7 @@ class _CheckedFile:
             if self._is_remote:  # a file system raises what its library raises
                 raise as_remote_photo_error(exc, CANNOT_READ) from exc
             raise
+        self.bytes_read += len(data)
         return data
 
     def identity(self) -> tuple[int, int] | None:

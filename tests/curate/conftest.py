@@ -72,4 +72,4 @@ def photos(tmp_path: Path, vivid: Pixels) -> Path:
 def scanned(photos: Path, tmp_path: Path) -> tuple[Path, ScanSummary]:
     """The folder `photos`, scanned."""
     out = tmp_path / "manifests" / "scan.parquet"
-    return out, scan_photos([photos], out, ScanOptions(), command="curate scan photos")
+    return out, scan_photos([photos], out, ScanOptions(engine="serial"), command="curate scan photos")

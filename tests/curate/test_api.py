@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from PIL import Image, ImageOps
 
 import curate
 from curate import errors
+from curate.api.bounds import Bounds
 from curate.cli import main
 from curate.cli.common import CONTEXT_SETTINGS
-from curate.filtering.option_values import Bound
+from curate.filtering.option_values import NUMERIC_MEASURES, Bound
 from curate.packing.pack import PackOptions
 
 ROOT = Path(__file__).parent.parent.parent
@@ -110,11 +112,34 @@ def test_import_is_fast_and_loads_no_library() -> None:
     assert {loaded for _, loaded in runs} == {"False"}
 
 
+def parameters_of(function: Any) -> dict[str, inspect.Parameter]:
+    """The parameters of a function; `**bounds: Unpack[Bounds]` counts as those that `Bounds` names."""
+    parameters = dict(inspect.signature(function).parameters)
+    bounds = parameters.pop("bounds", None)
+    if bounds is not None:
+        assert (bounds.kind, bounds.annotation) == (bounds.VAR_KEYWORD, "Unpack[Bounds]")
+        for bound in Bounds.__annotations__:
+            parameters[bound] = bounds.replace(name=bound, kind=bounds.KEYWORD_ONLY, default=None)
+    return parameters
+
+
+def test_every_measure_has_a_lowest_and_a_highest_value_and_no_other_name_is_taken() -> None:
+    ends = ("min", "max")
+    assert list(Bounds.__annotations__) == [f"{end}_{name}" for name in NUMERIC_MEASURES for end in ends]
+    calls: list[Any] = [
+        partial(curate.filter_manifest, "scan.parquet", "out.parquet"),
+        partial(curate.explain_photo, "a"),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="unexpected keyword argument 'min_color'"):
+            call(min_color=3)
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_has_the_options_and_defaults_of_its_command(name: str) -> None:
     command = main.commands[name]
     context = command.make_context(name, [], resilient_parsing=True, **CONTEXT_SETTINGS)  # its help option is kept
-    signature = inspect.signature(FUNCTIONS[name]).parameters
+    signature = parameters_of(FUNCTIONS[name])
     for option in command.params:
         if not isinstance(option, click.Option) or option.name in CLI_ONLY[name] | {"help"}:
             continue
@@ -133,10 +158,10 @@ def test_the_functions_take_no_arguments_without_names_or_documentation() -> Non
         if not inspect.isfunction(function):
             continue
         text = inspect.getdoc(function) or ""
-        for parameter in inspect.signature(function).parameters.values():
+        for parameter in parameters_of(function).values():
             assert parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL), name
-            bound = parameter.name.startswith(("min_", "max_")) and name == "explain_photo"
-            assert parameter.name in text or bound, f"{name}({parameter.name})"
+            documented = "bounds" in text if parameter.name in Bounds.__annotations__ else parameter.name in text
+            assert documented, f"{name}({parameter.name})"
 
 
 @pytest.mark.parametrize("name", [*REAL_PHOTOS, "turned.jpg"])

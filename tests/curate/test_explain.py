@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from curate.cli import main
 from curate.manifest.reader import trace_lineage
+from curate.scanning.scan import ScanOptions, scan_photos
 
 
 def run(*words: object) -> Result:
@@ -22,7 +26,7 @@ def run(*words: object) -> Result:
 def project(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A scanned and filtered folder of photos, in the default places."""
     monkeypatch.chdir(tmp_path)
-    assert run("scan", photos, "--workers", "1").exit_code == 0
+    assert run("scan", photos, "--engine", "serial").exit_code == 0
     assert run("filter").exit_code == 0
     return tmp_path
 
@@ -53,13 +57,30 @@ def test_a_file_that_is_not_a_photo_is_reported(tmp_path: Path) -> None:
 def test_a_missing_photo_is_explained_from_the_scan(project: Path, photos: Path) -> None:
     (photos / "a-vivid.png").unlink()
     assert run("explain", photos / "a-vivid.png").exit_code == 1  # the scan doesn't know yet
-    assert run("scan", photos, "--workers", "1").exit_code == 0
+    assert run("scan", photos, "--engine", "serial").exit_code == 0
     verdict, since, *measures = run("explain", "photos/a-vivid.png").output.splitlines()
     assert verdict.endswith("a-vivid.png: rejected: missing")
     assert re.fullmatch(r"  missing_since +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", since)
     assert any(line.startswith("  colorfulness ") for line in measures)
     assert run("explain", photos / "a-vivid.png", "--scan", project / "none.parquet").exit_code == 1
     assert run("inspect", "manifests/scan.parquet").exit_code == 0
+
+
+def test_a_photo_in_a_container_is_explained_from_the_scan(photos: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        archive.write(photos / "a-vivid.png", "more/a.png")
+    table = pa.table({"image": [(photos / "more" / "b-gray.png").read_bytes()]})
+    pq.write_table(table, tmp_path / "in.parquet")
+    zipped, row = tmp_path / "in.zip" / "more" / "a.png", tmp_path / "in.parquet" / "000000000"
+    scan = tmp_path / "scan.parquet"
+    unknown = run("explain", zipped, "--scan", scan)
+    assert unknown.exit_code == 1
+    assert f"curate scan {tmp_path / 'in.zip'}`" in unknown.stderr
+    scan_photos([tmp_path / "in.zip", tmp_path / "in.parquet"], scan, ScanOptions(engine="serial"))
+    result = run("explain", zipped, row, "--scan", scan)
+    kept, gray = [line for line in result.output.splitlines() if not line.startswith(" ")]
+    assert kept.endswith("more/a.png: kept")
+    assert "000000000: rejected: colorfulness 0 < 20" in gray
 
 
 @pytest.mark.parametrize("name", ["nowhere.jpg", "."])
@@ -85,7 +106,7 @@ def test_inspect_shows_the_lineage_back_to_the_scan(project: Path) -> None:
 
 
 def test_inspect_reports_a_parent_that_changed_or_is_missing(project: Path) -> None:
-    assert run("scan", project, "--overwrite", "--workers", "1").exit_code == 0
+    assert run("scan", project, "--overwrite", "--engine", "serial").exit_code == 0
     assert run("inspect", "manifests/clean.parquet").output.count("scan.parquet: changed since") == 1
     (project / "manifests" / "scan.parquet").unlink()
     assert "scan.parquet: not found" in run("inspect", "manifests/clean.parquet").output

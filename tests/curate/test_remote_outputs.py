@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import fsspec
 import pytest
@@ -235,6 +235,13 @@ def test_an_export_at_a_url_is_that_on_disk_and_is_continued(
 def test_links_to_a_url_are_refused(clean: str) -> None:
     with pytest.raises(UsageError, match="use --to copy"):
         curate.export_photos(clean, f"{clean}.export", "links")
+
+
+@IN_MEMORY
+@pytest.mark.parametrize("kind", ["copy", "txt"])
+def test_an_output_in_an_archive_is_one_line(clean: str, kind: Literal["copy", "txt"], tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"only be read: choose another place with -o$"):
+        curate.export_photos(clean, f"zip://x.{kind}::{tmp_path}/none.zip", kind)
 
 
 @IN_MEMORY

@@ -20,7 +20,9 @@ from curate.manifest import Manifest
 from curate.measures.borders import crop_borders, side_with_borders
 from curate.packing.shards import MANIFEST_NAME, PACK_COLUMNS
 from curate.sources import check_unchanged, locate_photo, read_bytes
+from curate.sources.entry import IN_TABLE
 from curate.sources.reader import BORDER_COLUMNS
+from curate.sources.table_reader import largest_row_group
 from curate.sources.tar_copies import find_compressed_tar
 from train.data.changes import ignore, int_column, leave_out_changed
 from train.data.packed import PackedDataset, check_shards, packed_dataset
@@ -31,6 +33,8 @@ CHECK_COLUMNS = ("tar_offset", "modified_ns", "sha256")
 READ_COLUMNS = (*REQUIRED_COLUMNS, *CHECK_COLUMNS, *BORDER_COLUMNS, *(column.name for column in PACK_COLUMNS))
 RUN_KIND = "run"
 """In its lineage, the kind of a run's own list of photos; see `train.data.run_photos`."""
+LARGE_ROW_GROUP_BYTES = 64 << 20
+"""Decoding half of a larger row group takes longer than decoding a photo."""
 SPLITS = ("train", "val", "test")
 Ancestors = Sequence[Mapping[str, str]]
 
@@ -188,6 +192,7 @@ def check_rows(
         check_shards(_pack_folder(read.path), read.table)
         return read
     _check_random_access(read.path, read.table, f"run `curate pack {read.path} -o packs/NAME`, and train on packs/NAME")
+    _warn_of_row_groups(read, say)
     used = pc.is_in(read.table["split"], pa.array(["train", "val"])).combine_chunks()
     how: dict[str, str] = {"advice": "bring them back"} if read.lineage and read.lineage.kind == RUN_KIND else {}
     table = leave_out_changed(read.path, read.table, used, roots, skip_changed=skip_changed, say=say, **how)
@@ -277,6 +282,24 @@ def _check_random_access(path: Location, rows: pa.Table, advice: str) -> None:
     if tar := find_compressed_tar(rows):
         raise ManifestError(
             f"photos of {path} are in the compressed tar {tar}, which can't be read in any order: {advice}"
+        )
+
+
+def _warn_of_row_groups(read: Manifest, say: Callable[[str], None]) -> None:
+    """Print a line if photos are in a Parquet file with large row groups, of which each read decodes one."""
+    if "tar_offset" not in read.table.column_names:
+        return
+    may_be = pc.match_substring_regex(read.table["path"], IN_TABLE, ignore_case=True)
+    is_row = pc.and_(may_be, pc.is_valid(read.table["tar_offset"]))
+    if (first := pc.index(is_row, True).as_py()) < 0:
+        return
+    row = read.table.slice(first, 1).to_pylist()[0]
+    location = locate_photo(row["source"], row["path"], offset=row["tar_offset"])
+    size = largest_row_group(location) if location else 0
+    if size > LARGE_ROW_GROUP_BYTES:
+        say(
+            f"! slow to read: {location} has row groups of {size / 1e6:,.0f} MB, and each photo decodes up to one: run "
+            f"`curate pack {read.path} -o packs/NAME`, and train on packs/NAME"
         )
 
 

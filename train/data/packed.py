@@ -92,7 +92,7 @@ def check_shards(folder: Path, rows: pa.Table) -> None:
             )
 
 
-def check_size(pack: Location, size_px: int | None, image_size: int) -> None:
+def check_pack_size(pack: Location, size_px: int | None, image_size: int) -> None:
     """Check that crops of `image_size` px can be cut from photos packed at `size_px` px; None means no pack.
 
     Raises:

@@ -88,9 +88,10 @@ def find_oscillation(ratios: Floats, neutrals: Floats) -> tuple[int, Floats] | N
 
 
 def _alternates(means: Floats) -> bool:
-    moves = np.diff(means)
-    changes_sign = (moves[1:] * moves[:-1]).max() < 0
-    return bool(changes_sign and np.abs(moves).min() >= MIN_MOVE * means.mean())
+    first, second, third, last = means.tolist()  # for four numbers Python is faster than NumPy
+    moves = (second - first, third - second, last - third)
+    changes_sign = moves[0] * moves[1] < 0 and moves[1] * moves[2] < 0
+    return bool(changes_sign and min(map(abs, moves)) >= MIN_MOVE * (first + second + third + last) / 4)
 
 
 def _exceeds_noise(means: Floats, standard_error: float) -> bool:

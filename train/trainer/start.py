@@ -87,7 +87,7 @@ def start_training(
     elif init_from:
         init_weights = init_from.network().state_dict()
         parent, parent_photos = _describe_parent(init_from, checked.table, say)
-    packed.check_size(manifest, datasets.packed_px, recipe.image_size)
+    packed.check_pack_size(manifest, datasets.packed_px, recipe.image_size)
     datasets = dataset.crop_datasets(datasets, read) if recipe.crop_borders else datasets
     if resume_from and resume_from.metadata.threads != (threads := torch.get_num_threads()):
         say(f"this run had {resume_from.metadata.threads} CPU threads and now has {threads}: its last bits will differ")

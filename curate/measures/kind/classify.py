@@ -70,11 +70,11 @@ def classify_kinds(
     if not samples:
         return []
     statistics = compute_statistics(samples, smalls, lumas)
-    regression = log_odds(statistics, appearances)
-    doubtful = np.flatnonzero(network_share(regression))
+    regression = regression_log_odds(statistics, appearances)
+    doubtful = np.flatnonzero(kind_network_share(regression))
     network_odds = np.zeros(len(samples))
-    network_odds[doubtful] = network.log_odds([smalls[index] for index in doubtful.tolist()])
-    scores = combine_scores(regression, network_odds)
+    network_odds[doubtful] = network.network_log_odds([smalls[index] for index in doubtful.tolist()])
+    scores = combine_kind_scores(regression, network_odds)
     kinds = np.where(scores > 0, "graphic", "photo")
     confidence = 1 / (1 + np.exp(-np.minimum(np.abs(scores), 50)))
     stored = [statistics[name] for name in ("color_share", "flat_share", "edge_share")]
@@ -82,20 +82,20 @@ def classify_kinds(
     return [KindMeasure(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def network_share(regression: FloatArray) -> FloatArray:
+def kind_network_share(regression: FloatArray) -> FloatArray:
     """(n,) 0..1: how much the network counts, from the log odds of the regression; the network is needed above 0."""
     return np.interp(regression, weights.NETWORK_RANGE, (0, 1, 1, 0))
 
 
-def combine_scores(regression: FloatArray, network_odds: FloatArray) -> FloatArray:
+def combine_kind_scores(regression: FloatArray, network_odds: FloatArray) -> FloatArray:
     """(n,) kind scores from the log odds of the regression and those of the network."""
     center = (weights.NETWORK_RANGE[1] + weights.NETWORK_RANGE[2]) / 2
     clear = regression - center  # below the range of doubt negative, above it positive
-    scores: FloatArray = clear + network_share(regression) * (network_odds - weights.NETWORK_THRESHOLD - clear)
+    scores: FloatArray = clear + kind_network_share(regression) * (network_odds - weights.NETWORK_THRESHOLD - clear)
     return scores
 
 
-def log_odds(statistics: Mapping[str, FloatArray], appearances: Sequence[Appearance]) -> FloatArray:
+def regression_log_odds(statistics: Mapping[str, FloatArray], appearances: Sequence[Appearance]) -> FloatArray:
     """(n,) log odds of graphic against photo from the regression; its inputs are standardized and clipped to ±4."""
     _, inputs = regression_inputs(statistics, appearances)
     mean, deviation, factors = np.array([weights.FEATURES[name] for name in REGRESSION_INPUTS]).T

@@ -22,7 +22,7 @@ _network = PackageNetwork(__package__)
 """Input (1, 3, SIDE_PX, SIDE_PX) float32, output (1, 1) log odds."""
 
 
-def log_odds(smalls: Sequence[NDArray[np.uint8]], network: Network | None = None) -> NDArray[np.float64]:
+def network_log_odds(smalls: Sequence[NDArray[np.uint8]], network: Network | None = None) -> NDArray[np.float64]:
     """Compute the network's log odds of graphic against photo, (n,).
 
     Args:
@@ -33,10 +33,10 @@ def log_odds(smalls: Sequence[NDArray[np.uint8]], network: Network | None = None
     Raises:
         VividsetError: the network's file is missing or damaged.
     """
-    return _network.score(list(map(network_inputs, smalls)), network)
+    return _network.score(list(map(kind_network_inputs, smalls)), network)
 
 
-def network_inputs(small: NDArray[np.uint8]) -> NDArray[np.float32]:
+def kind_network_inputs(small: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return (3, SIDE_PX, SIDE_PX) float32: the picture resized to a square, as (x − 127)/128."""
     square = cv2.resize(small, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray((square.transpose(2, 0, 1).astype(np.float32) - 127) / 128)

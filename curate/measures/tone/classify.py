@@ -94,10 +94,10 @@ def classify_tones(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
 def _classify_batch(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
     grids = make_grids(smalls)
     features = compute_features(smalls, grids)
-    scores = log_odds(features)
-    doubtful = np.flatnonzero(network_share(scores))
-    network_odds = network.log_odds([grids.lab[index] for index in doubtful.tolist()])
-    scores[doubtful] = combine_scores(scores[doubtful], network_odds)
+    scores = regression_log_odds(features)
+    doubtful = np.flatnonzero(tone_network_share(scores))
+    network_odds = network.network_log_odds([grids.lab[index] for index in doubtful.tolist()])
+    scores[doubtful] = combine_tone_scores(scores[doubtful], network_odds)
     # at most 1 if both the mean and the 99th percentile of chroma are within the limits for gray
     gray = np.maximum(features["all_chroma_ab"] / GRAY_CHROMA_MEAN, features["all_chroma_p99_ab"] / GRAY_CHROMA_P99)
     one_ratio = (features["ratio_p90_levels"] < ONE_RATIO_LEVELS) & (
@@ -114,7 +114,7 @@ def _classify_batch(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
     return [ToneMeasure(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def network_share(regression: FloatArray) -> FloatArray:
+def tone_network_share(regression: FloatArray) -> FloatArray:
     """(n,) 0..1: how much the network counts, from the log odds of the regression; the network is needed above 0.
 
     1 within the range of doubt, falling linearly to 0 on both sides of it.
@@ -122,15 +122,15 @@ def network_share(regression: FloatArray) -> FloatArray:
     return np.interp(regression, weights.NETWORK_RANGE, (0, 1, 1, 0))
 
 
-def combine_scores(regression: FloatArray, network: FloatArray | float) -> FloatArray:
+def combine_tone_scores(regression: FloatArray, network: FloatArray | float) -> FloatArray:
     """(n,) tone scores from the log odds of the regression and those of the network."""
     bias, regression_weight, network_weight = weights.COMBINED_WEIGHTS
     both = bias + regression_weight * regression + network_weight * network
-    scores: FloatArray = regression + network_share(regression) * (both - regression)
+    scores: FloatArray = regression + tone_network_share(regression) * (both - regression)
     return scores
 
 
-def log_odds(features: Mapping[str, FloatArray]) -> FloatArray:
+def regression_log_odds(features: Mapping[str, FloatArray]) -> FloatArray:
     """Compute the log odds of toned against color from the regression, minus the threshold.
 
     The inputs are log(1 + feature), standardized and clipped to ±4, and some products of two of these. The result is

@@ -18,7 +18,7 @@ _network = PackageNetwork(__package__)
 """Input (1, 5, 32, 40) float32, output (1, 1) log odds."""
 
 
-def log_odds(labs: Sequence[NDArray[np.float32]], network: Network | None = None) -> NDArray[np.float64]:
+def network_log_odds(labs: Sequence[NDArray[np.float32]], network: Network | None = None) -> NDArray[np.float64]:
     """Compute the network's log odds of toned against color, (n,).
 
     Args:
@@ -29,10 +29,10 @@ def log_odds(labs: Sequence[NDArray[np.float32]], network: Network | None = None
     Raises:
         VividsetError: the network's file is missing or damaged.
     """
-    return _network.score(list(map(network_inputs, labs)), network)
+    return _network.score(list(map(tone_network_inputs, labs)), network)
 
 
-def network_inputs(lab: NDArray[np.float32]) -> NDArray[np.float32]:
+def tone_network_inputs(lab: NDArray[np.float32]) -> NDArray[np.float32]:
     """Compute what the network reads: lightness, (a, b), and (a, b) relative to the photo's own chroma.
 
     Args:

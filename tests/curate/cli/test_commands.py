@@ -75,7 +75,7 @@ def test_python_m_curate_is_the_same_program() -> None:
 
 @pytest.mark.usefixtures("photos", "in_tmp_path")
 def test_scan_and_filter_as_in_the_readme() -> None:
-    scan = curate("scan", "photos", "--workers", "1")
+    scan = curate("scan", "photos", "--engine", "serial")
     assert scan.exit_code == 0
     assert "3 photos: 2 measured, 1 failed" in scan.stdout
     assert "skipped, not a photo by name or content: 1 file\n" in scan.stdout
@@ -114,11 +114,11 @@ def test_missing_photos_are_not_errors(scanned: tuple[Path, ScanSummary], photos
     out, _ = scanned
     for name in ("notes.txt", "c-cut.png", "a-vivid.png"):
         (photos / name).unlink()
-    result = curate("scan", photos, "-o", out, "--max-errors", "0")
+    result = curate("scan", photos, "-o", out, "--max-errors", "0", "--engine", "serial")
     assert result.exit_code == 0
     assert "1 photo: 1 measured, 0 failed" in result.stdout
     assert "  missing: 1 photo; rows kept (`curate scan --prune` removes them)" in result.stdout
-    assert "missing: 1 photo; rows removed" in curate("scan", photos, "-o", out, "--prune").stdout
+    assert "missing: 1 photo; rows removed" in curate("scan", photos, "-o", out, "--prune", "--engine", "serial").stdout
     assert manifest.read_manifest(out).table["path"].to_pylist() == ["more/b-gray.png"]
 
 
@@ -148,7 +148,7 @@ def test_a_scan_without_a_readable_photo_exits_1_and_keeps_the_reasons(tmp_path:
     folder, out = tmp_path / "photos", tmp_path / "m.parquet"
     folder.mkdir()
     (folder / "empty.jpg").touch()
-    result = curate("scan", folder, "-o", out, "--workers", "1")
+    result = curate("scan", folder, "-o", out, "--engine", "serial")
     assert_one_line_error(result, 1, "no photo could be measured (1 photo failed)")
     assert manifest.read_manifest(out).table["error"].to_pylist() == ["EmptyFile: the file has zero bytes"]
 

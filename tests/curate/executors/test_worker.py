@@ -127,8 +127,8 @@ from curate.executors.engines import map_in_processes
 from curate.executors.worker import start_fork_server
 start_fork_server("curate.scanning.preload")
 import numpy as np
-from curate.measures.tone.network import log_odds
-list(map_in_processes(log_odds, [[np.zeros((2, 2, 3), np.uint8)]]))
+from curate.measures.tone.network import network_log_odds
+list(map_in_processes(network_log_odds, [[np.zeros((2, 2, 3), np.uint8)]]))
 """
 
 

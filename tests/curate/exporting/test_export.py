@@ -220,11 +220,11 @@ def test_only_the_photo_of_its_own_source_is_left_out_of_the_card(clean_manifest
     assert (summary.photos, len(summary.failed)) == (1, 1)
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "| all | 1 |" in card
-    assert sum(int(line.split("|")[2]) for line in card.splitlines() if line.startswith(("| 0 to", "| 10 to"))) <= 1
-    assert "| color | 1 |" in card or "| grayscale | 1 |" in card
+    counts = [int(line.split("|")[2]) for line in card.splitlines() if " to " in line or "and more" in line]
+    assert sum(counts) == 1
 
 
-@pytest.mark.parametrize("kind", ["webdataset", "imagefolder", "copy"])
+@pytest.mark.parametrize("kind", ["webdataset", "imagefolder"])
 def test_workers_write_the_same_bytes_as_one_process(
     clean_manifest: Path, tmp_path: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:

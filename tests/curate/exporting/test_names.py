@@ -72,6 +72,16 @@ def test_files_that_the_export_writes_are_not_replaced_by_others() -> None:
     assert namer.photo({"source": "/s", "path": "failed.csv/a.jpg", "sha256": "0" * 64}) == "_failed.csv/a.jpg"
 
 
+@pytest.mark.parametrize("kind", ["webdataset", "copy"])
+def test_the_file_beside_the_second_member_of_a_name_gets_the_name_of_its_photo(kind: Kind) -> None:
+    namer = ExportNames(kind, several=False)
+    found = []
+    for number, path in enumerate(("0.tar/a~2.jpg", "0.tar/a.jpg")):
+        row = {"source": "/s", "path": path, "sha256": f"{number:064x}"}
+        found.append(namer.sidecar(namer.photo(row), row, Sidecar("0.tar/a.txt", number, 5)).removeprefix("train/"))
+    assert found == ["0.tar/a~2.txt", "0.tar/a.txt"]
+
+
 def test_a_split_is_one_folder_of_the_output() -> None:
     row = {"source": "/s", "path": "a.jpg", "sha256": "0" * 64, "split": "../x/y"}
     assert ExportNames("imagefolder", several=False).photo(row) == "x_y/a.jpg"

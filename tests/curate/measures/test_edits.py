@@ -8,11 +8,13 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
-from curate.measures.edits import Edits, count_dividers
-from curate.measures.measure import measure
+from curate.measures.edits import Edits, _spaced_lines, count_dividers, measure_seams, measure_strokes
+from curate.measures.measure import measure, summarize_pixels
 
 Pixels = NDArray[np.uint8]
 Read = Callable[[str], Pixels]
@@ -83,3 +85,41 @@ def test_blurred_chroma_has_little_detail(real_photo: Read) -> None:
         blurred = (np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1) * 255).astype(np.uint8)
         assert edits(blurred).chroma_detail < 0.9 * edits(photo).chroma_detail
     assert edits(np.full((90, 90, 3), 80, np.uint8)).chroma_detail == 1
+
+
+def test_seams_of_a_collage_are_found_in_any_orientation(real_photo: Read) -> None:
+    tiles = [cv2.resize(real_photo(name), (200, 260), interpolation=cv2.INTER_AREA) for name in ("chelsea", "coffee")]
+    pair = as_jpeg(np.hstack(tiles))
+    assert measure(pair).edits.seam_share > 0.5
+    for name in PHOTOS[:3]:
+        assert edits(real_photo(name)).seam_share < 0.35
+    for turned in (pair[::-1], pair[:, ::-1], pair.transpose(1, 0, 2)):
+        assert measure_seams(np.ascontiguousarray(turned)) == measure_seams(pair)
+    banded = cv2.copyMakeBorder(real_photo("chelsea"), 60, 60, 0, 0, cv2.BORDER_CONSTANT)
+    assert measure(np.asarray(banded, np.uint8)).edits.seam_share < 0.35
+    assert measure_seams(pair[:40]) == 0
+
+
+@given(st.integers(1, 2000))
+def test_spaced_lines_are_the_same_from_both_ends(side: int) -> None:
+    lines = np.arange(side)[_spaced_lines(side, 32)]
+    assert len(lines)
+    assert np.array_equal(lines, side - 1 - lines[::-1])
+
+
+def test_captions_have_many_strokes_in_a_row(real_photo: Read) -> None:
+    for name in PHOTOS[:3]:
+        photo = real_photo(name)
+        assert edits(photo).stroke_density < 3
+        written = Image.fromarray(photo)
+        size = photo.shape[1] // 14
+        draw, font = ImageDraw.Draw(written), ImageFont.load_default(size)
+        draw.text(
+            (20, photo.shape[0] - 2 * size), "The caption of a photo", "white", font, stroke_width=2, stroke_fill=0
+        )
+        captioned = as_jpeg(np.asarray(written))
+        assert edits(captioned).stroke_density > 4.8
+        turned = np.ascontiguousarray(captioned.transpose(1, 0, 2))
+        upright = summarize_pixels(captioned)
+        assert summarize_pixels(turned, transposed=True).stroke_density == upright.stroke_density
+        assert measure_strokes(np.ascontiguousarray(captioned[::-1, ::-1])) == upright.stroke_density

@@ -14,7 +14,13 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from curate.measures.tone import network
-from curate.measures.tone.classify import classify_tone, classify_tones, combine_scores, log_odds, network_share
+from curate.measures.tone.classify import (
+    classify_tone,
+    classify_tones,
+    combine_tone_scores,
+    regression_log_odds,
+    tone_network_share,
+)
 from curate.measures.tone.features import compute_features, make_grids
 from curate.measures.tone.weights import BIAS, COMBINED_WEIGHTS, FEATURES, NETWORK_RANGE, PRODUCTS
 
@@ -112,23 +118,23 @@ def test_log_odds_are_those_of_the_weights_in_the_tables() -> None:
     inputs = {name: np.clip((np.log1p(found[name][0]) - mean) / sd, -4, 4) for name, (mean, sd, _) in FEATURES.items()}
     linear = sum(weight * inputs[name] for name, (_, _, weight) in FEATURES.items())
     products = sum(weight * inputs[first] * inputs[second] for (first, second), weight in PRODUCTS.items())
-    assert log_odds(found)[0] == pytest.approx(BIAS + linear + products, abs=1e-6)
+    assert regression_log_odds(found)[0] == pytest.approx(BIAS + linear + products, abs=1e-6)
 
 
 def network_odds(picture: Levels) -> float:
     grids = make_grids([np.clip(np.rint(picture), 0, 255).astype(np.uint8)])
-    return float(network.log_odds([grids.lab[0]])[0])
+    return float(network.network_log_odds([grids.lab[0]])[0])
 
 
 def test_where_the_regression_is_in_doubt_the_score_combines_both() -> None:
     colour = 255 * np.dstack([scene(1), scene(2), scene(3)])
     mixed = [np.rint(SEPIA + share * (colour - SEPIA)).astype(np.uint8) for share in np.linspace(0, 0.5, 26)]
-    alone = log_odds(compute_features(mixed))
+    alone = regression_log_odds(compute_features(mixed))
     low, high = NETWORK_RANGE[1:3]
     doubted = (alone > low) & (alone < high)
-    assert 0 < doubted.sum() < (network_share(alone) > 0).sum() < len(mixed)
+    assert 0 < doubted.sum() < (tone_network_share(alone) > 0).sum() < len(mixed)
     bias, regression, other = COMBINED_WEIGHTS
-    for picture, score, doubt, share in zip(mixed, alone, doubted, network_share(alone), strict=True):
+    for picture, score, doubt, share in zip(mixed, alone, doubted, tone_network_share(alone), strict=True):
         both = bias + regression * score + other * network_odds(picture) if share else 0
         assert share == 1 or not doubt
         assert classify_tone(picture).tone_score == pytest.approx((1 - share) * score + share * both, abs=1e-6)
@@ -137,7 +143,7 @@ def test_where_the_regression_is_in_doubt_the_score_combines_both() -> None:
 @given(st.floats(-30, 20))
 def test_the_score_has_no_step_where_the_network_begins_and_ends(network_score: float) -> None:
     regression = np.linspace(-8, 8, 3201)
-    scores = combine_scores(regression, network_score)
+    scores = combine_tone_scores(regression, network_score)
     outside = (regression <= NETWORK_RANGE[0]) | (regression >= NETWORK_RANGE[3])
     assert np.array_equal(scores[outside], regression[outside])
     # over a border 1.5 wide, the network moves the score by at most 0.34 * 30 + 2
@@ -147,7 +153,7 @@ def test_the_score_has_no_step_where_the_network_begins_and_ends(network_score: 
 def test_the_score_of_a_photo_that_is_gradually_toned_has_no_step() -> None:
     colour = 255 * np.dstack([scene(1), scene(2), scene(3)])
     mixed = [np.rint(SEPIA + share * (colour - SEPIA)).astype(np.uint8) for share in np.linspace(0, 0.3, 201)]
-    regression = log_odds(compute_features(mixed))
+    regression = regression_log_odds(compute_features(mixed))
     assert regression.min() < NETWORK_RANGE[0]
     assert regression.max() > NETWORK_RANGE[3]
     scores = np.array([measured.tone_score for measured in classify_tones(mixed)])
@@ -165,7 +171,7 @@ def test_the_network_separates_a_print_on_a_coloured_mount_from_a_colour_photo()
 def test_network_inputs_include_chroma_relative_to_the_photos_own() -> None:
     lab = np.zeros((3, 32, 40), np.float32)
     lab[0], lab[1] = 75, 30
-    lightness, a, b, own_a, own_b = network.network_inputs(lab)
+    lightness, a, b, own_a, own_b = network.tone_network_inputs(lab)
     assert [plane.mean().round(4) for plane in (lightness, a, b, own_b)] == [1, 1.5, 0, 0]
     assert own_a.mean() == pytest.approx(30 / 33)
 

@@ -62,7 +62,7 @@ def test_a_photo_that_needs_too_much_memory_is_one_error_row(photos: Path, tmp_p
     Image.new("RGB", (14_000, 14_000), (200, 40, 40)).save(photos / "b-huge.jpg", quality=30)
     out = tmp_path / "m.parquet"
     command = [sys.executable, "-c", LITTLE_MEMORY, str(photos), str(out)]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=300)
     errors = {row["path"]: row["error"] for row in manifest.read_manifest(out).table.to_pylist()}
     assert errors.pop("b-huge.jpg").partition(":")[0] in ("OutOfMemory", "WorkerDied")
     assert [name for name, error in errors.items() if error is None] == ["a-vivid.png", "more/b-gray.png"]
@@ -79,33 +79,19 @@ def many(tmp_path: Path, encoded: Callable[..., bytes]) -> Path:
     return folder
 
 
-def as_list(folder: Path) -> list[str]:
-    """Write a list of the photos in a folder; return the arguments that scan it."""
-    names = folder.with_suffix(".txt")
-    names.write_text("\n".join(map(str, folder.iterdir())), encoding="utf-8")
-    return ["--from-file", str(names)]
-
-
-def as_tar(folder: Path) -> list[str]:
-    """Write a tar of the photos in a folder; return the arguments that scan it."""
-    with tarfile.open(folder.with_suffix(".tar"), "w") as tar:
-        tar.add(folder, "")
-    return [str(folder.with_suffix(".tar"))]
-
-
-@pytest.mark.parametrize("source", [as_list, as_tar])
-def test_a_killed_scan_of_a_list_or_tar_continues(source: Callable[[Path], list[str]], many: Path) -> None:
-    arguments, out = source(many), many.parent / "m.parquet"
-    command = [sys.executable, "-m", "curate", "scan", *arguments, "-o", str(out), "--workers", "1"]
+def test_a_killed_scan_of_a_tar_continues(many: Path) -> None:
+    tar, out = many.with_suffix(".tar"), many.parent / "m.parquet"
+    with tarfile.open(tar, "w") as file:
+        file.add(many, "")
+    command = [sys.executable, "-m", "curate", "scan", str(tar), "-o", str(out), "--workers", "1"]
     work = out.with_name(f".{out.name}.scan")
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while not any(work.glob("part-*-000000.parquet")) and time.monotonic() < deadline:
             time.sleep(0.005)
         running.send_signal(signal.SIGKILL)
     assert not out.exists()
-    lists = tuple(arguments[1:]) if arguments[0] == "--from-file" else ()
-    resumed = scan_photos([] if lists else arguments, out, ScanOptions(workers=1, from_files=lists))
+    resumed = scan_photos([tar], out, ScanOptions(engine="serial"))
     assert resumed.photos == 600
     assert 0 < resumed.measured_now <= 600 - 64
     assert not work.exists()
@@ -113,7 +99,9 @@ def test_a_killed_scan_of_a_list_or_tar_continues(source: Callable[[Path], list[
 
 def test_a_second_scan_of_a_list_to_the_same_output_is_refused(photos: Path, tmp_path: Path) -> None:
     (tmp_path / ".m.parquet.scan").mkdir()
-    options = ScanOptions(from_files=(as_list(photos)[1],))
+    names = tmp_path / "photos.txt"
+    names.write_text("\n".join(map(str, photos.iterdir())), encoding="utf-8")
+    options = ScanOptions(from_files=(str(names),))
     with FileLock(tmp_path / ".m.parquet.scan" / "lock"), pytest.raises(ScanError, match="another scan is writing"):
         scan_photos([], tmp_path / "m.parquet", options)
 

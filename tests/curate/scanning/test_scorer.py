@@ -111,8 +111,8 @@ def test_fast_never_decodes_smaller_than_tone_needs(encoded: Encode) -> None:
 
 def test_another_fidelity_measures_again_and_manifests_record_it(large_jpeg: Path, tmp_path: Path) -> None:
     out, clean = tmp_path / "scan.parquet", tmp_path / "clean.parquet"
-    fast = ScanOptions(score=ScoreOptions(fidelity="fast"))
-    assert scan_photos([large_jpeg], out, ScanOptions()).measured_now == 1
+    fast = ScanOptions(engine="serial", score=ScoreOptions(fidelity="fast"))
+    assert scan_photos([large_jpeg], out, ScanOptions(engine="serial")).measured_now == 1
     assert scan_photos([large_jpeg], out, fast).measured_now == 1
     assert scan_photos([large_jpeg], out, fast).measured_now == 0
     filter_manifest(out, clean, FilterOptions())
@@ -123,7 +123,7 @@ def test_another_fidelity_measures_again_and_manifests_record_it(large_jpeg: Pat
     output = CliRunner().invoke(main, ["filter", str(out), "--dry-run"]).output
     assert "--fidelity fast" in output
     assert "m3-signed-fast" in CliRunner().invoke(main, ["inspect", str(clean)]).output
-    assert scan_photos([large_jpeg], out, ScanOptions()).measured_now == 1
+    assert scan_photos([large_jpeg], out, ScanOptions(engine="serial")).measured_now == 1
     assert "--fidelity fast" not in CliRunner().invoke(main, ["filter", str(out), "--dry-run"]).output
 
 

@@ -151,8 +151,11 @@ def test_known_photos_of_unreadable_folders_are_kept(photos: Path, shared: Path)
     shutil.copytree(photos / "more", folder / "more" / "deep")
     with tarfile.open(folder / "n.tar", "w") as tar:
         tar.add(folder / "a-vivid.png", "a.png")
+    (folder / "more" / "b-gray.txt").touch()
     scan_photos([folder], out, SERIAL)
     before = rows_of(out)
+    beside = sidecars_of(out)
+    assert list(beside) == ["more/b-gray.png"]
     shutil.copytree(photos / "more", folder / "z-new")
     for name in ("more", "n.tar"):
         (folder / name).chmod(0)
@@ -166,10 +169,16 @@ def test_known_photos_of_unreadable_folders_are_kept(photos: Path, shared: Path)
             "n.tar": "NoPermission",
             "z-new/b-gray.png": "fine",
         }
+        assert sidecars_of(out) == beside
     for name in ("more", "n.tar"):
         (folder / name).chmod(0o755)
     assert scan_photos([folder], out, SERIAL).measured_now == 0
     assert rows_of(out) == before | {"z-new/b-gray.png": "fine"}
+    assert sidecars_of(out) == beside
+
+
+def sidecars_of(out: Path) -> dict[str, object]:
+    return {row["path"]: row["sidecars"] for row in manifest.read_manifest(out).table.to_pylist() if row["sidecars"]}
 
 
 def test_missing_permissions_are_errors_of_one_line(photos: Path, shared: Path) -> None:

@@ -216,7 +216,9 @@ def test_images_are_packed_exported_and_explained(name: str, photos: Path, tmp_p
     assert (exported.photos, exported.failed) == (3, [])
     assert (tmp_path / "copies" / "0" / "000000000-image.png").read_bytes() == gray
     assert (tmp_path / "copies" / "0" / "000000000-other.png").read_bytes() == photo
-    with pytest.raises(ManifestError, match="is a Parquet or Arrow file: give photos, or measure all photos in it"):
+    with pytest.raises(
+        ManifestError, match=r"is a Parquet or Arrow file: measure its photos with `curate scan .*/000000000$"
+    ):
         list_photo(tmp_path / name)
     os.utime(tmp_path / name, ns=(7, 7))
     assert scan_photos(tmp_path / name, out, engine="serial").measured_now == 6

@@ -236,6 +236,26 @@ def test_photos_in_a_compressed_tar_are_refused_with_the_remedy(tmp_path: Path) 
         dataset.load_split(tmp_path / "clean.parquet", "train")
 
 
+def test_large_row_groups_are_one_line_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    y, x = np.mgrid[0:48, 0:64]
+    Image.fromarray(np.stack((x * 4, y * 5, 255 - x * 2), axis=-1).astype(np.uint8)).save(tmp_path / "a.png")
+    pq.write_table(pa.table({"image": [(tmp_path / "a.png").read_bytes()] * 2}), tmp_path / "0.parquet")
+    scan_photos([tmp_path / "0.parquet"], tmp_path / "scan.parquet", ScanOptions(engine="serial"))
+    filter_manifest(
+        tmp_path / "scan.parquet",
+        tmp_path / "clean.parquet",
+        FilterOptions(split=Split.parse("100/0/0"), keep_kinds=frozenset({"photo", "graphic"})),
+    )
+    lines: list[str] = []
+    dataset.check_rows(dataset.read_rows(tmp_path / "clean.parquet"), say=lines.append)
+    assert lines == []
+    monkeypatch.setattr(dataset, "LARGE_ROW_GROUP_BYTES", 100)
+    dataset.check_rows(dataset.read_rows(tmp_path / "clean.parquet"), say=lines.append)
+    (line,) = lines
+    assert line.startswith(f"! slow to read: {tmp_path / '0.parquet'} has row groups of 0 MB")
+    assert f"run `curate pack {tmp_path / 'clean.parquet'} -o packs/NAME`" in line
+
+
 def test_bands_are_cropped_on_request_and_from_a_runs_own_list(clean_manifest: Manifests, tmp_path: Path) -> None:
     def add_bands(table: pa.Table) -> pa.Table:
         shares = {"border_left": 0.25, "border_top": 0.0, "border_right": 0.0, "border_bottom": 0.1}

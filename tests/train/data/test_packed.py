@@ -20,7 +20,7 @@ from curate.packing.shards import shard_path
 from train import checkpoint
 from train.data import dataset
 from train.data.loader import CropLoader, crop, load_batches
-from train.data.packed import PackedDataset, check_size
+from train.data.packed import PackedDataset, check_pack_size
 from train.data.sampler import POOLED_SHARDS, SampleKey, StepSampler, sequential_batches
 from train.trainer.callbacks import FitResult
 
@@ -162,12 +162,12 @@ def test_a_damaged_jpeg_fails_its_photo_alone(clean_manifest: Manifests, tmp_pat
 @pytest.mark.parametrize(("packed_px", "image_size"), [(255, 256), (385, 256), (36, 64)])
 def test_a_pack_of_another_size_than_needed_is_refused(packed_px: int, image_size: int) -> None:
     with pytest.raises(UsageError, match=f"packed at {packed_px} px.* --size {image_size * 9 // 8}"):
-        check_size(Path("packs/a"), packed_px, image_size)
+        check_pack_size(Path("packs/a"), packed_px, image_size)
 
 
 @pytest.mark.parametrize("packed_px", [None, 256, 288, 384])
 def test_a_pack_somewhat_larger_than_the_crop_is_accepted(packed_px: int | None) -> None:
-    check_size(Path("packs/a"), packed_px, 256)
+    check_pack_size(Path("packs/a"), packed_px, 256)
 
 
 def test_columns_are_numpy_arrays(packed: Path) -> None:

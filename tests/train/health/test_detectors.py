@@ -30,14 +30,14 @@ def kinds(ratios: list[float], validations: tuple[Validation, ...] = (), warmup:
     return [finding.kind for finding in detect(LossCurve(ratios, warmup, validations))]
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_the_documented_unstable_run_is_oscillation(seed: int) -> None:
-    noise = np.random.default_rng(seed).normal(0, 0.02, 400)
-    trace = (np.repeat(UNSTABLE_RUN, 100) + noise) / 0.12
-    (finding,) = detect(LossCurve(trace.tolist(), 40))
-    assert finding.kind == "oscillation"
-    assert finding.step == 400
-    assert "--lr 2e-5" in finding.remedy
+def test_the_documented_unstable_run_is_oscillation() -> None:
+    for seed in range(20):
+        noise = np.random.default_rng(seed).normal(0, 0.02, 400)
+        trace = (np.repeat(UNSTABLE_RUN, 100) + noise) / 0.12
+        (finding,) = detect(LossCurve(trace.tolist(), 40))
+        assert finding.kind == "oscillation"
+        assert finding.step == 400
+        assert "--lr 2e-5" in finding.remedy
 
 
 def test_oscillation_shows_the_means_on_the_documented_scale() -> None:
@@ -45,11 +45,13 @@ def test_oscillation_shows_the_means_on_the_documented_scale() -> None:
     assert "0.12, 0.15, 0.09, 0.13" in finding.evidence
 
 
-@pytest.mark.parametrize("without_neutral", [False, True])
-@pytest.mark.parametrize("batch_size", [8, 16])
-def test_fewer_than_one_healthy_run_in_a_hundred_raises_an_alarm(batch_size: int, without_neutral: bool) -> None:
-    traces = (add_noise(falling(seed), seed, batch_size, without_neutral=without_neutral) for seed in range(250))
-    assert sum(bool(detect_all(trace)) for trace in traces) / 250 < 0.01
+@pytest.mark.parametrize(("batch_size", "without_neutral", "count"), [(8, False, 150), (8, True, 150), (16, True, 50)])
+def test_fewer_than_one_healthy_run_in_a_hundred_raises_an_alarm(
+    batch_size: int, without_neutral: bool, count: int
+) -> None:
+    """Batches of 8 have the most noise. `benchmarks/health.py` measures the rate on more curves."""
+    traces = (add_noise(falling(seed), seed, batch_size, without_neutral=without_neutral) for seed in range(count))
+    assert sum(bool(detect_all(trace)) for trace in traces) / count < 0.01
 
 
 FLATTENS = np.concatenate([falling(0, 5000), np.full(10_000, 0.35)])
@@ -57,7 +59,7 @@ SLOW = np.linspace(0.95, 0.80, 3000)
 
 
 @pytest.mark.parametrize("without_neutral", [False, True])
-@pytest.mark.parametrize(("level", "count"), [(FLATTENS, 3), (SLOW, 50)])
+@pytest.mark.parametrize(("level", "count"), [(FLATTENS, 2), (SLOW, 30)])
 def test_a_slow_fall_and_a_flat_low_loss_are_healthy(
     level: NDArray[np.float64], count: int, without_neutral: bool
 ) -> None:
@@ -65,12 +67,12 @@ def test_a_slow_fall_and_a_flat_low_loss_are_healthy(
         assert detect_all(add_noise(level, seed, 8, without_neutral=without_neutral)) == []
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_a_run_that_stops_learning_is_a_plateau(seed: int) -> None:
+def test_a_run_that_stops_learning_is_a_plateau() -> None:
     level = np.maximum(0.9, np.linspace(1.0, 0.3, 3000))
-    (finding,) = detect_all(add_noise(level, seed, 16, without_neutral=False))
-    assert finding.kind == "plateau"
-    assert finding.step <= 430 + 750  # 0.9 is reached at step 430
+    for seed in range(10):
+        (finding,) = detect_all(add_noise(level, seed, 16, without_neutral=False))
+        assert finding.kind == "plateau"
+        assert finding.step <= 430 + 750  # 0.9 is reached at step 430
 
 
 def test_a_loss_that_stays_at_09_is_found_within_550_steps_of_the_warmup() -> None:
@@ -80,13 +82,13 @@ def test_a_loss_that_stays_at_09_is_found_within_550_steps_of_the_warmup() -> No
 
 
 @pytest.mark.parametrize("hold", [40, 50, 60, 75, 100, 130])
-@pytest.mark.parametrize("seed", range(3))
-def test_a_wave_is_oscillation_within_500_steps_whatever_its_period(seed: int, hold: int) -> None:
+def test_a_wave_is_oscillation_within_500_steps_whatever_its_period(hold: int) -> None:
     level = np.where(np.arange(STEPS) // hold % 2, 0.8, 0.6)
     level[:600] = np.geomspace(1, 0.7, 600)
-    (finding,) = detect_all(add_noise(level, seed, 16, without_neutral=False))
-    assert finding.kind == "oscillation"
-    assert 600 < finding.step <= 1100
+    for seed in range(3):
+        (finding,) = detect_all(add_noise(level, seed, 16, without_neutral=False))
+        assert finding.kind == "oscillation"
+        assert 600 < finding.step <= 1100
 
 
 def test_a_growing_wave_is_divergence() -> None:
@@ -317,12 +319,10 @@ def test_overfitting_is_found_and_names_the_best_step(photos: int) -> None:
 
 
 def test_fewer_than_one_healthy_run_in_a_hundred_is_called_overfitted() -> None:
-    found = 0
     for seed in range(100):
         level = falling(seed)
         curve = add_noise(level, seed, 16, without_neutral=False)
-        found += first_overfitting(add_validations(curve, 1 - 0.9 * (1 - level), seed, 142)) is not None
-    assert found == 0
+        assert first_overfitting(add_validations(curve, 1 - 0.9 * (1 - level), seed, 142)) is None
 
 
 def memorized(validations: list[Validation], trained: float = 0.08) -> list[Finding]:
