@@ -37,6 +37,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from curate.errors import VividsetError
 from curate.exporting.export import export_photos
+from curate.exporting.items import ExportOptions
 from curate.image.formats import FORMATS, HEIF, JXL, is_installed
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
@@ -129,7 +130,7 @@ def export_and_check(source: Path, scratch: Path) -> None:
     out = scratch / "out"
     try:
         scan_photos([source], out / "scan.parquet", ScanOptions(engine="serial"))
-        export_photos(out / "scan.parquet", out / "copies", "copy")
+        export_photos(out / "scan.parquet", out / "copies", "copy", ExportOptions(engine="serial"))
         pack_photos(out / "scan.parquet", out / "pack", PackOptions(size_px=32, engine="serial"))
     except VividsetError:
         pass  # no photo is left

@@ -52,8 +52,8 @@ def make_steps(folder: Path, out: Path) -> dict[str, Callable[[], object]]:
         "raw": lambda: curate.pack_photos(clean, out / "raw", size_px=288, engine="serial"),
         "jpeg": lambda: curate.pack_photos(clean, out / "jpeg", size_px=288, encoding="jpeg", engine="serial"),
         "parquet": lambda: curate.export_photos(clean, out / "parquet", "parquet", engine="serial"),
-        "webdataset": lambda: curate.export_photos(clean, out / "webdataset", "webdataset"),
-        "imagefolder": lambda: curate.export_photos(clean, out / "imagefolder", "imagefolder"),
+        "webdataset": lambda: curate.export_photos(clean, out / "webdataset", "webdataset", engine="serial"),
+        "imagefolder": lambda: curate.export_photos(clean, out / "imagefolder", "imagefolder", engine="serial"),
     }
 
 

@@ -61,11 +61,12 @@ def with_stream_progress(folder: Path, pattern: str, progress: Progress | None) 
     entries, ended, lock = [0, 0], threading.Event(), threading.Lock()
 
     def report() -> None:
-        if progress is not None:
+        if progress is None:
+            return
+        with lock:  # counts that were read earlier must not be reported later
             counts = [_read_counts(path) for path in folder.glob(pattern)]
             done, total = (sum(column) for column in zip((0, 0), *counts, strict=True))
-            with lock:
-                progress(entries[0] + done, entries[1] + total)
+            progress(entries[0] + done, entries[1] + total)
 
     def update(done: int, total: int) -> None:
         entries[:] = done, total
