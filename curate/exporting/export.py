@@ -37,7 +37,7 @@ from curate.exporting.tree import PART_PHOTOS, MetadataFiles, write_part
 from curate.files import locked_output_dir, make_drafts_folder, write_errors, write_failed_csv
 from curate.locations import Location, RemotePath
 from curate.manifest import Manifest
-from curate.sources.entry import parse_row_path
+from curate.sources.entry import IN_TABLE
 from curate.sources.photo_columns import read_photo_columns
 from curate.sources.reader import PHOTO_REF_COLUMNS, photo_refs
 
@@ -115,7 +115,8 @@ class ExportPlan:
 def _make_plan(read: Manifest, kind: Kind) -> ExportPlan:
     table = readable_rows(read)
     # Tars are read sequentially, so each should be a random sample; but photos in Parquet files are slow to read so.
-    if kind == "webdataset" and not any(map(parse_row_path, table["path"].to_pylist())):
+    in_table = pc.any(pc.match_substring_regex(table["path"], IN_TABLE, ignore_case=True)).as_py()
+    if kind == "webdataset" and not in_table:
         table = table.sort_by([("sha256", "ascending"), ("source", "ascending"), ("path", "ascending")])
     columns = read_photo_columns(table)
     names = columns.table.column_names

@@ -23,10 +23,8 @@ _NOT_ALLOWED = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
 _WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 _OWN_NAMES = frozenset(name.casefold() for name in (FAILED_NAME, LOCK, STAMP, CARD_NAME, METADATA_NAME))
 """Files that an export writes into its folder."""
-
-
 _SAMPLE = "\0"
-"""End of a name that stands for all members of a sample; no file name has it."""
+"""Added to the stem of a photo in a tar, so that no other photo gets that stem; no file name has this character."""
 
 
 class ExportNames:

@@ -220,7 +220,7 @@ def _uniform_rows(view: NDArray[np.uint8]) -> int:
     color = _middle_color(view).tolist()
     low, high = (tuple(level + sign * TOLERANCE_LEVELS for level in color) for sign in (-1, 1))
     rows = 0
-    for end in (1, 8, len(view)):  # most photos have no band and most bands few rows
+    for end in sorted({1, min(8, len(view)), len(view)}):  # most photos have no band and most bands few rows
         near = cv2.inRange(np.ascontiguousarray(view[rows:end]), low, high)
         if rows == 0 and cv2.countNonZero(near) < UNIFORM_SHARE * length:
             return 0

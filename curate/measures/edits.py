@@ -46,7 +46,7 @@ _DIVIDER_RANGES = (
 SEAM_LINES = 32
 """Seams are looked for on about this many rows, and columns, of the full-size photo."""
 SEAM_LEVELS, SEAM_FACTOR = 4, 3
-"""At a seam, neighboring pixels differ by this much more than so many times the steps beside it."""
+"""At a seam, two neighboring pixels differ by more than SEAM_LEVELS + SEAM_FACTOR × the larger difference beside it."""
 SEAM_MARGIN = 0.1
 """Seams are not looked for in this share of the side at both ends."""
 LEAST_SEAM_SIDE_PX = 48

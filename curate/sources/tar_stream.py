@@ -197,7 +197,7 @@ def _is_compressed_url(url: str) -> bool:
 
 
 def find_copy(location: str, offset: int | None, copies: Path | None) -> str:
-    """The location of the copy of a compressed tar, if a member is to be read and there is one; else the tar's own.
+    """Where to read a member of a tar: in the copy of a compressed tar if there is one, else in the tar itself.
 
     Args:
         location: path or URL of the tar.

@@ -69,6 +69,12 @@ def test_a_small_photo_on_a_page_has_bands_on_all_sides(real_photo: Read) -> Non
     assert borders.inside_colorfulness == pytest.approx(colorfulness(np.asarray(photo, np.uint8)), abs=2)
 
 
+@pytest.mark.parametrize("height", [1, 2, 5, 8, 9, 40])
+def test_a_photo_of_one_color_of_any_height_has_no_bands(height: int) -> None:
+    for width in (1, 3, 8, 64):
+        assert measure(np.full((height, width, 3), 255, np.uint8)).borders.border_share == 0
+
+
 def test_an_object_on_white_and_a_night_sky_are_no_bands() -> None:
     rng = np.random.default_rng(0)
     product = np.full((150, 120, 3), 255, np.uint8)
