@@ -23,7 +23,7 @@ COMPRESSED_TAR_SUFFIXES = (
     *(".tar.lz4", ".tar.z"),
 )
 _ARCHIVE_SUFFIXES = (TAR_SUFFIX, ZIP_SUFFIX, *COMPRESSED_TAR_SUFFIXES)
-_CONTAINER_SUFFIXES = (*_ARCHIVE_SUFFIXES, *TABLE_SUFFIXES)
+CONTAINER_SUFFIXES = (*_ARCHIVE_SUFFIXES, *TABLE_SUFFIXES)
 TAR_IN_PATH = "".join(
     (
         r"(?i)^(?P<tar>(?:[^/]*/)*?[^/]*(?:",
@@ -154,7 +154,7 @@ def has_table_name(path: str) -> bool:
 
 def has_container_name(path: str) -> bool:
     """Whether a name is that of a tar, a ZIP, a Parquet or an Arrow file."""
-    return path.lower().endswith(_CONTAINER_SUFFIXES)
+    return path.lower().endswith(CONTAINER_SUFFIXES)
 
 
 def modified_ns(status: os.stat_result) -> int:
