@@ -225,16 +225,19 @@ class SidecarIndex:
         self.has_candidates = self.has_candidates or is_candidate(name)
         return f"{photo.source}/{folder}/{stem_of(name)}"
 
-    def add_to(self, photo: ListedPhoto) -> ListedPhoto:
-        """The entry with its sidecars, after all entries were added."""
-        folder, _, name = photo.path.rpartition("/")
-        if not self.has_candidates or photo.error is not None or photo.is_table_row or not _may_be_photo(name):
+    def add_to(self, photo: ListedPhoto, key: str | None) -> ListedPhoto:
+        """The entry with its sidecars, after all entries were added; `key` is its `sample_key`."""
+        name = photo.path.rpartition("/")[2]
+        if not self.has_candidates or key is None or not _may_be_photo(name):
             return photo
-        key = f"{photo.source}/{folder}/{stem_of(name)}"
-        if self._last is None or self._last[0] != key:
-            self._last = key, _Sample(self._find(key))
-        sidecars = (*self._last[1].sidecars(photo), *self._nearest_metadata(photo))
-        return photo._replace(sidecars=sidecars) if sidecars else photo
+        files = list(self._find(key))
+        found = _match_only_photo(photo.path, name, files)
+        if found is None:
+            if self._last is None or self._last[0] != key:
+                self._last = key, _Sample(files)
+            found = [*self._last[1].sidecars(photo)]
+        found += self._nearest_metadata(photo)
+        return ListedPhoto(*photo[:-1], tuple(found)) if found else photo
 
     def _nearest_metadata(self, photo: ListedPhoto) -> Iterator[Sidecar]:
         """The nearest metadata file in the folder of a photo or above it, in the same tar or ZIP."""
@@ -247,6 +250,16 @@ class SidecarIndex:
                 return
 
 
+def _match_only_photo(path: str, name: str, files: Sequence[SampleFile]) -> list[Sidecar] | None:
+    """The sidecars of a photo as most are: the only one of its sample, with one dot in its name; None for others."""
+    others = {file[0] for file in files if file[0] != path}
+    if name.find(".", 1) != name.rfind(".") or name[:1] == "." or len(others) != len(files) - 1:
+        return None
+    if not all(map(is_candidate, others)):
+        return None
+    return [_to_sidecar(*file) for file in sorted(files, key=_by_offset) if file[0] != path]
+
+
 class _Sample:
     """The files of one sample, of which several members of a tar may have the same name.
 
@@ -256,7 +269,7 @@ class _Sample:
 
     def __init__(self, files: Iterable[SampleFile]) -> None:
         self._places: defaultdict[str, list[Sidecar]] = defaultdict(list)
-        for path, offset, size in sorted(set(files), key=lambda file: (file[1] or -1, file[0])):
+        for path, offset, size in sorted(set(files), key=_by_offset):
             self._places[path.rpartition("/")[2]].append(_to_sidecar(path, offset, size))
         self._matches = match_sidecars(self._places)
 
@@ -267,6 +280,10 @@ class _Sample:
         for other in self._matches.get(name, ()):
             places = self._places[other]
             yield places[same.index(photo.offset) if len(places) == len(same) else -1]
+
+
+def _by_offset(file: SampleFile) -> tuple[int, str]:
+    return -1 if file[1] is None else file[1], file[0]
 
 
 def _metadata_rank(path: str) -> int:

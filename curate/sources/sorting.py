@@ -62,10 +62,11 @@ def _sort_in_memory(photos: list[ListedPhoto]) -> Iterator[ListedPhoto]:
     if any(map(is_candidate, {path[-_TAIL:] for path in paths})):
         samples: defaultdict[str, list[SampleFile]] = defaultdict(list)
         sidecars = SidecarIndex(lambda key: samples[key])
-        for photo in found:
-            if (key := sidecars.sample_key(photo)) is not None:
-                samples[key].append((photo.path, photo.offset, photo.bytes))
-        found = map(sidecars.add_to, found)
+        samples_of = [sidecars.sample_key(photo) for photo in found]
+        for photo, sample in zip(found, samples_of, strict=True):
+            if sample is not None:
+                samples[sample].append((photo.path, photo.offset, photo.bytes))
+        found = map(sidecars.add_to, found, samples_of)
     return iter(found) if is_sorted else _number_duplicates(found)
 
 
@@ -82,7 +83,7 @@ def _sort_on_disk(photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
             if sidecars.has_candidates:
                 database.execute("CREATE INDEX samples ON photos(sample) WHERE sample IS NOT NULL")
             rows = database.execute("SELECT * FROM photos ORDER BY parts, offset IS NULL, offset, rowid DESC")
-            yield from _number_duplicates(sidecars.add_to(ListedPhoto(*photo)) for _, *photo, _ in rows)
+            yield from _number_duplicates(sidecars.add_to(ListedPhoto(*row[1:-1]), row[-1]) for row in rows)
         except sqlite3.Error as exc:
             raise SourceError(
                 f"the listing can't be sorted: {exc}: free space, or set TMPDIR to a larger disk"

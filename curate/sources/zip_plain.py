@@ -91,7 +91,7 @@ def _has_plain_names(
 ) -> NDArray[np.bool_]:
     """Whether each name is printable ASCII without a backslash, and neither a folder's, a container's nor hidden."""
     characters = np.frombuffer(data, np.uint8)
-    plain = (ends > starts) & (characters[starts] != ord(".")) & (characters[ends - 1] != ord("/"))
+    plain: NDArray[np.bool_] = (ends > starts) & (characters[starts] != ord(".")) & (characters[ends - 1] != ord("/"))
     if not _is_plain_text("".join(names)):
         plain &= np.fromiter(map(_is_plain_text, names), bool, len(names))
     if not _CONTAINER_ENDS.isdisjoint({name[-4:] for name in names}):
