@@ -99,7 +99,9 @@ class ListedPhoto(NamedTuple):
     @property
     def is_table_row(self) -> bool:
         """Whether it is an image in a Parquet or Arrow file."""
-        return self.offset is not None and has_table_name(container_path(self.path))
+        if self.offset is None or not ((path := self.path.lower()).count(".parquet/") or path.count(".arrow/")):
+            return False
+        return has_table_name(container_path(self.path))
 
     def open_path(self) -> str:
         """The path for `open`: the file on this machine, or the container of the member."""
