@@ -23,8 +23,9 @@ from curate.image.decode import MAX_PIXELS
 from curate.locations import Location, check_local_name, parse_location
 from curate.manifest import Lineage, Manifest
 from curate.manifest.reader import Ancestor, trace_lineage
-from curate.scanning.scan import ScanOptions, ScanSummary
+from curate.scanning.scan import ScanOptions
 from curate.scanning.scorer import ScoreOptions
+from curate.scanning.summary import ScanSummary
 from curate.sources import ALL_SHARDS, ShardSpec
 
 

@@ -28,8 +28,8 @@ from curate.text import pluralize
 if TYPE_CHECKING:
     from curate.executors.engines import EngineName
     from curate.locations import Location
-    from curate.scanning.scan import ScanSummary
     from curate.scanning.scorer import Fidelity
+    from curate.scanning.summary import ScanSummary
 
 
 @click.command(short_help="Measure every photo and write one manifest.")

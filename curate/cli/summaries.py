@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from curate.manifest.reader import Ancestor
     from curate.packing.pack import PackSummary
     from curate.report import ReportSummary
-    from curate.scanning.scan import ScanSummary
+    from curate.scanning.summary import ScanSummary
     from curate.scanning.work_dir import ListingStats
 
 MAX_UNMATCHED = 5

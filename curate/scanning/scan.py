@@ -8,16 +8,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from curate import manifest
 from curate.errors import ManifestError, PhotoError, ScanError
@@ -31,6 +27,7 @@ from curate.scanning.resume import KnownRowMatcher, MissingRowPolicy, check_outp
 from curate.scanning.scorer import Record, ScoreOptions, score_photo, score_photos
 from curate.scanning.stream_progress import with_stream_progress
 from curate.scanning.streams import StreamOptions, measure_isolated_stream, measure_stream
+from curate.scanning.summary import ScanSummary
 from curate.scanning.work_dir import Chunk, ListingStats, StreamCounts, WorkDir
 from curate.sources import ALL_SHARDS, ColumnChoice, Exclusion, ListedPhoto, ShardSpec, Sources, is_source_missing
 from curate.text import advise, describe_error, pluralize
@@ -74,40 +71,6 @@ class ScanOptions:
         """The sources of a scan of these paths."""
         choice = ColumnChoice(self.image_columns)
         return Sources(tuple(paths), self.from_files, self.null, self.shard, Exclusion(self.exclude), choice)
-
-
-@dataclass(slots=True)
-class ScanSummary:
-    """Counts of a finished scan."""
-
-    photos: int = 0
-    """Rows of the manifest whose photo this scan found."""
-    scored: int = 0
-    """Those of them that have measures; all others have an error."""
-    measured_now: int = 0
-    """Photos that this scan read; all others were known and unchanged."""
-    skipped: int = 0
-    """Files that are not a photo, by name or by content; they have no row."""
-    missing: int = 0
-    """Rows of photos that this scan didn't find; no other count includes them."""
-    dropped: int = 0
-    """Rows of such photos that were dropped from the manifest because of `prune` or `forget`."""
-    excluded: Counter[str] = field(default_factory=Counter)
-    """Files and folders that were skipped, by the name or pattern that they match."""
-    excluded_rows: int = 0
-    """Rows of excluded photos that were dropped from the manifest."""
-    tables_without_images: int = 0
-    """Parquet and Arrow files below folders that have no column of images; they have no row."""
-    tables_passed_over: tuple[str, ...] = ()
-    """The locations of the first of them, as manifest text."""
-    unknown_paths: tuple[str, ...] = ()
-    """Paths of `forget` of which the earlier manifest has no row."""
-    errors: Counter[str] = field(default_factory=Counter)
-    """Number of photos per kind of error."""
-    tones: Counter[str] = field(default_factory=Counter)
-    """Number of measured photos per tone."""
-    levels: Counter[str] = field(default_factory=Counter)
-    """Number of measured photos per `colorfulness_level`."""
 
 
 def scan_photos(
@@ -381,7 +344,7 @@ def _write_draft(work: WorkDir, known: _KnownFiles, listed: ListingStats, lineag
         for table in work.merge_rows(known.files, known.outdated, streams):
             if table.num_rows:
                 file.write_table(table)
-            _add_counts(summary, table)
+            summary.add_rows(table)
         if not (summary.photos or summary.missing) and "shard" not in lineage.options:
             raise ScanError("none of the files is a photo, by name or content: give a folder that contains photos")
         files = listed.files - listed.streams + streams.photos + streams.skipped
@@ -391,14 +354,3 @@ def _write_draft(work: WorkDir, known: _KnownFiles, listed: ListingStats, lineag
         counted = replace(lineage, rows=summary.photos + summary.missing, counts={"files_listed": files})
         file.add_key_value_metadata(counted.to_metadata())
     return draft, summary
-
-
-def _add_counts(summary: ScanSummary, table: pa.Table) -> None:
-    present = table.filter(pc.is_null(table["missing_since"]))
-    errors = [text.partition(":")[0] for text in present["error"].drop_null().to_pylist()]
-    summary.missing += table.num_rows - present.num_rows
-    summary.photos += present.num_rows
-    summary.scored += present.num_rows - len(errors)
-    summary.errors.update(errors)
-    summary.tones.update(present["tone"].drop_null().to_pylist())
-    summary.levels.update(present["colorfulness_level"].drop_null().to_pylist())

@@ -99,7 +99,8 @@ class ListedPhoto(NamedTuple):
     @property
     def is_table_row(self) -> bool:
         """Whether it is an image in a Parquet or Arrow file."""
-        if self.offset is None or not ((path := self.path.lower()).count(".parquet/") or path.count(".arrow/")):
+        path = self.path.lower()
+        if self.offset is None or not (".parquet/" in path or ".arrow/" in path):  # as for most photos
             return False
         return has_table_name(container_path(self.path))
 

@@ -14,7 +14,8 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate.scanning.scan import ScanOptions, ScanSummary, scan_photos
+from curate.scanning.scan import ScanOptions, scan_photos
+from curate.scanning.summary import ScanSummary
 
 Pixels = NDArray[np.uint8]
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from curate import manifest
 from curate.cli import main
-from curate.scanning.scan import ScanSummary
+from curate.scanning.summary import ScanSummary
 from curate.version import __version__
 
 

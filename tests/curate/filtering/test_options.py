@@ -28,7 +28,7 @@ from curate.filtering.options import (
     settings_to_toml,
 )
 from curate.manifest import SCAN_SCHEMA, Lineage
-from curate.scanning.scan import ScanSummary
+from curate.scanning.summary import ScanSummary
 
 
 def run(*words: object) -> Result:

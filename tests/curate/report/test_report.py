@@ -32,7 +32,8 @@ from curate.report.counts import count_manifest, reason_kind
 from curate.report.page import build_page
 from curate.report.page_data import quote_words, rules_from_lineage
 from curate.report.sample import MAX_PHOTOS, choose_photos, duplicate_groups
-from curate.scanning.scan import ScanOptions, ScanSummary, scan_photos
+from curate.scanning.scan import ScanOptions, scan_photos
+from curate.scanning.summary import ScanSummary
 
 HTML_NAMES = [
     "</script><img onerror=alert(1) src=x>.jpg",

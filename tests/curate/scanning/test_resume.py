@@ -19,8 +19,9 @@ from curate.errors import ManifestError, ScanError, SourceError
 from curate.manifest import SCAN_SCHEMA
 from curate.scanning.merge import merge_manifests, sort_file_by_location
 from curate.scanning.resume import ListingRow
-from curate.scanning.scan import ScanOptions, ScanSummary, measure_chunk, preview_scan, scan_photos
+from curate.scanning.scan import ScanOptions, measure_chunk, preview_scan, scan_photos
 from curate.scanning.scorer import ScoreOptions
+from curate.scanning.summary import ScanSummary
 from curate.scanning.work_dir import WorkDir
 from curate.sources import ListedPhoto, ShardSpec, Sources
 

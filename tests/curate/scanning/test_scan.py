@@ -26,8 +26,9 @@ from curate import manifest
 from curate.errors import ManifestError, ScanError, SourceError
 from curate.manifest import SCAN_SCHEMA, unescape
 from curate.scanning.resume import ListingRow
-from curate.scanning.scan import ScanOptions, ScanSummary, preview_scan, scan_photos
+from curate.scanning.scan import ScanOptions, preview_scan, scan_photos
 from curate.scanning.scorer import ScoreOptions, score_photo
+from curate.scanning.summary import ScanSummary
 from curate.scanning.work_dir import ListingStats, WorkDir
 from curate.sources import ListedPhoto, list_photos
 

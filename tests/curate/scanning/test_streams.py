@@ -19,7 +19,8 @@ from curate.exporting.export import export_photos
 from curate.exporting.items import ExportOptions
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning import scan, scorer, stream_rows, streams
-from curate.scanning.scan import ScanOptions, ScanSummary, preview_scan, scan_photos
+from curate.scanning.scan import ScanOptions, preview_scan, scan_photos
+from curate.scanning.summary import ScanSummary
 from curate.scanning.work_dir import Chunk
 from curate.sources import ShardSpec
 

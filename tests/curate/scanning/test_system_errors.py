@@ -26,7 +26,8 @@ from curate.filtering.options import FilterOptions
 from curate.image.decode import memory_errors
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.merge import merge_manifests
-from curate.scanning.scan import ScanOptions, ScanSummary, scan_photos
+from curate.scanning.scan import ScanOptions, scan_photos
+from curate.scanning.summary import ScanSummary
 from curate.scanning.work_dir import LAST_CHUNK_PIECES
 from curate.sources import ShardSpec, Sources, is_source_missing
 

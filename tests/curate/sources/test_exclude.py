@@ -15,7 +15,8 @@ from PIL import Image
 
 from curate.cli import summaries
 from curate.errors import ScanError, UsageError
-from curate.scanning.scan import ScanOptions, ScanSummary, preview_scan, scan_photos
+from curate.scanning.scan import ScanOptions, preview_scan, scan_photos
+from curate.scanning.summary import ScanSummary
 from curate.sources import Exclusion, Sources
 
 LEFTOVERS = {
