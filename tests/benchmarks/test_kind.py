@@ -20,7 +20,7 @@ def test_training_prints_tables_and_writes_weights(
 ) -> None:
     monkeypatch.syspath_prepend(FOLDER)
     import pictures  # type: ignore[import-not-found]
-    import train  # type: ignore[import-not-found]  # in this process: torch is imported already
+    import train_kind  # type: ignore[import-not-found]  # in this process: torch is imported already
 
     rng, rows = np.random.default_rng(0), []
     for number in range(16):
@@ -36,11 +36,11 @@ def test_training_prints_tables_and_writes_weights(
     monkeypatch.setattr(pictures, "HERE", tmp_path)
     monkeypatch.setattr(pictures, "PHOTO_LISTS", [])
     monkeypatch.setattr(pictures, "MIN_BYTES", 0)
-    monkeypatch.setattr(train, "EPOCHS", 1)
-    monkeypatch.setattr(sys, "argv", ["train.py", str(tmp_path / "clones"), "--out", str(tmp_path)])
+    monkeypatch.setattr(train_kind, "EPOCHS", 1)
+    monkeypatch.setattr(sys, "argv", ["train_kind.py", str(tmp_path / "clones"), "--out", str(tmp_path)])
     threads = torch.get_num_threads()
     try:
-        train.main()
+        train_kind.main()
     finally:
         torch.set_num_threads(threads)
     printed = capsys.readouterr().out
@@ -48,7 +48,7 @@ def test_training_prints_tables_and_writes_weights(
     assert "| photos asked | from |" in printed
     assert "sources of weak.csv: 0 photos and 2 graphics" in printed
     with np.load(tmp_path / "kind_head.npz") as arrays:
-        assert arrays["kind_hidden"].shape == (1024, train.SEEDS * train.HIDDEN)
+        assert arrays["kind_hidden"].shape == (1024, train_kind.SEEDS * train_kind.HIDDEN)
     assert (tmp_path / "weights.txt").read_text(encoding="utf-8").startswith("BIAS = ")
 
 

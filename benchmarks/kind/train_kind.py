@@ -1,6 +1,6 @@
 """Train the regression and the network's head that tell photos from graphics, and print their accuracy.
 
-    python benchmarks/kind/train.py REPOSITORIES [--photos FOLDER] [--out FOLDER]
+    python benchmarks/kind/train_kind.py REPOSITORIES [--photos FOLDER] [--out FOLDER]
 
 REPOSITORIES is a folder with clones of the repositories in labels.csv, weak.csv and benchmarks/tone/*.csv, each in a
 folder OWNER/NAME. FOLDER of --photos has folders of more photos. Needs `pip install '.[demo,encoder,onnx]'`.
@@ -67,9 +67,7 @@ def main() -> None:
     regression = Regression.fit(trained)
     heads = fit_heads(compute_features(trained), graphic_of(trained), picture_weights(trained))
     for title, weak in (("repositories of labels.csv", False), ("sources of weak.csv", True)):
-        judged = [
-            one for one in pictures if one.held_out and one.passes and one.repository.startswith("weak/") is weak
-        ]
+        judged = [one for one in pictures if one.held_out and one.passes and one.repository.startswith("weak/") is weak]
         print_accuracy(title, judged, regression.log_odds(judged), head_log_odds(heads, compute_features(judged)))
     if options.out:
         np.savez(options.out / "kind_head.npz", allow_pickle=False, **heads)
@@ -149,7 +147,7 @@ def fit_heads(features: NDArray[np.float32], graphic: NDArray[np.bool_], weight:
     hidden = [_fit_hidden(inputs, graphic, weight, seed) for seed in range(SEEDS)]
     first = np.concatenate([layers[0].weight.detach().numpy() for layers in hidden]).T
     first_bias = np.concatenate([layers[0].bias.detach().numpy() for layers in hidden])
-    bias += sum(float(layers[1].bias) for layers in hidden) / SEEDS
+    bias += sum(layers[1].bias.item() for layers in hidden) / SEEDS
     arrays = {
         "kind_weights": factors,
         "kind_bias": bias - mean @ factors,
