@@ -44,8 +44,8 @@ def explain_photo(photo: Path, options: FilterOptions, scan: Location) -> Explan
     Args:
         photo: it exists.
         options: see `FilterOptions`.
-        scan: manifest from which the tone network is taken, and in which to look up the photo's columns `source` and `path`, by which lists and the table of
-            `join` may name it; it need not exist.
+        scan: manifest from which the tone network is taken, and in which to look up the photo's columns `source` and
+            `path`, by which lists and the table of `join` may name it; it need not exist.
 
     Raises:
         VividsetError: as `list_photo`.

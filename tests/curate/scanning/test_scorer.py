@@ -186,10 +186,12 @@ def test_a_row_has_what_the_file_says_about_its_origin(tmp_path: Path, vivid: Pi
 def test_another_tone_network_measures_again_and_manifests_record_it(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.parquet"
     large = ScanOptions(engine="serial", score=ScoreOptions(tone_network="large"))
-    assert scan_photos([photos], out, options=large).measured_now > 1
-    assert manifest.read_lineage(out).options["tone_network"] == "large"
-    assert scan_photos([photos], out, options=large).measured_now == 0
-    assert scan_photos([photos], out, options=ScanOptions(engine="serial")).measured_now > 1
+    assert scan_photos([photos], out, large).measured_now > 1
+    _, lineage = manifest.inspect_manifest(out)
+    assert lineage is not None
+    assert lineage.options["tone_network"] == "large"
+    assert scan_photos([photos], out, large).measured_now == 0
+    assert scan_photos([photos], out, ScanOptions(engine="serial")).measured_now > 1
 
 
 def test_a_photo_on_its_side_has_the_tone_of_the_upright_pixels_with_the_large_network(
