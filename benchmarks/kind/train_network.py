@@ -36,7 +36,7 @@ from torch.nn import functional
 from curate.measures.appearance import measure_appearances
 from curate.measures.kind.classify import regression_inputs
 from curate.measures.kind.features import compute_statistics
-from curate.measures.kind.network import SIDE_PX, kind_network_inputs
+from curate.measures.pretrained import SIDE_PX, network_input
 from train.models.efficientnet import LiteFeatures, load_weights
 
 FIRST_TRAINED_BLOCK = 8
@@ -105,7 +105,7 @@ class KindNetwork(nn.Module):
         self.eval()  # also in training, so that the statistics of normalization stay those of ImageNet
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Log odds of the result of `kind_network_inputs`."""
+        """Log odds of the result of `network_input`."""
         return self.judge(self.first(pictures))
 
     def judge(self, features: Tensor) -> Tensor:
@@ -147,7 +147,7 @@ class KindNetwork(nn.Module):
     @torch.inference_mode()
     def log_odds(self, smalls: Sequence[NDArray[np.uint8]]) -> FloatArray:
         """(n,) log odds of small copies."""
-        odds = [self(torch.from_numpy(kind_network_inputs(small)[None])).item() for small in smalls]
+        odds = [self(torch.from_numpy(network_input(small, SIDE_PX)[None])).item() for small in smalls]
         return np.array(odds, np.float64)
 
 
@@ -170,7 +170,9 @@ def training_set(
     smalls += made
     graphic += [True] * len(made)
     weight += [SYNTHETIC_WEIGHT] * len(made)
-    inputs = [kind_network_inputs(np.ascontiguousarray(side)) for small in smalls for side in (small, small[:, ::-1])]
+    inputs = [
+        network_input(np.ascontiguousarray(side), SIDE_PX) for small in smalls for side in (small, small[:, ::-1])
+    ]
     features = [network.first(torch.from_numpy(one[None])).half().numpy() for one in inputs]
     return TrainingSet(
         np.concatenate(features),

@@ -16,6 +16,8 @@ from PIL import Image
 from curate.cli import main
 from curate.manifest.reader import trace_lineage
 from curate.scanning.scan import ScanOptions, scan_photos
+from curate.scanning.scorer import Record, ScoreOptions, score_photo
+from curate.sources import ListedPhoto
 
 
 def run(*words: object) -> Result:
@@ -127,3 +129,20 @@ def test_a_url_is_a_usage_error() -> None:
     assert result.exit_code == 2
     assert "Error: https://example.org/a.jpg is a URL, and only a path" in result.stderr
     assert result.stderr.endswith("download the file first\n")
+
+
+def test_a_photo_is_measured_with_the_tone_network_of_the_scan(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+
+    def record_network(listed: ListedPhoto, options: ScoreOptions) -> Record | None:
+        used.append(options.tone_network)
+        return score_photo(listed, options)
+
+    monkeypatch.setattr("curate.explain.score_photo", record_network)
+    scan = tmp_path / "large.parquet"
+    assert run("scan", photos, "-o", scan, "--engine", "serial", "--tone-network", "large").exit_code == 0
+    for name in (scan, tmp_path / "none.parquet"):
+        assert run("explain", photos / "a-vivid.png", "--scan", name).exit_code == 0
+    assert used == ["large", "small"]

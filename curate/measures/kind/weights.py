@@ -36,8 +36,8 @@ FEATURES: Mapping[str, tuple[float, float, float]] = {
 }
 """For each input: mean and standard deviation of its logarithm over the training pictures, and its weight."""
 
-NETWORK_RANGE = (0.65, 0.9, 2.4, 2.65)
+NETWORK_RANGE = (-1.15, -0.85, 3.35, 3.65)
 """Log odds of the regression at which the network's share begins, is 1, is still 1, and ends."""
 
-NETWORK_THRESHOLD = 2.8
+NETWORK_THRESHOLD = 4.1
 """Log odds of the network above which a picture is a graphic: 1 % of the photos of held-out repositories exceed it."""
