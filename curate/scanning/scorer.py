@@ -21,7 +21,9 @@ from curate.manifest import METRIC
 from curate.measures.measure import Measures, PixelSummary, measure_batch, summarize_pixels
 from curate.measures.names import ToneNetwork
 from curate.sources import ListedPhoto, read_listed_photo
-from curate.sources.members import is_metadata
+from curate.sources.members import is_metadata, nested_error
+from curate.sources.parquet_table import is_parquet
+from curate.sources.table_reader import holds_images
 
 Fidelity = Literal["exact", "fast"]
 
@@ -146,13 +148,18 @@ def score_members(members: Iterable[tuple[ListedPhoto, bytes]], options: ScoreOp
 
 
 def is_wanted(photo: ListedPhoto, head: bytes) -> bool:
-    """Whether to read the rest of a file, by its first SNIFF_BYTES bytes: whether it is a photo.
+    """Whether to read the rest of a file, by its first SNIFF_BYTES bytes: whether it is a photo, or may hold some.
 
     Raises:
         UnsupportedFormat: it is camera raw.
     """
     check_raw_name(photo.path, head)
-    return looks_like_photo(head)
+    return looks_like_photo(head) or _is_nested_parquet(photo, head)
+
+
+def _is_nested_parquet(photo: ListedPhoto, head: bytes) -> bool:
+    """Whether a member of a tar or ZIP is a Parquet file with the name of a metadata file."""
+    return photo.offset is not None and is_metadata(photo.path) and is_parquet(head)
 
 
 def _measure_all(decoded: Iterator[Record | _DecodedPhoto | None]) -> Iterator[Record | None]:
@@ -189,7 +196,7 @@ def _decode_bytes(photo: ListedPhoto, data: bytes, options: ScoreOptions) -> Rec
         return Record(photo, error=photo.error)
     head = data[:SNIFF_BYTES]
     if not (looks_like_photo(head) or photo.has_photo_name or has_raw_name(photo.path)):
-        error = None if is_metadata(photo.path) else find_container(photo.path, head, photo.bytes)
+        error = _find_container(photo, data)
         return Record(photo, error=str(error)) if error else None
     digest = None
     try:
@@ -212,6 +219,13 @@ def _decode_bytes(photo: ListedPhoto, data: bytes, options: ScoreOptions) -> Rec
             return _DecodedPhoto(photo, digest, decoded.header, summary, read_source_type(data))
     except PhotoError as exc:
         return Record(photo, digest, error=str(exc))
+
+
+def _find_container(photo: ListedPhoto, data: bytes) -> PhotoError | None:
+    """The error of a file that is not a photo, but may hold some; None for any other file."""
+    if is_metadata(photo.path):
+        return nested_error() if _is_nested_parquet(photo, data) and holds_images(data) else None
+    return find_container(photo.path, data[:SNIFF_BYTES], photo.bytes)
 
 
 def _measure_decoded(batch: Sequence[Record | _DecodedPhoto | None]) -> list[Record | None]:
