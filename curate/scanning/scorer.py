@@ -19,6 +19,7 @@ from curate.image.orientation import apply_orientation, mirrored_axes
 from curate.image.source_type import read_source_type
 from curate.manifest import METRIC
 from curate.measures.measure import Measures, PixelSummary, measure_batch, summarize_pixels
+from curate.measures.names import ToneNetwork
 from curate.sources import ListedPhoto, read_listed_photo
 from curate.sources.members import is_metadata, nested_error
 from curate.sources.parquet_table import is_parquet
@@ -42,6 +43,8 @@ class ScoreOptions:
     """Photos with more pixels are errors."""
     fidelity: Fidelity = "exact"
     """`fast` decodes color JPEGs at a quarter of their size; docs/results/fidelity.md says how the measures change."""
+    tone_network: ToneNetwork = "small"
+    """`large` asks the network at 224 px about photos whose tone is in doubt; docs/results/tone.md has the effect."""
 
     def __post_init__(self) -> None:
         if self.max_pixels < 1:
@@ -49,6 +52,10 @@ class ScoreOptions:
         if self.fidelity not in get_args(Fidelity):
             raise UsageError(
                 f"--fidelity {self.fidelity!r} does not exist: choose from {', '.join(get_args(Fidelity))}"
+            )
+        if self.tone_network not in get_args(ToneNetwork):
+            raise UsageError(
+                f"--tone-network {self.tone_network!r} does not exist: choose from {', '.join(get_args(ToneNetwork))}"
             )
 
     @property
@@ -199,11 +206,16 @@ def _decode_bytes(photo: ListedPhoto, data: bytes, options: ScoreOptions) -> Rec
             fast = options.fidelity == "fast"
             decoded = decode(data, max_pixels=options.max_pixels, quarter=fast, upright=False)
             turn = decoded.remaining_orientation
-            summary = summarize_pixels(decoded.pixels, decoded.visible, mirrored_axes(turn), transposed=turn >= 5)
-            if turn != 1:  # the small copy, the sample and the bands are turned instead of all pixels
+            summary = summarize_pixels(
+                *(decoded.pixels, decoded.visible, mirrored_axes(turn)),
+                transposed=turn >= 5,
+                tone_network=options.tone_network,
+            )
+            if turn != 1:  # the copies, the sample and the bands are turned instead of all pixels
                 small, sample = (apply_orientation(part, turn) for part in (summary.small, summary.sample))
+                large = None if summary.large is None else apply_orientation(summary.large, turn)
                 borders = summary.borders.turn(lambda sides: apply_orientation(sides, turn))
-                summary = replace(summary, small=small, sample=sample, borders=borders)
+                summary = replace(summary, small=small, sample=sample, borders=borders, large=large)
             return _DecodedPhoto(photo, digest, decoded.header, summary, read_source_type(data))
     except PhotoError as exc:
         return Record(photo, digest, error=str(exc))
