@@ -43,7 +43,9 @@ def test_a_photo_is_explained_as_a_filter_would_decide_it(photos: Path) -> None:
 
 
 def test_options_change_the_decision(tmp_path: Path) -> None:
-    Image.effect_noise((64, 64), 80).convert("RGB").save(tmp_path / "gray.png")
+    gray = Image.new("RGB", (64, 64), "white")
+    gray.paste("gray", (10, 20, 40, 50))  # a drawing
+    gray.save(tmp_path / "gray.png")
     assert "colorfulness" in run("explain", tmp_path / "gray.png").output.splitlines()[0]
     first_line = run("explain", tmp_path / "gray.png", "--min-colorfulness", "0").output.splitlines()[0]
     assert first_line.endswith("rejected: tone is grayscale; kind is graphic")
