@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test pytest coverage lint format bench docs clean
+.PHONY: help demo test test-curate test-train coverage lint format bench docs clean
 
 help:            ## Show these targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
@@ -13,10 +13,14 @@ demo: $(INSTALLED)    ## Scan, filter, train and colorize real photos in a few m
 	$(BIN)/python examples/demo.py
 
 test: $(INSTALLED)    ## Lint and run all tests, at the same time
-	@$(MAKE) --no-print-directory --jobs=2 lint pytest
+	@$(MAKE) --no-print-directory --jobs=3 lint test-curate test-train
 
-pytest: $(INSTALLED)
-	$(BIN)/python -m pytest
+# Two processes, because most tests use one core.
+test-curate: $(INSTALLED)
+	$(BIN)/python -m pytest tests/curate tests/cli tests/test_*.py curate
+
+test-train: $(INSTALLED)
+	$(BIN)/python -m pytest tests/train tests/benchmarks train
 
 coverage: $(INSTALLED)    ## Run all tests and print the share of lines that they run; slower than `make test`
 	$(BIN)/python -m pytest --cov --cov-report=

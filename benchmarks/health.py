@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from train.health.detectors import CHECK_INTERVAL_STEPS, LossCurve, Validation, detect_all
+from train.health.curve import LossCurve, Validation
+from train.health.detectors import CHECK_INTERVAL_STEPS, detect_all
 from train.health.diagnose import diagnose, read_loss_curve
 from train.health.overfitting import detect_overfitting
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,25 +39,35 @@ class Explanation:
 
 
 def explain_photo(photo: Path, options: FilterOptions, scan: Location) -> Explanation:
-    """Measure a photo now and decide as a filter would.
+    """Measure a photo now, with the tone network of the scan, and decide as a filter would.
 
     Args:
         photo: it exists.
         options: see `FilterOptions`.
-        scan: manifest in which to look up the photo's columns `source` and `path`, by which lists and the table of
-            `join` may name it; it need not exist.
+        scan: manifest from which the tone network is taken, and in which to look up the photo's columns `source` and
+            `path`, by which lists and the table of `join` may name it; it need not exist.
 
     Raises:
         VividsetError: as `list_photo`.
     """
     listed = list_photo(photo)
-    record = score_photo(listed, ScoreOptions()) or Record(listed, error=str(NotAPhoto(NOT_A_PHOTO)))
+    record = score_photo(listed, _score_options(scan)) or Record(listed, error=str(NotAPhoto(NOT_A_PHOTO)))
     row = record.to_row()
     by_path = options.reject_lists or options.keep_lists or (options.join and options.join_on == "path")
     scanned = _find_row(photo, scan) if by_path else None
     if scanned is not None:
         row.update({name: scanned[name][0].as_py() for name in KEY_COLUMNS})
     return explain_row(pa.Table.from_pylist([row], SCAN_SCHEMA), options)
+
+
+def _score_options(scan: Location) -> ScoreOptions:
+    """Options with the tone network of a scan; the defaults if it doesn't exist or can't be read."""
+    lineage = None
+    if exists(scan):
+        with suppress(ManifestError):
+            _, lineage = manifest.inspect_manifest(scan)
+    is_large = lineage is not None and lineage.options.get("tone_network") == "large"
+    return ScoreOptions(tone_network="large" if is_large else "small")
 
 
 def explain_row(row: pa.Table, options: FilterOptions) -> Explanation:

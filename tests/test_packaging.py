@@ -35,6 +35,7 @@ def test_the_wheel_has_every_file_of_the_packages(dist: Path) -> None:
     assert {
         "curate/py.typed",
         "train/py.typed",
+        "curate/measures/pretrained.onnx",
         "curate/measures/tone/network.onnx",
         "curate/report/gallery.js",
     } <= expected

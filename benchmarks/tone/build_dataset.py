@@ -31,7 +31,8 @@ from curate.errors import PhotoError
 from curate.image.decode import decode
 from curate.image.formats import PHOTO_SUFFIXES
 from curate.measures.colorfulness import colorfulness
-from curate.measures.measure import make_small_copy
+from curate.measures.measure import make_small_copy, summarize_pixels
+from curate.measures.pretrained import LARGE_SIDE_PX
 
 LONG_SIDE_PX = 1000
 """Larger photos are halved until they fit: toning a camera photo at full size takes minutes and changes no result."""
@@ -43,7 +44,7 @@ MORE_KINDS = ("noisy", "vignetted", "stained", "stained", "mount", "caption")
 STRONG_TONINGS_A_PHOTO = 2
 DRAWN = [kind for kind in TONING if kind != "strong"]
 """The kinds of which TONINGS_A_PHOTO are drawn; strong tonings are drawn separately."""
-ARCHIVES = Path(__file__).with_name("archives.csv")
+ARCHIVES = [Path(__file__).with_name(name) for name in ("archives.csv", "unseen.csv")]
 PROBED_PHOTOS = 120
 """Number of photos of each colour source, the first by name, that get the sepia matrix in each encoding."""
 PROBED_STRENGTHS = (0.5, 1.0)
@@ -60,6 +61,7 @@ SCHEMA = pa.schema(
         pa.field("colorfulness", pa.float64()),
         *(pa.field(name, pa.int32()) for name in ("height_px", "width_px")),
         pa.field("rgb", pa.binary()),
+        pa.field("large", pa.binary()),
     ]
 )
 ROWS_A_BATCH = 1000
@@ -89,7 +91,13 @@ class Picture:
             "height_px": small.shape[0],
             "width_px": small.shape[1],
             "rgb": small.tobytes(),
+            "large": self._large_copy() if self.kind in ("original", "archive", "print") else None,
         }
+
+    def _large_copy(self) -> bytes:
+        """The larger copy of a scan, as the network reads it."""
+        large = summarize_pixels(self.pixels, tone_network="large").large
+        return cv2.resize(large, (LARGE_SIDE_PX, LARGE_SIDE_PX), interpolation=cv2.INTER_AREA).tobytes()
 
 
 def main() -> None:
@@ -252,8 +260,8 @@ def of_print(name: str, rgb: Rgb) -> Iterator[Picture]:
 
 
 def archived(folder: Path) -> Iterator[Picture]:
-    """The photos of archives.csv."""
-    for row, path in find_listed_files(folder, ARCHIVES):
+    """The photos of archives.csv and unseen.csv."""
+    for row, path in (found for listed in ARCHIVES for found in find_listed_files(folder, listed)):
         rgb = load(path)
         if rgb is not None:
             kind = "original" if row["label"] == "color" else "archive"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from regression import COLORFUL_M, FOLDS, Mask, Matrix, fit, fit_combination, out_of_source, threshold
+from regression import COLORFUL_M, FOLDS, Floats, Mask, Matrix, fit, fit_head, out_of_source, threshold
 from toning import TONING
 from variants import GRAY
 
@@ -26,13 +26,13 @@ def cross_validated_scores(table: pd.DataFrame, learn: Mask) -> Matrix:
     return scores
 
 
-def cross_validated_combined_scores(table: pd.DataFrame, first: Matrix) -> Matrix:
-    """(n,) combined scores of regression and network, out of fold; the combination is fitted to the other folds."""
-    scores = np.zeros(len(table))
+def cross_validated_odds(table: pd.DataFrame, features: Floats, first: Matrix) -> Matrix:
+    """(n,) log odds of heads that were fitted to the other folds; `first` has scores of such regressions."""
+    odds = np.zeros(len(table))
     for fold in range(FOLDS):
         held = (table.fold == fold).to_numpy()
-        scores[held] = fit_combination(table[~held], first[~held]).scores(table[held], first[held])
-    return scores
+        odds[held] = fit_head(table[~held], features[~held], first[~held]).odds(features[held])
+    return odds
 
 
 def caught_by_kind(table: pd.DataFrame) -> pd.DataFrame:

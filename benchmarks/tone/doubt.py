@@ -21,10 +21,11 @@ from tables import print_table
 from curate.errors import PhotoError
 from curate.image.decode import decode
 from curate.measures.measure import make_small_copy
+from curate.measures.pretrained import PretrainedOdds
 from curate.measures.tone import network
-from curate.measures.tone.classify import BATCH_PHOTOS, combine_tone_scores, regression_log_odds, tone_network_share
+from curate.measures.tone.classify import BATCH_PHOTOS, regression_log_odds, tone_network_share
 from curate.measures.tone.features import compute_features, make_grids
-from curate.measures.tone.weights import COMBINED_WEIGHTS, NETWORK_RANGE
+from curate.measures.tone.weights import NETWORK_RANGES, NETWORK_WEIGHT
 
 NEAR = 0.5
 """Distance from an end of the range, in log odds, of the photos from which a step is measured."""
@@ -38,9 +39,10 @@ def main() -> None:
     table = pd.concat([measured(folder) for folder in parser.parse_args().folders])
     share = tone_network_share(table.regression.to_numpy())
     doubt = table.assign(evaluated=share > 0, fully=share == 1).groupby("folder")
+    ends = NETWORK_RANGES["small"]
     counts = doubt.agg(photos=("regression", "size"), evaluated=("evaluated", "mean"), fully=("fully", "mean"))
     print_table(counts.round(3), "Share of the photos for which the network is evaluated, and counts fully")
-    print_table(pd.DataFrame([steps(table, *ends) for ends in (NETWORK_RANGE[:2], NETWORK_RANGE[:1:-1])]), "Steps")
+    print_table(pd.DataFrame([steps(table, *ends) for ends in (ends[:2], ends[:1:-1])]), "Steps")
 
 
 def measured(folder: Path) -> pd.DataFrame:
@@ -55,25 +57,24 @@ def measured(folder: Path) -> pd.DataFrame:
     for first in range(0, len(smalls), BATCH_PHOTOS):
         batch = smalls[first : first + BATCH_PHOTOS]
         grids = make_grids(batch)
-        rows += zip(
-            regression_log_odds(compute_features(batch, grids)), network.network_log_odds(grids.lab), strict=True
-        )
-    return pd.DataFrame(rows, columns=["regression", "network"]).assign(folder=folder.name)
+        pretrained = PretrainedOdds(batch).ask("tone", np.arange(len(batch)))
+        odds = (regression_log_odds(compute_features(batch, grids)), network.network_log_odds(grids.lab), pretrained)
+        rows += zip(*odds, strict=True)
+    return pd.DataFrame(rows, columns=["regression", "network", "pretrained"]).assign(folder=folder.name)
 
 
 def steps(table: pd.DataFrame, outer: float, inner: float) -> dict[str, float]:
     """Medians of what the network adds to the score near one end of its range."""
-    bias, regression, other = COMBINED_WEIGHTS
     near = table[(table.regression - inner).abs() <= NEAR]
-    added = bias + (regression - 1) * near.regression + other * near.network
+    added = NETWORK_WEIGHT * near.network + near.pretrained
     side = np.sign(inner - outer) * 1e-6
-    steps = [combine_tone_scores(np.array([outer + side]), odds)[0] - outer - side for odds in near.network]
+    steps = tone_network_share(np.full(len(near), outer + side)) * added
     return {
         "at": inner,
         "photos": len(near),
         "if at once, median": added.median(),
         "if at once, median size": added.abs().median(),
-        "in the package, median size": pd.Series(steps, dtype=float).abs().median(),
+        "in the package, median size": steps.abs().median(),
     }
 
 

@@ -1,11 +1,12 @@
 """Evaluate the whole tone rule on photos that its weights were not trained on, and print tables in Markdown.
 
-    python benchmarks/tone/evaluate.py DATA.parquet ODDS.npy > tables.md
+    python benchmarks/tone/evaluate.py DATA.parquet ODDS.npy FEATURES.npy > tables.md
 
 The rule is that of the package: gray, else one ratio R : G : B, else the regression and, where it is in doubt, the
-network. For each split, the weights are fitted to its training part, and the threshold is set on photos of other folds;
-the features and products are those of the package. ODDS.npy has the log odds of networks that were trained
-without the photo (train_network.py). Evaluations without prints, kinds or sources use the regression alone.
+networks. For each split, the weights are fitted to its training part, the threshold is set on photos of other folds;
+the features and products are those of the package. ODDS.npy has the log odds of small networks that were trained
+without the photo (train_network.py), FEATURES.npy the pretrained network's features (pool.py). Evaluations without
+prints, kinds or sources use the regression alone.
 `caught`: classified as anything but color. `leak`: classified as color with M >= 20, so it would reach a training set.
 """
 
@@ -21,16 +22,27 @@ import cv2
 import numpy as np
 import pandas as pd
 from build_dataset import PROBED_ENCODINGS, PROBED_STRENGTHS
-from counting import caught_by_kind, cross_validated_combined_scores, cross_validated_scores, false_alarms, summary
+from counting import caught_by_kind, cross_validated_odds, cross_validated_scores, false_alarms, summary
 from numpy.typing import NDArray
-from regression import ARCHIVES, COLORFUL_M, colorful_originals, package_combination, package_regression, read_measured
+from regression import (
+    ARCHIVES,
+    COLORFUL_M,
+    NETWORK_RANGES,
+    colorful_originals,
+    combine,
+    head_threshold,
+    package_regression,
+    read_measured,
+)
 from rules import gray_rule, one_ratio_rule, verdicts
 from tables import print_table, wilson
 from unseen import report_archives, report_kinds_left_out, report_prints_left_out, report_sources_left_out
 
-from curate.measures.tone.classify import classify_tone
+from curate.measures.pretrained import PretrainedOdds
+from curate.measures.tone.classify import classify_tone, tone_network_share
 from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS, compute_features, make_grids
 from curate.measures.tone.network import network_log_odds
+from curate.measures.tone.weights import NETWORK_WEIGHT
 
 SCORE_CUTS = (1.0, 0.5, 0.0, -0.5, -1.0, -1.16, -2.0, -3.0)
 BASELINE_FALSE_ALARMS = 0.005
@@ -41,14 +53,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("odds", type=Path)
+    parser.add_argument("features", type=Path)
     options = parser.parse_args()
     cv2.setNumThreads(1)
     table = read_measured(options.data, measured)
     report_agreement(table)
     table["network"] = np.load(options.odds)
-    everything = np.ones(len(table), bool)
-    table["regression"] = cross_validated_scores(table, everything)
-    table["score"] = cross_validated_combined_scores(table, table.regression.to_numpy())
+    first = cross_validated_scores(table, np.ones(len(table), bool))
+    odds = cross_validated_odds(table, np.load(options.features).astype(np.float32), first)
+    table["regression"], ends = first, NETWORK_RANGES["small"]
+    table["score"] = combine(table, first, odds - head_threshold(table, first, odds, ends), ends)
     table["verdict"] = verdicts(table, table.score.to_numpy())
     report_whole_rule(table)
     report_archives(table)
@@ -78,15 +92,19 @@ def measured(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
         network_log_odds(make_grids([small]).lab)[0] if each else math.nan
         for small, each in zip(smalls, said, strict=True)
     ]
+    found["said_pretrained"] = [
+        PretrainedOdds([small]).ask("tone", np.zeros(1, np.intp))[0] if each else math.nan
+        for small, each in zip(smalls, said, strict=True)
+    ]
     return found
 
 
 def report_agreement(table: pd.DataFrame) -> None:
     """Compare the rule on a table, with the weights of the package, with the package's own classification."""
     sample = table[table.said.notna()]
-    scores = package_combination().scores(
-        sample.assign(network=sample.said_network), package_regression().scores(sample)
-    )
+    scores = package_regression().scores(sample)
+    added = NETWORK_WEIGHT * sample.said_network.to_numpy() + sample.said_pretrained.to_numpy()
+    scores += tone_network_share(scores) * added
     differ = int((verdicts(sample, scores) != sample.said).sum())
     apart = float(np.abs(scores - sample.said_score).max())
     print(f"{len(table)} pictures. Of {len(sample)} classified by the package, too, {differ} verdicts differ;", end=" ")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
 from curate.measures.tone import weights
 from curate.measures.tone.classify import MAX_TONING_SPREAD_AB
@@ -26,7 +27,6 @@ PRINT_WEIGHT, ARCHIVE_WEIGHT, COLORFUL_WEIGHT, DULL_WEIGHT = 20.0, 10.0, 40.0, 0
 """Weights of rows: high for real prints, toned photos of the archives and real colour with M >= 20, which are few and
 matter most; low for colour below M 20."""
 PRODUCTS = (
-    ("all_major_ab", "tile_minor_ab"),
     ("mid_smooth_rms_ab", "mid_smooth_p98_ab"),
     ("noise_ab", "all_curve_p90_ab"),
     ("mid_smooth_p98_ab", "core_smooth_kept_minor_ab"),
@@ -43,12 +43,24 @@ PRODUCTS = (
     ("ratio_p70_levels", "core_across_p75_ab"),
 )
 """Selected once, one after another by a score test, on two fifths of the photos and none of the real prints, with an
-earlier list of features; a sixteenth was removed with its feature."""
-FALSE_ALARMS = 0.0045
-"""Share of colour photos with M >= 20 that may score above the threshold, by weights learned without their source."""
-NETWORK_RANGE = (-5.0, -3.5, 2.5, 4.0)
-"""Between the middle two of these log odds of the regression the network is used, too; a wider range lets as many
-photos leak. Towards the outer two its share falls to 0, so that the score has no steps."""
+earlier list of features; two more were removed with their features."""
+REGRESSION_FALSE_ALARMS = 0.0045
+"""Share of colour photos with M >= 20 that may score above the threshold of the regression alone, by weights learned
+without their source."""
+FALSE_ALARMS = 0.0075
+"""The same for the score with the network, by weights learned without the photo or its repository."""
+NETWORK_RANGES = {"small": (-5.5, -4.0, 2.0, 5.0), "large": (-7.0, -5.5, 2.0, 5.0)}
+"""Between the middle two of these log odds of the regression the networks' log odds are added. Towards the outer two
+their share falls to 0, so that the score has no steps."""
+POOLED_FROM = -9.0
+"""Log odds of the regression from which a head learns."""
+NETWORK_WEIGHT = 0.4
+"""Factor of the small network's log odds beside those of the regression."""
+HEAD_CLIP, HEAD_RIDGE, OTHERS_SCALE = 5.0, 0.003, 0.5
+"""Standardised features are clipped to ± HEAD_CLIP while a head learns; its ridge (sklearn's C); the factor of what
+regression and small network say among its inputs."""
+MADE_WEIGHT, FAINT_WEIGHT, TONED_WEIGHT, REAL_COLOUR_WEIGHT = 0.3, 0.4, 6.0, 1.5
+"""Weights of rows for a head: changed copies, M below 20, toned photos of archives, colorful originals."""
 ARCHIVES = "archives"
 """The source of photos from many repositories, with bases `archives/OWNER/NAME/path`."""
 FOLDS = 5
@@ -91,40 +103,64 @@ def package_regression() -> Regression:
 
 
 @dataclass(frozen=True, slots=True)
-class Combination:
-    """How the log odds of regression and network are combined where the regression is in doubt."""
+class Head:
+    """Log odds of toned against colour from features of the pretrained network, added to those of the others."""
 
+    weights: Matrix
+    """(FEATURES,)"""
     bias: float
-    regression: float
-    network: float
 
-    def scores(self, table: pd.DataFrame, first: Matrix) -> Matrix:
-        """(n,) combined scores from the (n,) scores of a regression."""
-        both = self.bias + self.regression * first + self.network * table.network.to_numpy()
-        return first + np.interp(first, NETWORK_RANGE, (0, 1, 1, 0)) * (both - first)
-
-    def with_threshold(self, threshold: float) -> Combination:
-        """The same with another threshold."""
-        return replace(self, bias=self.bias - threshold)
+    def odds(self, features: Floats) -> Matrix:
+        """(n,) log odds of (n, FEATURES) features; the bias where they were not computed."""
+        odds: Matrix = np.nan_to_num(features.astype(np.float64)) @ self.weights + self.bias
+        return odds
 
 
-def package_combination() -> Combination:
-    """The combination in the package."""
-    return Combination(*weights.COMBINED_WEIGHTS)
-
-
-def fit_combination(table: pd.DataFrame, first: Matrix) -> Combination:
-    """Fit the combination to out-of-fold scores and log odds; FALSE_ALARMS sets its threshold.
+def combine(table: pd.DataFrame, first: Matrix, odds: Matrix, ends: Sequence[float]) -> Matrix:
+    """(n,) scores of the whole rule from the log odds of the regression and of the pretrained network.
 
     Args:
-        table: with the network's log odds as `network`.
+        table: with the small network's log odds as `network`.
         first: (n,) scores of regressions.
+        odds: (n,) log odds of heads.
+        ends: one of NETWORK_RANGES.
     """
-    used = ((first > NETWORK_RANGE[1]) & (first < NETWORK_RANGE[2]) & table.truth.isin(["color", "toned"])).to_numpy()
-    inputs = np.column_stack([np.ones_like(first), first, table.network]).astype(np.float32)[used]
-    toned = (table.truth == "toned").to_numpy()[used].astype(np.float32)
-    learned = Combination(*_newton(inputs, toned, _row_weights(table)[used]).tolist())
-    return learned.with_threshold(threshold(table, learned.scores(table, first)))
+    added = NETWORK_WEIGHT * table.network.to_numpy() + odds
+    scores: Matrix = first + np.interp(first, ends, (0, 1, 1, 0)) * added
+    return scores
+
+
+def head_threshold(table: pd.DataFrame, first: Matrix, odds: Matrix, ends: Sequence[float]) -> float:
+    """What to subtract from the heads' log odds, so that FALSE_ALARMS of the colorful originals score above 0."""
+    chosen = colorful_originals(table)
+    low, high = -30.0, 30.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        scores = combine(table[chosen], first[chosen], odds[chosen] - middle, ends)
+        too_many = (scores > 0).mean() > FALSE_ALARMS
+        low, high = (middle, high) if too_many else (low, middle)
+    return high
+
+
+def fit_head(table: pd.DataFrame, features: Floats, first: Matrix) -> Head:
+    """Fit a head to the colour and toned pictures that the networks may be asked about.
+
+    Args:
+        table: n pictures, with the small network's log odds as `network`.
+        features: (n, FEATURES); NaN where they were not computed.
+        first: (n,) scores of regressions that were trained without the picture.
+    """
+    used = table.truth.isin(["color", "toned"]).to_numpy() & ~np.isnan(features[:, 0]) & (first > POOLED_FROM)
+    inputs, toned = features[used].astype(np.float64), (table.truth == "toned").to_numpy()[used]
+    mean, deviation = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
+    standard = np.clip((inputs - mean) / deviation, -HEAD_CLIP, HEAD_CLIP)
+    others = first[used] + NETWORK_WEIGHT * table.network.to_numpy()[used]
+    learned = LogisticRegression(C=HEAD_RIDGE, max_iter=400)
+    learned.fit(np.column_stack([standard, others * OTHERS_SCALE]), toned, _head_row_weights(table)[used])
+    *weights, factor = learned.coef_[0]
+    weights = np.array(weights) / deviation
+    scale = factor * OTHERS_SCALE  # the sum of the others has the factor 1 in the score
+    return Head(weights / scale, float(learned.intercept_[0] - mean @ weights) / scale)
 
 
 def read_measured(path: Path, measure: Callable[[Sequence[NDArray[np.uint8]]], Mapping[str, Any]]) -> pd.DataFrame:
@@ -182,8 +218,8 @@ def out_of_source(table: pd.DataFrame, learn: Mask) -> Matrix:
 
 
 def threshold(table: pd.DataFrame, scores: Matrix) -> float:
-    """The score that a share of FALSE_ALARMS of the colorful originals exceeds."""
-    return float(np.quantile(scores[colorful_originals(table)], 1 - FALSE_ALARMS))
+    """The score that a share of REGRESSION_FALSE_ALARMS of the colorful originals exceeds."""
+    return float(np.quantile(scores[colorful_originals(table)], 1 - REGRESSION_FALSE_ALARMS))
 
 
 def fit(table: pd.DataFrame) -> Regression:
@@ -210,6 +246,14 @@ def _row_weights(table: pd.DataFrame) -> Floats:
     counts[colorful_originals(table)] = COLORFUL_WEIGHT
     counts[((table.truth == "color") & (table.colorfulness < COLORFUL_M)).to_numpy()] = DULL_WEIGHT
     return counts
+
+
+def _head_row_weights(table: pd.DataFrame) -> Matrix:
+    counts = np.where(table.kind.isin(["original", "archive", "print"]), 1, MADE_WEIGHT)
+    counts *= np.where(table.colorfulness >= COLORFUL_M, 1, FAINT_WEIGHT)
+    counts *= np.where((table.source == ARCHIVES) & (table.truth == "toned"), TONED_WEIGHT, 1)
+    weights: Matrix = counts * np.where(colorful_originals(table), REAL_COLOUR_WEIGHT, 1)
+    return weights
 
 
 def _newton(columns: Floats, toned: Floats, counts: Floats) -> Matrix:

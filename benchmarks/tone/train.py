@@ -1,11 +1,13 @@
-"""Fit the tone regression and write curate/measures/tone/weights.py.
+"""Fit the tone regression and the heads of the pretrained network: curate/measures/tone/weights.py and HEADS.npz.
 
-    python benchmarks/tone/train.py DATA.parquet ODDS.npy [--out FILE]
+    python benchmarks/tone/train.py DATA.parquet ODDS.npy FEATURES.npy LARGE.npy HEADS.npz [--out FILE]
+    python benchmarks/pretrained.py HEADS.npz                          # writes curate/measures/pretrained.onnx
 
-Logistic regression on standardised log(1 + feature) and on a few products of two. The threshold is set on scores of
-regressions that were trained without the photo's source, as in evaluate.py. ODDS.npy has the log odds of networks that
-were trained without the photo (train_network.py); the combination of both is fitted to such scores. The same data give
-the same file, up to the arithmetic of the machine.
+Logistic regression on standardised log(1 + feature) and on a few products of two. Its threshold is set on scores of
+regressions that were trained without the photo's source, as in evaluate.py. ODDS.npy has the log odds of small
+networks that were trained without the photo (train_network.py). FEATURES.npy and LARGE.npy have the pretrained
+network's features (pool.py); heads are fitted to them and to scores of regressions that were trained without the photo.
+The same data give the same file, up to the arithmetic of the machine.
 """
 
 from __future__ import annotations
@@ -15,13 +17,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from counting import cross_validated_scores
+from counting import cross_validated_odds, cross_validated_scores
 from regression import (
-    NETWORK_RANGE,
-    Combination,
+    NETWORK_RANGES,
+    NETWORK_WEIGHT,
     Regression,
     fit,
-    fit_combination,
+    fit_head,
+    head_threshold,
     out_of_source,
     read_measured,
     threshold,
@@ -37,6 +40,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from curate.measures.names import ToneNetwork
+
 BIAS = {bias:.4f}
 """Includes the threshold: by weights learned without their source, 0.45 % of color photos with M >= 20 exceed 0."""
 
@@ -50,13 +55,15 @@ PRODUCTS: Mapping[tuple[str, str], float] = {{
 }}
 """Weights of products of two standardised features."""
 
-NETWORK_RANGE = {network_range}
-"""Log odds of the regression: between the middle two, the regression is in doubt and the score is the combined one.
-Towards the outer two, the score changes linearly to that of the regression alone."""
+NETWORK_RANGES: Mapping[ToneNetwork, tuple[float, float, float, float]] = {{
+    "small": {ranges[small]},
+    "large": {ranges[large]},
+}}
+"""Log odds of the regression: between the middle two, the regression is in doubt and the networks' log odds are added.
+Towards the outer two, their share falls linearly to 0."""
 
-COMBINED_WEIGHTS = ({second.bias:.4f}, {second.regression:.4f}, {second.network:.4f})
-"""The combined score is the first number, plus the second times the regression's log odds, plus the third times the
-network's."""
+NETWORK_WEIGHT = {network_weight}
+"""Factor of the small network's log odds; those of the pretrained network have the factor 1."""
 '''
 
 
@@ -65,19 +72,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("odds", type=Path)
+    parser.add_argument("features", type=Path)
+    parser.add_argument("large", type=Path)
+    parser.add_argument("heads", type=Path)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     options = parser.parse_args()
     cv2.setNumThreads(1)
     table = read_measured(options.data, compute_features)
-    table["network"] = np.load(options.odds)
     everything = np.ones(len(table), bool)
     line = threshold(table, out_of_source(table, everything))
-    second = fit_combination(table, cross_validated_scores(table, everything))
-    options.out.write_text(page(fit(table).with_threshold(line), second), encoding="utf-8")
+    options.out.write_text(page(fit(table).with_threshold(line)), encoding="utf-8")
     print(f"{options.out.name}: learned from {table.truth.isin(['color', 'toned']).sum()} pictures")
+    table["network"] = np.load(options.odds)
+    first, arrays = cross_validated_scores(table, everything), {}
+    for name, path in (("small", options.features), ("large", options.large)):
+        features = np.load(path).astype(np.float32)
+        # the head in use learns from all photos; its threshold is that of heads which learned from other photos
+        line = head_threshold(table, first, cross_validated_odds(table, features, first), NETWORK_RANGES[name])
+        head, output = fit_head(table, features, first), "tone" if name == "small" else "tone_large"
+        arrays |= {f"{output}_weights": head.weights.astype(np.float32), f"{output}_bias": np.float32(head.bias - line)}
+    np.savez(options.heads, **arrays)
 
 
-def page(learned: Regression, second: Combination) -> str:
+def page(learned: Regression) -> str:
     """The text of weights.py."""
     rows = (
         f'    "{name}": ({mean:.4f}, {deviation:.4f}, {weight:+.4f}),'
@@ -88,8 +105,8 @@ def page(learned: Regression, second: Combination) -> str:
         bias=learned.bias,
         features="\n".join(rows),
         products="\n".join(products),
-        network_range=NETWORK_RANGE,
-        second=second,
+        ranges=NETWORK_RANGES,
+        network_weight=NETWORK_WEIGHT,
     )
 
 

@@ -39,6 +39,7 @@ def scan_photos(
     timeout_s: float = 60.0,
     max_pixels: int = MAX_PIXELS,
     fidelity: Literal["exact", "fast"] = "exact",
+    tone_network: Literal["small", "large"] = "small",
     shard: str | None = None,
     retry_errors: bool = False,
     overwrite: bool = False,
@@ -65,6 +66,7 @@ def scan_photos(
         timeout_s: seconds after which decoding one photo is given up.
         max_pixels: larger photos become errors and are not decoded.
         fidelity: `exact`, or `fast`: JPEGs are decoded at a quarter of their size, and M is 1 to 2 lower.
+        tone_network: `large` asks the network at 224 px, not 96 px, about photos whose tone is in doubt.
         shard: `I/N`: measure part I of N only; join the parts with `merge_manifests`.
         retry_errors: measure unchanged photos again that failed before.
         overwrite: measure everything again and replace `out`.
@@ -94,7 +96,7 @@ def scan_photos(
         check_local_name(path, existing=True)
     chosen = ScanOptions(
         workers=workers,
-        score=ScoreOptions(max_pixels, fidelity),
+        score=ScoreOptions(max_pixels, fidelity, tone_network),
         timeout_s=timeout_s,
         retry_errors=retry_errors,
         overwrite=overwrite,

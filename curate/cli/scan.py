@@ -28,6 +28,7 @@ from curate.text import pluralize
 if TYPE_CHECKING:
     from curate.executors.engines import EngineName
     from curate.locations import Location
+    from curate.measures.names import ToneNetwork
     from curate.scanning.scan import ScanSummary
     from curate.scanning.scorer import Fidelity
 
@@ -66,6 +67,13 @@ if TYPE_CHECKING:
     default="exact",
     show_default=True,
     help="fast decodes JPEGs at 1/4 of their size; colorfulness is then about 1 lower.",
+)
+@click.option(
+    "--tone-network",
+    type=click.Choice(["small", "large"]),
+    default="small",
+    show_default=True,
+    help="large looks at photos whose tone is in doubt at 224 px instead of 96 px.",
 )
 @click.option(
     "--shard", metavar="I/N", help="Measure only part I of N, for parallel jobs. Merge the outputs with `curate merge`."
@@ -114,6 +122,7 @@ def scan(
     engine: EngineName,
     max_pixels: int,
     fidelity: Fidelity,
+    tone_network: ToneNetwork,
     timeout_s: float,
     shard: str | None,
     retry_errors: bool,
@@ -149,7 +158,7 @@ def scan(
     from curate.scanning.scorer import ScoreOptions
     from curate.sources import ALL_SHARDS, ShardSpec
 
-    score = ScoreOptions(max_pixels, fidelity)
+    score = ScoreOptions(max_pixels, fidelity, tone_network)
     shard_spec = ShardSpec.parse(shard) if shard else ALL_SHARDS
     options = ScanOptions(
         workers,

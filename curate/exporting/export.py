@@ -6,7 +6,7 @@ Workers write one tar, or a part of a tree, each. An interrupted export continue
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -80,9 +80,8 @@ def export_photos(
         )
     if kind == "parquet":
         return export_parquet(manifest_path, out, options, progress=progress)
-    read = manifest.read_manifest(manifest_path, required=PHOTO_REF_COLUMNS)
-    with locked_output_dir(out, {"manifest": read.sha256, "to": kind}):
-        plan = _make_plan(read, kind)
+    plan = _make_plan(manifest.read_manifest(manifest_path, required=PHOTO_REF_COLUMNS), kind)
+    with locked_output_dir(out, {"manifest": plan.read.sha256, "to": kind}):
         summary = ExportSummary(failed_sidecars=plan.failed)
         with copied_tars(plan.rows, out, options, progress):
             kept = _run(plan, out, kind, options, summary, progress)
@@ -102,6 +101,7 @@ class ExportPlan:
     line_columns: tuple[str, ...]
     """Columns of the metadata files; none if there are no such files."""
     read: Manifest
+    """Without its rows."""
     failed: list[tuple[str, str]]
     """Path and reason of each metadata file that can't be read."""
 
@@ -114,6 +114,7 @@ class ExportPlan:
 
 def _make_plan(read: Manifest, kind: Kind) -> ExportPlan:
     table = readable_rows(read)
+    read = replace(read, table=table.schema.empty_table())  # the rows are copied below
     # Tars are read sequentially, so each should be a random sample; but photos in Parquet files are slow to read so.
     in_table = pc.any(pc.match_substring_regex(table["path"], IN_TABLE, ignore_case=True)).as_py()
     if kind == "webdataset" and not in_table:
@@ -135,7 +136,10 @@ def _make_plan(read: Manifest, kind: Kind) -> ExportPlan:
 def _by_split(table: pa.Table) -> list[tuple[str, pa.Table]]:
     """The rows of each split, by its name as a file name."""
     folders = _split_folders(table)
-    return [(split, table.filter(pc.equal(folders, split))) for split in pc.unique(folders).to_pylist()]
+    splits: list[str] = pc.unique(folders).to_pylist()
+    if len(splits) == 1:
+        return [(splits[0], table)]
+    return [(split, table.filter(pc.equal(folders, split))) for split in splits]
 
 
 def _split_folders(table: pa.Table) -> pa.Array:

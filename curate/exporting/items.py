@@ -160,8 +160,10 @@ def readable_rows(read: Manifest) -> pa.Table:
     Raises:
         ManifestError: there are none.
     """
-    table = read.table.filter(pc.is_valid(read.table["sha256"]))
-    if "error" in table.column_names:
+    table = read.table
+    if table["sha256"].null_count:  # each filter copies the rows
+        table = table.filter(pc.is_valid(table["sha256"]))
+    if "error" in table.column_names and table["error"].null_count < table.num_rows:
         table = table.filter(pc.is_null(table["error"]))
     if not table.num_rows:
         raise ManifestError(manifest.no_photos_message(read))

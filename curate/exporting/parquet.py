@@ -68,6 +68,7 @@ def export_parquet(
     summary = ExportSummary()
     made_of = {"manifest": read.sha256, "to": "parquet", "columns": options.columns, "shard_mb": options.shard_mb}
     readable = readable_rows(read)
+    read = replace(read, table=readable.schema.empty_table())
     with locked_output_dir(out, json.loads(json.dumps(made_of))):
         rows, sidecars, features = _choose_columns(readable, options, summary)
         jobs = list(_plan(rows, options, sidecars, features))

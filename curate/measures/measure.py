@@ -20,7 +20,9 @@ from curate.measures.borders import Borders, crop_inside, find_box, measure_bord
 from curate.measures.colorfulness import Moments, colorfulness_level, iter_blocks, mask_block
 from curate.measures.edits import Edits, count_dividers, measure_edits, measure_seams, measure_strokes
 from curate.measures.kind.classify import KindMeasure, classify_kinds
+from curate.measures.names import ToneNetwork
 from curate.measures.perceptual_hash import compute_fingerprint
+from curate.measures.pretrained import PretrainedOdds
 from curate.measures.tone.classify import ToneMeasure, classify_tones
 
 SMALL_SIDE_PX = 160
@@ -76,15 +78,20 @@ class PixelSummary:
     """See `measure_seams`."""
     stroke_density: float
     """See `measure_strokes`."""
+    large: NDArray[np.uint8] | None = None
+    """(h, w, 3) uint8 sRGB: a copy of twice the size of `small`, without invisible pixels, for the large network."""
 
 
-def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> Measures:
+def measure(
+    pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None, *, tone_network: ToneNetwork = "small"
+) -> Measures:
     """Compute all measures of one photo.
 
     Args:
         pixels: (H, W, 3) uint8, sRGB, red first, upright, transparency composited on white: the `pixels` of
             `curate.decode`. Use the full size, because colorfulness depends on the resolution.
         visible: (H, W) bool; pixels where it is False are not measured. None measures all pixels.
+        tone_network: `large` asks the network at 224 px, as `curate scan --tone-network large`.
 
     Returns:
         Colorfulness, appearance, tone, kind, fingerprint, borders and edits. The numbers are those that a scan
@@ -98,7 +105,7 @@ def measure(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None)
     >>> round(measures.colorfulness, 2), measures.colorfulness_level, round(measures.appearance.chroma_mean, 1)
     (85.53, 'highly', 104.6)
     """
-    return measure_batch([summarize_pixels(pixels, visible)])[0]
+    return measure_batch([summarize_pixels(pixels, visible, tone_network=tone_network)])[0]
 
 
 def summarize_pixels(
@@ -107,22 +114,25 @@ def summarize_pixels(
     mirrored: tuple[bool, bool] = (False, False),
     *,
     transposed: bool = False,
+    tone_network: ToneNetwork = "small",
 ) -> PixelSummary:
     """Compute what the measures need of a photo's pixels: the half of `measure` that reads all of them.
 
-    Turning a large photo costs as much as measuring it. So a photo may be given as it is stored; only `small`, `sample`
-    and `borders` then have to be turned, and are the same as those of the upright photo.
+    Turning a large photo costs as much as measuring it. So a photo may be given as it is stored; only `small`,
+    `sample`, `large` and `borders` then have to be turned, and are the same as those of the upright photo.
 
     Args:
         pixels: (H, W, 3) uint8 sRGB, as for `measure`.
         visible: (H, W) bool, or None, as for `measure`.
         mirrored: whether the last row, and the last column, are the first of the upright photo. Without `visible` only.
         transposed: whether the rows are columns of the upright photo.
+        tone_network: `large` also makes the copy `large`.
 
     Raises:
         ValueError: no pixel is visible.
     """
     times = _count_halvings(*pixels.shape[:2])
+    large = _make_large_copy(pixels, visible, max(0, times - 1), mirrored) if tone_network == "large" else None
     if not any(mirrored):
         colorfulness, small, small_visible = _measure_and_shrink(pixels, visible, times, Moments())
         box = find_box(small)
@@ -131,9 +141,10 @@ def summarize_pixels(
         return PixelSummary(
             *(colorfulness, small, small_visible, sample, borders, dividers),
             *_seams_and_strokes(pixels, borders, transposed),
+            large,
         )
     # halving drops odd rows and columns at the end of the upright photo: here, at the start of a mirrored axis
-    top, left = (side % (1 << times) if mirror else 0 for side, mirror in zip(pixels.shape, mirrored, strict=False))
+    top, left = _dropped_pixels(pixels, mirrored, times)
     moments = Moments()
     for dropped in (pixels[:top], pixels[top:, :left]):
         if dropped.size:
@@ -143,8 +154,26 @@ def summarize_pixels(
     borders = measure_borders(pixels, None, small, box, colorfulness, (top, left))
     sample, dividers = _sample_mirrored(pixels, mirrored), count_dividers(small, box)
     return PixelSummary(
-        *(colorfulness, small, None, sample, borders, dividers), *_seams_and_strokes(pixels, borders, transposed)
+        *(colorfulness, small, None, sample, borders, dividers),
+        *_seams_and_strokes(pixels, borders, transposed),
+        large,
     )
+
+
+def _dropped_pixels(pixels: NDArray[np.uint8], mirrored: tuple[bool, bool], times: int) -> tuple[int, int]:
+    """The rows and columns at the start of a mirrored photo that halving the upright one drops at its end."""
+    sides = zip(pixels.shape, mirrored, strict=False)
+    top, left = (side % (1 << times) if mirror else 0 for side, mirror in sides)
+    return top, left
+
+
+def _make_large_copy(
+    pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None, times: int, mirrored: tuple[bool, bool]
+) -> NDArray[np.uint8]:
+    """The photo halved some times, without invisible pixels."""
+    top, left = _dropped_pixels(pixels, mirrored, times)
+    planes = [np.asarray(plane, np.uint8) for plane in cv2.split(pixels[top:, left:])]
+    return _fill_invisible(*_shrink(planes, None if visible is None else visible.astype(np.float32), times))
 
 
 def _seams_and_strokes(pixels: NDArray[np.uint8], borders: Borders, transposed: bool) -> tuple[float, float]:
@@ -161,9 +190,11 @@ def measure_batch(summaries: Sequence[PixelSummary]) -> list[Measures]:
     lumas = [np.asarray(cv2.cvtColor(summary.small, cv2.COLOR_RGB2GRAY), np.uint8) for summary in summaries]
     smalls = [_fill_invisible(summary.small, summary.visible) for summary in summaries]
     samples = [summary.sample for summary in summaries]
-    tones = classify_tones(smalls)
+    larges = [summary.large for summary in summaries if summary.large is not None]
+    odds = PretrainedOdds(smalls, larges or None, [summary.colorfulness for summary in summaries])
+    tones = classify_tones(smalls, odds)
     appearances = measure_appearances(samples, lumas)
-    kinds = classify_kinds(samples, smalls, lumas, appearances)
+    kinds = classify_kinds(samples, smalls, lumas, appearances, odds)
     return [
         Measures(
             colorfulness=summary.colorfulness,

@@ -12,6 +12,9 @@ Kind = Literal["photo", "graphic"]
 KINDS: tuple[Kind, ...] = ("photo", "graphic")
 """Both classes, as in the manifest column `kind`."""
 
+ToneNetwork = Literal["small", "large"]
+"""What the network sees of a photo whose tone is in doubt: the small copy at 96 x 96 px, or a larger one at 224 px."""
+
 LEVELS: tuple[tuple[int, str], ...] = (
     (0, "not"),
     (15, "slightly"),

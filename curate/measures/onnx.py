@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from curate.errors import VividsetError
 
 Network = Any
-"""OpenCV's `dnn.Net` with one output value per picture."""
-
+"""OpenCV's `dnn.Net` with a fixed number of output values per picture."""
 
 BATCH_PICTURES = 8
 """Pictures that a network reads at a time, for which it takes about 10 MB."""
@@ -27,20 +26,24 @@ def load_network(onnx: bytes) -> Network:
 
 
 class PackageNetwork:
-    """The file `network.onnx` of a package, loaded once per process, at its first use.
+    """An ONNX file of a package, loaded once per process, at its first use.
 
     Args:
         package: name of the package that contains the file, such as `curate.measures.tone`.
+        outputs: numbers that the network returns for each picture.
+        name: of the file.
     """
 
-    def __init__(self, package: str) -> None:
-        self._package = package
+    def __init__(self, package: str, outputs: int = 1, name: str = "network.onnx") -> None:
+        self._package, self._outputs, self._name = package, outputs, name
         self._network: Network | None = None
         # a dnn.Net holds its input and output, so only one thread at a time can use it
         self._lock = threading.Lock()
 
-    def score(self, inputs: Sequence[NDArray[np.float32]], network: Network | None = None) -> NDArray[np.float64]:
-        """Return the network's output for several pictures, (n,).
+    def score(
+        self, inputs: Sequence[NDArray[np.float32]], network: Network | None = None, batch: int = BATCH_PICTURES
+    ) -> NDArray[np.float64]:
+        """Return the network's outputs for several pictures, (n, outputs).
 
         The pictures do not influence each other's numbers. Several at a time take four fifths of the time, because the
         weights are read from memory once.
@@ -48,22 +51,23 @@ class PackageNetwork:
         Args:
             inputs: one array per picture, (channels, rows, columns) float32.
             network: from `load_network`; None uses the network in the package.
+            batch: pictures that are given to the network at a time.
 
         Raises:
             VividsetError: the network's file is missing or damaged.
         """
         with self._lock:
-            outputs = np.empty(len(inputs))
-            for first in range(0, len(inputs), BATCH_PICTURES):
+            outputs = np.empty((len(inputs), self._outputs))
+            for first in range(0, len(inputs), batch):
                 network = network or self._load()
-                chosen = slice(first, first + BATCH_PICTURES)
+                chosen = slice(first, first + batch)
                 network.setInput(np.stack(inputs[chosen]))
-                outputs[chosen] = network.forward().ravel()
+                outputs[chosen] = network.forward()
             return outputs
 
     def _load(self) -> Network:
         if self._network is None:
-            file = files(self._package) / "network.onnx"
+            file = files(self._package) / self._name
             try:
                 self._network = load_network(file.read_bytes())
             except (OSError, cv2.error) as exc:

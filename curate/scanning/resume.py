@@ -208,6 +208,9 @@ class KnownRowMatcher:
         Args:
             photos: sorted by `ListedPhoto.key`.
         """
+        if not self._files:
+            yield from map(ListingRow, photos)
+            return
         for photo, is_found in self._add_photos_of_unreadable_folders(photos):
             key = photo.key
             yield from self._missing_rows_before(key)

@@ -19,8 +19,11 @@ from curate.image.orientation import apply_orientation, mirrored_axes
 from curate.image.source_type import read_source_type
 from curate.manifest import METRIC
 from curate.measures.measure import Measures, PixelSummary, measure_batch, summarize_pixels
+from curate.measures.names import ToneNetwork
 from curate.sources import ListedPhoto, read_listed_photo
-from curate.sources.members import is_metadata
+from curate.sources.members import is_metadata, nested_error
+from curate.sources.parquet_table import is_parquet
+from curate.sources.table_reader import holds_images
 
 Fidelity = Literal["exact", "fast"]
 
@@ -40,6 +43,8 @@ class ScoreOptions:
     """Photos with more pixels are errors."""
     fidelity: Fidelity = "exact"
     """`fast` decodes color JPEGs at a quarter of their size; docs/results/fidelity.md says how the measures change."""
+    tone_network: ToneNetwork = "small"
+    """`large` asks the network at 224 px about photos whose tone is in doubt; docs/results/tone.md has the effect."""
 
     def __post_init__(self) -> None:
         if self.max_pixels < 1:
@@ -47,6 +52,10 @@ class ScoreOptions:
         if self.fidelity not in get_args(Fidelity):
             raise UsageError(
                 f"--fidelity {self.fidelity!r} does not exist: choose from {', '.join(get_args(Fidelity))}"
+            )
+        if self.tone_network not in get_args(ToneNetwork):
+            raise UsageError(
+                f"--tone-network {self.tone_network!r} does not exist: choose from {', '.join(get_args(ToneNetwork))}"
             )
 
     @property
@@ -139,13 +148,18 @@ def score_members(members: Iterable[tuple[ListedPhoto, bytes]], options: ScoreOp
 
 
 def is_wanted(photo: ListedPhoto, head: bytes) -> bool:
-    """Whether to read the rest of a file, by its first SNIFF_BYTES bytes: whether it is a photo.
+    """Whether to read the rest of a file, by its first SNIFF_BYTES bytes: whether it is a photo, or may hold some.
 
     Raises:
         UnsupportedFormat: it is camera raw.
     """
     check_raw_name(photo.path, head)
-    return looks_like_photo(head)
+    return looks_like_photo(head) or _is_nested_parquet(photo, head)
+
+
+def _is_nested_parquet(photo: ListedPhoto, head: bytes) -> bool:
+    """Whether a member of a tar or ZIP is a Parquet file with the name of a metadata file."""
+    return photo.offset is not None and is_metadata(photo.path) and is_parquet(head)
 
 
 def _measure_all(decoded: Iterator[Record | _DecodedPhoto | None]) -> Iterator[Record | None]:
@@ -182,7 +196,7 @@ def _decode_bytes(photo: ListedPhoto, data: bytes, options: ScoreOptions) -> Rec
         return Record(photo, error=photo.error)
     head = data[:SNIFF_BYTES]
     if not (looks_like_photo(head) or photo.has_photo_name or has_raw_name(photo.path)):
-        error = None if is_metadata(photo.path) else find_container(photo.path, head, photo.bytes)
+        error = _find_container(photo, data)
         return Record(photo, error=str(error)) if error else None
     digest = None
     try:
@@ -192,14 +206,26 @@ def _decode_bytes(photo: ListedPhoto, data: bytes, options: ScoreOptions) -> Rec
             fast = options.fidelity == "fast"
             decoded = decode(data, max_pixels=options.max_pixels, quarter=fast, upright=False)
             turn = decoded.remaining_orientation
-            summary = summarize_pixels(decoded.pixels, decoded.visible, mirrored_axes(turn), transposed=turn >= 5)
-            if turn != 1:  # the small copy, the sample and the bands are turned instead of all pixels
+            summary = summarize_pixels(
+                *(decoded.pixels, decoded.visible, mirrored_axes(turn)),
+                transposed=turn >= 5,
+                tone_network=options.tone_network,
+            )
+            if turn != 1:  # the copies, the sample and the bands are turned instead of all pixels
                 small, sample = (apply_orientation(part, turn) for part in (summary.small, summary.sample))
+                large = None if summary.large is None else apply_orientation(summary.large, turn)
                 borders = summary.borders.turn(lambda sides: apply_orientation(sides, turn))
-                summary = replace(summary, small=small, sample=sample, borders=borders)
+                summary = replace(summary, small=small, sample=sample, borders=borders, large=large)
             return _DecodedPhoto(photo, digest, decoded.header, summary, read_source_type(data))
     except PhotoError as exc:
         return Record(photo, digest, error=str(exc))
+
+
+def _find_container(photo: ListedPhoto, data: bytes) -> PhotoError | None:
+    """The error of a file that is not a photo, but may hold some; None for any other file."""
+    if is_metadata(photo.path):
+        return nested_error() if _is_nested_parquet(photo, data) and holds_images(data) else None
+    return find_container(photo.path, data[:SNIFF_BYTES], photo.bytes)
 
 
 def _measure_decoded(batch: Sequence[Record | _DecodedPhoto | None]) -> list[Record | None]:

@@ -22,8 +22,8 @@ from curate.scanning.merge import merge_sorted, sort_rows
 from curate.scanning.scorer import Record
 from curate.scanning.work_dir import StreamCounts
 from curate.sources import ListedPhoto
-from curate.sources.path_lists import sort_photos
 from curate.sources.sidecars import is_candidate
+from curate.sources.sorting import sort_photos
 from curate.sources.tar_stream import TarStream
 
 _TABLE_ROWS = 1024

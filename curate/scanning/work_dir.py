@@ -344,9 +344,10 @@ def _full_chunks(rows: Iterable[ListingRow]) -> Iterator[list[ListingRow]]:
 
 def _listing_table(index: int, rows: list[ListingRow]) -> pa.Table:
     """The rows of one chunk in the listing schema."""
-    columns: dict[str, list[Any]] = {name: [getattr(row.photo, name) for row in rows] for name in _PHOTO_COLUMNS}
-    columns["sidecars"] = [row.photo.sidecars or None for row in rows]
-    columns |= {name: [getattr(row, name) for row in rows] for name in ListingRow._fields if name != "photo"}
+    of_rows: dict[str, Sequence[Any]] = dict(zip(ListingRow._fields, zip(*rows, strict=True), strict=True))
+    photos = zip(*of_rows.pop("photo"), strict=True)
+    columns: dict[str, Sequence[Any]] = dict(zip(ListedPhoto._fields, photos, strict=True)) | of_rows
+    columns["sidecars"] = [files or None for files in columns["sidecars"]]
     return pa.table(columns | {"chunk": [index] * len(rows)}, schema=LISTING_SCHEMA)
 
 

@@ -15,6 +15,7 @@ compression.py    decompresses gzip, bzip2, xz and zstd
 tar_headers.py    reads the headers of a tar, also of a joined or damaged one
 zip_directory.py  lists the members of a ZIP file
 zip_entries.py    reads the directory of a ZIP in pieces
+zip_plain.py      parses many usual entries of the directory together
 zip_member.py     reads one member of a ZIP at its position
 table_columns.py  finds the columns of images of a Parquet or Arrow file
 table_listing.py  lists the images of a Parquet or Arrow file
@@ -22,7 +23,8 @@ table_reader.py   reads images, and the other columns of their rows
 parquet_table.py  reads values of a Parquet file
 arrow_table.py    reads values of an Arrow file at their positions
 flatbuffer.py     reads the metadata of Arrow files
-path_lists.py     reads files with one path per line; sorts a listing on disk
+path_lists.py     reads files with one path per line
+sorting.py        sorts a listing of any length
 remote.py         lists and reads URLs through fsspec
 sidecars.py       finds and reads the files beside photos
 photo_columns.py  reads the rows of metadata files

@@ -23,7 +23,7 @@ COMPRESSED_TAR_SUFFIXES = (
     *(".tar.lz4", ".tar.z"),
 )
 _ARCHIVE_SUFFIXES = (TAR_SUFFIX, ZIP_SUFFIX, *COMPRESSED_TAR_SUFFIXES)
-_CONTAINER_SUFFIXES = (*_ARCHIVE_SUFFIXES, *TABLE_SUFFIXES)
+CONTAINER_SUFFIXES = (*_ARCHIVE_SUFFIXES, *TABLE_SUFFIXES)
 TAR_IN_PATH = "".join(
     (
         r"(?i)^(?P<tar>(?:[^/]*/)*?[^/]*(?:",
@@ -99,7 +99,9 @@ class ListedPhoto(NamedTuple):
     @property
     def is_table_row(self) -> bool:
         """Whether it is an image in a Parquet or Arrow file."""
-        return self.offset is not None and has_table_name(container_path(self.path))
+        if self.offset is None or not ((path := self.path.lower()).count(".parquet/") or path.count(".arrow/")):
+            return False
+        return has_table_name(container_path(self.path))
 
     def open_path(self) -> str:
         """The path for `open`: the file on this machine, or the container of the member."""
@@ -154,7 +156,7 @@ def has_table_name(path: str) -> bool:
 
 def has_container_name(path: str) -> bool:
     """Whether a name is that of a tar, a ZIP, a Parquet or an Arrow file."""
-    return path.lower().endswith(_CONTAINER_SUFFIXES)
+    return path.lower().endswith(CONTAINER_SUFFIXES)
 
 
 def modified_ns(status: os.stat_result) -> int:

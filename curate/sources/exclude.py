@@ -29,6 +29,10 @@ SYSTEM_NAMES = (
 _PLAIN_NAMES = {name.casefold(): name for name in SYSTEM_NAMES if "*" not in name}
 _PREFIXES = {name.casefold().rstrip("*"): name for name in SYSTEM_NAMES if "*" in name}
 _PREFIX_TEXTS = tuple(_PREFIXES)
+_SAFE_STARTS = frozenset(map(chr, range(ord("!"), 0x7F))) - {
+    start for name in SYSTEM_NAMES for start in (name[0].upper(), name[0].lower())
+}
+"""Characters with which none of these names begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,16 @@ class Exclusion:
 
     def filter_photos(self, photos: Iterable[ListedPhoto], *, start: int) -> Iterator[ListedPhoto]:
         """The entries that are not skipped; see `skips_below`."""
-        return (photo for photo in photos if not self.skips_below(photo.path, start=start))
+        clean: str | None = None
+        """A folder, with a slash, that is not skipped."""
+        for photo in photos:
+            path = photo.path
+            name = path.rfind("/") + 1
+            if path[name : name + 1] in _SAFE_STARTS and path[:name] == clean:
+                yield photo
+            elif not self.skips_below(path, start=start):
+                clean = None if self.patterns else path[:name]
+                yield photo
 
     def _find(self, path: str, start: int) -> tuple[str, str] | None:
         """The outermost file or folder of a path that is skipped, and the rule; None if none is."""

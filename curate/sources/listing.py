@@ -19,6 +19,7 @@ from curate.sources.entry import ListedPhoto, has_container_name, has_table_name
 from curate.sources.exclude import Exclusion
 from curate.sources.local import FolderListing, check_folder, list_file
 from curate.sources.sidecars import read_folder, stem_of
+from curate.sources.sorting import sort_photos
 from curate.sources.table_columns import ColumnChoice
 from curate.sources.table_reader import check_images
 from curate.text import describe_error
@@ -151,7 +152,7 @@ class Sources:
         in_folders = itertools.chain.from_iterable(folder.photos() for folder in folders)
         if not (roots.files or roots.urls or self.lists):
             return self._check_columns(in_folders)
-        elsewhere = self._add_neighbors(path_lists.sort_photos(self._list_files_and_urls(roots)))
+        elsewhere = self._add_neighbors(sort_photos(self._list_files_and_urls(roots)))
         return self._check_columns(heapq.merge(in_folders, elsewhere, key=lambda photo: photo.key))
 
     def _check_columns(self, photos: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:

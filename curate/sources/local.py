@@ -24,8 +24,8 @@ from curate.sources.entry import (
     modified_ns,
 )
 from curate.sources.exclude import Exclusion
-from curate.sources.path_lists import sort_photos
 from curate.sources.sidecars import FolderSidecars
+from curate.sources.sorting import MEMBERS_IN_MEMORY, sort_photos
 from curate.sources.table_columns import ColumnChoice
 
 _Subfolder = tuple[str, tuple[str, ...], tuple[tuple[int, int], ...], str | None]
@@ -118,9 +118,11 @@ class FolderListing:
     ) -> Iterator[ListedPhoto]:
         """The entries of a file in a folder; `beside` are its sidecars, if it is a photo of its own."""
         members = list_file_or_members(self.source, path, full, status, self.exclusion, self.choice, named=False)
+        if not beside:
+            yield from members
+            return
         for photo in members:
-            is_own_file = photo.offset is None and photo.error is None
-            yield photo._replace(sidecars=beside) if is_own_file and beside else photo
+            yield photo._replace(sidecars=beside) if photo.offset is None and photo.error is None else photo
 
     def _unreadable(self, path: str, exc: OSError) -> Iterator[ListedPhoto]:
         """The entry for a file whose status cannot be read; nothing for a broken link without a photo's name."""
@@ -206,8 +208,11 @@ def list_file_or_members(
             yield ListedPhoto(source, path, None, None, error)
         else:
             members = list_members(source, path, full, status, choice, named=named)
+            if has_table_name(path) and not exclusion.patterns:
+                yield from members
+                return
             if not (named or has_table_name(path)):  # whose rows are in order
-                members = sort_photos(members)
+                members = sort_photos(members, MEMBERS_IN_MEMORY)
             yield from exclusion.filter_photos(members, start=path.count("/") + 1)
     elif photo.error is None or photo.has_photo_name:
         yield photo

@@ -7,10 +7,9 @@ In a folder, tar or ZIP, as img2dataset and WebDataset write them: `cat.jpg`, `c
 from __future__ import annotations
 
 import os
-import sqlite3
 import tarfile
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -194,50 +193,51 @@ def read_folder(folder: str, exclusion: Exclusion) -> FolderSidecars:
     return FolderSidecars(entries, (), exclusion, None)
 
 
+SampleFile = tuple[str, int | None, int | None]
+"""Path, offset and size of a file, as of a `ListedPhoto`."""
+
+
 class SidecarIndex:
-    """Finds the sidecars of photos in a table of entries on disk, which has a column `sample`.
+    """Finds the sidecars of photos among the entries of a listing.
 
     Args:
-        database: has the table `photos` with the fields of `ListedPhoto`.
+        find: returns the files that were added with one `sample_key`, also repeatedly.
     """
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
+    def __init__(self, find: Callable[[str], Iterable[SampleFile]]) -> None:
+        self._find = find
         self._metadata: dict[tuple[str, str], Sidecar] = {}
         """Metadata files by source and folder."""
-        self._has_candidates = False
+        self.has_candidates = False
+        """Whether some entry may be a sidecar."""
         self._last: tuple[str, _Sample] | None = None
 
     def sample_key(self, photo: ListedPhoto) -> str | None:
-        """The value of the column `sample`, equal for entries that may belong together; None if the entry has none."""
+        """A text that is equal for entries that may belong together; None if the entry belongs to no other."""
         folder, _, name = photo.path.rpartition("/")
         if photo.error is not None or photo.is_table_row:
             return None
         if is_metadata(name):
             key = photo.source, folder
-            if key not in self._metadata or name == METADATA_NAMES[0]:
+            known = self._metadata.get(key)
+            if known is None or _metadata_rank(name) <= _metadata_rank(known.path):
                 self._metadata[key] = _to_sidecar(photo.path, photo.offset, photo.bytes)
-        self._has_candidates = self._has_candidates or is_candidate(name)
+        self.has_candidates = self.has_candidates or is_candidate(name)
         return f"{photo.source}/{folder}/{stem_of(name)}"
 
-    def create(self) -> None:
-        """Make the index, after all entries were added; listings of photos alone need none."""
-        if self._has_candidates:
-            self._database.execute("CREATE INDEX samples ON photos(sample) WHERE sample IS NOT NULL")
-
-    def add_to(self, photo: ListedPhoto) -> ListedPhoto:
-        """The entry with its sidecars."""
+    def add_to(self, photo: ListedPhoto, key: str | None) -> ListedPhoto:
+        """The entry with its sidecars, after all entries were added; `key` is its `sample_key`."""
         name = photo.path.rpartition("/")[2]
-        if not self._has_candidates or photo.error is not None or photo.is_table_row or not _may_be_photo(name):
+        if not self.has_candidates or key is None or not _may_be_photo(name):
             return photo
-        key = self.sample_key(photo) or ""
-        if self._last is None or self._last[0] != key:
-            rows = self._database.execute(
-                "SELECT DISTINCT path, offset, bytes FROM photos WHERE sample = ? ORDER BY offset", [key]
-            )
-            self._last = key, _Sample(rows)
-        sidecars = (*self._last[1].sidecars(photo), *self._nearest_metadata(photo))
-        return photo._replace(sidecars=sidecars) if sidecars else photo
+        files = list(self._find(key))
+        found = _match_only_photo(photo.path, name, files)
+        if found is None:
+            if self._last is None or self._last[0] != key:
+                self._last = key, _Sample(files)
+            found = [*self._last[1].sidecars(photo)]
+        found += self._nearest_metadata(photo)
+        return ListedPhoto(*photo[:-1], tuple(found)) if found else photo
 
     def _nearest_metadata(self, photo: ListedPhoto) -> Iterator[Sidecar]:
         """The nearest metadata file in the folder of a photo or above it, in the same tar or ZIP."""
@@ -250,16 +250,26 @@ class SidecarIndex:
                 return
 
 
+def _match_only_photo(path: str, name: str, files: Sequence[SampleFile]) -> list[Sidecar] | None:
+    """The sidecars of a photo as most are: the only one of its sample, with one dot in its name; None for others."""
+    others = {file[0] for file in files if file[0] != path}
+    if name.find(".", 1) != name.rfind(".") or name[:1] == "." or len(others) != len(files) - 1:
+        return None
+    if not all(map(is_candidate, others)):
+        return None
+    return [_to_sidecar(*file) for file in sorted(files, key=_by_offset) if file[0] != path]
+
+
 class _Sample:
     """The files of one sample, of which several members of a tar may have the same name.
 
     Args:
-        rows: path, offset and size of each, sorted by offset.
+        files: all files of the sample, in any order, also repeatedly.
     """
 
-    def __init__(self, rows: Iterable[tuple[str, int | None, int | None]]) -> None:
+    def __init__(self, files: Iterable[SampleFile]) -> None:
         self._places: defaultdict[str, list[Sidecar]] = defaultdict(list)
-        for path, offset, size in rows:
+        for path, offset, size in sorted(set(files), key=_by_offset):
             self._places[path.rpartition("/")[2]].append(_to_sidecar(path, offset, size))
         self._matches = match_sidecars(self._places)
 
@@ -270,6 +280,15 @@ class _Sample:
         for other in self._matches.get(name, ()):
             places = self._places[other]
             yield places[same.index(photo.offset) if len(places) == len(same) else -1]
+
+
+def _by_offset(file: SampleFile) -> tuple[int, str]:
+    return -1 if file[1] is None else file[1], file[0]
+
+
+def _metadata_rank(path: str) -> int:
+    """Of several metadata files in a folder, that with the lowest number is taken."""
+    return METADATA_NAMES.index(path.rpartition("/")[2])
 
 
 def _to_sidecar(path: str, offset: int | None, size: int | None) -> Sidecar:

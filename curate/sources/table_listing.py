@@ -7,6 +7,8 @@ type, plus the number of its column among these. So it depends on the file alone
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain, repeat
 from typing import BinaryIO, Protocol
 
 import pyarrow as pa
@@ -14,7 +16,7 @@ import pyarrow as pa
 from curate.errors import BrokenTable, EmptyFile, NotAPhoto, PhotoError, UnsupportedFormat
 from curate.manifest import escape
 from curate.sources.arrow_table import ArrowTable, is_arrow
-from curate.sources.entry import ROW_DIGITS, ListedPhoto, photo_location, row_path
+from curate.sources.entry import ROW_DIGITS, ListedPhoto, photo_location
 from curate.sources.members import FILE_NAME, is_metadata
 from curate.sources.parquet_table import ParquetTable, is_parquet
 from curate.sources.table_columns import (
@@ -115,12 +117,28 @@ def list_table_rows(
     if table.damage is not None:
         yield container._replace(modified_ns=None, error=str(table.damage))
     total = len(binary_columns(table.schema))
-    names = [(None if total == 1 else escape(column.name).replace("\0", r"\x00"), column.number) for column in columns]
-    names.sort(key=lambda name: (name[0] or "").split("/"))
-    source, path, modified_ns = container.source, container.path, container.modified_ns
-    for row in range(table.rows):
-        for name, number in names:
-            yield ListedPhoto(source, row_path(path, row, name), None, modified_ns, None, row * total + number)
+    ends = [
+        ("" if total == 1 else "/" + escape(column.name).replace("\0", r"\x00"), column.number) for column in columns
+    ]
+    ends.sort(key=lambda end: end[0].split("/"))
+    columns_rows = [
+        _list_column(container, end, range(number, number + table.rows * total, total)) for end, number in ends
+    ]
+    yield from columns_rows[0] if len(columns_rows) == 1 else chain.from_iterable(zip(*columns_rows, strict=True))
+
+
+def _list_column(container: ListedPhoto, end: str, offsets: range) -> Iterator[ListedPhoto]:
+    """The entries of a column; the paths are those of `row_path`.
+
+    Args:
+        container: the entry of the file itself.
+        end: what follows the number of the row in each path.
+        offsets: of the entries.
+    """
+    paths = (f"{container.path}/{row:0{ROW_DIGITS}d}{end}" for row in range(len(offsets)))
+    source, time_ns = repeat(container.source), repeat(container.modified_ns)
+    fields = zip(source, paths, repeat(None), time_ns, repeat(None), offsets, repeat(()))
+    return map(partial(tuple.__new__, ListedPhoto), fields)
 
 
 def choose_columns(table: Table, choice: ColumnChoice, location: str) -> tuple[ImageColumn, ...]:

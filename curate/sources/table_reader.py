@@ -167,6 +167,15 @@ def has_images(location: str) -> bool:
     return has_table_name(location) and _find_missing_images(location, ColumnChoice(), unreadable=NotAPhoto()) is None
 
 
+def holds_images(data: bytes) -> bool:
+    """Whether these bytes are a Parquet or Arrow file with columns of images; False if they are damaged."""
+    try:
+        with closing(open_table(pa.BufferReader(data), len(data))) as table:
+            return bool(choose_columns(table, ColumnChoice(), ""))
+    except (PhotoError, OSError):
+        return False
+
+
 def largest_row_group(location: str) -> int:
     """The size in bytes, decoded, of the largest row group of a Parquet file.
 

@@ -6,6 +6,8 @@ import stat
 import struct
 import zipfile
 from collections.abc import Iterator
+from functools import partial
+from itertools import repeat
 from typing import BinaryIO
 
 from curate.errors import BrokenZip, FileTooLarge, NotAFile, PhotoError
@@ -31,10 +33,10 @@ from curate.sources.zip_entries import (
     ZipEntry,
 )
 from curate.sources.zip_member import ZipMember, method_error
+from curate.sources.zip_plain import LOCAL_HEADER_BYTES, MODE_SYSTEMS, PlainEntries
 
-_DOS, _UNIX, _MACOS = 0, 3, 19
-"""Systems that wrote an entry, as in APPNOTE.TXT 4.4.2."""
-_LOCAL_HEADER_BYTES = 30
+_DOS = 0
+"""Of systems that wrote an entry, as in APPNOTE.TXT 4.4.2."""
 _DAMAGE_ERRORS = (
     zipfile.BadZipFile,
     NotImplementedError,
@@ -68,7 +70,11 @@ def list_zip_members(container: ListedPhoto, stream: BinaryIO, size: int) -> Ite
     try:
         directory = ZipDirectory(stream, size)
         start = directory.start
-        for member in directory:
+        for member in directory.batches():
+            if isinstance(member, PlainEntries):
+                start = min(start, *member.offsets)
+                yield from _list_plain(container, member)
+                continue
             start = min(start, member.header_offset)
             kind = _file_type(member)
             if kind == stat.S_IFLNK:
@@ -118,12 +124,20 @@ def _list_member(container: ListedPhoto, member: ZipEntry, kind: int, size: int)
     return ListedPhoto(container.source, path, member.file_size, container.modified_ns, None, member.header_offset)
 
 
+def _list_plain(container: ListedPhoto, members: PlainEntries) -> Iterator[ListedPhoto]:
+    """The entries of members for which `_list_member` has no error."""
+    paths = [f"{container.path}/{name}" for name in members.names]
+    source, time_ns = repeat(container.source), repeat(container.modified_ns)
+    fields = zip(source, paths, members.sizes, time_ns, repeat(None), members.offsets, repeat(()))
+    return map(partial(tuple.__new__, ListedPhoto), fields)
+
+
 def _find_error(member: ZipEntry, size: int) -> PhotoError | None:
     """The error of a member that can't be read, as the directory alone shows; None if it may be readable."""
     if error := method_error(member.compress_type, member.flag_bits):
         return error
     start = member.header_offset
-    if not 0 <= start <= size - _LOCAL_HEADER_BYTES - member.compress_size or member.file_size >= 1 << 63:
+    if not 0 <= start <= size - LOCAL_HEADER_BYTES - member.compress_size or member.file_size >= 1 << 63:
         return BrokenZip("the directory of the ZIP names a position outside the ZIP: copy the ZIP again")
     if member.file_size > max(BOMB_BYTES, BOMB_RATIO * member.compress_size):
         return FileTooLarge(
@@ -193,7 +207,7 @@ def _member_name(member: ZipEntry) -> str:
     name = member.filename
     if member.create_system == _DOS and "/" not in name:
         name = name.replace("\\", "/")
-    elif not name.isascii() and member.create_system in (_UNIX, _MACOS) and not member.flag_bits & UTF8_NAME:
+    elif not name.isascii() and member.create_system in MODE_SYSTEMS and not member.flag_bits & UTF8_NAME:
         try:
             name = name.encode("cp437").decode("utf-8")
         except UnicodeError:
@@ -203,4 +217,4 @@ def _member_name(member: ZipEntry) -> str:
 
 def _file_type(member: ZipEntry) -> int:
     """The kind of file as in `stat`; 0 if the ZIP does not say it."""
-    return stat.S_IFMT(member.external_attr >> 16) if member.create_system in (_UNIX, _MACOS) else 0
+    return stat.S_IFMT(member.external_attr >> 16) if member.create_system in MODE_SYSTEMS else 0

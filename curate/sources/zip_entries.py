@@ -10,6 +10,8 @@ import zipfile
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+from curate.sources.zip_plain import ENTRY_MAGIC, IN_EXTRA, MAX_VERSION, PlainEntries, find_plain_entries
+
 END_RECORD_BYTES, MAX_COMMENT_BYTES = 22, 65_535
 END_RECORD_MAGIC = b"PK\5\6"
 _END_RECORD = struct.Struct("<4s4H2LH")
@@ -17,15 +19,11 @@ _END_RECORD_64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR_64 = struct.Struct("<4sLQL")
 _ENTRY = struct.Struct("<4sx2Bx2H8x2L3H4x2L")
 """Without the time, the checksum and other fields that are not used here."""
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 19
 _MAX_ENTRY_BYTES = _ENTRY.size + 3 * 65_535
-_MAX_VERSION = 63
-"""Of the format, which an entry may need (6.3)."""
 UTF8_NAME = 0x800
 """Bit of the flags."""
 _ZIP64_EXTRA = 1
-_IN_EXTRA = 0xFFFFFFFF
-"""A number that is in the extra field instead."""
 
 
 class ZipEntry(NamedTuple):
@@ -53,7 +51,7 @@ class ZipDirectory:
     """
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
-        self._stream = stream
+        self._stream, self._size = stream, size
         end = _find_end(stream, size)
         stream.seek(end)
         record = _END_RECORD.unpack(stream.read(_END_RECORD.size))
@@ -74,18 +72,38 @@ class ZipDirectory:
             BadZipFile: the directory is damaged.
             NotImplementedError: an entry needs a newer version of ZIP.
         """
+        for entries in self.batches(plain=False):
+            if isinstance(entries, ZipEntry):
+                yield entries
+
+    def batches(self, *, plain: bool = True) -> Iterator[ZipEntry | PlainEntries]:
+        """Yield the entries: plain ones together, if `plain` is true, and all others one at a time.
+
+        Raises:
+            BadZipFile, NotImplementedError: as when iterating.
+        """
         position, end = self.start, self.start + self._bytes
-        data, at = b"", 0
-        while position < end or at < len(data):
-            if len(data) - at < _MAX_ENTRY_BYTES and position < end:
+        data = b""
+        while position < end or data:
+            if position < end:
                 self._stream.seek(position)
                 chunk = self._stream.read(min(_CHUNK_BYTES, end - position))
                 if not chunk:
                     raise zipfile.BadZipFile("the directory is cut off")
                 position += len(chunk)
-                data, at = data[at:] + chunk, 0
-            entry, at = self._parse(data, at)
-            yield entry
+                data += chunk
+            at = 0
+            for run in find_plain_entries(data, self._shift, self._size) if plain else ():
+                while at < run.start:
+                    entry, at = self._parse(data, at)
+                    yield entry
+                yield run
+                at = run.end
+            last = len(data) - (_MAX_ENTRY_BYTES if position < end else 0)
+            while at < last:
+                entry, at = self._parse(data, at)
+                yield entry
+            data = data[at:]
 
     def _parse(self, data: bytes, at: int) -> tuple[ZipEntry, int]:
         """The entry at a position of the data, and the position of the next."""
@@ -94,16 +112,16 @@ class ZipDirectory:
         fields = _ENTRY.unpack_from(data, at)
         magic, system, version, flags, method, compressed, size = fields[:7]
         name_bytes, extra_bytes, comment_bytes, attributes, offset = fields[7:]
-        if magic != b"PK\1\2":
+        if magic != ENTRY_MAGIC:
             raise zipfile.BadZipFile("bad entry of the directory")
-        if version > _MAX_VERSION:
+        if version > MAX_VERSION:
             raise NotImplementedError(f"zip file version {version / 10:.1f}")
         start = at + _ENTRY.size
         after = start + name_bytes + extra_bytes + comment_bytes
         if after > len(data):
             raise zipfile.BadZipFile("the directory is cut off")
         name = data[start : start + name_bytes]
-        if _IN_EXTRA in (compressed, size, offset):
+        if IN_EXTRA in (compressed, size, offset):
             extra = data[start + name_bytes : start + name_bytes + extra_bytes]
             size, compressed, offset = _read_extra_64(extra, size, compressed, offset)
         if name.isascii():
@@ -153,9 +171,9 @@ def _read_extra_64(extra: bytes, size: int, compressed: int, offset: int) -> tup
             values = struct.unpack_from(f"<{length // 8}Q", extra, 4)
             numbers = iter(values)
             try:
-                size = next(numbers) if size == _IN_EXTRA else size
-                compressed = next(numbers) if compressed == _IN_EXTRA else compressed
-                offset = next(numbers) if offset == _IN_EXTRA else offset
+                size = next(numbers) if size == IN_EXTRA else size
+                compressed = next(numbers) if compressed == IN_EXTRA else compressed
+                offset = next(numbers) if offset == IN_EXTRA else offset
             except StopIteration as exc:
                 raise zipfile.BadZipFile("bad extra field of ZIP64") from exc
             break

@@ -17,6 +17,8 @@ from curate.errors import BrokenZip, PhotoError, UnsupportedFormat
 
 ENCRYPTED = 0x1
 """Bit of the flags."""
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+"""Of compression, that can be read."""
 _HAS_DESCRIPTOR = 0x8
 """Bit of the flags: checksum and sizes follow the data, because the ZIP was written as a stream."""
 _HEADER = struct.Struct("<4s5H3I2H")
@@ -162,7 +164,7 @@ def method_error(method: int, flags: int) -> PhotoError | None:
     """The error of a member that is encrypted or compressed by an unknown method; None if it can be read."""
     if flags & ENCRYPTED:
         return UnsupportedFormat("it is encrypted: unpack the ZIP with its password, and scan the folder")
-    if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+    if method not in METHODS:
         return UnsupportedFormat(f"it is compressed by method {method}: unpack the ZIP, and scan the folder")
     return None
 

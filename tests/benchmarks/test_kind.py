@@ -1,4 +1,4 @@
-"""The training of the kind network runs on tiny inputs and prints its tables."""
+"""The training of what decides about kinds runs on tiny inputs and prints its tables."""
 
 from __future__ import annotations
 
@@ -15,33 +15,43 @@ from PIL import Image
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "kind"
 
 
-@pytest.mark.filterwarnings("ignore:Constant folding:UserWarning", "ignore::DeprecationWarning")
-def test_training_prints_tables_and_writes_a_network(
+def test_training_prints_tables_and_writes_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    import pictures  # type: ignore[import-not-found]
+    import train_kind  # type: ignore[import-not-found]  # in this process: torch is imported already
+
     rng, rows = np.random.default_rng(0), []
     for number in range(16):
         small = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-        path = tmp_path / "clones" / f"{number}.png"
-        path.parent.mkdir(exist_ok=True)
+        path = tmp_path / "clones" / f"owner/{number // 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
         small.resize((160, 120), Image.Resampling.NEAREST if number % 2 else Image.Resampling.BICUBIC).save(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         rows.append((f"owner/{number // 2}", path.name, digest, "graphic" if number % 2 else "photo"))
-    with (tmp_path / "labels.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("repository", "path", "sha256", "label"), *rows])
-    monkeypatch.syspath_prepend(FOLDER)
-    import train_network  # type: ignore[import-not-found]  # in this process: torch is imported already
-
-    monkeypatch.setattr(train_network, "STEP_PICTURES", 4)
-    options = ["--labels", str(tmp_path / "labels.csv"), "--out", str(tmp_path), "--epochs", "0.1", "--synthetic", "4"]
-    monkeypatch.setattr(sys, "argv", ["train_network.py", str(tmp_path / "clones"), *options])
+    weak = ("drawings", "owner/0", "png$", "graphic", "drawing", "2", "test")
+    write_csv(tmp_path / "labels.csv", [("repository", "path", "sha256", "label"), *rows])
+    write_csv(tmp_path / "weak.csv", [("source", "repository", "rule", "label", "class", "most", "use"), weak])
+    monkeypatch.setattr(pictures, "HERE", tmp_path)
+    monkeypatch.setattr(pictures, "PHOTO_LISTS", [])
+    monkeypatch.setattr(pictures, "MIN_BYTES", 0)
+    monkeypatch.setattr(train_kind, "EPOCHS", 1)
+    monkeypatch.setattr(sys, "argv", ["train_kind.py", str(tmp_path / "clones"), "--out", str(tmp_path)])
     threads = torch.get_num_threads()
     try:
-        train_network.main()
+        train_kind.main()
     finally:
         torch.set_num_threads(threads)
     printed = capsys.readouterr().out
-    assert "of the photos lost" in printed
-    assert "| asked from |" in printed
-    assert (tmp_path / "network.onnx").stat().st_size < 8e6
+    assert "0 of the labeled pictures are missing" in printed
+    assert "| photos asked | from |" in printed
+    assert "sources of weak.csv: 0 photos and 2 graphics" in printed
+    with np.load(tmp_path / "kind_head.npz") as arrays:
+        assert arrays["kind_hidden"].shape == (1024, train_kind.SEEDS * train_kind.HIDDEN)
     assert (tmp_path / "weights.txt").read_text(encoding="utf-8").startswith("BIAS = ")
+
+
+def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)

@@ -16,6 +16,8 @@ from PIL import Image
 from curate.cli import main
 from curate.manifest.reader import trace_lineage
 from curate.scanning.scan import ScanOptions, scan_photos
+from curate.scanning.scorer import Record, ScoreOptions, score_photo
+from curate.sources import ListedPhoto
 
 
 def run(*words: object) -> Result:
@@ -41,7 +43,9 @@ def test_a_photo_is_explained_as_a_filter_would_decide_it(photos: Path) -> None:
 
 
 def test_options_change_the_decision(tmp_path: Path) -> None:
-    Image.effect_noise((64, 64), 80).convert("RGB").save(tmp_path / "gray.png")
+    gray = Image.new("RGB", (64, 64), "white")
+    gray.paste("gray", (10, 20, 40, 50))  # a drawing
+    gray.save(tmp_path / "gray.png")
     assert "colorfulness" in run("explain", tmp_path / "gray.png").output.splitlines()[0]
     first_line = run("explain", tmp_path / "gray.png", "--min-colorfulness", "0").output.splitlines()[0]
     assert first_line.endswith("rejected: tone is grayscale; kind is graphic")
@@ -127,3 +131,20 @@ def test_a_url_is_a_usage_error() -> None:
     assert result.exit_code == 2
     assert "Error: https://example.org/a.jpg is a URL, and only a path" in result.stderr
     assert result.stderr.endswith("download the file first\n")
+
+
+def test_a_photo_is_measured_with_the_tone_network_of_the_scan(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+
+    def record_network(listed: ListedPhoto, options: ScoreOptions) -> Record | None:
+        used.append(options.tone_network)
+        return score_photo(listed, options)
+
+    monkeypatch.setattr("curate.explain.score_photo", record_network)
+    scan = tmp_path / "large.parquet"
+    assert run("scan", photos, "-o", scan, "--engine", "serial", "--tone-network", "large").exit_code == 0
+    for name in (scan, tmp_path / "none.parquet"):
+        assert run("explain", photos / "a-vivid.png", "--scan", name).exit_code == 0
+    assert used == ["large", "small"]

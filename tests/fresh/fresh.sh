@@ -162,8 +162,8 @@ check_wheel() {
     test -s colored/000.jpg"
 }
 
-summary() { # the line to show of a log: pytest's count, the demo's time, or the last line
-  grep -aE '^(=+ )?[0-9]+ (passed|failed).* in |^Done in |cannot make virtual' "$1" | tail -n 1 | grep . || tail -n 1 "$1"
+summary() { # the line to show of a log: the counts of both pytests, the demo's time, or the last line
+  grep -aoE '[0-9]+ (passed|failed).* in [0-9.]+s|^Done in .*|.*cannot make virtual.*' "$1" | paste -s -d ';' | grep . || tail -n 1 "$1"
 }
 
 failed=0

@@ -13,7 +13,7 @@ from train.health.findings import MIN_STEPS_TO_JUDGE, REMEDIES, Finding
 
 if TYPE_CHECKING:
     from curate.measures.hue_spread import HueSpread
-    from train.health.detectors import LossCurve
+    from train.health.curve import LossCurve
 
 MAX_RATIO = 0.10 / 0.12
 """Loss ÷ neutral of held-out photos, the documented 0.10. Above it, a run has learned too little to be judged by its

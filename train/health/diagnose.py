@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from curate.errors import TrainingError, UsageError
 from curate.text import pluralize
 from curate.unicode import read_text
-from train.health.detectors import NOTHING_LEARNED, LossCurve, Validation, detect_all
+from train.health.curve import NOTHING_LEARNED, LossCurve, Validation
+from train.health.detectors import detect_all
 from train.health.findings import (
     REMEDIES,
     WINDOW_STEPS,

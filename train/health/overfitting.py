@@ -14,7 +14,7 @@ from train.health.findings import REMEDIES, WINDOW_STEPS, Finding
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from train.health.detectors import LossCurve, Validation
+    from train.health.curve import LossCurve, Validation
 
 MIN_VALIDATIONS = 3
 """All of the last three validations must show it, and all of the last 100 steps: in one alone, BatchNorm's averages may

@@ -14,7 +14,8 @@ import torch
 from curate.errors import TrainingError
 from curate.text import pluralize
 from train.data.loader import DataTimer
-from train.health.detectors import CHECK_INTERVAL_STEPS, MAX_NONFINITE_STEPS, LossCurve
+from train.health.curve import LossCurve
+from train.health.detectors import CHECK_INTERVAL_STEPS, MAX_NONFINITE_STEPS
 from train.health.findings import WINDOW_STEPS, Finding, RunNames
 from train.recipe import Recipe
 from train.trainer import recovery, run_page

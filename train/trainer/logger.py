@@ -14,7 +14,8 @@ from typing import Any
 
 from curate.errors import TrainingError
 from train.checkpoint import Rollback
-from train.health.detectors import LossCurve, Validation, detect
+from train.health.curve import LossCurve, Validation
+from train.health.detectors import detect
 from train.health.findings import Finding, describe_ending, recent_means, summarize_findings
 from train.trainer.step import StepResult
 

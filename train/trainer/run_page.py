@@ -16,7 +16,7 @@ from curate.files import write_atomic
 from curate.text import pluralize
 from curate.version import __version__
 from train.checkpoint import Parent, Rollback
-from train.health.detectors import LossCurve, Validation
+from train.health.curve import LossCurve, Validation
 from train.health.findings import (
     DOCUMENTED_LOSSES,
     DOCUMENTED_NEUTRAL,

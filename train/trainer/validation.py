@@ -27,7 +27,7 @@ from train import checkpoint
 from train.data.dataset import Photos
 from train.data.loader import Batch, CropLoader, load_batches
 from train.data.sampler import SampleKey, sequential_batches, spread_indices
-from train.health.detectors import LossCurve, Validation
+from train.health.curve import LossCurve, Validation
 from train.health.findings import DOCUMENTED_LOSSES, DOCUMENTED_NEUTRAL, WINDOW_STEPS
 from train.models.colorspace import AB_UNIT, join_lab, split_lab
 from train.models.strength import MAX_PHOTOS, StrengthSamples, loss_at

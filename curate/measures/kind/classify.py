@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.measures.appearance import Appearance
-from curate.measures.kind import network, weights
+from curate.measures.kind import weights
 from curate.measures.kind.features import compute_statistics
 from curate.measures.names import Kind
+from curate.measures.pretrained import PretrainedOdds
 
 FloatArray = NDArray[np.float64]
 
@@ -58,6 +59,7 @@ def classify_kinds(
     smalls: Sequence[NDArray[np.uint8]],
     lumas: Sequence[NDArray[np.uint8]],
     appearances: Sequence[Appearance],
+    odds: PretrainedOdds | None = None,
 ) -> list[KindMeasure]:
     """Classify several pictures. The pictures do not influence each other's numbers.
 
@@ -66,15 +68,18 @@ def classify_kinds(
         smalls: one array per picture, (H, W, 3) uint8 sRGB: its small copy, without invisible pixels.
         lumas: one array per picture, (H, W) uint8: gray values of the small copy.
         appearances: the measures of `curate.measures.appearance`, which the regression reads, too.
+        odds: answers of the pretrained network for these pictures; None asks it about the small copies.
     """
     if not samples:
         return []
     statistics = compute_statistics(samples, smalls, lumas)
     regression = regression_log_odds(statistics, appearances)
-    doubtful = np.flatnonzero(kind_network_share(regression))
+    odds = odds or PretrainedOdds(smalls)
+    share = kind_network_share(regression) * odds.share
+    doubtful = np.flatnonzero(share)
     network_odds = np.zeros(len(samples))
-    network_odds[doubtful] = network.network_log_odds([smalls[index] for index in doubtful.tolist()])
-    scores = combine_kind_scores(regression, network_odds)
+    network_odds[doubtful] = odds.ask("kind", doubtful)
+    scores = combine_kind_scores(regression, network_odds, share)
     kinds = np.where(scores > 0, "graphic", "photo")
     confidence = 1 / (1 + np.exp(-np.minimum(np.abs(scores), 50)))
     stored = [statistics[name] for name in ("color_share", "flat_share", "edge_share")]
@@ -87,11 +92,11 @@ def kind_network_share(regression: FloatArray) -> FloatArray:
     return np.interp(regression, weights.NETWORK_RANGE, (0, 1, 1, 0))
 
 
-def combine_kind_scores(regression: FloatArray, network_odds: FloatArray) -> FloatArray:
-    """(n,) kind scores from the log odds of the regression and those of the network."""
+def combine_kind_scores(regression: FloatArray, network_odds: FloatArray, share: FloatArray) -> FloatArray:
+    """(n,) kind scores from the log odds of the regression and those of the network, which has the share 0..1."""
     center = (weights.NETWORK_RANGE[1] + weights.NETWORK_RANGE[2]) / 2
     clear = regression - center  # below the range of doubt negative, above it positive
-    scores: FloatArray = clear + kind_network_share(regression) * (network_odds - weights.NETWORK_THRESHOLD - clear)
+    scores: FloatArray = clear + share * (network_odds - weights.NETWORK_THRESHOLD - clear)
     return scores
 
 

@@ -5,9 +5,9 @@ Three rules are applied in this order, to the features of `curate.measures.tone.
 1. A photo is `grayscale` if it has hardly any chroma anywhere (mean and 99th percentile).
 2. A photo is toned if one ratio R : G : B holds throughout a photo with a range of brightness, as toning by a matrix
    makes it; or if a logistic regression on the features says so, whose weights were learned from labeled photos
-   (`weights`). The regression uses no absolute hue. Where it is in doubt, its score is combined with that of a small
-   network (`network`). The network's share grows from 0 to 1 at both ends of the range of doubt, so that the score has
-   no steps.
+   (`weights`). The regression uses no absolute hue. Where it is in doubt, the log odds of two networks are added: a
+   small one that reads the same cells (`network`), and a pretrained one (`curate.measures.pretrained`). Their share
+   grows from 0 to 1 at both ends of the range of doubt, so that the score has no steps.
 3. A toned photo is `sepia` if its mean hue is 40 to 100 degrees, brown to yellow; otherwise it is `toned`.
 
 Accuracy and known errors: docs/results/tone.md. How the weights were learned: benchmarks/tone.
@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.measures.names import Tone
+from curate.measures.names import Tone, ToneNetwork
+from curate.measures.pretrained import PretrainedOdds
 from curate.measures.tone import network, weights
 from curate.measures.tone.features import compute_features, make_grids
 
@@ -36,7 +37,7 @@ ONE_RATIO_BRIGHTNESS_SPREAD = 15.0
 """Least standard deviation of brightness, in levels of 255. A plain blue sky has one ratio, too, but less spread."""
 
 BATCH_PHOTOS = 32
-"""Number of photos that are classified together. A larger batch does not fit into the processor's cache."""
+"""Number of photos whose features are computed together. A larger batch does not fit into the processor's cache."""
 MAX_TONING_SPREAD_AB = 37.0
 """Colors whose (a, b) spread further along their main axis are not called toned by the regression. Of 33,000 toned
 pictures, the widest reached 36; a picture of two flat colors goes beyond."""
@@ -52,7 +53,7 @@ class ToneMeasure:
     """color, grayscale, sepia or toned."""
     tone_score: float
     """Log odds of toned against color, minus the threshold: above 0 is toned (or gray), below is color. From the
-    regression; where that is in doubt, combined with the network's, without a step."""
+    regression; where that is in doubt, plus those of the networks, without a step."""
     tone_confidence: float
     """Distance from the threshold, 0.5 (on it) to 1 (far from it); photos near 0.5 are worth a review."""
     tone_chroma: float
@@ -79,25 +80,31 @@ def classify_tone(small: NDArray[np.uint8]) -> ToneMeasure:
     return classify_tones([small])[0]
 
 
-def classify_tones(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
+def classify_tones(smalls: Sequence[NDArray[np.uint8]], odds: PretrainedOdds | None = None) -> list[ToneMeasure]:
     """Classify several photos, at a quarter of the cost of one by one.
 
     The photos do not influence each other's numbers, not even by rounding.
 
     Args:
         smalls: one array per photo, see `classify_tone`.
+        odds: answers of the pretrained network for these photos; None asks it about the small copies.
     """
+    if not smalls:
+        return []
     batches = [smalls[first : first + BATCH_PHOTOS] for first in range(0, len(smalls), BATCH_PHOTOS)]
-    return [measured for batch in batches for measured in _classify_batch(batch)]
-
-
-def _classify_batch(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
-    grids = make_grids(smalls)
-    features = compute_features(smalls, grids)
+    grids = list(map(make_grids, batches))
+    measured = list(map(compute_features, batches, grids))
+    features = {name: np.concatenate([batch[name] for batch in measured]) for name in measured[0]}
     scores = regression_log_odds(features)
-    doubtful = np.flatnonzero(tone_network_share(scores))
-    network_odds = network.network_log_odds([grids.lab[index] for index in doubtful.tolist()])
-    scores[doubtful] = combine_tone_scores(scores[doubtful], network_odds)
+    odds = odds or PretrainedOdds(smalls)
+    share = tone_network_share(scores, odds.tone_network)
+    doubtful = np.flatnonzero(share)
+    labs = [lab for batch in grids for lab in batch.lab]
+    small_odds = network.network_log_odds([labs[index] for index in doubtful.tolist()])
+    scores[doubtful] += share[doubtful] * weights.NETWORK_WEIGHT * small_odds
+    share *= odds.share
+    colorful = np.flatnonzero(share)
+    scores[colorful] += share[colorful] * odds.ask("tone", colorful)
     # at most 1 if both the mean and the 99th percentile of chroma are within the limits for gray
     gray = np.maximum(features["all_chroma_ab"] / GRAY_CHROMA_MEAN, features["all_chroma_p99_ab"] / GRAY_CHROMA_P99)
     one_ratio = (features["ratio_p90_levels"] < ONE_RATIO_LEVELS) & (
@@ -114,20 +121,12 @@ def _classify_batch(smalls: Sequence[NDArray[np.uint8]]) -> list[ToneMeasure]:
     return [ToneMeasure(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def tone_network_share(regression: FloatArray) -> FloatArray:
-    """(n,) 0..1: how much the network counts, from the log odds of the regression; the network is needed above 0.
+def tone_network_share(regression: FloatArray, tone_network: ToneNetwork = "small") -> FloatArray:
+    """(n,) 0..1: how much the networks count, from the log odds of the regression; they are needed above 0.
 
     1 within the range of doubt, falling linearly to 0 on both sides of it.
     """
-    return np.interp(regression, weights.NETWORK_RANGE, (0, 1, 1, 0))
-
-
-def combine_tone_scores(regression: FloatArray, network: FloatArray | float) -> FloatArray:
-    """(n,) tone scores from the log odds of the regression and those of the network."""
-    bias, regression_weight, network_weight = weights.COMBINED_WEIGHTS
-    both = bias + regression_weight * regression + network_weight * network
-    scores: FloatArray = regression + tone_network_share(regression) * (both - regression)
-    return scores
+    return np.interp(regression, weights.NETWORK_RANGES[tone_network], (0, 1, 1, 0))
 
 
 def regression_log_odds(features: Mapping[str, FloatArray]) -> FloatArray:

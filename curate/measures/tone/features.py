@@ -30,6 +30,9 @@ REGIONS: Mapping[str, tuple[slice, slice]] = {  # rows and columns of the grid
     "core": (slice(8, 24), slice(10, 30)),  # the central 50 %
 }
 
+RIDGE = 2e-3
+"""Strength of the regularization of least-squares fits, relative to the number of cells."""
+
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
@@ -72,13 +75,6 @@ def compute_features(smalls: Sequence[NDArray[np.uint8]], grids: Grids | None = 
         - `..._smooth_...`: of the residual of lightness and a smooth field over the picture: percentiles, RMS, and the
           minor axis without the worst 15 % of cells (`kept`)
         - `core_across_p75_ab`: 75th percentile of chroma across the mean hue
-        - `tile_minor_ab`: median over 4 × 4 tiles of the minor axis of the residual of a line in lightness
-        - `local_p50_ab`: median over squares of 4 × 4 cells of the RMS of (a, b) minus their mean
-        - `block_p75_ab`: 75th percentile over squares of 8 × 8 cells of the RMS residual of a quadratic in lightness
-          and a color per square; a stain or a caption spoils few squares
-        - `flat_p75_ab`, `flat_p75_levels`: 75th percentile over the flattest 60 % of cells (edges mix colors) of the
-          residual of eight linear pieces in lightness and a smooth field, in (a, b) and in (R - Y, B - Y)
-        - `strength_levels`: RMS of (R - Y, B - Y); a strong tone has larger residuals of every kind than a faint one
         - `all_hue_deg`: hue of the mean color, 0 if that is gray; not a regression input, it only separates sepia from
           toned
     """
@@ -87,15 +83,10 @@ def compute_features(smalls: Sequence[NDArray[np.uint8]], grids: Grids | None = 
     lab[:, 0] *= 2.55
     features: dict[str, NDArray[Any]] = {"noise_ab": _noise_feature(smalls)}
     cells = grids.rgb.reshape(len(smalls), 3, -1)
-    features |= _ratio_features(_unclipped(smalls), cells) | _flat_features(lab, cells)
+    features |= _ratio_features(_unclipped(smalls), cells)
     for name, (rows, columns) in REGIONS.items():
         cells = np.ascontiguousarray(lab[:, :, rows, columns]).reshape(len(smalls), 3, -1)
         features |= _region_features(name, cells[:, 0], cells[:, 1:])
-    features |= {
-        "tile_minor_ab": _tile_feature(lab),
-        "local_p50_ab": _local_feature(lab),
-        "block_p75_ab": _block_feature(lab),
-    }
     return {name: values.astype(np.float64) for name, values in features.items()}
 
 
@@ -214,75 +205,20 @@ def _hue_deg(mean_ab: Floats) -> NDArray[Any]:
     return np.where(np.hypot(a, b) > LAB_NOISE_AB, np.degrees(np.arctan2(b, a)) % 360, 0.0)
 
 
-def _flat_features(lab: Floats, rgb: Floats) -> dict[str, Floats]:
-    """The features of flat cells, from (n, 3, rows, columns) L, a, b and (n, 3, cells) R, G, B."""
-    down, right = np.gradient(lab[:, 0], axis=(1, 2))
-    steep = (np.abs(down) + np.abs(right)).reshape(len(lab), -1)
-    flat = steep <= _percentiles(steep, 60)[0][:, None]
-    planes = lab.reshape(len(lab), 3, -1)
-    tonal = planes[:, :1] * np.float32(1 / 127.5) - 1
-    pieces = np.maximum(1 - np.abs(tonal - _KNOTS) * 4, 0)
-    off_gray = rgb[:, ::2] - (_LUMA * rgb).sum(axis=1, keepdims=True)
-    field = _FIELDS["all"][1:]
-    residual = _residual(_stack_rows(field, pieces, tonal * field[:2], planes[:, 1:], off_gray), 4, of=flat)
-    squares = {"ab": _squared_lengths(residual[:, :2]), "levels": _squared_lengths(residual[:, 2:])}
-    features = {f"flat_p75_{unit}": np.sqrt(_percentiles(values, 75, of=flat)[0]) for unit, values in squares.items()}
-    return features | {"strength_levels": np.sqrt(_squared_lengths(off_gray).mean(axis=1))}
-
-
-def _tile_feature(lab: Floats) -> Floats:
-    """(n,) `tile_minor_ab` of (n, 3, rows, columns) L, a, b."""
-    tiles = (lab[..., ::2, :] + lab[..., 1::2, :]) / 2
-    tiles = (tiles[..., ::2] + tiles[..., 1::2]) / 2
-    tiles = tiles.reshape(-1, 3, 4, GRID_ROWS // 8, 4, GRID_COLUMNS // 8).transpose(0, 2, 4, 1, 3, 5)
-    tiles = tiles.reshape(len(lab), 16, 3, -1)
-    tiles = tiles - tiles.mean(axis=3, keepdims=True)
-    residual = _remove_slope(tiles @ tiles.swapaxes(2, 3) / np.float32(tiles.shape[3]))
-    middle = (residual[..., 0, 0] + residual[..., 1, 1]) / 2
-    reach = np.hypot((residual[..., 0, 0] - residual[..., 1, 1]) / 2, residual[..., 0, 1])
-    return np.sqrt(np.maximum(np.sort(middle - reach, axis=1)[:, 7], 0))
-
-
-def _local_feature(lab: Floats) -> Floats:
-    """(n,) `local_p50_ab` of (n, 3, rows, columns) L, a, b."""
-    squares = _split_squares(lab[:, 1:], 4)
-    off = squares - squares.mean(axis=3, keepdims=True)
-    return np.sqrt(_percentiles((off * off).mean(axis=3).sum(axis=1), 50)[0])
-
-
-def _block_feature(lab: Floats) -> Floats:
-    """(n,) `block_p75_ab` of (n, 3, rows, columns) L, a, b."""
-    tonal = lab[:, :1] * np.float32(1 / 127.5) - 1
-    squares = _split_squares(np.concatenate([tonal, tonal * tonal, lab[:, 1:]], axis=1), 8)
-    off = squares - squares.mean(axis=3, keepdims=True)
-    residual = _residual(off.reshape(len(lab), 4, -1)).reshape(len(lab), 2, *off.shape[2:])
-    return np.sqrt(_percentiles((residual * residual).mean(axis=3).sum(axis=1), 75)[0])
-
-
-def _split_squares(planes: Floats, side: int) -> Floats:
-    """(n, k, rows, columns) to (n, k, squares, side²)."""
-    n, k = planes.shape[:2]
-    cut = planes.reshape(n, k, GRID_ROWS // side, side, GRID_COLUMNS // side, side).swapaxes(3, 4)
-    return cut.reshape(n, k, -1, side * side)
-
-
 def _stack_rows(fields: Floats, *rows: Floats) -> Floats:
     """(n, k, cells) from (k', cells), which are the same for all photos, and several (n, k'', cells)."""
     return np.concatenate([np.broadcast_to(fields, (len(rows[0]), *fields.shape)), *rows], axis=1)
 
 
-def _residual(rows: Floats, targets: int = 2, ridge: float = 2e-3, of: Bools | None = None) -> Floats:
-    """(n, targets, cells) residuals of a least-squares fit with a small ridge.
+def _residual(rows: Floats) -> Floats:
+    """(n, 2, cells) residuals of a and b in a least-squares fit with a small ridge.
 
     Args:
-        rows: (n, k, cells): the regressors, and after them the targets.
-        targets: how many of the rows are fitted on the others; 2 for a and b.
-        ridge: strength of the regularization, relative to the number of cells.
-        of: (n, cells) the cells to fit on; None for all.
+        rows: (n, k, cells): the regressors, and after them a and b.
     """
-    count, cells = rows.shape[1] - targets, rows.shape[2]
-    moments = (rows if of is None else rows * of[:, None]) @ rows.swapaxes(1, 2)
-    gram = moments[:, :count, :count] + np.eye(count, dtype=np.float32) * (np.float32(cells) * ridge)
+    count, cells = rows.shape[1] - 2, rows.shape[2]
+    moments = rows @ rows.swapaxes(1, 2)
+    gram = moments[:, :count, :count] + np.eye(count, dtype=np.float32) * np.float32(cells * RIDGE)
     fitted: Floats = np.linalg.solve(gram, moments[:, :count, count:])
     residual: Floats = rows[:, count:] - fitted.swapaxes(1, 2) @ rows[:, :count]
     return residual
@@ -333,6 +269,4 @@ def _field(region: tuple[slice, slice]) -> Floats:
 
 
 _FIELDS = {name: _field(region) for name, region in REGIONS.items()}
-_KNOTS = np.linspace(-1, 1, 9, dtype=np.float32)[:, None]
-_LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)
 _NEIGHBOURS = np.ones((5, 5), np.uint8)

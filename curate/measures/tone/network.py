@@ -1,4 +1,4 @@
-"""Score a photo's tone with a small convolutional network, for photos on which the regression is in doubt.
+"""Score a photo's tone with a small convolutional network of its own, for photos on which the regression is in doubt.
 
 The network reads the same grid of cells as the regression, but it uses where in the picture a color is: a mount, a
 stain, colored light, a shirt in front of a sheet. Its 415,000 weights, in `network.onnx`, were learned by
@@ -29,7 +29,7 @@ def network_log_odds(labs: Sequence[NDArray[np.float32]], network: Network | Non
     Raises:
         VividsetError: the network's file is missing or damaged.
     """
-    return _network.score(list(map(tone_network_inputs, labs)), network)
+    return _network.score(list(map(tone_network_inputs, labs)), network)[:, 0]
 
 
 def tone_network_inputs(lab: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ from PIL import Image
 import curate
 from curate.executors.engines import EngineName, TaskResult, WorkerLost, map_on_ray
 from curate.executors.retry import Progress, with_watchdog
-from curate.exporting import parquet
+from curate.exporting import export, parquet
 from curate.packing import pack
 from curate.scanning import work_dir
 
@@ -77,29 +77,39 @@ def test_tasks_run_on_both_nodes_and_raise_their_exceptions(tmp_path: Path) -> N
         list(map_on_ray(int, ["1", "x"], workers=1))
 
 
-def test_scan_pack_and_export_of_a_bucket_give_the_same_if_a_node_is_lost(
+def test_scan_export_and_pack_of_a_bucket_give_the_same_if_nodes_are_lost(
     s3: Any, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_photos(s3, "bucket/photos")
-    monkeypatch.setattr(work_dir, "CHUNK_PHOTOS", 1)
-    monkeypatch.setattr(pack, "SHARD_PHOTOS", 4)
-    monkeypatch.setattr(parquet, "_BYTES_PER_MB", 25_000)
+    for module, name, value in (
+        *((work_dir, "CHUNK_PHOTOS", 1), (pack, "SHARD_PHOTOS", 4), (parquet, "_BYTES_PER_MB", 25_000)),
+        *((export, "TAR_PHOTOS", 4), (export, "PART_PHOTOS", 4)),
+    ):
+        monkeypatch.setattr(module, name, value)
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "1000")
-    (lost,) = cluster.worker_nodes
-    run_all(tmp_path / "ray", "ray", remove_at_work(cluster, lost))
+    run_all(tmp_path / "ray", "ray", cluster)
     assert not cluster.worker_nodes
     run_all(tmp_path / "serial", "serial", None)
     for name in ("scan.parquet", "clean.parquet", "rejected.parquet", "pack/manifest.parquet"):
         tables = [curate.read_manifest(tmp_path / engine / name).table for engine in ("ray", "serial")]
         assert tables[0].num_rows > 0
         assert tables[0].equals(tables[1]), name
-    shards, files = (sorted((tmp_path / "serial").glob(name)) for name in ("pack/*.arrow", "export/data/*.parquet"))
-    assert len(shards) > 5
-    assert len(files) > 5
-    for path in shards:
-        assert (tmp_path / "ray" / "pack" / path.name).read_bytes() == path.read_bytes()
-    for path in files:
-        assert pq.read_table(tmp_path / "ray" / "export" / "data" / path.name).equals(pq.read_table(path))
+    for folder, pattern, count in (
+        *(("pack", "*.arrow", 6), ("parquet", "data/*.parquet", 6)),
+        *(("webdataset", "*.tar", 6), ("imagefolder", "*/**/*", 28)),
+    ):
+        first, second = (tmp_path / engine / folder for engine in ("ray", "serial"))
+        files = [path for path in sorted(second.glob(pattern)) if path.is_file()]
+        assert len(files) >= count, folder
+        assert [path.relative_to(second) for path in files] == [
+            path.relative_to(first) for path in sorted(first.glob(pattern)) if path.is_file()
+        ]
+        for path in files:
+            other = first / path.relative_to(second)
+            if path.suffix == ".parquet":
+                assert pq.read_table(other).equals(pq.read_table(path))
+            else:
+                assert other.read_bytes() == path.read_bytes()
 
 
 def put_photos(s3: Any, folder: str) -> None:
@@ -118,13 +128,17 @@ def put_photos(s3: Any, folder: str) -> None:
     s3.pipe(files | {f"{folder}/more.tar": shard.getvalue()})
 
 
-def run_all(out: Path, engine: EngineName, progress: Progress | None) -> None:
-    """Scan, filter, pack and export the bucket; `progress` is that of the scan."""
+def run_all(out: Path, engine: EngineName, cluster: Any) -> None:
+    """Scan, filter, export and pack the bucket; if there is a cluster, a node is lost in the scan and in the pack."""
     scan, clean, kinds = out / "scan.parquet", out / "clean.parquet", ("photo", "graphic")
+    progress = remove_at_work(cluster, next(iter(cluster.worker_nodes))) if cluster else None
     curate.scan_photos("s3://bucket/photos", scan, engine=engine, progress=progress)
     curate.filter_manifest(scan, clean, keep_kind=kinds, min_colorfulness=0, split="80/10/10")
-    curate.pack_photos(clean, out / "pack", size_px=32, engine=engine)
-    curate.export_photos(clean, out / "export", "parquet", shard_mb=1, engine=engine)
+    progress = remove_at_work(cluster, cluster.add_node(num_cpus=1)) if cluster else None
+    curate.export_photos(clean, out / "parquet", "parquet", shard_mb=1, engine=engine)
+    curate.export_photos(clean, out / "webdataset", "webdataset", engine=engine)
+    curate.export_photos(clean, out / "imagefolder", "imagefolder", engine=engine)
+    curate.pack_photos(clean, out / "pack", size_px=32, engine=engine, progress=progress)
 
 
 def remove_at_work(cluster: Any, node: Any) -> Progress:

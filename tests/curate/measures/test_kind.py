@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.resources import files
 
 import cv2
 import numpy as np
@@ -12,12 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curate.measures.kind import network
 from curate.measures.kind.classify import REGRESSION_INPUTS, KindMeasure, combine_kind_scores, kind_network_share
 from curate.measures.kind.features import compute_statistics
 from curate.measures.kind.weights import FEATURES, NETWORK_RANGE, NETWORK_THRESHOLD
 from curate.measures.measure import measure, measure_batch, summarize_pixels
-from curate.measures.onnx import BATCH_PICTURES, load_network
 
 Pixels = NDArray[np.uint8]
 
@@ -94,22 +91,9 @@ def test_pictures_of_a_batch_do_not_influence_each_other(real_photo: Callable[[s
 @given(st.floats(-20, 20))
 def test_the_score_has_no_step_where_the_network_begins_and_ends(odds: float) -> None:
     regression = np.linspace(-8, 8, 3201)
-    scores = combine_kind_scores(regression, np.full(regression.shape, odds))
+    scores = combine_kind_scores(regression, np.full(regression.shape, odds), kind_network_share(regression))
     assert np.abs(np.diff(scores)).max() < 0.5
     certain = kind_network_share(regression) == 1
     assert np.allclose(scores[certain], odds - NETWORK_THRESHOLD)
     assert (scores[regression <= NETWORK_RANGE[0]] < 0).all()
     assert (scores[regression >= NETWORK_RANGE[3]] > 0).all()
-
-
-def test_the_network_in_the_package_is_small_and_reads_squares() -> None:
-    onnx = (files(network.__package__) / "network.onnx").read_bytes()
-    assert len(onnx) < 8e6
-    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    assert network.kind_network_inputs(picture).shape == (3, network.SIDE_PX, network.SIDE_PX)
-    alone = network.network_log_odds([picture])
-    assert network.network_log_odds([picture], load_network(onnx)) == alone
-    assert (
-        network.network_log_odds([picture] * (BATCH_PICTURES + 1)) == alone
-    ).all()  # to the bit, in batches of any size
-    assert len(network.network_log_odds([])) == 0

@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
+from curate.measures.names import ToneNetwork
+from curate.measures.pretrained import PretrainedOdds
 from curate.measures.tone import network
 from curate.measures.tone.classify import (
     classify_tone,
     classify_tones,
-    combine_tone_scores,
     regression_log_odds,
     tone_network_share,
 )
 from curate.measures.tone.features import compute_features, make_grids
-from curate.measures.tone.weights import BIAS, COMBINED_WEIGHTS, FEATURES, NETWORK_RANGE, PRODUCTS
+from curate.measures.tone.weights import BIAS, FEATURES, NETWORK_RANGES, NETWORK_WEIGHT, PRODUCTS
 
 Levels = NDArray[np.float64]
 
@@ -89,24 +90,6 @@ def test_a_strong_tone_whose_hue_changes_with_lightness_is_detected() -> None:
     assert tone_of(255 * curves) == "sepia"
 
 
-def test_flat_features_are_small_for_a_strong_tone_and_large_for_three_scenes() -> None:
-    strong, scenes = [scene() ** 0.6, scene(), scene() ** 1.9], [scene(1), scene(2), scene(3)]
-    found = compute_features(
-        [np.clip(np.rint(255 * np.dstack(planes)), 0, 255).astype(np.uint8) for planes in (strong, scenes)]
-    )
-    for name in ("flat_p75_ab", "flat_p75_levels"):
-        assert 3 * found[name][0] < 15 < found[name][1], found[name]
-    assert found["strength_levels"].min() > 20
-
-
-def test_local_features_are_small_if_only_the_colour_of_squares_differs() -> None:
-    quarters = np.kron([[0, 1], [1, 0]], np.ones((80, 80)))[..., None] * [20.0, -10, 0]
-    plain = toned(np.tile(scene(), (2, 1))[:160], (60, 60, 60), (200, 200, 200))
-    found = compute_features([np.clip(np.rint(plain[:, :160] + quarters), 0, 255).astype(np.uint8)])
-    assert found["all_curve_p90_ab"] > 5
-    assert max(found["block_p75_ab"], found["local_p50_ab"]) < 1.5
-
-
 def test_confidence_is_the_logistic_function_of_the_score() -> None:
     measured = classify_tone(np.clip(SEPIA, 0, 255).astype(np.uint8))
     assert measured.tone_score > 0
@@ -126,36 +109,39 @@ def network_odds(picture: Levels) -> float:
     return float(network.network_log_odds([grids.lab[0]])[0])
 
 
-def test_where_the_regression_is_in_doubt_the_score_combines_both() -> None:
+def pretrained_odds(picture: NDArray[np.uint8]) -> float:
+    return float(PretrainedOdds([picture]).ask("tone", np.zeros(1, np.intp))[0])
+
+
+def test_where_the_regression_is_in_doubt_the_score_is_the_sum_of_all() -> None:
     colour = 255 * np.dstack([scene(1), scene(2), scene(3)])
     mixed = [np.rint(SEPIA + share * (colour - SEPIA)).astype(np.uint8) for share in np.linspace(0, 0.5, 26)]
     alone = regression_log_odds(compute_features(mixed))
-    low, high = NETWORK_RANGE[1:3]
+    low, high = NETWORK_RANGES["small"][1:3]
     doubted = (alone > low) & (alone < high)
     assert 0 < doubted.sum() < (tone_network_share(alone) > 0).sum() < len(mixed)
-    bias, regression, other = COMBINED_WEIGHTS
     for picture, score, doubt, share in zip(mixed, alone, doubted, tone_network_share(alone), strict=True):
-        both = bias + regression * score + other * network_odds(picture) if share else 0
+        added = NETWORK_WEIGHT * network_odds(picture) + pretrained_odds(picture) if share else 0
         assert share == 1 or not doubt
-        assert classify_tone(picture).tone_score == pytest.approx((1 - share) * score + share * both, abs=1e-6)
+        assert classify_tone(picture).tone_score == pytest.approx(score + share * added, abs=1e-6)
 
 
-@given(st.floats(-30, 20))
-def test_the_score_has_no_step_where_the_network_begins_and_ends(network_score: float) -> None:
-    regression = np.linspace(-8, 8, 3201)
-    scores = combine_tone_scores(regression, network_score)
-    outside = (regression <= NETWORK_RANGE[0]) | (regression >= NETWORK_RANGE[3])
-    assert np.array_equal(scores[outside], regression[outside])
-    # over a border 1.5 wide, the network moves the score by at most 0.34 * 30 + 2
-    assert np.abs(np.diff(scores)).max() <= 0.005 * (1 + (0.34 * 30 + 2) / 1.5)
+@pytest.mark.parametrize("tone_network", ["small", "large"])
+def test_the_share_of_the_networks_has_no_step(tone_network: ToneNetwork) -> None:
+    regression = np.linspace(-10, 8, 3601)
+    share = tone_network_share(regression, tone_network)
+    outer, inner, last_inner, last = NETWORK_RANGES[tone_network]
+    assert not share[(regression <= outer) | (regression >= last)].any()
+    assert np.all(share[(regression >= inner) & (regression <= last_inner)] == 1)
+    assert np.abs(np.diff(share)).max() < 0.006
 
 
 def test_the_score_of_a_photo_that_is_gradually_toned_has_no_step() -> None:
     colour = 255 * np.dstack([scene(1), scene(2), scene(3)])
     mixed = [np.rint(SEPIA + share * (colour - SEPIA)).astype(np.uint8) for share in np.linspace(0, 0.3, 201)]
     regression = regression_log_odds(compute_features(mixed))
-    assert regression.min() < NETWORK_RANGE[0]
-    assert regression.max() > NETWORK_RANGE[3]
+    assert regression.min() < NETWORK_RANGES["small"][0]
+    assert regression.max() > NETWORK_RANGES["small"][3]
     scores = np.array([measured.tone_score for measured in classify_tones(mixed)])
     assert np.abs(np.diff(scores)).max() < 1  # 2.1 if the network counted from one value of the regression on
 

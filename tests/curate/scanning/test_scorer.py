@@ -181,3 +181,30 @@ def test_a_row_has_what_the_file_says_about_its_origin(tmp_path: Path, vivid: Pi
     record = score_photo(next(list_photos([tmp_path / "a.jpg"])), ScoreOptions())
     assert record is not None
     assert record.to_row()["digital_source_type"] == "trainedAlgorithmicMedia"
+
+
+def test_another_tone_network_measures_again_and_manifests_record_it(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.parquet"
+    large = ScanOptions(engine="serial", score=ScoreOptions(tone_network="large"))
+    assert scan_photos([photos], out, large).measured_now > 1
+    _, lineage = manifest.inspect_manifest(out)
+    assert lineage is not None
+    assert lineage.options["tone_network"] == "large"
+    assert scan_photos([photos], out, large).measured_now == 0
+    assert scan_photos([photos], out, ScanOptions(engine="serial")).measured_now > 1
+
+
+def test_a_photo_on_its_side_has_the_tone_of_the_upright_pixels_with_the_large_network(
+    tmp_path: Path, real_photo: Callable[[str], Pixels], encoded: Encode
+) -> None:
+    toned = np.asarray(real_photo("chelsea")[:243, :421].mean(axis=2, keepdims=True) * [1, 0.9, 0.6], np.uint8)
+    for orientation in (3, 6, 7):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        path = tmp_path / f"{orientation}.png"
+        path.write_bytes(encoded(toned, "PNG", exif=exif))
+        record = score_photo(next(list_photos([path])), ScoreOptions(tone_network="large"))
+        assert record is not None
+        assert record.measures is not None
+        upright = decode(path.read_bytes())
+        assert record.measures.tone == measure(upright.pixels, upright.visible, tone_network="large").tone

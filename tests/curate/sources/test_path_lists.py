@@ -23,7 +23,8 @@ from curate.errors import ScanError, SourceError
 from curate.manifest import unescape
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.sources import ListedPhoto, Sources, list_photos, locate_photo, read_bytes
-from curate.sources.path_lists import read_entries, sort_photos
+from curate.sources.path_lists import read_entries
+from curate.sources.sorting import sort_photos
 
 Pixels = NDArray[np.uint8]
 

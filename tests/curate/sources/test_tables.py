@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -373,3 +375,25 @@ def test_photo_sources_are_known_by_content(tmp_path: Path) -> None:
     assert not has_images(str(tmp_path / "no.parquet"))
     os.mkfifo(tmp_path / "pipe.parquet")
     assert not has_images(str(tmp_path / "pipe.parquet"))
+
+
+@pytest.mark.parametrize("container", ["x.zip", "x.tar", "x.tar.gz"])
+@pytest.mark.parametrize("column", ["image", "label"])
+def test_a_nested_metadata_file_with_images_is_a_row(container: str, column: str, tmp_path: Path) -> None:
+    data = parquet(image_table(3).select([column]))
+    where = tmp_path / "in" / container
+    where.parent.mkdir()
+    if container == "x.zip":
+        with zipfile.ZipFile(where, "w") as archive:
+            archive.writestr("a/metadata.parquet", data)
+            archive.writestr("a/0.jpg", b"")
+    else:
+        with tarfile.open(where, "w:gz" if container.endswith("gz") else "w") as tar:
+            for name, content in {"a/metadata.parquet": data, "a/0.jpg": b""}.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+    scan_photos([where.parent], tmp_path / "scan.parquet", engine="serial")
+    errors = {row["path"]: row["error"] for row in manifest.read_manifest(tmp_path / "scan.parquet").table.to_pylist()}
+    assert errors.pop(f"{container}/a/0.jpg").startswith("EmptyFile")
+    assert [error.partition(":")[0] for error in errors.values()] == ["UnsupportedFormat"] * (column == "image")

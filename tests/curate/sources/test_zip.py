@@ -29,7 +29,7 @@ from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.sources import ListedPhoto, list_photos, read_listed_photo, read_photo, zip_directory
 from curate.sources.containers import list_stream_members
-from curate.sources.path_lists import sort_photos
+from curate.sources.sorting import sort_photos
 from curate.sources.zip_member import ZipMember
 
 SERIAL_EXPORT = ExportOptions(engine="serial")

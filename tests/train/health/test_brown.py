@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from curate.measures.hue_spread import HueSpread
-from train.health.detectors import LossCurve, Validation, detect, detect_all
+from train.health.curve import LossCurve, Validation
+from train.health.detectors import detect, detect_all
 
 PLATES = HueSpread(4.58, 0.59, 0.12, 0.13, 0.16)
 """Thirty plates of 1910, and the predictions of a small network for them (loss ÷ neutral 0.71)."""

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from benchmarks.health import STEPS, add_noise, add_validations, falling, first_overfitting, overfitted
 from curate.cli import main as curate
 from train.cli import main as train
-from train.health.detectors import LossCurve, Validation, detect, detect_all
+from train.health.curve import LossCurve, Validation
+from train.health.detectors import detect, detect_all
 from train.health.diagnose import read_loss_curve
 from train.health.findings import REMEDIES, Finding, Kind, RunNames, documented_level, summarize_findings
 from train.recipe import Recipe

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 from curate.errors import TrainingError, UsageError
 from train.cli import main
-from train.health.detectors import LossCurve, detect_all
+from train.health.curve import LossCurve
+from train.health.detectors import detect_all
 from train.health.diagnose import diagnose, read_loss_curve
 
 BROWN = {"entropy_bits": 3.7, "warm": 0.85, "green": 0.02, "blue": 0.0, "magenta": 0.13}

@@ -12,7 +12,7 @@ import pytest
 
 from curate.errors import TrainingError
 from curate.measures.hue_spread import HueSpread
-from train.health.detectors import LossCurve, Validation
+from train.health.curve import LossCurve, Validation
 from train.trainer.logger import RunLogger
 from train.trainer.step import StepResult
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser
 
 from curate.measures.hue_spread import HueSpread
 from train.checkpoint import Rollback
-from train.health.detectors import LossCurve, Validation
+from train.health.curve import LossCurve, Validation
 from train.health.findings import Finding
 from train.recipe import Recipe
 from train.trainer import run_page

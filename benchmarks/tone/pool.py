@@ -1,0 +1,57 @@
+"""Compute the network's features for the pictures of build_dataset.py on which the regression may be in doubt.
+
+    python benchmarks/tone/pool.py DATA.parquet FEATURES.npy [--large]
+
+Writes (n, FEATURES) float16, with NaN for the other pictures: those that score below POOLED_FROM by the weights in the
+package. With --large, from the larger copies, which only unchanged photos have. Needs `pip install '.[encoder,onnx]'`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from regression import POOLED_FROM, batches
+
+from curate.measures.onnx import BATCH_PICTURES, load_network
+from curate.measures.pretrained import LARGE_SIDE_PX, SIDE_PX, network_input
+from curate.measures.tone.classify import regression_log_odds
+from curate.measures.tone.features import compute_features
+
+sys.path.append(str(Path(__file__).parents[1]))
+from pretrained import FEATURES, features_onnx
+
+
+def main() -> None:
+    """Write the features."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--large", action="store_true")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    network, pieces = load_network(features_onnx()), []
+    side = LARGE_SIDE_PX if options.large else SIDE_PX
+    for batch in batches(options.data):
+        odds = regression_log_odds(compute_features([small for _, small in batch]))
+        copies = [large_copy(row["large"]) if options.large else small for row, small in batch]
+        asked = [i for i in np.flatnonzero(odds > POOLED_FROM).tolist() if copies[i] is not None]
+        piece = np.full((len(batch), FEATURES), np.nan, np.float16)
+        for first in range(0, len(asked), BATCH_PICTURES):
+            chosen = asked[first : first + BATCH_PICTURES]
+            network.setInput(np.stack([network_input(copies[i], side) for i in chosen]))
+            piece[chosen] = network.forward()
+        pieces.append(piece)
+    np.save(options.out, np.concatenate(pieces))
+
+
+def large_copy(stored: bytes | None) -> np.ndarray | None:
+    """(LARGE_SIDE_PX, LARGE_SIDE_PX, 3) uint8 from the column `large`."""
+    return None if stored is None else np.frombuffer(stored, np.uint8).reshape(LARGE_SIDE_PX, LARGE_SIDE_PX, 3)
+
+
+if __name__ == "__main__":
+    main()

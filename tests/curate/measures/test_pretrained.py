@@ -1,0 +1,98 @@
+"""The pretrained network: sizes, answers that don't depend on the batch, each copy read once."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from curate.measures import pretrained
+from curate.measures.measure import measure, measure_batch, summarize_pixels
+from curate.measures.onnx import BATCH_PICTURES
+from curate.measures.pretrained import LARGE_SIDE_PX, SIDE_PX, PretrainedOdds, network_input
+
+Pixels = NDArray[np.uint8]
+
+
+def pictures(count: int) -> list[Pixels]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (60 + i, 90, 3), dtype=np.uint8) for i in range(count)]
+
+
+def everything(count: int) -> NDArray[np.intp]:
+    return np.arange(count, dtype=np.intp)
+
+
+@pytest.mark.parametrize("side", [SIDE_PX, LARGE_SIDE_PX])
+def test_inputs_are_squares_around_0(side: int) -> None:
+    made = network_input(np.full((5, 9, 3), 255, np.uint8), side)
+    assert made.shape == (3, side, side)
+    assert np.all(made == 1)
+
+
+def test_answers_are_the_same_to_the_bit_in_batches_of_any_size() -> None:
+    smalls = pictures(2 * BATCH_PICTURES + 1)
+    together = PretrainedOdds(smalls).ask("tone", everything(len(smalls)))
+    assert np.isfinite(together).all()
+    assert [PretrainedOdds([small]).ask("tone", everything(1))[0] for small in smalls] == together.tolist()
+    assert len(PretrainedOdds(smalls).ask("tone", everything(0))) == 0
+
+
+def test_each_picture_is_read_at_most_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(
+        pretrained, "network_input", lambda picture, side: read.append(len(picture)) or network_input(picture, side)
+    )
+    odds = PretrainedOdds(pictures(4))
+    first = odds.ask("tone", np.array([3, 1], np.intp))
+    assert odds.ask("tone", np.array([1, 2, 3], np.intp))[[2, 0]].tolist() == first.tolist()
+    odds.ask("kind", np.array([1, 2, 3], np.intp))
+    assert read == [63, 61, 62]
+
+
+def test_the_network_counts_fully_for_colorful_pictures_and_not_for_dull_ones() -> None:
+    odds = PretrainedOdds(pictures(4), None, [5, 12, 13.5, 20])
+    assert odds.share.tolist() == [0, 0, 0.5, 1]
+    assert PretrainedOdds(pictures(2)).share.tolist() == [1, 1]
+
+
+def test_the_large_network_reads_the_larger_copy() -> None:
+    smalls = pictures(2)
+    larges = [np.repeat(np.repeat(small, 2, axis=0), 2, axis=1) for small in smalls]
+    large = PretrainedOdds(smalls, larges).ask("tone", everything(2))
+    assert not np.array_equal(large, PretrainedOdds(smalls).ask("tone", everything(2)))
+    assert large[1] == PretrainedOdds(smalls[1:], larges[1:]).ask("tone", everything(1))[0]
+
+
+@pytest.mark.parametrize("mirrored", [(True, False), (False, True), (True, True)])
+def test_the_larger_copy_of_a_stored_photo_is_that_of_the_upright_one(mirrored: tuple[bool, bool]) -> None:
+    upright = np.random.default_rng(1).integers(0, 256, (701, 523, 3), dtype=np.uint8)
+    expected = summarize_pixels(upright, tone_network="large").large
+    axes = [axis for axis, mirror in enumerate(mirrored) if mirror]
+    stored = summarize_pixels(np.flip(upright, axes).copy(), None, mirrored, tone_network="large").large
+    assert expected is not None
+    assert stored is not None
+    assert expected.shape == (701 // 4, 523 // 4, 3)
+    assert np.array_equal(np.flip(stored, axes), expected)
+
+
+def test_measure_and_a_batch_agree_with_the_large_network() -> None:
+    rng = np.random.default_rng(2)
+    tones = [np.clip(rng.normal(120, 40, (200, 260, 1)) * [1, 0.85, 0.6 + 0.1 * i], 0, 255) for i in range(4)]
+    photos = [tone.astype(np.uint8) for tone in tones]
+    summaries = [summarize_pixels(photo, tone_network="large") for photo in photos]
+    assert [measured.tone for measured in measure_batch(summaries)] == [
+        measure(photo, tone_network="large").tone for photo in photos
+    ]
+
+
+def test_the_file_has_kernel_sizes_which_opencv_4_needs_and_is_small() -> None:
+    data = (files("curate.measures") / "pretrained.onnx").read_bytes()
+    assert len(data) + len((files("curate.measures.tone") / "network.onnx").read_bytes()) < 8e6
+    convolutions = [node for node in onnx.load_from_string(data).graph.node if node.op_type == "Conv"]
+    assert convolutions
+    for node in convolutions:
+        assert {entry.name for entry in node.attribute} >= {"kernel_shape"}
