@@ -43,9 +43,12 @@ def test_answers_are_the_same_to_the_bit_in_batches_of_any_size() -> None:
 
 def test_each_picture_is_read_at_most_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    monkeypatch.setattr(
-        pretrained, "network_input", lambda picture, side: read.append(len(picture)) or network_input(picture, side)
-    )
+
+    def read_input(picture: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+        read.append(len(picture))
+        return network_input(picture, side)
+
+    monkeypatch.setattr(pretrained, "network_input", read_input)
     odds = PretrainedOdds(pictures(4))
     first = odds.ask("tone", np.array([3, 1], np.intp))
     assert odds.ask("tone", np.array([1, 2, 3], np.intp))[[2, 0]].tolist() == first.tolist()
@@ -71,7 +74,7 @@ def test_the_large_network_reads_the_larger_copy() -> None:
 def test_the_larger_copy_of_a_stored_photo_is_that_of_the_upright_one(mirrored: tuple[bool, bool]) -> None:
     upright = np.random.default_rng(1).integers(0, 256, (701, 523, 3), dtype=np.uint8)
     expected = summarize_pixels(upright, tone_network="large").large
-    axes = [axis for axis, mirror in enumerate(mirrored) if mirror]
+    axes = tuple(axis for axis, mirror in enumerate(mirrored) if mirror)
     stored = summarize_pixels(np.flip(upright, axes).copy(), None, mirrored, tone_network="large").large
     assert expected is not None
     assert stored is not None

@@ -37,11 +37,11 @@ def odd_zip(rng: random.Random) -> bytes:
             data = rng.choice([b"", b"a.jpg", rng.randbytes(99)])
             with archive.open(info, "w", force_zip64=rng.random() < 0.1) as member:
                 member.write(data)
-    data = bytearray(file.getvalue())
+    damaged = bytearray(file.getvalue())
     for _ in range(rng.choice([0, 0, 1, 3])):  # damage in the directory, which is at the end
-        at = rng.randrange(max(0, data.find(b"PK\1\2")), len(data))
-        data[at] = rng.choice([0, 1, 255, data[at] ^ (1 << rng.randrange(8))])
-    return rng.choice([b"", b"", b"#!/bin/sh\n"]) + bytes(data)
+        at = rng.randrange(max(0, damaged.find(b"PK\1\2")), len(damaged))
+        damaged[at] = rng.choice([0, 1, 255, damaged[at] ^ (1 << rng.randrange(8))])
+    return rng.choice([b"", b"", b"#!/bin/sh\n"]) + bytes(damaged)
 
 
 def rows(data: bytes) -> list[ListedPhoto]:
