@@ -21,7 +21,9 @@ from curate.measures.pretrained import LARGE_SIDE_PX, SIDE_PX, network_input
 from curate.measures.tone.classify import regression_log_odds
 from curate.measures.tone.features import compute_features
 
-sys.path.append(str(Path(__file__).parents[1]))
+# first, because train.py in this folder would hide the package `train`
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from pretrained import FEATURES, features_onnx
 
 

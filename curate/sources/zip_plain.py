@@ -20,8 +20,8 @@ MAX_VERSION = 63
 """Of the format, which an entry may need (6.3)."""
 IN_EXTRA = 0xFFFFFFFF
 """A number that is in the extra field instead."""
-MODE_SYSTEMS = UNIX, MACOS = 3, 19
-"""Systems whose entries have the kind of file in their attributes (APPNOTE.TXT 4.4.2)."""
+MODE_SYSTEMS = (3, 19)
+"""Unix and macOS, whose entries have the kind of file in their attributes (APPNOTE.TXT 4.4.2)."""
 _ENTRY_BYTES = 46
 _FIELDS = np.dtype(
     {

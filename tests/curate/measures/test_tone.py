@@ -179,15 +179,15 @@ def test_photos_of_a_batch_do_not_change_each_others_numbers(rng: random.Random)
 
 @given(npst.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3))))
 def test_any_pixels_give_finite_numbers(pixels: NDArray[np.uint8]) -> None:
-    meameasured = classify_tone(pixels)
+    measured = classify_tone(pixels)
     numbers = (
-        meameasured.tone_score,
-        meameasured.tone_residual,
-        meameasured.tone_ratio_residual,
-        meameasured.tone_hue_deg,
+        measured.tone_score,
+        measured.tone_residual,
+        measured.tone_ratio_residual,
+        measured.tone_hue_deg,
     )
     assert all(math.isfinite(number) for number in numbers)
-    assert 0.5 <= meameasured.tone_confidence <= 1
+    assert 0.5 <= measured.tone_confidence <= 1
 
 
 @given(npst.arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24))))
