@@ -17,7 +17,7 @@ test: $(INSTALLED)    ## Lint and run all tests, at the same time
 
 # Two processes, because most tests use one core.
 test-curate: $(INSTALLED)
-	$(BIN)/python -m pytest tests/curate tests/cli tests/test_*.py curate
+	$(BIN)/python -m pytest --ignore=tests/train --ignore=tests/benchmarks --ignore=train
 
 test-train: $(INSTALLED)
 	$(BIN)/python -m pytest tests/train tests/benchmarks train

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import manifest
-from curate.errors import ManifestError, NotAPhoto
+from curate.errors import ManifestError, NotAPhoto, VividsetError
 from curate.files import exists
 from curate.filtering.filter import filter_table
 from curate.filtering.options import FilterOptions
@@ -63,8 +63,8 @@ def explain_photo(photo: Path, options: FilterOptions, scan: Location) -> Explan
 def _score_options(scan: Location) -> ScoreOptions:
     """Options with the tone network of a scan; the defaults if it doesn't exist or can't be read."""
     lineage = None
-    if exists(scan):
-        with suppress(ManifestError):
+    with suppress(VividsetError):  # also of a URL that can't be reached: the photo can be explained without its scan
+        if exists(scan):
             _, lineage = manifest.inspect_manifest(scan)
     is_large = lineage is not None and lineage.options.get("tone_network") == "large"
     return ScoreOptions(tone_network="large" if is_large else "small")

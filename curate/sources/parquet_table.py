@@ -12,7 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import BrokenTable, FileTooLarge, PhotoError
-from curate.sources.table_columns import SAMPLE_ROWS, ImageColumn, Value, check_names, damage_errors, take_rows
+from curate.sources.table_columns import (
+    SAMPLE_ROWS,
+    ImageColumn,
+    Value,
+    check_names,
+    damage_errors,
+    take_rows,
+    to_value,
+)
 
 KEPT_BYTES = 64 << 20
 """Size of the last values of a row group that are kept in memory, for reading in another order."""
@@ -187,8 +195,7 @@ class _Cursor:
         position = row - self.start
         for values, _ in self._kept:
             if position < len(values):
-                value: Value = values[position].as_py()
-                return value
+                return to_value(values[position])
             position -= len(values)
         raise AssertionError("a row between start and end is kept")
 

@@ -212,6 +212,15 @@ def _huggingface_features(schema: pa.Schema) -> dict[str, str]:
         return {}
 
 
+def to_value(scalar: pa.Scalar) -> Value:
+    """Convert a value of an image column. A path that is not UTF-8, as in a damaged file, is left out."""
+    try:
+        value: Value = scalar.as_py()
+    except UnicodeDecodeError:
+        value = {"bytes": scalar["bytes"].as_py(), "path": None}
+    return value
+
+
 def _are_images(values: Iterable[Value]) -> bool:
     """Whether some of the first values are images, or, without any bytes, paths of images."""
     named = False

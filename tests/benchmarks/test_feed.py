@@ -56,7 +56,7 @@ def test_variants_of_a_step_are_compared_with_plain_float32(
 
 def test_memory_is_printed_for_originals_and_packs(printed: Callable[..., str]) -> None:
     output = printed("feed_memory.py", "--rows 200 --workers 1 --steps 40")
-    assert re.findall(r"^(\w+): 200 rows, 1 workers, 640 photos: \d+, \d+, \d+ MB", output, re.MULTILINE) == [
+    assert re.findall(r"^(\w+): 200 rows, 1 workers, 640 photos: [\d,]+, [\d,]+, [\d,]+ MB", output, re.MULTILINE) == [
         "originals",
         "pack",
     ]

@@ -143,6 +143,14 @@ def test_a_file_that_is_cut_off_keeps_the_rows_before() -> None:
     assert len(found) == 6
 
 
+def test_a_path_that_is_not_text_is_left_out(tmp_path: Path) -> None:
+    table = pa.table({"image": pa.array([{"bytes": data, "path": "needle.jpg"} for data in images(2)])})
+    data = parquet(table, compression="none", use_dictionary=False).replace(b"needle.jpg", b"needl\xff.jpg")
+    assert rows_of(data) == {"/000000000": 0, "/000000001": 1}
+    (tmp_path / "x.parquet").write_bytes(data)
+    assert read_table_image(str(tmp_path / "x.parquet"), 1)[0] == images(2)[1]
+
+
 def test_parquet_groups_outside_the_file_are_one_error() -> None:
     whole = parquet(image_table(9), row_group_size=3, compression="none")
     middle = len(whole) // 2
