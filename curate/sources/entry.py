@@ -100,7 +100,7 @@ class ListedPhoto(NamedTuple):
     def is_table_row(self) -> bool:
         """Whether it is an image in a Parquet or Arrow file."""
         path = self.path.lower()
-        if self.offset is None or not (".parquet/" in path or ".arrow/" in path):  # as for most photos
+        if self.offset is None or not (".parquet/" in path or ".arrow/" in path):  # TABLE_SUFFIXES; a fast check
             return False
         return has_table_name(container_path(self.path))
 

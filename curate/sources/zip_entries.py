@@ -66,12 +66,7 @@ class ZipDirectory:
             raise zipfile.BadZipFile("bad position of the directory")
 
     def __iter__(self) -> Iterator[ZipEntry]:
-        """Yield the entries.
-
-        Raises:
-            BadZipFile: the directory is damaged.
-            NotImplementedError: an entry needs a newer version of ZIP.
-        """
+        """Yield the entries one at a time; raises as `batches`."""
         for entries in self.batches(plain=False):
             if isinstance(entries, ZipEntry):
                 yield entries
@@ -80,7 +75,8 @@ class ZipDirectory:
         """Yield the entries: plain ones together, if `plain` is true, and all others one at a time.
 
         Raises:
-            BadZipFile, NotImplementedError: as when iterating.
+            BadZipFile: the directory is damaged.
+            NotImplementedError: an entry needs a newer version of ZIP.
         """
         position, end = self.start, self.start + self._bytes
         data = b""

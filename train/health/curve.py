@@ -52,7 +52,7 @@ class Validation:
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> Validation:
-        """Return a validation from its event in `log.jsonl`, where null stands for infinity."""
+        """Return a validation from its event in `log.jsonl`, in which null means infinity."""
         hues = {name: HueSpread(**event[name]) for name in ("hue", "original_hue") if event.get(name)}
         values = {entry.name: event[entry.name] for entry in fields(cls) if entry.name in event}
         return cls(**values | hues | {name: math.inf for name in ("ratio", "loss") if values[name] is None})

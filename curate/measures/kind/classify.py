@@ -68,7 +68,7 @@ def classify_kinds(
         smalls: one array per picture, (H, W, 3) uint8 sRGB: its small copy, without invisible pixels.
         lumas: one array per picture, (H, W) uint8: gray values of the small copy.
         appearances: the measures of `curate.measures.appearance`, which the regression reads, too.
-        odds: answers of the pretrained network for these pictures; None asks it about the small copies.
+        odds: answers of the pretrained network for these pictures; None asks it about the small copies, at any M.
     """
     if not samples:
         return []
