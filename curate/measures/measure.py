@@ -186,6 +186,9 @@ def measure_batch(summaries: Sequence[PixelSummary]) -> list[Measures]:
 
     The photos do not influence each other's numbers. A batch is faster than single photos, because each step runs for
     all photos while its code and tables are in the processor's cache.
+
+    Raises:
+        ValueError: some of the summaries have the copy `large` and others don't.
     """
     lumas = [np.asarray(cv2.cvtColor(summary.small, cv2.COLOR_RGB2GRAY), np.uint8) for summary in summaries]
     smalls = [_fill_invisible(summary.small, summary.visible) for summary in summaries]

@@ -40,6 +40,9 @@ class PretrainedOdds:
         smalls: n pictures, (h, w, 3) uint8 sRGB each: the small copies of `curate.measures.measure.make_small_copy`.
         larges: n larger copies, from which the tone is answered at LARGE_SIDE_PX; None answers it at SIDE_PX.
         colorfulness: M of the n pictures; None if the network counts fully for all of them.
+
+    Raises:
+        ValueError: the number of larger copies or of M is not n.
     """
 
     def __init__(
@@ -48,6 +51,9 @@ class PretrainedOdds:
         larges: Sequence[NDArray[np.uint8]] | None = None,
         colorfulness: Sequence[float] | None = None,
     ) -> None:
+        for name, given in (("larger copies", larges), ("values of M", colorfulness)):
+            if given is not None and len(given) != len(smalls):
+                raise ValueError(f"{len(given)} {name} for {len(smalls)} pictures; give one for each picture, or None")
         self._smalls, self._larges = smalls, larges
         self.share = (
             np.ones(len(smalls)) if colorfulness is None else np.interp(colorfulness, COLORFULNESS_RANGE, (0, 1))

@@ -92,6 +92,14 @@ def test_measure_and_a_batch_agree_with_the_large_network() -> None:
     ]
 
 
+def test_a_batch_of_which_only_some_photos_have_the_larger_copy_is_an_error() -> None:
+    with_large, without_large = (summarize_pixels(pictures(1)[0], tone_network=name) for name in ("large", "small"))
+    with pytest.raises(ValueError, match="1 larger copies for 2 pictures; give one for each picture"):
+        measure_batch([without_large, with_large])
+    with pytest.raises(ValueError, match="3 values of M for 2 pictures"):
+        PretrainedOdds(pictures(2), None, [5, 12, 13.5])
+
+
 def test_the_file_has_kernel_sizes_which_opencv_4_needs_and_is_small() -> None:
     data = (files("curate.measures") / "pretrained.onnx").read_bytes()
     assert len(data) + len((files("curate.measures.tone") / "network.onnx").read_bytes()) < 8e6
