@@ -37,7 +37,7 @@ def peak_mb():
 LIST = {
     "curate": """
 from curate.sources import list_photos
-from curate.sources.tar_stream import TarStream
+from curate.sources.tar.stream import TarStream
 import pyarrow.compute
 def listing(folder):
     for photo in list_photos([folder]):

@@ -43,7 +43,7 @@ from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.scanning.scorer import MAX_BYTES, Record, ScoreOptions, is_wanted, score_members, score_photo
 from curate.sources import list_photos
-from curate.sources.tar_stream import TarStream
+from curate.sources.tar.stream import TarStream
 
 SIZE = (96, 72)
 

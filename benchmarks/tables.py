@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from memory import peak_kib, scan
 
 from curate.sources import list_photos, read_listed_photo
-from curate.sources.table_reader import read_table_image
+from curate.sources.tables.reader import read_table_image
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 MAX_BYTES = 1 << 31

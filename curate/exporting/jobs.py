@@ -15,7 +15,7 @@ from curate.executors.retry import Progress
 from curate.exporting.items import ExportOptions
 from curate.files import write_errors
 from curate.locations import Location
-from curate.sources.tar_copies import TarCopies, TarCopy, copy_tar
+from curate.sources.tar.copies import TarCopies, TarCopy, copy_tar
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

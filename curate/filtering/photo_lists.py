@@ -19,7 +19,7 @@ from curate.errors import UsageError
 from curate.files import check_readable
 from curate.locations import check_local_name
 from curate.manifest import escape
-from curate.sources import remote
+from curate.sources.remote import absolute_location
 from curate.text import describe_error
 from curate.unicode import text_encoding
 
@@ -108,7 +108,7 @@ class PhotoList:
                 spelled = set() if _NOT_UTF8.search(name) else {name}  # perhaps with the manifest's own escapes
                 for text in _normal_forms(spelled | {escape(name), escape(os.path.normpath(name))}):
                     names.setdefault(text, []).append(number)
-                for text in _normal_forms(spelled | {escape(remote.absolute_location(name))}):
+                for text in _normal_forms(spelled | {escape(absolute_location(name))}):
                     locations.setdefault(text, []).append(number)
         return cls(files, tuple(entries), *map(_Lookup.from_dict, (hashes, names, locations)))
 

@@ -39,7 +39,7 @@ from curate.sources.entry import Sidecar
 from curate.sources.photo_columns import read_photo_columns
 from curate.sources.reader import BORDER_COLUMNS, PHOTO_REF_COLUMNS, PhotoRef, photo_refs, read_in_row_order
 from curate.sources.sidecars import read_sidecar, sidecar_suffix
-from curate.sources.tar_copies import TarCopies, TarCopy, copy_tar
+from curate.sources.tar.copies import TarCopies, TarCopy, copy_tar
 
 SHARD_PHOTOS = 512
 """Photos per shard."""

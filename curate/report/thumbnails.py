@@ -18,8 +18,8 @@ from PIL import Image
 from curate.errors import PhotoError
 from curate.executors import engines
 from curate.image.decode import decode, memory_errors
-from curate.sources import check_unchanged, keep_streams_open, locate_photo, read_bytes, remote
-from curate.sources.tar_stream import is_compressed_tar
+from curate.sources import check_unchanged, is_url, keep_streams_open, locate_photo, read_bytes
+from curate.sources.tar.stream import is_compressed_tar
 
 _QUALITY = 70
 _MAX_ASPECT = 2.5
@@ -64,7 +64,7 @@ class PhotoLocation:
     def file_url(self) -> str | None:
         """URL of the file for a browser on this machine; None if it is missing, remote or in a tar or ZIP."""
         path = self.resolve() if self.tar_offset is None else None
-        return None if path is None or remote.is_url(path) else Path(path).absolute().as_uri()
+        return None if path is None or is_url(path) else Path(path).absolute().as_uri()
 
 
 def thumbnail_side_px(photos: int) -> int:

@@ -22,8 +22,8 @@ from curate.measures.measure import Measures, PixelSummary, measure_batch, summa
 from curate.measures.names import ToneNetwork
 from curate.sources import ListedPhoto, read_listed_photo
 from curate.sources.members import is_metadata, nested_error
-from curate.sources.parquet_table import is_parquet
-from curate.sources.table_reader import holds_images
+from curate.sources.tables.parquet import is_parquet
+from curate.sources.tables.reader import holds_images
 
 Fidelity = Literal["exact", "fast"]
 

@@ -22,9 +22,9 @@ from curate.scanning.merge import merge_sorted, sort_rows
 from curate.scanning.scorer import Record
 from curate.scanning.work_dir import StreamCounts
 from curate.sources import ListedPhoto
+from curate.sources.listing.sorting import sort_photos
 from curate.sources.sidecars import is_candidate
-from curate.sources.sorting import sort_photos
-from curate.sources.tar_stream import TarStream
+from curate.sources.tar.stream import TarStream
 
 _TABLE_ROWS = 1024
 _SIDECAR_SCHEMA = pa.schema([*KEY_FIELDS, pa.field("tar_offset", pa.int64()), pa.field("bytes", pa.int64())])

@@ -21,7 +21,7 @@ from curate.scanning.stream_progress import StreamMeter
 from curate.scanning.stream_rows import StreamRows
 from curate.scanning.work_dir import Chunk, StreamCounts, WorkDir
 from curate.sources import Exclusion, ListedPhoto, is_source_missing
-from curate.sources.tar_stream import TarStream
+from curate.sources.tar.stream import TarStream
 
 BATCH_PHOTOS, BATCH_BYTES = 256, 64 << 20
 """Photos that are written to disk at a time to be measured in tasks of their own, and their size."""

@@ -2,38 +2,24 @@
 
 Containers are tars and ZIPs with files as members, and Parquet and Arrow files with columns of images.
 
-listing.py        `Sources`: everything that a scan is given, as one sorted listing; `ShardSpec`: its parts
-entry.py          `ListedPhoto`: one entry of a listing
+listing/          lists everything that a scan is given: `Sources`
+tar/              tars: their members, also of compressed, joined and damaged ones
+zip/              ZIPs: their members
+tables/           Parquet and Arrow files: the images in their columns
+entry.py          `ListedPhoto`: one entry of a listing; names of photos and containers
 exclude.py        names that a listing skips
-local.py          lists folders and files of this machine
-containers.py     lists the members of a container
-members.py        what the listings of tars and ZIPs share
-tar.py            lists the members of a tar file
-tar_stream.py     reads a compressed tar front to back
-tar_copies.py     copies the photos of compressed tars for reading in another order
+members.py        what the listings of containers share
 compression.py    decompresses gzip, bzip2, xz and zstd
-tar_headers.py    reads the headers of a tar, also of a joined or damaged one
-zip_directory.py  lists the members of a ZIP file
-zip_entries.py    reads the directory of a ZIP in pieces
-zip_plain.py      parses many usual entries of the directory together
-zip_member.py     reads one member of a ZIP at its position
-table_columns.py  finds the columns of images of a Parquet or Arrow file
-table_listing.py  lists the images of a Parquet or Arrow file
-table_reader.py   reads images, and the other columns of their rows
-parquet_table.py  reads values of a Parquet file
-arrow_table.py    reads values of an Arrow file at their positions
-flatbuffer.py     reads the metadata of Arrow files
-path_lists.py     reads files with one path per line
-sorting.py        sorts a listing of any length
-remote.py         lists and reads URLs through fsspec
-sidecars.py       finds and reads the files beside photos
-photo_columns.py  reads the rows of metadata files
+remote.py         reads URLs through fsspec
 reader.py         reads the bytes of a listed photo, or of a photo in a manifest
+sidecars.py       finds and reads the files beside photos
+photo_columns.py  reads the rows of metadata files, and the other columns of tables
 photo_input.py    decodes a photo given as path, bytes, PIL image or array
 """
 
 from __future__ import annotations
 
+from curate.locations import is_url
 from curate.sources.entry import (
     STREAM_OFFSET,
     Key,
@@ -47,7 +33,7 @@ from curate.sources.entry import (
     photo_location,
 )
 from curate.sources.exclude import Exclusion
-from curate.sources.listing import ALL_SHARDS, ShardSpec, Sources, contains, list_photos
+from curate.sources.listing.sources import ALL_SHARDS, ShardSpec, Sources, contains, list_photos
 from curate.sources.reader import (
     check_unchanged,
     is_source_missing,
@@ -56,10 +42,9 @@ from curate.sources.reader import (
     read_listed_photo,
     read_photo,
 )
-from curate.sources.remote import is_url
-from curate.sources.table_columns import ColumnChoice
-from curate.sources.table_reader import has_images, read_other_columns
-from curate.sources.tar_stream import keep_streams_open
+from curate.sources.tables.columns import ColumnChoice
+from curate.sources.tables.reader import has_images, read_other_columns
+from curate.sources.tar.stream import keep_streams_open
 
 __all__ = [
     "ALL_SHARDS",

@@ -76,8 +76,8 @@ class ListedPhoto(NamedTuple):
     """`Kind: reason`, if the listing itself shows that the photo cannot be read."""
     offset: int | None = None
     """Position of a member's bytes in its tar, uncompressed, or of its header in its ZIP; of an image in a Parquet or
-    Arrow file, the number that `curate.sources.table_listing` gives it. None for a file of its own; STREAM_OFFSET for a
-    whole compressed tar."""
+    Arrow file, the number that `curate.sources.tables.listing` gives it. None for a file of its own; STREAM_OFFSET for
+    a whole compressed tar."""
     sidecars: tuple[Sidecar, ...] = ()
     """The files that belong to it, such as its caption."""
 

@@ -1,4 +1,4 @@
-"""What the listings of tars and ZIPs share: paths of members, entries for what cannot be read, and links."""
+"""What the listings of containers share: paths of members, entries for what cannot be read, links, metadata files."""
 
 from __future__ import annotations
 

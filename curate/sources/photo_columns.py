@@ -24,7 +24,7 @@ from curate.sources.entry import IN_TABLE, Sidecar, parse_row_path
 from curate.sources.members import FILE_NAME, METADATA_NAMES
 from curate.sources.reader import locate_photo
 from curate.sources.sidecars import read_sidecar
-from curate.sources.table_reader import read_features, read_other_columns
+from curate.sources.tables.reader import read_features, read_other_columns
 from curate.text import describe_error
 
 _IS_METADATA = r"(^|/)(" + "|".join(name.replace(".", r"\.") for name in METADATA_NAMES) + ")$"

@@ -12,9 +12,9 @@ from PIL import Image
 from curate.errors import NotAFile, PhotoError, UsageError
 from curate.image.decode import MAX_PIXELS, Header, Photo, decode, decode_image
 from curate.image.formats import SNIFF_BYTES, check_raw_name
+from curate.locations import is_url
 from curate.sources.entry import as_photo_error
 from curate.sources.reader import read_bytes
-from curate.sources.remote import is_url
 from curate.unicode import find_path
 
 PhotoInput = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]

@@ -21,6 +21,7 @@ from curate.errors import (
     Vanished,
 )
 from curate.image.formats import SNIFF_BYTES
+from curate.locations import is_url
 from curate.manifest import unescape
 from curate.sources import remote
 from curate.sources.entry import (
@@ -34,9 +35,9 @@ from curate.sources.entry import (
     to_sidecars,
 )
 from curate.sources.members import is_metadata
-from curate.sources.table_reader import check_image_bytes, read_ahead, read_table_image
-from curate.sources.tar_stream import find_copy, is_compressed_tar, read_member
-from curate.sources.zip_member import ZipMember
+from curate.sources.tables.reader import check_image_bytes, read_ahead, read_table_image
+from curate.sources.tar.stream import find_copy, is_compressed_tar, read_member
+from curate.sources.zip.member import ZipMember
 from curate.unicode import find_path
 
 PHOTO_REF_COLUMNS = ("source", "path", "sha256")
@@ -72,7 +73,7 @@ class PhotoRef:
         """Read the file's bytes and check that they are those that were scanned.
 
         Args:
-            copies: a folder with copies of compressed tars; see `curate.sources.tar_copies`.
+            copies: a folder with copies of compressed tars; see `curate.sources.tar.copies`.
 
         Raises:
             PhotoError: the file cannot be read, or has changed since the scan.
@@ -163,7 +164,7 @@ def read_photo(
         path: the row's `path`.
         offset: the row's `tar_offset`; None for a file of its own.
         size: the row's `bytes`; needed for a member of a tar or ZIP.
-        copies: a folder with copies of compressed tars; see `curate.sources.tar_copies`.
+        copies: a folder with copies of compressed tars; see `curate.sources.tar.copies`.
 
     Raises:
         PhotoError: it cannot be read.
@@ -189,8 +190,8 @@ def read_bytes(
     if offset is not None and has_table_name(location):
         return check_image_bytes(read_table_image(location, offset)[0], size)
     if offset is not None and size and not has_zip_name(location) and is_compressed_tar(location):
-        return read_member(location if remote.is_url(location) else find_path(location), offset, size)
-    if remote.is_url(location):
+        return read_member(location if is_url(location) else find_path(location), offset, size)
+    if is_url(location):
         if offset is None:
             return remote.fetch(location)
         if has_zip_name(location):
@@ -225,7 +226,7 @@ def locate_photo(source: str, path: str, roots: Sequence[Path] = (), *, offset: 
         checked; None if there is no such file.
     """
     source = unescape(source)
-    if remote.is_url(source) and not roots:
+    if is_url(source) and not roots:
         return _file_location(source, path, offset)
     bases = [base for root in roots for base in (str(root), os.path.join(root, os.path.basename(source)))] or [source]
     locations = (find_path(_file_location(base, path, offset)) for base in bases)
@@ -234,7 +235,7 @@ def locate_photo(source: str, path: str, roots: Sequence[Path] = (), *, offset: 
 
 def is_source_missing(source: str) -> bool:
     """Whether a source, as manifest text, cannot be reached any more or is empty, as after a lost mount."""
-    if remote.is_url(source):
+    if is_url(source):
         return remote.is_missing(source)
     try:
         with os.scandir(unescape(source)) as entries:
@@ -264,7 +265,7 @@ def read_listed_photo(
     """
     if photo.is_table_row and photo.offset is not None:
         return _read_table_row(photo, photo.offset, is_wanted, max_bytes)
-    if remote.is_url(photo.source):
+    if is_url(photo.source):
         return _fetch_listed_photo(photo, is_wanted, max_bytes)
     return _read_listed_file(photo, is_wanted, max_bytes)
 
@@ -358,7 +359,7 @@ def _read_whole(member: ZipMember, size: int) -> bytes:
 def _file_location(source: str, path: str, offset: int | None) -> str:
     """The path or URL of a photo's file or container, from a source for the system and a path as manifest text."""
     below = unescape(path if offset is None else container_path(path))
-    return f"{source.rstrip('/')}/{below}" if remote.is_url(source) else os.path.join(source, *below.split("/"))
+    return f"{source.rstrip('/')}/{below}" if is_url(source) else os.path.join(source, *below.split("/"))
 
 
 def _check_same(before: object, after: object) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from curate.errors import ChangedSinceScan, FileTooLarge
 from curate.image.formats import PHOTO_SUFFIXES, RAW_SUFFIXES
+from curate.locations import is_url
 from curate.manifest import escape, unescape
-from curate.sources import remote
 from curate.sources.entry import (
     COMPRESSED_TAR_SUFFIXES,
     TABLE_SUFFIXES,
@@ -30,7 +30,7 @@ from curate.sources.entry import (
 from curate.sources.exclude import Exclusion
 from curate.sources.members import METADATA_NAMES, is_metadata, is_nested
 from curate.sources.reader import locate_photo, read_bytes, read_photo
-from curate.sources.tar_headers import BLOCK_BYTES
+from curate.sources.tar.headers import BLOCK_BYTES
 
 ROW_SUFFIX = ".vividset.json"
 """End of the member of a WebDataset tar in which `curate export` writes the row of the manifest; it is no sidecar."""
@@ -301,7 +301,7 @@ def read_sidecar(source: str, sidecar: Sidecar, copies: Path | None = None) -> b
     Args:
         source: the `source` of the photo's row.
         sidecar: of the row.
-        copies: a folder with copies of compressed tars; see `curate.sources.tar_copies`.
+        copies: a folder with copies of compressed tars; see `curate.sources.tar.copies`.
 
     Raises:
         PhotoError: it can't be read, is too large, or no member of this size is at its place any more.
@@ -326,7 +326,7 @@ def read_sidecar(source: str, sidecar: Sidecar, copies: Path | None = None) -> b
 
 
 def _read_file(source: str, path: str) -> bytes:
-    if not remote.is_url(unescape(source)):
+    if not is_url(unescape(source)):
         location = locate_photo(source, path)
         try:
             size = os.path.getsize(location) if location else 0

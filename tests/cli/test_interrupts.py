@@ -21,7 +21,7 @@ from curate import manifest
 from curate.interrupts import InterruptHandler
 from curate.manifest import DECISION_FIELDS, SCAN_SCHEMA, Lineage
 from curate.scanning.scan import ScanOptions, scan_photos
-from curate.sources.listing import ShardSpec
+from curate.sources.listing.sources import ShardSpec
 from train import checkpoint
 from train.checkpoint import CheckpointMetadata
 from train.models.unet import ColorUNet

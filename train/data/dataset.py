@@ -22,8 +22,8 @@ from curate.packing.shards import MANIFEST_NAME, PACK_COLUMNS
 from curate.sources import check_unchanged, locate_photo, read_bytes
 from curate.sources.entry import IN_TABLE
 from curate.sources.reader import BORDER_COLUMNS
-from curate.sources.table_reader import largest_row_group
-from curate.sources.tar_copies import find_compressed_tar
+from curate.sources.tables.reader import largest_row_group
+from curate.sources.tar.copies import find_compressed_tar
 from train.data.changes import ignore, int_column, leave_out_changed
 from train.data.packed import PackedDataset, check_shards, packed_dataset
 

@@ -17,8 +17,8 @@ from curate.files import check_writable, write_errors
 from curate.image.formats import looks_like_photo
 from curate.manifest import escape, unescape
 from curate.sources import ListedPhoto, has_container_name, has_images, list_photos, locate_photo, read_listed_photo
-from curate.sources.sorting import sort_photos
-from curate.sources.tar_stream import TarStream
+from curate.sources.listing.sorting import sort_photos
+from curate.sources.tar.stream import TarStream
 from curate.unicode import find_path
 
 BATCH_ROWS = 10_000

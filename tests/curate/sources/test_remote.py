@@ -159,7 +159,7 @@ def test_other_file_systems_are_listed_folder_by_folder(photos: Path, tmp_path: 
     ],
 )
 def test_a_store_may_report_any_time_of_change(said: Any, expected: int | None) -> None:
-    assert remote._modified_ns({"mtime": said}) == expected
+    assert remote.remote_modified_ns({"mtime": said}) == expected
 
 
 def test_a_file_url_is_a_path(photos: Path) -> None:

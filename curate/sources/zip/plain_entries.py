@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from curate.sources.compression import BOMB_BYTES, BOMB_RATIO
 from curate.sources.entry import CONTAINER_SUFFIXES
-from curate.sources.zip_member import ENCRYPTED, METHODS
+from curate.sources.zip.member import ENCRYPTED, METHODS
 
 ENTRY_MAGIC = b"PK\1\2"
 LOCAL_HEADER_BYTES = 30

@@ -23,8 +23,8 @@ from curate.sources.entry import ListedPhoto, as_photo_error, file_location, has
 from curate.sources.exclude import Exclusion
 from curate.sources.members import normalize_name
 from curate.sources.remote import as_remote_photo_error, fetch
-from curate.sources.tar import FoundMember, Link, damaged, list_member, resolve_links, to_link
-from curate.sources.tar_headers import TarHeaders
+from curate.sources.tar.headers import TarHeaders
+from curate.sources.tar.listing import FoundMember, Link, damaged, list_member, resolve_links, to_link
 from curate.unicode import find_path
 
 CANNOT_READ = "the tar can't be read"
@@ -88,7 +88,7 @@ class TarStream:
         return min(1.0, self._file.bytes_read / self._archive.bytes)
 
     def resolve_links(self, members: Iterable[ListedPhoto]) -> Iterator[ListedPhoto]:
-        """The entries of the links, after all members have been read; see `curate.sources.tar.resolve_links`.
+        """The entries of the links, after all members have been read; see `curate.sources.tar.listing.resolve_links`.
 
         Args:
             members: entries of `members`, with their `offset` unless they have an error; `error` is not used.
@@ -202,7 +202,7 @@ def find_copy(location: str, offset: int | None, copies: Path | None) -> str:
     Args:
         location: path or URL of the tar.
         offset: position of the member; None for a file of its own.
-        copies: folder of the copies; see `curate.sources.tar_copies`.
+        copies: folder of the copies; see `curate.sources.tar.copies`.
     """
     if copies is None or offset is None:
         return location
@@ -211,7 +211,7 @@ def find_copy(location: str, offset: int | None, copies: Path | None) -> str:
 
 
 def copy_path(folder: Path, tar: str) -> Path:
-    """The path of the copy of a compressed tar in a folder; see `curate.sources.tar_copies`.
+    """The path of the copy of a compressed tar in a folder; see `curate.sources.tar.copies`.
 
     Args:
         folder: of the copies.

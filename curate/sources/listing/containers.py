@@ -16,10 +16,10 @@ from curate.sources.entry import (
     has_zip_name,
     modified_ns,
 )
-from curate.sources.table_columns import ColumnChoice
-from curate.sources.table_listing import list_table_rows
-from curate.sources.tar import list_tar_members
-from curate.sources.zip_directory import list_zip_members
+from curate.sources.tables.columns import ColumnChoice
+from curate.sources.tables.listing import list_table_rows
+from curate.sources.tar.listing import list_tar_members
+from curate.sources.zip.listing import list_zip_members
 
 CANNOT_READ = "the file can't be read"
 _UNSUPPORTED = {b"\x04\x22\x4d\x18": "lz4", b"\x1f\x9d": "compress (.Z)", b"\x5d\0\0": "lzma", b"LZIP": "lzip"}

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from curate.sources.zip_plain import ENTRY_MAGIC, IN_EXTRA, MAX_VERSION, PlainEntries, find_plain_entries
+from curate.sources.zip.plain_entries import ENTRY_MAGIC, IN_EXTRA, MAX_VERSION, PlainEntries, find_plain_entries
 
 END_RECORD_BYTES, MAX_COMMENT_BYTES = 22, 65_535
 END_RECORD_MAGIC = b"PK\5\6"

@@ -15,11 +15,10 @@ import pyarrow as pa
 
 from curate.errors import BrokenTable, EmptyFile, NotAPhoto, PhotoError, UnsupportedFormat
 from curate.manifest import escape
-from curate.sources.arrow_table import ArrowTable, is_arrow
 from curate.sources.entry import ROW_DIGITS, ListedPhoto, photo_location
 from curate.sources.members import FILE_NAME, is_metadata
-from curate.sources.parquet_table import ParquetTable, is_parquet
-from curate.sources.table_columns import (
+from curate.sources.tables.arrow import ArrowTable, is_arrow
+from curate.sources.tables.columns import (
     ColumnChoice,
     ImageColumn,
     Value,
@@ -27,6 +26,7 @@ from curate.sources.table_columns import (
     describe_columns,
     is_own_table,
 )
+from curate.sources.tables.parquet import ParquetTable, is_parquet
 
 
 class Table(Protocol):

@@ -19,7 +19,7 @@ from curate.sources.members import (
     nested_error,
     normalize_name,
 )
-from curate.sources.tar_headers import TarHeaders, has_data
+from curate.sources.tar.headers import TarHeaders, has_data
 
 _GNU_DUMPDIR, _GNU_LONG_NAMES, _GNU_VOLUME, _GNU_CONTINUED = b"D", b"N", b"V", b"M"
 """Types of headers that tarfile has no name for: three that are no files, and the rest of a file of another volume."""

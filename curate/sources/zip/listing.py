@@ -24,7 +24,7 @@ from curate.sources.members import (
     nested_error,
     normalize_name,
 )
-from curate.sources.zip_entries import (
+from curate.sources.zip.directory import (
     END_RECORD_BYTES,
     END_RECORD_MAGIC,
     MAX_COMMENT_BYTES,
@@ -32,8 +32,8 @@ from curate.sources.zip_entries import (
     ZipDirectory,
     ZipEntry,
 )
-from curate.sources.zip_member import ZipMember, method_error
-from curate.sources.zip_plain import LOCAL_HEADER_BYTES, MODE_SYSTEMS, PlainEntries
+from curate.sources.zip.member import ZipMember, method_error
+from curate.sources.zip.plain_entries import LOCAL_HEADER_BYTES, MODE_SYSTEMS, PlainEntries
 
 _DOS = 0
 """Of systems that wrote an entry, as in APPNOTE.TXT 4.4.2."""

@@ -17,12 +17,13 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 
 from curate.errors import ChangedWhileRead, EmptyFile, NotAFile, NotAPhoto, PhotoError, SourceError, UnsupportedFormat
+from curate.locations import is_url
 from curate.manifest import escape
 from curate.sources import remote
 from curate.sources.entry import as_photo_error, has_table_name, modified_ns
-from curate.sources.parquet_table import ParquetTable
-from curate.sources.table_columns import ColumnChoice, ImageColumn, Value, binary_columns, image_columns
-from curate.sources.table_listing import Table, choose_columns, open_table, without_images_error
+from curate.sources.tables.columns import ColumnChoice, ImageColumn, Value, binary_columns, image_columns
+from curate.sources.tables.listing import Table, choose_columns, open_table, without_images_error
+from curate.sources.tables.parquet import ParquetTable
 from curate.unicode import find_path
 
 MAX_OPEN_TABLES = 4
@@ -230,7 +231,7 @@ def _version(location: str) -> FileVersion:
         PhotoError: there is no such file, or the store can't be reached.
         OSError: there is no such file on this machine.
     """
-    if remote.is_url(location):
+    if is_url(location):
         size, time_ns = remote.file_version(location)
         return FileVersion(size, time_ns)
     status = os.stat(find_path(location))
@@ -240,7 +241,7 @@ def _version(location: str) -> FileVersion:
 
 
 def _open_stream(location: str, size: int) -> BinaryIO | pa.NativeFile:
-    if remote.is_url(location):
+    if is_url(location):
         return cast("BinaryIO", _RemoteStream(location, size))
     # not Python's file, whose position a forked process would share
     return pa.OSFile(os.fsencode(find_path(location)))

@@ -9,7 +9,7 @@ import pytest
 
 from curate.errors import SourceError, UnsupportedFormat
 from curate.packing.shards import SHARD_SCHEMA
-from curate.sources.table_columns import (
+from curate.sources.tables.columns import (
     PACK_SHARD_COLUMNS,
     ColumnChoice,
     binary_columns,

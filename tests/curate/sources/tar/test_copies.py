@@ -17,7 +17,7 @@ from curate.manifest import SCAN_SCHEMA
 from curate.sources import read_photo
 from curate.sources.entry import Sidecar
 from curate.sources.sidecars import read_sidecar
-from curate.sources.tar_copies import TarCopies, copy_tar, find_compressed_tar
+from curate.sources.tar.copies import TarCopies, copy_tar, find_compressed_tar
 
 MANIFEST = pa.schema([SCAN_SCHEMA.field(name) for name in ("source", "path", "tar_offset", "bytes", "sidecars")])
 PHOTOS = {"a.jpg": b"first", "b.jpg": b"", "c.jpg": b"third" * 1000}

@@ -11,11 +11,11 @@ import zipfile
 
 import pytest
 
-from curate.sources import zip_entries
 from curate.sources.entry import ListedPhoto
-from curate.sources.sorting import sort_photos
-from curate.sources.zip_directory import list_zip_members
-from curate.sources.zip_plain import find_plain_entries
+from curate.sources.listing.sorting import sort_photos
+from curate.sources.zip import directory
+from curate.sources.zip.listing import list_zip_members
+from curate.sources.zip.plain_entries import find_plain_entries
 
 FOLDERS = ["", "a/", "./", "/", "../", "x\\y\\", "é/", "__MACOSX/"]
 STEMS = ["a", "b.left", "é", "x\ny", "nul\0", "PK\1\2", "~", ".hidden"]
@@ -51,12 +51,12 @@ def rows(data: bytes) -> list[ListedPhoto]:
 
 @pytest.mark.parametrize("chunk_bytes", [200, 1 << 19])
 def test_the_rows_are_those_of_entries_parsed_one_at_a_time(monkeypatch: pytest.MonkeyPatch, chunk_bytes: int) -> None:
-    monkeypatch.setattr(zip_entries, "_CHUNK_BYTES", chunk_bytes)
-    monkeypatch.setattr(zip_entries, "_MAX_ENTRY_BYTES", 400)
+    monkeypatch.setattr(directory, "_CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(directory, "_MAX_ENTRY_BYTES", 400)
     rng = random.Random(0)  # noqa: S311
     zips = [odd_zip(rng) for _ in range(80)]
     together = [rows(data) for data in zips]
-    monkeypatch.setattr(zip_entries, "find_plain_entries", lambda *_: iter(()))
+    monkeypatch.setattr(directory, "find_plain_entries", lambda *_: iter(()))
     assert together == [rows(data) for data in zips]
     assert sum(photo.error is None for photo in itertools.chain(*together)) > 300
 

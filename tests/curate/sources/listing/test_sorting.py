@@ -7,7 +7,7 @@ import random
 import pytest
 
 from curate.sources.entry import ListedPhoto
-from curate.sources.sorting import sort_photos
+from curate.sources.listing.sorting import sort_photos
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -14,10 +14,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curate.sources import list_photos, read_photo, tar_stream
+from curate.sources import list_photos, read_photo
 from curate.sources.compression import BOMB_BYTES
-from curate.sources.containers import list_stream_members
-from curate.sources.tar_stream import TarStream, keep_streams_open
+from curate.sources.listing.containers import list_stream_members
+from curate.sources.tar import stream as tar_stream
+from curate.sources.tar.stream import TarStream, keep_streams_open
 
 NOISE = os.urandom(300_000)
 Contents = dict[str, bytes]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from curate.errors import SourceError
-from curate.locations import check_local_name
+from curate.locations import check_local_name, is_url
 from curate.sources import remote
 from curate.text import describe_error
 from curate.unicode import text_encoding, wrong_encoding
@@ -81,7 +81,7 @@ def _open_list(name: str) -> Iterator[BinaryIO]:
         if sys.stdin is None:
             raise OSError(errno.EBADF, "standard input is closed")
         yield sys.stdin.buffer
-    elif remote.is_url(name):
+    elif is_url(name):
         with remote.open_url(name) as file:
             yield file
     else:

@@ -7,12 +7,12 @@ import zipfile
 
 import pytest
 
-from curate.sources import zip_entries
-from curate.sources.zip_entries import ZipDirectory
+from curate.sources.zip import directory
+from curate.sources.zip.directory import ZipDirectory
 
 
 def entries(data: bytes) -> list[tuple[object, ...]]:
-    names = zip_entries.ZipEntry._fields
+    names = directory.ZipEntry._fields
     with zipfile.ZipFile(io.BytesIO(data)) as expected:
         whole = [tuple(getattr(member, name) for name in names) for member in expected.infolist()]
     found = [tuple(entry) for entry in ZipDirectory(io.BytesIO(data), len(data))]
@@ -33,8 +33,8 @@ def zip_of(count: int, *, zip64: bool = False, comment: bytes = b"") -> bytes:
 @pytest.mark.parametrize("prefix", [b"", b"#!/bin/sh\n" * 50])
 @pytest.mark.parametrize("count", [0, 1, 300])
 def test_entries_are_those_of_zipfile(count: int, prefix: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zip_entries, "_CHUNK_BYTES", 100)
-    monkeypatch.setattr(zip_entries, "_MAX_ENTRY_BYTES", 400)
+    monkeypatch.setattr(directory, "_CHUNK_BYTES", 100)
+    monkeypatch.setattr(directory, "_MAX_ENTRY_BYTES", 400)
     assert len(entries(prefix + zip_of(count, comment=b"a comment"))) == count
 
 

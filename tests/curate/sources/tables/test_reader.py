@@ -29,7 +29,6 @@ from curate.sources import (
     Sources,
     list_photos,
     locate_photo,
-    parquet_table,
     parse_row_path,
     read_listed_photo,
     read_other_columns,
@@ -37,8 +36,9 @@ from curate.sources import (
 )
 from curate.sources.entry import photo_location
 from curate.sources.reader import PhotoRef, read_in_row_order
-from curate.sources.table_listing import list_table_rows
-from curate.sources.table_reader import MAX_OPEN_TABLES, has_images, read_table_image
+from curate.sources.tables.listing import list_table_rows
+from curate.sources.tables.parquet import ParquetTable
+from curate.sources.tables.reader import MAX_OPEN_TABLES, has_images, read_table_image
 
 SERIAL_EXPORT = ExportOptions(engine="serial")
 
@@ -284,15 +284,15 @@ def test_other_columns_of_rows(location: str) -> None:
 def test_images_that_are_read_ahead_decode_each_row_group_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "0.parquet").write_bytes(parquet(image_table(60), row_group_size=20))
     opened: list[int] = []
-    open_cursor = parquet_table.ParquetTable._open_cursor
-    monkeypatch.setattr(parquet_table, "KEPT_BYTES", 1)
-    monkeypatch.setattr(parquet_table, "BATCH_ROWS", 1)
+    open_cursor = ParquetTable._open_cursor
+    monkeypatch.setattr("curate.sources.tables.parquet.KEPT_BYTES", 1)
+    monkeypatch.setattr("curate.sources.tables.parquet.BATCH_ROWS", 1)
 
-    def open_and_count(table: parquet_table.ParquetTable, group: int, name: str) -> object:
+    def open_and_count(table: ParquetTable, group: int, name: str) -> object:
         opened.append(group)
         return open_cursor(table, group, name)
 
-    monkeypatch.setattr(parquet_table.ParquetTable, "_open_cursor", open_and_count)
+    monkeypatch.setattr(ParquetTable, "_open_cursor", open_and_count)
     order = [(7 * row + 3) % 60 for row in range(60)]
     refs = [
         PhotoRef(str(tmp_path), f"0.parquet/{row:09d}", hashlib.sha256(images(60)[row]).hexdigest(), 164, row)

@@ -21,9 +21,9 @@ from curate import manifest
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.sources import ListedPhoto, list_photos, read_photo
-from curate.sources.containers import list_stream_members
-from curate.sources.sorting import sort_photos
-from curate.sources.tar_headers import parse_plain_file
+from curate.sources.listing.containers import list_stream_members
+from curate.sources.listing.sorting import sort_photos
+from curate.sources.tar.headers import parse_plain_file
 
 Pixels = NDArray[np.uint8]
 Members = dict[str, bytes]

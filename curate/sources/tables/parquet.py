@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import BrokenTable, FileTooLarge, PhotoError
-from curate.sources.table_columns import (
+from curate.sources.tables.columns import (
     SAMPLE_ROWS,
     ImageColumn,
     Value,

@@ -23,8 +23,8 @@ from curate.errors import ScanError, SourceError
 from curate.manifest import unescape
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.sources import ListedPhoto, Sources, list_photos, locate_photo, read_bytes
-from curate.sources.path_lists import read_entries
-from curate.sources.sorting import sort_photos
+from curate.sources.listing.path_lists import read_entries
+from curate.sources.listing.sorting import sort_photos
 
 Pixels = NDArray[np.uint8]
 

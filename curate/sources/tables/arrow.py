@@ -17,8 +17,8 @@ from typing import BinaryIO, NamedTuple
 import pyarrow as pa
 
 from curate.errors import BrokenTable, PhotoError, UnsupportedFormat
-from curate.sources.flatbuffer import FlatTable
-from curate.sources.table_columns import SAMPLE_ROWS, ImageColumn, Value, check_names, damage_errors, take_rows
+from curate.sources.tables.columns import SAMPLE_ROWS, ImageColumn, Value, check_names, damage_errors, take_rows
+from curate.sources.tables.flatbuffer import FlatTable
 
 MAX_METADATA_BYTES = 1 << 24
 """Of one message; 100 columns need 6 kB."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from curate.errors import NotAFile, SourceError, UnsupportedFormat
 from curate.manifest import escape
-from curate.sources.containers import list_members
 from curate.sources.entry import (
     ROW_DIGITS,
     EntryFilter,
@@ -24,9 +23,10 @@ from curate.sources.entry import (
     modified_ns,
 )
 from curate.sources.exclude import Exclusion
+from curate.sources.listing.containers import list_members
+from curate.sources.listing.sorting import MEMBERS_IN_MEMORY, sort_photos
 from curate.sources.sidecars import FolderSidecars
-from curate.sources.sorting import MEMBERS_IN_MEMORY, sort_photos
-from curate.sources.table_columns import ColumnChoice
+from curate.sources.tables.columns import ColumnChoice
 
 _Subfolder = tuple[str, tuple[str, ...], tuple[tuple[int, int], ...], str | None]
 """The arguments of `FolderListing._list_folder`."""

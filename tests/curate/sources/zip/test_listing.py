@@ -27,10 +27,10 @@ from curate.exporting.export import export_photos
 from curate.exporting.items import ExportOptions
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
-from curate.sources import ListedPhoto, list_photos, read_listed_photo, read_photo, zip_directory
-from curate.sources.containers import list_stream_members
-from curate.sources.sorting import sort_photos
-from curate.sources.zip_member import ZipMember
+from curate.sources import ListedPhoto, list_photos, read_listed_photo, read_photo
+from curate.sources.listing.containers import list_stream_members
+from curate.sources.listing.sorting import sort_photos
+from curate.sources.zip.member import ZipMember
 
 SERIAL_EXPORT = ExportOptions(engine="serial")
 
@@ -344,7 +344,7 @@ def test_a_zip_before_another_in_one_file_is_an_error(members: Members) -> None:
 
 def test_sizes_that_are_wrong_are_errors_and_bombs_are_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = zip_of({"a.jpg": JPEG_START + bytes(1 << 20)})
-    monkeypatch.setattr(zip_directory, "BOMB_BYTES", 1 << 16)
+    monkeypatch.setattr("curate.sources.zip.listing.BOMB_BYTES", 1 << 16)
     assert contents(bomb) == {"a.jpg": "FileTooLarge"}
     directory = bomb.index(b"PK\1\2")
     for size in (0, 5, 1 << 16):  # less than the data: no more is unpacked

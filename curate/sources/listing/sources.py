@@ -12,16 +12,18 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from curate.errors import SourceError, UnsupportedFormat, UsageError
-from curate.locations import may_be_listed
+from curate.locations import is_url, may_be_listed
 from curate.manifest import escape, unescape
-from curate.sources import path_lists, remote
+from curate.sources import remote
 from curate.sources.entry import ListedPhoto, has_container_name, has_table_name, photo_location
 from curate.sources.exclude import Exclusion
-from curate.sources.local import FolderListing, check_folder, list_file
+from curate.sources.listing import path_lists
+from curate.sources.listing.local import FolderListing, check_folder, list_file
+from curate.sources.listing.sorting import sort_photos
+from curate.sources.listing.urls import list_url, list_urls
 from curate.sources.sidecars import read_folder, stem_of
-from curate.sources.sorting import sort_photos
-from curate.sources.table_columns import ColumnChoice
-from curate.sources.table_reader import check_images
+from curate.sources.tables.columns import ColumnChoice
+from curate.sources.tables.reader import check_images
 from curate.text import describe_error
 from curate.unicode import find_path
 
@@ -120,7 +122,7 @@ class Sources:
         for location in filter(has_table_name, (*roots.files, *roots.urls)):
             check_images(location, self.choice)
         for name in self.lists:
-            if remote.is_url(name):
+            if is_url(name):
                 remote.check_url(name)
             elif name != path_lists.STDIN:
                 path_lists.check_list(name)
@@ -165,14 +167,14 @@ class Sources:
         """Give single files of this machine the sidecars in their folders, which no list has to name."""
         read = lru_cache(FOLDERS_IN_MEMORY)(partial(read_folder, exclusion=self.exclusion))
         for photo in photos:
-            is_local = photo.offset is None and photo.error is None and not remote.is_url(photo.source)
+            is_local = photo.offset is None and photo.error is None and not is_url(photo.source)
             yield photo._replace(sidecars=read(unescape(photo.source)).of(photo.path)) if is_local else photo
 
     def _list_files_and_urls(self, roots: _Roots) -> Iterator[ListedPhoto]:
         """What is below the URLs, the single files, and the entries of the lists, unsorted."""
         refused: list[ListedPhoto] = []
         for url in roots.urls:
-            yield from remote.list_url(url, self.shard.contains, self.exclusion, self.choice)
+            yield from list_url(url, self.shard.contains, self.exclusion, self.choice)
         listed = itertools.chain.from_iterable(path_lists.read_entries(name, null=self.null) for name in self.lists)
         entries = itertools.chain(roots.files, self._refuse_urls(listed, refused))
         while batch := list(itertools.islice(entries, BATCH_ENTRIES)):
@@ -181,9 +183,9 @@ class Sources:
                 for location in map(_locate, batch)
                 if not roots.contain(location) or self.excludes(escape(location))
             ]
-            urls = filter(remote.is_url, locations)
-            yield from remote.list_urls(urls, self.shard.contains, self.exclusion, self.choice)
-            for path in itertools.filterfalse(remote.is_url, locations):
+            urls = filter(is_url, locations)
+            yield from list_urls(urls, self.shard.contains, self.exclusion, self.choice)
+            for path in itertools.filterfalse(is_url, locations):
                 yield from list_file(path, self.shard.contains, self.exclusion, self.choice)
             yield from refused
             refused.clear()
@@ -192,7 +194,7 @@ class Sources:
     def _refuse_urls(self, entries: Iterable[str], refused: list[ListedPhoto]) -> Iterator[str]:
         """Yield the entries of lists; those that `may_be_listed` forbids are added to `refused`, with an error."""
         for entry in entries:
-            if not remote.is_url(entry) or may_be_listed(entry):
+            if not is_url(entry) or may_be_listed(entry):
                 yield entry
                 continue
             source, _, path = escape(entry).rpartition("/")
@@ -233,7 +235,7 @@ class _Roots:
         folders, files, urls = set(), set(), set()
         for path in paths:
             location = _locate(path)
-            if remote.is_url(location):
+            if is_url(location):
                 remote.check_url(location)
                 urls.add(location)
             elif os.path.isdir(location):
@@ -255,7 +257,7 @@ class _Roots:
 def _locate(path: str | Path) -> str:
     """A path, absolute and as its file is named on disk (see `find_path`), or a URL."""
     location = remote.absolute_location(path)
-    return location if remote.is_url(location) else find_path(location)
+    return location if is_url(location) else find_path(location)
 
 
 def _check_file(path: str) -> None:
