@@ -21,7 +21,7 @@ from curate.locations import Location
 from curate.manifest import DECISION_FIELDS, KEY_COLUMNS, SCAN_SCHEMA
 from curate.scanning.scorer import Record, ScoreOptions, score_photo
 from curate.sources import ListedPhoto, Sources, has_container_name, has_images, has_table_name, list_photos
-from curate.sources.entry import ROW_DIGITS
+from curate.sources.names import ROW_DIGITS
 
 NOT_A_PHOTO = "neither the file name nor the content is that of a photo"
 

@@ -37,7 +37,7 @@ from curate.exporting.tree import PART_PHOTOS, MetadataFiles, write_part
 from curate.files import locked_output_dir, make_drafts_folder, write_errors, write_failed_csv
 from curate.locations import Location, RemotePath
 from curate.manifest import Manifest
-from curate.sources.entry import IN_TABLE
+from curate.sources.names import IN_TABLE
 from curate.sources.photo_columns import read_photo_columns
 from curate.sources.reader import PHOTO_REF_COLUMNS, photo_refs
 

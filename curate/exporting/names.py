@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from curate.files import FAILED_NAME, LOCK, STAMP, is_temporary
 from curate.sources import has_photo_name
-from curate.sources.entry import ROW_DIGITS, Sidecar, parse_row_path
+from curate.sources.entry import Sidecar
+from curate.sources.names import ROW_DIGITS, parse_row_path
 from curate.sources.sidecars import sidecar_suffix, stem_of
 
 MAX_NAME_BYTES = 160

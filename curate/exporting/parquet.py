@@ -33,7 +33,7 @@ from curate.exporting.parquet_shards import (
 )
 from curate.files import locked_output_dir, write_errors, write_failed_csv
 from curate.locations import Location
-from curate.sources.members import is_metadata
+from curate.sources.names import is_metadata
 from curate.sources.photo_columns import read_photo_columns
 from curate.sources.reader import PHOTO_REF_COLUMNS
 from curate.sources.sidecars import sidecar_suffix

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.manifest import open_parquet
-from curate.sources.entry import TAR_IN_PATH
+from curate.sources.names import TAR_IN_PATH
 
 _BATCH_ROWS = 1 << 16
 

@@ -21,7 +21,8 @@ from curate.manifest import METRIC
 from curate.measures.measure import Measures, PixelSummary, measure_batch, summarize_pixels
 from curate.measures.names import ToneNetwork
 from curate.sources import ListedPhoto, read_listed_photo
-from curate.sources.members import is_metadata, nested_error
+from curate.sources.members import nested_error
+from curate.sources.names import is_metadata
 from curate.sources.tables.parquet import is_parquet
 from curate.sources.tables.reader import holds_images
 

@@ -6,7 +6,8 @@ listing/          lists everything that a scan is given: `Sources`
 tar/              tars: their members, also of compressed, joined and damaged ones
 zip/              ZIPs: their members
 tables/           Parquet and Arrow files: the images in their columns
-entry.py          `ListedPhoto`: one entry of a listing; names of photos and containers
+names.py          what names say: photo, container, metadata file
+entry.py          `ListedPhoto`: one entry of a listing
 exclude.py        names that a listing skips
 members.py        what the listings of containers share
 compression.py    decompresses gzip, bzip2, xz and zstd
@@ -20,11 +21,10 @@ photo_input.py    decodes a photo given as path, bytes, PIL image or array
 from __future__ import annotations
 
 from curate.locations import is_url
-from curate.sources.entry import (
-    STREAM_OFFSET,
-    Key,
-    ListedPhoto,
-    as_photo_error,
+from curate.sources.entry import STREAM_OFFSET, Key, ListedPhoto, as_photo_error
+from curate.sources.exclude import Exclusion
+from curate.sources.listing.sources import ALL_SHARDS, ShardSpec, Sources, contains, list_photos
+from curate.sources.names import (
     has_container_name,
     has_photo_name,
     has_table_name,
@@ -32,8 +32,6 @@ from curate.sources.entry import (
     parse_row_path,
     photo_location,
 )
-from curate.sources.exclude import Exclusion
-from curate.sources.listing.sources import ALL_SHARDS, ShardSpec, Sources, contains, list_photos
 from curate.sources.reader import (
     check_unchanged,
     is_source_missing,

@@ -1,4 +1,4 @@
-"""What the listings of containers share: paths of members, entries for what cannot be read, links, metadata files."""
+"""What the listings of containers share: paths of members, entries for what cannot be read, and links."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from collections.abc import Mapping
 
 from curate.errors import NotAFile, PhotoError, UnsupportedFormat
 from curate.manifest import escape
-from curate.sources.entry import ListedPhoto, has_container_name
+from curate.sources.entry import ListedPhoto
+from curate.sources.names import has_container_name, is_metadata
 
-METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
-"""Files of a Hugging Face imagefolder with one row per photo; of several in one folder, the first is taken."""
-FILE_NAME = "file_name"
-"""The column of a metadata file that names the photo, below the folder of the file."""
 MAX_LINK_BYTES = 1 << 16
 """Longer targets of links are not followed."""
 _MAX_LINKS = 40
@@ -22,11 +19,6 @@ _MAX_LINKS = 40
 def is_nested(name: str) -> bool:
     """Whether a member is itself a container, by its name."""
     return has_container_name(name) and not is_metadata(name)
-
-
-def is_metadata(path: str) -> bool:
-    """Whether a path names a metadata file of an imagefolder."""
-    return path.endswith(METADATA_NAMES) and path.rpartition("/")[2] in METADATA_NAMES
 
 
 def nested_error() -> PhotoError:

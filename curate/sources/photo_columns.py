@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from curate.errors import ChangedSinceScan, PhotoError, UnsupportedFormat, Vanished
 from curate.manifest import escape
-from curate.sources.entry import IN_TABLE, Sidecar, parse_row_path
-from curate.sources.members import FILE_NAME, METADATA_NAMES
+from curate.sources.entry import Sidecar
+from curate.sources.names import FILE_NAME, IN_TABLE, METADATA_NAMES, parse_row_path
 from curate.sources.reader import locate_photo
 from curate.sources.sidecars import read_sidecar
 from curate.sources.tables.reader import read_features, read_other_columns

@@ -24,17 +24,8 @@ from curate.image.formats import SNIFF_BYTES
 from curate.locations import is_url
 from curate.manifest import unescape
 from curate.sources import remote
-from curate.sources.entry import (
-    ListedPhoto,
-    Sidecar,
-    as_photo_error,
-    container_path,
-    has_table_name,
-    has_zip_name,
-    modified_ns,
-    to_sidecars,
-)
-from curate.sources.members import is_metadata
+from curate.sources.entry import ListedPhoto, Sidecar, as_photo_error, modified_ns, to_sidecars
+from curate.sources.names import container_path, has_table_name, has_zip_name, is_metadata
 from curate.sources.tables.reader import check_image_bytes, read_ahead, read_table_image
 from curate.sources.tar.stream import find_copy, is_compressed_tar, read_member
 from curate.sources.zip.member import ZipMember

@@ -17,18 +17,18 @@ from curate.errors import ChangedSinceScan, FileTooLarge
 from curate.image.formats import PHOTO_SUFFIXES, RAW_SUFFIXES
 from curate.locations import is_url
 from curate.manifest import escape, unescape
-from curate.sources.entry import (
+from curate.sources.entry import ListedPhoto, Sidecar, as_photo_error
+from curate.sources.exclude import Exclusion
+from curate.sources.members import is_nested
+from curate.sources.names import (
     COMPRESSED_TAR_SUFFIXES,
+    METADATA_NAMES,
     TABLE_SUFFIXES,
     TAR_SUFFIX,
     ZIP_SUFFIX,
-    ListedPhoto,
-    Sidecar,
-    as_photo_error,
     has_zip_name,
+    is_metadata,
 )
-from curate.sources.exclude import Exclusion
-from curate.sources.members import METADATA_NAMES, is_metadata, is_nested
 from curate.sources.reader import locate_photo, read_bytes, read_photo
 from curate.sources.tar.headers import BLOCK_BYTES
 

@@ -20,7 +20,7 @@ from curate.manifest import Manifest
 from curate.measures.borders import crop_borders, side_with_borders
 from curate.packing.shards import MANIFEST_NAME, PACK_COLUMNS
 from curate.sources import check_unchanged, locate_photo, read_bytes
-from curate.sources.entry import IN_TABLE
+from curate.sources.names import IN_TABLE
 from curate.sources.reader import BORDER_COLUMNS
 from curate.sources.tables.reader import largest_row_group
 from curate.sources.tar.copies import find_compressed_tar

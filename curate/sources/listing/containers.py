@@ -8,14 +8,8 @@ from typing import BinaryIO
 
 from curate.errors import UnsupportedFormat
 from curate.sources.compression import HEAD_BYTES, find_codec
-from curate.sources.entry import (
-    STREAM_OFFSET,
-    ListedPhoto,
-    as_photo_error,
-    has_table_name,
-    has_zip_name,
-    modified_ns,
-)
+from curate.sources.entry import STREAM_OFFSET, ListedPhoto, as_photo_error, modified_ns
+from curate.sources.names import has_table_name, has_zip_name
 from curate.sources.tables.columns import ColumnChoice
 from curate.sources.tables.listing import list_table_rows
 from curate.sources.tar.listing import list_tar_members

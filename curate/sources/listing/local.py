@@ -10,21 +10,11 @@ from dataclasses import dataclass, field
 
 from curate.errors import NotAFile, SourceError, UnsupportedFormat
 from curate.manifest import escape
-from curate.sources.entry import (
-    ROW_DIGITS,
-    EntryFilter,
-    ListedPhoto,
-    Sidecar,
-    as_photo_error,
-    container_path,
-    has_container_name,
-    has_photo_name,
-    has_table_name,
-    modified_ns,
-)
+from curate.sources.entry import EntryFilter, ListedPhoto, Sidecar, as_photo_error, modified_ns
 from curate.sources.exclude import Exclusion
 from curate.sources.listing.containers import list_members
 from curate.sources.listing.sorting import MEMBERS_IN_MEMORY, sort_photos
+from curate.sources.names import ROW_DIGITS, container_path, has_container_name, has_photo_name, has_table_name
 from curate.sources.sidecars import FolderSidecars
 from curate.sources.tables.columns import ColumnChoice
 

@@ -13,7 +13,8 @@ from contextlib import closing
 from operator import attrgetter
 
 from curate.errors import SourceError
-from curate.sources.entry import ListedPhoto, photo_location
+from curate.sources.entry import ListedPhoto
+from curate.sources.names import photo_location
 from curate.sources.sidecars import SampleFile, SidecarIndex, is_candidate
 
 _IN_MEMORY = 1 << 12

@@ -15,12 +15,13 @@ from curate.errors import SourceError, UnsupportedFormat, UsageError
 from curate.locations import is_url, may_be_listed
 from curate.manifest import escape, unescape
 from curate.sources import remote
-from curate.sources.entry import ListedPhoto, has_container_name, has_table_name, photo_location
+from curate.sources.entry import ListedPhoto
 from curate.sources.exclude import Exclusion
 from curate.sources.listing import path_lists
 from curate.sources.listing.local import FolderListing, check_folder, list_file
 from curate.sources.listing.sorting import sort_photos
 from curate.sources.listing.urls import list_url, list_urls
+from curate.sources.names import has_container_name, has_table_name, photo_location
 from curate.sources.sidecars import read_folder, stem_of
 from curate.sources.tables.columns import ColumnChoice
 from curate.sources.tables.reader import check_images

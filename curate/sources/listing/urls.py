@@ -10,10 +10,10 @@ from typing import Any
 from curate.errors import SourceError
 from curate.locations import connect, missing_library
 from curate.manifest import escape
-from curate.sources.entry import EntryFilter, ListedPhoto, has_container_name
+from curate.sources.entry import EntryFilter, ListedPhoto
 from curate.sources.exclude import Exclusion
 from curate.sources.listing.containers import CANNOT_READ, list_stream_members
-from curate.sources.members import is_metadata
+from curate.sources.names import has_container_name, is_metadata
 from curate.sources.remote import as_remote_photo_error, remote_modified_ns, source_errors
 from curate.sources.tables.columns import ColumnChoice
 

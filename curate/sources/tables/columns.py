@@ -15,7 +15,7 @@ import pyarrow as pa
 from curate.errors import BrokenTable, OutOfMemory, PhotoError, SourceError, UnsupportedFormat
 from curate.image.formats import SNIFF_BYTES, looks_like_photo
 from curate.manifest import escape
-from curate.sources.entry import has_photo_name, parse_row_path
+from curate.sources.names import has_photo_name, parse_row_path
 from curate.text import describe_error
 
 SAMPLE_VALUES, SAMPLE_ROWS = 16, 1024

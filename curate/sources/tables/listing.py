@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from curate.errors import BrokenTable, EmptyFile, NotAPhoto, PhotoError, UnsupportedFormat
 from curate.manifest import escape
-from curate.sources.entry import ROW_DIGITS, ListedPhoto, photo_location
-from curate.sources.members import FILE_NAME, is_metadata
+from curate.sources.entry import ListedPhoto
+from curate.sources.names import FILE_NAME, ROW_DIGITS, is_metadata, photo_location
 from curate.sources.tables.arrow import ArrowTable, is_arrow
 from curate.sources.tables.columns import (
     ColumnChoice,

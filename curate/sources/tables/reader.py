@@ -20,7 +20,8 @@ from curate.errors import ChangedWhileRead, EmptyFile, NotAFile, NotAPhoto, Phot
 from curate.locations import is_url
 from curate.manifest import escape
 from curate.sources import remote
-from curate.sources.entry import as_photo_error, has_table_name, modified_ns
+from curate.sources.entry import as_photo_error, modified_ns
+from curate.sources.names import has_table_name
 from curate.sources.tables.columns import ColumnChoice, ImageColumn, Value, binary_columns, image_columns
 from curate.sources.tables.listing import Table, choose_columns, open_table, without_images_error
 from curate.sources.tables.parquet import ParquetTable

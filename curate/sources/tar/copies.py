@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from curate.errors import NoPermission, PhotoError, ReadFailed, Vanished
 from curate.files import commit, make_drafts_folder
 from curate.locations import Location
-from curate.sources.entry import TAR_IN_PATH, file_location
+from curate.sources.names import TAR_IN_PATH, file_location
 from curate.sources.tar.headers import BLOCK_BYTES
 from curate.sources.tar.stream import copy_path, is_compressed_tar, keep_streams_open, read_member
 

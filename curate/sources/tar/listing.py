@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 from curate.errors import BrokenTar, NotAFile, UnsupportedFormat
-from curate.sources.entry import ListedPhoto, has_photo_name
+from curate.sources.entry import ListedPhoto
 from curate.sources.members import (
     failed_member,
     follow_links,
@@ -19,6 +19,7 @@ from curate.sources.members import (
     nested_error,
     normalize_name,
 )
+from curate.sources.names import has_photo_name
 from curate.sources.tar.headers import TarHeaders, has_data
 
 _GNU_DUMPDIR, _GNU_LONG_NAMES, _GNU_VOLUME, _GNU_CONTINUED = b"D", b"N", b"V", b"M"

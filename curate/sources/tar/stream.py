@@ -19,9 +19,10 @@ from curate.image.formats import SNIFF_BYTES
 from curate.locations import connect, is_url
 from curate.manifest import unescape
 from curate.sources.compression import HEAD_BYTES, DecompressedStream, find_codec
-from curate.sources.entry import ListedPhoto, as_photo_error, file_location, has_photo_name, modified_ns
+from curate.sources.entry import ListedPhoto, as_photo_error, modified_ns
 from curate.sources.exclude import Exclusion
 from curate.sources.members import normalize_name
+from curate.sources.names import file_location, has_photo_name
 from curate.sources.remote import as_remote_photo_error, fetch
 from curate.sources.tar.headers import TarHeaders
 from curate.sources.tar.listing import FoundMember, Link, damaged, list_member, resolve_links, to_link

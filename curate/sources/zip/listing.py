@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from curate.errors import BrokenZip, FileTooLarge, NotAFile, PhotoError
 from curate.sources.compression import BOMB_BYTES, BOMB_RATIO
-from curate.sources.entry import ListedPhoto, has_photo_name
+from curate.sources.entry import ListedPhoto
 from curate.sources.members import (
     MAX_LINK_BYTES,
     failed_member,
@@ -24,6 +24,7 @@ from curate.sources.members import (
     nested_error,
     normalize_name,
 )
+from curate.sources.names import has_photo_name
 from curate.sources.zip.directory import (
     END_RECORD_BYTES,
     END_RECORD_MAGIC,

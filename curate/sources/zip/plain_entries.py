@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.sources.compression import BOMB_BYTES, BOMB_RATIO
-from curate.sources.entry import CONTAINER_SUFFIXES
+from curate.sources.names import CONTAINER_SUFFIXES
 from curate.sources.zip.member import ENCRYPTED, METHODS
 
 ENTRY_MAGIC = b"PK\1\2"

@@ -34,7 +34,7 @@ from curate.sources import (
     read_other_columns,
     read_photo,
 )
-from curate.sources.entry import photo_location
+from curate.sources.names import photo_location
 from curate.sources.reader import PhotoRef, read_in_row_order
 from curate.sources.tables.listing import list_table_rows
 from curate.sources.tables.parquet import ParquetTable
