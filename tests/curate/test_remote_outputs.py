@@ -282,7 +282,7 @@ def test_a_store_that_refuses_is_one_line(
         find = info
 
     scan(photos, tmp_path / "scan.parquet")
-    monkeypatch.setattr(locations, "connect", lambda url: (Refusing(), url.removeprefix("s3://")))
+    monkeypatch.setattr("curate.locations.remote_path.connect", lambda url: (Refusing(), url.removeprefix("s3://")))
     calls: tuple[Callable[[], object], ...] = (
         lambda: scan(photos, "s3://b/scan.parquet"),
         lambda: curate.filter_manifest(tmp_path / "scan.parquet", "s3://b/clean.parquet"),
