@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from curate.filtering.filter import filter_manifest
 from curate.filtering.options import FilterOptions
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 from curate.packing.pack import PackOptions, pack_photos
 from curate.scanning.scan import ScanOptions, scan_photos
 from train.data import dataset as trainer_photos
@@ -93,7 +93,7 @@ def pillow_crop(data: bytes, size: int) -> np.ndarray:
 def trainer_crop(data: bytes, size: int, least_px: int | None = None) -> np.ndarray:
     """Return the same square as `train fit` makes it."""
     out = np.empty((size, size, 3), np.uint8)
-    crop(decode(data, short_side_px=least_px or MIN_DECODED_SIDES * size).pixels, None, out)
+    crop(decode_bytes(data, short_side_px=least_px or MIN_DECODED_SIDES * size).pixels, None, out)
     return out
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import PhotoError
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 from train.inference.gamut import lightness, to_srgb
 from train.inference.upsample import RADIUS_PX, SMOOTHING, fit_coefficients, upsample_rows
 
@@ -38,7 +38,7 @@ def main() -> None:
     errors, changes = [], []
     for photo in sorted(options.folder.iterdir()):
         try:
-            pixels = decode(photo.read_bytes()).pixels
+            pixels = decode_bytes(photo.read_bytes()).pixels
         except PhotoError:
             continue
         pixels = pixels[:: -(-pixels.shape[0] // TALLEST_PX), :: -(-pixels.shape[0] // TALLEST_PX)]

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from train.health.curve import LossCurve, Validation
 from train.health.detectors import CHECK_INTERVAL_STEPS, detect_all
-from train.health.diagnose import diagnose, read_loss_curve
+from train.health.diagnose import diagnose_curve, read_loss_curve
 from train.health.overfitting import detect_overfitting
 
 Level = NDArray[np.float64]
@@ -214,7 +214,7 @@ def count_table_alarms(make: Callable[[int, int], pd.DataFrame], means_of: int |
         for seed in range(seeds):
             for batch_size in (8, 16):
                 make(seed, batch_size).to_csv(path, index=False)
-                alarmed += bool(diagnose(read_loss_curve(path, means_of=means_of)).findings)
+                alarmed += bool(diagnose_curve(read_loss_curve(path, means_of=means_of)).findings)
     return f"{alarmed} of {2 * seeds}"
 
 

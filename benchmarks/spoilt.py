@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from curate.errors import PhotoError
 from curate.filtering.options import PRESETS, build_options
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 from curate.measures.measure import Measures, measure
 
 Pixels = NDArray[np.uint8]
@@ -251,7 +251,7 @@ def read_photos(folder: Path) -> Iterator[Pixels]:
     """Decode all photos of a folder that can be decoded."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         try:
-            yield decode(path.read_bytes()).pixels
+            yield decode_bytes(path.read_bytes()).pixels
         except PhotoError:
             continue
 

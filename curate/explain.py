@@ -38,7 +38,7 @@ class Explanation:
     """Reasons that don't count because a keep list names the photo."""
 
 
-def explain_photo(photo: Path, options: FilterOptions, scan: Location) -> Explanation:
+def explain_file(photo: Path, options: FilterOptions, scan: Location) -> Explanation:
     """Measure a photo now, with the tone network of the scan, and decide as a filter would.
 
     Args:
@@ -65,7 +65,7 @@ def _score_options(scan: Location) -> ScoreOptions:
     lineage = None
     with suppress(VividsetError):  # also of a URL that can't be reached: the photo can be explained without its scan
         if exists(scan):
-            _, lineage = manifest.inspect_manifest(scan)
+            _, lineage = manifest.read_schema_and_lineage(scan)
     is_large = lineage is not None and lineage.options.get("tone_network") == "large"
     return ScoreOptions(tone_network="large" if is_large else "small")
 
@@ -105,7 +105,7 @@ def _find_row(photo: Path, scan: Location) -> pa.Table | None:
     if not exists(scan):
         return None
     (location,) = Sources((photo,)).roots()
-    names = manifest.inspect_manifest(scan, required=KEY_COLUMNS)[0].names
+    names = manifest.read_schema_and_lineage(scan, required=KEY_COLUMNS)[0].names
     for table in manifest.iter_tables(scan, [name for name in SCAN_SCHEMA.names if name in names]):
         locations = pc.binary_join_element_wise(pc.utf8_rtrim(table["source"], "/"), table["path"], "/")
         rows = table.filter(pc.equal(locations, location))

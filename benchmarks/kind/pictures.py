@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import PhotoError
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 from curate.measures.appearance import measure_appearances
 from curate.measures.kind.classify import regression_inputs
 from curate.measures.kind.features import compute_statistics
@@ -128,7 +128,7 @@ def _list_weak(repositories: Path) -> Iterator[tuple[str, Path, bool, bool]]:
 
 def _read_picture(repository: str, path: Path, is_graphic: bool, held_out: bool) -> Picture | None:
     """The picture; None if it is too small."""
-    decoded = decode(path.read_bytes())
+    decoded = decode_bytes(path.read_bytes())
     if min(decoded.pixels.shape[:2]) < MIN_SIDE_PX:
         return None
     measured = measure(decoded.pixels, decoded.visible)

@@ -28,7 +28,7 @@ from toning import TONING, Change, Rgb, jpeg, matrix_sepia, rotate_hue, some_jpe
 from variants import COLOUR, GRAY
 
 from curate.errors import PhotoError
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 from curate.image.formats import PHOTO_SUFFIXES
 from curate.measures.colorfulness import colorfulness
 from curate.measures.measure import make_small_copy, summarize_pixels
@@ -176,7 +176,7 @@ def photos(folder: Path | None) -> list[Path]:
 def load(path: Path) -> Rgb | None:
     """(H, W, 3) uint8 sRGB of at most LONG_SIDE_PX; None if it can't be read or is tiny."""
     try:
-        photo = decode(path.read_bytes())
+        photo = decode_bytes(path.read_bytes())
     except PhotoError as exc:
         print(f"skipped {path.name}: {exc}")
         return None

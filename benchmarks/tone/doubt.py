@@ -19,7 +19,7 @@ import pandas as pd
 from tables import print_table
 
 from curate.errors import PhotoError
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 from curate.measures.measure import make_small_copy
 from curate.measures.pretrained import PretrainedOdds
 from curate.measures.tone import network
@@ -50,7 +50,7 @@ def measured(folder: Path) -> pd.DataFrame:
     smalls = []
     for path in sorted(folder.iterdir()):
         try:
-            smalls.append(make_small_copy(decode(path.read_bytes()).pixels)[0])
+            smalls.append(make_small_copy(decode_bytes(path.read_bytes()).pixels)[0])
         except PhotoError:
             continue
     rows = []

@@ -18,7 +18,7 @@ from regression import COLORFUL_M
 from tables import print_table
 from unseen import by_band, leaks
 
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 from curate.measures.measure import measure
 
 UNSEEN = Path(__file__).with_name("unseen.csv")
@@ -33,7 +33,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     rows = []
     for row, path in find_listed_files(options.repositories, UNSEEN):
-        photo = decode(path.read_bytes())
+        photo = decode_bytes(path.read_bytes())
         measured = measure(photo.pixels, photo.visible)
         said = measured.tone
         verdict = "toned" if said.tone == "color" and said.tone_score > options.below else said.tone

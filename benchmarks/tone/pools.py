@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from regression import ARCHIVES, COLORFUL_M, batches
 from torch import Tensor
 
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 from curate.image.formats import PHOTO_SUFFIXES
 from curate.measures.measure import make_small_copy
 from curate.measures.tone.classify import classify_tones
@@ -57,7 +57,7 @@ def select_more_photos(folder: Path) -> list[NDArray[np.uint8]]:
     found: list[tuple[float, NDArray[np.uint8]]] = []
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
     for first in range(0, len(paths), 500):
-        smalls = [make_small_copy(decode(path.read_bytes()).pixels)[0] for path in paths[first : first + 500]]
+        smalls = [make_small_copy(decode_bytes(path.read_bytes()).pixels)[0] for path in paths[first : first + 500]]
         for small, said in zip(smalls, classify_tones(smalls), strict=True):
             if said.tone == "color" and said.tone_score < MORE_SCORE and said.tone_chroma > MORE_CHROMA:
                 found.append((said.tone_score, small))

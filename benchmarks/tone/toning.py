@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 
 Rgb = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -37,7 +37,7 @@ def jpeg(rgb: Rgb, quality: int, subsampling: int) -> Rgb:
     """Encode as JPEG and decode; subsampling 0 is 4:4:4, 2 is 4:2:0."""
     file = io.BytesIO()
     Image.fromarray(rgb).save(file, "JPEG", quality=quality, subsampling=subsampling)
-    return decode(file.getvalue()).pixels
+    return decode_bytes(file.getvalue()).pixels
 
 
 def some_jpeg(rgb: Rgb, rng: np.random.Generator, lowest: int = 60) -> Rgb:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from toning import Change, Rgb, from_lab, gray, hue, jpeg, rotate_hue, rounded, some_jpeg, to_lab
 
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 
 
 def gray_l(rgb: Rgb, _: np.random.Generator) -> Rgb:
@@ -94,7 +94,7 @@ COLOUR: Mapping[str, Change] = {
 def _png(image: Image.Image) -> Rgb:
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=1)
-    return decode(file.getvalue()).pixels
+    return decode_bytes(file.getvalue()).pixels
 
 
 def _jpeg75(rgb: Rgb, rng: np.random.Generator) -> Rgb:

@@ -50,7 +50,7 @@ def choose_options(options: Options | None, given: Options, default: Options) ->
     return given if options is None else options
 
 
-def filter_options(arguments: Mapping[str, Any], bounds: Bounds, options: FilterOptions | None) -> FilterOptions:
+def choose_filter_options(arguments: Mapping[str, Any], bounds: Bounds, options: FilterOptions | None) -> FilterOptions:
     """The rules of a call: `options`, or a preset with the arguments that are not None in place of its settings.
 
     Raises:

@@ -13,7 +13,7 @@ import curate.filtering.filter
 import curate.manifest
 import curate.scanning.merge
 import curate.scanning.scan
-from curate.api.arguments import StrPath, call_text, choose_options, filter_options, path_texts
+from curate.api.arguments import StrPath, call_text, choose_filter_options, choose_options, path_texts
 from curate.api.bounds import Bounds
 from curate.executors.engines import EngineName
 from curate.executors.retry import Progress
@@ -195,7 +195,9 @@ def filter_manifest(
         >>> kept.kept, kept.rejected, kept.rejected_path  # doctest: +SKIP
         (871, 129, PosixPath('rejected.parquet'))
     """
-    chosen = filter_options(locals(), bounds, options)  # must be the first statement: locals() are then the arguments
+    chosen = choose_filter_options(
+        locals(), bounds, options
+    )  # must be the first statement: locals() are then the arguments
     command = call_text(command, "filter_manifest", scan, out)
     return curate.filtering.filter.filter_manifest(
         parse_location(scan), parse_location(out), chosen, command=command, dry_run=dry_run
@@ -289,6 +291,6 @@ def inspect_manifest(manifest: StrPath) -> ManifestInfo:
     """
     path = parse_location(manifest)
     chain = trace_lineage(path)
-    schema, _ = curate.manifest.inspect_manifest(path)
+    schema, _ = curate.manifest.read_schema_and_lineage(path)
     counts = curate.manifest.count_values(path, ("split", "tone", "kind"))
     return ManifestInfo(path, counts["split"].total(), curate.manifest.digest(path), schema, counts, chain)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import curate.explain
-from curate.api.arguments import StrPath, filter_options
+from curate.api.arguments import StrPath, choose_filter_options
 from curate.api.bounds import Bounds
 from curate.explain import Explanation
 from curate.filtering.options import DEFAULT_PRESET, FilterOptions
@@ -121,10 +121,10 @@ def explain_photo(
         ('tone is sepia',)
     """
     # This must be the first statement: locals() are then the arguments.
-    chosen = filter_options(locals(), bounds, options).without_dataset_rules()
+    chosen = choose_filter_options(locals(), bounds, options).without_dataset_rules()
     path, manifest = local_path(photo), parse_location(scan)
     row = curate.explain.find_scanned_row(path, manifest)
     if row is not None:
         return curate.explain.explain_row(row, chosen)
     with one_opencv_thread:
-        return curate.explain.explain_photo(path, chosen, manifest)
+        return curate.explain.explain_file(path, chosen, manifest)

@@ -142,7 +142,7 @@ def read_schema(scan: PathOrTable) -> pa.Schema:
     """Return the columns of a scan and their types."""
     if isinstance(scan, JoinedScan):
         return pa.schema([*read_schema(scan.scan), *scan.added_schema])
-    return manifest.inspect_manifest(scan)[0] if isinstance(scan, Path | RemotePath) else scan.schema
+    return manifest.read_schema_and_lineage(scan)[0] if isinstance(scan, Path | RemotePath) else scan.schema
 
 
 def count_rows(scan: PathOrTable) -> int:

@@ -334,7 +334,7 @@ def sql_mask(scan: PathOrTable, condition: str) -> NDArray[np.bool_]:
 def _open_dataset(path: Location) -> ds.Dataset:
     """Open a manifest so that DuckDB can read it more than once, which an iterator of tables would not allow."""
     parts = manifest.list_parts(path)
-    schema = manifest.inspect_manifest(path)[0]
+    schema = manifest.read_schema_and_lineage(path)[0]
     for stored in manifest.open_parquet(parts[0]).schema_arrow:
         target = schema.field(stored.name).type
         if pa.types.is_floating(stored.type) and (pa.types.is_timestamp(target) or pa.types.is_list(target)):

@@ -129,7 +129,7 @@ def filter_manifest(
         UsageError: the SQL condition is not valid, or a list of photos or the table of `join` can't be used.
     """
     check_outputs(scan_path, clean_path)
-    columns, lineage = manifest.inspect_manifest(scan_path, required=REQUIRED_COLUMNS)
+    columns, lineage = manifest.read_schema_and_lineage(scan_path, required=REQUIRED_COLUMNS)
     with join_scan(scan_path, options) as scan:
         check_column_bounds(read_schema(scan), options)
         stats = compute_dataset_stats(scan, options)
@@ -225,7 +225,7 @@ def check_outputs(scan_path: Location, clean_path: Location) -> None:
 
 def _is_filter_output(path: Location, kind: str) -> bool:
     try:
-        _, lineage = manifest.inspect_manifest(path)
+        _, lineage = manifest.read_schema_and_lineage(path)
     except ManifestError:
         return False
     return lineage is not None and lineage.kind == kind

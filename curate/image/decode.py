@@ -97,16 +97,17 @@ class Photo:
 
     header: Header
     pixels: NDArray[np.uint8]
-    """(H, W, 3) uint8 sRGB, upright; composited on white unless `decode` was called with `on_white=False`."""
+    """(H, W, 3) uint8 sRGB, upright; composited on white unless `decode_bytes` was called with `on_white=False`."""
     visible: NDArray[np.bool_] | None
     """(H, W) bool, False where the photo is fully transparent; None if every pixel is visible."""
     alpha: NDArray[np.uint8] | None = None
     """(H, W) uint8, with `on_white=False` only: the alpha channel; None if the photo is opaque."""
     remaining_orientation: int = 1
-    """EXIF orientation by which the pixels have to be turned; 1 unless `decode` was called with `upright=False`."""
+    """EXIF orientation by which the pixels have to be turned; 1 unless `decode_bytes` was called with `upright=False`.
+    """
 
 
-def decode(
+def decode_bytes(
     data: bytes,
     *,
     max_pixels: int = MAX_PIXELS,
@@ -137,7 +138,7 @@ def decode(
 
     >>> file = io.BytesIO()
     >>> Image.new("RGB", (4, 3), (255, 0, 0)).save(file, "PNG")
-    >>> photo = decode(file.getvalue())
+    >>> photo = decode_bytes(file.getvalue())
     >>> photo.pixels.shape, photo.pixels[0, 0].tolist(), photo.header.format
     ((3, 4, 3), [255, 0, 0], 'PNG')
     """
@@ -172,7 +173,7 @@ def _decode_file(
 
 
 def decode_image(image: Image.Image, *, max_pixels: int = MAX_PIXELS, on_white: bool = True) -> Photo:
-    """Convert a PIL image to upright sRGB pixels, by the same rules as `decode`.
+    """Convert a PIL image to upright sRGB pixels, by the same rules as `decode_bytes`.
 
     Args:
         image: of any mode, opened or made in memory; it stays open. Its EXIF orientation and profile are applied.
@@ -183,7 +184,7 @@ def decode_image(image: Image.Image, *, max_pixels: int = MAX_PIXELS, on_white: 
         The pixels, (H, W, 3) uint8 sRGB, with a header; `header.format` is empty for an image made in memory.
 
     Raises:
-        PhotoError: the image cannot be converted. The subclass says why, as for `decode`.
+        PhotoError: the image cannot be converted. The subclass says why, as for `decode_bytes`.
 
     >>> decode_image(Image.new("L", (2, 1), 7)).pixels.tolist()
     [[[7, 7, 7], [7, 7, 7]]]

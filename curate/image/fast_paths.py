@@ -76,7 +76,7 @@ def decode_plain_image(image: Image.Image, data: bytes, short_side_px: int | Non
     Args:
         image: opened, not yet loaded.
         data: the file's bytes.
-        short_side_px: see `curate.image.decode.decode`.
+        short_side_px: see `curate.image.decode.decode_bytes`.
 
     Returns:
         (H, W, 3) uint8, in the image's own color space and as stored, not yet turned; None if Pillow has to decode it.

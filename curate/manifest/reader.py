@@ -62,7 +62,7 @@ def read_manifest(
     Raises:
         ManifestError: the file is missing, is not Parquet, was written by a newer version, or lacks a required column.
     """
-    schema, lineage = inspect_manifest(path, required=required)
+    schema, lineage = read_schema_and_lineage(path, required=required)
     names = None if columns is None else [name for name in columns if name in schema.names]
     with _read_errors(path):
         table = pa.concat_tables(
@@ -72,7 +72,7 @@ def read_manifest(
         return Manifest(path, to_schema_types(table), lineage, digest(path))
 
 
-def inspect_manifest(path: Location, *, required: tuple[str, ...] = ()) -> tuple[pa.Schema, Lineage | None]:
+def read_schema_and_lineage(path: Location, *, required: tuple[str, ...] = ()) -> tuple[pa.Schema, Lineage | None]:
     """Check a manifest and return its schema and lineage, without reading its rows.
 
     Args:
@@ -124,7 +124,7 @@ def iter_tables(path: Location, columns: Sequence[str] | None = None) -> Iterato
     Raises:
         ManifestError: the manifest can't be read.
     """
-    schema, _ = inspect_manifest(path)
+    schema, _ = read_schema_and_lineage(path)
     if columns is not None:
         schema = pa.schema([schema.field(name) for name in columns])
     with _read_errors(path):
@@ -145,7 +145,7 @@ def count_values(path: Location, columns: Sequence[str]) -> dict[str, Counter[st
     Raises:
         ManifestError: the manifest can't be read.
     """
-    present = [name for name in columns if name in inspect_manifest(path)[0].names]
+    present = [name for name in columns if name in read_schema_and_lineage(path)[0].names]
     counts: dict[str, Counter[str]] = {name: Counter() for name in columns}
     for table in iter_tables(path, present):
         for name in columns:
@@ -164,7 +164,7 @@ def trace_lineage(path: Location) -> list[Ancestor]:
     Raises:
         ManifestError: the first manifest can't be read.
     """
-    _, lineage = inspect_manifest(path)
+    _, lineage = read_schema_and_lineage(path)
     trace = [Ancestor(path, "unchanged" if lineage else "lineage unknown", lineage)]
     while lineage and lineage.parent_path:
         recorded = to_location(lineage.parent_path)
@@ -173,7 +173,7 @@ def trace_lineage(path: Location) -> list[Ancestor]:
         if parent is None:
             return [*trace, Ancestor(recorded, "not found", None)]
         same = digest(parent) == lineage.parent_sha256
-        _, lineage = inspect_manifest(parent)
+        _, lineage = read_schema_and_lineage(parent)
         trace.append(Ancestor(parent, "unchanged" if same else "changed since", lineage))
         if not same:
             return trace

@@ -23,7 +23,7 @@ from curate.errors import TRANSIENT_KINDS, ManifestError, OutputError, PhotoErro
 from curate.executors.engines import ENGINES, EngineName, check_engine_options
 from curate.executors.retry import ProcessWatchdog, Progress, run_groups, run_isolated, with_watchdog
 from curate.files import locked_output_dir, make_drafts_folder, remove, write_errors, write_failed_csv
-from curate.image.decode import MAX_ASPECT_RATIO, decode, memory_errors
+from curate.image.decode import MAX_ASPECT_RATIO, decode_bytes, memory_errors
 from curate.locations import Location
 from curate.manifest import Lineage, Manifest
 from curate.measures.borders import Shares, crop_borders, side_with_borders
@@ -308,7 +308,7 @@ def resize_photo(data: bytes, size_px: int, borders: Shares | None = None) -> ND
         PhotoError: the photo can't be decoded.
     """
     least_px = math.ceil(DECODED_SIDES * size_px)
-    pixels = decode(data, short_side_px=side_with_borders(least_px, borders) if borders else least_px).pixels
+    pixels = decode_bytes(data, short_side_px=side_with_borders(least_px, borders) if borders else least_px).pixels
     if borders:
         pixels = crop_borders(pixels, borders)
     for axis in (0, 1):

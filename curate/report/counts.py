@@ -106,7 +106,7 @@ def count_manifest(path: Location) -> ManifestCounts:
         ManifestError: the manifest can't be read, lacks a required column or has no rows.
     """
     errors, reasons = _Names(), _Names()
-    schema, _ = manifest.inspect_manifest(path, required=REQUIRED_COLUMNS)
+    schema, _ = manifest.read_schema_and_lineage(path, required=REQUIRED_COLUMNS)
     batches = manifest.iter_tables(path, [name for name in OPTIONAL_COLUMNS if name in schema.names])
     counts = [_count_batch(batch, errors, reasons) for batch in batches if batch.num_rows]
     if not counts:

@@ -62,7 +62,7 @@ def write_report(
         ManifestError: the manifest can't be read or has no rows; `out` can't be written, or isn't a report.
     """
     _check_output(out)
-    _, lineage = manifest.inspect_manifest(path)
+    _, lineage = manifest.read_schema_and_lineage(path)
     rows, rules = count_manifest(path), rules_from_lineage(path, lineage)
     groups = duplicate_groups(rows)
     chosen = choose_photos(rows, rules.threshold_bin, rules.keep_tones, rules.keep_kinds, groups)

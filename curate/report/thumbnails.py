@@ -17,7 +17,7 @@ from PIL import Image
 
 from curate.errors import PhotoError
 from curate.executors import engines
-from curate.image.decode import decode, memory_errors
+from curate.image.decode import decode_bytes, memory_errors
 from curate.sources import check_unchanged, is_url, keep_streams_open, locate_photo, read_bytes
 from curate.sources.tar.stream import is_compressed_tar
 
@@ -119,7 +119,7 @@ def make_thumbnail(location: PhotoLocation, short_side_px: int) -> Thumbnail | N
         with memory_errors("resizing it"):
             data = read_bytes(path, offset=location.tar_offset, size=location.size)
             check_unchanged(data, location.sha256)
-            return _shrink(decode(data, short_side_px=short_side_px).pixels, short_side_px)
+            return _shrink(decode_bytes(data, short_side_px=short_side_px).pixels, short_side_px)
     except PhotoError:
         return None
 

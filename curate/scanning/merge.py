@@ -41,7 +41,7 @@ def merge_manifests(paths: Sequence[Location], out: Location, *, command: str = 
         raise ManifestError(f"{out} already exists: choose another output with -o, or replace it with --overwrite")
     if any(is_same(out.parent, path) and path.is_dir() for path in paths):
         raise ManifestError(f"{out} would be in the folder of its parts: choose another folder with -o")
-    lineages = [manifest.inspect_manifest(file, required=("source", "path"))[1] for file in files]
+    lineages = [manifest.read_schema_and_lineage(file, required=("source", "path"))[1] for file in files]
     lineage = manifest.merge_lineages(files, lineages)
     parts = [
         {**part, "sha256": manifest.digest(file)} for part, file in zip(lineage.options["parts"], files, strict=True)

@@ -113,7 +113,7 @@ def check_output(out: Location, sources: Sources, forget: Sequence[str]) -> Line
             return None
     advice = "choose another output with -o, or replace it with --overwrite"
     try:
-        _, lineage = manifest.inspect_manifest(out)
+        _, lineage = manifest.read_schema_and_lineage(out)
     except ManifestError as exc:
         if isinstance(exc.__cause__, OSError) and exc.__cause__.errno:  # no permission, a lost disk
             raise

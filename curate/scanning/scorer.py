@@ -13,7 +13,7 @@ import numpy as np
 
 from curate.errors import OutOfMemory, PhotoError, UsageError
 from curate.image.containers import find_container
-from curate.image.decode import MAX_PIXELS, Header, decode, memory_errors
+from curate.image.decode import MAX_PIXELS, Header, decode_bytes, memory_errors
 from curate.image.formats import SNIFF_BYTES, check_raw_name, has_raw_name, looks_like_photo
 from curate.image.orientation import apply_orientation, mirrored_axes
 from curate.image.source_type import read_source_type
@@ -205,7 +205,7 @@ def _decode_bytes(photo: ListedPhoto, data: bytes, options: ScoreOptions) -> Rec
             if len(data) == photo.bytes:
                 digest = hashlib.sha256(data).hexdigest()
             fast = options.fidelity == "fast"
-            decoded = decode(data, max_pixels=options.max_pixels, quarter=fast, upright=False)
+            decoded = decode_bytes(data, max_pixels=options.max_pixels, quarter=fast, upright=False)
             turn = decoded.remaining_orientation
             summary = summarize_pixels(
                 *(decoded.pixels, decoded.visible, mirrored_axes(turn)),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.errors import NotAFile, PhotoError, UsageError
-from curate.image.decode import MAX_PIXELS, Header, Photo, decode, decode_image
+from curate.image.decode import MAX_PIXELS, Header, Photo, decode_bytes, decode_image
 from curate.image.formats import SNIFF_BYTES, check_raw_name
 from curate.locations import is_url
 from curate.sources.entry import as_photo_error
@@ -30,7 +30,7 @@ def load_photo(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS, on_white: boo
         on_white: composite transparent pixels on white; False returns their stored colors, and the alpha channel.
 
     Returns:
-        The photo, as from `curate.image.decode.decode`. For an array, the header has only the size.
+        The photo, as from `curate.image.decode.decode_bytes`. For an array, the header has only the size.
 
     Raises:
         PhotoError: the photo cannot be read or decoded; the subclass says why, and the text begins with the path.
@@ -43,12 +43,12 @@ def load_photo(photo: PhotoInput, *, max_pixels: int = MAX_PIXELS, on_white: boo
     if isinstance(photo, Image.Image):
         return decode_image(photo, max_pixels=max_pixels, on_white=on_white)
     if isinstance(photo, bytes | bytearray | memoryview):
-        return decode(bytes(photo), max_pixels=max_pixels, on_white=on_white)
+        return decode_bytes(bytes(photo), max_pixels=max_pixels, on_white=on_white)
     if not isinstance(photo, str | os.PathLike):
         raise TypeError(f"a photo is a path, bytes, a PIL image or an array, not {type(photo).__name__}")
     path = os.fspath(photo)
     try:
-        return decode(_read(path), max_pixels=max_pixels, on_white=on_white)
+        return decode_bytes(_read(path), max_pixels=max_pixels, on_white=on_white)
     except PhotoError as exc:
         raise type(exc)(f"{path}: {exc.args[0]}") from exc
 

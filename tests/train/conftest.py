@@ -30,7 +30,7 @@ from train.models.unet import ColorUNet
 from train.recipe import Recipe
 from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
-from train.trainer.loop import fit
+from train.trainer.loop import run_training
 
 QUICK = Recipe(image_size=32, channels=2, epochs=2, batch_size=2, lr=1e-3)
 CLEAN_SCHEMA = pa.schema([*SCAN_SCHEMA, *DECISION_FIELDS])
@@ -103,13 +103,13 @@ def quiet(_line: str) -> None:
 
 @pytest.fixture
 def train_on(tmp_path: Path) -> Callable[..., FitResult]:
-    """`fit` on the CPU with a tiny recipe; keywords change the recipe."""
+    """`run_training` on the CPU with a tiny recipe; keywords change the recipe."""
 
     def run(path: Path, folder: str = "run", say: Callable[[str], None] = quiet, **changes: Any) -> FitResult:
         found = dataset.load_datasets(path)
         run_dir = tmp_path / folder
         run_dir.mkdir(exist_ok=True)
-        return fit(found, replace(QUICK, **changes), DeviceConfig("cpu", "32-true", 0), run_dir, say=say)
+        return run_training(found, replace(QUICK, **changes), DeviceConfig("cpu", "32-true", 0), run_dir, say=say)
 
     return run
 

@@ -89,7 +89,7 @@ def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json
     """
     import train.health.diagnose as health  # not train.api, which imports torch
 
-    diagnosis = health.diagnose(health.read_loss_curve(path, neutral, means_of))
+    diagnosis = health.diagnose_curve(health.read_loss_curve(path, neutral, means_of))
     if as_json:
         click.echo(diagnosis.as_json())
     else:

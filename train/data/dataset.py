@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from curate import manifest
 from curate.errors import ManifestError, Vanished
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 from curate.locations import Location, RemotePath
 from curate.manifest import Manifest
 from curate.measures.borders import crop_borders, side_with_borders
@@ -92,10 +92,10 @@ class PhotoDataset:
         """
         data = self.read_unchanged(index)
         if not self.crops_borders:
-            return decode(data, short_side_px=short_side_px).pixels
+            return decode_bytes(data, short_side_px=short_side_px).pixels
         left, top, right, bottom = (column[index].as_py() or 0.0 for column in self.borders)
         borders = (left, top, right, bottom)
-        return crop_borders(decode(data, short_side_px=side_with_borders(short_side_px, borders)).pixels, borders)
+        return crop_borders(decode_bytes(data, short_side_px=side_with_borders(short_side_px, borders)).pixels, borders)
 
     def read_unchanged(self, index: int) -> bytes:
         """Return the bytes of the file.

@@ -75,7 +75,7 @@ def read_photos(run_dir: Path) -> RunPhotos | None:
     return None if read.lineage.options.get("pack") else RunPhotos(read, read.lineage)
 
 
-def make_datasets(own: RunPhotos, manifest_path: Location, roots: Sequence[Path] = ()) -> Datasets:
+def make_run_datasets(own: RunPhotos, manifest_path: Location, roots: Sequence[Path] = ()) -> Datasets:
     """Return the photos of a run's own list, with the identity of the manifest that it was made from."""
     _, *ancestors = own.lineage.ancestors
     return replace(

@@ -18,7 +18,7 @@ from torch import Tensor
 import train.evaluation.report
 from curate.errors import BrokenPhoto, PhotoError, TrainingError, UsageError
 from curate.executors.watchdog import Watchdog
-from curate.image.decode import Photo, decode, memory_errors
+from curate.image.decode import Photo, decode_bytes, memory_errors
 from curate.locations import PathText, RemotePath, local_path, parse_location
 from train.data.dataset import PhotoDataset
 from train.data.loader import TIMEOUT_S, crop
@@ -168,7 +168,7 @@ class Comparison:
 
     def _decode(self, photos: PhotoDataset, index: int, watchdog: Watchdog) -> Photo:
         data = watchdog.call(photos.read_unchanged, index)
-        photo: Photo = watchdog.call(decode, data, short_side_px=self.size_px)
+        photo: Photo = watchdog.call(decode_bytes, data, short_side_px=self.size_px)
         if min(photo.pixels.shape[:2]) < MIN_SIDE_PX:
             raise BrokenPhoto(f"it is smaller than {MIN_SIDE_PX} px")
         return photo

@@ -54,7 +54,7 @@ class Diagnosis:
         return json.dumps({"verdict": self.verdict, "findings": findings}, ensure_ascii=False)
 
 
-def diagnose(curve: LossCurve) -> Diagnosis:
+def diagnose_curve(curve: LossCurve) -> Diagnosis:
     """Judge a whole loss curve; of a run with rescues, the part after the last one. Divergence is listed first."""
     steps = len(curve.ratios)
     findings = sorted(detect_all(curve), key=lambda finding: finding.kind != "divergence")

@@ -19,7 +19,7 @@ from curate import sources
 from curate.errors import PhotoError, UsageError
 from curate.executors.watchdog import Watchdog
 from curate.files import sha256_of
-from curate.image.decode import MAX_ASPECT_RATIO, Photo, decode, memory_errors, over_white
+from curate.image.decode import MAX_ASPECT_RATIO, Photo, decode_bytes, memory_errors, over_white
 from curate.image.formats import check_raw_name
 from curate.manifest import escape, unescape
 from curate.sources import keep_streams_open
@@ -225,7 +225,7 @@ class Colorizer:
         made = self._colorize_bytes(data, job.target, factor, drop_gps, watchdog)
         if not with_pair:
             return ColorizedPhoto(job, made)
-        before = watchdog.call(decode, data, on_white=True)
+        before = watchdog.call(decode_bytes, data, on_white=True)
         return ColorizedPhoto(job, made, pair=make_pair(unescape(photo.path), before.pixels, job.target))
 
     def _colorize_bytes(
@@ -236,7 +236,9 @@ class Colorizer:
         if is_up_to_date(target, provenance, data, drop_gps=drop_gps):
             return False
         on_white = target.suffix.lower() != ".png"
-        photo = watchdog.call(decode, data, on_white=on_white) if watchdog else decode(data, on_white=on_white)
+        photo = (
+            watchdog.call(decode_bytes, data, on_white=on_white) if watchdog else decode_bytes(data, on_white=on_white)
+        )
         picture = self._colorize_decoded(photo, strength)
         write_marked(picture, target, provenance, exif_of(data, picture.size, drop_gps=drop_gps))
         return True

@@ -1,4 +1,4 @@
-"""The training loop: `fit` trains a network on a manifest's photos, on one device or several."""
+"""The training loop: `run_training` trains a network on a manifest's photos, on one device or several."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_EMPTY_BATCHES = 10
 """Consecutive steps without a readable photo after which a run ends; an epoch's steps, if those are fewer."""
 
 
-def fit(
+def run_training(
     datasets: Datasets,
     recipe: Recipe,
     device_config: DeviceConfig,

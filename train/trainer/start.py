@@ -57,13 +57,14 @@ def start_training(
         init: run's folder or checkpoint with whose weights a new run starts; None starts with new weights. A resumed
             run has weights of its own, and refuses another one than it started from.
         resume: continue the run in `run_dir`, if it has a checkpoint.
-        on_trouble: `warn`, `stop` or `rescue`; see `train.trainer.loop.fit`.
+        on_trouble: `warn`, `stop` or `rescue`; see `train.trainer.loop.run_training`.
         command: command line, stored in the checkpoints.
         progress: called after each step with the number of steps done and of all steps.
         say: prints a line for the user.
 
     Raises:
-        VividsetError: as `train.trainer.loop.fit`; UsageError where the folder has a run and `resume` is False.
+        VividsetError: as `train.trainer.loop.run_training`; UsageError where the folder has a run and `resume` is
+            False.
     """
     _check_run_dir(run_dir, resume)
     resuming = resume and (run_dir / "last.safetensors").exists()
@@ -75,7 +76,7 @@ def start_training(
     read = own.read if own else dataset.read_rows(manifest)
     checked = dataset.check_rows(read, roots, skip_changed=skip_changed, say=say)
     if own:  # photos that have changed keep their places in the order, and are skipped when they are read
-        datasets = run_photos.make_datasets(own, manifest, roots)
+        datasets = run_photos.make_run_datasets(own, manifest, roots)
     else:
         datasets = dataset.make_datasets(read if resuming else checked, roots)
     resume_from = find_checkpoint(run_dir, datasets) if resuming else None
@@ -103,7 +104,7 @@ def start_training(
         datasets = replace(datasets, photos_sha256=list_sha256, photos_left_out=left_out)
     if resume and resume_from is None:
         say(f"{run_dir} has no checkpoint yet: starting a new run" + ("" if init else " (without --init)"))
-    return loop.fit(
+    return loop.run_training(
         datasets,
         recipe,
         device_config,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from curate.errors import PhotoError
-from curate.image.decode import decode, decode_image
+from curate.image.decode import decode_bytes, decode_image
 
 Pixels = NDArray[np.uint8]
 Encode = Callable[..., bytes]
@@ -51,7 +51,7 @@ def with_nclx(data: bytes, primaries: int, transfer: int) -> bytes:
 
 def shown(data: bytes) -> NDArray[np.int64]:
     """The color of the middle pixel."""
-    pixels = decode(data).pixels
+    pixels = decode_bytes(data).pixels
     color: NDArray[np.int64] = pixels[pixels.shape[0] // 2, pixels.shape[1] // 2].astype(np.int64)
     return color
 
@@ -74,7 +74,7 @@ def test_p3_in_a_png_becomes_srgb(chunks: tuple[tuple[bytes, bytes], ...], encod
 def test_chunks_that_say_srgb_change_nothing(
     chunks: tuple[tuple[bytes, bytes], ...], vivid: Pixels, encoded: Encode
 ) -> None:
-    assert np.array_equal(decode(with_chunks(encoded(vivid, "PNG"), *chunks)).pixels, vivid)
+    assert np.array_equal(decode_bytes(with_chunks(encoded(vivid, "PNG"), *chunks)).pixels, vivid)
 
 
 @pytest.mark.parametrize(("gamma", "expected"), [(100_000, 188), (55_556, 146), (250_000, 226), (16, 0)])
@@ -127,7 +127,7 @@ def test_an_icc_profile_ranks_between_cicp_and_the_older_chunks(encoded: Encode,
     ],
 )
 def test_impossible_values_are_ignored(chunk: tuple[bytes, bytes], vivid: Pixels, encoded: Encode) -> None:
-    assert np.array_equal(decode(with_chunks(encoded(vivid, "PNG"), chunk)).pixels, vivid)
+    assert np.array_equal(decode_bytes(with_chunks(encoded(vivid, "PNG"), chunk)).pixels, vivid)
 
 
 def test_palettes_and_alpha_are_converted(encoded: Encode) -> None:
@@ -135,7 +135,7 @@ def test_palettes_and_alpha_are_converted(encoded: Encode) -> None:
     image.putpalette([0, 0, 0, *P3_RED])
     assert np.abs(shown(with_chunks(encoded(image, "PNG"), P3_CODES)) - SRGB_RED).max() <= 1
     clear = with_chunks(encoded(Image.new("RGBA", (4, 4), (*P3_RED, 128)), "PNG"), P3_CODES)
-    photo = decode(clear, on_white=False)
+    photo = decode_bytes(clear, on_white=False)
     assert photo.alpha is not None
     assert int(photo.alpha[0, 0]) == 128
     assert np.abs(photo.pixels[0, 0].astype(int) - SRGB_RED).max() <= 1
@@ -177,15 +177,15 @@ def test_white_stays_white_with_every_primaries(primaries: int, encoded: Encode)
 @pytest.mark.parametrize("primaries", [4, 6, 8, 9, 10, 11, 12])
 def test_gray_stays_gray(primaries: int, mode: str, encoded: Encode) -> None:
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None]).convert(mode)
-    pixels = decode(with_chunks(encoded(ramp, "PNG"), (b"cICP", bytes([primaries, 8, 0, 1])))).pixels
+    pixels = decode_bytes(with_chunks(encoded(ramp, "PNG"), (b"cICP", bytes([primaries, 8, 0, 1])))).pixels
     assert (pixels == pixels[..., :1]).all()
 
 
 @pytest.mark.parametrize(("transfer", "name"), [(13, None), (16, "pq"), (18, "hlg")])
 def test_hdr_curves_are_flagged(transfer: int, name: str | None, vivid: Pixels, encoded: Encode) -> None:
-    assert decode(with_nclx(encoded(vivid, "AVIF", quality=90), 9, transfer)).header.hdr_transfer == name
+    assert decode_bytes(with_nclx(encoded(vivid, "AVIF", quality=90), 9, transfer)).header.hdr_transfer == name
     cicp = (b"cICP", bytes([9, transfer, 0, 1]))
-    assert decode(with_chunks(encoded(vivid, "PNG"), cicp)).header.hdr_transfer == name
+    assert decode_bytes(with_chunks(encoded(vivid, "PNG"), cicp)).header.hdr_transfer == name
 
 
 def test_hdr_code_points_in_a_profile_are_flagged(vivid: Pixels, encoded: Encode) -> None:
@@ -200,7 +200,7 @@ def test_hdr_code_points_in_a_profile_are_flagged(vivid: Pixels, encoded: Encode
     profile = (
         struct.pack(">I", len(plain) + shift + 12) + plain[4:128] + struct.pack(">I", count + 1) + table + body + tag
     )
-    photo = decode(encoded(vivid, "JPEG", icc_profile=profile))
+    photo = decode_bytes(encoded(vivid, "JPEG", icc_profile=profile))
     assert photo.header.hdr_transfer == "pq"
     assert photo.header.icc_profile not in (None, "unreadable")
 
@@ -235,7 +235,7 @@ def test_malformed_boxes_raise_only_photo_errors(
     head = whole[: whole.index(b"mdat")]
     for data in mutated_copies(head, random.Random(5), 300):  # noqa: S311
         try:
-            decode(data + whole[len(head) :], max_pixels=100_000)
+            decode_bytes(data + whole[len(head) :], max_pixels=100_000)
         except PhotoError:
             continue
 
@@ -252,5 +252,5 @@ def bmp_with_profile(pixels: Pixels, profile: bytes, shift: int = 0) -> bytes:
 def test_the_profile_of_a_bmp_is_converted(swapped_primaries: bytes, vivid: Pixels) -> None:
     color = np.full((4, 4, 3), (250, 20, 60), np.uint8)
     assert np.abs(shown(bmp_with_profile(color, swapped_primaries)) - (60, 20, 250)).max() <= 2
-    broken = decode(bmp_with_profile(vivid, swapped_primaries, shift=1_000_000))
+    broken = decode_bytes(bmp_with_profile(vivid, swapped_primaries, shift=1_000_000))
     assert np.array_equal(broken.pixels, vivid)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, PngImagePlugin
 
 from curate.errors import PhotoError
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 
 Pixels = NDArray[np.uint8]
 Encode = Callable[..., bytes]
@@ -57,7 +57,7 @@ def test_damaged_files_decode_as_with_pillow_or_not_at_all(
     compared = 0
     for data in [whole, *(damage(whole, rng) for _ in range(250))]:
         try:
-            photo = decode(data, max_pixels=100_000)
+            photo = decode_bytes(data, max_pixels=100_000)
         except PhotoError:
             continue
         if photo.header.orientation == 1 and photo.header.mode == "RGB" and photo.header.icc_profile is None:
@@ -79,5 +79,5 @@ def test_a_png_with_a_profile_is_read_by_opencv_without_warnings(
     profile[64:68] = b"\0\0\0\x09"  # a rendering intent that libpng warns about
     data = encoded(pixels, "PNG", icc_profile=bytes(profile))
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", lambda _image: pytest.fail("read by Pillow"))
-    assert np.array_equal(decode(data).pixels, pixels)
+    assert np.array_equal(decode_bytes(data).pixels, pixels)
     assert capfd.readouterr().err == ""

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 
 from curate.errors import BrokenPhoto, PhotoError, TooManyPixels, UnsupportedFormat
 from curate.image import formats
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 from curate.image.formats import (
     HEIF,
     JXL,
@@ -45,7 +45,7 @@ def without_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_lossless_files_decode_to_the_saved_pixels(extra: PluginFormat, vivid: Pixels, encoded: Encode) -> None:
     assert is_installed(extra)
     data = encoded(vivid, extra.format, **LOSSLESS[extra.format])
-    photo = decode(data)
+    photo = decode_bytes(data)
     assert np.array_equal(photo.pixels, vivid)
     assert (photo.header.format, photo.header.width, photo.header.height) == (extra.format, 64, 48)
     assert looks_like_photo(data[:32])
@@ -56,7 +56,7 @@ def test_transparent_pixels_are_marked_invisible(extra: PluginFormat, encoded: E
     assert is_installed(extra)
     rgba = np.full((16, 16, 4), (255, 0, 0, 255), np.uint8)
     rgba[:, 8:, 3] = 0
-    photo = decode(encoded(rgba, extra.format, **LOSSLESS[extra.format]))
+    photo = decode_bytes(encoded(rgba, extra.format, **LOSSLESS[extra.format]))
     assert photo.visible is not None
     assert int(photo.visible.sum()) == 128
 
@@ -65,7 +65,7 @@ def test_the_orientation_of_heic_is_applied_once(vivid: Pixels, encoded: Encode)
     assert is_installed(HEIF)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
-    photo = decode(encoded(vivid, "HEIF", exif=exif.tobytes(), **LOSSLESS["HEIF"]))
+    photo = decode_bytes(encoded(vivid, "HEIF", exif=exif.tobytes(), **LOSSLESS["HEIF"]))
     assert np.array_equal(photo.pixels, np.rot90(vivid, -1))
 
 
@@ -73,7 +73,7 @@ def test_jpeg_xl_uses_the_orientation_of_its_codestream_only(vivid: Pixels, enco
     assert is_installed(JXL)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
-    photo = decode(encoded(vivid, "JXL", exif=exif.tobytes(), **LOSSLESS["JXL"]))
+    photo = decode_bytes(encoded(vivid, "JXL", exif=exif.tobytes(), **LOSSLESS["JXL"]))
     assert np.array_equal(photo.pixels, vivid)
 
 
@@ -86,8 +86,8 @@ def test_a_jpeg_recompressed_as_jpeg_xl_uses_its_exif_orientation(
     jpeg = tmp_path / "turned.jpg"
     jpeg.write_bytes(encoded(vivid, "JPEG", exif=exif.tobytes()))
     with Image.open(jpeg) as image:  # the plugin recompresses the JPEG losslessly if the image has a file
-        photo = decode(encoded(image, "JXL", lossless_jpeg=True))
-    assert np.array_equal(photo.pixels, decode(jpeg.read_bytes()).pixels)
+        photo = decode_bytes(encoded(image, "JXL", lossless_jpeg=True))
+    assert np.array_equal(photo.pixels, decode_bytes(jpeg.read_bytes()).pixels)
     assert photo.header.orientation == 6
 
 
@@ -97,7 +97,7 @@ def test_the_pixel_count_of_jpeg_xl_is_checked_before_decoding(size: tuple[int, 
     data = encoded(Image.new("RGB", size), "JXL", effort=1)
     assert jxl_pixel_count(data) == size[0] * size[1]
     with pytest.raises(TooManyPixels, match="--max-pixels"):
-        decode(data, max_pixels=size[0] * size[1] - 1)
+        decode_bytes(data, max_pixels=size[0] * size[1] - 1)
 
 
 def test_a_huge_size_in_a_jpeg_xl_header_is_refused() -> None:
@@ -106,7 +106,7 @@ def test_a_huge_size_in_a_jpeg_xl_header_is_refused() -> None:
     for value, count in fields:
         bits, at = bits | value << at, at + count
     with pytest.raises(TooManyPixels):
-        decode(b"\xff\x0a" + bits.to_bytes(12, "little"))
+        decode_bytes(b"\xff\x0a" + bits.to_bytes(12, "little"))
 
 
 @pytest.mark.usefixtures("without_plugins")
@@ -121,7 +121,7 @@ def test_a_huge_size_in_a_jpeg_xl_header_is_refused() -> None:
 def test_without_its_plugin_the_error_names_the_extra_to_install(head: bytes, extra: str) -> None:
     assert detect_plugin_format(head)
     with pytest.raises(UnsupportedFormat) as raised:
-        decode(head + b"\0" * 60)
+        decode_bytes(head + b"\0" * 60)
     assert extra in str(raised.value)
     assert "--retry-errors" in str(raised.value)
 
@@ -136,9 +136,9 @@ def test_malformed_files_raise_only_photo_errors(extra: PluginFormat, vivid: Pix
         data = bytearray(whole)
         data[rng.randrange(min(len(data), 200))] = rng.randrange(256)
         try:
-            decode(bytes(data[: rng.randint(1, len(data))] if rng.random() < 0.3 else data), max_pixels=100_000)
+            decode_bytes(bytes(data[: rng.randint(1, len(data))] if rng.random() < 0.3 else data), max_pixels=100_000)
         except PhotoError:
             refused += 1
     assert refused
     with pytest.raises(BrokenPhoto):
-        decode(whole[: len(whole) // 2])
+        decode_bytes(whole[: len(whole) // 2])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 from curate.image.icc import MatrixTransform, _choose_transform, matrix_transform, srgb_transform
 from curate.measures.colorfulness import colorfulness
 
@@ -117,8 +117,8 @@ def test_colorfulness_of_a_converted_photo_equals_that_by_littlecms(
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_decode_uses_the_matrix_transform(kind: str, vivid: Pixels, encoded: Callable[..., bytes]) -> None:
-    plain = decode(encoded(vivid, kind)).pixels
-    converted = decode(encoded(vivid, kind, icc_profile=PROFILES["Adobe RGB"])).pixels
+    plain = decode_bytes(encoded(vivid, kind)).pixels
+    converted = decode_bytes(encoded(vivid, kind, icc_profile=PROFILES["Adobe RGB"])).pixels
     assert np.array_equal(converted, matrix(PROFILES["Adobe RGB"])(plain))
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.errors import BrokenPhoto, PhotoError, UnsupportedFormat
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 from curate.image.jpeg_data import END_OF_IMAGE, add_end_marker
 
 Pixels = NDArray[np.uint8]
@@ -41,11 +41,11 @@ def whole(request: pytest.FixtureRequest, vivid: Pixels, encoded: Encode) -> byt
 
 
 def test_a_file_cut_at_any_byte_near_its_end_has_all_pixels_or_is_an_error(whole: bytes) -> None:
-    expected = decode(whole).pixels
+    expected = decode_bytes(whole).pixels
     decoded = []
     for missing in range(1, 250):
         try:
-            photo = decode(whole[:-missing])
+            photo = decode_bytes(whole[:-missing])
         except BrokenPhoto:
             continue
         assert np.array_equal(photo.pixels, expected)
@@ -54,13 +54,13 @@ def test_a_file_cut_at_any_byte_near_its_end_has_all_pixels_or_is_an_error(whole
 
 
 def test_a_file_cut_anywhere_is_an_error_also_with_an_end_marker(whole: bytes) -> None:
-    expected = decode(whole).pixels
+    expected = decode_bytes(whole).pixels
     for end in [*range(len(whole) - 60, len(whole) - 2), *range(20, len(whole) - 60, 97)]:
         for tail in (b"", bytes(2), bytes(50), bytes(len(whole) - end), END_OF_IMAGE):
             if tail == END_OF_IMAGE and b"\xff" in whole[end - 1 : end + 1]:
                 continue  # between two scans: a valid file with fewer scans
             try:
-                pixels = decode(whole[:end] + tail).pixels
+                pixels = decode_bytes(whole[:end] + tail).pixels
             except PhotoError:
                 continue
             assert np.array_equal(pixels, expected), (end, tail)
@@ -73,13 +73,13 @@ def test_a_progressive_file_cut_between_two_scans_is_an_error(vivid: Pixels, enc
     assert len(scan_starts) > 5
     for cut in [*scan_starts[1:], *tables[1:]]:
         with pytest.raises(BrokenPhoto, match="end marker is missing"):
-            decode(whole[:cut])
+            decode_bytes(whole[:cut])
 
 
 def test_bytes_after_the_picture_are_ignored(vivid: Pixels, encoded: Encode) -> None:
     whole = encoded(vivid, "JPEG")
     for tail in (b"\0" * 100, b"\xff" * 7, b"Samsung\0trailer", b"\r\n"):
-        assert np.array_equal(decode(whole + tail).pixels, decode(whole).pixels)
+        assert np.array_equal(decode_bytes(whole + tail).pixels, decode_bytes(whole).pixels)
 
 
 def patched_frame(whole: bytes, marker: int = 0xC0, precision: int = 8, components: int = 3) -> bytes:
@@ -104,7 +104,7 @@ def test_a_kind_of_jpeg_that_is_not_decoded_is_unsupported(
     frame: dict[str, int], words: str, vivid: Pixels, encoded: Encode
 ) -> None:
     with pytest.raises(UnsupportedFormat, match=f"{words}.*convert it"):
-        decode(patched_frame(encoded(vivid, "JPEG"), **frame))
+        decode_bytes(patched_frame(encoded(vivid, "JPEG"), **frame))
 
 
 def test_the_end_marker_is_added_only_to_complete_jpegs_of_the_allowed_size(vivid: Pixels, encoded: Encode) -> None:
@@ -119,7 +119,7 @@ def test_the_end_marker_is_added_only_to_complete_jpegs_of_the_allowed_size(vivi
 
 def test_gray_jpegs_decode_to_what_pillow_shows(vivid: Pixels, encoded: Encode) -> None:
     data = encoded(Image.fromarray(vivid).convert("L"), "JPEG")
-    photo = decode(data)
+    photo = decode_bytes(data)
     with Image.open(io.BytesIO(data)) as image:
         assert np.array_equal(photo.pixels, np.asarray(image.convert("RGB")))
     assert photo.header.mode == "L"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin
 
 from curate.errors import BrokenPhoto, UnsupportedFormat
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 from curate.image.png import drop_damaged_chunks, has_plain_chunks, png_chunks
 
 Pixels = NDArray[np.uint8]
@@ -37,7 +37,7 @@ def png(depth: int, color: int, rows: bytes, transparent: bytes) -> bytes:
 def test_one_transparent_gray_of_every_depth(depth: int) -> None:
     samples = np.array([1, 0, 1, 0]) if depth == 1 else np.array([1, 2, 3, 1])
     packed = np.packbits((samples[:, None] >> np.arange(depth)[::-1] & 1).astype(np.uint8)).tobytes()
-    photo = decode(png(depth, 0, packed, struct.pack(">H", 1)))
+    photo = decode_bytes(png(depth, 0, packed, struct.pack(">H", 1)))
     assert photo.visible is not None
     assert photo.visible[0].tolist() == (samples != 1).tolist()
 
@@ -45,7 +45,7 @@ def test_one_transparent_gray_of_every_depth(depth: int) -> None:
 def test_one_transparent_color_of_16_bits() -> None:
     samples = (0xC8FF, 0x1034, 0x2080)
     rows = struct.pack(">12H", *samples, *[0] * 6, *samples)
-    photo = decode(png(16, 2, rows, struct.pack(">3H", *samples)))
+    photo = decode_bytes(png(16, 2, rows, struct.pack(">3H", *samples)))
     assert photo.visible is not None
     assert photo.visible[0].tolist() == [False, True, True, False]
 
@@ -97,13 +97,13 @@ def annotated(request: pytest.FixtureRequest, vivid: Pixels, encoded: Encode) ->
 
 @pytest.mark.parametrize("name", [b"tEXt", b"zTXt", b"iTXt", b"tIME", b"pHYs"])
 def test_a_damaged_annotation_is_ignored(name: bytes, annotated: bytes) -> None:
-    photo, expected = decode(with_wrong_checksum(annotated, name)), decode(annotated)
+    photo, expected = decode_bytes(with_wrong_checksum(annotated, name)), decode_bytes(annotated)
     assert np.array_equal(photo.pixels, expected.pixels)
     assert photo.header == expected.header  # the orientation, too
 
 
 def test_damaged_exif_is_ignored_with_its_orientation(annotated: bytes) -> None:
-    photo = decode(with_wrong_checksum(annotated, b"eXIf"))
+    photo = decode_bytes(with_wrong_checksum(annotated, b"eXIf"))
     assert photo.header.orientation == 1
     assert photo.pixels.shape == (48, 64, 3)
 
@@ -111,12 +111,12 @@ def test_damaged_exif_is_ignored_with_its_orientation(annotated: bytes) -> None:
 @pytest.mark.parametrize("name", [b"IHDR", b"IDAT"])
 def test_a_damaged_critical_chunk_is_an_error(name: bytes, annotated: bytes) -> None:
     with pytest.raises(BrokenPhoto):
-        decode(with_wrong_checksum(annotated, name))
+        decode_bytes(with_wrong_checksum(annotated, name))
 
 
 def test_a_damaged_palette_is_an_error(vivid: Pixels, encoded: Encode) -> None:
     with pytest.raises(BrokenPhoto):
-        decode(with_wrong_checksum(encoded(Image.fromarray(vivid).quantize(8), "PNG"), b"PLTE"))
+        decode_bytes(with_wrong_checksum(encoded(Image.fromarray(vivid).quantize(8), "PNG"), b"PLTE"))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
@@ -124,13 +124,13 @@ def test_damaged_pixels_are_an_error(mode: str, vivid: Pixels, encoded: Encode) 
     data = encoded(Image.fromarray(vivid).convert(mode), "PNG", compress_level=0)
     at = data.index(b"IDAT") + 400
     with pytest.raises(BrokenPhoto):
-        decode(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :])
+        decode_bytes(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :])
 
 
 @pytest.mark.parametrize("body", [b"Comment\0\7packed", b"\0", b"Comment\0\0not deflated"])
 def test_a_malformed_annotation_is_ignored(body: bytes, vivid: Pixels, encoded: Encode) -> None:
     data = encoded(vivid, "PNG")
-    assert np.array_equal(decode(data[:33] + chunk(b"zTXt", body) + data[33:]).pixels, vivid)
+    assert np.array_equal(decode_bytes(data[:33] + chunk(b"zTXt", body) + data[33:]).pixels, vivid)
 
 
 def test_the_chunks_that_decide_how_pixels_are_shown_are_kept(encoded: Encode) -> None:
@@ -139,7 +139,7 @@ def test_the_chunks_that_decide_how_pixels_are_shown_are_kept(encoded: Encode) -
     clear_red = Image.new("RGB", (3, 1), (255, 0, 0))
     clear_red.putpixel((0, 0), (0, 0, 255))
     data = with_wrong_checksum(encoded(clear_red, "PNG", transparency=(255, 0, 0), pnginfo=notes), b"tEXt")
-    visible = decode(data).visible
+    visible = decode_bytes(data).visible
     assert visible is not None
     assert visible.tolist() == [[True, False, False]]
     kept = drop_damaged_chunks(data)
@@ -153,7 +153,7 @@ def test_a_malformed_animation_does_not_keep_the_picture_from_being_read(
 ) -> None:
     data = encoded(vivid, "PNG")
     frame = chunk(b"fcTL", struct.pack(">5I2H2B", 7, 64, 48, 0, 0, 1, 10, 0, 0))  # its sequence number should be 0
-    assert np.array_equal(decode(data[:33] + chunk(b"acTL", body) + frame + data[33:]).pixels, vivid)
+    assert np.array_equal(decode_bytes(data[:33] + chunk(b"acTL", body) + frame + data[33:]).pixels, vivid)
 
 
 def test_apples_own_variant_is_unsupported(vivid: Pixels, encoded: Encode) -> None:
@@ -161,7 +161,7 @@ def test_apples_own_variant_is_unsupported(vivid: Pixels, encoded: Encode) -> No
     pixels = data.index(b"IDAT") + 4
     apple = data[:8] + chunk(b"CgBI", bytes(4)) + data[8:pixels] + b"\0\0" + data[pixels + 2 :]  # no zlib header
     with pytest.raises(UnsupportedFormat, match="CgBI"):
-        decode(apple)
+        decode_bytes(apple)
 
 
 def test_there_is_nothing_to_drop_from_other_files(vivid: Pixels, encoded: Encode) -> None:

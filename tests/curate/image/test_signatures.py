@@ -10,7 +10,7 @@ import zipfile
 import pytest
 
 from curate.errors import BrokenPhoto, NotAPhoto, UnsupportedFormat
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 from curate.image.formats import looks_like_photo
 from curate.image.signatures import describe_content
 
@@ -76,7 +76,7 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsiz
 )
 def test_a_file_that_is_no_image_says_what_it_is(data: bytes, words: str) -> None:
     with pytest.raises(NotAPhoto) as caught:
-        decode(data)
+        decode_bytes(data)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not looks_like_photo(data[:512])
@@ -98,7 +98,7 @@ def test_a_file_that_is_no_image_says_what_it_is(data: bytes, words: str) -> Non
 def test_camera_raw_files_get_a_row_with_an_error(head: bytes, name: str) -> None:
     assert looks_like_photo(head)
     with pytest.raises(UnsupportedFormat, match=f"camera raw .*{name}.*develop it"):
-        decode(head + bytes(100))
+        decode_bytes(head + bytes(100))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_camera_raw_files_get_a_row_with_an_error(head: bytes, name: str) -> Non
 )
 def test_images_of_formats_that_are_not_decoded_are_unsupported(head: bytes, name: str) -> None:
     with pytest.raises(UnsupportedFormat, match=f"{name}.*convert it"):
-        decode(head)
+        decode_bytes(head)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_images_of_formats_that_are_not_decoded_are_unsupported(head: bytes, nam
 )
 def test_files_that_a_transfer_in_text_mode_changed_are_broken(data: bytes) -> None:
     with pytest.raises(BrokenPhoto, match="binary mode"):
-        decode(data)
+        decode_bytes(data)
 
 
 @pytest.mark.parametrize(

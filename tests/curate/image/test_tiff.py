@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.errors import BrokenPhoto, PhotoError, TooManyPixels, UnsupportedFormat
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 
 Pixels = NDArray[np.uint8]
 GRAY_INVERTED, GRAY, RGB, CMYK, YCBCR, LAB, ICC_LAB = 0, 1, 2, 5, 6, 8, 9
@@ -80,7 +80,7 @@ def test_rgb_of_every_byte_order_and_plane_order(
     bits: int, planar: bool, order: str, big: bool, deflate: bool, vivid: Pixels
 ) -> None:
     samples = vivid if bits == 8 else wide(vivid)
-    photo = decode(photo_tiff(samples, planar=planar, order=order, big=big, deflate=deflate, t262=RGB))
+    photo = decode_bytes(photo_tiff(samples, planar=planar, order=order, big=big, deflate=deflate, t262=RGB))
     assert np.array_equal(photo.pixels, vivid)
     assert (photo.header.format, photo.header.mode, photo.header.orientation) == ("TIFF", "RGB", 1)
 
@@ -99,7 +99,7 @@ def test_tiles_with_a_predictor_and_an_orientation(planar: bool, orientation: in
             tiles.append(zlib.compress(tile.tobytes()))
     tags: dict[str, Any] = {"t258": (16, 16, 16), "t259": 8, "t262": RGB, "t277": 3, "t284": 1 + planar, "t317": 2}
     data = tiff((64, 48), tiles, tiled=True, t322=32, t323=32, t274=orientation, **tags)
-    photo = decode(data)
+    photo = decode_bytes(data)
     assert np.array_equal(photo.pixels, vivid if orientation == 1 else np.rot90(vivid, -1))
     assert photo.header.orientation == orientation
 
@@ -114,13 +114,13 @@ def test_samples_of_every_depth(bits: int, photometric: int) -> None:
     expected = samples >> (bits - 8) if photometric == RGB and bits > 8 else np.floor(samples * 255 / largest + 0.5)
     if photometric == GRAY_INVERTED:
         expected = 255 - expected
-    assert np.array_equal(decode(data).pixels, np.broadcast_to(expected, (4, 9, 3)))
+    assert np.array_equal(decode_bytes(data).pixels, np.broadcast_to(expected, (4, 9, 3)))
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_16_bit_gray_whose_white_is_zero(order: str) -> None:
     samples = np.array([0, 257 * 100, 65535], np.uint16).reshape(1, 3, 1)
-    photo = decode(photo_tiff(samples, order=order, t262=GRAY_INVERTED))
+    photo = decode_bytes(photo_tiff(samples, order=order, t262=GRAY_INVERTED))
     assert photo.pixels[0, :, 0].tolist() == [255, 155, 0]
 
 
@@ -138,7 +138,7 @@ def test_alpha_among_extra_samples(
     others[position] = alpha
     samples = np.dstack([colors, *others])
     data = photo_tiff(samples if bits == 8 else wide(samples), planar=planar, t262=photometric, t338=extra)
-    photo = decode(data, on_white=False)
+    photo = decode_bytes(data, on_white=False)
     assert photo.alpha is not None
     assert np.array_equal(photo.alpha, alpha)
     assert np.array_equal(photo.pixels, np.broadcast_to(vivid[..., :1], vivid.shape) if photometric == GRAY else vivid)
@@ -147,7 +147,7 @@ def test_alpha_among_extra_samples(
 @pytest.mark.parametrize("planar", [False, True])
 def test_colors_multiplied_by_alpha_are_divided_by_it(planar: bool) -> None:
     samples = np.array([[[100, 50, 0, 128], [0, 0, 0, 0], [200, 20, 7, 255]]], np.uint8)
-    photo = decode(photo_tiff(wide(samples), planar=planar, t262=RGB, t338=1), on_white=False)
+    photo = decode_bytes(photo_tiff(wide(samples), planar=planar, t262=RGB, t338=1), on_white=False)
     expected = np.array([[199, 100, 0], [200, 20, 7]])  # 100 * 255 / 128 = 199.2; Pillow rounds down, we do not
     assert np.abs(photo.pixels[0, [0, 2]].astype(int) - expected).max() <= 1
 
@@ -158,7 +158,7 @@ def test_lab_of_both_kinds(photometric: int, bits: int) -> None:
     # CIELAB of sRGB red under D50, in 8 bits: L* 54.3 of 100 is 138, a* 80.8 and b* 69.9 (brucelindbloom.com)
     offset = 128 if photometric == ICC_LAB else 0
     lab = np.array([[[138, (81 + offset) % 256, (70 + offset) % 256]]], np.uint8)
-    photo = decode(photo_tiff(lab if bits == 8 else lab.astype(np.uint16) << 8, t262=photometric))
+    photo = decode_bytes(photo_tiff(lab if bits == 8 else lab.astype(np.uint16) << 8, t262=photometric))
     assert np.abs(photo.pixels[0, 0].astype(int) - (255, 0, 0)).max() <= 6
 
 
@@ -167,7 +167,7 @@ def test_uncompressed_ycbcr(block: tuple[int, int]) -> None:
     across, down = block
     stored = [*range(60, 60 + across * down), 90, 240]  # luma of one block, then one Cb and one Cr
     data = tiff((across, down), [bytes(stored)], t258=(8, 8, 8), t259=1, t262=YCBCR, t277=3, t278=down, t530=block)
-    pixels = decode(data).pixels
+    pixels = decode_bytes(data).pixels
     ycbcr = np.full((down, across, 3), (0, 90, 240), np.uint8)
     ycbcr[..., 0] = np.arange(60, 60 + across * down).reshape(down, across)
     expected = np.asarray(Image.fromarray(ycbcr, "YCbCr").convert("RGB")).astype(int)
@@ -180,11 +180,11 @@ def test_a_palette_of_8_or_16_bit_colors(scale: int) -> None:
     palette[:, 7] = 200, 100, 50
     colors = tuple((palette * scale).ravel().tolist())
     data = tiff((2, 1), [b"\7\0"], t258=8, t259=1, t262=3, t277=1, t278=1, t320=colors)
-    assert decode(data).pixels.tolist() == [[[200, 100, 50], [0, 0, 0]]]
+    assert decode_bytes(data).pixels.tolist() == [[[200, 100, 50], [0, 0, 0]]]
 
 
 def test_a_second_sample_without_a_meaning_is_ignored(vivid: Pixels) -> None:
-    photo = decode(photo_tiff(vivid[..., :2], t262=GRAY))
+    photo = decode_bytes(photo_tiff(vivid[..., :2], t262=GRAY))
     assert np.array_equal(photo.pixels, np.repeat(vivid[..., :1], 3, axis=-1))
 
 
@@ -193,12 +193,12 @@ def test_filled_from_the_lowest_bit(vivid: Pixels) -> None:
     height, width, _ = vivid.shape
     tags: dict[str, Any] = {"t258": (8, 8, 8), "t259": 1, "t262": RGB, "t277": 3, "t278": height, "t266": 2}
     data = tiff((width, height), [vivid.tobytes().translate(reverse)], **tags)
-    assert np.array_equal(decode(data).pixels, vivid)
+    assert np.array_equal(decode_bytes(data).pixels, vivid)
 
 
 def test_a_profile_is_kept_with_a_rewritten_layout(vivid: Pixels, swapped_primaries: bytes) -> None:
     profile = tuple(struct.unpack(f"<{len(swapped_primaries) // 2}H", swapped_primaries))
-    photo = decode(photo_tiff(wide(vivid), planar=True, t262=RGB, t34675=profile))
+    photo = decode_bytes(photo_tiff(wide(vivid), planar=True, t262=RGB, t34675=profile))
     assert np.abs(photo.pixels.astype(int) - vivid[..., ::-1]).mean() < 2
     assert photo.header.icc_profile not in (None, "unreadable")
 
@@ -220,7 +220,7 @@ def test_a_profile_is_kept_with_a_rewritten_layout(vivid: Pixels, swapped_primar
 def test_what_is_not_decoded_is_named(tags: dict[str, Any], message: str) -> None:
     options: dict[str, Any] = {"t258": (8, 8, 8), "t259": 1, "t262": RGB, "t277": 3, "t278": 2} | tags
     with pytest.raises(UnsupportedFormat, match=message):
-        decode(tiff((2, 2), [bytes(48)], **options))
+        decode_bytes(tiff((2, 2), [bytes(48)], **options))
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
@@ -229,27 +229,27 @@ def test_truncated_planes_are_an_error(share: float, deflate: bool, vivid: Pixel
     data = photo_tiff(wide(vivid), planar=True, deflate=deflate, t262=RGB)
     first, *_ = struct.unpack_from("<I", data, 4)
     with pytest.raises(BrokenPhoto):
-        decode(data[:16] + bytes(int((first - 16) * share)) + data[first:])
+        decode_bytes(data[:16] + bytes(int((first - 16) * share)) + data[first:])
 
 
 def test_missing_strips_are_an_error(vivid: Pixels) -> None:
     with pytest.raises(BrokenPhoto, match="strips or tiles are missing"):
-        decode(photo_tiff(vivid, t262=RGB, t278=3))  # rows for strips of 5
+        decode_bytes(photo_tiff(vivid, t262=RGB, t278=3))  # rows for strips of 5
 
 
 @pytest.mark.parametrize(("width", "tags"), [(0, {}), (2, {"t278": 0}), (2, {"tiled": True, "t322": 0, "t323": 16})])
 def test_sizes_of_zero_are_an_error(width: int, tags: dict[str, Any]) -> None:
     options: dict[str, Any] = {"t258": (16, 16, 16), "t259": 1, "t262": RGB, "t277": 3} | tags
     with pytest.raises(BrokenPhoto, match="have no pixels"):
-        decode(tiff((width, 2), [bytes(48)], **options))
+        decode_bytes(tiff((width, 2), [bytes(48)], **options))
 
 
 def test_sizes_are_checked_before_anything_is_decoded() -> None:
     tags: dict[str, Any] = {"t258": (16, 16, 16), "t259": 1, "t262": RGB, "t277": 3, "t284": 2}
     with pytest.raises(TooManyPixels, match="60000 x 60000"):
-        decode(tiff((60_000, 60_000), [bytes(9)] * 3, t278=60_000, **tags))
+        decode_bytes(tiff((60_000, 60_000), [bytes(9)] * 3, t278=60_000, **tags))
     with pytest.raises(TooManyPixels):
-        decode(tiff((9, 9), [bytes(9)] * 3, tiled=True, t322=60_000, t323=60_000, **tags))
+        decode_bytes(tiff((9, 9), [bytes(9)] * 3, tiled=True, t322=60_000, t323=60_000, **tags))
 
 
 def test_malformed_tags_raise_only_photo_errors(vivid: Pixels, mutated_copies: Callable[..., Iterator[bytes]]) -> None:
@@ -264,7 +264,7 @@ def test_malformed_tags_raise_only_photo_errors(vivid: Pixels, mutated_copies: C
     for index, whole in enumerate(files):
         for data in mutated_copies(whole, random.Random(index), 500):  # noqa: S311
             try:
-                photo = decode(data, max_pixels=100_000)
+                photo = decode_bytes(data, max_pixels=100_000)
             except PhotoError:
                 continue
             assert photo.pixels.shape == (photo.header.height, photo.header.width, 3)

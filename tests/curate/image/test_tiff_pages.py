@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.errors import PhotoError, UnsupportedFormat
-from curate.image.decode import decode
+from curate.image.decode import decode_bytes
 from curate.image.formats import check_raw_name
 from curate.image.tiff_pages import select_page
 
@@ -54,12 +54,12 @@ def test_a_raw_file_is_unsupported_whatever_its_name(photometric: int, options: 
     sensor = (large[..., 0] if photometric == CFA else large, {"photometric": photometric})
     data = tiff((preview_of(large), {"subfiletype": REDUCED, "subifds": 1}), sensor, **options)
     with pytest.raises(UnsupportedFormat, match="camera raw isn't decoded"):
-        decode(data)
+        decode_bytes(data)
 
 
 def test_a_dng_with_a_full_size_preview_is_camera_raw(large: Pixels) -> None:
     with pytest.raises(UnsupportedFormat, match="camera raw"):
-        decode(tiff((large, {"extratags": [DNG_VERSION]})))
+        decode_bytes(tiff((large, {"extratags": [DNG_VERSION]})))
 
 
 @pytest.mark.parametrize("mark", [b"CR\2\0", b"IIII"])
@@ -72,21 +72,21 @@ def test_raw_files_whose_first_page_is_a_usual_picture_are_known_by_the_mark_of_
     copy = bytearray(data.ljust(moved, b"\0") + data[first_page : first_page + 200])
     copy[4:12] = struct.pack("<I", moved) + mark  # the first page is moved to the end, as the mark needs its place
     with pytest.raises(UnsupportedFormat, match="camera raw"):
-        decode(bytes(copy))
+        decode_bytes(bytes(copy))
 
 
 def test_a_makers_compression_is_camera_raw(large: Pixels) -> None:
     data = tiff((preview_of(large), {"subifds": 1}), (large[..., 0], {}))
     nikon = data.replace(struct.pack("<HHII", 259, 3, 1, 1), struct.pack("<HHII", 259, 3, 1, 34713))
     with pytest.raises(UnsupportedFormat, match="camera raw"):
-        decode(nikon)
+        decode_bytes(nikon)
 
 
 def test_a_sensors_pattern_is_camera_raw_but_not_in_a_developed_picture(large: Pixels) -> None:
     pattern = {"extratags": [(33421, "H", 2, (2, 2), True), (33422, "B", 4, (0, 1, 1, 2), True)]}
     with pytest.raises(UnsupportedFormat, match="camera raw"):
-        decode(tiff((large[..., 0], pattern)))
-    assert np.array_equal(decode(tiff((large, pattern))).pixels, large)
+        decode_bytes(tiff((large[..., 0], pattern)))
+    assert np.array_equal(decode_bytes(tiff((large, pattern))).pixels, large)
 
 
 @pytest.mark.parametrize("options", [{}, {"bigtiff": True}, {"byteorder": ">"}])
@@ -101,13 +101,13 @@ def test_the_full_size_page_is_the_photo_if_the_first_is_a_reduced_copy(
 
 
 def test_a_larger_sub_page_is_the_photo_although_the_first_page_does_not_say_that_it_is_reduced(large: Pixels) -> None:
-    assert np.array_equal(decode(tiff((preview_of(large), {"subifds": 1}), (large, {}))).pixels, large)
+    assert np.array_equal(decode_bytes(tiff((preview_of(large), {"subifds": 1}), (large, {}))).pixels, large)
 
 
 def test_a_later_page_of_the_same_shape_and_four_times_the_size_is_the_photo(large: Pixels) -> None:
-    assert np.array_equal(decode(tiff((preview_of(large), {}), (large, {}))).pixels, large)
+    assert np.array_equal(decode_bytes(tiff((preview_of(large), {}), (large, {}))).pixels, large)
     rounded_up = large[1:]  # the preview of a height that 4 does not divide
-    assert np.array_equal(decode(tiff((rounded_up[::4, ::4], {}), (rounded_up, {}))).pixels, rounded_up)
+    assert np.array_equal(decode_bytes(tiff((rounded_up[::4, ::4], {}), (rounded_up, {}))).pixels, rounded_up)
 
 
 def test_pages_of_a_document_are_no_previews_of_each_other(large: Pixels) -> None:
@@ -123,17 +123,17 @@ def test_a_pyramid_is_decoded_at_full_size(large: Pixels) -> None:
     in_sub_pages = tiff((large, {"subifds": 2}), *levels)
     for data in (in_chain, in_sub_pages):
         assert select_page(data) is data
-        assert np.array_equal(decode(data).pixels, large)
+        assert np.array_equal(decode_bytes(data).pixels, large)
 
 
 def test_a_reduced_picture_alone_in_its_file_is_the_photo(vivid: Pixels) -> None:
-    assert np.array_equal(decode(tiff((vivid, {"subfiletype": REDUCED}))).pixels, vivid)
+    assert np.array_equal(decode_bytes(tiff((vivid, {"subfiletype": REDUCED}))).pixels, vivid)
 
 
 def test_a_file_with_previews_only_is_unsupported(large: Pixels) -> None:
     data = tiff((preview_of(large), {"subfiletype": REDUCED}), (large, {"subfiletype": REDUCED}))
     with pytest.raises(UnsupportedFormat, match="previews only"):
-        decode(data)
+        decode_bytes(data)
 
 
 def test_files_of_other_formats_are_left_as_they_are(vivid: Pixels, encoded: Encode) -> None:

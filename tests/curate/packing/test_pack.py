@@ -114,7 +114,7 @@ def test_packing_again_leaves_the_manifest_of_a_complete_pack_unchanged(clean_ma
 
 def test_lineage_goes_back_to_the_scan(clean_manifest: Path, tmp_path: Path) -> None:
     pack_photos(clean_manifest, tmp_path / "a", SMALL, command="curate pack clean.parquet")
-    _, lineage = manifest.inspect_manifest(tmp_path / "a")
+    _, lineage = manifest.read_schema_and_lineage(tmp_path / "a")
     assert lineage is not None
     assert (lineage.kind, lineage.command) == ("pack", "curate pack clean.parquet")
     assert lineage.options == {"size_px": 32, "encoding": "raw"}

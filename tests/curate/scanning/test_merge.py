@@ -72,7 +72,7 @@ def test_a_folder_of_parts_can_be_read_as_a_manifest(many: Path, tmp_path: Path)
         filter_manifest(source, out, FilterOptions(20.0))
         kept.append(sorted(manifest.read_manifest(out).table["path"].to_pylist()))
     assert kept[0] == kept[1] != []
-    _, lineage = manifest.inspect_manifest(tmp_path / "parts")
+    _, lineage = manifest.read_schema_and_lineage(tmp_path / "parts")
     assert lineage is not None
     assert "shard" not in lineage.options
     assert lineage.rows == 12
@@ -94,7 +94,7 @@ def test_the_error_names_a_damaged_part(many: Path, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"part-02.parquet can't be read"):
         merge_manifests([tmp_path / "parts"], tmp_path / "out.parquet")
     with pytest.raises(ManifestError, match=r"part-02.parquet can't be read"):
-        manifest.inspect_manifest(tmp_path / "parts")
+        manifest.read_schema_and_lineage(tmp_path / "parts")
 
 
 def test_a_part_given_twice_or_made_with_other_options_is_refused(many: Path, tmp_path: Path) -> None:

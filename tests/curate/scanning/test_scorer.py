@@ -16,7 +16,7 @@ from curate import manifest
 from curate.cli import main
 from curate.filtering.filter import filter_manifest
 from curate.filtering.options import FilterOptions
-from curate.image.decode import MIN_QUARTER_SIDE_PX, Header, decode
+from curate.image.decode import MIN_QUARTER_SIDE_PX, Header, decode_bytes
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.measures.measure import Measures, PixelSummary, measure, measure_batch
 from curate.scanning.scan import ScanOptions, scan_photos
@@ -57,7 +57,7 @@ def test_a_photo_on_its_side_has_the_measures_of_the_upright_pixels(
     path = tmp_path / f"photo.{kind.lower()}"
     path.write_bytes(encoded(real_photo("chelsea")[:243, :421], kind, exif=exif))
     record = score_photo(next(list_photos([path])), ScoreOptions())
-    upright = decode(path.read_bytes())
+    upright = decode_bytes(path.read_bytes())
     assert record is not None
     assert record.measures == measure(upright.pixels)
     assert record.header == upright.header
@@ -87,7 +87,7 @@ def test_a_batch_that_needs_too_much_memory_is_measured_one_by_one(
 
 def test_fast_decodes_at_a_quarter_and_records_the_full_size(large_jpeg: Path) -> None:
     data = (large_jpeg / "coffee.jpg").read_bytes()
-    photo = decode(data, quarter=True)
+    photo = decode_bytes(data, quarter=True)
     assert photo.pixels.shape == (202, 301, 3)
     assert (photo.header.width, photo.header.height) == (1202, 806)
     (listed,) = list_photos([large_jpeg])
@@ -104,9 +104,9 @@ def test_fast_decodes_at_a_quarter_and_records_the_full_size(large_jpeg: Path) -
 
 def test_fast_never_decodes_smaller_than_tone_needs(encoded: Encode) -> None:
     small = encoded(Image.effect_noise((240, 160), 40).convert("RGB"), "JPEG")
-    assert min(decode(small, quarter=True).pixels.shape[:2]) == MIN_QUARTER_SIDE_PX
+    assert min(decode_bytes(small, quarter=True).pixels.shape[:2]) == MIN_QUARTER_SIDE_PX
     smaller = encoded(Image.effect_noise((70, 60), 40).convert("RGB"), "JPEG")
-    assert decode(smaller, quarter=True).pixels.shape == (60, 70, 3)
+    assert decode_bytes(smaller, quarter=True).pixels.shape == (60, 70, 3)
 
 
 def test_another_fidelity_measures_again_and_manifests_record_it(large_jpeg: Path, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_another_fidelity_measures_again_and_manifests_record_it(large_jpeg: Pat
     assert scan_photos([large_jpeg], out, fast).measured_now == 0
     filter_manifest(out, clean, FilterOptions())
     for path in (out, clean):
-        _, lineage = manifest.inspect_manifest(path)
+        _, lineage = manifest.read_schema_and_lineage(path)
         assert lineage is not None
         assert lineage.metric == "hasler-susstrunk-2003-m3-signed-fast"
     output = CliRunner().invoke(main, ["filter", str(out), "--dry-run"]).output
@@ -187,7 +187,7 @@ def test_another_tone_network_measures_again_and_manifests_record_it(photos: Pat
     out = tmp_path / "m.parquet"
     large = ScanOptions(engine="serial", score=ScoreOptions(tone_network="large"))
     assert scan_photos([photos], out, large).measured_now > 1
-    _, lineage = manifest.inspect_manifest(out)
+    _, lineage = manifest.read_schema_and_lineage(out)
     assert lineage is not None
     assert lineage.options["tone_network"] == "large"
     assert scan_photos([photos], out, large).measured_now == 0
@@ -206,5 +206,5 @@ def test_a_photo_on_its_side_has_the_tone_of_the_upright_pixels_with_the_large_n
         record = score_photo(next(list_photos([path])), ScoreOptions(tone_network="large"))
         assert record is not None
         assert record.measures is not None
-        upright = decode(path.read_bytes())
+        upright = decode_bytes(path.read_bytes())
         assert record.measures.tone == measure(upright.pixels, upright.visible, tone_network="large").tone

@@ -270,7 +270,7 @@ def test_bands_are_cropped_on_request_and_from_a_runs_own_list(clean_manifest: M
     own = run_photos.read_photos(tmp_path)
     assert own is not None
     whole = dataset.make_datasets(read).train.read_pixels(0, 8)
-    for datasets in (dataset.make_datasets(read), run_photos.make_datasets(own, path)):
+    for datasets in (dataset.make_datasets(read), run_photos.make_run_datasets(own, path)):
         photos = dataset.crop_datasets(datasets, read).train
         assert np.array_equal(photos.read_pixels(0, 8), whole[:36, 12:])
         assert photos.read_pixels(1, 8).shape == whole.shape

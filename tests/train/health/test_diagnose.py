@@ -16,7 +16,7 @@ from curate.errors import TrainingError, UsageError
 from train.cli import main
 from train.health.curve import LossCurve
 from train.health.detectors import detect_all
-from train.health.diagnose import diagnose, read_loss_curve
+from train.health.diagnose import diagnose_curve, read_loss_curve
 
 BROWN = {"entropy_bits": 3.7, "warm": 0.85, "green": 0.02, "blue": 0.0, "magenta": 0.13}
 
@@ -83,7 +83,7 @@ def test_means_of_a_healthy_run_raise_no_alarm(tmp_path: Path, means_of: int) ->
         level = 0.04 + 0.08 * np.exp(-np.arange(6000) / 1500)
         losses = (level * chance.normal(1, 0.33, 6000)).clip(0)[: 6000 // means_of * means_of]
         path = csv(tmp_path / "losses.csv", list(losses.reshape(-1, means_of).mean(axis=1)))
-        assert not diagnose(read_loss_curve(path, 0.12, means_of)).findings
+        assert not diagnose_curve(read_loss_curve(path, 0.12, means_of)).findings
 
 
 def test_means_keep_their_values(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_rows_in_reverse_order_give_the_same_diagnosis(tmp_path: Path) -> None:
     path = csv(tmp_path / "losses.csv", falling())
     head, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     (tmp_path / "back.csv").write_text(head + "".join(reversed(lines)), encoding="utf-8")
-    assert diagnose(read_loss_curve(path)) == diagnose(read_loss_curve(tmp_path / "back.csv"))
+    assert diagnose_curve(read_loss_curve(path)) == diagnose_curve(read_loss_curve(tmp_path / "back.csv"))
 
 
 def test_a_finding_has_the_step_of_its_first_report() -> None:
@@ -173,7 +173,7 @@ def test_a_million_rows_are_judged_as_means(tmp_path: Path) -> None:
     pd.DataFrame({"loss": losses}).to_csv(path, index_label="step")
     trace = read_loss_curve(path, neutral=1.0)
     assert len(trace.ratios) == 20_000
-    (finding,) = diagnose(trace).findings
+    (finding,) = diagnose_curve(trace).findings
     assert finding.kind == "plateau"
     assert finding.step < 200_000  # the first tenth counts as warm-up
 
@@ -183,7 +183,7 @@ def test_smoothed_losses_raise_no_alarm(tmp_path: Path, smoothing: float) -> Non
     for seed in range(10):
         noise = np.random.default_rng(seed).lognormal(0, 0.33, 3000)
         losses = pd.Series(0.1 * 0.6 ** np.linspace(0, 1, 3000) * noise).ewm(alpha=1 - smoothing, adjust=False).mean()
-        assert diagnose(read_loss_curve(csv(tmp_path / "losses.csv", list(losses)))).findings == []
+        assert diagnose_curve(read_loss_curve(csv(tmp_path / "losses.csv", list(losses)))).findings == []
 
 
 def means(path: Path, values: list[float], apart: int) -> Path:
@@ -196,11 +196,11 @@ def means(path: Path, values: list[float], apart: int) -> Path:
 def test_oscillation_of_smooth_rows_is_found_if_they_are_means(tmp_path: Path, apart: int) -> None:
     smooth = list(np.linspace(0.12, 0.115, 20) * np.random.default_rng(2).normal(1, 0.01, 20))
     path = means(tmp_path / "losses.csv", [*smooth, 0.12, 0.15, 0.09, 0.13], apart)
-    read = diagnose(read_loss_curve(path, 0.2, apart))
+    read = diagnose_curve(read_loss_curve(path, 0.2, apart))
     assert [finding.kind for finding in read.findings] == ["oscillation"]
     assert "--means" not in read.verdict
     means(path, [*smooth, *smooth[::-1]], apart)
-    assert not diagnose(read_loss_curve(path, 0.2, apart)).findings
+    assert not diagnose_curve(read_loss_curve(path, 0.2, apart)).findings
 
 
 @pytest.mark.parametrize("apart", [10, 50, 100])
@@ -222,7 +222,7 @@ def test_rows_are_single_losses_unless_the_option_means_is_given(tmp_path: Path)
 @pytest.mark.parametrize("lost", ["nan", "inf"])
 def test_a_curve_that_ends_without_finite_losses_is_divergence_alone(tmp_path: Path, lost: str) -> None:
     path = csv(tmp_path / "losses.csv", [*falling(1000), *[float(lost)] * 1500])
-    read = diagnose(read_loss_curve(path, 0.12))
+    read = diagnose_curve(read_loss_curve(path, 0.12))
     assert [(finding.kind, finding.step) for finding in read.findings] == [("divergence", 1000)]
     assert "every loss from there on is NaN or infinite" in read.findings[0].evidence
     assert "without a finite value among the last 100 losses" in read.verdict
@@ -231,25 +231,25 @@ def test_a_curve_that_ends_without_finite_losses_is_divergence_alone(tmp_path: P
 
 def test_a_plateau_that_ends_in_nan_is_divergence_first(tmp_path: Path) -> None:
     stuck = list(0.115 * np.random.default_rng(6).lognormal(0, 0.33, 3000))
-    read = diagnose(read_loss_curve(csv(tmp_path / "losses.csv", [*stuck, *[math.nan] * 30]), 0.12))
+    read = diagnose_curve(read_loss_curve(csv(tmp_path / "losses.csv", [*stuck, *[math.nan] * 30]), 0.12))
     assert [finding.kind for finding in read.findings] == ["divergence", "plateau"]
 
 
 @pytest.mark.parametrize(("count", "step"), [(1, 1), (3, 1), (60, 1)])
 def test_a_table_of_nan_is_divergence(tmp_path: Path, count: int, step: int) -> None:
     rows = "".join(f"{row + 1},nan\n" for row in range(count))
-    (finding,) = diagnose(read_text(tmp_path / "losses.csv", "step,loss\n" + rows)).findings
+    (finding,) = diagnose_curve(read_text(tmp_path / "losses.csv", "step,loss\n" + rows)).findings
     assert (finding.kind, finding.step) == ("divergence", step)
 
 
 def test_nonfinite_losses_are_counted_and_ten_in_a_row_are_divergence(tmp_path: Path) -> None:
     few, many = falling(1000), falling(1000)
     few[600] = few[700] = math.nan
-    read = diagnose(read_loss_curve(csv(tmp_path / "losses.csv", few)))
+    read = diagnose_curve(read_loss_curve(csv(tmp_path / "losses.csv", few)))
     assert not read.findings
     assert read.verdict.endswith("2 losses are NaN or infinite, the first at step 600")
     many[603:615] = [math.inf] * 12
-    (finding,) = diagnose(read_loss_curve(csv(tmp_path / "losses.csv", many))).findings
+    (finding,) = diagnose_curve(read_loss_curve(csv(tmp_path / "losses.csv", many))).findings
     assert (finding.kind, finding.step, finding.evidence) == ("divergence", 603, "12 losses in a row are not finite")
 
 
@@ -257,7 +257,7 @@ def test_consequences_of_divergence_are_not_reported(tmp_path: Path) -> None:
     """To three times gray in 100 steps, and staying there: no plateau of its own."""
     losses = [*falling(800), *np.geomspace(0.08, 0.36, 100), *[0.36] * 1500]
     noise = np.random.default_rng(7).normal(1, 0.1, len(losses))
-    read = diagnose(read_loss_curve(csv(tmp_path / "losses.csv", list(np.multiply(losses, noise))), 0.12))
+    read = diagnose_curve(read_loss_curve(csv(tmp_path / "losses.csv", list(np.multiply(losses, noise))), 0.12))
     assert [finding.kind for finding in read.findings] == ["divergence"]
 
 
@@ -265,12 +265,12 @@ def test_consequences_of_divergence_are_not_reported(tmp_path: Path) -> None:
 def test_a_square_wave_is_oscillation_and_nothing_else(tmp_path: Path, hold: int) -> None:
     wave = np.repeat(np.resize([0.12, 0.15, 0.09, 0.13], 3000 // hold), hold)
     noise = np.random.default_rng(8).normal(1, 0.12, len(wave))
-    found = diagnose(read_loss_curve(csv(tmp_path / "losses.csv", list(wave * noise)), 0.2)).findings
+    found = diagnose_curve(read_loss_curve(csv(tmp_path / "losses.csv", list(wave * noise)), 0.2)).findings
     assert [finding.kind for finding in found] == ["oscillation"]
     if hold < 100:
         return  # a mean of 10 steps may be 10 % off: shorter waves can't be distinguished from noise
     as_means = means(tmp_path / "means.csv", [float(part.mean()) for part in wave.reshape(-1, 10)], 10)
-    found = diagnose(read_loss_curve(as_means, 0.2, 10)).findings
+    found = diagnose_curve(read_loss_curve(as_means, 0.2, 10)).findings
     assert [finding.kind for finding in found] == ["oscillation"]
 
 
@@ -285,7 +285,7 @@ def test_a_finished_run_with_brown_predictions_has_sepia_output(tmp_path: Path) 
         validation = {"event": "validation", "step": step, "ratio": 0.71, "colorfulness_share": 0.6, "photos": 133}
         events = [start, *steps, validation | spread | {"tones": {"color": 64}, "loss": 0.07}]
         (tmp_path / "log.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in events), encoding="utf-8")
-        return [finding.kind for finding in diagnose(read_loss_curve(tmp_path)).findings]
+        return [finding.kind for finding in diagnose_curve(read_loss_curve(tmp_path)).findings]
 
     assert diagnose_at(500) == ["sepia output"]
     assert diagnose_at(450) == []

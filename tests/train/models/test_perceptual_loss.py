@@ -25,7 +25,7 @@ from train.models.losses import PerceptualLoss
 from train.recipe import Recipe
 from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
-from train.trainer.loop import fit
+from train.trainer.loop import run_training
 from train.trainer.state import find_checkpoint
 
 Made = Callable[..., Path]
@@ -118,22 +118,22 @@ def test_a_run_resumes_bit_for_bit_and_only_with_the_same_weights(
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
     stopped.mkdir()
-    fit(found, PERCEPTUAL, cpu, whole, say=quiet)
+    run_training(found, PERCEPTUAL, cpu, whole, say=quiet)
 
     def stop(line: str) -> None:
         if line.startswith("step 2/4"):
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        fit(found, PERCEPTUAL, cpu, stopped, say=stop)
+        run_training(found, PERCEPTUAL, cpu, stopped, say=stop)
     before = find_checkpoint(stopped, found)
     assert before
     other = tmp_path / "other.safetensors"
     weights = torch.load(PACKAGED, weights_only=True)
     save_file({name: value.contiguous() for name, value in weights.items()}, other)
     with pytest.raises(UsageError, match="give the same --encoder-weights to resume"):
-        fit(found, PERCEPTUAL, replace(cpu, encoder_weights=other), stopped, resume_from=before, say=quiet)
-    fit(found, PERCEPTUAL, cpu, stopped, resume_from=before, say=quiet)
+        run_training(found, PERCEPTUAL, replace(cpu, encoder_weights=other), stopped, resume_from=before, say=quiet)
+    run_training(found, PERCEPTUAL, cpu, stopped, resume_from=before, say=quiet)
     ours, theirs = (checkpoint.load(folder / "last.safetensors").tensors for folder in (whole, stopped))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert steps(whole) == steps(stopped)

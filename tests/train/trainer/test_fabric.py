@@ -19,7 +19,7 @@ from train.data import dataset
 from train.data.sampler import StepSampler
 from train.recipe import Recipe
 from train.trainer.fabric import DeviceConfig, launch
-from train.trainer.loop import fit
+from train.trainer.loop import run_training
 from train.trainer.state import find_checkpoint
 
 Manifests = Callable[..., Path]
@@ -62,8 +62,8 @@ def test_two_processes_train_like_one_with_the_doubled_batch_also_when_interrupt
     found = dataset.load_datasets(path)
     for name in ("one", "two", "stopped"):
         (tmp_path / name).mkdir()
-    fit(found, replace(TWO, devices=1, batch_size=4), CPU, tmp_path / "one", say=quiet)
-    fit(found, replace(TWO, max_steps=6), CPU, tmp_path / "two", say=quiet)
+    run_training(found, replace(TWO, devices=1, batch_size=4), CPU, tmp_path / "one", say=quiet)
+    run_training(found, replace(TWO, max_steps=6), CPU, tmp_path / "two", say=quiet)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
     two, one = (checkpoint.load(tmp_path / name / "last.safetensors") for name in ("two", "one"))
     assert all(
@@ -73,11 +73,11 @@ def test_two_processes_train_like_one_with_the_doubled_batch_also_when_interrupt
     log = (tmp_path / "two" / "log.jsonl").read_text(encoding="utf-8")
     assert log.count('"photo error"') == 3  # once an epoch, whichever process met it
     with pytest.raises(KeyboardInterrupt):
-        fit(found, replace(TWO, max_steps=6), CPU, tmp_path / "stopped", say=interrupt)
+        run_training(found, replace(TWO, max_steps=6), CPU, tmp_path / "stopped", say=interrupt)
     before = find_checkpoint(tmp_path / "stopped", found)
     assert before
     assert before.metadata.step == 1
-    fit(found, replace(TWO, max_steps=6), CPU, tmp_path / "stopped", resume_from=before, say=quiet)
+    run_training(found, replace(TWO, max_steps=6), CPU, tmp_path / "stopped", resume_from=before, say=quiet)
     resumed = checkpoint.load(tmp_path / "stopped" / "last.safetensors")
     assert resumed.tensors.keys() == two.tensors.keys()
     assert all(torch.equal(value, two.tensors[name]) for name, value in resumed.tensors.items())

@@ -1,4 +1,4 @@
-"""`fit` on tiny runs: files of a run, resuming, options of the recipe, bad photos, lack of memory."""
+"""`run_training` on tiny runs: files of a run, resuming, options of the recipe, bad photos, lack of memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from train.trainer import loop
 from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
 from train.trainer.logger import RunLogger
-from train.trainer.loop import fit
+from train.trainer.loop import run_training
 from train.trainer.state import TrainState, find_checkpoint, one_cycle_schedule
 from train.trainer.step import is_out_of_memory
 
@@ -218,7 +218,7 @@ def test_a_run_that_is_stopped_and_resumed_ends_like_an_uninterrupted_one(
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
     stopped.mkdir()
-    fit(found, recipe, CPU, whole, say=quiet)
+    run_training(found, recipe, CPU, whole, say=quiet)
     console: list[str] = []
 
     def stop(line: str) -> None:
@@ -231,12 +231,12 @@ def test_a_run_that_is_stopped_and_resumed_ends_like_an_uninterrupted_one(
     for stop_at, number in stops.items():
         handler = signal.getsignal(number)
         with pytest.raises(KeyboardInterrupt):
-            fit(found, recipe, CPU, stopped, resume_from=before, say=stop)
+            run_training(found, recipe, CPU, stopped, resume_from=before, say=stop)
         assert signal.getsignal(number) is handler
         before = find_checkpoint(stopped, found)
         assert before
         assert (before.metadata.step, before.metadata.recipe) == (stop_at, recipe)
-    fit(found, recipe, CPU, stopped, resume_from=before, say=console.append)
+    run_training(found, recipe, CPU, stopped, resume_from=before, say=console.append)
     assert [f"resumed at step {step}" in console for step in stops] == [True] * len(stops)
     assert identical(whole, stopped)
 
@@ -263,9 +263,9 @@ def test_a_killed_and_resumed_run_ends_like_an_uninterrupted_one(clean_manifest:
     assert before
     assert 0 < before.metadata.step < recipe.total_steps(5)
     assert before.metadata.recipe == recipe
-    fit(found, recipe, CPU, killed, resume_from=before, say=quiet)
+    run_training(found, recipe, CPU, killed, resume_from=before, say=quiet)
     whole.mkdir()
-    fit(found, recipe, CPU, whole, say=quiet)
+    run_training(found, recipe, CPU, whole, say=quiet)
     assert identical(whole, killed)
 
 
@@ -477,7 +477,9 @@ def test_no_readable_photo_at_all_is_a_training_error(clean_manifest: Manifests,
 @pytest.mark.parametrize("device", ["abacus", "cuda:first", "tpu", "cuda:99"])
 def test_a_missing_device_is_a_usage_error(clean_manifest: Manifests, tmp_path: Path, device: str) -> None:
     with pytest.raises(UsageError, match=f"--device {device}"):
-        fit(dataset.load_datasets(clean_manifest()), LONG, DeviceConfig(device, "32-true", 0), tmp_path, say=quiet)
+        run_training(
+            dataset.load_datasets(clean_manifest()), LONG, DeviceConfig(device, "32-true", 0), tmp_path, say=quiet
+        )
 
 
 def test_the_seed_decides_the_initial_weights(clean_manifest: Manifests, train_on: Train) -> None:

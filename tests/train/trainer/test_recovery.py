@@ -18,11 +18,11 @@ from curate.errors import TrainingError
 from train import checkpoint
 from train.cli import main
 from train.data import dataset
-from train.health.diagnose import diagnose, read_loss_curve
+from train.health.diagnose import diagnose_curve, read_loss_curve
 from train.recipe import Recipe
 from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
-from train.trainer.loop import fit
+from train.trainer.loop import run_training
 from train.trainer.state import find_checkpoint
 
 Manifests = Callable[..., Path]
@@ -37,7 +37,7 @@ def train_at_high_rate(
     folder.mkdir(exist_ok=True)
     before = find_checkpoint(folder, found)
     recipe = replace(HIGH_RATE, **changes)
-    return fit(found, recipe, CPU, folder, resume_from=before, on_trouble=on_trouble, say=say)
+    return run_training(found, recipe, CPU, folder, resume_from=before, on_trouble=on_trouble, say=say)
 
 
 def events(path: Path, kind: str) -> list[dict[str, Any]]:
@@ -99,7 +99,7 @@ def test_rescue_continues_from_healthy_weights_with_a_lower_rate_and_records_it(
     assert steps[0]["lr"] < 2e-6  # a new warm-up
     assert len(events(folder / "log-before-rescue-1.jsonl", "step")) == 200
     assert [line["found_step"] for line in events(folder / "log.jsonl", "rescue")] == [200]
-    verdict = diagnose(read_loss_curve(folder))
+    verdict = diagnose_curve(read_loss_curve(folder))
     assert "rescued, judged since step 0" in verdict.verdict
     assert verdict.findings == []
     assert "Rescued after oscillation at step 200" in (folder / "run.html").read_text(encoding="utf-8")
