@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import train.checkpoint
 import train.data.dataset
@@ -36,14 +35,12 @@ from train.models.strength import Strength, resolve_strength
 from train.recipe import Augment, Encoder, Norm, Recipe
 from train.trainer.callbacks import FitResult
 from train.trainer.fabric import DeviceConfig
-from train.trainer.start import check_roots, start_training
+from train.trainer.start import check_roots, only_training, start_training
 
 StrPath = PathText
 Progress = Callable[[int, int], None]
 """Called now and then with the number of photos done and of all photos."""
 _RECIPE = Recipe()
-_fit_lock = threading.Lock()
-"""Held while a network is trained."""
 
 
 def fit(
@@ -142,28 +139,21 @@ def fit(
         (500, True)
     """
     arguments = locals()  # only the parameters yet: each field of Recipe is one of them
-    given = Recipe(**{field.name: arguments[field.name] for field in fields(Recipe)})
+    chosen = _choose_recipe(recipe, arguments)
     _check("on_trouble", on_trouble, ("warn", "stop", "rescue"))
     if not 0 <= workers <= 64:
         raise UsageError(f"workers must be 0 to 64, not {workers!r}")
     _check_timeout(timeout_s)
-    if recipe is not None and given != _RECIPE:
-        raise UsageError("give recipe=, or single hyper-parameters, but not both")
-    given = recipe or given
     source = parse_location(manifest)
     folder = Path("runs") / source.stem if run_dir is None else local_path(run_dir, "run_dir")
     start = "" if init is None else f", init={str(init)!r}"
-    if given.devices > 1 and threading.current_thread() is not threading.main_thread():
-        raise UsageError("several devices need signal handlers: call fit in the main thread, or with devices=1")
-    if not _fit_lock.acquire(blocking=False):
-        raise UsageError("another thread of this process trains a network: wait for it, or train in another process")
-    try:
+    with only_training(chosen.devices):
         return start_training(
             source,
             folder,
-            given,
+            chosen,
             DeviceConfig(device, precision, workers, _path(encoder_weights), compile, timeout_s),
-            set_by_user={name for name, value in asdict(given).items() if value != getattr(_RECIPE, name)}
+            set_by_user={name for name, value in asdict(chosen).items() if value != getattr(_RECIPE, name)}
             | ({"on_trouble"} if on_trouble != "warn" else set()),
             roots=_roots(roots),
             skip_changed=skip_changed,
@@ -174,8 +164,6 @@ def fit(
             say=say,
             progress=progress,
         )
-    finally:
-        _fit_lock.release()
 
 
 def load_datasets(manifest: StrPath, *, roots: StrPath | Sequence[StrPath] = ()) -> Datasets:
@@ -367,6 +355,18 @@ def export_onnx(checkpoint: StrPath, out: StrPath) -> float:
         1.2e-06
     """
     return train.inference.onnx_export.export_checkpoint(load_checkpoint(checkpoint), local_path(out))
+
+
+def _choose_recipe(recipe: Recipe | None, arguments: Mapping[str, Any]) -> Recipe:
+    """The recipe of a call, or the one made of its single arguments.
+
+    Raises:
+        UsageError: both were given, or a hyper-parameter has no meaning.
+    """
+    given = Recipe(**{field.name: arguments[field.name] for field in fields(Recipe)})
+    if recipe is not None and given != _RECIPE:
+        raise UsageError("give recipe=, or single hyper-parameters, but not both")
+    return recipe or given
 
 
 def _check(name: str, value: str, choices: Collection[str]) -> None:

@@ -100,24 +100,14 @@ def scan_photos(
     sources = options.sources(paths)
     sources.check()
     before = _remote_version(out)
-    with write_errors(out, ManifestError, "-o"):
-        is_folder = out.is_dir()
-        if isinstance(out, RemotePath) and not is_folder:
-            out.check_writable()
-    if is_folder:
-        raise ManifestError(f"{out} is a folder: choose another output with -o, like {out / 'scan.parquet'}")
+    _check_out(out)
     work = WorkDir(_work_folder(out))
     with _lock(work, out):
         if options.overwrite:
             _clear(work)
         listed, known = _write_listing(work, out, sources, options)
         if not (listed.files or listed.missing) and options.shard == ALL_SHARDS:
-            named = ", ".join("standard input" if name == "-" else str(name) for name in (*paths, *options.from_files))
-            skipped = sum(listed.excluded.values())
-            but = f" (but {pluralize(skipped, 'name')} to skip)" if skipped else ""
-            if listed.tables_without_images:
-                but = f" (but {pluralize(listed.tables_without_images, 'Parquet or Arrow file')} without images)"
-            raise ScanError(f"no photos in {named}{but}: give a folder or a list that contains photos")
+            raise _no_photos_error((*paths, *options.from_files), listed)
         with with_stream_progress(work.folder, work.progress_name("*"), progress) as report:
             run_groups(
                 ENGINES[options.engine],
@@ -140,13 +130,28 @@ def scan_photos(
             )
         with write_errors(out, ManifestError, "-o", resumable=True):
             commit(draft, out)
-        summary.dropped, summary.unknown_paths = listed.dropped, listed.unknown_paths
-        summary.excluded.update(listed.excluded)
-        summary.excluded_rows = listed.excluded_rows
-        summary.tables_without_images = listed.tables_without_images
-        summary.tables_passed_over = listed.tables_passed_over
         _clear(work)
     return summary
+
+
+def _check_out(out: Location) -> None:
+    """Check before long work that the manifest could be written."""
+    with write_errors(out, ManifestError, "-o"):
+        is_folder = out.is_dir()
+        if isinstance(out, RemotePath) and not is_folder:
+            out.check_writable()
+    if is_folder:
+        raise ManifestError(f"{out} is a folder: choose another output with -o, like {out / 'scan.parquet'}")
+
+
+def _no_photos_error(names: Sequence[str | Path], listed: ListingStats) -> ScanError:
+    """The error of a listing without photos, which says what was skipped."""
+    named = ", ".join("standard input" if name == "-" else str(name) for name in names)
+    skipped = sum(listed.excluded.values())
+    but = f" (but {pluralize(skipped, 'name')} to skip)" if skipped else ""
+    if listed.tables_without_images:
+        but = f" (but {pluralize(listed.tables_without_images, 'Parquet or Arrow file')} without images)"
+    return ScanError(f"no photos in {named}{but}: give a folder or a list that contains photos")
 
 
 def preview_scan(paths: Sequence[str | Path], out: Location, options: ScanOptions) -> ListingStats:
@@ -351,6 +356,11 @@ def _write_draft(work: WorkDir, known: _KnownFiles, listed: ListingStats, lineag
         summary.skipped = files - summary.photos
         summary.measured_now = listed.to_measure - listed.streams + streams.photos + streams.skipped - summary.skipped
         summary.excluded = streams.excluded
+        summary.excluded.update(listed.excluded)
+        summary.excluded_rows = listed.excluded_rows
+        summary.dropped, summary.unknown_paths = listed.dropped, listed.unknown_paths
+        summary.tables_without_images = listed.tables_without_images
+        summary.tables_passed_over = listed.tables_passed_over
         counted = replace(lineage, rows=summary.photos + summary.missing, counts={"files_listed": files})
         file.add_key_value_metadata(counted.to_metadata())
     return draft, summary

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,9 +14,11 @@ import torch
 from curate.errors import CheckpointError, UsageError
 from curate.files import check_writable, sha256_of, write_errors
 from curate.locations import Location
+from curate.manifest import Manifest
 from train import checkpoint, checkpoint_file, lineage
 from train.checkpoint import Checkpoint, Parent
 from train.data import dataset, packed, run_photos
+from train.data.dataset import Datasets
 from train.data.roots import check_roots as check_roots  # noqa: PLC0414  # train.api imports it from here
 from train.lineage import ParentPhotos
 from train.recipe import Recipe
@@ -25,6 +29,8 @@ from train.trainer.state import find_checkpoint
 
 NETWORK_OPTIONS = ("channels", "norm", "encoder")
 """Hyper-parameters that decide the shape of the network: with `--init`, they are those of the checkpoint."""
+_training_lock = threading.Lock()
+"""Held while this process trains a network."""
 
 
 def start_training(
@@ -70,15 +76,9 @@ def start_training(
     resuming = resume and (run_dir / "last.safetensors").exists()
     init_from = checkpoint.load(init, weights_only=True) if init and not resuming else None
     recipe = _initial_recipe(init_from, recipe, set_by_user) if init_from else recipe
-    own = run_photos.read_photos(run_dir) if resuming else None
-    if own and (line := run_photos.describe_changes(own, manifest)):
-        say(line)
-    read = own.read if own else dataset.read_rows(manifest)
-    checked = dataset.check_rows(read, roots, skip_changed=skip_changed, say=say)
-    if own:  # photos that have changed keep their places in the order, and are skipped when they are read
-        datasets = run_photos.make_run_datasets(own, manifest, roots)
-    else:
-        datasets = dataset.make_datasets(read if resuming else checked, roots)
+    read, checked, datasets = _load_photos(
+        manifest, run_dir, roots, resuming=resuming, skip_changed=skip_changed, say=say
+    )
     resume_from = find_checkpoint(run_dir, datasets) if resuming else None
     parent, init_weights, parent_photos = None, None, None
     if resume_from:
@@ -119,11 +119,56 @@ def start_training(
     )
 
 
+@contextmanager
+def only_training(devices: int) -> Iterator[None]:
+    """Keep other threads of this process from training a network in the block.
+
+    Args:
+        devices: number of devices to train on.
+
+    Raises:
+        UsageError: another thread trains, or several devices are asked for outside the main thread.
+    """
+    if devices > 1 and threading.current_thread() is not threading.main_thread():
+        raise UsageError("several devices need signal handlers: call fit in the main thread, or with devices=1")
+    if not _training_lock.acquire(blocking=False):
+        raise UsageError("another thread of this process trains a network: wait for it, or train in another process")
+    try:
+        yield
+    finally:
+        _training_lock.release()
+
+
 def _check_run_dir(folder: Path, resume: bool) -> None:
     if not resume and any((folder / name).exists() for name in ("last.safetensors", "log.jsonl")):
         raise UsageError(f"{folder} already has a run: continue it with --resume, or choose another --run-dir")
     with write_errors(folder, CheckpointError, "--run-dir"):
         check_writable(folder / "last.safetensors")
+
+
+def _load_photos(
+    manifest: Location,
+    run_dir: Path,
+    roots: Sequence[Path],
+    *,
+    resuming: bool,
+    skip_changed: bool,
+    say: Callable[[str], None],
+) -> tuple[Manifest, Manifest, Datasets]:
+    """Read the photos of a new run from the manifest, those of a resumed run from its own list, and check them.
+
+    Returns:
+        All rows, the rows of unchanged photos, and the photos of the run. A resumed run keeps photos that have changed
+        in their places in the order, and skips them when they are read.
+    """
+    own = run_photos.read_photos(run_dir) if resuming else None
+    if own and (line := run_photos.describe_changes(own, manifest)):
+        say(line)
+    read = own.read if own else dataset.read_rows(manifest)
+    checked = dataset.check_rows(read, roots, skip_changed=skip_changed, say=say)
+    if own:
+        return read, checked, run_photos.make_run_datasets(own, manifest, roots)
+    return read, checked, dataset.make_datasets(read if resuming else checked, roots)
 
 
 def _resumed_recipe(resume_from: Checkpoint, requested: Recipe, set_by_user: Collection[str]) -> Recipe:
