@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.measures.hash_groups import NEAR_BITS, group_near_duplicates, hamming_distances
-from curate.measures.measure import measure
+from curate.measures.measure import measure_pixels
 from curate.measures.perceptual_hash import BITS
 from curate.sources import list_photos
 
@@ -82,7 +82,7 @@ COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 def fingerprint_words(image: Image.Image) -> list[int]:
     """The two 64-bit halves of a photo's fingerprint."""
-    text = measure(np.asarray(image)).fingerprint
+    text = measure_pixels(np.asarray(image)).fingerprint
     return [int(text[:16], 16), int(text[16:], 16)]
 
 

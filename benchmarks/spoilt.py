@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 from curate.errors import PhotoError
 from curate.filtering.options import PRESETS, build_options
 from curate.image.decode import decode_bytes
-from curate.measures.measure import Measures, measure
+from curate.measures.measure import Measures, measure_pixels
 
 Pixels = NDArray[np.uint8]
 Random = np.random.Generator
@@ -234,7 +234,7 @@ def main() -> None:
     for folder in options.folders:
         read = list(read_photos(folder))
         photos += read
-        print_row(folder.name, [measure(photo) for photo in read])
+        print_row(folder.name, [measure_pixels(photo) for photo in read])
     rng = np.random.default_rng(0)
     for kind in KINDS:
         spoilt: list[Pixels] = []
@@ -242,7 +242,7 @@ def main() -> None:
             first, second = rng.integers(0, len(photos), 2)
             if (made := kind(photos[first], photos[second], rng)) is not None:
                 spoilt.append(as_jpeg(made, int(rng.integers(60, 96))))
-        print_row(kind.__name__, map(measure, spoilt))
+        print_row(kind.__name__, map(measure_pixels, spoilt))
         if options.sheet:
             Image.fromarray(spoilt[0]).save(options.sheet / f"{kind.__name__}.png")
 

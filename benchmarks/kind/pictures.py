@@ -19,7 +19,7 @@ from curate.image.decode import decode_bytes
 from curate.measures.appearance import measure_appearances
 from curate.measures.kind.classify import regression_inputs
 from curate.measures.kind.features import compute_statistics
-from curate.measures.measure import measure, summarize_pixels
+from curate.measures.measure import measure_pixels, summarize_pixels
 
 HERE = Path(__file__).parent
 PHOTO_LISTS = [HERE.parent / "tone" / name for name in ("archives.csv", "unseen.csv")]
@@ -131,7 +131,7 @@ def _read_picture(repository: str, path: Path, is_graphic: bool, held_out: bool)
     decoded = decode_bytes(path.read_bytes())
     if min(decoded.pixels.shape[:2]) < MIN_SIDE_PX:
         return None
-    measured = measure(decoded.pixels, decoded.visible)
+    measured = measure_pixels(decoded.pixels, decoded.visible)
     summary = summarize_pixels(decoded.pixels, decoded.visible)
     luma = np.asarray(cv2.cvtColor(summary.small, cv2.COLOR_RGB2GRAY), np.uint8)
     statistics = compute_statistics([summary.sample], [summary.small], [luma])

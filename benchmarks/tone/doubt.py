@@ -57,7 +57,7 @@ def measured(folder: Path) -> pd.DataFrame:
     for first in range(0, len(smalls), BATCH_PHOTOS):
         batch = smalls[first : first + BATCH_PHOTOS]
         grids = make_grids(batch)
-        pretrained = PretrainedOdds(batch).ask("tone", np.arange(len(batch)))
+        pretrained = PretrainedOdds(batch).evaluate("tone", np.arange(len(batch)))
         odds = (regression_log_odds(compute_features(batch, grids)), network.network_log_odds(grids.lab), pretrained)
         rows += zip(*odds, strict=True)
     return pd.DataFrame(rows, columns=["regression", "network", "pretrained"]).assign(folder=folder.name)

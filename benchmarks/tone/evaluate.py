@@ -93,7 +93,7 @@ def measured(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
         for small, each in zip(smalls, said, strict=True)
     ]
     found["said_pretrained"] = [
-        PretrainedOdds([small]).ask("tone", np.zeros(1, np.intp))[0] if each else math.nan
+        PretrainedOdds([small]).evaluate("tone", np.zeros(1, np.intp))[0] if each else math.nan
         for small, each in zip(smalls, said, strict=True)
     ]
     return found

@@ -19,7 +19,7 @@ from tables import print_table
 from unseen import by_band, leaks
 
 from curate.image.decode import decode_bytes
-from curate.measures.measure import measure
+from curate.measures.measure import measure_pixels
 
 UNSEEN = Path(__file__).with_name("unseen.csv")
 
@@ -34,7 +34,7 @@ def main() -> None:
     rows = []
     for row, path in find_listed_files(options.repositories, UNSEEN):
         photo = decode_bytes(path.read_bytes())
-        measured = measure(photo.pixels, photo.visible)
+        measured = measure_pixels(photo.pixels, photo.visible)
         said = measured.tone
         verdict = "toned" if said.tone == "color" and said.tone_score > options.below else said.tone
         kind = "original" if row["label"] == "color" else "archive"

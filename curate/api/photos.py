@@ -16,8 +16,7 @@ from curate.explain import Explanation
 from curate.filtering.options import DEFAULT_PRESET, FilterOptions
 from curate.image.decode import MAX_PIXELS, memory_errors
 from curate.locations import local_path, parse_location
-from curate.measures.measure import Measures
-from curate.measures.measure import measure as measure_pixels
+from curate.measures.measure import Measures, measure_pixels
 from curate.process_settings import one_opencv_thread
 from curate.sources.photo_input import PhotoInput, load_photo
 

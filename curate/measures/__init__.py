@@ -1,6 +1,6 @@
 """Measure one photo: pure functions of its pixels.
 
-measure.py           `measure`: all measures of one photo, `Measures`; batches for a scan
+measure.py           `measure_pixels`: all measures of one photo, `Measures`; batches for a scan
 colorfulness.py      `colorfulness`: metric M3 of Hasler and Süsstrunk
 names.py             the names of tones and of levels of colorfulness
 appearance.py        chroma, saturation, hue, lightness, clipping, sharpness

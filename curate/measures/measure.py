@@ -82,7 +82,7 @@ class PixelSummary:
     """(h, w, 3) uint8 sRGB: a copy of twice the size of `small`, without invisible pixels, for the large network."""
 
 
-def measure(
+def measure_pixels(
     pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None, *, tone_network: ToneNetwork = "small"
 ) -> Measures:
     """Compute all measures of one photo.
@@ -101,7 +101,7 @@ def measure(
         ValueError: no pixel is visible.
 
     >>> red = np.zeros((2, 2, 3), np.uint8); red[..., 0] = 255
-    >>> measures = measure(red)
+    >>> measures = measure_pixels(red)
     >>> round(measures.colorfulness, 2), measures.colorfulness_level, round(measures.appearance.chroma_mean, 1)
     (85.53, 'highly', 104.6)
     """
@@ -116,14 +116,14 @@ def summarize_pixels(
     transposed: bool = False,
     tone_network: ToneNetwork = "small",
 ) -> PixelSummary:
-    """Compute what the measures need of a photo's pixels: the half of `measure` that reads all of them.
+    """Compute what the measures need of a photo's pixels: the half of `measure_pixels` that reads all of them.
 
     Turning a large photo costs as much as measuring it. So a photo may be given as it is stored; only `small`,
     `sample`, `large` and `borders` then have to be turned, and are the same as those of the upright photo.
 
     Args:
-        pixels: (H, W, 3) uint8 sRGB, as for `measure`.
-        visible: (H, W) bool, or None, as for `measure`.
+        pixels: (H, W, 3) uint8 sRGB, as for `measure_pixels`.
+        visible: (H, W) bool, or None, as for `measure_pixels`.
         mirrored: whether the last row, and the last column, are the first of the upright photo. Without `visible` only.
         transposed: whether the rows are columns of the upright photo.
         tone_network: `large` also makes the copy `large`.
@@ -182,7 +182,7 @@ def _seams_and_strokes(pixels: NDArray[np.uint8], borders: Borders, transposed: 
 
 
 def measure_batch(summaries: Sequence[PixelSummary]) -> list[Measures]:
-    """Compute the measures of several photos from their pixel summaries: the second half of `measure`.
+    """Compute the measures of several photos from their pixel summaries: the second half of `measure_pixels`.
 
     The photos do not influence each other's numbers. A batch is faster than single photos, because each step runs for
     all photos while its code and tables are in the processor's cache.

@@ -62,7 +62,7 @@ class PretrainedOdds:
         self.tone_network: ToneNetwork = "small" if larges is None else "large"
         self._outputs: dict[tuple[int, int], NDArray[np.float64]] = {}
 
-    def ask(self, question: Question, pictures: NDArray[np.intp]) -> NDArray[np.float64]:
+    def evaluate(self, question: Question, pictures: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return the log odds for some of the pictures, (k,).
 
         Args:

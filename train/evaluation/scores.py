@@ -15,7 +15,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from curate.measures.colorfulness import colorfulness
 from curate.measures.hue_spread import Histogram, HueSpread, hue_histogram, hue_spread
-from curate.measures.measure import measure
+from curate.measures.measure import measure_pixels
 from train.models.colorspace import AB_UNIT
 from train.models.losses import ColorizationWeightedLoss
 
@@ -114,7 +114,7 @@ def score_prediction(
         criterion: the loss of the training.
         lpips: perceptual distance to the original; None if not measured.
     """
-    measures = measure(picture.numpy())
+    measures = measure_pixels(picture.numpy())
     picture_rgb, original_rgb = (pixels.permute(2, 0, 1)[None].float() for pixels in (picture, original))
     return Scores(
         psnr_db=float(peak_signal_noise_ratio(picture_rgb, original_rgb, data_range=255.0)),

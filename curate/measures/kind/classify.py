@@ -78,7 +78,7 @@ def classify_kinds(
     share = kind_network_share(regression) * odds.share
     doubtful = np.flatnonzero(share)
     network_odds = np.zeros(len(samples))
-    network_odds[doubtful] = odds.ask("kind", doubtful)
+    network_odds[doubtful] = odds.evaluate("kind", doubtful)
     scores = combine_kind_scores(regression, network_odds, share)
     kinds = np.where(scores > 0, "graphic", "photo")
     confidence = 1 / (1 + np.exp(-np.minimum(np.abs(scores), 50)))

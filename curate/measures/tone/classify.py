@@ -104,7 +104,7 @@ def classify_tones(smalls: Sequence[NDArray[np.uint8]], odds: PretrainedOdds | N
     scores[doubtful] += share[doubtful] * weights.NETWORK_WEIGHT * small_odds
     share *= odds.share
     colorful = np.flatnonzero(share)
-    scores[colorful] += share[colorful] * odds.ask("tone", colorful)
+    scores[colorful] += share[colorful] * odds.evaluate("tone", colorful)
     # at most 1 if both the mean and the 99th percentile of chroma are within the limits for gray
     gray = np.maximum(features["all_chroma_ab"] / GRAY_CHROMA_MEAN, features["all_chroma_p99_ab"] / GRAY_CHROMA_P99)
     one_ratio = (features["ratio_p90_levels"] < ONE_RATIO_LEVELS) & (

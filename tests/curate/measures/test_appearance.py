@@ -12,7 +12,7 @@ from PIL import Image
 
 import curate
 from curate.measures.appearance import HUE_BINS
-from curate.measures.measure import measure, sample_pixels
+from curate.measures.measure import measure_pixels, sample_pixels
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -54,7 +54,7 @@ def test_hue_peak_is_the_most_frequent_hue(color: tuple[int, int, int], hue_deg:
     pixels[:10] = (120, 200, 200)
     if hue_deg == 0:
         pixels[:] = color
-    hue = measure(pixels).appearance.hue_peak_deg
+    hue = measure_pixels(pixels).appearance.hue_peak_deg
     assert hue == pytest.approx(hue_deg, abs=6)  # CIELAB hues of the sRGB primaries (D65); bins are 10 degrees wide
 
 
@@ -63,7 +63,7 @@ def test_measures_of_a_photo_agree_with_exact_cielab(name: str, real_photo: Call
     pixels = real_photo(name)
     lab = exact_lab(sample_pixels(pixels))
     shares = exact_hue_shares(lab)
-    appearance = measure(pixels).appearance
+    appearance = measure_pixels(pixels).appearance
     assert appearance.chroma_mean == pytest.approx(np.hypot(lab[..., 1], lab[..., 2]).mean(), abs=0.2)
     assert appearance.lightness_mean == pytest.approx(lab[..., 0].mean(), abs=0.2)
     assert appearance.neutral_share == pytest.approx((np.hypot(lab[..., 1], lab[..., 2]) < 5).mean(), abs=0.01)
@@ -89,7 +89,7 @@ def test_every_other_color_has_a_hue_even_if_it_is_one_level_from_gray() -> None
         pixels = np.full((20, 20, 3), 28, np.uint8)
         pixels[3, 4] = color
         shares = exact_hue_shares(exact_lab(np.array([[color]], np.uint8)))
-        appearance = measure(pixels).appearance
+        appearance = measure_pixels(pixels).appearance
         assert appearance.chroma_mean > 0
         assert appearance.hue_entropy_bits == 0
         # OpenCV's float CIELAB is up to 13 degrees off for colors one level from gray

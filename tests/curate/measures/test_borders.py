@@ -14,7 +14,7 @@ from PIL import Image
 from curate.image.orientation import apply_orientation, mirrored_axes
 from curate.measures.borders import Borders, find_box
 from curate.measures.colorfulness import colorfulness
-from curate.measures.measure import make_small_copy, measure, summarize_pixels
+from curate.measures.measure import make_small_copy, measure_pixels, summarize_pixels
 
 Pixels = NDArray[np.uint8]
 Read = Callable[[str], Pixels]
@@ -39,7 +39,7 @@ def test_bands_of_one_color_are_found_to_a_pixel_of_the_small_copy(
 ) -> None:
     photo = real_photo("chelsea")
     padded = as_jpeg(pad(photo, sides, color))
-    borders = measure(padded).borders
+    borders = measure_pixels(padded).borders
     height, width = padded.shape[:2]
     found = (borders.border_left, borders.border_top, borders.border_right, borders.border_bottom)
     pixels = np.array(found) * (width, height, width, height)
@@ -50,7 +50,7 @@ def test_bands_of_one_color_are_found_to_a_pixel_of_the_small_copy(
 
 def test_a_photo_without_bands_has_its_own_colorfulness_inside(real_photo: Read) -> None:
     for name in ("astronaut", "chelsea", "coffee"):
-        measures = measure(real_photo(name))
+        measures = measure_pixels(real_photo(name))
         assert measures.borders == Borders(0, 0, 0, 0, 0, measures.colorfulness)
 
 
@@ -64,7 +64,7 @@ def test_frames_inside_of_frames_and_bands_with_grain(real_photo: Read) -> None:
 def test_a_small_photo_on_a_page_has_bands_on_all_sides(real_photo: Read) -> None:
     photo = cv2.resize(real_photo("coffee"), (300, 200), interpolation=cv2.INTER_AREA)
     page = as_jpeg(pad(np.asarray(photo, np.uint8), (120, 80, 100, 140), (225, 120, 80)))
-    borders = measure(page).borders
+    borders = measure_pixels(page).borders
     assert borders.border_share == pytest.approx(1 - 300 * 200 / (520 * 420), abs=0.03)
     assert borders.inside_colorfulness == pytest.approx(colorfulness(np.asarray(photo, np.uint8)), abs=2)
 
@@ -72,7 +72,7 @@ def test_a_small_photo_on_a_page_has_bands_on_all_sides(real_photo: Read) -> Non
 @pytest.mark.parametrize("height", [1, 2, 5, 8, 9, 40])
 def test_a_photo_of_one_color_of_any_height_has_no_bands(height: int) -> None:
     for width in (1, 3, 8, 64):
-        assert measure(np.full((height, width, 3), 255, np.uint8)).borders.border_share == 0
+        assert measure_pixels(np.full((height, width, 3), 255, np.uint8)).borders.border_share == 0
 
 
 def test_an_object_on_white_and_a_night_sky_are_no_bands() -> None:
@@ -99,7 +99,7 @@ def test_invisible_pixels_do_not_count_inside(real_photo: Read) -> None:
     padded = pad(real_photo("chelsea"), (40, 40, 40, 40), (255, 255, 255))
     visible = np.zeros(padded.shape[:2], np.bool_)
     visible[40:-40, 40:-40] = True
-    assert measure(padded, visible).borders.inside_colorfulness == pytest.approx(
+    assert measure_pixels(padded, visible).borders.inside_colorfulness == pytest.approx(
         colorfulness(real_photo("chelsea")), abs=1
     )
-    assert measure(padded, ~visible).borders == Borders(0, 0, 0, 0, 0, 0)
+    assert measure_pixels(padded, ~visible).borders == Borders(0, 0, 0, 0, 0, 0)

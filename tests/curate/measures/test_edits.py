@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from curate.measures.edits import Edits, _spaced_lines, count_dividers, measure_seams, measure_strokes
-from curate.measures.measure import measure, summarize_pixels
+from curate.measures.measure import measure_pixels, summarize_pixels
 
 Pixels = NDArray[np.uint8]
 Read = Callable[[str], Pixels]
@@ -28,7 +28,7 @@ def as_jpeg(photo: Pixels) -> Pixels:
 
 
 def edits(photo: Pixels) -> Edits:
-    return measure(as_jpeg(photo)).edits
+    return measure_pixels(as_jpeg(photo)).edits
 
 
 @pytest.mark.parametrize("name", PHOTOS[:3])
@@ -55,7 +55,7 @@ def test_colors_far_outside_of_srgb_are_clipped(real_photo: Read) -> None:
     photo = real_photo("chelsea").astype(np.float64)
     mean = photo.mean(axis=2, keepdims=True)
     clipped = np.clip(mean + 6 * (photo - mean), 0, 255).astype(np.uint8)
-    assert measure(clipped).edits.saturation_clipped_share > 0.05
+    assert measure_pixels(clipped).edits.saturation_clipped_share > 0.05
 
 
 @pytest.mark.parametrize("color", [0, 255])
@@ -90,13 +90,13 @@ def test_blurred_chroma_has_little_detail(real_photo: Read) -> None:
 def test_seams_of_a_collage_are_found_in_any_orientation(real_photo: Read) -> None:
     tiles = [cv2.resize(real_photo(name), (200, 260), interpolation=cv2.INTER_AREA) for name in ("chelsea", "coffee")]
     pair = as_jpeg(np.hstack(tiles))
-    assert measure(pair).edits.seam_share > 0.5
+    assert measure_pixels(pair).edits.seam_share > 0.5
     for name in PHOTOS[:3]:
         assert edits(real_photo(name)).seam_share < 0.35
     for turned in (pair[::-1], pair[:, ::-1], pair.transpose(1, 0, 2)):
         assert measure_seams(np.ascontiguousarray(turned)) == measure_seams(pair)
     banded = cv2.copyMakeBorder(real_photo("chelsea"), 60, 60, 0, 0, cv2.BORDER_CONSTANT)
-    assert measure(np.asarray(banded, np.uint8)).edits.seam_share < 0.35
+    assert measure_pixels(np.asarray(banded, np.uint8)).edits.seam_share < 0.35
     assert measure_seams(pair[:40]) == 0
 
 

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from curate.measures.kind.classify import REGRESSION_INPUTS, KindMeasure, combine_kind_scores, kind_network_share
 from curate.measures.kind.features import compute_statistics
 from curate.measures.kind.weights import FEATURES, NETWORK_RANGE, NETWORK_THRESHOLD
-from curate.measures.measure import measure, measure_batch, summarize_pixels
+from curate.measures.measure import measure_batch, measure_pixels, summarize_pixels
 
 Pixels = NDArray[np.uint8]
 
 
 def kind_of(pixels: Pixels) -> KindMeasure:
-    return measure(pixels).kind
+    return measure_pixels(pixels).kind
 
 
 def chart() -> Pixels:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from curate.measures.measure import (
     SAMPLE_PIXELS,
     make_small_copy,
-    measure,
     measure_batch,
+    measure_pixels,
     sample_pixels,
     summarize_pixels,
 )
@@ -35,7 +35,7 @@ def test_one_pass_gives_the_same_small_copy_as_repeated_halving(shape: tuple[int
     assert np.array_equal(summary.small, small)
     assert (summary.visible is None) == (small_visible is None)
     assert small_visible is None or (summary.visible is not None and np.array_equal(summary.visible, small_visible))
-    assert measure_batch([summary]) == [measure(pixels, visible)]
+    assert measure_batch([summary]) == [measure_pixels(pixels, visible)]
 
 
 @pytest.mark.parametrize("mirrored", [(True, False), (False, True), (True, True)])
@@ -80,17 +80,17 @@ def test_measure_classifies_a_photo_and_its_monochrome_copies(name: str, real_ph
     dark, bright = np.array([8.0, 30.0, 85.0]), np.array([225.0, 238.0, 250.0])
     cyanotype = (dark + (bright - dark) * (luma / 255)[..., None]).astype(np.uint8)
     copies = {"color": pixels, "grayscale": gray, "sepia": recoloured(pixels, SEPIA_MATRIX), "toned": cyanotype}
-    assert {tone: measure(copy).tone.tone for tone, copy in copies.items()} == {tone: tone for tone in copies}
+    assert {tone: measure_pixels(copy).tone.tone for tone, copy in copies.items()} == {tone: tone for tone in copies}
 
 
 def test_gray_noise_stored_as_rgb_is_grayscale() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (120, 90, 1), dtype=np.uint8)
-    assert measure(np.repeat(noise, 3, axis=2)).tone.tone == "grayscale"
+    assert measure_pixels(np.repeat(noise, 3, axis=2)).tone.tone == "grayscale"
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2000), (2000, 1), (161, 3)])
 def test_photos_of_any_shape_are_measured(shape: tuple[int, int]) -> None:
-    measures = measure(np.full((*shape, 3), (200, 30, 30), np.uint8))
+    measures = measure_pixels(np.full((*shape, 3), (200, 30, 30), np.uint8))
     assert measures.colorfulness == pytest.approx(0.3 * math.hypot(170, 85))  # rg and yb of the colour
     assert all(math.isfinite(value) for value in (measures.tone.tone_residual, measures.appearance.sharpness))
 
@@ -99,7 +99,7 @@ def test_an_invisible_half_does_not_change_the_measures(vivid: Pixels) -> None:
     wide = np.concatenate([vivid, np.full_like(vivid, 255)], axis=1)
     visible = np.zeros(wide.shape[:2], np.bool_)
     visible[:, : vivid.shape[1]] = True
-    alone, masked = measure(vivid), measure(wide, visible)
+    alone, masked = measure_pixels(vivid), measure_pixels(wide, visible)
     assert masked.colorfulness == alone.colorfulness
     # the mask changes which pixels are sampled
     assert masked.appearance.chroma_mean == pytest.approx(alone.appearance.chroma_mean, rel=0.03)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate.measures.hash_groups import NEAR_BITS
-from curate.measures.measure import measure
+from curate.measures.measure import measure_pixels
 from curate.measures.perceptual_hash import MIRROR, compute_fingerprint, hamming_distance
 
 
@@ -28,13 +28,15 @@ def test_copies_of_a_real_photo_are_near_and_other_photos_are_not(
     name: str, real_photo: Callable[[str], NDArray[np.uint8]]
 ) -> None:
     original = Image.fromarray(real_photo("astronaut" if name == "rocket" else name))
-    own = measure(np.asarray(original)).fingerprint
+    own = measure_pixels(np.asarray(original)).fingerprint
     small = original.resize((original.width * 2 // 3, original.height * 2 // 3))
     for copy in (reencode(original, quality=50), reencode(small, quality=80)):
-        assert hamming_distance(own, measure(np.asarray(copy)).fingerprint) <= NEAR_BITS
-    mirrored = int(measure(np.asarray(reencode(small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)))).fingerprint, 16)
+        assert hamming_distance(own, measure_pixels(np.asarray(copy)).fingerprint) <= NEAR_BITS
+    mirrored = int(
+        measure_pixels(np.asarray(reencode(small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)))).fingerprint, 16
+    )
     assert hamming_distance(own, f"{mirrored ^ int(MIRROR, 16):032x}") <= NEAR_BITS
-    other = measure(real_photo("coffee" if name != "coffee" else "chelsea")).fingerprint
+    other = measure_pixels(real_photo("coffee" if name != "coffee" else "chelsea")).fingerprint
     assert hamming_distance(own, other) > 2 * NEAR_BITS
 
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from curate.measures import pretrained
-from curate.measures.measure import measure, measure_batch, summarize_pixels
+from curate.measures.measure import measure_batch, measure_pixels, summarize_pixels
 from curate.measures.onnx import BATCH_PICTURES
 from curate.measures.pretrained import LARGE_SIDE_PX, SIDE_PX, PretrainedOdds, network_input
 
@@ -35,10 +35,10 @@ def test_inputs_are_squares_around_0(side: int) -> None:
 
 def test_answers_are_the_same_to_the_bit_in_batches_of_any_size() -> None:
     smalls = pictures(2 * BATCH_PICTURES + 1)
-    together = PretrainedOdds(smalls).ask("tone", everything(len(smalls)))
+    together = PretrainedOdds(smalls).evaluate("tone", everything(len(smalls)))
     assert np.isfinite(together).all()
-    assert [PretrainedOdds([small]).ask("tone", everything(1))[0] for small in smalls] == together.tolist()
-    assert len(PretrainedOdds(smalls).ask("tone", everything(0))) == 0
+    assert [PretrainedOdds([small]).evaluate("tone", everything(1))[0] for small in smalls] == together.tolist()
+    assert len(PretrainedOdds(smalls).evaluate("tone", everything(0))) == 0
 
 
 def test_each_picture_is_read_at_most_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,9 +50,9 @@ def test_each_picture_is_read_at_most_once(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(pretrained, "network_input", read_input)
     odds = PretrainedOdds(pictures(4))
-    first = odds.ask("tone", np.array([3, 1], np.intp))
-    assert odds.ask("tone", np.array([1, 2, 3], np.intp))[[2, 0]].tolist() == first.tolist()
-    odds.ask("kind", np.array([1, 2, 3], np.intp))
+    first = odds.evaluate("tone", np.array([3, 1], np.intp))
+    assert odds.evaluate("tone", np.array([1, 2, 3], np.intp))[[2, 0]].tolist() == first.tolist()
+    odds.evaluate("kind", np.array([1, 2, 3], np.intp))
     assert read == [63, 61, 62]
 
 
@@ -65,9 +65,9 @@ def test_the_network_counts_fully_for_colorful_pictures_and_not_for_dull_ones() 
 def test_the_large_network_reads_the_larger_copy() -> None:
     smalls = pictures(2)
     larges = [np.repeat(np.repeat(small, 2, axis=0), 2, axis=1) for small in smalls]
-    large = PretrainedOdds(smalls, larges).ask("tone", everything(2))
-    assert not np.array_equal(large, PretrainedOdds(smalls).ask("tone", everything(2)))
-    assert large[1] == PretrainedOdds(smalls[1:], larges[1:]).ask("tone", everything(1))[0]
+    large = PretrainedOdds(smalls, larges).evaluate("tone", everything(2))
+    assert not np.array_equal(large, PretrainedOdds(smalls).evaluate("tone", everything(2)))
+    assert large[1] == PretrainedOdds(smalls[1:], larges[1:]).evaluate("tone", everything(1))[0]
 
 
 @pytest.mark.parametrize("mirrored", [(True, False), (False, True), (True, True)])
@@ -88,7 +88,7 @@ def test_measure_and_a_batch_agree_with_the_large_network() -> None:
     photos = [tone.astype(np.uint8) for tone in tones]
     summaries = [summarize_pixels(photo, tone_network="large") for photo in photos]
     assert [measured.tone for measured in measure_batch(summaries)] == [
-        measure(photo, tone_network="large").tone for photo in photos
+        measure_pixels(photo, tone_network="large").tone for photo in photos
     ]
 
 

@@ -110,7 +110,7 @@ def network_odds(picture: Levels) -> float:
 
 
 def pretrained_odds(picture: NDArray[np.uint8]) -> float:
-    return float(PretrainedOdds([picture]).ask("tone", np.zeros(1, np.intp))[0])
+    return float(PretrainedOdds([picture]).evaluate("tone", np.zeros(1, np.intp))[0])
 
 
 def test_where_the_regression_is_in_doubt_the_score_is_the_sum_of_all() -> None:

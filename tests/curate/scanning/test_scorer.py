@@ -18,7 +18,7 @@ from curate.filtering.filter import filter_manifest
 from curate.filtering.options import FilterOptions
 from curate.image.decode import MIN_QUARTER_SIDE_PX, Header, decode_bytes
 from curate.manifest import SCAN_SCHEMA, Lineage
-from curate.measures.measure import Measures, PixelSummary, measure, measure_batch
+from curate.measures.measure import Measures, PixelSummary, measure_batch, measure_pixels
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.scanning.scorer import BATCH_PHOTOS, Record, ScoreOptions, score_photo, score_photos
 from curate.sources import ListedPhoto, list_photos
@@ -59,7 +59,7 @@ def test_a_photo_on_its_side_has_the_measures_of_the_upright_pixels(
     record = score_photo(next(list_photos([path])), ScoreOptions())
     upright = decode_bytes(path.read_bytes())
     assert record is not None
-    assert record.measures == measure(upright.pixels)
+    assert record.measures == measure_pixels(upright.pixels)
     assert record.header == upright.header
 
 
@@ -131,15 +131,15 @@ def test_a_record_has_either_measures_or_an_error(vivid: Pixels) -> None:
     with pytest.raises(ValueError, match="never both or neither"):
         Record(PHOTO)
     with pytest.raises(ValueError, match="never both or neither"):
-        Record(PHOTO, "00", HEADER, measure(vivid), error="BrokenPhoto: cut")
+        Record(PHOTO, "00", HEADER, measure_pixels(vivid), error="BrokenPhoto: cut")
     with pytest.raises(ValueError, match="come with a header"):
-        Record(PHOTO, "00", measures=measure(vivid))
+        Record(PHOTO, "00", measures=measure_pixels(vivid))
     with pytest.raises(ValueError, match="come with a header"):
         Record(PHOTO, "00", HEADER, error="BrokenPhoto: cut")
 
 
 def test_a_record_is_read_back_from_a_manifest(tmp_path: Path, real_photo: Callable[[str], Pixels]) -> None:
-    measures = measure(real_photo("coffee"))
+    measures = measure_pixels(real_photo("coffee"))
     rows = [Record(PHOTO, "ab" * 32, HEADER, measures).to_row(), Record(PHOTO, error="EmptyFile: zero bytes").to_row()]
     assert rows[0].keys() == set(SCAN_SCHEMA.names) - {"sidecars"}  # which the scan adds
     manifest.write_manifest(tmp_path / "m.parquet", pa.Table.from_pylist(rows, SCAN_SCHEMA), Lineage("scan", "", {}))
@@ -207,4 +207,4 @@ def test_a_photo_on_its_side_has_the_tone_of_the_upright_pixels_with_the_large_n
         assert record is not None
         assert record.measures is not None
         upright = decode_bytes(path.read_bytes())
-        assert record.measures.tone == measure(upright.pixels, upright.visible, tone_network="large").tone
+        assert record.measures.tone == measure_pixels(upright.pixels, upright.visible, tone_network="large").tone
