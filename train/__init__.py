@@ -23,8 +23,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from train.api import diagnose, evaluate, export_onnx, fit, load_checkpoint, load_datasets
-    from train.evaluation.comparison import compare
+    from train.api.checkpoints import export_onnx, load_checkpoint
+    from train.api.evaluation import compare, evaluate
+    from train.api.health import diagnose
+    from train.api.training import fit, load_datasets
     from train.inference.colorizer import Colorizer
     from train.models.losses import ColorizationWeightedLoss
     from train.models.unet import ColorUNet
@@ -35,13 +37,13 @@ _MODULES = {
     "ColorizationWeightedLoss": "models.losses",
     "Colorizer": "inference.colorizer",
     "Recipe": "recipe",
-    "compare": "evaluation.comparison",
-    "diagnose": "api",
-    "evaluate": "api",
-    "export_onnx": "api",
-    "fit": "api",
-    "load_checkpoint": "api",
-    "load_datasets": "api",
+    "compare": "api.evaluation",
+    "diagnose": "api.health",
+    "evaluate": "api.evaluation",
+    "export_onnx": "api.checkpoints",
+    "fit": "api.training",
+    "load_checkpoint": "api.checkpoints",
+    "load_datasets": "api.training",
 }
 """The module that defines each public name."""
 __all__ = [

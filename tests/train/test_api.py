@@ -10,9 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +22,6 @@ from PIL import Image
 
 import curate
 import train
-from curate import errors
 from curate.cli.common import CONTEXT_SETTINGS
 from train.cli import main
 
@@ -80,26 +77,6 @@ def run_script(program: str, home: Path, warnings: str = "error") -> str:
     return done.stdout
 
 
-def test_fit_refuses_what_is_not_thread_safe(monkeypatch: pytest.MonkeyPatch) -> None:
-    running, stop = threading.Event(), threading.Event()
-
-    def start_training(*_: object, **__: object) -> None:
-        running.set()
-        stop.wait(10)
-
-    monkeypatch.setattr("train.api.start_training", start_training)
-    with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(train.fit, "clean.parquet")
-        assert running.wait(10)
-        with pytest.raises(errors.UsageError, match="another thread of this process trains"):
-            train.fit("clean.parquet")
-        with pytest.raises(errors.UsageError, match="in the main thread"):
-            threads.submit(train.fit, "clean.parquet", devices=2).result()
-        stop.set()
-        first.result()
-    train.fit("clean.parquet")
-
-
 def test_every_public_name_exists_and_is_no_submodule() -> None:
     modules = {module.name for module in pkgutil.iter_modules(train.__path__)}
     assert not modules & set(train.__all__)
@@ -137,13 +114,6 @@ def test_every_argument_is_named_and_documented() -> None:
                 assert parameter.name in (inspect.getdoc(function) or ""), f"{name}({parameter.name})"
 
 
-def test_fit_takes_every_hyper_parameter_with_its_default() -> None:
-    signature = inspect.signature(train.fit).parameters
-    assert {name: signature[name].default for name in train.Recipe.__dataclass_fields__} == {
-        name: getattr(train.Recipe(), name) for name in train.Recipe.__dataclass_fields__
-    }
-
-
 @pytest.mark.parametrize("name", ["rocket.jpg", "coffee.png", "camera.png", "logo.png", "turned.jpg"])
 def test_colorize_gives_the_pixels_that_the_command_writes(
     name: str, tmp_path: Path, checkpoint_file: Callable[..., Path]
@@ -163,60 +133,6 @@ def test_colorize_gives_the_pixels_that_the_command_writes(
             assert np.array_equal(np.asarray(picture), np.asarray(written))
         if written.mode == "RGB":
             assert np.array_equal(np.asarray(colorizer.colorize(curate.decode(path))), np.asarray(written))
-
-
-def test_a_run_is_loaded_by_its_folder(tmp_path: Path, checkpoint_file: Callable[..., Path]) -> None:
-    best = checkpoint_file()
-    assert train.load_checkpoint(best.parent).path == best
-    last = best.rename(best.with_name("last.safetensors"))
-    assert train.load_checkpoint(str(best.parent)).path == last
-    with pytest.raises(errors.CheckpointError, match="doesn't exist"):
-        train.Colorizer.load(tmp_path / "nowhere")
-
-
-def test_arguments_that_make_no_sense_are_one_line(clean_manifest: Callable[..., Path], tmp_path: Path) -> None:
-    manifest, run_dir = clean_manifest(), tmp_path / "run"
-    calls: list[tuple[Callable[[], object], str]] = [
-        (lambda: train.fit(manifest, run_dir=run_dir, lr=-1), "--lr"),
-        (lambda: train.fit(manifest, run_dir=run_dir, recipe=train.Recipe(), lr=1e-3), "recipe="),
-        (lambda: train.fit(manifest, run_dir=run_dir, workers=-1), "workers"),
-        (lambda: train.fit(manifest, run_dir=run_dir, on_trouble="ignore"), "warn, stop"),  # type: ignore[arg-type]
-        (lambda: train.fit(manifest, run_dir=run_dir, device="tpu"), "tpu"),
-        (lambda: train.fit(manifest, run_dir=run_dir, roots="nowhere"), "nowhere"),
-        (lambda: train.evaluate(run_dir, manifest, split="dev"), "test, val"),  # type: ignore[arg-type]
-        (lambda: train.diagnose(run_dir, neutral=0), "neutral"),
-        (lambda: train.diagnose(run_dir, means_of=0), "means_of"),
-    ]
-    for call, text in calls:
-        with pytest.raises(errors.UsageError, match=text) as caught:
-            call()
-        assert "\n" not in str(caught.value)
-    assert not run_dir.exists()
-
-
-def test_fit_resumes_and_refuses_another_recipe(clean_manifest: Callable[..., Path], tmp_path: Path) -> None:
-    manifest = clean_manifest(("train",) * 4)
-    lines: list[str] = []
-    done: list[tuple[int, int]] = []
-    small = train.Recipe(image_size=32, channels=2, epochs=1, batch_size=2)
-    result = train.fit(
-        manifest,
-        run_dir=tmp_path / "run",
-        recipe=small,
-        device="cpu",
-        workers=0,
-        say=lines.append,
-        progress=lambda *steps: done.append(steps),
-    )
-    assert done == [(1, 2), (2, 2)]
-    assert (result.steps, result.run_dir) == (2, tmp_path / "run")
-    assert any(line.startswith("step 2/2") for line in lines)
-    again = train.fit(manifest, run_dir=tmp_path / "run", resume=True, device="cpu", workers=0, say=lines.append)
-    assert again.steps == 2
-    with pytest.raises(errors.UsageError, match="--channels 8 differs from the run's 2"):
-        train.fit(manifest, run_dir=tmp_path / "run", resume=True, channels=8, device="cpu", say=lines.append)
-    with pytest.raises(errors.UsageError, match="--resume"):
-        train.fit(manifest, run_dir=tmp_path / "run", recipe=small, device="cpu", say=lines.append)
 
 
 def test_a_script_without_a_guard_trains_on_several_devices(

@@ -67,12 +67,12 @@ def evaluate(
     docs/how-to/measure-lpips-and-fid.md.
     """
     check_manifest(manifest)
-    from train import api
+    import train
     from train.evaluation import report
 
     report_missing_best(checkpoint_path)
     with progress_bar("photos") as progress:
-        result = api.evaluate(
+        result = train.evaluate(
             checkpoint_path,
             manifest,
             split=split,

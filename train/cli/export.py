@@ -19,9 +19,9 @@ def export(checkpoint_path: Path, out: Path) -> None:
     The model takes any batch size, height and width. It is run with onnxruntime and compared with torch before it is
     written. Needs the extra `onnx`.
     """
-    from train import api
+    import train
     from train.inference.onnx_export import INTERFACE
 
     report_missing_best(checkpoint_path)
-    difference = api.export_onnx(checkpoint_path, out)
+    difference = train.export_onnx(checkpoint_path, out)
     echo_lines([f"written: {out}, differs from torch by at most {difference:.1e} (in ab/50)", INTERFACE])

@@ -87,9 +87,9 @@ def diagnose(path: Path, neutral: float | None, means_of: int | None, *, as_json
     unless --means is given. Without --neutral, the mean of the first 10 to 100 losses is used instead. The exit code
     is 0 if the run is healthy, and 1 if a problem was found.
     """
-    import train.health.diagnose as health  # not train.api, which imports torch
+    import train
 
-    diagnosis = health.diagnose_curve(health.read_loss_curve(path, neutral, means_of))
+    diagnosis = train.diagnose(path, neutral=neutral, means_of=means_of)
     if as_json:
         click.echo(diagnosis.as_json())
     else:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -15,17 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import train.evaluation.report
-from curate.errors import BrokenPhoto, PhotoError, TrainingError, UsageError
+from curate.errors import BrokenPhoto, PhotoError, TrainingError
 from curate.executors.watchdog import Watchdog
 from curate.image.decode import Photo, decode_bytes, memory_errors
-from curate.locations import PathText, RemotePath, local_path, parse_location
 from train.data.dataset import PhotoDataset
-from train.data.loader import TIMEOUT_S, crop
-from train.data.roots import check_roots
+from train.data.loader import crop
 from train.evaluation.feature_metrics import Fid, Lpips
-from train.evaluation.pairs import Pairs, list_folder, load_originals
-from train.evaluation.protocols import CENTER_CROP, WHOLE_PICTURE, ComparisonProtocol
+from train.evaluation.pairs import Pairs
+from train.evaluation.protocols import ComparisonProtocol
 from train.evaluation.scores import (
     MeanColor,
     PhotoResult,
@@ -33,7 +27,6 @@ from train.evaluation.scores import (
     Predictor,
     histogram_of,
     score_photo,
-    summarize,
 )
 from train.models.colorspace import join_lab, split_lab
 from train.models.losses import ColorizationWeightedLoss
@@ -213,92 +206,3 @@ def _resize(pixels: Pixels, shape: tuple[int, ...]) -> Pixels:
     shrinks = pixels.shape[0] > shape[0]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(pixels, (shape[1], shape[0]), interpolation=interpolation), np.uint8)
-
-
-def compare(
-    pictures: PathText,
-    truth: PathText,
-    *,
-    image_size: int | None = None,
-    split: Literal["test", "val", "train", "all"] = "all",
-    roots: PathText | Sequence[PathText] = (),
-    lpips_weights: PathText | None = None,
-    fid_weights: PathText | None = None,
-    html: PathText | None = None,
-    timeout_s: float = TIMEOUT_S,
-    progress: Callable[[int, int], None] | None = None,
-) -> ComparisonResult:
-    """Compare colorized pictures of any tool with their originals, beside a gray and a single-color prediction.
-
-    A picture belongs to the original that has the same path below its folder, suffixes aside. A picture of another size
-    is scaled to the size of its original. The loss is that of the documented recipe.
-
-    Args:
-        pictures: folder, tar or ZIP of the colorized pictures.
-        truth: folder, tar or ZIP of the originals, or a manifest.
-        image_size: scale the short side of both to this many px, 32 to 4096, and cut a square from the middle, as
-            `evaluate` does; None compares whole pictures at the size of the original.
-        split: photos of the manifest to use.
-        roots: one or many folders to look in, if the photos of the manifest have moved since the scan.
-        lpips_weights: TorchScript file vgg16.pt, to measure LPIPS. It runs as a program.
-        fid_weights: TorchScript file inception-2015-12-05.pt, to measure FID. It runs as a program.
-        html: page to write with the best, median and worst pictures.
-        timeout_s: a picture that takes longer to read counts as unreadable.
-        progress: called with the number of pictures done and of all pictures.
-
-    Returns:
-        `summary["pictures"]` with `loss_to_neutral`, `colorfulness`, `psnr_db`, `ssim`, `hue`, ..., beside
-        `summary["neutral gray"]` and `summary["mean color"]`; `photos` with the scores of each picture; `protocol`;
-        and the pictures that were left out.
-
-    Raises:
-        SourceError: a folder has no photos or can't be listed.
-        ManifestError: the manifest has no photos of that split, or photos are gone or changed.
-        UsageError: an argument has no meaning, no picture has an original, or a path without suffix is not unique.
-        TrainingError: no picture can be compared.
-
-    Example:
-        >>> result = train.compare("colored", "originals", image_size=256)  # doctest: +SKIP
-        >>> result.summary["pictures"].loss_to_neutral  # doctest: +SKIP
-        0.71
-    """
-    if split not in ("test", "val", "train", "all"):
-        raise UsageError(f"split {split!r} is not understood: choose from test, val, train, all")
-    if image_size is not None and not 32 <= image_size <= 4096:
-        raise UsageError(f"image_size must be 32 to 4096 px, not {image_size!r}")
-    if not timeout_s > 0:
-        raise UsageError(f"timeout_s must be more than 0 seconds, not {timeout_s!r}")
-    page = None if html is None else local_path(html)
-    if page:
-        train.evaluation.report.PAGE.check_path(page)
-    folder, source = local_path(pictures), parse_location(truth)
-    folders = [roots] if isinstance(roots, str | os.PathLike | RemotePath) else roots
-    inner, outer = ([], []) if folder == source else ([folder], [source])  # one folder may be inside the other
-    originals, sha256 = load_originals(source, split, check_roots([local_path(path) for path in folders]), inner)
-    pairs = Pairs.match(list_folder(folder, [path for path in outer if isinstance(path, Path)]), originals)
-    lpips = Lpips(local_path(lpips_weights), "cpu") if lpips_weights else None
-    fid = Fid(local_path(fid_weights), "cpu") if fid_weights else None
-    comparison = Comparison(pairs, image_size, lpips, fid, timeout_s)
-    photos = comparison.run(progress or (lambda done, total: None))
-    protocol = ComparisonProtocol(
-        pictures=str(pictures),
-        truth=str(truth),
-        truth_sha256=sha256,
-        split=None if sha256 is None else split,
-        photos=len(photos),
-        size_px=image_size,
-        resized=len(comparison.resized),
-        stretched=len(comparison.stretched),
-        unmatched=len(pairs.unmatched),
-        originals_without_picture=len(originals) - len(pairs.matches),
-        unreadable=len(comparison.unreadable),
-        colorless=len(comparison.colorless),
-        lpips_weights_sha256=lpips.features.sha256 if lpips else None,
-        fid_weights_sha256=fid.features.sha256 if fid else None,
-        crop=CENTER_CROP if image_size else WHOLE_PICTURE,
-    )
-    summary = summarize(photos, fid.distances() if fid else None)
-    if page:
-        text = train.evaluation.report.render_page(comparison.render, protocol, photos, summary)
-        train.evaluation.report.PAGE.write(page, text)
-    return ComparisonResult(protocol, photos, summary, pairs.unmatched, comparison.unreadable, comparison.colorless)

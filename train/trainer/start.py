@@ -19,7 +19,6 @@ from train import checkpoint, checkpoint_file, lineage
 from train.checkpoint import Checkpoint, Parent
 from train.data import dataset, packed, run_photos
 from train.data.dataset import Datasets
-from train.data.roots import check_roots as check_roots  # noqa: PLC0414  # train.api imports it from here
 from train.lineage import ParentPhotos
 from train.recipe import Recipe
 from train.trainer import loop

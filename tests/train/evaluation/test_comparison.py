@@ -216,7 +216,7 @@ def test_a_picture_that_disappears_before_the_page_is_one_line(
             path.unlink()
         return summarize(*arguments)
 
-    monkeypatch.setattr("train.evaluation.comparison.summarize", summarize_and_delete)
+    monkeypatch.setattr("train.api.evaluation.summarize", summarize_and_delete)
     result = run(pictures, truth, "--html", tmp_path / "page.html")
     assert result.exit_code == 1
     assert "can't be read any more: check its disk" in result.stderr
