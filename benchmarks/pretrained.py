@@ -2,9 +2,9 @@
 
     python benchmarks/pretrained.py HEADS.npz ... [--out curate/measures/pretrained.onnx]
 
-HEADS.npz has the arrays NAME_weights (FEATURES,) and NAME_bias for some of OUTPUTS; `kind` also has the hidden layer
-that is added: kind_hidden (FEATURES, HIDDEN), kind_hidden_bias and kind_hidden_weights (HIDDEN,). What no file has is
-kept from the file that is replaced. Needs `pip install '.[encoder,onnx]'`.
+HEADS.npz has the arrays NAME_weights (FEATURES,) and NAME_bias for some of OUTPUTS; `kind_large` also has the hidden
+layer that is added: kind_hidden (FEATURES, HIDDEN), kind_hidden_bias and kind_hidden_weights (HIDDEN,). What no file
+has is kept from the file that is replaced. Needs `pip install '.[encoder,onnx]'`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class PooledFeatures(nn.Module):
 
 
 class WithHeads(nn.Module):
-    """Pooled features, one linear function of them for each output, and for `kind` a hidden layer that is added."""
+    """Pooled features, a linear function of them for each output, and a hidden layer that is added for `kind_large`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class WithHeads(nn.Module):
             self.kind_hidden.bias[:] = torch.tensor(arrays["kind_hidden_bias"])
             self.kind_last.weight[:] = 0
             self.kind_last.bias[:] = 0
-            self.kind_last.weight[OUTPUTS.index("kind")] = torch.tensor(arrays["kind_hidden_weights"])
+            self.kind_last.weight[OUTPUTS.index("kind_large")] = torch.tensor(arrays["kind_hidden_weights"])
 
     @torch.no_grad()
     def copy_heads(self, file: bytes) -> None:
@@ -86,7 +86,8 @@ class WithHeads(nn.Module):
         layers = {"heads": self.heads, "kind_hidden": self.kind_hidden, "kind_last": self.kind_last}
         for name, layer in layers.items():
             for part, values in layer.named_parameters():
-                values[:] = torch.from_numpy(arrays[f"{name}.{part}"].astype(np.float32))
+                kept = torch.from_numpy(arrays[f"{name}.{part}"].astype(np.float32))
+                values[: len(kept)] = kept  # a file of an older version has fewer outputs
 
 
 def features_onnx() -> bytes:

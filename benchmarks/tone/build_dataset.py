@@ -96,7 +96,7 @@ class Picture:
 
     def _large_copy(self) -> bytes:
         """The larger copy of a scan, as the network reads it."""
-        large = summarize_pixels(self.pixels, tone_network="large").large
+        large = summarize_pixels(self.pixels).large
         return cv2.resize(large, (LARGE_SIDE_PX, LARGE_SIDE_PX), interpolation=cv2.INTER_AREA).tobytes()
 
 

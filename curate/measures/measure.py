@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -78,8 +78,9 @@ class PixelSummary:
     """See `measure_seams`."""
     stroke_density: float
     """See `measure_strokes`."""
-    large: NDArray[np.uint8] | None = None
-    """(h, w, 3) uint8 sRGB: a copy of twice the size of `small`, without invisible pixels, for the large network."""
+    large: NDArray[np.uint8]
+    """(2h, 2w, 3) uint8 sRGB: the copy from which `small` was made by halving, without invisible pixels; `small` itself
+    if the photo is that small."""
 
 
 def measure_pixels(
@@ -105,7 +106,7 @@ def measure_pixels(
     >>> round(measures.colorfulness, 2), measures.colorfulness_level, round(measures.appearance.chroma_mean, 1)
     (85.53, 'highly', 104.6)
     """
-    return measure_batch([summarize_pixels(pixels, visible, tone_network=tone_network)])[0]
+    return measure_batch([summarize_pixels(pixels, visible)], tone_network)[0]
 
 
 def summarize_pixels(
@@ -114,7 +115,6 @@ def summarize_pixels(
     mirrored: tuple[bool, bool] = (False, False),
     *,
     transposed: bool = False,
-    tone_network: ToneNetwork = "small",
 ) -> PixelSummary:
     """Compute what the measures need of a photo's pixels: the half of `measure_pixels` that reads all of them.
 
@@ -126,22 +126,20 @@ def summarize_pixels(
         visible: (H, W) bool, or None, as for `measure_pixels`.
         mirrored: whether the last row, and the last column, are the first of the upright photo. Without `visible` only.
         transposed: whether the rows are columns of the upright photo.
-        tone_network: `large` also makes the copy `large`.
 
     Raises:
         ValueError: no pixel is visible.
     """
     times = _count_halvings(*pixels.shape[:2])
-    large = _make_large_copy(pixels, visible, max(0, times - 1), mirrored) if tone_network == "large" else None
     if not any(mirrored):
-        colorfulness, small, small_visible = _measure_and_shrink(pixels, visible, times, Moments())
-        box = find_box(small)
-        borders = measure_borders(pixels, visible, small, box, colorfulness)
-        sample, dividers = sample_pixels(pixels, visible), count_dividers(small, box)
+        colorfulness, copies = _measure_and_shrink(pixels, visible, times, Moments())
+        box = find_box(copies.small)
+        borders = measure_borders(pixels, visible, copies.small, box, colorfulness)
+        sample, dividers = sample_pixels(pixels, visible), count_dividers(copies.small, box)
         return PixelSummary(
-            *(colorfulness, small, small_visible, sample, borders, dividers),
+            *(colorfulness, copies.small, copies.visible, sample, borders, dividers),
             *_seams_and_strokes(pixels, borders, transposed),
-            large,
+            copies.large,
         )
     # halving drops odd rows and columns at the end of the upright photo: here, at the start of a mirrored axis
     top, left = _dropped_pixels(pixels, mirrored, times)
@@ -149,14 +147,14 @@ def summarize_pixels(
     for dropped in (pixels[:top], pixels[top:, :left]):
         if dropped.size:
             moments.add(np.stack([dropped[..., channel] for channel in (0, 2, 1)]), dropped.size // 3)
-    colorfulness, small, _ = _measure_and_shrink(pixels[top:, left:], None, times, moments)
-    box = find_box(small)
-    borders = measure_borders(pixels, None, small, box, colorfulness, (top, left))
-    sample, dividers = _sample_mirrored(pixels, mirrored), count_dividers(small, box)
+    colorfulness, copies = _measure_and_shrink(pixels[top:, left:], None, times, moments)
+    box = find_box(copies.small)
+    borders = measure_borders(pixels, None, copies.small, box, colorfulness, (top, left))
+    sample, dividers = _sample_mirrored(pixels, mirrored), count_dividers(copies.small, box)
     return PixelSummary(
-        *(colorfulness, small, None, sample, borders, dividers),
+        *(colorfulness, copies.small, None, sample, borders, dividers),
         *_seams_and_strokes(pixels, borders, transposed),
-        large,
+        copies.large,
     )
 
 
@@ -167,35 +165,27 @@ def _dropped_pixels(pixels: NDArray[np.uint8], mirrored: tuple[bool, bool], time
     return top, left
 
 
-def _make_large_copy(
-    pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None, times: int, mirrored: tuple[bool, bool]
-) -> NDArray[np.uint8]:
-    """The photo halved some times, without invisible pixels."""
-    top, left = _dropped_pixels(pixels, mirrored, times)
-    planes = [np.asarray(plane, np.uint8) for plane in cv2.split(pixels[top:, left:])]
-    return _fill_invisible(*_shrink(planes, None if visible is None else visible.astype(np.float32), times))
-
-
 def _seams_and_strokes(pixels: NDArray[np.uint8], borders: Borders, transposed: bool) -> tuple[float, float]:
     upright = pixels.transpose(1, 0, 2) if transposed else pixels
     return measure_seams(crop_inside(pixels, borders)), measure_strokes(upright)
 
 
-def measure_batch(summaries: Sequence[PixelSummary]) -> list[Measures]:
+def measure_batch(summaries: Sequence[PixelSummary], tone_network: ToneNetwork = "small") -> list[Measures]:
     """Compute the measures of several photos from their pixel summaries: the second half of `measure_pixels`.
 
     The photos do not influence each other's numbers. A batch is faster than single photos, because each step runs for
     all photos while its code and tables are in the processor's cache.
 
-    Raises:
-        ValueError: some of the summaries have the copy `large` and others don't.
+    Args:
+        summaries: of the photos.
+        tone_network: as for `measure_pixels`.
     """
     lumas = [np.asarray(cv2.cvtColor(summary.small, cv2.COLOR_RGB2GRAY), np.uint8) for summary in summaries]
     smalls = [_fill_invisible(summary.small, summary.visible) for summary in summaries]
     samples = [summary.sample for summary in summaries]
-    larges = [summary.large for summary in summaries if summary.large is not None]
-    odds = PretrainedOdds(smalls, larges or None, [summary.colorfulness for summary in summaries])
-    tones = classify_tones(smalls, odds)
+    larges, colorfulness = [summary.large for summary in summaries], [summary.colorfulness for summary in summaries]
+    odds = PretrainedOdds(smalls, larges, colorfulness)
+    tones = classify_tones(smalls, odds, tone_network)
     appearances = measure_appearances(samples, lumas)
     kinds = classify_kinds(samples, smalls, lumas, appearances, odds)
     return [
@@ -234,11 +224,12 @@ def make_small_copy(
         (h, w, 3) uint8, and (h, w) bool: where at least half of the averaged pixels are visible (if no pixel reaches a
         half, the most visible ones); None if `visible` is None.
     """
-    return _shrink(
+    copies = _shrink(
         [np.asarray(plane, np.uint8) for plane in cv2.split(pixels)],
         None if visible is None else visible.astype(np.float32),
         _count_halvings(*pixels.shape[:2]),
     )
+    return copies.small, copies.visible
 
 
 def sample_pixels(pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
@@ -280,37 +271,60 @@ def _sample_mirrored(pixels: NDArray[np.uint8], mirrored: tuple[bool, bool]) -> 
     return pixels[np.ix_(*chosen)]
 
 
+class _Copies(NamedTuple):
+    """Reduced copies of a photo."""
+
+    small: NDArray[np.uint8]
+    """See `make_small_copy`."""
+    visible: NDArray[np.bool_] | None
+    """(h, w) bool, which pixels of `small` are mostly visible; None if all are."""
+    large: NDArray[np.uint8]
+    """See `PixelSummary`."""
+
+
 def _measure_and_shrink(
     pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None, halvings: int, moments: Moments
-) -> tuple[float, NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """Colorfulness, of these pixels and those in `moments`, and the small copy, in one pass.
+) -> tuple[float, _Copies]:
+    """Colorfulness, of these pixels and those in `moments`, and the copies, in one pass.
 
     Each block of rows is split into planes, summed and halved while it is in the processor's cache.
     """
     height, width = pixels.shape[:2]
-    times = min(MAX_BLOCK_HALVINGS, halvings)
+    times = min(MAX_BLOCK_HALVINGS, max(0, halvings - 1))
     halved = np.empty((3, height >> times, width >> times), np.uint8)
     for rows, planes in iter_blocks(pixels, multiple=1 << times):
         moments.add(*mask_block(planes, rows, visible))
         target = halved[:, rows.start >> times : rows.stop >> times]
         stacked = _halve(planes.reshape(-1, width), times)  # the three planes, one below the other
         target[:] = stacked.reshape(3, -1, width >> times)[:, : target.shape[1]]
-    if not times:
-        return moments.colorfulness(), pixels, visible
     red, blue, green = halved
     visibility = None if visible is None else _halve(visible.astype(np.float32), times)
-    return moments.colorfulness(), *_shrink([red, green, blue], visibility, halvings - times)
+    return moments.colorfulness(), _shrink([red, green, blue], visibility, halvings - times)
 
 
-def _shrink(
-    planes: Sequence[NDArray[np.uint8]], visibility: NDArray[np.float32] | None, times: int
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """The small copy of red, green and blue planes, and its mask from the visible share (0..1) of each pixel."""
-    small = np.asarray(cv2.merge([_halve(plane, times) for plane in planes]), np.uint8)
+def _shrink(planes: Sequence[NDArray[np.uint8]], visibility: NDArray[np.float32] | None, times: int) -> _Copies:
+    """The copies of red, green and blue planes that are halved `times` more times.
+
+    Args:
+        planes: three of (H, W) uint8.
+        visibility: (H, W) float32, the visible share of each pixel, 0..1; None if all pixels are visible.
+        times: how often.
+    """
+    last = min(1, times)
+    doubled = [_halve(plane, times - last) for plane in planes]
+    small = np.asarray(cv2.merge([_halve(plane, last) for plane in doubled]), np.uint8)
+    rows, columns = (side << last for side in small.shape[:2])  # without an odd last row or column
+    large = np.asarray(cv2.merge([plane[:rows, :columns] for plane in doubled]), np.uint8)
     if visibility is None:
-        return small, None
-    visibility = _halve(visibility, times)
-    return small, visibility >= min(0.5, float(visibility.max()))
+        return _Copies(small, None, large)
+    visibility = _halve(visibility, times - last)
+    large = _fill_invisible(large, _is_mostly_visible(visibility[:rows, :columns]))
+    return _Copies(small, _is_mostly_visible(_halve(visibility, last)), large)
+
+
+def _is_mostly_visible(visibility: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where at least half is visible; where the most is, if no pixel reaches a half."""
+    return visibility >= min(0.5, float(visibility.max()))
 
 
 def _count_halvings(height: int, width: int) -> int:

@@ -31,8 +31,8 @@ Fidelity = Literal["exact", "fast"]
 MAX_BYTES = 1 << 31
 """Larger files are not read: twice the size of an uncompressed 16-bit photo with the default number of pixels."""
 BATCH_PHOTOS = 64
-"""Photos that are decoded before they are measured; their pixel summaries take about 6 MB."""
-RESERVED_BYTES = 32 << 20
+"""Photos that are decoded before they are measured; their pixel summaries take about 20 MB."""
+RESERVED_BYTES = 48 << 20
 """The memory that measuring a batch, or decoding a photo of web size, needs at most."""
 
 
@@ -126,7 +126,7 @@ def score_photo(photo: ListedPhoto, options: ScoreOptions) -> Record | None:
     Returns:
         The record, with an error if the photo can't be used; None if the file is not a photo by name or content.
     """
-    return _measure_decoded([_decode_photo(photo, options)])[0]
+    return _measure_decoded([_decode_photo(photo, options)], options.tone_network)[0]
 
 
 def score_photos(photos: Iterable[ListedPhoto], options: ScoreOptions) -> Iterator[Record | None]:
@@ -135,7 +135,8 @@ def score_photos(photos: Iterable[ListedPhoto], options: ScoreOptions) -> Iterat
     A batch of photos is decoded before it is measured. If decoding and measuring alternated, each would evict the
     other's code and data from the CPU caches, and measuring would take two to three times as long.
     """
-    yield from _measure_all(_decode_photo(photo, options) for photo in photos)
+    decoded = (_decode_photo(photo, options) for photo in photos)
+    yield from _measure_all(decoded, options.tone_network)
 
 
 def score_members(members: Iterable[tuple[ListedPhoto, bytes]], options: ScoreOptions) -> Iterator[Record | None]:
@@ -145,7 +146,8 @@ def score_members(members: Iterable[tuple[ListedPhoto, bytes]], options: ScoreOp
         members: entries and their bytes, as `TarStream.members` yields them.
         options: see `ScoreOptions`.
     """
-    yield from _measure_all(_decode_bytes(photo, data, options) for photo, data in members)
+    decoded = (_decode_bytes(photo, data, options) for photo, data in members)
+    yield from _measure_all(decoded, options.tone_network)
 
 
 def is_wanted(photo: ListedPhoto, head: bytes) -> bool:
@@ -163,11 +165,13 @@ def _is_nested_parquet(photo: ListedPhoto, head: bytes) -> bool:
     return photo.offset is not None and is_metadata(photo.path) and is_parquet(head)
 
 
-def _measure_all(decoded: Iterator[Record | _DecodedPhoto | None]) -> Iterator[Record | None]:
+def _measure_all(
+    decoded: Iterator[Record | _DecodedPhoto | None], tone_network: ToneNetwork
+) -> Iterator[Record | None]:
     """Measure photos in batches, as they are decoded."""
     _reserve_memory()
     while batch := list(islice(decoded, BATCH_PHOTOS)):
-        yield from _measure_decoded(batch)
+        yield from _measure_decoded(batch, tone_network)
 
 
 def _reserve_memory() -> None:
@@ -210,11 +214,10 @@ def _decode_bytes(photo: ListedPhoto, data: bytes, options: ScoreOptions) -> Rec
             summary = summarize_pixels(
                 *(decoded.pixels, decoded.visible, mirrored_axes(turn)),
                 transposed=turn >= 5,
-                tone_network=options.tone_network,
             )
             if turn != 1:  # the copies, the sample and the bands are turned instead of all pixels
-                small, sample = (apply_orientation(part, turn) for part in (summary.small, summary.sample))
-                large = None if summary.large is None else apply_orientation(summary.large, turn)
+                parts = (summary.small, summary.sample, summary.large)
+                small, sample, large = (apply_orientation(part, turn) for part in parts)
                 borders = summary.borders.turn(lambda sides: apply_orientation(sides, turn))
                 summary = replace(summary, small=small, sample=sample, borders=borders, large=large)
             return _DecodedPhoto(photo, digest, decoded.header, summary, read_source_type(data))
@@ -229,15 +232,15 @@ def _find_container(photo: ListedPhoto, data: bytes) -> PhotoError | None:
     return find_container(photo.path, data[:SNIFF_BYTES], photo.bytes)
 
 
-def _measure_decoded(batch: Sequence[Record | _DecodedPhoto | None]) -> list[Record | None]:
+def _measure_decoded(batch: Sequence[Record | _DecodedPhoto | None], tone_network: ToneNetwork) -> list[Record | None]:
     """Measure a batch of decoded photos; if that needs too much memory, measure them one at a time."""
     decoded = [entry for entry in batch if isinstance(entry, _DecodedPhoto)]
     try:
         with memory_errors("measuring it"):
-            measures = iter(measure_batch([entry.summary for entry in decoded]))
+            measures = iter(measure_batch([entry.summary for entry in decoded], tone_network))
     except OutOfMemory as exc:
         if len(batch) > 1:
-            return [record for entry in batch for record in _measure_decoded([entry])]
+            return [record for entry in batch for record in _measure_decoded([entry], tone_network)]
         return [Record(decoded[0].photo, decoded[0].sha256, error=str(exc))]
     return [
         Record(

@@ -3,8 +3,9 @@
 A photo shows a scene that a camera recorded, in at least 80 % of the picture, with drawn elements on at most 5 %. All
 else is a graphic: drawings, logos, maps, charts, screenshots, rendered scenes, scanned pages, paintings, collages.
 
-A logistic regression on statistics of colors and edges decides the clear cases. A network scores the others. The
-network's share grows from 0 to 1 at both ends of the range of doubt, so that the score has no steps.
+A logistic regression on statistics of colors and edges decides the clear cases. For the others a network is evaluated
+at 96 px, and at 224 px if it is not sure then that the picture is a photo. The share of each later number grows from 0
+to 1 at the ends of the range of doubt, so that the score has no steps.
 
 Accuracy and known errors: docs/results/kind.md. How the weights were learned: benchmarks/kind.
 """
@@ -43,7 +44,7 @@ class KindMeasure:
     """photo or graphic."""
     kind_score: float
     """Log odds of graphic against photo, minus the threshold: above 0 is graphic. From the statistics where they are
-    clear, else from the network."""
+    clear, else from the network, at 96 or 224 px."""
     kind_confidence: float
     """Distance from the threshold, 0.5 (on it) to 1 (far from it); pictures near 0.5 are worth a review."""
     kind_color_share: float
@@ -68,7 +69,7 @@ def classify_kinds(
         smalls: one array per picture, (H, W, 3) uint8 sRGB: its small copy, without invisible pixels.
         lumas: one array per picture, (H, W) uint8: gray values of the small copy.
         appearances: the measures of `curate.measures.appearance`, which the regression reads, too.
-        odds: answers of the pretrained network for these pictures; None asks it about the small copies, at any M.
+        odds: log odds of the pretrained network for these pictures; None evaluates it on the small copies, at any M.
     """
     if not samples:
         return []
@@ -77,9 +78,13 @@ def classify_kinds(
     odds = odds or PretrainedOdds(smalls)
     share = kind_network_share(regression) * odds.share
     doubtful = np.flatnonzero(share)
-    network_odds = np.zeros(len(samples))
-    network_odds[doubtful] = odds.evaluate("kind", doubtful)
-    scores = combine_kind_scores(regression, network_odds, share)
+    small_odds = odds.evaluate("kind", doubtful)
+    large_share = kind_large_share(small_odds)
+    large_odds = np.zeros(len(doubtful))
+    large_odds[large_share > 0] = odds.evaluate("kind_large", doubtful[large_share > 0])
+    network_scores = np.zeros(len(samples))
+    network_scores[doubtful] = combine_network_scores(small_odds, large_odds, large_share)
+    scores = combine_kind_scores(regression, network_scores, share)
     kinds = np.where(scores > 0, "graphic", "photo")
     confidence = 1 / (1 + np.exp(-np.minimum(np.abs(scores), 50)))
     stored = [statistics[name] for name in ("color_share", "flat_share", "edge_share")]
@@ -92,11 +97,23 @@ def kind_network_share(regression: FloatArray) -> FloatArray:
     return np.interp(regression, weights.NETWORK_RANGE, (0, 1, 1, 0))
 
 
-def combine_kind_scores(regression: FloatArray, network_odds: FloatArray, share: FloatArray) -> FloatArray:
-    """(n,) kind scores from the log odds of the regression and those of the network, which has the share 0..1."""
+def kind_large_share(small_odds: FloatArray) -> FloatArray:
+    """(n,) 0..1: how much the network counts at 224 px, from its log odds at 96 px; it is needed above 0."""
+    return np.interp(small_odds, weights.LARGE_NETWORK_RANGE, (0, 1))
+
+
+def combine_network_scores(small_odds: FloatArray, large_odds: FloatArray, large_share: FloatArray) -> FloatArray:
+    """(n,) scores of the network from its log odds at 96 px, and those at 224 px, which have the share 0..1."""
+    small = small_odds - weights.LARGE_NETWORK_RANGE[1]  # negative where the network is not evaluated at 224 px
+    scores: FloatArray = small + large_share * (large_odds - weights.NETWORK_THRESHOLD - small)
+    return scores
+
+
+def combine_kind_scores(regression: FloatArray, network_scores: FloatArray, share: FloatArray) -> FloatArray:
+    """(n,) kind scores from the log odds of the regression and the scores of the network, which have the share 0..1."""
     center = (weights.NETWORK_RANGE[1] + weights.NETWORK_RANGE[2]) / 2
     clear = regression - center  # below the range of doubt negative, above it positive
-    scores: FloatArray = clear + share * (network_odds - weights.NETWORK_THRESHOLD - clear)
+    scores: FloatArray = clear + share * (network_scores - clear)
     return scores
 
 

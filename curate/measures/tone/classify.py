@@ -80,14 +80,17 @@ def classify_tone(small: NDArray[np.uint8]) -> ToneMeasure:
     return classify_tones([small])[0]
 
 
-def classify_tones(smalls: Sequence[NDArray[np.uint8]], odds: PretrainedOdds | None = None) -> list[ToneMeasure]:
+def classify_tones(
+    smalls: Sequence[NDArray[np.uint8]], odds: PretrainedOdds | None = None, tone_network: ToneNetwork = "small"
+) -> list[ToneMeasure]:
     """Classify several photos, at a quarter of the cost of one by one.
 
     The photos do not influence each other's numbers, not even by rounding.
 
     Args:
         smalls: one array per photo, see `classify_tone`.
-        odds: answers of the pretrained network for these photos; None asks it about the small copies, at any M.
+        odds: log odds of the pretrained network for these photos; None evaluates it on the small copies, at any M.
+        tone_network: `large` takes its log odds at 224 px.
     """
     if not smalls:
         return []
@@ -97,14 +100,14 @@ def classify_tones(smalls: Sequence[NDArray[np.uint8]], odds: PretrainedOdds | N
     features = {name: np.concatenate([batch[name] for batch in measured]) for name in measured[0]}
     scores = regression_log_odds(features)
     odds = odds or PretrainedOdds(smalls)
-    share = tone_network_share(scores, odds.tone_network)
+    share = tone_network_share(scores, tone_network)
     doubtful = np.flatnonzero(share)
     labs = [lab for batch in grids for lab in batch.lab]
     small_odds = network.network_log_odds([labs[index] for index in doubtful.tolist()])
     scores[doubtful] += share[doubtful] * weights.NETWORK_WEIGHT * small_odds
     share *= odds.share
     colorful = np.flatnonzero(share)
-    scores[colorful] += share[colorful] * odds.evaluate("tone", colorful)
+    scores[colorful] += share[colorful] * odds.evaluate("tone" if tone_network == "small" else "tone_large", colorful)
     # at most 1 if both the mean and the 99th percentile of chroma are within the limits for gray
     gray = np.maximum(features["all_chroma_ab"] / GRAY_CHROMA_MEAN, features["all_chroma_p99_ab"] / GRAY_CHROMA_P99)
     one_ratio = (features["ratio_p90_levels"] < ONE_RATIO_LEVELS) & (

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from curate.measures.kind.classify import REGRESSION_INPUTS, KindMeasure, combine_kind_scores, kind_network_share
+from curate.measures.kind.classify import (
+    REGRESSION_INPUTS,
+    KindMeasure,
+    combine_kind_scores,
+    combine_network_scores,
+    kind_large_share,
+    kind_network_share,
+)
 from curate.measures.kind.features import compute_statistics
 from curate.measures.kind.weights import FEATURES, NETWORK_RANGE, NETWORK_THRESHOLD
 from curate.measures.measure import measure_batch, measure_pixels, summarize_pixels
@@ -94,6 +101,16 @@ def test_the_score_has_no_step_where_the_network_begins_and_ends(odds: float) ->
     scores = combine_kind_scores(regression, np.full(regression.shape, odds), kind_network_share(regression))
     assert np.abs(np.diff(scores)).max() < 0.5
     certain = kind_network_share(regression) == 1
-    assert np.allclose(scores[certain], odds - NETWORK_THRESHOLD)
+    assert np.allclose(scores[certain], odds)
     assert (scores[regression <= NETWORK_RANGE[0]] < 0).all()
     assert (scores[regression >= NETWORK_RANGE[3]] > 0).all()
+
+
+@given(st.floats(-20, 20))
+def test_the_score_has_no_step_where_the_network_is_evaluated_at_224_px(large: float) -> None:
+    small = np.linspace(-20, 20, 4001)
+    share = kind_large_share(small)
+    scores = combine_network_scores(small, np.full(small.shape, large), share)
+    assert np.abs(np.diff(scores)).max() < 0.5
+    assert np.allclose(scores[share == 1], large - NETWORK_THRESHOLD)
+    assert (scores[share == 0] < 0).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -62,23 +63,21 @@ def test_the_network_counts_fully_for_colorful_pictures_and_not_for_dull_ones() 
     assert PretrainedOdds(pictures(2)).share.tolist() == [1, 1]
 
 
-def test_the_large_network_reads_the_larger_copy() -> None:
+def test_the_outputs_at_224_px_are_those_of_the_larger_copy() -> None:
     smalls = pictures(2)
     larges = [np.repeat(np.repeat(small, 2, axis=0), 2, axis=1) for small in smalls]
-    large = PretrainedOdds(smalls, larges).evaluate("tone", everything(2))
-    assert not np.array_equal(large, PretrainedOdds(smalls).evaluate("tone", everything(2)))
-    assert large[1] == PretrainedOdds(smalls[1:], larges[1:]).evaluate("tone", everything(1))[0]
+    large = PretrainedOdds(smalls, larges).evaluate("tone_large", everything(2))
+    assert not np.array_equal(large, PretrainedOdds(smalls).evaluate("tone_large", everything(2)))
+    assert large[1] == PretrainedOdds(smalls[1:], larges[1:]).evaluate("tone_large", everything(1))[0]
 
 
 @pytest.mark.parametrize("mirrored", [(True, False), (False, True), (True, True)])
 def test_the_larger_copy_of_a_stored_photo_is_that_of_the_upright_one(mirrored: tuple[bool, bool]) -> None:
     upright = np.random.default_rng(1).integers(0, 256, (701, 523, 3), dtype=np.uint8)
-    expected = summarize_pixels(upright, tone_network="large").large
+    expected = summarize_pixels(upright).large
     axes = tuple(axis for axis, mirror in enumerate(mirrored) if mirror)
-    stored = summarize_pixels(np.flip(upright, axes).copy(), None, mirrored, tone_network="large").large
-    assert expected is not None
-    assert stored is not None
-    assert expected.shape == (701 // 4, 523 // 4, 3)
+    stored = summarize_pixels(np.flip(upright, axes).copy(), None, mirrored).large
+    assert expected.shape == (701 // 8 * 2, 523 // 8 * 2, 3)
     assert np.array_equal(np.flip(stored, axes), expected)
 
 
@@ -86,18 +85,36 @@ def test_measure_and_a_batch_agree_with_the_large_network() -> None:
     rng = np.random.default_rng(2)
     tones = [np.clip(rng.normal(120, 40, (200, 260, 1)) * [1, 0.85, 0.6 + 0.1 * i], 0, 255) for i in range(4)]
     photos = [tone.astype(np.uint8) for tone in tones]
-    summaries = [summarize_pixels(photo, tone_network="large") for photo in photos]
-    assert [measured.tone for measured in measure_batch(summaries)] == [
+    summaries = [summarize_pixels(photo) for photo in photos]
+    assert [measured.tone for measured in measure_batch(summaries, "large")] == [
         measure_pixels(photo, tone_network="large").tone for photo in photos
     ]
 
 
-def test_a_batch_of_which_only_some_photos_have_the_larger_copy_is_an_error() -> None:
-    with_large, without_large = (summarize_pixels(pictures(1)[0], tone_network=name) for name in ("large", "small"))
+def test_copies_or_values_of_m_for_other_pictures_are_an_error() -> None:
     with pytest.raises(ValueError, match="1 larger copies for 2 pictures; give one for each picture"):
-        measure_batch([without_large, with_large])
+        PretrainedOdds(pictures(2), pictures(1))
     with pytest.raises(ValueError, match="3 values of M for 2 pictures"):
         PretrainedOdds(pictures(2), None, [5, 12, 13.5])
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(160, 90), (161, 90), (320, 200), (321, 199), (700, 3), (1, 900), (2500, 1700)]
+)
+def test_the_larger_copy_is_twice_the_small_one_or_the_same(height: int, width: int) -> None:
+    pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    summary = summarize_pixels(pixels)
+    small, large = summary.small, summary.large
+    factor = 1 if max(height, width) <= 160 or min(height, width) < 2 else 2
+    assert large.shape == (factor * small.shape[0], factor * small.shape[1], 3)
+    halved = [cv2.resize(plane, small.shape[1::-1], interpolation=cv2.INTER_AREA) for plane in cv2.split(large)]
+    assert np.array_equal(cv2.merge(halved), small)
+
+
+def test_invisible_pixels_of_the_larger_copy_have_the_mean_color_of_the_visible_ones() -> None:
+    pixels, visible = np.full((400, 400, 3), 255, np.uint8), np.zeros((400, 400), bool)
+    pixels[:, :200], visible[:, :200] = (200, 100, 50), True
+    assert (summarize_pixels(pixels, visible).large == (200, 100, 50)).all()
 
 
 def test_the_file_has_kernel_sizes_which_opencv_4_needs_and_is_small() -> None:
