@@ -97,6 +97,7 @@ class Picture:
     def _large_copy(self) -> bytes:
         """The larger copy of a scan, as the network reads it."""
         large = summarize_pixels(self.pixels, tone_network="large").large
+        assert large is not None  # noqa: S101
         return cv2.resize(large, (LARGE_SIDE_PX, LARGE_SIDE_PX), interpolation=cv2.INTER_AREA).tobytes()
 
 

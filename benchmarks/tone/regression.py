@@ -270,4 +270,5 @@ def _newton(columns: Floats, toned: Floats, counts: Floats) -> Matrix:
 
 
 def _logs(table: pd.DataFrame, names: list[str]) -> Matrix:
-    return np.log1p(table[names].to_numpy(np.float64))
+    logs: Matrix = np.log1p(table[names].to_numpy(np.float64))
+    return logs
