@@ -143,7 +143,7 @@ def head_threshold(table: pd.DataFrame, first: Matrix, odds: Matrix, ends: Seque
 
 
 def fit_head(table: pd.DataFrame, features: Floats, first: Matrix) -> Head:
-    """Fit a head to the colour and toned pictures that the networks may be asked about.
+    """Fit a head to the colour and toned pictures for which the networks may be evaluated.
 
     Args:
         table: n pictures, with the small network's log odds as `network`.

@@ -87,7 +87,7 @@ def classify_tones(smalls: Sequence[NDArray[np.uint8]], odds: PretrainedOdds | N
 
     Args:
         smalls: one array per photo, see `classify_tone`.
-        odds: answers of the pretrained network for these photos; None asks it about the small copies, at any M.
+        odds: log odds of the pretrained network for these photos; None evaluates it on the small copies, at any M.
     """
     if not smalls:
         return []
