@@ -111,8 +111,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--scan", action="store_true", help="also scan, which takes several times as long")
     options = parser.parse_args()
-    columns = ("kind", "containers", "members", "curate, s", "library, s", "ratio", "curate, MB", "library, MB")
-    columns += ("scan, MB", "worker, MB", "scan, s") if options.scan else ()
+    columns = ["kind", "containers", "members", "curate, s", "library, s", "ratio", "curate, MB", "library, MB"]
+    columns += ["scan, MB", "worker, MB", "scan, s"] if options.scan else []
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for kind in options.kinds:
         for count in options.containers:

@@ -160,7 +160,7 @@ def make_rows(rng: np.random.Generator, contents: np.random.Generator, start: in
         if column.name in ("missing_since", "sidecars"):
             values = pa.nulls(count)
         elif column.name == "error":
-            values = np.where(broken, "BrokenPhoto: image file is truncated", None)
+            values = pc.if_else(pa.array(broken), "BrokenPhoto: image file is truncated", pa.scalar(None, pa.string()))
         elif column.name not in ("source", "path", "tar_offset", "bytes", "modified_ns", "sha256"):
             values = pc.if_else(pa.array(broken), None, pa.array(values))
         table.append(pa.array(values).cast(column.type))

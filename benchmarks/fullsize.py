@@ -53,20 +53,21 @@ def main() -> None:
         )
     for method, (light, hue) in zip(("channels clipped", "vividset"), np.nanmean(changes, axis=0), strict=True):
         print(f"outside sRGB: {method:17} L* off by {light:.2f}, hue by {hue:.1f} degrees")
-    print(f"24 megapixels: {cpu_s(cv2.resize(pixels, (6000, 4000)), options.side):.2f} s of CPU on one core")
+    large = np.asarray(cv2.resize(pixels, (6000, 4000)), np.uint8)
+    print(f"24 megapixels: {cpu_s(large, options.side):.2f} s of CPU on one core")
 
 
 def reduced_lab(pixels: NDArray[np.uint8], side: int) -> tuple[Floats, Floats]:
     """L* (h, w) and ab (h, w, 2) of a copy whose short side is `side` px."""
     scale = side / min(pixels.shape[:2])
     size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
-    lab = lab_of(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+    lab = lab_of(np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8))
     return np.ascontiguousarray(lab[..., 0]), np.ascontiguousarray(lab[..., 1:])
 
 
 def lab_of(pixels: NDArray[np.uint8]) -> Floats:
     """(H, W, 3) uint8 sRGB to CIELAB."""
-    return cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    return np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2Lab), np.float32)
 
 
 def upsampling_distances(pixels: NDArray[np.uint8], side: int) -> list[tuple[float, float]]:
@@ -93,12 +94,13 @@ def guided_filter_coefficients(light: Floats, ab: Floats) -> Floats:
     variance = cv2.blur(light * light, window) - mean_light * mean_light
     covariance = cv2.blur(ab * light[..., None], window) - mean_ab * mean_light[..., None]
     slope = covariance / (variance + SMOOTHING)[..., None]
-    return cv2.blur(np.concatenate([slope, mean_ab - slope * mean_light[..., None]], axis=-1), window)
+    coefficients = np.concatenate([slope, mean_ab - slope * mean_light[..., None]], axis=-1)
+    return np.asarray(cv2.blur(coefficients, window), np.float32)
 
 
 def out_of_gamut_changes(pixels: NDArray[np.uint8]) -> list[tuple[float, float]]:
     """Change of L* and of hue (degrees) for each method, where 1.5 times the chroma is outside sRGB; else NaN."""
-    lab = lab_of(pixels) * np.float32([1, 1.5, 1.5])
+    lab = lab_of(pixels) * np.array([1, 1.5, 1.5], np.float32)
     clipped = (np.clip(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB), 0, 1) * 255).round().astype(np.uint8)
     kept = to_srgb(np.ascontiguousarray(lab[..., 0]), np.ascontiguousarray(lab[..., 1:]))
     outside = (np.hypot(*np.moveaxis(lab_of(kept)[..., 1:] - lab[..., 1:], -1, 0)) > 5) & (lab[..., 0] < 99)

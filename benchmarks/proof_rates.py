@@ -35,14 +35,14 @@ def planned_runs() -> dict[str, tuple[str, tuple[str, ...]]]:
     runs["gray-photos"] = ("gray", (*SIZE, "--lr", "5e-4", "--max-steps", "700"))
     tiny = ("--image-size", "32", "--channels", "1", "--lr", "5e-5", "--max-steps", "700")
     runs["tiny-network"] = ("clean", tiny)
-    for name, options in (
+    for name, text in (
         ("lr5e-2-b2-nowarmup", "--channels 16 --batch-size 2 --lr 5e-2 --warmup 0.01 --max-steps 1200"),
         ("lr0.3-b2-group", "--channels 16 --batch-size 2 --lr 0.3 --warmup 0.01 --norm group --max-steps 1200"),
         ("lr0.1-b4-4channels", "--channels 4 --batch-size 4 --lr 0.1 --warmup 0.01 --max-steps 1500"),
         ("lr10-b8-4channels", "--channels 4 --batch-size 8 --lr 10 --warmup 0.05 --max-steps 800"),
         ("lr1e4-b8-4channels", "--channels 4 --batch-size 8 --lr 1e4 --warmup 0.3 --max-steps 600"),
     ):
-        runs[name] = ("clean", ("--image-size", "32", *options.split()))
+        runs[name] = ("clean", ("--image-size", "32", *text.split()))
     return runs
 
 

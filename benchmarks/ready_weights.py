@@ -270,7 +270,8 @@ def remove_training_photos(held_out: Path, trained_on: Sequence[Path], split: st
     if not rows.num_rows:
         sys.exit("the weights were trained on all of these photos")
     manifest.write_manifest(out, rows, Lineage("clean", "benchmarks/ready_weights.py", {}))
-    return table.num_rows - rows.num_rows
+    left_out: int = table.num_rows - rows.num_rows
+    return left_out
 
 
 def _words(fingerprints: Sequence[str | None]) -> NDArray[np.uint64]:

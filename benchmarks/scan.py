@@ -83,14 +83,23 @@ def report_second_worker(photos: list[ListedPhoto], scratch: Path, rounds: int) 
         speedups: dict[str, list[float]] = {}
         for _ in range(rounds + 1):
             for name, work in (("Pillow decode", decode_files_with_pillow), ("scan", scan_in_worker)):
-                alone = wall_s(lambda work=work: list(pool.map(work, [photos], [scratch])))
-                both = wall_s(lambda work=work: list(pool.map(work, halves, [scratch, scratch])))
+                alone, both = (map_s(pool, work, parts, scratch) for parts in ([photos], halves))
                 speedups.setdefault(name, []).append(alone / both)
     # the first round is a warm-up
     plain, ours = (statistics.median(speedups[name][1:]) for name in ("Pillow decode", "scan"))
     print(
         f"  a second worker: Pillow decode x {plain:.2f}, scan x {ours:.2f}: {100 * ours / plain:.0f} % of its speed-up"
     )
+
+
+def map_s(
+    pool: ProcessPoolExecutor,
+    work: Callable[[list[ListedPhoto], Path], object],
+    parts: Sequence[list[ListedPhoto]],
+    scratch: Path,
+) -> float:
+    """Wall time of a function for several lists of photos, each in a process."""
+    return wall_s(lambda: list(pool.map(work, parts, [scratch] * len(parts))))
 
 
 def decode_with_pillow(data: Sequence[bytes]) -> None:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import SupportsInt
 
 import cv2
 import numpy as np
@@ -36,7 +37,7 @@ BOUNDS = [
 ]
 
 
-def pad(photo: Pixels, sides: Sequence[float], color: Sequence[int], rng: Random, grain: float = 0.0) -> Pixels:
+def pad(photo: Pixels, sides: Iterable[float], color: Iterable[SupportsInt], rng: Random, grain: float = 0.0) -> Pixels:
     """Add bands at the left, top, right and bottom, as shares of the photo's short side, with grain in levels."""
     short = min(photo.shape[:2])
     left, top, right, bottom = (round(side * short) for side in sides)
@@ -78,12 +79,12 @@ def selective_color(photo: Pixels, _: Pixels, __: Random) -> Pixels | None:
     """Only the strongest hue keeps its color."""
     hue, saturation, value = (plane.astype(np.int64) for plane in cv2.split(cv2.cvtColor(photo, cv2.COLOR_RGB2HSV)))
     counts = np.bincount(hue.ravel(), (saturation * (value > 40)).ravel(), 180)
-    peak = int(sum(np.roll(counts, shift) for shift in range(-8, 9)).argmax())
+    peak = int(np.sum([np.roll(counts, shift) for shift in range(-8, 9)], axis=0).argmax())
     kept = (np.abs((hue - peak + 90) % 180 - 90) <= 12) & (saturation > 80)
     if not 0.02 < kept.mean() < 0.4:
         return None
     gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
-    return np.where(kept[..., None], photo, gray[..., None]).astype(np.uint8)
+    return np.asarray(np.where(kept[..., None], photo, gray[..., None]), np.uint8)
 
 
 def strong_cast(photo: Pixels, _: Pixels, rng: Random) -> Pixels:
@@ -97,13 +98,13 @@ def strong_cast(photo: Pixels, _: Pixels, rng: Random) -> Pixels:
         (root, 1 / root, root),
     ]
     light = (photo / 255.0) ** 2.2 * gains[rng.integers(4)]
-    return (np.clip(light, 0, 1) ** (1 / 2.2) * 255).round().astype(np.uint8)
+    return np.asarray((np.clip(light, 0, 1) ** (1 / 2.2) * 255).round(), np.uint8)
 
 
 def oversaturated(photo: Pixels, _: Pixels, rng: Random) -> Pixels:
     """Colors two to three times as far from gray, clipped."""
     mean = photo.mean(axis=2, keepdims=True)
-    return np.clip(mean + (photo - mean) * rng.uniform(2, 3), 0, 255).round().astype(np.uint8)
+    return np.asarray(np.clip(mean + (photo - mean) * rng.uniform(2, 3), 0, 255).round(), np.uint8)
 
 
 def hdr_like(photo: Pixels, _: Pixels, rng: Random) -> Pixels:
@@ -112,7 +113,7 @@ def hdr_like(photo: Pixels, _: Pixels, rng: Random) -> Pixels:
     lab[..., 0] = cv2.createCLAHE(6.0, (8, 8)).apply(np.ascontiguousarray(lab[..., 0]))
     bright = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
     mean = bright.mean(axis=2, keepdims=True)
-    return np.clip(mean + (bright - mean) * rng.uniform(1.6, 2.2), 0, 255).round().astype(np.uint8)
+    return np.asarray(np.clip(mean + (bright - mean) * rng.uniform(1.6, 2.2), 0, 255).round(), np.uint8)
 
 
 def join(photo: Pixels, other: Pixels, rng: Random, gap: int) -> Pixels:
@@ -145,8 +146,14 @@ def write(photo: Pixels, rng: Random, parts: int, color: str, outline: str | Non
     picture = Image.fromarray(photo)
     size = max(12, photo.shape[1] // parts)
     place = (photo.shape[1] * rng.uniform(0.02, 0.1), photo.shape[0] - 1.8 * size)
-    outlined = {"stroke_width": 2, "stroke_fill": outline} if outline else {}
-    ImageDraw.Draw(picture).text(place, "The caption of a photo", color, ImageFont.load_default(size), **outlined)
+    ImageDraw.Draw(picture).text(
+        place,
+        "The caption of a photo",
+        color,
+        ImageFont.load_default(size),
+        stroke_width=2 if outline else 0,
+        stroke_fill=outline,
+    )
     return np.asarray(picture)
 
 

@@ -82,7 +82,7 @@ def make_step(settings: StepSettings, options: argparse.Namespace) -> Callable[[
     torch.manual_seed(0)
     network = ColorUNet(options.channels).to(options.device)
     if settings.channels_last:
-        network.to(memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     model = torch.compile(network, dynamic=False) if settings.compiled else network
     adamw = torch.optim.AdamW(network.parameters(), lr=5e-5, fused=settings.fused)
     criterion = ColorizationWeightedLoss()

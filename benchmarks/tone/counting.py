@@ -58,7 +58,7 @@ def false_alarms(table: pd.DataFrame, by: str, originals_only: bool = False) -> 
     if originals_only:
         chosen &= table.kind == "original"
     wrong = (table.verdict != "color")[chosen].groupby(table[by])
-    return wrong.agg(n="size", wrong="sum", rate="mean")
+    return wrong.agg(["size", "sum", "mean"]).set_axis(["n", "wrong", "rate"], axis="columns")
 
 
 def summary(table: pd.DataFrame, called: Mask) -> dict[str, float]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from tables import print_table
+from result_tables import print_table
 
 from curate.errors import PhotoError
 from curate.image.decode import decode_bytes
@@ -53,12 +53,16 @@ def measured(folder: Path) -> pd.DataFrame:
             smalls.append(make_small_copy(decode_bytes(path.read_bytes()).pixels)[0])
         except PhotoError:
             continue
-    rows = []
+    rows: list[tuple[float, float, float]] = []
     for first in range(0, len(smalls), BATCH_PHOTOS):
         batch = smalls[first : first + BATCH_PHOTOS]
         grids = make_grids(batch)
         pretrained = PretrainedOdds(batch).evaluate("tone", np.arange(len(batch)))
-        odds = (regression_log_odds(compute_features(batch, grids)), network.network_log_odds(grids.lab), pretrained)
+        odds = (
+            regression_log_odds(compute_features(batch, grids)),
+            network.network_log_odds(list(grids.lab)),
+            pretrained,
+        )
         rows += zip(*odds, strict=True)
     return pd.DataFrame(rows, columns=["regression", "network", "pretrained"]).assign(folder=folder.name)
 
@@ -68,7 +72,7 @@ def steps(table: pd.DataFrame, outer: float, inner: float) -> dict[str, float]:
     near = table[(table.regression - inner).abs() <= NEAR]
     added = NETWORK_WEIGHT * near.network + near.pretrained
     side = np.sign(inner - outer) * 1e-6
-    steps = tone_network_share(np.full(len(near), outer + side)) * added
+    steps = added * tone_network_share(np.full(len(near), outer + side))
     return {
         "at": inner,
         "photos": len(near),

@@ -34,8 +34,8 @@ from regression import (
     package_regression,
     read_measured,
 )
+from result_tables import print_table, wilson
 from rules import gray_rule, one_ratio_rule, verdicts
-from tables import print_table, wilson
 from unseen import report_archives, report_kinds_left_out, report_prints_left_out, report_sources_left_out
 
 from curate.measures.pretrained import PretrainedOdds
@@ -89,7 +89,7 @@ def measured(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
     found["said"] = [each and each.tone for each in said]
     found["said_score"] = [each.tone_score if each else math.nan for each in said]
     found["said_network"] = [
-        network_log_odds(make_grids([small]).lab)[0] if each else math.nan
+        network_log_odds(list(make_grids([small]).lab))[0] if each else math.nan
         for small, each in zip(smalls, said, strict=True)
     ]
     found["said_pretrained"] = [
@@ -121,11 +121,12 @@ def report_whole_rule(table: pd.DataFrame) -> None:
     print_table(
         false_alarms(table, "source", originals_only=True), "False alarms on colour originals with M >= 20, by source"
     )
-    originals = false_alarms(table, "kind").loc["original"]
-    low, high = wilson(int(originals.wrong), int(originals.n))
-    print(f"\nAll: {int(originals.wrong)} of {int(originals.n)} = {originals.rate:.2%},", end=" ")
+    alarms = false_alarms(table, "kind")
+    wrong, originals = int(alarms.wrong["original"]), int(alarms.n["original"])
+    low, high = wilson(wrong, originals)
+    print(f"\nAll: {wrong} of {originals} = {wrong / originals:.2%},", end=" ")
     print(f"95 % interval {low:.2%} to {high:.2%}.")
-    print_table(false_alarms(table, "kind"), "False alarms on colour with M >= 20, by variant")
+    print_table(alarms, "False alarms on colour with M >= 20, by variant")
 
 
 def truth_names(table: pd.DataFrame) -> pd.Series[str]:

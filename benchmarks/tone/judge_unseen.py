@@ -15,7 +15,7 @@ import cv2
 import pandas as pd
 from build_dataset import find_listed_files
 from regression import COLORFUL_M
-from tables import print_table
+from result_tables import print_table
 from unseen import by_band, leaks
 
 from curate.image.decode import decode_bytes

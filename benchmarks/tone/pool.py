@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from regression import POOLED_FROM, batches
 
 from curate.measures.onnx import BATCH_PICTURES, load_network
@@ -21,9 +22,7 @@ from curate.measures.pretrained import LARGE_SIDE_PX, SIDE_PX, network_input
 from curate.measures.tone.classify import regression_log_odds
 from curate.measures.tone.features import compute_features
 
-# first, because train.py in this folder would hide the package `train`
 sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[2]))
 from pretrained import FEATURES, features_onnx
 
 
@@ -40,17 +39,18 @@ def main() -> None:
     for batch in batches(options.data):
         odds = regression_log_odds(compute_features([small for _, small in batch]))
         copies = [large_copy(row["large"]) if options.large else small for row, small in batch]
-        asked = [i for i in np.flatnonzero(odds > POOLED_FROM).tolist() if copies[i] is not None]
+        doubtful = np.flatnonzero(odds > POOLED_FROM).tolist()
+        known = [(i, copy) for i in doubtful if (copy := copies[i]) is not None]
         piece = np.full((len(batch), FEATURES), np.nan, np.float16)
-        for first in range(0, len(asked), BATCH_PICTURES):
-            chosen = asked[first : first + BATCH_PICTURES]
-            network.setInput(np.stack([network_input(copies[i], side) for i in chosen]))
-            piece[chosen] = network.forward()
+        for first in range(0, len(known), BATCH_PICTURES):
+            chosen = known[first : first + BATCH_PICTURES]
+            network.setInput(np.stack([network_input(copy, side) for _, copy in chosen]))
+            piece[[i for i, _ in chosen]] = network.forward()
         pieces.append(piece)
     np.save(options.out, np.concatenate(pieces))
 
 
-def large_copy(stored: bytes | None) -> np.ndarray | None:
+def large_copy(stored: bytes | None) -> NDArray[np.uint8] | None:
     """(LARGE_SIDE_PX, LARGE_SIDE_PX, 3) uint8 from the column `large`."""
     return None if stored is None else np.frombuffer(stored, np.uint8).reshape(LARGE_SIDE_PX, LARGE_SIDE_PX, 3)
 

@@ -45,10 +45,16 @@ def bases(data: Path, more: Path, out: Path) -> None:
     for small in select_more_photos(more):
         rows.append(("more", "color", COLORFUL_M, NO_FOLD))
         packed.append(_packed(small))
-    columns = dict(
-        zip(("source", "truth", "colorfulness", "fold"), map(np.array, zip(*rows, strict=True)), strict=True)
+    source, truth, colorfulness, fold = map(np.array, zip(*rows, strict=True))
+    np.savez(
+        out,
+        jpegs=np.frombuffer(b"".join(packed), np.uint8),
+        ends=np.cumsum([0, *map(len, packed)]),
+        source=source,
+        truth=truth,
+        colorfulness=colorfulness,
+        fold=fold,
     )
-    np.savez(out, jpegs=np.frombuffer(b"".join(packed), np.uint8), ends=np.cumsum([0, *map(len, packed)]), **columns)
     print(len(packed), "photos")
 
 
@@ -69,7 +75,8 @@ def select_more_photos(folder: Path) -> list[NDArray[np.uint8]]:
 
 def _packed(small: NDArray[np.uint8]) -> bytes:
     square = cv2.resize(small, (BASE_SIDE_PX, BASE_SIDE_PX), interpolation=cv2.INTER_AREA)
-    return simplejpeg.encode_jpeg(np.ascontiguousarray(square), quality=90, colorsubsampling="444")
+    jpeg: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(square), quality=90, colorsubsampling="444")
+    return jpeg
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ def head_threshold(table: pd.DataFrame, first: Matrix, odds: Matrix, ends: Seque
 
 
 def fit_head(table: pd.DataFrame, features: Floats, first: Matrix) -> Head:
-    """Fit a head to the colour and toned pictures that the networks may be asked about.
+    """Fit a head to the colour and toned pictures for which the networks may be evaluated.
 
     Args:
         table: n pictures, with the small network's log odds as `network`.
@@ -270,4 +270,5 @@ def _newton(columns: Floats, toned: Floats, counts: Floats) -> Matrix:
 
 
 def _logs(table: pd.DataFrame, names: list[str]) -> Matrix:
-    return np.log1p(table[names].to_numpy(np.float64))
+    logs: Matrix = np.log1p(table[names].to_numpy(np.float64))
+    return logs

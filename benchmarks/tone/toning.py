@@ -57,7 +57,7 @@ def from_lab(lab: NDArray[Any]) -> Rgb:
 
 def rounded(levels: NDArray[Any]) -> Rgb:
     """Levels to uint8, clipped to 0..255."""
-    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(levels), 0, 255), np.uint8)
 
 
 def gray(rgb: Rgb) -> NDArray[np.uint8]:
@@ -74,7 +74,7 @@ def field(shape: tuple[int, ...], rng: np.random.Generator, cells: int) -> Float
     """(H, W) smooth random field in 0..1 for a picture of shape (H, W, ...)."""
     coarse = rng.random((cells + 1, cells + 1)).astype(np.float32)
     fine = cv2.resize(coarse, shape[1::-1], interpolation=cv2.INTER_CUBIC)
-    return np.clip((fine - fine.min()) / (np.ptp(fine) + 1e-6), 0, 1)
+    return np.asarray(np.clip((fine - fine.min()) / (np.ptp(fine) + 1e-6), 0, 1), np.float32)
 
 
 def rotate_hue(rgb: Rgb, degrees: float) -> Rgb:
@@ -242,7 +242,7 @@ def _bath(lightness: Floats, rng: np.random.Generator) -> Floats:
     tone = lightness / 100
     arch = 4 * tone * (1 - tone)
     curves = (arch, 1 - tone * 0.8, 0.2 + 0.8 * tone, np.sqrt(np.clip(arch, 0, 1)), np.ones_like(tone) * 0.9)
-    return curves[rng.integers(5)]
+    return np.asarray(curves[rng.integers(5)], np.float32)
 
 
 def _developed(rng: np.random.Generator) -> NDArray[np.float64]:

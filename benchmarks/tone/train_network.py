@@ -116,7 +116,7 @@ def learn(out: Path, pools: Sequence[Path], fold: int, device: torch.device) -> 
 
 def train(network: ToneNetwork, training_set: TrainingSet, steps: int) -> ToneNetwork:
     """Train with AdamW and one cosine; return the moving average of the weights of the second half."""
-    network = network.to(memory_format=torch.channels_last)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
     mean: dict[str, Tensor] = {}
     began, device = time.monotonic(), training_set.x.device
@@ -132,7 +132,7 @@ def train(network: ToneNetwork, training_set: TrainingSet, steps: int) -> ToneNe
             odds.float(), training_set.targets[places], training_set.weight[places]
         )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         if step == steps // 2:
             mean = {name: value.clone() for name, value in network.state_dict().items()}
@@ -164,7 +164,7 @@ def judge(out: Path, data: Path) -> None:
     """Write the network for the package, and (n,) float32 log odds by networks trained without a picture's photo."""
     unseen = [load_network(as_onnx(out / f"small{fold}.pt")) for fold in range(FOLDS)]
     odds = [
-        network_log_odds(make_grids([small]).lab, unseen[row["fold"]])[0]
+        network_log_odds(list(make_grids([small]).lab), unseen[row["fold"]])[0]
         for batch in batches(data)
         for row, small in batch
     ]
@@ -183,8 +183,9 @@ def as_onnx(path: Path) -> bytes:
         weights = values[f"body.{place}.0.weight"] * scale[:, None, None, None]
         names = [f"weights{place}", f"bias{place}"]
         tensors += _tensors(names, [weights, values[norm + "bias"] - values[norm + "running_mean"] * scale])
-        shape = {"kernel_shape": [3, 3], "strides": [stride] * 2, "pads": [1] * 4}
-        node = make_node("Conv", [came, *names], [f"sum{place}"], **shape)
+        node = make_node(
+            "Conv", [came, *names], [f"sum{place}"], kernel_shape=[3, 3], strides=[stride] * 2, pads=[1] * 4
+        )
         nodes += [node, make_node("Relu", [f"sum{place}"], [came := f"found{place}"])]
     nodes += [make_node(f"Global{kind}Pool", [came], [kind]) for kind in ("Average", "Max")]
     nodes += [make_node("Concat", ["Average", "Max"], ["both"], axis=1), make_node("Flatten", ["both"], ["flat"])]
@@ -196,7 +197,8 @@ def as_onnx(path: Path) -> bytes:
     ends = [("cells", [1, INPUTS, GRID_ROWS, GRID_COLUMNS]), ("odds", [1, 1])]
     took, gave = ([make_tensor_value_info(name, TensorProto.FLOAT, shape)] for name, shape in ends)
     graph = make_graph(nodes, "tone", took, gave, tensors)
-    return make_model(graph, opset_imports=[make_opsetid("", 11)], ir_version=7).SerializeToString()
+    model: bytes = make_model(graph, opset_imports=[make_opsetid("", 11)], ir_version=7).SerializeToString()
+    return model
 
 
 def _tensors(names: Sequence[str], values: Sequence[NDArray[np.float64]]) -> list[TensorProto]:

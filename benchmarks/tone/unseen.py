@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from counting import caught_by_kind, cross_validated_scores, false_alarms
 from regression import ARCHIVES, COLORFUL_M, Mask, Regression, colorful_originals, fit, out_of_source, threshold
+from result_tables import print_table, wilson
 from rules import verdicts
-from tables import print_table, wilson
 from toning import TONING
 
 COLOUR_SOURCES = ("imagenet", "imagenette", "flowers", "clothing", "weather", "other", ARCHIVES)

@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     type=click.Choice(["small", "large"]),
     default="small",
     show_default=True,
-    help="large looks at photos whose tone is in doubt at 224 px instead of 96 px.",
+    help="large evaluates the network at 224 px instead of 96 px, for photos whose tone is in doubt.",
 )
 @click.option(
     "--shard", metavar="I/N", help="Measure only part I of N, for parallel jobs. Merge the outputs with `curate merge`."

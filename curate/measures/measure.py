@@ -92,7 +92,7 @@ def measure_pixels(
         pixels: (H, W, 3) uint8, sRGB, red first, upright, transparency composited on white: the `pixels` of
             `curate.decode`. Use the full size, because colorfulness depends on the resolution.
         visible: (H, W) bool; pixels where it is False are not measured. None measures all pixels.
-        tone_network: `large` asks the network at 224 px, as `curate scan --tone-network large`.
+        tone_network: `large` evaluates the network at 224 px, as `curate scan --tone-network large`.
 
     Returns:
         Colorfulness, appearance, tone, kind, fingerprint, borders and edits. The numbers are those that a scan

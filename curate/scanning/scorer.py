@@ -45,7 +45,7 @@ class ScoreOptions:
     fidelity: Fidelity = "exact"
     """`fast` decodes color JPEGs at a quarter of their size; docs/results/fidelity.md says how the measures change."""
     tone_network: ToneNetwork = "small"
-    """`large` asks the network at 224 px about photos whose tone is in doubt; docs/results/tone.md has the effect."""
+    """`large` evaluates the network at 224 px for photos whose tone is in doubt; docs/results/tone.md: the effect."""
 
     def __post_init__(self) -> None:
         if self.max_pixels < 1:

@@ -19,8 +19,8 @@ def test_training_prints_tables_and_writes_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(FOLDER)
-    import pictures  # type: ignore[import-not-found]
-    import train_kind  # type: ignore[import-not-found]  # in this process: torch is imported already
+    import pictures
+    import train_kind  # in this process: torch is imported already
 
     rng, rows = np.random.default_rng(0), []
     for number in range(16):

@@ -107,7 +107,7 @@ def fit(
 
     Raises:
         UsageError: an argument has no meaning, the device does not exist, `run_dir` has a run, another thread trains,
-            a hyper-parameter or `init` doesn't fit, or several devices are asked for outside the main thread.
+            a hyper-parameter or `init` doesn't fit, or several devices are requested outside the main thread.
         ManifestError: the manifest cannot be read, has no training photos, or photos are gone or changed.
         TrainingError: losses became NaN or infinite, trouble with `on_trouble="stop"`, or no photo can be read.
         CheckpointError: a checkpoint cannot be read or written.

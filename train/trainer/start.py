@@ -126,7 +126,7 @@ def only_training(devices: int) -> Iterator[None]:
         devices: number of devices to train on.
 
     Raises:
-        UsageError: another thread trains, or several devices are asked for outside the main thread.
+        UsageError: another thread trains, or several devices are requested outside the main thread.
     """
     if devices > 1 and threading.current_thread() is not threading.main_thread():
         raise UsageError("several devices need signal handlers: call fit in the main thread, or with devices=1")

@@ -1,4 +1,4 @@
-"""Weights of the tone regression, written by benchmarks/tone/train.py (data: docs/results/tone.md)."""
+"""Weights of the tone regression, from benchmarks/tone/train_regression.py (data: docs/results/tone.md)."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from health import STEPS, add_noise, add_validations, falling, first_overfitting, overfitted
 from numpy.typing import NDArray
 
-from benchmarks.health import STEPS, add_noise, add_validations, falling, first_overfitting, overfitted
 from curate.cli import main as curate
 from train.cli import main as train
 from train.health.curve import LossCurve, Validation

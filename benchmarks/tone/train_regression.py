@@ -1,6 +1,6 @@
 """Fit the tone regression and the heads of the pretrained network: curate/measures/tone/weights.py and HEADS.npz.
 
-    python benchmarks/tone/train.py DATA.parquet ODDS.npy FEATURES.npy LARGE.npy HEADS.npz [--out FILE]
+    python benchmarks/tone/train_regression.py DATA.parquet ODDS.npy FEATURES.npy LARGE.npy HEADS.npz [--out FILE]
     python benchmarks/pretrained.py HEADS.npz                          # writes curate/measures/pretrained.onnx
 
 Logistic regression on standardised log(1 + feature) and on a few products of two. Its threshold is set on scores of
@@ -34,7 +34,7 @@ from curate.measures.tone.features import compute_features
 
 WEIGHTS = Path(__file__).parents[2] / "curate/measures/tone/weights.py"
 """In the checkout of this script, which may not be the installed one."""
-PAGE = '''"""Weights of the tone regression, written by benchmarks/tone/train.py (data: docs/results/tone.md)."""
+PAGE = '''"""Weights of the tone regression, from benchmarks/tone/train_regression.py (data: docs/results/tone.md)."""
 
 from __future__ import annotations
 
@@ -84,14 +84,21 @@ def main() -> None:
     options.out.write_text(page(fit(table).with_threshold(line)), encoding="utf-8")
     print(f"{options.out.name}: learned from {table.truth.isin(['color', 'toned']).sum()} pictures")
     table["network"] = np.load(options.odds)
-    first, arrays = cross_validated_scores(table, everything), {}
+    first, heads = cross_validated_scores(table, everything), []
     for name, path in (("small", options.features), ("large", options.large)):
         features = np.load(path).astype(np.float32)
         # the head in use learns from all photos; its threshold is that of heads which learned from other photos
         line = head_threshold(table, first, cross_validated_odds(table, features, first), NETWORK_RANGES[name])
-        head, output = fit_head(table, features, first), "tone" if name == "small" else "tone_large"
-        arrays |= {f"{output}_weights": head.weights.astype(np.float32), f"{output}_bias": np.float32(head.bias - line)}
-    np.savez(options.heads, **arrays)
+        head = fit_head(table, features, first)
+        heads.append((head.weights.astype(np.float32), np.float32(head.bias - line)))
+    (tone_weights, tone_bias), (large_weights, large_bias) = heads
+    np.savez(
+        options.heads,
+        tone_weights=tone_weights,
+        tone_bias=tone_bias,
+        tone_large_weights=large_weights,
+        tone_large_bias=large_bias,
+    )
 
 
 def page(learned: Regression) -> str:
