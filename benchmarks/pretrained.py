@@ -10,7 +10,7 @@ has is kept from the file that is replaced. Needs `pip install '.[encoder,onnx]'
 from __future__ import annotations
 
 import argparse
-import io
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -97,10 +97,13 @@ def features_onnx() -> bytes:
 
 def export(network: nn.Module) -> bytes:
     """An ONNX file with weights in float16, which OpenCV reads as float32; linear heads stay float32."""
-    buffer = io.BytesIO()
-    names = {"input_names": ["pictures"], "output_names": ["outputs"]}
-    torch.onnx.export(network, (torch.zeros(1, 3, SIDE_PX, SIDE_PX),), buffer, opset_version=12, dynamo=False, **names)
-    model = onnx.load_from_string(buffer.getvalue())
+    example = (torch.zeros(1, 3, SIDE_PX, SIDE_PX),)
+    with tempfile.TemporaryDirectory() as folder:
+        path, outputs = f"{folder}/network.onnx", ["outputs"]
+        torch.onnx.export(
+            network, example, path, input_names=["pictures"], output_names=outputs, opset_version=12, dynamo=False
+        )
+        model = onnx.load(path)
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.dtype == np.float32 and values.size > 8 and not tensor.name.startswith("heads."):

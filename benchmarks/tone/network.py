@@ -20,7 +20,7 @@ def inputs(lab: Tensor) -> Tensor:
     return torch.cat([lab[:, :1] / 25 - 2, ab / 20, ab / (chroma + 3)], 1)
 
 
-class ToneNetwork(nn.Module):
+class NetworkSize(nn.Module):
     """(n, 5, 32, 40) to (n,) log odds of toned: convolutions, their mean and maximum over the picture, two layers."""
 
     def __init__(self, *, teacher: bool = False) -> None:

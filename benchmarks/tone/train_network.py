@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from kornia.color import rgb_to_lab
-from network import INPUTS, WIDTHS, ToneNetwork, inputs
+from network import INPUTS, WIDTHS, NetworkSize, inputs
 from numpy.typing import NDArray
 from onnx import TensorProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
@@ -107,14 +107,14 @@ def learn(out: Path, pools: Sequence[Path], fold: int, device: torch.device) -> 
     torch.backends.cudnn.benchmark = True
     out.mkdir(parents=True, exist_ok=True)
     training_set = TrainingSet.read(pools, fold, device)
-    large = train(ToneNetwork(teacher=True).to(device), training_set, STEPS)
+    large = train(NetworkSize(teacher=True).to(device), training_set, STEPS)
     _save(large, out / f"large{fold}.pt")
     said = TAUGHT * _probabilities(large, training_set) + (1 - TAUGHT) * training_set.targets
-    small = train(ToneNetwork().to(device), replace(training_set, targets=said), STUDENT_STEPS)
+    small = train(NetworkSize().to(device), replace(training_set, targets=said), STUDENT_STEPS)
     _save(small, out / f"small{fold}.pt")
 
 
-def train(network: ToneNetwork, training_set: TrainingSet, steps: int) -> ToneNetwork:
+def train(network: NetworkSize, training_set: TrainingSet, steps: int) -> NetworkSize:
     """Train with AdamW and one cosine; return the moving average of the weights of the second half."""
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
@@ -146,7 +146,7 @@ def train(network: ToneNetwork, training_set: TrainingSet, steps: int) -> ToneNe
 
 
 @torch.no_grad()
-def _probabilities(network: ToneNetwork, training_set: TrainingSet) -> Tensor:
+def _probabilities(network: NetworkSize, training_set: TrainingSet) -> Tensor:
     """(n,) of a picture and its mirror image."""
     said = []
     for first in range(0, len(training_set.x), 2048):
@@ -156,7 +156,7 @@ def _probabilities(network: ToneNetwork, training_set: TrainingSet) -> Tensor:
     return torch.cat(said)
 
 
-def _save(network: ToneNetwork, path: Path) -> None:
+def _save(network: NetworkSize, path: Path) -> None:
     torch.save({name: value.half() for name, value in network.state_dict().items()}, path)
 
 

@@ -40,7 +40,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from curate.measures.names import ToneNetwork
+from curate.measures.names import NetworkSize
 
 BIAS = {bias:.4f}
 """Includes the threshold: by weights learned without their source, 0.45 % of color photos with M >= 20 exceed 0."""
@@ -55,7 +55,7 @@ PRODUCTS: Mapping[tuple[str, str], float] = {{
 }}
 """Weights of products of two standardised features."""
 
-NETWORK_RANGES: Mapping[ToneNetwork, tuple[float, float, float, float]] = {{
+NETWORK_RANGES: Mapping[NetworkSize, tuple[float, float, float, float]] = {{
     "small": {ranges[small]},
     "large": {ranges[large]},
 }}

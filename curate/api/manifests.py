@@ -41,6 +41,7 @@ def scan_photos(
     max_pixels: int = MAX_PIXELS,
     fidelity: Literal["exact", "fast"] = "exact",
     tone_network: Literal["small", "large"] = "small",
+    kind_network: Literal["small", "large"] = "small",
     shard: str | None = None,
     retry_errors: bool = False,
     overwrite: bool = False,
@@ -68,6 +69,7 @@ def scan_photos(
         max_pixels: larger photos become errors and are not decoded.
         fidelity: `exact`, or `fast`: JPEGs are decoded at a quarter of their size, and M is 1 to 2 lower.
         tone_network: `large` evaluates the network at 224 px, not 96 px, for photos whose tone is in doubt.
+        kind_network: `large` evaluates the network at 224 px for almost all pictures; finds more graphics, slower.
         shard: `I/N`: measure part I of N only; join the parts with `merge_manifests`.
         retry_errors: measure unchanged photos again that failed before.
         overwrite: measure everything again and replace `out`.
@@ -97,7 +99,7 @@ def scan_photos(
         check_local_name(path, existing=True)
     chosen = ScanOptions(
         workers=workers,
-        score=ScoreOptions(max_pixels, fidelity, tone_network),
+        score=ScoreOptions(max_pixels, fidelity, tone_network, kind_network),
         timeout_s=timeout_s,
         retry_errors=retry_errors,
         overwrite=overwrite,

@@ -28,7 +28,7 @@ from curate.text import pluralize
 if TYPE_CHECKING:
     from curate.executors.engines import EngineName
     from curate.locations import Location
-    from curate.measures.names import ToneNetwork
+    from curate.measures.names import NetworkSize
     from curate.scanning.scorer import Fidelity
     from curate.scanning.summary import ScanSummary
 
@@ -74,6 +74,13 @@ if TYPE_CHECKING:
     default="small",
     show_default=True,
     help="large evaluates the network at 224 px instead of 96 px, for photos whose tone is in doubt.",
+)
+@click.option(
+    "--kind-network",
+    type=click.Choice(["small", "large"]),
+    default="small",
+    show_default=True,
+    help="large evaluates the network at 224 px for almost all pictures: finds more graphics, and takes longer.",
 )
 @click.option(
     "--shard", metavar="I/N", help="Measure only part I of N, for parallel jobs. Merge the outputs with `curate merge`."
@@ -122,7 +129,8 @@ def scan(
     engine: EngineName,
     max_pixels: int,
     fidelity: Fidelity,
-    tone_network: ToneNetwork,
+    tone_network: NetworkSize,
+    kind_network: NetworkSize,
     timeout_s: float,
     shard: str | None,
     retry_errors: bool,
@@ -158,7 +166,7 @@ def scan(
     from curate.scanning.scorer import ScoreOptions
     from curate.sources import ALL_SHARDS, ShardSpec
 
-    score = ScoreOptions(max_pixels, fidelity, tone_network)
+    score = ScoreOptions(max_pixels, fidelity, tone_network, kind_network)
     shard_spec = ShardSpec.parse(shard) if shard else ALL_SHARDS
     options = ScanOptions(
         workers,

@@ -20,7 +20,7 @@ from curate.measures.borders import Borders, crop_inside, find_box, measure_bord
 from curate.measures.colorfulness import Moments, colorfulness_level, iter_blocks, mask_block
 from curate.measures.edits import Edits, count_dividers, measure_edits, measure_seams, measure_strokes
 from curate.measures.kind.classify import KindMeasure, classify_kinds
-from curate.measures.names import ToneNetwork
+from curate.measures.names import SMALL_NETWORKS, Networks
 from curate.measures.perceptual_hash import compute_fingerprint
 from curate.measures.pretrained import PretrainedOdds
 from curate.measures.tone.classify import ToneMeasure, classify_tones
@@ -84,7 +84,7 @@ class PixelSummary:
 
 
 def measure_pixels(
-    pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None, *, tone_network: ToneNetwork = "small"
+    pixels: NDArray[np.uint8], visible: NDArray[np.bool_] | None = None, *, networks: Networks = SMALL_NETWORKS
 ) -> Measures:
     """Compute all measures of one photo.
 
@@ -92,7 +92,7 @@ def measure_pixels(
         pixels: (H, W, 3) uint8, sRGB, red first, upright, transparency composited on white: the `pixels` of
             `curate.decode`. Use the full size, because colorfulness depends on the resolution.
         visible: (H, W) bool; pixels where it is False are not measured. None measures all pixels.
-        tone_network: `large` evaluates the network at 224 px, as `curate scan --tone-network large`.
+        networks: how the network is evaluated, as `curate scan --tone-network large --kind-network large`.
 
     Returns:
         Colorfulness, appearance, tone, kind, fingerprint, borders and edits. The numbers are those that a scan
@@ -106,7 +106,7 @@ def measure_pixels(
     >>> round(measures.colorfulness, 2), measures.colorfulness_level, round(measures.appearance.chroma_mean, 1)
     (85.53, 'highly', 104.6)
     """
-    return measure_batch([summarize_pixels(pixels, visible)], tone_network)[0]
+    return measure_batch([summarize_pixels(pixels, visible)], networks)[0]
 
 
 def summarize_pixels(
@@ -170,7 +170,7 @@ def _seams_and_strokes(pixels: NDArray[np.uint8], borders: Borders, transposed: 
     return measure_seams(crop_inside(pixels, borders)), measure_strokes(upright)
 
 
-def measure_batch(summaries: Sequence[PixelSummary], tone_network: ToneNetwork = "small") -> list[Measures]:
+def measure_batch(summaries: Sequence[PixelSummary], networks: Networks = SMALL_NETWORKS) -> list[Measures]:
     """Compute the measures of several photos from their pixel summaries: the second half of `measure_pixels`.
 
     The photos do not influence each other's numbers. A batch is faster than single photos, because each step runs for
@@ -178,16 +178,16 @@ def measure_batch(summaries: Sequence[PixelSummary], tone_network: ToneNetwork =
 
     Args:
         summaries: of the photos.
-        tone_network: as for `measure_pixels`.
+        networks: how the network is evaluated.
     """
     lumas = [np.asarray(cv2.cvtColor(summary.small, cv2.COLOR_RGB2GRAY), np.uint8) for summary in summaries]
-    smalls = [_fill_invisible(summary.small, summary.visible) for summary in summaries]
+    smalls = [fill_invisible(summary.small, summary.visible) for summary in summaries]
     samples = [summary.sample for summary in summaries]
     larges, colorfulness = [summary.large for summary in summaries], [summary.colorfulness for summary in summaries]
     odds = PretrainedOdds(smalls, larges, colorfulness)
-    tones = classify_tones(smalls, odds, tone_network)
+    tones = classify_tones(smalls, odds, networks.tone)
     appearances = measure_appearances(samples, lumas)
-    kinds = classify_kinds(samples, smalls, lumas, appearances, odds)
+    kinds = classify_kinds(samples, smalls, lumas, appearances, odds, networks.kind)
     return [
         Measures(
             colorfulness=summary.colorfulness,
@@ -318,7 +318,7 @@ def _shrink(planes: Sequence[NDArray[np.uint8]], visibility: NDArray[np.float32]
     if visibility is None:
         return _Copies(small, None, large)
     visibility = _halve(visibility, times - last)
-    large = _fill_invisible(large, _is_mostly_visible(visibility[:rows, :columns]))
+    large = fill_invisible(large, _is_mostly_visible(visibility[:rows, :columns]))
     return _Copies(small, _is_mostly_visible(_halve(visibility, last)), large)
 
 
@@ -342,7 +342,7 @@ def _halve(plane: NDArray[Any], times: int) -> NDArray[Any]:
     return plane
 
 
-def _fill_invisible(small: NDArray[np.uint8], visible: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+def fill_invisible(small: NDArray[np.uint8], visible: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
     """Give invisible pixels the mean color of the visible ones, so that they do not influence the tone."""
     if visible is None:
         return small

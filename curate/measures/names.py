@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 Tone = Literal["color", "grayscale", "sepia", "toned"]
@@ -12,9 +13,23 @@ Kind = Literal["photo", "graphic"]
 KINDS: tuple[Kind, ...] = ("photo", "graphic")
 """Both classes, as in the manifest column `kind`."""
 
-ToneNetwork = Literal["small", "large"]
-"""What the network sees of a photo whose tone is in doubt: the small copy at 96 x 96 px, or a larger one at 224 px."""
+NetworkSize = Literal["small", "large"]
+"""Input of the pretrained network: the small copy of a photo at 96 x 96 px, or the larger one at 224 x 224 px."""
 
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """How the pretrained network is evaluated."""
+
+    tone: NetworkSize = "small"
+    """Input size for photos whose tone is in doubt."""
+    kind: NetworkSize = "small"
+    """`small`: at 96 px for pictures whose kind is in doubt, and at 224 px for those that still are. `large`: at 224 px
+    for all that the statistics don't call graphics."""
+
+
+SMALL_NETWORKS = Networks()
+"""The default of a scan."""
 LEVELS: tuple[tuple[int, str], ...] = (
     (0, "not"),
     (15, "slightly"),

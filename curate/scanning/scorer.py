@@ -19,7 +19,7 @@ from curate.image.orientation import apply_orientation, mirrored_axes
 from curate.image.source_type import read_source_type
 from curate.manifest import METRIC
 from curate.measures.measure import Measures, PixelSummary, measure_batch, summarize_pixels
-from curate.measures.names import ToneNetwork
+from curate.measures.names import Networks, NetworkSize
 from curate.sources import ListedPhoto, read_listed_photo
 from curate.sources.members import nested_error
 from curate.sources.names import is_metadata
@@ -44,8 +44,10 @@ class ScoreOptions:
     """Photos with more pixels are errors."""
     fidelity: Fidelity = "exact"
     """`fast` decodes color JPEGs at a quarter of their size; docs/results/fidelity.md says how the measures change."""
-    tone_network: ToneNetwork = "small"
-    """`large` evaluates the network at 224 px for photos whose tone is in doubt; docs/results/tone.md: the effect."""
+    tone_network: NetworkSize = "small"
+    """`large` evaluates the network at 224 px for photos whose tone is in doubt; see docs/results/tone.md."""
+    kind_network: NetworkSize = "small"
+    """`large` evaluates the network at 224 px for almost all pictures; see docs/results/kind.md."""
 
     def __post_init__(self) -> None:
         if self.max_pixels < 1:
@@ -54,10 +56,14 @@ class ScoreOptions:
             raise UsageError(
                 f"--fidelity {self.fidelity!r} does not exist: choose from {', '.join(get_args(Fidelity))}"
             )
-        if self.tone_network not in get_args(ToneNetwork):
-            raise UsageError(
-                f"--tone-network {self.tone_network!r} does not exist: choose from {', '.join(get_args(ToneNetwork))}"
-            )
+        for option, size in (("--tone-network", self.tone_network), ("--kind-network", self.kind_network)):
+            if size not in get_args(NetworkSize):
+                raise UsageError(f"{option} {size!r} does not exist: choose from {', '.join(get_args(NetworkSize))}")
+
+    @property
+    def networks(self) -> Networks:
+        """How the pretrained network is evaluated."""
+        return Networks(self.tone_network, self.kind_network)
 
     @property
     def metric(self) -> str:
@@ -126,7 +132,7 @@ def score_photo(photo: ListedPhoto, options: ScoreOptions) -> Record | None:
     Returns:
         The record, with an error if the photo can't be used; None if the file is not a photo by name or content.
     """
-    return _measure_decoded([_decode_photo(photo, options)], options.tone_network)[0]
+    return _measure_decoded([_decode_photo(photo, options)], options.networks)[0]
 
 
 def score_photos(photos: Iterable[ListedPhoto], options: ScoreOptions) -> Iterator[Record | None]:
@@ -136,7 +142,7 @@ def score_photos(photos: Iterable[ListedPhoto], options: ScoreOptions) -> Iterat
     other's code and data from the CPU caches, and measuring would take two to three times as long.
     """
     decoded = (_decode_photo(photo, options) for photo in photos)
-    yield from _measure_all(decoded, options.tone_network)
+    yield from _measure_all(decoded, options.networks)
 
 
 def score_members(members: Iterable[tuple[ListedPhoto, bytes]], options: ScoreOptions) -> Iterator[Record | None]:
@@ -147,7 +153,7 @@ def score_members(members: Iterable[tuple[ListedPhoto, bytes]], options: ScoreOp
         options: see `ScoreOptions`.
     """
     decoded = (_decode_bytes(photo, data, options) for photo, data in members)
-    yield from _measure_all(decoded, options.tone_network)
+    yield from _measure_all(decoded, options.networks)
 
 
 def is_wanted(photo: ListedPhoto, head: bytes) -> bool:
@@ -165,13 +171,11 @@ def _is_nested_parquet(photo: ListedPhoto, head: bytes) -> bool:
     return photo.offset is not None and is_metadata(photo.path) and is_parquet(head)
 
 
-def _measure_all(
-    decoded: Iterator[Record | _DecodedPhoto | None], tone_network: ToneNetwork
-) -> Iterator[Record | None]:
+def _measure_all(decoded: Iterator[Record | _DecodedPhoto | None], networks: Networks) -> Iterator[Record | None]:
     """Measure photos in batches, as they are decoded."""
     _reserve_memory()
     while batch := list(islice(decoded, BATCH_PHOTOS)):
-        yield from _measure_decoded(batch, tone_network)
+        yield from _measure_decoded(batch, networks)
 
 
 def _reserve_memory() -> None:
@@ -232,15 +236,15 @@ def _find_container(photo: ListedPhoto, data: bytes) -> PhotoError | None:
     return find_container(photo.path, data[:SNIFF_BYTES], photo.bytes)
 
 
-def _measure_decoded(batch: Sequence[Record | _DecodedPhoto | None], tone_network: ToneNetwork) -> list[Record | None]:
+def _measure_decoded(batch: Sequence[Record | _DecodedPhoto | None], networks: Networks) -> list[Record | None]:
     """Measure a batch of decoded photos; if that needs too much memory, measure them one at a time."""
     decoded = [entry for entry in batch if isinstance(entry, _DecodedPhoto)]
     try:
         with memory_errors("measuring it"):
-            measures = iter(measure_batch([entry.summary for entry in decoded], tone_network))
+            measures = iter(measure_batch([entry.summary for entry in decoded], networks))
     except OutOfMemory as exc:
         if len(batch) > 1:
-            return [record for entry in batch for record in _measure_decoded([entry], tone_network)]
+            return [record for entry in batch for record in _measure_decoded([entry], networks)]
         return [Record(decoded[0].photo, decoded[0].sha256, error=str(exc))]
     return [
         Record(

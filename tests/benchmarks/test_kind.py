@@ -37,6 +37,7 @@ def test_training_prints_tables_and_writes_weights(
     monkeypatch.setattr(pictures, "PHOTO_LISTS", [])
     monkeypatch.setattr(pictures, "MIN_BYTES", 0)
     monkeypatch.setattr(train_kind, "EPOCHS", 1)
+    monkeypatch.setattr(train_kind, "SYNTHETIC", dict.fromkeys(train_kind.SYNTHETIC, 2))
     monkeypatch.setattr(sys, "argv", ["train_kind.py", str(tmp_path / "clones"), "--out", str(tmp_path)])
     threads = torch.get_num_threads()
     try:
@@ -45,9 +46,9 @@ def test_training_prints_tables_and_writes_weights(
         torch.set_num_threads(threads)
     printed = capsys.readouterr().out
     assert "0 of the labeled pictures are missing" in printed
-    assert "| photos asked | from |" in printed
+    assert "| 96 px | from | 224 px |" in printed
     assert "sources of weak.csv: 0 photos and 2 graphics" in printed
-    with np.load(tmp_path / "kind_head.npz") as arrays:
+    with np.load(tmp_path / "kind_heads.npz") as arrays:
         assert arrays["kind_hidden"].shape == (1024, train_kind.SEEDS * train_kind.HIDDEN)
     assert (tmp_path / "weights.txt").read_text(encoding="utf-8").startswith("BIAS = ")
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from curate.cli import main
 from curate.manifest.reader import trace_lineage
+from curate.measures.names import Networks
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.scanning.scorer import Record, ScoreOptions, score_photo
 from curate.sources import ListedPhoto
@@ -133,18 +134,23 @@ def test_a_url_is_a_usage_error() -> None:
     assert result.stderr.endswith("download the file first\n")
 
 
-def test_a_photo_is_measured_with_the_tone_network_of_the_scan(
+def test_a_photo_is_measured_with_the_networks_of_the_scan(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    used: list[str] = []
+    used: list[Networks] = []
 
-    def record_network(listed: ListedPhoto, options: ScoreOptions) -> Record | None:
-        used.append(options.tone_network)
+    def record_networks(listed: ListedPhoto, options: ScoreOptions) -> Record | None:
+        used.append(options.networks)
         return score_photo(listed, options)
 
-    monkeypatch.setattr("curate.explain.score_photo", record_network)
+    monkeypatch.setattr("curate.explain.score_photo", record_networks)
     scan = tmp_path / "large.parquet"
-    assert run("scan", photos, "-o", scan, "--engine", "serial", "--tone-network", "large").exit_code == 0
+    assert (
+        run(
+            "scan", photos, "-o", scan, "--engine", "serial", "--tone-network", "large", "--kind-network", "large"
+        ).exit_code
+        == 0
+    )
     for name in (scan, tmp_path / "none.parquet"):
         assert run("explain", photos / "a-vivid.png", "--scan", name).exit_code == 0
-    assert used == ["large", "small"]
+    assert used == [Networks("large", "large"), Networks("small", "small")]

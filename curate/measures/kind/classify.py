@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from curate.measures.appearance import Appearance
 from curate.measures.kind import weights
 from curate.measures.kind.features import compute_statistics
-from curate.measures.names import Kind
+from curate.measures.names import Kind, NetworkSize
 from curate.measures.pretrained import PretrainedOdds
 
 FloatArray = NDArray[np.float64]
@@ -61,6 +61,7 @@ def classify_kinds(
     lumas: Sequence[NDArray[np.uint8]],
     appearances: Sequence[Appearance],
     odds: PretrainedOdds | None = None,
+    network: NetworkSize = "small",
 ) -> list[KindMeasure]:
     """Classify several pictures. The pictures do not influence each other's numbers.
 
@@ -70,20 +71,17 @@ def classify_kinds(
         lumas: one array per picture, (H, W) uint8: gray values of the small copy.
         appearances: the measures of `curate.measures.appearance`, which the regression reads, too.
         odds: log odds of the pretrained network for these pictures; None evaluates it on the small copies, at any M.
+        network: see `Networks.kind`.
     """
     if not samples:
         return []
     statistics = compute_statistics(samples, smalls, lumas)
     regression = regression_log_odds(statistics, appearances)
     odds = odds or PretrainedOdds(smalls)
-    share = kind_network_share(regression) * odds.share
+    share = kind_network_share(regression, network) * odds.share
     doubtful = np.flatnonzero(share)
-    small_odds = odds.evaluate("kind", doubtful)
-    large_share = kind_large_share(small_odds)
-    large_odds = np.zeros(len(doubtful))
-    large_odds[large_share > 0] = odds.evaluate("kind_large", doubtful[large_share > 0])
     network_scores = np.zeros(len(samples))
-    network_scores[doubtful] = combine_network_scores(small_odds, large_odds, large_share)
+    network_scores[doubtful] = _network_scores(odds, doubtful, network)
     scores = combine_kind_scores(regression, network_scores, share)
     kinds = np.where(scores > 0, "graphic", "photo")
     confidence = 1 / (1 + np.exp(-np.minimum(np.abs(scores), 50)))
@@ -92,9 +90,21 @@ def classify_kinds(
     return [KindMeasure(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def kind_network_share(regression: FloatArray) -> FloatArray:
+def kind_network_share(regression: FloatArray, network: NetworkSize = "small") -> FloatArray:
     """(n,) 0..1: how much the network counts, from the log odds of the regression; the network is needed above 0."""
-    return np.interp(regression, weights.NETWORK_RANGE, (0, 1, 1, 0))
+    shares = (0, 1, 1, 0) if network == "small" else (1, 1, 1, 0)
+    return np.interp(regression, weights.NETWORK_RANGE, shares)
+
+
+def _network_scores(odds: PretrainedOdds, pictures: NDArray[np.intp], network: NetworkSize) -> FloatArray:
+    """(k,) scores of the network for some of the pictures."""
+    if network == "large":
+        return odds.evaluate("kind_large", pictures) - weights.NETWORK_THRESHOLD
+    small_odds = odds.evaluate("kind", pictures)
+    share = kind_large_share(small_odds)
+    large_odds = np.zeros(len(pictures))
+    large_odds[share > 0] = odds.evaluate("kind_large", pictures[share > 0])
+    return combine_network_scores(small_odds, large_odds, share)
 
 
 def kind_large_share(small_odds: FloatArray) -> FloatArray:

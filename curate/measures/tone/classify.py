@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.measures.names import Tone, ToneNetwork
+from curate.measures.names import NetworkSize, Tone
 from curate.measures.pretrained import PretrainedOdds
 from curate.measures.tone import network, weights
 from curate.measures.tone.features import compute_features, make_grids
@@ -81,7 +81,7 @@ def classify_tone(small: NDArray[np.uint8]) -> ToneMeasure:
 
 
 def classify_tones(
-    smalls: Sequence[NDArray[np.uint8]], odds: PretrainedOdds | None = None, tone_network: ToneNetwork = "small"
+    smalls: Sequence[NDArray[np.uint8]], odds: PretrainedOdds | None = None, tone_network: NetworkSize = "small"
 ) -> list[ToneMeasure]:
     """Classify several photos, at a quarter of the cost of one by one.
 
@@ -124,7 +124,7 @@ def classify_tones(
     return [ToneMeasure(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def tone_network_share(regression: FloatArray, tone_network: ToneNetwork = "small") -> FloatArray:
+def tone_network_share(regression: FloatArray, tone_network: NetworkSize = "small") -> FloatArray:
     """(n,) 0..1: how much the networks count, from the log odds of the regression; they are needed above 0.
 
     1 within the range of doubt, falling linearly to 0 on both sides of it.

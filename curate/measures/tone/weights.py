@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from curate.measures.names import ToneNetwork
+from curate.measures.names import NetworkSize
 
 BIAS = -3.8011
 """Includes the threshold: by weights learned without their source, 0.45 % of color photos with M >= 20 exceed 0."""
@@ -47,7 +47,7 @@ PRODUCTS: Mapping[tuple[str, str], float] = {
 }
 """Weights of products of two standardised features."""
 
-NETWORK_RANGES: Mapping[ToneNetwork, tuple[float, float, float, float]] = {
+NETWORK_RANGES: Mapping[NetworkSize, tuple[float, float, float, float]] = {
     "small": (-5.5, -4.0, 2.0, 5.0),
     "large": (-7.0, -5.5, 2.0, 5.0),
 }

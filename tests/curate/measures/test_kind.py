@@ -108,7 +108,7 @@ def test_the_score_has_no_step_where_the_network_begins_and_ends(odds: float) ->
 
 @given(st.floats(-20, 20))
 def test_the_score_has_no_step_where_the_network_is_evaluated_at_224_px(large: float) -> None:
-    small = np.linspace(-20, 20, 4001)
+    small = np.linspace(-20, 20, 8001)
     share = kind_large_share(small)
     scores = combine_network_scores(small, np.full(small.shape, large), share)
     assert np.abs(np.diff(scores)).max() < 0.5

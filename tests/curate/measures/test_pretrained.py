@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from curate.measures import pretrained
 from curate.measures.measure import measure_batch, measure_pixels, summarize_pixels
+from curate.measures.names import Networks
 from curate.measures.onnx import BATCH_PICTURES
 from curate.measures.pretrained import LARGE_SIDE_PX, SIDE_PX, PretrainedOdds, network_input
 
 Pixels = NDArray[np.uint8]
+LARGE = Networks(tone="large", kind="large")
 
 
 def pictures(count: int) -> list[Pixels]:
@@ -86,8 +88,8 @@ def test_measure_and_a_batch_agree_with_the_large_network() -> None:
     tones = [np.clip(rng.normal(120, 40, (200, 260, 1)) * [1, 0.85, 0.6 + 0.1 * i], 0, 255) for i in range(4)]
     photos = [tone.astype(np.uint8) for tone in tones]
     summaries = [summarize_pixels(photo) for photo in photos]
-    assert [measured.tone for measured in measure_batch(summaries, "large")] == [
-        measure_pixels(photo, tone_network="large").tone for photo in photos
+    assert [measured.tone for measured in measure_batch(summaries, LARGE)] == [
+        measure_pixels(photo, networks=LARGE).tone for photo in photos
     ]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from curate.measures.names import ToneNetwork
+from curate.measures.names import NetworkSize
 from curate.measures.pretrained import PretrainedOdds
 from curate.measures.tone import network
 from curate.measures.tone.classify import (
@@ -127,7 +127,7 @@ def test_where_the_regression_is_in_doubt_the_score_is_the_sum_of_all() -> None:
 
 
 @pytest.mark.parametrize("tone_network", ["small", "large"])
-def test_the_share_of_the_networks_has_no_step(tone_network: ToneNetwork) -> None:
+def test_the_share_of_the_networks_has_no_step(tone_network: NetworkSize) -> None:
     regression = np.linspace(-10, 8, 3601)
     share = tone_network_share(regression, tone_network)
     outer, inner, last_inner, last = NETWORK_RANGES[tone_network]

@@ -19,6 +19,7 @@ from curate.filtering.options import FilterOptions
 from curate.image.decode import MIN_QUARTER_SIDE_PX, Header, decode_bytes
 from curate.manifest import SCAN_SCHEMA, Lineage
 from curate.measures.measure import Measures, PixelSummary, measure_batch, measure_pixels
+from curate.measures.names import Networks
 from curate.scanning.scan import ScanOptions, scan_photos
 from curate.scanning.scorer import BATCH_PHOTOS, Record, ScoreOptions, score_photo, score_photos
 from curate.sources import ListedPhoto, list_photos
@@ -69,10 +70,10 @@ def test_a_batch_that_needs_too_much_memory_is_measured_one_by_one(
     wide = np.concatenate([vivid, vivid], axis=1)
     Image.fromarray(wide).save(photos / "b-wide.png")
 
-    def measure_with_little_memory(summaries: Sequence[PixelSummary]) -> list[Measures]:
+    def measure_with_little_memory(summaries: Sequence[PixelSummary], networks: Networks) -> list[Measures]:
         if len(summaries) > 1 or any(summary.small.shape == wide.shape for summary in summaries):
             raise MemoryError
-        return measure_batch(summaries)
+        return measure_batch(summaries, networks)
 
     monkeypatch.setattr("curate.scanning.scorer.measure_batch", measure_with_little_memory)
     records = [record for record in score_photos(list_photos([photos]), ScoreOptions()) if record]
@@ -183,13 +184,19 @@ def test_a_row_has_what_the_file_says_about_its_origin(tmp_path: Path, vivid: Pi
     assert record.to_row()["digital_source_type"] == "trainedAlgorithmicMedia"
 
 
-def test_another_tone_network_measures_again_and_manifests_record_it(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "options"),
+    [("tone_network", ScoreOptions(tone_network="large")), ("kind_network", ScoreOptions(kind_network="large"))],
+)
+def test_another_network_measures_again_and_manifests_record_it(
+    option: str, options: ScoreOptions, photos: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "m.parquet"
-    large = ScanOptions(engine="serial", score=ScoreOptions(tone_network="large"))
+    large = ScanOptions(engine="serial", score=options)
     assert scan_photos([photos], out, large).measured_now > 1
     _, lineage = manifest.read_schema_and_lineage(out)
     assert lineage is not None
-    assert lineage.options["tone_network"] == "large"
+    assert lineage.options[option] == "large"
     assert scan_photos([photos], out, large).measured_now == 0
     assert scan_photos([photos], out, ScanOptions(engine="serial")).measured_now > 1
 
@@ -203,8 +210,9 @@ def test_a_photo_on_its_side_has_the_tone_of_the_upright_pixels_with_the_large_n
         exif[ExifTags.Base.Orientation] = orientation
         path = tmp_path / f"{orientation}.png"
         path.write_bytes(encoded(toned, "PNG", exif=exif))
-        record = score_photo(next(list_photos([path])), ScoreOptions(tone_network="large"))
+        record = score_photo(next(list_photos([path])), ScoreOptions(tone_network="large", kind_network="large"))
         assert record is not None
         assert record.measures is not None
         upright = decode_bytes(path.read_bytes())
-        assert record.measures.tone == measure_pixels(upright.pixels, upright.visible, tone_network="large").tone
+        expected = measure_pixels(upright.pixels, upright.visible, networks=Networks("large", "large"))
+        assert (record.measures.tone, record.measures.kind) == (expected.tone, expected.kind)
