@@ -39,8 +39,8 @@ FEATURES: Mapping[str, tuple[float, float, float]] = {
 NETWORK_RANGE = (-0.3, 0.0, 4.8, 5.1)
 """Log odds of the regression at which the network's share begins, is 1, is still 1, and ends."""
 
-LARGE_NETWORK_RANGE = (0.5, 0.9)
+LARGE_NETWORK_RANGE = (0.7, 1.1)
 """Log odds of the network at 96 px at which the share of those at 224 px begins, and is 1."""
 
-NETWORK_THRESHOLD = 2.4
+NETWORK_THRESHOLD = 2.5
 """Log odds of the network at 224 px above which a picture is a graphic."""
