@@ -284,7 +284,7 @@ def test_a_hue_can_be_chosen_by_mouse_keyboard_and_name(opened: Open, scanned_fo
     page = opened(scanned_folder / "scan.html")
     names = [text.split()[0] for text in page.locator("#hues .chip").all_text_contents()]
     table = manifest.read_manifest(scanned_folder / "my scan.parquet").table.to_pandas()
-    kept = table[(table["tone"] == "color") & (table["colorfulness"] >= 20)]
+    kept = table[(table["tone"] == "color") & (table["kind"] == "photo") & (table["colorfulness"] >= 20)]
 
     def assert_chosen(name: str) -> None:
         assert page.get_attribute("#wheel [aria-checked=true]", "aria-label") == (
