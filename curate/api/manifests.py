@@ -197,9 +197,8 @@ def filter_manifest(
         >>> kept.kept, kept.rejected, kept.rejected_path  # doctest: +SKIP
         (871, 129, PosixPath('rejected.parquet'))
     """
-    chosen = choose_filter_options(
-        locals(), bounds, options
-    )  # must be the first statement: locals() are then the arguments
+    # This must be the first statement: locals() are then the arguments.
+    chosen = choose_filter_options(locals(), bounds, options)
     command = call_text(command, "filter_manifest", scan, out)
     return curate.filtering.filter.filter_manifest(
         parse_location(scan), parse_location(out), chosen, command=command, dry_run=dry_run

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, get_args
 
 from curate.errors import UsageError
 from curate.locations import PathText, RemotePath, local_path
@@ -15,7 +14,7 @@ StrPath = PathText
 """A path or URL as text, a `pathlib.Path`, or a location that another function of the API returned."""
 Progress = Callable[[int, int], None]
 """Called with the number of photos or steps done, and of all of them."""
-Split = Literal["test", "val", "train", "all"]
+SPLITS = ("test", "val", "train", "all")
 """Photos of a manifest to use."""
 MIN_IMAGE_SIZE_PX, MAX_IMAGE_SIZE_PX = 32, 4096
 
@@ -36,7 +35,7 @@ def check_split(split: str) -> None:
     Raises:
         UsageError: it is not.
     """
-    check_choice("split", split, get_args(Split))
+    check_choice("split", split, SPLITS)
 
 
 def check_timeout(timeout_s: float) -> None:
@@ -63,7 +62,7 @@ def optional_path(path: StrPath | None) -> Path | None:
     """A path of this machine, or None.
 
     Raises:
-        UsageError: it is a URL.
+        UsageError: it is a URL, or begins with `~`.
     """
     return None if path is None else local_path(path)
 

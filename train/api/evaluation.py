@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from curate.errors import UsageError
 from curate.files import sha256_of
 from curate.locations import local_path, parse_location
 from train.api.arguments import (
     Progress,
-    Split,
     StrPath,
     check_image_size,
     check_split,
@@ -38,7 +38,7 @@ def evaluate(
     checkpoint: StrPath,
     manifest: StrPath,
     *,
-    split: Split = "test",
+    split: Literal["test", "val", "train", "all"] = "test",
     image_size: int | None = None,
     limit: int | None = None,
     roots: StrPath | Sequence[StrPath] = (),
@@ -141,7 +141,7 @@ def compare(
     truth: StrPath,
     *,
     image_size: int | None = None,
-    split: Split = "all",
+    split: Literal["test", "val", "train", "all"] = "all",
     roots: StrPath | Sequence[StrPath] = (),
     lpips_weights: StrPath | None = None,
     fid_weights: StrPath | None = None,
