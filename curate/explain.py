@@ -39,13 +39,13 @@ class Explanation:
 
 
 def explain_file(photo: Path, options: FilterOptions, scan: Location) -> Explanation:
-    """Measure a photo now, with the tone network of the scan, and decide as a filter would.
+    """Measure a photo now, with the networks of the scan, and decide as a filter would.
 
     Args:
         photo: it exists.
         options: see `FilterOptions`.
-        scan: manifest from which the tone network is taken, and in which to look up the photo's columns `source` and
-            `path`, by which lists and the table of `join` may name it; it need not exist.
+        scan: manifest from which the sizes of the networks are taken, and in which to look up the photo's columns
+            `source` and `path`, by which lists and the table of `join` may name it; it need not exist.
 
     Raises:
         VividsetError: as `list_photo`.

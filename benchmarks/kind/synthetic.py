@@ -30,7 +30,7 @@ MIN_CONTRAST = 80
 
 
 def make_captioned(photos: Sequence[Pixels], rng: Rng) -> Pixels:
-    """A photo with one to six lines of text, often on a band or under a veil."""
+    """A photo with one to five lines of text, often on a band or under a veil."""
     height, width = _draw_size(rng)
     picture = Image.fromarray(_crop(_pick(photos, rng), (height, width), rng))
     band = int(height * rng.uniform(0.12, 0.5))
@@ -48,7 +48,7 @@ def make_captioned(photos: Sequence[Pixels], rng: Rng) -> Pixels:
 
 
 def make_framed(photos: Sequence[Pixels], rng: Rng) -> Pixels:
-    """A photo on 20 to 72 % of a plain, graded or grainy ground; sometimes round, with lines, a shadow or text."""
+    """A photo on about 20 to 70 % of a plain, graded or grainy ground; some are round, or have lines, shadow or text."""
     height, width = _draw_size(rng)
     picture, area = _draw_ground((height, width), rng), rng.uniform(0.2, 0.72)
     scale = np.sqrt(area)

@@ -25,7 +25,7 @@ class Networks:
     """Input size for photos whose tone is in doubt."""
     kind: NetworkSize = "small"
     """`small`: at 96 px for pictures whose kind is in doubt, and at 224 px for those that still are. `large`: at 224 px
-    for all that the statistics don't call graphics."""
+    for all pictures with M of 12 or more that the statistics don't call graphics."""
 
 
 SMALL_NETWORKS = Networks()

@@ -297,6 +297,7 @@ def test_arguments_that_make_no_sense_are_one_line(scan: Path, tmp_path: Path) -
         (lambda: curate.scan_photos("x", out, max_pixels=0), "--max-pixels"),
         (lambda: curate.scan_photos("x", out, fidelity="good"), "exact, fast"),  # type: ignore[arg-type]
         (lambda: curate.scan_photos("x", out, tone_network="big"), "small, large"),  # type: ignore[arg-type]
+        (lambda: curate.scan_photos("x", out, kind_network="big"), "small, large"),  # type: ignore[arg-type]
         (lambda: curate.scan_photos("x", out, shard="3"), "1/8"),
         (lambda: curate.scan_photos("x", out, prune=True, options=curate.ScanOptions()), "options="),
         (lambda: curate.pack_photos(scan, out, size_px=8), "--size"),

@@ -15,7 +15,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from curate.measures.colorfulness import colorfulness
 from curate.measures.hue_spread import Histogram, HueSpread, hue_histogram, hue_spread
-from curate.measures.measure import measure_pixels
+from curate.measures.measure import measure_color
 from train.models.colorspace import AB_UNIT
 from train.models.losses import ColorizationWeightedLoss
 
@@ -114,16 +114,16 @@ def score_prediction(
         criterion: the loss of the training.
         lpips: perceptual distance to the original; None if not measured.
     """
-    measures = measure_pixels(picture.numpy())
+    predicted, tone = measure_color(picture.numpy())
     picture_rgb, original_rgb = (pixels.permute(2, 0, 1)[None].float() for pixels in (picture, original))
     return Scores(
         psnr_db=float(peak_signal_noise_ratio(picture_rgb, original_rgb, data_range=255.0)),
         ssim=float(structural_similarity_index_measure(picture_rgb, original_rgb, data_range=255.0)),  # type: ignore[arg-type]  # a tensor without return_full_image
-        colorfulness=measures.colorfulness,
+        colorfulness=predicted,
         colorfulness_absolute=colorfulness(picture.numpy(), variant="absolute"),
-        colorfulness_difference=abs(measures.colorfulness - m),
+        colorfulness_difference=abs(predicted - m),
         loss=float(criterion(ab[None], target[None])),
-        tone=measures.tone.tone,
+        tone=tone.tone,
         lpips=lpips,
     )
 

@@ -20,8 +20,9 @@ from torch import Tensor
 from curate.errors import TrainingError
 from curate.files import write_atomic
 from curate.measures.appearance import HUE_BINS
+from curate.measures.colorfulness import colorfulness
 from curate.measures.hue_spread import hue_histogram, hue_spread
-from curate.measures.measure import measure_pixels
+from curate.measures.measure import measure_color
 from curate.text import pluralize
 from train import checkpoint
 from train.data.dataset import Photos
@@ -142,10 +143,10 @@ class _Pictures:
     def add(self, lightness: Tensor, ab: Tensor, rgb: Tensor) -> None:
         """Measure a batch: lightness and predicted ab as in `split_lab`, and the photos, (N, H, W, 3) uint8."""
         for picture, original in zip(join_lab(lightness, ab).cpu().numpy(), rgb.cpu().numpy(), strict=True):
-            predicted = measure_pixels(picture)
-            self.predicted_sum += predicted.colorfulness
-            self.original_sum += measure_pixels(original).colorfulness
-            self.tones[predicted.tone.tone] += 1
+            predicted, tone = measure_color(picture)
+            self.predicted_sum += predicted
+            self.original_sum += colorfulness(original)
+            self.tones[tone.tone] += 1
 
 
 def predict(

@@ -61,7 +61,7 @@ def classify_kinds(
     lumas: Sequence[NDArray[np.uint8]],
     appearances: Sequence[Appearance],
     odds: PretrainedOdds | None = None,
-    network: NetworkSize = "small",
+    kind_network: NetworkSize = "small",
 ) -> list[KindMeasure]:
     """Classify several pictures. The pictures do not influence each other's numbers.
 
@@ -71,17 +71,17 @@ def classify_kinds(
         lumas: one array per picture, (H, W) uint8: gray values of the small copy.
         appearances: the measures of `curate.measures.appearance`, which the regression reads, too.
         odds: log odds of the pretrained network for these pictures; None evaluates it on the small copies, at any M.
-        network: see `Networks.kind`.
+        kind_network: see `Networks.kind`.
     """
     if not samples:
         return []
     statistics = compute_statistics(samples, smalls, lumas)
     regression = regression_log_odds(statistics, appearances)
     odds = odds or PretrainedOdds(smalls)
-    share = kind_network_share(regression, network) * odds.share
+    share = kind_network_share(regression, kind_network) * odds.share
     doubtful = np.flatnonzero(share)
     network_scores = np.zeros(len(samples))
-    network_scores[doubtful] = _network_scores(odds, doubtful, network)
+    network_scores[doubtful] = _network_scores(odds, doubtful, kind_network)
     scores = combine_kind_scores(regression, network_scores, share)
     kinds = np.where(scores > 0, "graphic", "photo")
     confidence = 1 / (1 + np.exp(-np.minimum(np.abs(scores), 50)))
@@ -90,15 +90,15 @@ def classify_kinds(
     return [KindMeasure(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def kind_network_share(regression: FloatArray, network: NetworkSize = "small") -> FloatArray:
+def kind_network_share(regression: FloatArray, kind_network: NetworkSize = "small") -> FloatArray:
     """(n,) 0..1: how much the network counts, from the log odds of the regression; the network is needed above 0."""
-    shares = (0, 1, 1, 0) if network == "small" else (1, 1, 1, 0)
+    shares = (0, 1, 1, 0) if kind_network == "small" else (1, 1, 1, 0)
     return np.interp(regression, weights.NETWORK_RANGE, shares)
 
 
-def _network_scores(odds: PretrainedOdds, pictures: NDArray[np.intp], network: NetworkSize) -> FloatArray:
+def _network_scores(odds: PretrainedOdds, pictures: NDArray[np.intp], kind_network: NetworkSize) -> FloatArray:
     """(k,) scores of the network for some of the pictures."""
-    if network == "large":
+    if kind_network == "large":
         return odds.evaluate("kind_large", pictures) - weights.NETWORK_THRESHOLD
     small_odds = odds.evaluate("kind", pictures)
     share = kind_large_share(small_odds)
@@ -114,7 +114,8 @@ def kind_large_share(small_odds: FloatArray) -> FloatArray:
 
 def combine_network_scores(small_odds: FloatArray, large_odds: FloatArray, large_share: FloatArray) -> FloatArray:
     """(n,) scores of the network from its log odds at 96 px, and those at 224 px, which have the share 0..1."""
-    small = small_odds - weights.LARGE_NETWORK_RANGE[1]  # negative where the network is not evaluated at 224 px
+    intercept, slope = weights.SMALL_NETWORK_LINE  # so that all scores are on the scale of those at 224 px
+    small = intercept + slope * small_odds - weights.NETWORK_THRESHOLD
     scores: FloatArray = small + large_share * (large_odds - weights.NETWORK_THRESHOLD - small)
     return scores
 

@@ -39,8 +39,12 @@ FEATURES: Mapping[str, tuple[float, float, float]] = {
 NETWORK_RANGE = (-0.3, 0.0, 4.8, 5.1)
 """Log odds of the regression at which the network's share begins, is 1, is still 1, and ends."""
 
-LARGE_NETWORK_RANGE = (0.7, 1.1)
+LARGE_NETWORK_RANGE = (0.6, 0.8)
 """Log odds of the network at 96 px at which the share of those at 224 px begins, and is 1."""
+
+SMALL_NETWORK_LINE = (-1.4, 2.0)
+"""Intercept and slope of the line that predicts the log odds at 224 px from those at 96 px, where these are below
+LARGE_NETWORK_RANGE: least squares on the held-out pictures."""
 
 NETWORK_THRESHOLD = 3.1
 """Log odds of the network at 224 px above which a picture is a graphic."""

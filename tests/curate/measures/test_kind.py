@@ -22,6 +22,8 @@ from curate.measures.kind.classify import (
 from curate.measures.kind.features import compute_statistics
 from curate.measures.kind.weights import FEATURES, NETWORK_RANGE, NETWORK_THRESHOLD
 from curate.measures.measure import measure_batch, measure_pixels, summarize_pixels
+from curate.measures.names import Networks
+from curate.measures.pretrained import Output, PretrainedOdds
 
 Pixels = NDArray[np.uint8]
 
@@ -106,9 +108,30 @@ def test_the_score_has_no_step_where_the_network_begins_and_ends(odds: float) ->
     assert (scores[regression >= NETWORK_RANGE[3]] > 0).all()
 
 
+def test_the_large_network_counts_fully_below_the_range_of_doubt() -> None:
+    regression = np.array([-8, *NETWORK_RANGE, 8])
+    assert kind_network_share(regression, "large").tolist() == [1, 1, 1, 1, 0, 0]
+    assert kind_network_share(regression).tolist() == [0, 0, 1, 1, 0, 0]
+
+
+def test_the_large_network_is_evaluated_at_224_px_only(
+    real_photo: Callable[[str], Pixels], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluated: list[str] = []
+
+    def evaluate(_self: PretrainedOdds, output: Output, pictures: NDArray[np.intp]) -> NDArray[np.float64]:
+        if len(pictures):
+            evaluated.append(output)
+        return np.zeros(len(pictures))
+
+    monkeypatch.setattr(PretrainedOdds, "evaluate", evaluate)
+    measure_pixels(real_photo("coffee"), networks=Networks(kind="large"))
+    assert [output for output in evaluated if output.startswith("kind")] == ["kind_large"]
+
+
 @given(st.floats(-20, 20))
 def test_the_score_has_no_step_where_the_network_is_evaluated_at_224_px(large: float) -> None:
-    small = np.linspace(-20, 20, 8001)
+    small = np.linspace(-20, 20, 40001)
     share = kind_large_share(small)
     scores = combine_network_scores(small, np.full(small.shape, large), share)
     assert np.abs(np.diff(scores)).max() < 0.5

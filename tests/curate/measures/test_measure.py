@@ -13,6 +13,7 @@ from curate.measures.measure import (
     SAMPLE_PIXELS,
     make_small_copy,
     measure_batch,
+    measure_color,
     measure_pixels,
     sample_pixels,
     summarize_pixels,
@@ -104,3 +105,10 @@ def test_an_invisible_half_does_not_change_the_measures(vivid: Pixels) -> None:
     # the mask changes which pixels are sampled
     assert masked.appearance.chroma_mean == pytest.approx(alone.appearance.chroma_mean, rel=0.03)
     assert masked.tone.tone == alone.tone.tone == "color"
+
+
+@pytest.mark.parametrize("name", ["astronaut", "coffee"])
+def test_colors_alone_are_those_of_all_measures(name: str, real_photo: Callable[[str], Pixels]) -> None:
+    pixels = real_photo(name)
+    measured = measure_pixels(pixels)
+    assert measure_color(pixels) == (measured.colorfulness, measured.tone)

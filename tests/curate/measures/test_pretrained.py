@@ -109,6 +109,7 @@ def test_the_larger_copy_is_twice_the_small_one_or_the_same(height: int, width: 
     small, large = summary.small, summary.large
     factor = 1 if max(height, width) <= 160 or min(height, width) < 2 else 2
     assert large.shape == (factor * small.shape[0], factor * small.shape[1], 3)
+    assert (large is small) == (factor == 1)
     halved = [cv2.resize(plane, small.shape[1::-1], interpolation=cv2.INTER_AREA) for plane in cv2.split(large)]
     assert np.array_equal(cv2.merge(halved), small)
 
