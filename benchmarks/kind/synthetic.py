@@ -48,7 +48,7 @@ def make_captioned(photos: Sequence[Pixels], rng: Rng) -> Pixels:
 
 
 def make_framed(photos: Sequence[Pixels], rng: Rng) -> Pixels:
-    """A photo on about 20 to 70 % of a plain, graded or grainy ground; some are round, or have lines, shadow or text."""
+    """A photo on about 20 to 70 % of a plain, graded or grainy ground; some are round or have lines, shadow or text."""
     height, width = _draw_size(rng)
     picture, area = _draw_ground((height, width), rng), rng.uniform(0.2, 0.72)
     scale = np.sqrt(area)
