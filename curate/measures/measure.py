@@ -235,11 +235,11 @@ def make_small_copy(
         (h, w, 3) uint8, and (h, w) bool: where at least half of the averaged pixels are visible (if no pixel reaches a
         half, the most visible ones); None if `visible` is None.
     """
-    copies = _shrink(
-        [np.asarray(plane, np.uint8) for plane in cv2.split(pixels)],
-        None if visible is None else visible.astype(np.float32),
-        _count_halvings(*pixels.shape[:2]),
-    )
+    halvings = _count_halvings(*pixels.shape[:2])
+    if not halvings:
+        return pixels, visible
+    planes = [np.asarray(plane, np.uint8) for plane in cv2.split(pixels)]
+    copies = _shrink(planes, None if visible is None else visible.astype(np.float32), halvings)
     return copies.small, copies.visible
 
 
@@ -323,18 +323,17 @@ def _shrink(planes: Sequence[NDArray[np.uint8]], visibility: NDArray[np.float32]
     Args:
         planes: three of (H, W) uint8.
         visibility: (H, W) float32, the visible share of each pixel, 0..1; None if all pixels are visible.
-        times: how often.
+        times: how often, 1 or more.
     """
-    last = min(1, times)
-    doubled = [_halve(plane, times - last) for plane in planes]
-    small = np.asarray(cv2.merge([_halve(plane, last) for plane in doubled]), np.uint8)
-    rows, columns = (side << last for side in small.shape[:2])  # without an odd last row or column
+    doubled = [_halve(plane, times - 1) for plane in planes]
+    small = np.asarray(cv2.merge([_halve(plane, 1) for plane in doubled]), np.uint8)
+    rows, columns = 2 * small.shape[0], 2 * small.shape[1]  # without an odd last row or column
     large = np.asarray(cv2.merge([plane[:rows, :columns] for plane in doubled]), np.uint8)
     if visibility is None:
         return _Copies(small, None, large)
-    visibility = _halve(visibility, times - last)
+    visibility = _halve(visibility, times - 1)
     large = fill_invisible(large, _is_mostly_visible(visibility[:rows, :columns]))
-    return _Copies(small, _is_mostly_visible(_halve(visibility, last)), large)
+    return _Copies(small, _is_mostly_visible(_halve(visibility, 1)), large)
 
 
 def _is_mostly_visible(visibility: NDArray[np.float32]) -> NDArray[np.bool_]:
