@@ -25,14 +25,24 @@ TEXT = (
 )
 WORDS = TEXT.split()
 PLAIN: Sequence[Color] = ((255, 255, 255), (0, 0, 0), (245, 245, 245), (240, 236, 225), (20, 20, 24))
+MIN_CHANGE, MIN_CAPTION_SHARE = 20, 0.07
+"""A caption changes at least this share of the pixels by at least this many levels of 255."""
 MIN_CONTRAST = 80
 """Least difference, in levels of 255, between the mean of a text's color and that of the picture behind it."""
 
 
 def make_captioned(photos: Sequence[Pixels], rng: Rng) -> Pixels:
-    """A photo with one to five lines of text, often on a band or under a veil."""
-    height, width = _draw_size(rng)
-    picture = Image.fromarray(_crop(_pick(photos, rng), (height, width), rng))
+    """A photo with one to five lines of text on at least 7 % of it, often on a band or under a veil."""
+    while True:
+        photo = _crop(_pick(photos, rng), _draw_size(rng), rng)
+        captioned = _write_caption(photo, rng)
+        changed = np.abs(captioned.astype(np.int16) - photo).max(axis=2) >= MIN_CHANGE
+        if changed.mean() >= MIN_CAPTION_SHARE:
+            return captioned
+
+
+def _write_caption(photo: Pixels, rng: Rng) -> Pixels:
+    picture, (height, width) = Image.fromarray(photo), photo.shape[:2]
     band = int(height * rng.uniform(0.12, 0.5))
     top = int(rng.choice([0, height - band, int(rng.integers(0, height - band + 1))]))
     layout = rng.random()

@@ -53,6 +53,17 @@ def test_training_prints_tables_and_writes_weights(
     assert (tmp_path / "weights.txt").read_text(encoding="utf-8").startswith("BIAS = ")
 
 
+def test_captions_cover_more_than_the_definition_of_a_photo_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    import synthetic
+
+    gray = np.full((240, 320, 3), 128, np.uint8)
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        drawn = np.abs(synthetic.make_captioned([gray], rng).astype(int) - 128).max(axis=2) >= 20
+        assert drawn.mean() > 0.05
+
+
 def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
