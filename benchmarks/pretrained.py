@@ -45,7 +45,8 @@ class PooledFeatures(nn.Module):
         for stage in self.lite.features(pictures):
             mean = stage.mean((2, 3), keepdim=True)
             off = stage - mean
-            parts += [mean, (off * off).mean((2, 3), keepdim=True).sqrt()]
+            variance = (off * off).mean((2, 3), keepdim=True)
+            parts += [mean, (variance + 1e-8).sqrt()]  # at 0 the gradient would be infinite
         return torch.cat(parts, 1).flatten(1)
 
 

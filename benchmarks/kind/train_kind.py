@@ -116,8 +116,8 @@ def graphic_of(pictures: Sequence[Picture]) -> NDArray[np.bool_]:
     return np.array([picture.is_graphic for picture in pictures], bool)
 
 
-def picture_weights(pictures: Sequence[Picture]) -> NDArray[np.float32]:
-    """(n,) how much each picture counts in training."""
+def picture_weights(pictures: Sequence[Picture], graphic_weight: float = GRAPHIC_WEIGHT) -> NDArray[np.float32]:
+    """(n,) how much each picture counts in training; a graphic counts `graphic_weight` times as much as a photo."""
     counts = Counter((picture.repository, picture.is_graphic) for picture in pictures)
     result = []
     for picture in pictures:
@@ -125,7 +125,7 @@ def picture_weights(pictures: Sequence[Picture]) -> NDArray[np.float32]:
         full = FULL_WEIGHT_WEAK_PICTURES if weak else FULL_WEIGHT_PICTURES
         share = min(1.0, math.sqrt(full / counts[picture.repository, picture.is_graphic]))
         result.append(
-            share * (GRAPHIC_WEIGHT if picture.is_graphic else 1) * (1 if picture.passes else FILTERED_WEIGHT)
+            share * (graphic_weight if picture.is_graphic else 1) * (1 if picture.passes else FILTERED_WEIGHT)
         )
     return np.array(result, np.float32)
 
