@@ -1,10 +1,10 @@
 """Fine-tune EfficientNet-Lite0 on labeled pictures at one size, and print how it tells photos from graphics.
 
-    python benchmarks/kind/fine_tune.py REPOSITORIES OUT [--side 224] [--photos FOLDER]
+    python benchmarks/kind/fine_tune.py REPOSITORIES OUT [--side 224] [--epochs 4.5] [--rate 1e-4] [--photos FOLDER]
 
 An experiment: the weights are not in the package. REPOSITORIES and FOLDER are as for train_kind.py. OUT gets
 fine_tuned.pt, the weights of the network, and averaged.pt, these averaged with those of ImageNet, and a head that is
-fitted to its features. 25 minutes on two cores at 224 px, 7 at 64 px.
+fitted to its features. 25 minutes on two cores at 224 px.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Queue
-from threading import Thread
 
 import cv2
 import numpy as np
@@ -29,6 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from synthetic import MAKERS
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
 from train_kind import HEAD_REGULARIZATION, LOST_SHARES, graphic_of, picture_weights
 
 from curate.measures.pretrained import network_input
@@ -38,16 +37,18 @@ from pretrained import FEATURES, PooledFeatures
 
 FROZEN_BLOCKS = 3
 """The first blocks, at 1/2 and 1/4 of the input's size, keep their weights: a step takes half of the time."""
-EPOCHS, STEP_PICTURES, RATE, HEAD_RATE, WEIGHT_DECAY = 4.5, 28, 1e-4, 2e-4, 0.05
+STEP_PICTURES, HEAD_RATE, WEIGHT_DECAY = 28, 2e-4, 0.05
 WARM_UP_STEPS, MAX_GRADIENT = 100, 2.0
 STEP_SYNTHETIC, SYNTHETIC_WEIGHT = 4, 0.5
 """Pictures of a step that are made of photos, besides STEP_PICTURES labeled ones, and how much each counts."""
-SYNTHETIC = {"caption": 4, "frame": 2, "collage": 4, "gradient": 1, "watermark": 3}
-"""Relative numbers of these pictures by kind."""
+SYNTHETIC_KINDS = (*["caption"] * 4, *["frame"] * 2, *["collage"] * 4, "gradient", *["watermark"] * 3)
+"""Kinds of these pictures, each as often as it is drawn among 14."""
+MIN_SYNTHETIC_SIDE_PX = 60
+"""Photos with a shorter side are not used in synthetic pictures."""
 DROPPED_FEATURES, SMOOTHED = 0.3, 0.02
 """SMOOTHED: targets are 0.02 and 0.98."""
-AVERAGED_STEPS = 500
-"""The weights are averaged over about this many steps."""
+EMA_STEPS = 500
+"""The exponential moving average of the weights covers about this many steps."""
 TUNED_SHARE = 0.6
 """Share of the fine-tuned weights in the average with those of ImageNet."""
 EVALUATED_PICTURES = 32
@@ -64,9 +65,12 @@ def main() -> None:
     parser.add_argument("repositories", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--epochs", type=float, default=4.5)
+    parser.add_argument("--rate", type=float, default=1e-4, help="learning rate")
     parser.add_argument("--photos", type=Path)
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
     pictures = read_pictures(options.repositories, options.photos)
     trained = [picture for picture in pictures if not picture.held_out]
     held_out = [picture for picture in pictures if picture.held_out and picture.passes]
@@ -74,10 +78,11 @@ def main() -> None:
     network = KindNetwork()
     network.fit_head(compute_features(network, trained, options.side), graphic, weights)
     original = copy.deepcopy(network.features)
-    network = fine_tune(network, trained, weights, options.side)
+    batches = Batches(trained, weights, options.side, options.epochs)
+    network = fine_tune(network, batches, options.rate)
     torch.save(network.state_dict(), options.out / "fine_tuned.pt")
     print_kept("fine-tuned", held_out, network, options.side)
-    move_weights(network.features, original, TUNED_SHARE)
+    average_weights(network.features, original, TUNED_SHARE)
     network.fit_head(compute_features(network, trained, options.side), graphic, weights)
     torch.save(network.state_dict(), options.out / "averaged.pt")
     print_kept("averaged with the weights of ImageNet", held_out, network, options.side)
@@ -99,8 +104,8 @@ class KindNetwork(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """(n,) log odds."""
         standardized = (self.features(pictures) - self.mean) / self.deviation
-        odds: Tensor = self.head(functional.dropout(standardized, DROPPED_FEATURES, self.training))
-        return odds[:, 0]
+        log_odds: Tensor = self.head(functional.dropout(standardized, DROPPED_FEATURES, self.training))
+        return log_odds[:, 0]
 
     @torch.no_grad()
     def fit_head(self, features: FloatArray, graphic: NDArray[np.bool_], weights: FloatArray) -> None:
@@ -113,7 +118,7 @@ class KindNetwork(nn.Module):
         self.head.bias[0] = float(linear.intercept_[0])
 
     def train(self, mode: bool = True) -> KindNetwork:
-        """As usual, but the normalization in convolutional layers keeps the statistics of ImageNet."""
+        """Set the mode of the head only: the normalization in convolutional layers keeps the statistics of ImageNet."""
         super().train(mode)
         self.features.eval()
         return self
@@ -130,14 +135,60 @@ class Example:
     """How much it counts."""
 
 
-def fine_tune(network: KindNetwork, pictures: Sequence[Picture], weights: FloatArray, side: int) -> KindNetwork:
-    """Return the average of a network over its last steps of training.
+@torch.no_grad()
+def average_weights(network: nn.Module, other: nn.Module, kept: float) -> None:
+    """Replace each weight by `kept` times itself plus 1 − `kept` times that of the other network."""
+    for old, new in zip(network.state_dict().values(), other.state_dict().values(), strict=True):
+        if old.dtype.is_floating_point:
+            old.lerp_(new, 1 - kept)
+
+
+class Batches(Dataset[Batch]):
+    """The batches of all steps, with other augmentations and synthetic pictures in each.
 
     Args:
-        network: is trained, too.
         pictures: labeled ones.
         weights: (n,) how much each picture counts.
         side: of the squares that the network reads.
+        epochs: how often each picture is used.
+    """
+
+    def __init__(self, pictures: Sequence[Picture], weights: FloatArray, side: int, epochs: float) -> None:
+        self._examples = [
+            Example(one.large, one.is_graphic, weight) for one, weight in zip(pictures, weights.tolist(), strict=True)
+        ]
+        photos = [one.large for one in pictures if one.passes and not one.is_graphic]
+        self._photos = [photo for photo in photos if min(photo.shape[:2]) >= MIN_SYNTHETIC_SIDE_PX]
+        rng, count = np.random.default_rng(0), len(pictures)
+        self._order = np.concatenate([rng.permutation(count) for _ in range(math.ceil(epochs))]).tolist()
+        self._steps = max(1, int(epochs * count / STEP_PICTURES))
+        self._side = side
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> Batch:
+        if not 0 <= step < self._steps:
+            raise IndexError(step)
+        rng = np.random.default_rng((1, step))
+        places = self._order[step * STEP_PICTURES : (step + 1) * STEP_PICTURES]
+        chosen = [self._examples[place] for place in places]
+        chosen += [
+            Example(MAKERS[kind](self._photos, rng), kind != "watermark", SYNTHETIC_WEIGHT)
+            for kind in rng.choice(SYNTHETIC_KINDS, STEP_SYNTHETIC).tolist()
+        ]
+        inputs = torch.from_numpy(np.stack([_augment(one.pixels, self._side, rng) for one in chosen]))
+        graphic = torch.tensor([float(one.is_graphic) for one in chosen])
+        return inputs, graphic * (1 - 2 * SMOOTHED) + SMOOTHED, torch.tensor([one.weight for one in chosen])
+
+
+def fine_tune(network: KindNetwork, batches: Batches, rate: float) -> KindNetwork:
+    """Train a network, and return a copy of it that has the moving average of its weights.
+
+    Args:
+        network: to train.
+        batches: one for each step.
+        rate: learning rate of the convolutional layers, at its highest.
     """
     torch.manual_seed(0)
     for parameter in network.features.parameters():
@@ -146,72 +197,29 @@ def fine_tune(network: KindNetwork, pictures: Sequence[Picture], weights: FloatA
     convolutions = [parameter.requires_grad_() for block in blocks for parameter in block.parameters()]
     optimizer = torch.optim.AdamW(
         [
-            {"params": [one for one in convolutions if one.ndim > 1], "lr": RATE, "weight_decay": WEIGHT_DECAY},
-            {"params": [one for one in convolutions if one.ndim == 1], "lr": RATE, "weight_decay": 0},
+            {"params": [one for one in convolutions if one.ndim > 1], "lr": rate, "weight_decay": WEIGHT_DECAY},
+            {"params": [one for one in convolutions if one.ndim == 1], "lr": rate, "weight_decay": 0},
             {"params": network.head.parameters(), "lr": HEAD_RATE, "weight_decay": 2 * WEIGHT_DECAY},
         ]
     )
-    steps = max(1, int(EPOCHS * len(pictures) / STEP_PICTURES))
+    steps = len(batches)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(1, (step + 1) / WARM_UP_STEPS) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
     )
     averaged, start = copy.deepcopy(network), time.monotonic()
     network.train()
-    for step, (inputs, targets, counts) in enumerate(_prefetch(_batches(pictures, weights, side, steps))):
-        odds = network(inputs.contiguous(memory_format=torch.channels_last))
-        loss = functional.binary_cross_entropy_with_logits(odds, targets, counts)
+    for step, (inputs, targets, counts) in enumerate(DataLoader(batches, batch_size=None, num_workers=1)):
+        log_odds = network(inputs.contiguous(memory_format=torch.channels_last))
+        loss = functional.binary_cross_entropy_with_logits(log_odds, targets, counts)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT)
         optimizer.step()
         scheduler.step()
-        move_weights(averaged, network, min(1 - 1 / AVERAGED_STEPS, (step + 1) / (step + 20)))
+        average_weights(averaged, network, min(1 - 1 / EMA_STEPS, (step + 1) / (step + 20)))
         if step % REPORT_STEPS == REPORT_STEPS - 1:
             print(f"step {step + 1} of {steps}, {time.monotonic() - start:.0f} s", flush=True)
     return averaged.eval()
-
-
-@torch.no_grad()
-def move_weights(network: nn.Module, other: nn.Module, kept: float) -> None:
-    """Replace each weight by `kept` times itself plus 1 − `kept` times that of the other network."""
-    for old, new in zip(network.state_dict().values(), other.state_dict().values(), strict=True):
-        if old.dtype.is_floating_point:
-            old.lerp_(new, 1 - kept)
-
-
-def _batches(pictures: Sequence[Picture], weights: FloatArray, side: int, steps: int) -> Iterator[Batch]:
-    rng = np.random.default_rng(0)
-    kinds = [kind for kind, count in SYNTHETIC.items() for _ in range(count)]
-    examples = [
-        Example(one.large, one.is_graphic, weight) for one, weight in zip(pictures, weights.tolist(), strict=True)
-    ]
-    photos = [one.large for one in pictures if one.passes and not one.is_graphic and min(one.large.shape[:2]) >= 60]
-    order: list[int] = []
-    for _ in range(steps):
-        chosen = []
-        for _ in range(STEP_PICTURES):
-            order = order or rng.permutation(len(examples)).tolist()
-            chosen.append(examples[order.pop()])
-        for _ in range(STEP_SYNTHETIC):
-            kind = kinds[rng.integers(len(kinds))]
-            chosen.append(Example(MAKERS[kind](photos, rng), kind != "watermark", SYNTHETIC_WEIGHT))
-        inputs = torch.from_numpy(np.stack([_augment(one.pixels, side, rng) for one in chosen]))
-        graphic = torch.tensor([float(one.is_graphic) for one in chosen])
-        yield inputs, graphic * (1 - 2 * SMOOTHED) + SMOOTHED, torch.tensor([one.weight for one in chosen])
-
-
-def _prefetch(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches, made in another thread while a step is computed."""
-    ready: Queue[Batch | None] = Queue(4)
-
-    def fill() -> None:
-        for batch in batches:
-            ready.put(batch)
-        ready.put(None)
-
-    Thread(target=fill, daemon=True).start()
-    while (batch := ready.get()) is not None:
-        yield batch
 
 
 def _augment(picture: Pixels, side: int, rng: np.random.Generator) -> FloatArray:
@@ -226,8 +234,9 @@ def _augment(picture: Pixels, side: int, rng: np.random.Generator) -> FloatArray
         scale = rng.uniform(0.5, 0.9)
         picture = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     elif kind < 0.3:
-        _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 95))])
-        picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 95))]
+        _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)
+        picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
     made = network_input(picture, side)
     if rng.random() < 0.5:
         made = made[:, :, ::-1]
@@ -253,10 +262,10 @@ def _inputs(pictures: Sequence[Picture], side: int) -> Iterator[Tensor]:
 @torch.inference_mode()
 def print_kept(title: str, pictures: Sequence[Picture], network: KindNetwork, side: int) -> None:
     """Print how many graphics are kept, with the thresholds at which given shares of the photos are lost."""
-    odds = np.concatenate([network(batch).numpy() for batch in _inputs(pictures, side)])
+    log_odds = np.concatenate([network(batch).numpy() for batch in _inputs(pictures, side)])
     graphic, weak = graphic_of(pictures), np.array([one.repository.startswith("weak/") for one in pictures])
     for name, chosen in (("repositories of labels.csv", ~weak), ("sources of weak.csv", weak)):
-        photos, graphics = odds[chosen & ~graphic], odds[chosen & graphic]
+        photos, graphics = log_odds[chosen & ~graphic], log_odds[chosen & graphic]
         print(f"{title}: {name}: {len(photos)} photos and {len(graphics)} graphics that the other rules keep")
         if len(photos) and len(graphics):
             limits = [np.quantile(photos, 1 - lost, method="higher") for lost in LOST_SHARES]

@@ -26,31 +26,32 @@ TEXT = (
 WORDS = TEXT.split()
 PLAIN: Sequence[Color] = ((255, 255, 255), (0, 0, 0), (245, 245, 245), (240, 236, 225), (20, 20, 24))
 MIN_CHANGE, MIN_CAPTION_SHARE = 20, 0.07
-"""A caption changes at least this share of the pixels by at least this many levels of 255."""
+"""A caption (text and the band behind it) changes at least this share of the pixels by at least this many levels."""
 MIN_CONTRAST = 80
 """Least difference, in levels of 255, between the mean of a text's color and that of the picture behind it."""
 
 
 def make_captioned(photos: Sequence[Pixels], rng: Rng) -> Pixels:
-    """A photo with one to five lines of text on at least 7 % of it, often on a band or under a veil."""
+    """A photo with one to five lines of text, often on a band, on at least 7 % of it. Some are tinted as a whole."""
     while True:
         photo = _crop(_pick(photos, rng), _draw_size(rng), rng)
-        captioned = _write_caption(photo, rng)
+        has_band = rng.random() < 0.45
+        if not has_band and rng.random() < 0.35:
+            tint = Image.new("RGB", photo.shape[1::-1], _color(rng))
+            photo = np.array(Image.blend(Image.fromarray(photo), tint, rng.uniform(0.2, 0.5)))
+        captioned = _write_caption(photo, has_band, rng)
         changed = np.abs(captioned.astype(np.int16) - photo).max(axis=2) >= MIN_CHANGE
         if changed.mean() >= MIN_CAPTION_SHARE:
             return captioned
 
 
-def _write_caption(photo: Pixels, rng: Rng) -> Pixels:
+def _write_caption(photo: Pixels, has_band: bool, rng: Rng) -> Pixels:
     picture, (height, width) = Image.fromarray(photo), photo.shape[:2]
     band = int(height * rng.uniform(0.12, 0.5))
     top = int(rng.choice([0, height - band, int(rng.integers(0, height - band + 1))]))
-    layout = rng.random()
-    if layout < 0.45:
+    if has_band:
         behind = picture.crop((0, top, width, top + band))
         picture.paste(Image.blend(behind, Image.new("RGB", behind.size, _color(rng)), rng.uniform(0.35, 1)), (0, top))
-    elif layout < 0.65:
-        picture = Image.blend(picture, Image.new("RGB", picture.size, _color(rng)), rng.uniform(0.2, 0.5))
     margin = width * rng.uniform(0.03, 0.15)
     lines = int(rng.integers(1, 4 if band < height / 4 else 6))
     _draw_text(picture, (margin, top + band * 0.08, width - margin, top + band * 0.95), lines, rng)
