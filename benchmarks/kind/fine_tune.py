@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from pictures import Picture, Pixels, read_pictures
 from sklearn.linear_model import LogisticRegression
-from synthetic import MAKERS
+from synthetic import MAKERS, MIN_PHOTO_SIDE_PX
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
@@ -42,9 +42,7 @@ WARM_UP_STEPS, MAX_GRADIENT = 100, 2.0
 STEP_SYNTHETIC, SYNTHETIC_WEIGHT = 4, 0.5
 """Pictures of a step that are made of photos, besides STEP_PICTURES labeled ones, and how much each counts."""
 SYNTHETIC_KINDS = (*["caption"] * 4, *["frame"] * 2, *["collage"] * 4, "gradient", *["watermark"] * 3)
-"""Kinds of these pictures, each as often as it is drawn among 14."""
-MIN_SYNTHETIC_SIDE_PX = 60
-"""Photos with a shorter side are not used in synthetic pictures."""
+"""Kinds of these pictures; one is drawn at random, so a kind that is named twice is made twice as often."""
 DROPPED_FEATURES, SMOOTHED = 0.3, 0.02
 """SMOOTHED: targets are 0.02 and 0.98."""
 EMA_STEPS = 500
@@ -158,7 +156,7 @@ class Batches(Dataset[Batch]):
             Example(one.large, one.is_graphic, weight) for one, weight in zip(pictures, weights.tolist(), strict=True)
         ]
         photos = [one.large for one in pictures if one.passes and not one.is_graphic]
-        self._photos = [photo for photo in photos if min(photo.shape[:2]) >= MIN_SYNTHETIC_SIDE_PX]
+        self._photos = [photo for photo in photos if min(photo.shape[:2]) >= MIN_PHOTO_SIDE_PX]
         rng, count = np.random.default_rng(0), len(pictures)
         self._order = np.concatenate([rng.permutation(count) for _ in range(math.ceil(epochs))]).tolist()
         self._steps = max(1, int(epochs * count / STEP_PICTURES))
@@ -168,8 +166,6 @@ class Batches(Dataset[Batch]):
         return self._steps
 
     def __getitem__(self, step: int) -> Batch:
-        if not 0 <= step < self._steps:
-            raise IndexError(step)
         rng = np.random.default_rng((1, step))
         places = self._order[step * STEP_PICTURES : (step + 1) * STEP_PICTURES]
         chosen = [self._examples[place] for place in places]

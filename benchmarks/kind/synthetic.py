@@ -25,6 +25,8 @@ TEXT = (
 )
 WORDS = TEXT.split()
 PLAIN: Sequence[Color] = ((255, 255, 255), (0, 0, 0), (245, 245, 245), (240, 236, 225), (20, 20, 24))
+MIN_PHOTO_SIDE_PX = 60
+"""Photos with a shorter side are too small to make pictures of."""
 MIN_CHANGE, MIN_CAPTION_SHARE = 20, 0.07
 """A caption (text and the band behind it) changes at least this share of the pixels by at least this many levels."""
 MIN_CONTRAST = 80

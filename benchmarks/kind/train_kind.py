@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from pictures import Picture, Pixels, read_pictures
 from sklearn.linear_model import LogisticRegression
-from synthetic import MAKERS
+from synthetic import MAKERS, MIN_PHOTO_SIDE_PX
 from torch import nn
 from torch.nn import functional
 
@@ -106,7 +106,7 @@ def copies_of(pictures: Sequence[Picture], side: int) -> list[Pixels]:
 def make_synthetic(photos: Sequence[Pixels]) -> tuple[list[Pixels], NDArray[np.bool_]]:
     """Pictures made of photos, and (n,) which of them are graphics."""
     rng = np.random.default_rng(1)
-    usable = [photo for photo in photos if min(photo.shape[:2]) >= 60]
+    usable = [photo for photo in photos if min(photo.shape[:2]) >= MIN_PHOTO_SIDE_PX]
     kinds = [kind for kind, count in SYNTHETIC.items() for _ in range(count)]
     return [MAKERS[kind](usable, rng) for kind in kinds], np.array([kind != "watermark" for kind in kinds])
 
