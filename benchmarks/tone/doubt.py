@@ -21,10 +21,10 @@ from result_tables import print_table
 from curate.errors import PhotoError
 from curate.image.decode import decode_bytes
 from curate.measures.measure import make_small_copy
-from curate.measures.pretrained import PretrainedOdds
 from curate.measures.tone import network
 from curate.measures.tone.classify import BATCH_PHOTOS, regression_log_odds, tone_network_share
 from curate.measures.tone.features import compute_features, make_grids
+from curate.measures.tone.pretrained import pretrained_log_odds
 from curate.measures.tone.weights import NETWORK_RANGES, NETWORK_WEIGHT
 
 NEAR = 0.5
@@ -57,7 +57,7 @@ def measured(folder: Path) -> pd.DataFrame:
     for first in range(0, len(smalls), BATCH_PHOTOS):
         batch = smalls[first : first + BATCH_PHOTOS]
         grids = make_grids(batch)
-        pretrained = PretrainedOdds(batch).evaluate("tone", np.arange(len(batch)))
+        pretrained = pretrained_log_odds(batch)
         odds = (
             regression_log_odds(compute_features(batch, grids)),
             network.network_log_odds(list(grids.lab)),

@@ -38,10 +38,10 @@ from result_tables import print_table, wilson
 from rules import gray_rule, one_ratio_rule, verdicts
 from unseen import report_archives, report_kinds_left_out, report_prints_left_out, report_sources_left_out
 
-from curate.measures.pretrained import PretrainedOdds
 from curate.measures.tone.classify import classify_tone, tone_network_share
 from curate.measures.tone.features import GRID_COLUMNS, GRID_ROWS, compute_features, make_grids
 from curate.measures.tone.network import network_log_odds
+from curate.measures.tone.pretrained import pretrained_log_odds
 from curate.measures.tone.weights import NETWORK_WEIGHT
 
 SCORE_CUTS = (1.0, 0.5, 0.0, -0.5, -1.0, -1.16, -2.0, -3.0)
@@ -93,8 +93,7 @@ def measured(smalls: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
         for small, each in zip(smalls, said, strict=True)
     ]
     found["said_pretrained"] = [
-        PretrainedOdds([small]).evaluate("tone", np.zeros(1, np.intp))[0] if each else math.nan
-        for small, each in zip(smalls, said, strict=True)
+        pretrained_log_odds([small])[0] if each else math.nan for small, each in zip(smalls, said, strict=True)
     ]
     return found
 

@@ -2,7 +2,7 @@
 
     python benchmarks/tone/pool.py DATA.parquet FEATURES.npy [--large]
 
-Writes (n, FEATURES) float16, with NaN for the other pictures: those that score below POOLED_FROM by the weights in the
+Writes (n, features) float16, with NaN for the other pictures: those that score below POOLED_FROM by the weights in the
 package. With --large, from the larger copies, which only unchanged photos have. Needs `pip install '.[encoder,onnx]'`.
 """
 
@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from regression import POOLED_FROM, batches
 
-from curate.measures.onnx import BATCH_PICTURES, load_network
-from curate.measures.pretrained import LARGE_SIDE_PX, SIDE_PX, network_input
+from curate.measures.onnx import BATCH_PICTURES, load_network, square_input
 from curate.measures.tone.classify import regression_log_odds
 from curate.measures.tone.features import compute_features
+from curate.measures.tone.pretrained import SIDES_PX
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from pretrained import FEATURES, features_onnx
+from lite_network import PooledFeatures, export, feature_count
 
 
 def main() -> None:
@@ -34,25 +34,26 @@ def main() -> None:
     parser.add_argument("--large", action="store_true")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    network, pieces = load_network(features_onnx()), []
-    side = LARGE_SIDE_PX if options.large else SIDE_PX
+    side = SIDES_PX["large" if options.large else "small"]
+    network, pieces = load_network(export(PooledFeatures(), side)), []
     for batch in batches(options.data):
         odds = regression_log_odds(compute_features([small for _, small in batch]))
         copies = [large_copy(row["large"]) if options.large else small for row, small in batch]
         doubtful = np.flatnonzero(odds > POOLED_FROM).tolist()
         known = [(i, copy) for i in doubtful if (copy := copies[i]) is not None]
-        piece = np.full((len(batch), FEATURES), np.nan, np.float16)
+        piece = np.full((len(batch), feature_count()), np.nan, np.float16)
         for first in range(0, len(known), BATCH_PICTURES):
             chosen = known[first : first + BATCH_PICTURES]
-            network.setInput(np.stack([network_input(copy, side) for _, copy in chosen]))
+            network.setInput(np.stack([square_input(copy, side) for _, copy in chosen]))
             piece[[i for i, _ in chosen]] = network.forward()
         pieces.append(piece)
     np.save(options.out, np.concatenate(pieces))
 
 
 def large_copy(stored: bytes | None) -> NDArray[np.uint8] | None:
-    """(LARGE_SIDE_PX, LARGE_SIDE_PX, 3) uint8 from the column `large`."""
-    return None if stored is None else np.frombuffer(stored, np.uint8).reshape(LARGE_SIDE_PX, LARGE_SIDE_PX, 3)
+    """(side, side, 3) uint8 from the column `large`."""
+    side = SIDES_PX["large"]
+    return None if stored is None else np.frombuffer(stored, np.uint8).reshape(side, side, 3)
 
 
 if __name__ == "__main__":

@@ -174,7 +174,10 @@ def judge(out: Path, data: Path) -> None:
 
 
 def as_onnx(path: Path) -> bytes:
-    """A small network as an ONNX file for old versions of OpenCV, too, with normalisation folded into the weights."""
+    """A small network as an ONNX file for old versions of OpenCV, too, with normalisation folded into the weights.
+
+    The weights are written in float16. OpenCV computes in float32.
+    """
     values = {name: value.double().numpy() for name, value in torch.load(path, map_location="cpu").items()}
     nodes, tensors, came = [], [], "cells"
     for place, (_, stride) in enumerate(WIDTHS):
@@ -202,7 +205,7 @@ def as_onnx(path: Path) -> bytes:
 
 
 def _tensors(names: Sequence[str], values: Sequence[NDArray[np.float64]]) -> list[TensorProto]:
-    return [from_array(value.astype(np.float32), name) for name, value in zip(names, values, strict=True)]
+    return [from_array(value.astype(np.float16), name) for name, value in zip(names, values, strict=True)]
 
 
 if __name__ == "__main__":

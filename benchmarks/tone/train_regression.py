@@ -1,7 +1,7 @@
 """Fit the tone regression and the heads of the pretrained network: curate/measures/tone/weights.py and HEADS.npz.
 
     python benchmarks/tone/train_regression.py DATA.parquet ODDS.npy FEATURES.npy LARGE.npy HEADS.npz [--out FILE]
-    python benchmarks/pretrained.py HEADS.npz                          # writes curate/measures/pretrained.onnx
+    python benchmarks/tone/write_pretrained.py HEADS.npz               # writes curate/measures/tone/pretrained.onnx
 
 Logistic regression on standardised log(1 + feature) and on a few products of two. Its threshold is set on scores of
 regressions that were trained without the photo's source, as in evaluate.py. ODDS.npy has the log odds of small

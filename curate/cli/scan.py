@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     type=click.Choice(["small", "large"]),
     default="small",
     show_default=True,
-    help="large evaluates the network at 224 px for almost all pictures: finds more graphics, and takes longer.",
+    help="large evaluates the network at 224 px for all but the clearest pictures: finds more graphics, takes longer.",
 )
 @click.option(
     "--shard", metavar="I/N", help="Measure only part I of N, for parallel jobs. Merge the outputs with `curate merge`."

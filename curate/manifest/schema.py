@@ -6,7 +6,7 @@ import pyarrow as pa
 
 SCHEMA_VERSION = 2
 """Version of the columns; a reader refuses manifests of a newer one."""
-SCORER_VERSION = 13
+SCORER_VERSION = 14
 """Increases whenever any number of a scan would change: rows of an older scorer are measured again."""
 METRIC = "hasler-susstrunk-2003-m3-signed"
 """The variant of the colorfulness metric, see docs/reference/measures.md."""

@@ -22,7 +22,6 @@ from curate.measures.edits import Edits, count_dividers, measure_edits, measure_
 from curate.measures.kind.classify import KindMeasure, classify_kinds
 from curate.measures.names import SMALL_NETWORKS, Networks
 from curate.measures.perceptual_hash import compute_fingerprint
-from curate.measures.pretrained import PretrainedOdds
 from curate.measures.tone.classify import ToneMeasure, classify_tones
 
 SMALL_SIDE_PX = 160
@@ -92,7 +91,7 @@ def measure_pixels(
         pixels: (H, W, 3) uint8, sRGB, red first, upright, transparency composited on white: the `pixels` of
             `curate.decode`. Use the full size, because colorfulness depends on the resolution.
         visible: (H, W) bool; pixels where it is False are not measured. None measures all pixels.
-        networks: how the network is evaluated, as `curate scan --tone-network large --kind-network large`.
+        networks: how the networks are evaluated, as `curate scan --tone-network large --kind-network large`.
 
     Returns:
         Colorfulness, appearance, tone, kind, fingerprint, borders and edits. The numbers are those that a scan
@@ -116,8 +115,7 @@ def measure_color(pixels: NDArray[np.uint8]) -> tuple[float, ToneMeasure]:
         pixels: (H, W, 3) uint8 sRGB.
     """
     colorfulness, copies = _measure_and_shrink(pixels, None, _count_halvings(*pixels.shape[:2]), Moments())
-    odds = PretrainedOdds([copies.small], [copies.large], [colorfulness])
-    return colorfulness, classify_tones([copies.small], odds)[0]
+    return colorfulness, classify_tones([copies.small], colorfulness=[colorfulness])[0]
 
 
 def summarize_pixels(
@@ -189,16 +187,15 @@ def measure_batch(summaries: Sequence[PixelSummary], networks: Networks = SMALL_
 
     Args:
         summaries: of the photos.
-        networks: how the network is evaluated.
+        networks: how the networks are evaluated.
     """
     lumas = [np.asarray(cv2.cvtColor(summary.small, cv2.COLOR_RGB2GRAY), np.uint8) for summary in summaries]
     smalls = [fill_invisible(summary.small, summary.visible) for summary in summaries]
     samples = [summary.sample for summary in summaries]
     larges, colorfulness = [summary.large for summary in summaries], [summary.colorfulness for summary in summaries]
-    odds = PretrainedOdds(smalls, larges, colorfulness)
-    tones = classify_tones(smalls, odds, networks.tone)
+    tones = classify_tones(smalls, larges, colorfulness, networks.tone)
+    kinds = classify_kinds(samples, smalls, larges, lumas, networks.kind)
     appearances = measure_appearances(samples, lumas)
-    kinds = classify_kinds(samples, smalls, lumas, appearances, odds, networks.kind)
     return [
         Measures(
             colorfulness=summary.colorfulness,

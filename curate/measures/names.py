@@ -14,18 +14,18 @@ KINDS: tuple[Kind, ...] = ("photo", "graphic")
 """Both classes, as in the manifest column `kind`."""
 
 NetworkSize = Literal["small", "large"]
-"""Input of the pretrained network: the small copy of a photo at 96 x 96 px, or the larger one at 224 x 224 px."""
+"""Which copy of a photo a network reads: the small one, or the larger one at 224 x 224 px."""
 
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """How the pretrained network is evaluated."""
+    """How the networks for tone and kind are evaluated."""
 
     tone: NetworkSize = "small"
-    """Input size for photos whose tone is in doubt."""
+    """Input of the network for photos whose tone is in doubt: at 96 px, or with `large` at 224 px."""
     kind: NetworkSize = "small"
-    """`small`: at 96 px for pictures whose kind is in doubt, and at 224 px for those that still are. `large`: at 224 px
-    for all pictures with M of 12 or more that the statistics don't call graphics."""
+    """For all pictures a network is evaluated at 64 px; another one at 224 px for those that are in doubt then, or with
+    `large` for all but the clearest."""
 
 
 SMALL_NETWORKS = Networks()

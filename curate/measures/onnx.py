@@ -20,6 +20,17 @@ BATCH_PICTURES = 8
 """Pictures that a network reads at a time, for which it takes about 10 MB."""
 
 
+def square_input(picture: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+    """Return (3, side, side) float32: a picture resized to a square, as (x − 127)/128. Its aspect ratio is not kept.
+
+    Args:
+        picture: (h, w, 3) uint8 sRGB.
+        side: of the square, in pixels.
+    """
+    square = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray((square.transpose(2, 0, 1).astype(np.float32) - 127) / 128)
+
+
 def load_network(onnx: bytes) -> Network:
     """Load a network from the bytes of an ONNX file."""
     return cv2.dnn.readNetFromONNX(np.frombuffer(onnx, np.uint8))

@@ -16,14 +16,16 @@ from PIL import Image
 import curate.scanning.scan  # noqa: F401 - what workers run
 from curate.errors import VividsetError
 from curate.executors.worker import limit_threads
+from curate.measures.kind.network import kind_log_odds
 from curate.measures.measure import measure_pixels
-from curate.measures.pretrained import PretrainedOdds
 from curate.measures.tone.network import network_log_odds
+from curate.measures.tone.pretrained import pretrained_log_odds
 
 limit_threads()
 with suppress(VividsetError, MemoryError, cv2.error):  # the same error is raised again in a worker, and reported there
     measure_pixels(np.zeros((2, 2, 3), np.uint8))
     network_log_odds([np.zeros((3, 32, 40), np.float32)])
-    PretrainedOdds([np.zeros((2, 2, 3), np.uint8)]).evaluate("tone", np.zeros(1, np.intp))
+    pretrained_log_odds([np.zeros((2, 2, 3), np.uint8)])
+    kind_log_odds([np.zeros((2, 2, 3), np.uint8)], "large")
 Image.preinit()
 gc.freeze()  # a collection would write to these objects and so copy the memory that forked workers share

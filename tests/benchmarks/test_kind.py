@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,57 +13,75 @@ import pytest
 import torch
 from PIL import Image
 
+from curate.measures.kind.network import SIDES_PX
+from curate.measures.onnx import load_network
+
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "kind"
 
 
-def test_training_prints_tables_and_writes_weights(
+def test_training_prints_the_share_that_is_kept_and_writes_a_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(FOLDER)
     import train_kind  # in this process: torch is imported already
 
     write_pictures(tmp_path, monkeypatch)
-    monkeypatch.setattr(train_kind, "EPOCHS", 1)
-    monkeypatch.setattr(train_kind, "SYNTHETIC", dict.fromkeys(train_kind.SYNTHETIC, 2))
-    monkeypatch.setattr(sys, "argv", ["train_kind.py", str(tmp_path / "clones"), "--out", str(tmp_path)])
-    threads = torch.get_num_threads()
-    try:
-        train_kind.main()
-    finally:
-        torch.set_num_threads(threads)
+    monkeypatch.setattr(train_kind, "STEP_PICTURES", 6)
+    monkeypatch.setitem(train_kind.SETTINGS, "large", replace(train_kind.SETTINGS["large"], epochs=1))
+    monkeypatch.setitem(SIDES_PX, "large", 32)
+    made = tmp_path / "large.onnx"
+    monkeypatch.setattr(sys, "argv", ["train_kind.py", "large", str(tmp_path / "clones"), "--out", str(made)])
+    train_kind.main()
     printed = capsys.readouterr().out
     assert "0 of the labeled pictures are missing" in printed
-    assert "| 96 px | from | 224 px |" in printed
-    assert "sources of weak.csv: 0 photos and 2 graphics" in printed
-    with np.load(tmp_path / "kind_heads.npz") as arrays:
-        assert arrays["kind_hidden"].shape == (1024, train_kind.SEEDS * train_kind.HIDDEN)
-    assert (tmp_path / "weights.txt").read_text(encoding="utf-8").startswith("BIAS = ")
+    assert "before the weights are averaged: repositories of labels.csv: 2 photos and 2 graphics" in printed
+    assert "kept at 1.0% lost" in printed
+    network = load_network(made.read_bytes())
+    network.setInput(np.zeros((2, 3, 32, 32), np.float32))
+    assert network.forward().shape == (2, 1)
 
 
-def test_fine_tuning_prints_the_share_that_is_kept_and_writes_two_networks(
+def test_the_weights_of_two_networks_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    import train_kind
+
+    first, second = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    expected = 0.6 * first.weight + 0.4 * second.weight
+    train_kind.average_weights(first, second, 0.6)
+    assert torch.allclose(first.weight, expected)
+
+
+def test_a_network_in_a_file_with_small_weights_returns_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    import train_kind
+    from lite_network import export
+
+    torch.manual_seed(0)
+    network = train_kind.KindNetwork(4)
+    pictures = np.random.default_rng(0).normal(0, 0.5, (4, 3, 64, 64)).astype(np.float32)
+    with torch.no_grad():
+        expected = network.eval()(torch.from_numpy(pictures)).numpy()
+    exact, small = (export(network, 64, small_weights=small) for small in (False, True))
+    assert len(small) < 0.5 * len(exact)
+    for file, tolerance in ((exact, 1e-4), (small, 0.05)):
+        loaded = load_network(file)
+        loaded.setInput(pictures)
+        assert np.abs(loaded.forward() - expected).max() < tolerance * max(1, np.abs(expected).max())
+
+
+def test_the_table_of_ranges_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(FOLDER)
-    import fine_tune
-    from pretrained import PooledFeatures
+    import calibrate
 
     write_pictures(tmp_path, monkeypatch)
-    monkeypatch.setattr(fine_tune, "STEP_PICTURES", 6)
-    made = tmp_path / "made"
-    options = ["--side", "32", "--epochs", "1"]
-    monkeypatch.setattr(sys, "argv", ["fine_tune.py", str(tmp_path / "clones"), str(made), *options])
-    fine_tune.main()
+    monkeypatch.setattr(sys, "argv", ["calibrate.py", str(tmp_path / "clones")])
+    calibrate.main()
     printed = capsys.readouterr().out
-    assert "repositories of labels.csv: 2 photos and 2 graphics that the other rules keep" in printed
-    assert "kept at 1.0% lost" in printed
-    tuned, averaged = (torch.load(made / f"{name}.pt") for name in ("fine_tuned", "averaged"))
-    original = PooledFeatures().state_dict()
-    last, frozen = (f"lite.blocks.{block}._project_conv.weight" for block in (15, 2))
-    assert torch.equal(tuned[f"features.{frozen}"], original[frozen])
-    assert not torch.equal(tuned[f"features.{last}"], original[last])
-    assert torch.allclose(
-        averaged[f"features.{last}"], 0.6 * tuned[f"features.{last}"] + 0.4 * original[last], atol=1e-6
-    )
+    assert "6 pictures; range" in printed
+    assert "folders, large: 0 of 0 photos lost" in printed
+    assert "| 100% |" in printed
 
 
 def test_captions_and_their_bands_cover_more_than_the_definition_of_a_photo_allows(
@@ -97,6 +116,7 @@ def write_pictures(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "HERE", folder)
     monkeypatch.setattr(pictures, "PHOTO_LISTS", [])
     monkeypatch.setattr(pictures, "MIN_BYTES", 0)
+    monkeypatch.setattr(pictures, "PROCESSES", 1)
 
 
 def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:

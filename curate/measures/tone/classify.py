@@ -6,8 +6,8 @@ Three rules are applied in this order, to the features of `curate.measures.tone.
 2. A photo is toned if one ratio R : G : B holds throughout a photo with a range of brightness, as toning by a matrix
    makes it; or if a logistic regression on the features says so, whose weights were learned from labeled photos
    (`weights`). The regression uses no absolute hue. Where it is in doubt, the log odds of two networks are added: a
-   small one that reads the same cells (`network`), and a pretrained one (`curate.measures.pretrained`). Their share
-   grows from 0 to 1 at both ends of the range of doubt, so that the score has no steps.
+   small one that reads the same cells (`network`), and a pretrained one (`pretrained`). Their share grows
+   from 0 to 1 at both ends of the range of doubt, so that the score has no steps.
 3. A toned photo is `sepia` if its mean hue is 40 to 100 degrees, brown to yellow; otherwise it is `toned`.
 
 Accuracy and known errors: docs/results/tone.md. How the weights were learned: benchmarks/tone.
@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.measures.names import NetworkSize, Tone
-from curate.measures.pretrained import PretrainedOdds
 from curate.measures.tone import network, weights
 from curate.measures.tone.features import compute_features, make_grids
+from curate.measures.tone.pretrained import COLORFULNESS_RANGE, pretrained_log_odds
 
 GRAY_CHROMA_MEAN = 3.0
 GRAY_CHROMA_P99 = 4.5
@@ -81,7 +81,10 @@ def classify_tone(small: NDArray[np.uint8]) -> ToneMeasure:
 
 
 def classify_tones(
-    smalls: Sequence[NDArray[np.uint8]], odds: PretrainedOdds | None = None, tone_network: NetworkSize = "small"
+    smalls: Sequence[NDArray[np.uint8]],
+    larges: Sequence[NDArray[np.uint8]] | None = None,
+    colorfulness: Sequence[float] | None = None,
+    tone_network: NetworkSize = "small",
 ) -> list[ToneMeasure]:
     """Classify several photos, at a quarter of the cost of one by one.
 
@@ -89,8 +92,9 @@ def classify_tones(
 
     Args:
         smalls: one array per photo, see `classify_tone`.
-        odds: log odds of the pretrained network for these photos; None evaluates it on the small copies, at any M.
-        tone_network: `large` takes its log odds at 224 px.
+        larges: their larger copies, which the pretrained network reads at 224 px; None takes the small ones.
+        colorfulness: M of the photos; None evaluates the pretrained network at any M.
+        tone_network: `large` evaluates the pretrained network at 224 px.
     """
     if not smalls:
         return []
@@ -99,15 +103,16 @@ def classify_tones(
     measured = list(map(compute_features, batches, grids))
     features = {name: np.concatenate([batch[name] for batch in measured]) for name in measured[0]}
     scores = regression_log_odds(features)
-    odds = odds or PretrainedOdds(smalls)
     share = tone_network_share(scores, tone_network)
     doubtful = np.flatnonzero(share)
     labs = [lab for batch in grids for lab in batch.lab]
     small_odds = network.network_log_odds([labs[index] for index in doubtful.tolist()])
     scores[doubtful] += share[doubtful] * weights.NETWORK_WEIGHT * small_odds
-    share *= odds.share
+    if colorfulness is not None:
+        share *= np.interp(colorfulness, COLORFULNESS_RANGE, (0, 1))
     colorful = np.flatnonzero(share)
-    scores[colorful] += share[colorful] * odds.evaluate("tone" if tone_network == "small" else "tone_large", colorful)
+    copies = smalls if tone_network == "small" or larges is None else larges
+    scores[colorful] += share[colorful] * pretrained_log_odds([copies[i] for i in colorful.tolist()], tone_network)
     # at most 1 if both the mean and the 99th percentile of chroma are within the limits for gray
     gray = np.maximum(features["all_chroma_ab"] / GRAY_CHROMA_MEAN, features["all_chroma_p99_ab"] / GRAY_CHROMA_P99)
     one_ratio = (features["ratio_p90_levels"] < ONE_RATIO_LEVELS) & (

@@ -1,29 +1,31 @@
-"""Kind: photos of scikit-image, drawn graphics; the statistics, the regression and the network."""
+"""Kind: photos of scikit-image, drawn graphics; the two networks and the statistics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.resources import files
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from curate.measures.kind import classify
 from curate.measures.kind.classify import (
-    REGRESSION_INPUTS,
+    LARGE_NETWORK_RANGES,
+    THRESHOLD,
     KindMeasure,
     combine_kind_scores,
-    combine_network_scores,
-    kind_large_share,
-    kind_network_share,
+    large_network_share,
 )
-from curate.measures.kind.features import compute_statistics
-from curate.measures.kind.weights import FEATURES, NETWORK_RANGE, NETWORK_THRESHOLD
+from curate.measures.kind.network import kind_log_odds
+from curate.measures.kind.statistics import measure_color_share, measure_edge_shares
 from curate.measures.measure import measure_batch, measure_pixels, summarize_pixels
-from curate.measures.names import Networks
-from curate.measures.pretrained import Output, PretrainedOdds
+from curate.measures.names import Networks, NetworkSize
+from curate.measures.onnx import BATCH_PICTURES
 
 Pixels = NDArray[np.uint8]
 
@@ -42,11 +44,6 @@ def chart() -> Pixels:
     return picture
 
 
-def statistics_of(picture: Pixels) -> dict[str, float]:
-    luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
-    return {name: float(values[0]) for name, values in compute_statistics([picture], [picture], [luma]).items()}
-
-
 @pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
 def test_photos_are_photos(name: str, real_photo: Callable[[str], Pixels]) -> None:
     measured = kind_of(real_photo(name))
@@ -62,78 +59,79 @@ def test_a_chart_is_a_graphic() -> None:
 
 
 def test_a_picture_of_one_color_has_the_extreme_statistics() -> None:
-    found = statistics_of(np.full((20, 30, 3), 255, np.uint8))
-    assert (found["flat_share"], found["flat_color_share"], found["white_share"], found["top_color_share"]) == (
-        1,
-        1,
-        1,
-        1,
-    )
-    assert (found["edge_share"], found["luma_step_mean"], found["color_entropy_bits"], found["border_spread"]) == (
-        0,
-        0,
-        0,
-        0,
-    )
-    assert found["color_share"] == 1 / 600
+    assert measure_color_share(np.full((20, 30, 3), 255, np.uint8)) == 1 / 600
+    assert measure_edge_shares(np.full((20, 30), 255, np.uint8)) == (1, 0)
+    assert measure_edge_shares(np.zeros((1, 1), np.uint8)) == (0, 0)
 
 
-def test_two_halves_have_one_edge_and_one_bit() -> None:
+def test_two_halves_have_one_edge_and_two_colors() -> None:
     picture = np.zeros((20, 30, 3), np.uint8)
     picture[:, 15:] = 255
-    found = statistics_of(picture)
-    assert found["edge_share"] == pytest.approx(20 / (20 * 29 + 19 * 30))
-    assert found["color_entropy_bits"] == pytest.approx(1)
-    assert (found["white_share"], found["black_share"], found["top_color_share"]) == (0.5, 0.5, 0.5)
+    flat, edges = measure_edge_shares(picture[..., 0])
+    assert edges == pytest.approx(20 / (20 * 29 + 19 * 30))
+    assert flat == pytest.approx(1 - edges)
+    assert measure_color_share(picture) == 2 / 600
 
 
-def test_the_weights_name_all_inputs() -> None:
-    assert tuple(FEATURES) == REGRESSION_INPUTS
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_pictures_of_a_batch_do_not_influence_each_other(size: NetworkSize) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (60 + i, 90, 3), dtype=np.uint8) for i in range(BATCH_PICTURES + 1)]
+    together = kind_log_odds(pictures, size)
+    assert np.isfinite(together).all()
+    assert [kind_log_odds([picture], size)[0] for picture in pictures] == together.tolist()
+    assert len(kind_log_odds([], size)) == 0
 
 
-def test_pictures_of_a_batch_do_not_influence_each_other(real_photo: Callable[[str], Pixels]) -> None:
-    pictures = [real_photo("astronaut"), chart(), real_photo("coffee")]
-    together = measure_batch([summarize_pixels(picture) for picture in pictures])
-    assert [measured.kind for measured in together] == [kind_of(picture) for picture in pictures]
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_a_batch_and_single_pictures_have_the_same_kind(size: NetworkSize, real_photo: Callable[[str], Pixels]) -> None:
+    pictures, networks = [real_photo("astronaut"), chart(), real_photo("coffee")], Networks(kind=size)
+    together = measure_batch([summarize_pixels(picture) for picture in pictures], networks)
+    assert [measured.kind for measured in together] == [
+        measure_pixels(picture, networks=networks).kind for picture in pictures
+    ]
+    assert measure_batch([], networks) == []
 
 
-@given(st.floats(-20, 20))
-def test_the_score_has_no_step_where_the_network_begins_and_ends(odds: float) -> None:
-    regression = np.linspace(-8, 8, 3201)
-    scores = combine_kind_scores(regression, np.full(regression.shape, odds), kind_network_share(regression))
-    assert np.abs(np.diff(scores)).max() < 0.5
-    certain = kind_network_share(regression) == 1
-    assert np.allclose(scores[certain], odds)
-    assert (scores[regression <= NETWORK_RANGE[0]] < 0).all()
-    assert (scores[regression >= NETWORK_RANGE[3]] > 0).all()
-
-
-def test_the_large_network_counts_fully_below_the_range_of_doubt() -> None:
-    regression = np.array([-8, *NETWORK_RANGE, 8])
-    assert kind_network_share(regression, "large").tolist() == [1, 1, 1, 1, 0, 0]
-    assert kind_network_share(regression).tolist() == [0, 0, 1, 1, 0, 0]
-
-
-def test_the_large_network_is_evaluated_at_224_px_only(
-    real_photo: Callable[[str], Pixels], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    evaluated: list[str] = []
-
-    def evaluate(_self: PretrainedOdds, output: Output, pictures: NDArray[np.intp]) -> NDArray[np.float64]:
-        if len(pictures):
-            evaluated.append(output)
-        return np.zeros(len(pictures))
-
-    monkeypatch.setattr(PretrainedOdds, "evaluate", evaluate)
-    measure_pixels(real_photo("coffee"), networks=Networks(kind="large"))
-    assert [output for output in evaluated if output.startswith("kind")] == ["kind_large"]
-
-
-@given(st.floats(-20, 20))
-def test_the_score_has_no_step_where_the_network_is_evaluated_at_224_px(large: float) -> None:
+@given(st.floats(-20, 20), st.sampled_from(["small", "large"]))
+def test_the_score_has_no_step_where_the_large_network_begins_and_ends(large: float, size: NetworkSize) -> None:
     small = np.linspace(-20, 20, 40001)
-    share = kind_large_share(small)
-    scores = combine_network_scores(small, np.full(small.shape, large), share)
+    share = large_network_share(small, size)
+    scores = combine_kind_scores(small, np.full(small.shape, large), share)
     assert np.abs(np.diff(scores)).max() < 0.5
-    assert np.allclose(scores[share == 1], large - NETWORK_THRESHOLD)
-    assert (scores[share == 0] < 0).all()
+    assert np.allclose(scores[share == 1], large - THRESHOLD)
+    first, last = LARGE_NETWORK_RANGES[size][0], LARGE_NETWORK_RANGES[size][3]
+    assert (scores[small <= first] < 0).all()
+    assert (scores[small >= last] > 0).all()
+
+
+def test_the_large_network_reads_only_pictures_in_doubt_and_with_the_option_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, _, last, _ = LARGE_NETWORK_RANGES["small"]
+    odds = np.array([LARGE_NETWORK_RANGES["large"][0], first, (first + last) / 2, last + 1])
+    read: list[int] = []
+
+    def log_odds(copies: Sequence[Pixels], size: NetworkSize) -> NDArray[np.float64]:
+        if size == "small":
+            return odds
+        read.append(len(copies))
+        return np.full(len(copies), THRESHOLD + 1)
+
+    monkeypatch.setattr(classify, "kind_log_odds", log_odds)
+    copies, lumas = [np.zeros((4, 4, 3), np.uint8)] * 4, [np.zeros((4, 4), np.uint8)] * 4
+    kinds = [
+        [one.kind for one in classify.classify_kinds(copies, copies, copies, lumas, size)]
+        for size in ("small", "large")
+    ]
+    assert read == [1, 2]
+    assert kinds == [["photo", "photo", "graphic", "graphic"], ["photo", "graphic", "graphic", "graphic"]]
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_the_files_have_kernel_sizes_which_opencv_4_needs(size: NetworkSize) -> None:
+    data = (files("curate.measures.kind") / f"{size}.onnx").read_bytes()
+    convolutions = [node for node in onnx.load_from_string(data).graph.node if node.op_type == "Conv"]
+    assert convolutions
+    for node in convolutions:
+        assert {entry.name for entry in node.attribute} >= {"kernel_shape"}

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from curate.measures.names import NetworkSize
-from curate.measures.pretrained import PretrainedOdds
+from curate.measures.measure import measure_batch, measure_pixels, summarize_pixels
+from curate.measures.names import Networks, NetworkSize
+from curate.measures.onnx import BATCH_PICTURES
 from curate.measures.tone import network
 from curate.measures.tone.classify import (
     classify_tone,
@@ -23,6 +24,7 @@ from curate.measures.tone.classify import (
     tone_network_share,
 )
 from curate.measures.tone.features import compute_features, make_grids
+from curate.measures.tone.pretrained import COLORFULNESS_RANGE, pretrained_log_odds
 from curate.measures.tone.weights import BIAS, FEATURES, NETWORK_RANGES, NETWORK_WEIGHT, PRODUCTS
 
 Levels = NDArray[np.float64]
@@ -110,7 +112,7 @@ def network_odds(picture: Levels) -> float:
 
 
 def pretrained_odds(picture: NDArray[np.uint8]) -> float:
-    return float(PretrainedOdds([picture]).evaluate("tone", np.zeros(1, np.intp))[0])
+    return float(pretrained_log_odds([picture])[0])
 
 
 def test_where_the_regression_is_in_doubt_the_score_is_the_sum_of_all() -> None:
@@ -152,6 +154,53 @@ def test_the_network_separates_a_print_on_a_coloured_mount_from_a_colour_photo()
     assert network_odds(mounted) > 3
     colour = 255 * np.dstack([scene(1), scene(2), scene(3)])
     assert network_odds(colour) < -3
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_answers_of_the_pretrained_network_are_the_same_to_the_bit_in_batches_of_any_size(size: NetworkSize) -> None:
+    rng = np.random.default_rng(0)
+    copies = [rng.integers(0, 256, (60 + i, 90, 3), dtype=np.uint8) for i in range(2 * BATCH_PICTURES + 1)]
+    together = pretrained_log_odds(copies, size)
+    assert np.isfinite(together).all()
+    assert [pretrained_log_odds([copy], size)[0] for copy in copies] == together.tolist()
+    assert len(pretrained_log_odds([], size)) == 0
+
+
+def doubtful() -> NDArray[np.uint8]:
+    """A picture for which the regression is in doubt, so that the networks count fully."""
+    colour = 255 * np.dstack([scene(1), scene(2), scene(3)])
+    mixed: list[NDArray[np.uint8]] = [
+        np.rint(SEPIA + share * (colour - SEPIA)).astype(np.uint8) for share in np.linspace(0, 0.5, 26)
+    ]
+    return mixed[int(tone_network_share(regression_log_odds(compute_features(mixed))).argmax())]
+
+
+def test_the_pretrained_network_counts_fully_for_colourful_photos_and_not_for_dull_ones() -> None:
+    low, high = COLORFULNESS_RANGE
+    values = [low - 1, low, (low + high) / 2, high, high + 1]
+    scores = np.array([one.tone_score for one in classify_tones([doubtful()] * 5, colorfulness=values)])
+    assert scores[0] == scores[1] != scores[4] == scores[3]
+    assert scores[2] == pytest.approx((scores[1] + scores[3]) / 2)
+    assert classify_tone(doubtful()).tone_score == scores[4]
+
+
+def test_the_large_network_reads_the_larger_copy() -> None:
+    small = doubtful()
+    large = np.asarray(cv2.resize(small, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), np.uint8)
+    sizes: tuple[NetworkSize, ...] = ("small", "large")
+    scores = [classify_tones([small], larges, None, size)[0].tone_score for size in sizes for larges in (None, [large])]
+    assert scores[0] == scores[1]
+    assert len(set(scores)) == 3
+
+
+def test_measure_and_a_batch_agree_with_the_large_network() -> None:
+    rng = np.random.default_rng(2)
+    tones = [np.clip(rng.normal(120, 40, (200, 260, 1)) * [1, 0.85, 0.6 + 0.1 * i], 0, 255) for i in range(4)]
+    photos = [tone.astype(np.uint8) for tone in tones]
+    large, summaries = Networks(tone="large"), [summarize_pixels(photo) for photo in photos]
+    assert [measured.tone for measured in measure_batch(summaries, large)] == [
+        measure_pixels(photo, networks=large).tone for photo in photos
+    ]
 
 
 def test_network_inputs_include_chroma_relative_to_the_photos_own() -> None:
