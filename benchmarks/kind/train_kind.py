@@ -52,13 +52,11 @@ class Settings:
     """Learning rate of the convolutional layers, at its highest."""
     frozen_blocks: int
     """The first blocks keep their weights. At 224 px a step takes half of the time with 3."""
-    tuned_share: float
-    """Share of the fine-tuned weights in an average with those of ImageNet; the head is fitted again after it."""
 
 
 SETTINGS: Mapping[NetworkSize, Settings] = {
-    "small": Settings(levels=4, epochs=6, rate=2e-4, frozen_blocks=0, tuned_share=1),
-    "large": Settings(levels=5, epochs=4.5, rate=1e-4, frozen_blocks=3, tuned_share=0.6),
+    "small": Settings(levels=4, epochs=6, rate=2e-4, frozen_blocks=0),
+    "large": Settings(levels=5, epochs=4.5, rate=1e-4, frozen_blocks=3),
 }
 FILTERED_WEIGHT = 0.5
 """Weight of pictures that the other rules of the filter reject."""
@@ -102,13 +100,8 @@ def main() -> None:
     graphic, weights = graphic_of(trained), picture_weights(trained)
     network = KindNetwork(settings.levels)
     network.fit_head(compute_features(network, trained, side), graphic, weights)
-    original = copy.deepcopy(network.features)
     network = fine_tune(network, Batches(trained, weights, side, settings.epochs), settings)
-    if settings.tuned_share < 1:
-        print_kept("before the weights are averaged", held_out, network, side)
-        average_weights(network.features, original, settings.tuned_share)
-        network.fit_head(compute_features(network, trained, side), graphic, weights)
-    print_kept("result", held_out, network, side)
+    print_kept(held_out, network, side)
     out.write_bytes(export(network, side))
 
 
@@ -303,13 +296,13 @@ def _inputs(pictures: Sequence[Picture], side: int) -> Iterator[Tensor]:
 
 
 @torch.inference_mode()
-def print_kept(title: str, pictures: Sequence[Picture], network: KindNetwork, side: int) -> None:
+def print_kept(pictures: Sequence[Picture], network: KindNetwork, side: int) -> None:
     """Print how many graphics are kept, with the thresholds at which given shares of the photos are lost."""
     log_odds = np.concatenate([network(batch)[:, 0].numpy() for batch in _inputs(pictures, side)])
     graphic, weak = graphic_of(pictures), is_weak(pictures)
     for name, chosen in (("repositories of labels.csv", ~weak), ("sources of weak.csv", weak)):
         photos, graphics = log_odds[chosen & ~graphic], log_odds[chosen & graphic]
-        print(f"{title}: {name}: {len(photos)} photos and {len(graphics)} graphics that the other rules keep")
+        print(f"{name}: {len(photos)} photos and {len(graphics)} graphics that the other rules keep")
         if len(photos) and len(graphics):
             limits = [np.quantile(photos, 1 - lost, method="higher") for lost in LOST_SHARES]
             print(

@@ -34,7 +34,7 @@ def test_training_prints_the_share_that_is_kept_and_writes_a_network(
     train_kind.main()
     printed = capsys.readouterr().out
     assert "0 of the labeled pictures are missing" in printed
-    assert "before the weights are averaged: repositories of labels.csv: 2 photos and 2 graphics" in printed
+    assert "repositories of labels.csv: 2 photos and 2 graphics" in printed
     assert "kept at 1.0% lost" in printed
     network = load_network(made.read_bytes())
     network.setInput(np.zeros((2, 3, 32, 32), np.float32))

@@ -23,7 +23,7 @@ def measure_color_share(sample: NDArray[np.uint8]) -> float:
     """
     levels = (sample.reshape(-1, 3) >> (8 - COLOR_LEVELS_BITS)).astype(np.int32)
     cells = (levels[:, 0] << 2 * COLOR_LEVELS_BITS) | (levels[:, 1] << COLOR_LEVELS_BITS) | levels[:, 2]
-    return len(np.unique(cells)) / len(cells)
+    return int(np.count_nonzero(np.bincount(cells))) / len(cells)
 
 
 def measure_edge_shares(luma: NDArray[np.uint8]) -> tuple[float, float]:
