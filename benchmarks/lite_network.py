@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from train.models.efficientnet import STAGES, LiteFeatures, load_weights
 
-INT8_WEIGHTS = 60_000
+INT8_WEIGHTS = 20_000
 """Convolutions with more weights than this are written in int8: 80 % of the weights of EfficientNet-Lite0."""
 
 
