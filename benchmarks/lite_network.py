@@ -57,6 +57,8 @@ class PooledFeatures(nn.Module):
 def export(network: nn.Module, side: int, *, small_weights: bool = True) -> bytes:
     """Return a network as an ONNX file that OpenCV 4.11 and newer can run.
 
+    With small weights only OpenCV reads it: ONNX demands a Cast between float16 weights and float32 values.
+
     Args:
         network: (n, 3, side, side) float32 to (n, outputs).
         side: of the square, in pixels.

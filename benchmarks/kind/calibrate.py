@@ -2,8 +2,8 @@
 
     python benchmarks/kind/calibrate.py REPOSITORIES
 
-REPOSITORIES is as for train_kind.py; only the pictures that are held out from training count. The table gives the
-constants of curate/measures/kind/classify.py.
+REPOSITORIES is as for train_kind.py; only the pictures that are held out from training count. The first
+number of a range in curate/measures/kind/classify.py, and its threshold, are chosen from the table.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ def main() -> None:
     cv2.setNumThreads(1)
     pictures = read_pictures(parser.parse_args().repositories, None, held_out_only=True)
     judged = [one for one in pictures if one.passes]
+    graphic, weak = graphic_of(judged), is_weak(judged)
+    if not all(chosen.any() for chosen in (~graphic & ~weak, graphic & ~weak, graphic & weak)):
+        raise SystemExit("too few held-out pictures: clone more repositories that labels.csv and weak.csv name")
     small = kind_log_odds([one.small for one in judged], "small")
     large = kind_log_odds([one.large for one in judged], "large")
     print_accuracy(judged, small, large)
@@ -43,7 +46,7 @@ def main() -> None:
 def print_accuracy(pictures: Sequence[Picture], small: FloatArray, large: FloatArray) -> None:
     """Print how many photos are lost and graphics kept with the constants of the package, and the line between both."""
     graphic, weak = graphic_of(pictures), is_weak(pictures)
-    print(f"{len(pictures)} pictures; range {classify.LARGE_NETWORK_RANGES}, threshold {classify.THRESHOLD}")
+    print(f"{len(pictures)} pictures; ranges {classify.DOUBT_RANGES}, threshold {classify.THRESHOLD}")
     for name, chosen in (("web sites", ~weak), ("folders", weak)):
         for size in ("small", "large"):
             share = classify.large_network_share(small, size)
@@ -53,7 +56,7 @@ def print_accuracy(pictures: Sequence[Picture], small: FloatArray, large: FloatA
                 f"{(scores[chosen & graphic] <= 0).sum()} of {(chosen & graphic).sum()} graphics kept; large network "
                 f"evaluated for {(share[chosen & ~graphic] > 0).sum()} of the photos"
             )
-    clear = small < classify.LARGE_NETWORK_RANGES["small"][0]
+    clear = small < classify.DOUBT_RANGES["small"][0]
     if len(np.unique(small[clear])) > 1:
         slope, intercept = np.polyfit(small[clear], large[clear], 1)
         print(f"SMALL_NETWORK_LINE = ({intercept:.2f}, {slope:.2f}) by least squares below the range")
@@ -70,13 +73,12 @@ def print_ranges(pictures: Sequence[Picture], small: FloatArray, large: FloatArr
     for share in SHARES:
         start = np.quantile(small[~graphic & ~weak], 1 - share, method="higher") if share else np.inf
         odds = np.where(small < start, small - 1000, large)  # below the range all are photos, in the order of `small`
-        odds = np.where(small > classify.LARGE_NETWORK_RANGES["small"][3], small + 1000, odds) if share else small
         limits = [np.quantile(odds[~graphic & ~weak], 1 - part, method="higher") for part in LOST_SHARES]
         kept = "".join(
             f" {(odds[graphic & ~weak] <= limit).mean():.1%} · {(odds[graphic & weak] <= limit).mean():.1%} |"
             for limit in limits
         )
-        print(f"| {share:.0%} | {start:.2f} | {limits[1]:.2f} |{kept}")
+        print(f"| {share:.0%} | {start:.2f} | {limits[LOST_SHARES.index(0.01)]:.2f} |{kept}")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@
 REPOSITORIES is a folder with clones of the repositories in labels.csv, weak.csv and benchmarks/tone/*.csv, each in a
 folder OWNER/NAME. FOLDER has folders of more photos. A quarter of the repositories of labels.csv is held out, chosen by
 a hash of their names, and the sources of weak.csv whose use is `test`; the accuracy on them is printed. The network
-also learns from pictures that are made of the photos (synthetic.py). On two cores `small` takes 7 minutes and `large`
-25. Needs `pip install '.[demo,encoder,onnx]'`.
+also learns from pictures that are made of the photos (synthetic.py). Both networks learn from the larger copies; a scan
+gives the small copies to `small`, which differ little at 64 px. On two cores `small` takes 10 minutes and `large`
+40. Needs `pip install '.[demo,encoder,onnx]'`.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Settings:
     rate: float
     """Learning rate of the convolutional layers, at its highest."""
     frozen_blocks: int
-    """The first blocks keep their weights. At 224 px a step takes half of the time with 3."""
+    """The first convolution and this many blocks keep their weights. At 224 px a step takes half of the time with 3."""
 
 
 SETTINGS: Mapping[NetworkSize, Settings] = {

@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     type=click.Choice(["small", "large"]),
     default="small",
     show_default=True,
-    help="large evaluates the network at 224 px for all but the clearest pictures: finds more graphics, takes longer.",
+    help="large evaluates a second network for all but the clearest photos: finds more graphics, takes twice as long.",
 )
 @click.option(
     "--shard", metavar="I/N", help="Measure only part I of N, for parallel jobs. Merge the outputs with `curate merge`."

@@ -14,7 +14,7 @@ KINDS: tuple[Kind, ...] = ("photo", "graphic")
 """Both classes, as in the manifest column `kind`."""
 
 NetworkSize = Literal["small", "large"]
-"""Which copy of a photo a network reads: the small one, or the larger one at 224 x 224 px."""
+"""Value of --tone-network and --kind-network, and name of a network or of its input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class Networks:
     tone: NetworkSize = "small"
     """Input of the network for photos whose tone is in doubt: at 96 px, or with `large` at 224 px."""
     kind: NetworkSize = "small"
-    """For all pictures a network is evaluated at 64 px; another one at 224 px for those that are in doubt then, or with
-    `large` for all but the clearest."""
+    """A network is evaluated at 64 px for all pictures. Another one is evaluated at 224 px for those that are then not
+    clearly photos; with `large`, for all but the clearest photos."""
 
 
 SMALL_NETWORKS = Networks()

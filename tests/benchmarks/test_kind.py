@@ -58,6 +58,7 @@ def test_a_network_in_a_file_with_small_weights_returns_nearly_the_same(monkeypa
 
     torch.manual_seed(0)
     network = train_kind.KindNetwork(4)
+    network.mean[:], network.deviation[:] = torch.rand_like(network.mean), 1 + torch.rand_like(network.deviation)
     pictures = np.random.default_rng(0).normal(0, 0.5, (4, 3, 64, 64)).astype(np.float32)
     with torch.no_grad():
         expected = network.eval()(torch.from_numpy(pictures)).numpy()

@@ -103,7 +103,9 @@ def test_training_photos_are_left_out(
     scans = [tmp_path / f"{folder}.parquet" for folder in ("photos", "trained")]
     for scan in scans:
         curate.scan_photos(tmp_path / scan.stem, scan, engine="serial")
-    curate.filter_manifest(scans[0], tmp_path / "clean.parquet", min_colorfulness=0, split="0/0/100")
+    curate.filter_manifest(
+        scans[0], tmp_path / "clean.parquet", min_colorfulness=0, split="0/0/100", keep_kind=["graphic"]
+    )
     ready = tmp_path / "ready" / "ready.safetensors"
     script.convert(run_dir, ready)
     options = argparse.Namespace(

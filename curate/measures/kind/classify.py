@@ -3,8 +3,8 @@
 A photo shows a scene that a camera recorded, in at least 80 % of the picture, with drawn elements on at most 5 %. All
 else is a graphic: drawings, logos, maps, charts, screenshots, rendered scenes, scanned pages, paintings, collages.
 
-A small network reads every picture at 64 px. Where it is in doubt, a larger one reads the picture at 224 px and decides
-instead. Its share grows from 0 to 1 at both ends of the range of doubt, so that the score has no steps.
+A small network reads every picture at 64 px. Where it is not sure that the picture is a photo, a larger one
+reads it at 224 px and decides instead. Its share grows from 0 to 1, so that the score has no step.
 
 Accuracy and known errors: docs/results/kind.md. How the networks were trained: benchmarks/kind.
 """
@@ -23,14 +23,12 @@ from curate.measures.names import Kind, NetworkSize
 
 FloatArray = NDArray[np.float64]
 
-LARGE_NETWORK_RANGES: Mapping[NetworkSize, tuple[float, float, float, float]] = {
-    "small": (-0.2, 0.0, 5.5, 5.7),
-    "large": (-3.0, -2.8, 5.5, 5.7),
-}
-"""Log odds of the small network at which the share of the large one begins, is 1, is still 1, and ends. Of photos that
-were not trained on, a tenth is above the first number of `small`, and two thirds above that of `large`."""
+DOUBT_RANGES: Mapping[NetworkSize, tuple[float, float]] = {"small": (-0.2, 0.0), "large": (-3.0, -2.8)}
+"""For each value of --kind-network: log odds of the small network at which the share of the large one begins, and is 1.
+Of photos that were not trained on, 12 % are above the first number of `small`, and two thirds above that of `large`."""
 SMALL_NETWORK_LINE = (-1.15, 0.77)
-"""Intercept and slope of the line that predicts the large network's log odds from those of the small one."""
+"""Intercept and slope of the line that predicts the large network's log odds from those of the small one, below the
+range of `small`."""
 THRESHOLD = 1.9
 """Log odds of the large network above which a picture is a graphic."""
 
@@ -42,8 +40,8 @@ class KindMeasure:
     kind: Kind
     """photo or graphic."""
     kind_score: float
-    """Log odds of graphic against photo, minus the threshold: above 0 is graphic. From the small network where it is
-    clear, else from the large one."""
+    """Log odds of graphic against photo, minus the threshold: above 0 is graphic. From the small network for clear
+    photos, else from the large one."""
     kind_confidence: float
     """Distance from the threshold, 0.5 (on it) to 1 (far from it); pictures near 0.5 are worth a review."""
     kind_color_share: float
@@ -71,8 +69,13 @@ def classify_kinds(
         kind_network: see `Networks.kind`.
 
     Raises:
+        ValueError: the numbers of the arrays differ.
         VividsetError: a network's file is missing or damaged.
     """
+    if not len(samples) == len(smalls) == len(larges) == len(lumas):
+        raise ValueError(
+            f"{len(samples)} samples, {len(smalls)} small and {len(larges)} larger copies, {len(lumas)} lumas"
+        )
     small_odds = kind_log_odds(smalls, "small")
     share = large_network_share(small_odds, kind_network)
     doubtful = np.flatnonzero(share)
@@ -90,7 +93,7 @@ def classify_kinds(
 
 def large_network_share(small_odds: FloatArray, kind_network: NetworkSize = "small") -> FloatArray:
     """(n,) 0..1: how much the large network counts, from the log odds of the small one; it is needed above 0."""
-    return np.interp(small_odds, LARGE_NETWORK_RANGES[kind_network], (0, 1, 1, 0))
+    return np.interp(small_odds, DOUBT_RANGES[kind_network], (0, 1))
 
 
 def combine_kind_scores(small_odds: FloatArray, large_odds: FloatArray, share: FloatArray) -> FloatArray:

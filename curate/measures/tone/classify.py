@@ -95,7 +95,14 @@ def classify_tones(
         larges: their larger copies, which the pretrained network reads at 224 px; None takes the small ones.
         colorfulness: M of the photos; None evaluates the pretrained network at any M.
         tone_network: `large` evaluates the pretrained network at 224 px.
+
+    Raises:
+        ValueError: the number of larger copies or of M is not that of the small copies.
+        VividsetError: a network's file is missing or damaged.
     """
+    for name, given in (("larger copies", larges), ("values of M", colorfulness)):
+        if given is not None and len(given) != len(smalls):
+            raise ValueError(f"{len(given)} {name} for {len(smalls)} photos; give one for each photo, or None")
     if not smalls:
         return []
     batches = [smalls[first : first + BATCH_PHOTOS] for first in range(0, len(smalls), BATCH_PHOTOS)]

@@ -31,6 +31,8 @@ from curate.scanning.scan import ScanOptions, scan_photos
 from curate.scanning.scorer import ScoreOptions, score_photo
 from curate.sources import list_photos
 
+ALL_KINDS = frozenset({"photo", "graphic"})
+
 SERIAL_EXPORT = ExportOptions(engine="serial")
 
 NAMES = ("a.jpg", "A.png", "more/a.b.jpg", "more/a_b.png", "more/c: <x>.jpg", "no-suffix")
@@ -49,7 +51,9 @@ def clean_manifest(tmp_path: Path) -> Path:
     scanned = pa.Table.from_pylist([record.to_row() for record in records if record], SCAN_SCHEMA)
     manifest.write_manifest(tmp_path / "scan.parquet", scanned, Lineage("scan", "curate scan photos", {}))
     filter_manifest(
-        tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(0, split=Split.parse("60/20/20"))
+        tmp_path / "scan.parquet",
+        tmp_path / "clean.parquet",
+        FilterOptions(0, split=Split.parse("60/20/20"), keep_kinds=ALL_KINDS),
     )
     return tmp_path / "clean.parquet"
 
@@ -146,7 +150,11 @@ def test_a_photo_in_a_tar_can_be_copied_but_not_linked(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         tar.add(tmp_path / "photos" / "a.jpg", "a.jpg")
     scan_photos([tmp_path / "a.tar"], tmp_path / "tar.parquet", ScanOptions(engine="serial"))
-    filter_manifest(tmp_path / "tar.parquet", tmp_path / "tar-clean.parquet", FilterOptions(0))
+    filter_manifest(
+        tmp_path / "tar.parquet",
+        tmp_path / "tar-clean.parquet",
+        FilterOptions(0, keep_kinds=ALL_KINDS),
+    )
     assert export_photos(tmp_path / "tar-clean.parquet", tmp_path / "copies", "copy", SERIAL_EXPORT).photos == 1
     linked = export_photos(tmp_path / "tar-clean.parquet", tmp_path / "links", "links", SERIAL_EXPORT)
     assert linked.failed == [
@@ -261,7 +269,9 @@ def test_tar_members_in_a_manifest_saved_by_pandas_are_exported_and_long_names_c
     summary = export_photos(tmp_path / "saved.parquet", tmp_path / "out", kind, SERIAL_EXPORT)
     assert (summary.photos, summary.failed) == (4, [])
     filter_manifest(
-        tmp_path / "saved.parquet", tmp_path / "c.parquet", FilterOptions(0, max_aspect=3, duplicates="drop-near")
+        tmp_path / "saved.parquet",
+        tmp_path / "c.parquet",
+        FilterOptions(0, max_aspect=3, duplicates="drop-near", keep_kinds=ALL_KINDS),
     )
     assert manifest.read_manifest(tmp_path / "c.parquet").table.num_rows == 1
     packed = pack_photos(tmp_path / "saved.parquet", tmp_path / "pack", PackOptions(engine="serial"))

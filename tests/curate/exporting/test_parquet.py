@@ -29,6 +29,8 @@ from curate.filtering.option_values import Split
 from curate.filtering.options import FilterOptions
 from curate.scanning.scan import ScanOptions, scan_photos
 
+ALL_KINDS = frozenset({"photo", "graphic"})
+
 SERIAL = ExportOptions(engine="serial")
 COUNT = 6
 
@@ -54,7 +56,9 @@ def clean(tmp_path: Path) -> Path:
     (tmp_path / "in" / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
     scan_photos([tmp_path / "in"], tmp_path / "scan.parquet", ScanOptions(engine="serial"))
     filter_manifest(
-        tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(0, split=Split.parse("60/20/20"))
+        tmp_path / "scan.parquet",
+        tmp_path / "clean.parquet",
+        FilterOptions(0, split=Split.parse("60/20/20"), keep_kinds=ALL_KINDS),
     )
     return tmp_path / "clean.parquet"
 
@@ -95,7 +99,9 @@ def test_the_way_there_and_back_keeps_measures_and_columns(clean: Path, tmp_path
     before = rows_of(tmp_path / "out")
     scan_photos([tmp_path / "out"], tmp_path / "scan2.parquet", ScanOptions(engine="serial"))
     filter_manifest(
-        tmp_path / "scan2.parquet", tmp_path / "clean2.parquet", FilterOptions(0, split=Split.parse("60/20/20"))
+        tmp_path / "scan2.parquet",
+        tmp_path / "clean2.parquet",
+        FilterOptions(0, split=Split.parse("60/20/20"), keep_kinds=ALL_KINDS),
     )
     measures = [
         {

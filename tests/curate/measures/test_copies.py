@@ -12,9 +12,12 @@ from curate.measures.onnx import square_input
 
 @pytest.mark.parametrize("side", [64, 224])
 def test_inputs_are_squares_around_0(side: int) -> None:
-    made = square_input(np.full((5, 9, 3), 255, np.uint8), side)
+    picture = np.zeros((6, 10, 3), np.uint8)
+    picture[:3] = (255, 127, 0)
+    made = square_input(picture, side)
     assert made.shape == (3, side, side)
-    assert np.all(made == 1)
+    assert made[:, 0, -1].tolist() == [1, 0, -127 / 128]
+    assert made[:, -1, 0].tolist() == [-127 / 128] * 3
 
 
 @pytest.mark.parametrize("mirrored", [(True, False), (False, True), (True, True)])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from curate.measures.kind import classify
 from curate.measures.kind.classify import (
-    LARGE_NETWORK_RANGES,
+    DOUBT_RANGES,
     THRESHOLD,
     KindMeasure,
     combine_kind_scores,
@@ -94,43 +94,51 @@ def test_a_batch_and_single_pictures_have_the_same_kind(size: NetworkSize, real_
 
 
 @given(st.floats(-20, 20), st.sampled_from(["small", "large"]))
-def test_the_score_has_no_step_where_the_large_network_begins_and_ends(large: float, size: NetworkSize) -> None:
+def test_the_score_has_no_step_where_the_large_network_begins(large: float, size: NetworkSize) -> None:
     small = np.linspace(-20, 20, 40001)
     share = large_network_share(small, size)
     scores = combine_kind_scores(small, np.full(small.shape, large), share)
     assert np.abs(np.diff(scores)).max() < 0.5
-    assert np.allclose(scores[share == 1], large - THRESHOLD)
-    first, last = LARGE_NETWORK_RANGES[size][0], LARGE_NETWORK_RANGES[size][3]
+    first, full = DOUBT_RANGES[size]
     assert (scores[small <= first] < 0).all()
-    assert (scores[small >= last] > 0).all()
+    assert np.allclose(scores[small >= full], large - THRESHOLD)
 
 
-def test_the_large_network_reads_only_pictures_in_doubt_and_with_the_option_more(
+def test_the_large_network_reads_the_larger_copies_of_doubtful_pictures_and_with_the_option_of_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    first, _, last, _ = LARGE_NETWORK_RANGES["small"]
-    odds = np.array([LARGE_NETWORK_RANGES["large"][0], first, (first + last) / 2, last + 1])
-    read: list[int] = []
+    full = DOUBT_RANGES["small"][1]
+    odds = np.array([DOUBT_RANGES["large"][0], full + 3, DOUBT_RANGES["large"][1], full])
+    smalls = [np.full((4, 5 + place, 3), place, np.uint8) for place in range(4)]
+    larges = [np.full((8, 10 + 2 * place, 3), place, np.uint8) for place in range(4)]
+    read: list[list[tuple[int, ...]]] = []
 
     def log_odds(copies: Sequence[Pixels], size: NetworkSize) -> NDArray[np.float64]:
-        if size == "small":
-            return odds
-        read.append(len(copies))
-        return np.full(len(copies), THRESHOLD + 1)
+        read.append([copy.shape for copy in copies])
+        return odds if size == "small" else np.array([THRESHOLD + copy[0, 0, 0] for copy in copies])
 
     monkeypatch.setattr(classify, "kind_log_odds", log_odds)
-    copies, lumas = [np.zeros((4, 4, 3), np.uint8)] * 4, [np.zeros((4, 4), np.uint8)] * 4
-    kinds = [
-        [one.kind for one in classify.classify_kinds(copies, copies, copies, lumas, size)]
-        for size in ("small", "large")
-    ]
-    assert read == [1, 2]
-    assert kinds == [["photo", "photo", "graphic", "graphic"], ["photo", "graphic", "graphic", "graphic"]]
+    lumas = [small[..., 0] for small in smalls]
+    scores = {
+        size: [one.kind_score for one in classify.classify_kinds(smalls, smalls, larges, lumas, size)]
+        for size in DOUBT_RANGES
+    }
+    every = [copy.shape for copy in smalls]
+    assert read == [every, [larges[1].shape, larges[3].shape], every, [large.shape for large in larges[1:]]]
+    assert (scores["small"][1], scores["small"][3]) == pytest.approx((1, 3))
+    assert scores["small"][2] < 0
+    assert scores["large"][1:] == pytest.approx([1, 2, 3])
 
 
-@pytest.mark.parametrize("size", ["small", "large"])
-def test_the_files_have_kernel_sizes_which_opencv_4_needs(size: NetworkSize) -> None:
-    data = (files("curate.measures.kind") / f"{size}.onnx").read_bytes()
+def test_a_number_of_copies_that_differs_is_an_error() -> None:
+    small, luma = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)
+    with pytest.raises(ValueError, match="1 samples, 1 small and 2 larger copies, 1 lumas"):
+        classify.classify_kinds([small], [small], [small, small], [luma])
+
+
+@pytest.mark.parametrize("name", ["kind/small.onnx", "kind/large.onnx", "tone/pretrained.onnx"])
+def test_the_files_have_kernel_sizes_which_opencv_4_needs(name: str) -> None:
+    data = (files("curate.measures") / name).read_bytes()
     convolutions = [node for node in onnx.load_from_string(data).graph.node if node.op_type == "Conv"]
     assert convolutions
     for node in convolutions:

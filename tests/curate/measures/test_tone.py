@@ -193,6 +193,14 @@ def test_the_large_network_reads_the_larger_copy() -> None:
     assert len(set(scores)) == 3
 
 
+def test_copies_or_values_of_m_for_other_photos_are_an_error() -> None:
+    small = doubtful()
+    with pytest.raises(ValueError, match="1 larger copies for 2 photos; give one for each photo"):
+        classify_tones([small] * 2, [small])
+    with pytest.raises(ValueError, match="3 values of M for 2 photos"):
+        classify_tones([small] * 2, None, [5, 12, 13.5])
+
+
 def test_measure_and_a_batch_agree_with_the_large_network() -> None:
     rng = np.random.default_rng(2)
     tones = [np.clip(rng.normal(120, 40, (200, 260, 1)) * [1, 0.85, 0.6 + 0.1 * i], 0, 255) for i in range(4)]

@@ -317,8 +317,10 @@ def test_locations_lead_to_the_written_pixels(
         assert whole[row["pack_offset"] : row["pack_offset"] + row["pack_bytes"]] == (photo.pixels or b"")
 
 
-def test_bands_are_cropped_on_request(tmp_path: Path, vivid: Pixels, encoded: Callable[..., bytes]) -> None:
-    padded = np.pad(np.tile(vivid, (2, 2, 1)), ((30, 30), (0, 0), (0, 0)))
+def test_bands_are_cropped_on_request(tmp_path: Path, encoded: Callable[..., bytes]) -> None:
+    y, x = np.mgrid[0:96, 0:128]
+    inside = np.stack((100 + x, 250 - y, 50 + (x + y) // 2), axis=-1).astype(np.uint8)
+    padded = np.pad(inside, ((30, 30), (0, 0), (0, 0)))
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(encoded(padded, "PNG"))
     clean = write_clean_manifest(tmp_path / "photos", tmp_path / "clean.parquet")

@@ -9,11 +9,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+import skimage
 from click.testing import CliRunner
 from PIL import Image
 from playwright.sync_api import Browser, Page
@@ -37,9 +37,8 @@ def scanned_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("report")
     photos = home / "my photos"
     (photos / HTML_NAME).parent.mkdir(parents=True)
-    y, x = np.mgrid[0:60, 0:80]
-    hues = np.stack([x * 9 // 4, np.full_like(x, 200), 90 + y * 2], axis=-1).astype(np.uint8)
-    vivid = cv2.cvtColor(hues, cv2.COLOR_HSV2RGB).astype(float)
+    with Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png") as photo:
+        vivid = np.asarray(photo.convert("RGB").resize((80, 60), Image.Resampling.BOX), float)
     gray = vivid.mean(axis=2, keepdims=True)
     for i in range(30):
         picture = gray + (vivid - gray) * (i / 20) + np.random.default_rng(i).normal(0, 2, gray.shape)

@@ -29,6 +29,9 @@ from train.data.dataset import PhotoDataset
 Manifests = Callable[..., Path]
 
 
+ALL_KINDS = frozenset({"photo", "graphic"})
+
+
 def rewrite(path: Path, change: Callable[[Any], Any]) -> Path:
     manifest.write_manifest(path, change(manifest.read_manifest(path).table), Lineage("clean", "curate filter", {}))
     return path
@@ -207,7 +210,7 @@ def test_photos_in_tars_and_at_urls_are_loaded_like_files(tmp_path: Path) -> Non
     filter_manifest(
         tmp_path / "scan.parquet",
         tmp_path / "clean.parquet",
-        FilterOptions(1.0, keep_kinds=frozenset({"photo", "graphic"})),
+        FilterOptions(1.0, keep_kinds=ALL_KINDS),
     )
     datasets = dataset.load_datasets(tmp_path / "clean.parquet")
     seen = set()
@@ -228,7 +231,11 @@ def test_photos_in_a_compressed_tar_are_refused_with_the_remedy(tmp_path: Path) 
     with tarfile.open(tmp_path / "0.tar.gz", "w:gz") as tar:
         tar.add(tmp_path / "a.png", "a.png")
     scan_photos([tmp_path / "0.tar.gz"], tmp_path / "scan.parquet", ScanOptions(engine="serial"))
-    filter_manifest(tmp_path / "scan.parquet", tmp_path / "clean.parquet", FilterOptions(split=Split.parse("100/0/0")))
+    filter_manifest(
+        tmp_path / "scan.parquet",
+        tmp_path / "clean.parquet",
+        FilterOptions(split=Split.parse("100/0/0"), keep_kinds=ALL_KINDS),
+    )
     text = refusal(tmp_path / "clean.parquet")
     assert f"are in the compressed tar {tmp_path / '0.tar.gz'}, which can't be read in any order" in text
     assert f"run `curate pack {tmp_path / 'clean.parquet'} -o packs/NAME`" in text
@@ -244,7 +251,7 @@ def test_large_row_groups_are_one_line_with_the_remedy(tmp_path: Path, monkeypat
     filter_manifest(
         tmp_path / "scan.parquet",
         tmp_path / "clean.parquet",
-        FilterOptions(split=Split.parse("100/0/0"), keep_kinds=frozenset({"photo", "graphic"})),
+        FilterOptions(split=Split.parse("100/0/0"), keep_kinds=ALL_KINDS),
     )
     lines: list[str] = []
     dataset.check_rows(dataset.read_rows(tmp_path / "clean.parquet"), say=lines.append)
