@@ -15,14 +15,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pictures import Picture, graphic_of, is_weak, read_pictures
+from pictures import LOST_SHARES, Picture, graphic_of, is_weak, read_pictures
 
 from curate.measures.kind import classify
 from curate.measures.kind.network import kind_log_odds
 
 SHARES = (0.0, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 """Shares of the photos of web sites which the large network reads."""
-LOST_SHARES = (0.005, 0.01, 0.02, 0.05)
 
 FloatArray = NDArray[np.float64]
 

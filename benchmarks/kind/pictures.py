@@ -32,6 +32,8 @@ MIN_COLORFULNESS = 20.0
 MAX_BORDER_SHARE = 0.2
 """A photo with wider bands is a graphic by the definition, whatever its label is."""
 PROCESSES = 2
+LOST_SHARES = (0.005, 0.01, 0.02, 0.05)
+"""Shares of the photos that are lost, for which the graphics that are kept are printed."""
 
 Pixels = NDArray[np.uint8]
 

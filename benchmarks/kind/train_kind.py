@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pictures import Picture, Pixels, graphic_of, is_weak, read_pictures
+from pictures import LOST_SHARES, Picture, Pixels, graphic_of, is_weak, read_pictures
 from sklearn.linear_model import LogisticRegression
 from synthetic import MAKERS, MIN_PHOTO_SIDE_PX
 from torch import Tensor, nn
@@ -77,7 +77,6 @@ EMA_STEPS = 500
 """The exponential moving average of the weights covers about this many steps."""
 EVALUATED_PICTURES = 32
 REPORT_STEPS = 100
-LOST_SHARES = (0.005, 0.01, 0.02, 0.05)
 
 FloatArray = NDArray[np.float32]
 Batch = tuple[Tensor, Tensor, Tensor]

@@ -69,7 +69,7 @@ def scan_photos(
         max_pixels: larger photos become errors and are not decoded.
         fidelity: `exact`, or `fast`: JPEGs are decoded at a quarter of their size, and M is 1 to 2 lower.
         tone_network: `large` evaluates the network at 224 px, not 96 px, for photos whose tone is in doubt.
-        kind_network: `large` evaluates a network at 224 px for all but the clearest photos: finds more graphics.
+        kind_network: `large` evaluates a second network for all but the clearest photos; finds more graphics, slower.
         shard: `I/N`: measure part I of N only; join the parts with `merge_manifests`.
         retry_errors: measure unchanged photos again that failed before.
         overwrite: measure everything again and replace `out`.

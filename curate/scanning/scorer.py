@@ -47,7 +47,7 @@ class ScoreOptions:
     tone_network: NetworkSize = "small"
     """`large` evaluates the network at 224 px for photos whose tone is in doubt; see docs/results/tone.md."""
     kind_network: NetworkSize = "small"
-    """`large` evaluates the network at 224 px for all but the clearest photos; see docs/results/kind.md."""
+    """`large` evaluates a second network for all but the clearest photos; see docs/results/kind.md."""
 
     def __post_init__(self) -> None:
         if self.max_pixels < 1:

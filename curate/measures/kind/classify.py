@@ -3,8 +3,8 @@
 A photo shows a scene that a camera recorded, in at least 80 % of the picture, with drawn elements on at most 5 %. All
 else is a graphic: drawings, logos, maps, charts, screenshots, rendered scenes, scanned pages, paintings, collages.
 
-A small network reads every picture at 64 px. Where it is not sure that the picture is a photo, a larger one
-reads it at 224 px and decides instead. Its share grows from 0 to 1, so that the score has no step.
+A small network reads every picture at 64 px. Where it is not sure that the picture is a photo, a large one reads it at
+224 px and decides instead. The share of the large one grows from 0 to 1, so that the score has no step.
 
 Accuracy and known errors: docs/results/kind.md. How the networks were trained: benchmarks/kind.
 """

@@ -6,8 +6,8 @@ Three rules are applied in this order, to the features of `curate.measures.tone.
 2. A photo is toned if one ratio R : G : B holds throughout a photo with a range of brightness, as toning by a matrix
    makes it; or if a logistic regression on the features says so, whose weights were learned from labeled photos
    (`weights`). The regression uses no absolute hue. Where it is in doubt, the log odds of two networks are added: a
-   small one that reads the same cells (`network`), and a pretrained one (`pretrained`). Their share grows
-   from 0 to 1 at both ends of the range of doubt, so that the score has no steps.
+   small one that reads the same cells (`network`), and a pretrained one (`pretrained`). Their share grows from 0 to 1
+   at both ends of the range of doubt, so that the score has no steps.
 3. A toned photo is `sepia` if its mean hue is 40 to 100 degrees, brown to yellow; otherwise it is `toned`.
 
 Accuracy and known errors: docs/results/tone.md. How the weights were learned: benchmarks/tone.
